@@ -1,0 +1,69 @@
+/** What `claim()`, `listen()` and `serve()` check before they ask the system for anything. */
+
+import { permissions, type PermissionsOptions } from "../address.ts";
+import { requireGrants } from "./grants.ts";
+import { checkBoolean, checkChoice, checkInteger, checkMode } from "./options.ts";
+import type { PathClaimOptions } from "./path_claim.ts";
+import { requireRuntime } from "./runtime.ts";
+import { attempt } from "./system_error.ts";
+
+/** The names of the options. */
+export const CLAIM_OPTIONS: readonly string[] = [
+  "mode",
+  "uid",
+  "gid",
+  "existing",
+  "createDirectory",
+  "verifyDirectory",
+];
+
+/** The largest user or group: the one above it means "leave it" to chown. */
+const MAX_ID = 0xffff_fffe;
+
+type Given = { readonly [K in keyof PathClaimOptions]?: PathClaimOptions[K] | undefined };
+
+/** Checks the options and fills in the defaults. */
+export function claimDefaults(options: Given): PathClaimOptions {
+  checkMode(options.mode);
+  checkInteger("uid", options.uid, 0, MAX_ID);
+  checkInteger("gid", options.gid, 0, MAX_ID);
+  checkChoice("existing", options.existing, ["reclaim", "fail"]);
+  checkBoolean("createDirectory", options.createDirectory);
+  checkBoolean("verifyDirectory", options.verifyDirectory);
+  checkChoice("publish", options.publish, ["direct", "rename"]);
+  return {
+    mode: options.mode ?? 0o600,
+    uid: options.uid,
+    gid: options.gid,
+    existing: options.existing ?? "reclaim",
+    createDirectory: options.createDirectory ?? false,
+    verifyDirectory: options.verifyDirectory ?? false,
+    publish: options.publish ?? "direct",
+  };
+}
+
+/** Throws unless there can be a claim at the path, here, with what is granted. */
+export function requireClaimable(
+  operation: "claim" | "listen" | "serve",
+  path: string,
+  { publish, createDirectory, verifyDirectory }: Given,
+): void {
+  if (path.startsWith("\0")) {
+    throw new TypeError(
+      `${
+        attempt(operation, path)
+      }: an abstract name has no file, so there is nothing to claim and ` +
+        `no mode to set. Pass a path${operation === "claim" ? "" : ", or no such option"}`,
+    );
+  }
+  requireRuntime();
+  const needed: PermissionsOptions = {};
+  if (publish !== undefined) needed.publish = publish;
+  if (createDirectory !== undefined) needed.createDirectory = createDirectory;
+  if (verifyDirectory !== undefined) needed.verifyDirectory = verifyDirectory;
+  requireGrants(
+    attempt(operation, path),
+    permissions(operation === "claim" ? "claim" : "serve", path, needed),
+    { operation, path },
+  );
+}

@@ -1,0 +1,40 @@
+/** Which file is at a path: the answer to "is it still mine?". */
+
+/** What is at a path itself, symbolic links not followed; `null` where there is nothing. */
+export function lstat(path: string): Deno.FileInfo | null {
+  try {
+    return Deno.lstatSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+/**
+ * Whether two descriptions are of the same file. An inode number is used again soon after its file
+ * is removed, so the time of birth counts too; where a file system has none, the time of the last
+ * modification, which binding sets and which neither `chmod` nor a connection changes.
+ */
+export function isSameFile(a: Deno.FileInfo | null, b: Deno.FileInfo | null): boolean {
+  return a !== null && b !== null && a.dev === b.dev && a.ino === b.ino &&
+    bornAt(a) === bornAt(b);
+}
+
+function bornAt(info: Deno.FileInfo): number | undefined {
+  return (info.birthtime ?? info.mtime)?.getTime();
+}
+
+/** What kind of file it is, for messages: `a directory`. */
+export function kindOf(info: Deno.FileInfo): string {
+  if (info.isSocket) return "a socket";
+  if (info.isSymlink) return "a symbolic link";
+  if (info.isDirectory) return "a directory";
+  if (info.isFile) return "a regular file";
+  if (info.isFifo) return "a fifo";
+  return "a device";
+}
+
+/** Permission bits as people write them: `0600`. */
+export function octal(mode: number): string {
+  return `0${(mode & 0o777).toString(8).padStart(3, "0")}`;
+}

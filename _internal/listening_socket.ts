@@ -1,0 +1,230 @@
+/**
+ * A listening socket on a path that is ours: what `listen()` and `serve()` are made of.
+ *
+ * - `accept` survives what passes: no descriptor left (`EMFILE`, `ENFILE`), no memory, a client that
+ *   gave up. It tries again after a pause that doubles from 5 ms to 1 s, or as soon as
+ *   {@linkcode ListeningSocket.wake} says that a descriptor was freed.
+ * - Closing is a sequence: name, listener, its pending accept, lock. Deno unlinks the path only when
+ *   the pending accept has rejected; a lock that is released before that lets a successor bind a file
+ *   which Deno then removes.
+ */
+
+import { resolveSocketPath, type SocketPath, type UnixAddr } from "../address.ts";
+import { CLAIM_OPTIONS, claimDefaults, requireClaimable } from "./claim_options.ts";
+import { delay, turn } from "./delay.ts";
+import { requireGrants } from "./grants.ts";
+import { checkSignal } from "./options.ts";
+import { PathClaim, type PathClaimOptions } from "./path_claim.ts";
+import { requireRuntime } from "./runtime.ts";
+import { SocketConnection } from "./socket_connection.ts";
+import { attempt, codeOf, systemError } from "./system_error.ts";
+
+/** What `listen()` and `serve()` have in common. */
+export type ListeningOptions =
+  & { readonly [K in keyof PathClaimOptions]?: PathClaimOptions[K] }
+  & { readonly path: SocketPath; readonly signal?: AbortSignal };
+
+/** The names of those options. */
+export const LISTENING_OPTIONS: readonly string[] = ["path", ...CLAIM_OPTIONS, "publish", "signal"];
+
+const FIRST_PAUSE_MS = 5;
+const LAST_PAUSE_MS = 1000;
+
+/** Failures of accept that concern one client or one moment, not the listener. */
+const PASSING = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ECONNABORTED", "EPROTO"]);
+
+/** How many turns the accept of the sentinel may take once its bytes are there. */
+const SENTINEL_TURNS = 3;
+
+/** A listener, its path and its lock. */
+export class ListeningSocket {
+  readonly addr: UnixAddr;
+  /** Whether the last attempt to accept failed, and the next one waits. */
+  pausing = false;
+  readonly #operation: string;
+  readonly #claim: PathClaim | undefined;
+  readonly #listener: Deno.UnixListener;
+  #closed: Promise<void> | undefined;
+  #accepting: Promise<unknown> = Promise.resolve();
+  #wake = new AbortController();
+
+  private constructor(
+    operation: string,
+    path: string,
+    listener: Deno.UnixListener,
+    claim: PathClaim | undefined,
+  ) {
+    this.addr = { transport: "unix", path };
+    this.#operation = operation;
+    this.#listener = listener;
+    this.#claim = claim;
+  }
+
+  /** Checks the options, claims the path, and listens; the mode is set when it resolves. */
+  static async open(
+    options: ListeningOptions,
+    operation: "listen" | "serve",
+  ): Promise<ListeningSocket> {
+    const { path: given, signal, ...claimOptions } = options;
+    checkSignal(signal);
+    const checked = claimDefaults(claimOptions);
+    const path = resolveSocketPath(given);
+    if (path.startsWith("\0")) return ListeningSocket.#openAbstract(path, claimOptions, operation);
+    requireClaimable(operation, path, claimOptions);
+    signal?.throwIfAborted();
+    const claim = await PathClaim.acquire(path, checked, operation);
+    try {
+      signal?.throwIfAborted();
+      const listener = await claim.bind(
+        () => Deno.listen({ transport: "unix", path: claim.bindPath }),
+        (bound) => turnAway(bound, claim.bindPath),
+      );
+      return new ListeningSocket(operation, path, listener, claim);
+    } catch (error) {
+      claim.release();
+      throw error;
+    }
+  }
+
+  static #openAbstract(
+    name: string,
+    claimOptions: Partial<PathClaimOptions>,
+    operation: "listen" | "serve",
+  ): ListeningSocket {
+    // An abstract name has neither mode nor owner nor file: refuse to promise any.
+    if (Object.values(claimOptions).some((value) => value !== undefined)) {
+      requireClaimable(operation, name, {});
+    }
+    requireRuntime();
+    const fields = { operation, path: name };
+    requireGrants(attempt(operation, name), { net: true }, fields);
+    try {
+      const listener = Deno.listen({ transport: "unix", path: name });
+      return new ListeningSocket(operation, name, listener, undefined);
+    } catch (error) {
+      throw systemError(attempt(operation, name), error, fields);
+    }
+  }
+
+  /**
+   * Accepts one connection. One call at a time.
+   *
+   * @param onPause Is told the first failure of an episode.
+   * @param idleTimeout Milliseconds that a read of the connection may wait.
+   */
+  accept(onPause?: (error: unknown) => void, idleTimeout?: number): Promise<SocketConnection> {
+    const accepted = this.#accept(onPause);
+    this.#accepting = accepted.catch(() => {});
+    return accepted.then((conn) =>
+      new SocketConnection(conn, {
+        localAddr: this.addr,
+        remoteAddr: { transport: "unix", path: conn.remoteAddr.path },
+        ...(idleTimeout !== undefined && { idleTimeout }),
+      })
+    );
+  }
+
+  async #accept(onPause?: (error: unknown) => void): Promise<Deno.UnixConn> {
+    for (let pause = FIRST_PAUSE_MS;; pause = Math.min(2 * pause, LAST_PAUSE_MS)) {
+      try {
+        if (this.#closed !== undefined) throw this.#closedError();
+        return await this.#listener.accept();
+      } catch (error) {
+        if (this.#closed !== undefined) throw this.#closedError();
+        const { path } = this.addr;
+        const failure = systemError(
+          attempt("accept", path as string),
+          error,
+          { operation: "accept", path },
+        );
+        if (!PASSING.has(codeOf(error) ?? "")) throw failure;
+        if (pause === FIRST_PAUSE_MS) onPause?.(failure);
+        this.pausing = true;
+        this.#wake = new AbortController();
+        await delay(pause, this.#wake.signal).catch(() => {});
+        this.pausing = false;
+      }
+    }
+  }
+
+  /** Ends the pause of an accept that failed: there may be a free descriptor now. */
+  wake(): void {
+    this.#wake.abort();
+  }
+
+  /** Gives up the name: nobody new can come, and whoever waits in the backlog can still be accepted. */
+  removeName(): void {
+    this.#claim?.removeName();
+  }
+
+  /** Closes the listener and gives the path back. Whoever still waits in the backlog is reset. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.wake();
+    const closeListener = async () => {
+      this.#listener.close();
+      await this.#accepting;
+    };
+    if (this.#claim === undefined) return await closeListener();
+    try {
+      this.#claim.removeName();
+      await this.#claim.shelter(closeListener);
+    } finally {
+      this.#claim.release();
+    }
+  }
+
+  ref(): void {
+    this.#listener.ref();
+  }
+
+  unref(): void {
+    this.#listener.unref();
+  }
+
+  #closedError(): Error {
+    const { path } = this.addr;
+    const cause = new Deno.errors.BadResource(`${this.#operation}er has been closed`);
+    return systemError(
+      attempt("accept", path as string),
+      cause,
+      { operation: "accept", path },
+      "the listener was closed",
+    );
+  }
+}
+
+/**
+ * Drops everyone who connected before the mode was set. The backlog is a queue: a connection of our
+ * own, made after that, marks the place up to which strangers may stand. It is recognised by bytes
+ * that only we know, and which are there before it is accepted.
+ */
+async function turnAway(listener: Deno.UnixListener, path: string): Promise<void> {
+  const secret = crypto.getRandomValues(new Uint8Array(32));
+  using sentinel = await connectPast(listener, path);
+  await sentinel.write(secret);
+  for (;;) {
+    using candidate = await listener.accept();
+    const buffer = new Uint8Array(secret.length);
+    let count: number | null | undefined;
+    candidate.read(buffer).then((n) => count = n, () => count = null);
+    for (let i = 0; i < SENTINEL_TURNS && count === undefined; i++) await turn();
+    if (count === secret.length && secret.every((byte, i) => byte === buffer[i])) return;
+  }
+}
+
+/** Connects to our own listener; strangers who fill its backlog are dropped to make room. */
+async function connectPast(listener: Deno.UnixListener, path: string): Promise<Deno.UnixConn> {
+  for (;;) {
+    try {
+      return await Deno.connect({ transport: "unix", path });
+    } catch (error) {
+      if (codeOf(error) !== "EAGAIN") throw error;
+      (await listener.accept()).close();
+    }
+  }
+}

@@ -1,0 +1,306 @@
+/**
+ * Owning a socket path, step by step: lock, reclaim, bind, secure, leave. `claim()` and `listen()` are
+ * thin layers over it.
+ *
+ * - The bind is the only moment at which a file appears. Where this process may set its umask, the
+ *   file is born with no more bits than asked for; elsewhere strangers may be able to connect for an
+ *   instant, and the caller of {@linkcode PathClaim.bind} must turn them away.
+ * - Deno's `close()` unlinks the path that it bound, whoever's file is there by then:
+ *   {@linkcode PathClaim.shelter} keeps a stranger's file out of its way.
+ */
+
+import { dirname } from "@std/path";
+import { ConnectDenied, InsecurePath, NotASocket, SocketInUse } from "../errors.ts";
+import { delay } from "./delay.ts";
+import { isSameFile, kindOf, lstat, octal } from "./file_identity.ts";
+import { isGranted } from "./grants.ts";
+import { knock } from "./knock.ts";
+import { PathLock } from "./path_lock.ts";
+import { attempt, codeOf, systemError } from "./system_error.ts";
+
+/** What may be asked of a claimed path, checked, with its defaults filled in. */
+export interface PathClaimOptions {
+  mode: number;
+  uid: number | undefined;
+  gid: number | undefined;
+  existing: "reclaim" | "fail";
+  createDirectory: boolean;
+  verifyDirectory: boolean;
+  publish: "direct" | "rename";
+}
+
+/** A socket between its bind and its listen refuses like a dead one: ask again after so long. */
+const STALE_MS = 100;
+
+const GROUP_AND_OTHERS_WRITE = 0o022;
+
+/** A socket path that this process holds the lock of. */
+export class PathClaim {
+  /** The path that clients use. */
+  readonly path: string;
+  /** The path to bind: the same, or with `publish: "rename"` the one that is renamed over it. */
+  readonly bindPath: string;
+  readonly #options: PathClaimOptions;
+  readonly #operation: string;
+  readonly #lock: PathLock;
+  #own: Deno.FileInfo | null = null;
+
+  private constructor(path: string, options: PathClaimOptions, operation: string, lock: PathLock) {
+    this.path = path;
+    this.bindPath = options.publish === "rename" ? `${path}.new` : path;
+    this.#options = options;
+    this.#operation = operation;
+    this.#lock = lock;
+  }
+
+  /** Takes the lock and clears the path of a dead socket. */
+  static async acquire(
+    path: string,
+    options: PathClaimOptions,
+    operation: string,
+  ): Promise<PathClaim> {
+    if (options.createDirectory) createDirectory(path, operation);
+    const lock = await PathLock.acquire(path, operation);
+    try {
+      const claim = new PathClaim(path, options, operation, lock);
+      if (options.verifyDirectory) claim.#verifyDirectory();
+      await claim.#clear(path);
+      // Under the lock nobody but us uses the other name: a socket there is a dead owner's.
+      if (claim.bindPath !== path) await claim.#clear(claim.bindPath);
+      return claim;
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  /**
+   * Binds synchronously by `open`, gives the file its owner and its mode, and publishes it. Where the
+   * file was more open to writers than asked for, `turnAway` is called before that: whatever has
+   * connected by then may be a stranger. If anything fails, what `open` returned is disposed of.
+   */
+  async bind<T extends Disposable | AsyncDisposable>(
+    open: () => T,
+    turnAway: (value: T) => Promise<void>,
+  ): Promise<T> {
+    const { mode, uid, gid } = this.#options;
+    const changesOwner = uid !== undefined || gid !== undefined;
+    // Until the owner is changed the bits would let in those whom they are not meant for.
+    const restoreUmask = narrowUmask(changesOwner ? 0o077 : ~mode & 0o077);
+    let value: T;
+    try {
+      value = open();
+    } finally {
+      restoreUmask();
+    }
+    try {
+      const born = this.#bornFile();
+      const meant = changesOwner ? mode & ~0o020 : mode;
+      const exposed = ((born.mode ?? 0) & GROUP_AND_OTHERS_WRITE & ~meant) !== 0;
+      // In this order: chmod first would let the old group in.
+      if (changesOwner) Deno.chownSync(this.bindPath, uid ?? null, gid ?? null);
+      Deno.chmodSync(this.bindPath, mode);
+      this.#own = Deno.lstatSync(this.bindPath);
+      if (!isSameFile(born, this.#own)) {
+        throw new InsecurePath(
+          `${attempt(this.#operation, this.path)}: somebody replaced it while it was bound. ` +
+            `Choose a directory that only you can write to`,
+          { operation: this.#operation, path: this.path },
+        );
+      }
+      if (exposed) await turnAway(value);
+      if (this.bindPath !== this.path) Deno.renameSync(this.bindPath, this.path);
+      return value;
+    } catch (error) {
+      await dispose(value);
+      this.removeName();
+      throw this.#failure(error);
+    }
+  }
+
+  /** Gives up the name: removes the socket file, if it is still ours. */
+  removeName(): void {
+    for (const path of new Set([this.path, this.bindPath])) {
+      // Between these two calls somebody who ignores the lock could still swap the file: no call
+      // removes a file by its identity.
+      if (this.#own !== null && isSameFile(lstat(path), this.#own)) Deno.removeSync(path);
+    }
+  }
+
+  /**
+   * Runs `close`, which will unlink the bound path blindly, and keeps a stranger's file out of its
+   * way. There is a name for that which needs no permission of its own: the lock's, because the lock
+   * is held by its descriptor. Whoever wants the lock meanwhile finds no regular file and tries again.
+   */
+  async shelter(close: () => Promise<void>): Promise<void> {
+    const foreign = lstat(this.bindPath);
+    const moves = foreign !== null && !foreign.isDirectory && !isSameFile(foreign, this.#own);
+    if (moves) Deno.renameSync(this.bindPath, this.#lock.path);
+    try {
+      await close();
+    } finally {
+      if (moves && lstat(this.bindPath) === null) {
+        Deno.renameSync(this.#lock.path, this.bindPath);
+      } else if (moves) {
+        // A second stranger took the place of the first one, as it would have anyway.
+        Deno.removeSync(this.#lock.path);
+      }
+    }
+  }
+
+  /** Gives up the name and then the lock. Idempotent. */
+  release(): void {
+    try {
+      this.removeName();
+    } finally {
+      this.#lock.release();
+    }
+  }
+
+  /** The file that `open` made; who made it must be who made the lock. */
+  #bornFile(): Deno.FileInfo {
+    const born = lstat(this.bindPath);
+    if (!born?.isSocket) {
+      const found = born === null ? "nothing" : kindOf(born);
+      throw new TypeError(
+        `${attempt(this.#operation, this.path)}: there is ${found} after the bind. ` +
+          `Bind exactly this path, synchronously`,
+      );
+    }
+    if (born.uid !== this.#lock.uid) {
+      throw new InsecurePath(
+        `${
+          attempt("lock", this.#lock.path)
+        }: it belongs to uid ${this.#lock.uid} and this process ` +
+          `is uid ${born.uid}, so its owner could lock you out or let others in. Remove it, or ` +
+          `choose a directory of your own`,
+        { operation: this.#operation, path: this.#lock.path },
+      );
+    }
+    return born;
+  }
+
+  /** Removes a socket that nobody listens on; refuses everything else. */
+  async #clear(path: string): Promise<void> {
+    const operation = this.#operation;
+    const start = attempt(operation, path);
+    const fields = { operation, path };
+    try {
+      const info = lstat(path);
+      if (info === null) return;
+      if (!info.isSocket) {
+        throw new NotASocket(
+          `${start}: it is ${kindOf(info)}, which was left untouched. Choose another path`,
+          fields,
+        );
+      }
+      if (this.#options.existing === "fail") {
+        throw new SocketInUse(
+          `${start}: a socket is there already, and existing: "fail" removes none`,
+          fields,
+        );
+      }
+      for (const pause of [STALE_MS, 0]) {
+        const { answer, cause } = await knock(path);
+        if (answer === "absent") return;
+        if (answer === "denied") {
+          throw new ConnectDenied(
+            `${start}: a socket of uid ${info.uid} with mode ${octal(info.mode ?? 0)} is there, ` +
+              `and whether it is alive cannot be told without permission to connect`,
+            { ...fields, cause, mode: info.mode ?? undefined, uid: info.uid ?? undefined },
+          );
+        }
+        if (answer === "mistyped") {
+          throw new NotASocket(
+            `${start}: it is a datagram or sequenced-packet socket, which was left untouched`,
+            { ...fields, cause },
+          );
+        }
+        if (answer !== "refused") {
+          const how = answer === "full" ? ", and its backlog is full" : "";
+          throw new SocketInUse(
+            `${start}: a program that does not use its lock listens there${how}. ` +
+              `Stop that one first, or choose another path`,
+            { ...fields, cause },
+          );
+        }
+        await delay(pause);
+        const later = lstat(path);
+        if (later === null) return;
+        if (!isSameFile(info, later) || info.ctime?.getTime() !== later.ctime?.getTime()) {
+          throw new SocketInUse(
+            `${start}: somebody else is binding it just now. Try again, or choose another path`,
+            fields,
+          );
+        }
+      }
+      Deno.removeSync(path);
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
+  #verifyDirectory(): void {
+    const directory = dirname(this.path);
+    const info = Deno.lstatSync(directory);
+    const mode = info.mode ?? 0;
+    let reason;
+    if (!info.isDirectory) reason = `it is ${kindOf(info)}`;
+    else if (info.uid !== 0 && info.uid !== this.#lock.uid) {
+      reason = `it belongs to uid ${info.uid}`;
+    } else if ((mode & GROUP_AND_OTHERS_WRITE) !== 0 && (mode & 0o1000) === 0) {
+      reason = `others may write to it (mode ${octal(mode)}, no sticky bit)`;
+    }
+    if (reason !== undefined) {
+      throw new InsecurePath(
+        `${attempt(this.#operation, this.path)}: its directory "${directory}" is not safe: ` +
+          `${reason}. Choose a directory that only you can write to`,
+        { operation: this.#operation, path: directory },
+      );
+    }
+  }
+
+  /** An error of ours as it is; one of the system in our shape. */
+  #failure(error: unknown): unknown {
+    if (codeOf(error) === undefined || (error as { operation?: string }).operation) return error;
+    const fields = { operation: this.#operation, path: this.path };
+    if (codeOf(error) === "EADDRINUSE") {
+      return new SocketInUse(
+        `${attempt(this.#operation, this.path)}: somebody else bound it just now. ` +
+          `Stop that one first, or choose another path`,
+        { ...fields, cause: error },
+      );
+    }
+    return systemError(attempt(this.#operation, this.path), error, fields);
+  }
+}
+
+function createDirectory(path: string, operation: string): void {
+  try {
+    Deno.mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw systemError(`Cannot create the directory of "${path}"`, error, { operation, path });
+  }
+}
+
+/**
+ * Takes bits away from what is created next, where this process may; gives back the way to restore
+ * it. The umask belongs to the whole process, and Deno creates files on other threads too: therefore
+ * only for a synchronous call, and never the owner's bits, without which a directory made by another
+ * thread in that instant could not be entered.
+ */
+function narrowUmask(mask: number): () => void {
+  if (!isGranted("sys", "umask")) return () => {};
+  const before = Deno.umask();
+  Deno.umask(before | mask);
+  return () => void Deno.umask(before);
+}
+
+async function dispose(value: Disposable | AsyncDisposable): Promise<void> {
+  try {
+    if (Symbol.asyncDispose in value) await value[Symbol.asyncDispose]();
+    else value[Symbol.dispose]();
+  } catch {
+    // What is told is why it had to be disposed of.
+  }
+}

@@ -1,0 +1,33 @@
+/** Where this package works: Deno 2.9.5 or later, on a system with Unix domain sockets. */
+
+/** Before 2.9.5 a closed connection could leave a pending write hanging (denoland/deno#36369). */
+const MINIMUM = [2, 9, 5] as const;
+
+/**
+ * Throws unless this is a system and a Deno that the package works on. It is called when a socket is
+ * asked for, not at import, so that a program can import the package and do without.
+ *
+ * @param os The system, as in `Deno.build.os`.
+ * @param version The version of Deno.
+ */
+export function requireRuntime(
+  os: string = Deno.build.os,
+  version: string = Deno.version.deno,
+): void {
+  if (os === "windows") {
+    throw new Deno.errors.NotSupported(
+      "Deno has no Unix domain sockets on Windows. Use Linux, macOS or WSL",
+    );
+  }
+  const found = version.split(/[.+-]/).map(Number);
+  for (const [i, least] of MINIMUM.entries()) {
+    const number = found[i] ?? 0;
+    if (number > least) return;
+    if (number < least) {
+      throw new Deno.errors.NotSupported(
+        `@uds/uds needs Deno ${MINIMUM.join(".")} or later, and this is ${version}: earlier ones ` +
+          `lose or hang writes of a closed connection. Run deno upgrade`,
+      );
+    }
+  }
+}

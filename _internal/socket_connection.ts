@@ -1,0 +1,397 @@
+/**
+ * The one implementation of `Connection`, over anything that reads and writes like a `Deno.UnixConn`.
+ *
+ * - The descriptor is closed when both directions have ended, or on `close()`: {@linkcode #settle} is
+ *   the only place that does it.
+ * - A transport writes as much as fits; the rest is written here, under one queue, so that concurrent
+ *   writers never mix.
+ * - A stream that is cancelled while it reads leaves a read behind that no call can take back. What it
+ *   brings is set aside for the next reader.
+ */
+
+import type { UnixAddr } from "../address.ts";
+import { ConnectionClosed } from "../errors.ts";
+import { delay } from "./delay.ts";
+import { show } from "./options.ts";
+import { readBuffer } from "./read_buffer.ts";
+import { codeOf, stateOf, systemError } from "./system_error.ts";
+
+/** What a connection is made of. */
+export interface Transport {
+  read(buffer: Uint8Array): Promise<number | null>;
+  write(data: Uint8Array): Promise<number>;
+  closeWrite(): Promise<void>;
+  close(): void;
+  ref(): void;
+  unref(): void;
+}
+
+/** Where a connection stands, and how long it may wait. */
+export interface SocketConnectionOptions {
+  localAddr: UnixAddr;
+  remoteAddr: UnixAddr;
+  /** Milliseconds that a read may wait; none by default. */
+  idleTimeout?: number;
+}
+
+/** How long an async disposal waits for queued writes. */
+const FLUSH_MS = 5000;
+
+/** Chunks of a stream: they grow with what comes, between these sizes. */
+const MIN_CHUNK = 16 * 1024;
+const MAX_CHUNK = 256 * 1024;
+
+const NOTHING: Uint8Array = new Uint8Array(0);
+
+/** A connection over a transport, which it owns. */
+export class SocketConnection {
+  readonly localAddr: UnixAddr;
+  readonly remoteAddr: UnixAddr;
+  readonly closed: Promise<void>;
+  readonly #transport: Transport;
+  readonly #resolveClosed: () => void;
+  readonly #idleTimeout: number | undefined;
+  #bytesRead = 0;
+  #bytesWritten = 0;
+
+  /** Set when the descriptor is closed; `"both ends"` if no one asked for it. */
+  #over: "close()" | "both ends" | undefined;
+  /** A failure that ended the connection; every later read and write rejects with it. */
+  #failure: Error | undefined;
+  /** The peer's end of file has been read, or nobody will read any more. */
+  #readEnded = false;
+  /** Our end of file is sent, or the peer takes no more. */
+  #writeEnded = false;
+  #endOfFile = false;
+  #closeWrite: Promise<void> | undefined;
+  #idleTimer: ReturnType<typeof setTimeout> | undefined;
+  #lastActive = 0;
+  #waitingReads = 0;
+
+  #queued = 0;
+  #lastJob: Promise<unknown> = Promise.resolve();
+
+  /** What a cancelled stream's read brings: to be read before anything else. */
+  #aside: Promise<Uint8Array> | undefined;
+  #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
+  #writable: WritableStream<Uint8Array> | undefined;
+
+  constructor(transport: Transport, options: SocketConnectionOptions) {
+    this.#transport = transport;
+    this.localAddr = options.localAddr;
+    this.remoteAddr = options.remoteAddr;
+    this.#idleTimeout = options.idleTimeout;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.closed = promise;
+    this.#resolveClosed = resolve;
+  }
+
+  get bytesRead(): number {
+    return this.#bytesRead;
+  }
+
+  get bytesWritten(): number {
+    return this.#bytesWritten;
+  }
+
+  read(buffer: Uint8Array): Promise<number | null> {
+    if (!(buffer instanceof Uint8Array)) {
+      return Promise.reject(
+        new TypeError(`Invalid buffer: expected a Uint8Array, got ${show(buffer)}`),
+      );
+    }
+    return this.#aside === undefined ? this.#read(buffer) : this.#readAside(buffer);
+  }
+
+  async #read(buffer: Uint8Array): Promise<number | null> {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#over === "close()") throw this.#closedError("read");
+    if (this.#endOfFile) return null;
+    if (buffer.length === 0) return 0;
+    if (this.#idleTimeout !== undefined) this.#watchIdle(this.#idleTimeout);
+    this.#waitingReads++;
+    try {
+      const count = await this.#transport.read(buffer);
+      if (count === null) {
+        this.#endOfFile = this.#readEnded = true;
+        this.#settle();
+      } else {
+        this.#bytesRead += count;
+        if (this.#idleTimeout !== undefined) this.#lastActive = performance.now();
+      }
+      return count;
+    } catch (cause) {
+      // A second reader that waited when the first one met the end.
+      if (this.#endOfFile && this.#over === "both ends") return null;
+      throw this.#failed("read", cause);
+    } finally {
+      this.#waitingReads--;
+    }
+  }
+
+  /** Reads what was set aside; readers that come meanwhile wait for what it leaves. */
+  async #readAside(buffer: Uint8Array): Promise<number | null> {
+    const before = this.#aside as Promise<Uint8Array>;
+    const { promise, resolve } = Promise.withResolvers<Uint8Array>();
+    this.#aside = promise;
+    const aside = await before;
+    const rest = aside.subarray(buffer.length);
+    if (rest.length === 0 && this.#aside === promise) this.#aside = undefined;
+    // Ask the transport before the next reader does: first come, first served.
+    const reading = aside.length === 0 ? this.#read(buffer) : undefined;
+    resolve(rest);
+    if (reading !== undefined) return reading;
+    buffer.set(aside.subarray(0, buffer.length));
+    return aside.length - rest.length;
+  }
+
+  write(data: Uint8Array): Promise<number> {
+    if (!(data instanceof Uint8Array)) {
+      return handled(
+        Promise.reject(
+          new TypeError(
+            `Invalid data: expected a Uint8Array, got ${show(data)}` +
+              (typeof data === "string" ? ". Use new TextEncoder().encode(…)" : ""),
+          ),
+        ),
+      );
+    }
+    if (this.#closeWrite !== undefined && this.#over !== "close()") {
+      return handled(Promise.reject(this.#closedError("write", "closeWrite()", data)));
+    }
+    return this.#enqueue(() => this.#write(data));
+  }
+
+  async #write(data: Uint8Array): Promise<number> {
+    let sent = 0;
+    do {
+      const rest = sent === 0 ? data : data.subarray(sent);
+      if (this.#over !== undefined) throw this.#failed("write", undefined, rest);
+      if (rest.length === 0) break;
+      try {
+        const count = await this.#transport.write(rest);
+        this.#bytesWritten += count;
+        sent += count;
+      } catch (cause) {
+        throw this.#failed("write", cause, rest);
+      }
+    } while (sent < data.length);
+    return sent;
+  }
+
+  closeWrite(): Promise<void> {
+    this.#closeWrite ??= this.#enqueue(async () => {
+      if (this.#over === "close()") throw this.#closedError("closeWrite");
+      if (this.#over === undefined && !this.#writeEnded) {
+        try {
+          await this.#transport.closeWrite();
+        } catch (cause) {
+          if (this.#over === "close()") throw this.#closedError("closeWrite", "close()");
+          // ENOTCONN: the peer is gone, and with it the direction.
+          if (codeOf(cause) !== "ENOTCONN" && codeOf(cause) !== "EPIPE") {
+            throw this.#failed("closeWrite", cause);
+          }
+        }
+      }
+      this.#writeEnded = true;
+      this.#settle();
+    });
+    return this.#closeWrite;
+  }
+
+  close(): void {
+    this.#end("close()");
+  }
+
+  ref(): void {
+    if (this.#over === undefined) this.#transport.ref();
+  }
+
+  unref(): void {
+    if (this.#over === undefined) this.#transport.unref();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#queued > 0 && this.#over === undefined) {
+      const flushed = new AbortController();
+      const stop = () => flushed.abort();
+      this.#lastJob.then(stop, stop);
+      await delay(FLUSH_MS, flushed.signal).catch(() => {});
+    }
+    this.close();
+  }
+
+  get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return this.#readable ??= this.#openReadable();
+  }
+
+  get writable(): WritableStream<Uint8Array> {
+    return this.#writable ??= new WritableStream<Uint8Array>({
+      write: async (chunk) => void await this.write(chunk),
+      close: () => this.closeWrite(),
+      abort: () => this.close(),
+    });
+  }
+
+  #openReadable(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    let buffer: Uint8Array<ArrayBuffer> | undefined;
+    let size = MIN_CHUNK;
+    let pulling: Promise<Uint8Array> | undefined;
+    let cancelled = false;
+
+    /** Reads for the stream, or, if it is cancelled meanwhile, for the next reader. */
+    const read = async (into: Uint8Array): Promise<number | null> => {
+      const { promise, resolve } = Promise.withResolvers<Uint8Array>();
+      pulling = promise;
+      try {
+        const count = await this.read(into);
+        resolve(cancelled && count !== null ? into.slice(0, count) : NOTHING);
+        return count;
+      } catch (error) {
+        resolve(NOTHING);
+        throw error;
+      } finally {
+        pulling = undefined;
+      }
+    };
+
+    return new ReadableStream({
+      type: "bytes",
+      pull: async (controller) => {
+        const request = controller.byobRequest;
+        if (request?.view) {
+          const { buffer, byteOffset, byteLength } = request.view;
+          const count = await read(new Uint8Array(buffer, byteOffset, byteLength));
+          if (cancelled) return;
+          if (count === null) controller.close();
+          request.respond(count ?? 0);
+          return;
+        }
+        buffer ??= readBuffer(size);
+        const count = await read(buffer);
+        if (cancelled) return;
+        if (count === null) return controller.close();
+        if (count * 2 < buffer.length) {
+          // A small chunk gets memory of its own, and the buffer serves again.
+          controller.enqueue(buffer.slice(0, count));
+          if (size > MIN_CHUNK && count * 8 < size) [size, buffer] = [size / 2, undefined];
+        } else {
+          controller.enqueue(buffer.subarray(0, count));
+          buffer = undefined;
+          if (count === size) size = Math.min(2 * size, MAX_CHUNK);
+        }
+      },
+      cancel: () => {
+        cancelled = true;
+        if (pulling !== undefined) this.#aside = pulling;
+        this.#readEnded = true;
+        this.#settle();
+      },
+    }, { highWaterMark: 0 });
+  }
+
+  /** Runs jobs of the write direction one after another. */
+  #enqueue<T>(job: () => Promise<T>): Promise<T> {
+    const result = this.#queued === 0 ? job() : this.#lastJob.then(job);
+    this.#queued++;
+    const done = () => void this.#queued--;
+    this.#lastJob = result.then(done, done);
+    return result;
+  }
+
+  /** Closes the descriptor when neither direction has anything left to do. */
+  #settle(): void {
+    if (this.#readEnded && this.#writeEnded) this.#end("both ends");
+  }
+
+  #end(by: "close()" | "both ends"): void {
+    if (this.#over !== undefined) return;
+    this.#over = by;
+    clearTimeout(this.#idleTimer);
+    this.#transport.close();
+    this.#resolveClosed();
+  }
+
+  /** Takes note of a failure, and gives the error to throw. */
+  #failed(operation: "read" | "write" | "closeWrite", cause: unknown, unsent?: Uint8Array): Error {
+    const path = this.#path();
+    const fields = { operation, path, ...(unsent && { unsent }) };
+    if (this.#failure !== undefined) {
+      if (operation === "read") return this.#failure;
+      return systemError(this.#start(operation), this.#failure, fields, stateOf(this.#failure));
+    }
+    if (this.#over !== undefined) {
+      return this.#closedError(operation, this.#over, unsent);
+    }
+    const error = systemError(this.#start(operation), cause, fields);
+    const code = codeOf(cause);
+    if (operation === "read" && code === "ECONNRESET") {
+      this.#failure = error;
+      this.#end("both ends");
+    } else if (code === "EPIPE" || code === "ECONNRESET") {
+      // What the peer sent before it left can still be read.
+      this.#writeEnded = true;
+      this.#settle();
+    }
+    return error;
+  }
+
+  #closedError(operation: string, by: string = "close()", unsent?: Uint8Array): ConnectionClosed {
+    const reason = by === "both ends"
+      ? "both directions have ended"
+      : `${by} was called on this side`;
+    const rest = unsent === undefined ? "" : `, and ${unsent.length} bytes were not sent`;
+    return new ConnectionClosed(`${this.#start(operation)}: ${reason}${rest}`, {
+      operation,
+      path: this.#path(),
+      unsent,
+    });
+  }
+
+  /** The path that tells the connection from others: the peer's, or that of the server. */
+  #path(): string | null {
+    return this.remoteAddr.path ?? this.localAddr.path;
+  }
+
+  /** The beginning of a message: `Cannot read from "/run/app.sock"`. */
+  #start(operation: string): string {
+    const verb = operation === "read"
+      ? "read from"
+      : operation === "write"
+      ? "write to"
+      : "half-close";
+    const { remoteAddr: { path }, localAddr } = this;
+    if (path !== null) return `Cannot ${verb} ${JSON.stringify(path)}`;
+    const server = localAddr.path === null ? "" : ` of ${JSON.stringify(localAddr.path)}`;
+    return `Cannot ${verb} ${server === "" ? "the unnamed peer" : `a client${server}`}`;
+  }
+
+  /** Ends the connection when a read has waited so long. One timer serves any number of reads. */
+  #watchIdle(ms: number): void {
+    this.#lastActive = performance.now();
+    const check = () => {
+      this.#idleTimer = undefined;
+      const rest = this.#lastActive + ms - performance.now();
+      if (this.#waitingReads === 0) return;
+      if (rest > 0) {
+        this.#idleTimer = setTimeout(check, Math.ceil(rest));
+        return;
+      }
+      const cause = new Deno.errors.TimedOut(`nothing came for ${ms} ms`);
+      const fields = { operation: "read", path: this.#path() };
+      this.#failure = systemError(this.#start("read"), cause, fields);
+      this.#end("close()");
+    };
+    this.#idleTimer ??= setTimeout(check, ms);
+  }
+}
+
+/** A rejection that nobody awaits must not end the process. */
+function handled<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  return promise;
+}

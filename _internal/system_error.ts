@@ -1,0 +1,68 @@
+/** How a failure of the system is told: what was tried, where, what stands in the way. */
+
+import type { SocketError } from "../errors.ts";
+
+/** The verb phrase of each operation. */
+const PHRASES: Record<string, string> = {
+  accept: "accept on",
+  claim: "claim",
+  connect: "connect to",
+  listen: "listen on",
+  probe: "probe",
+  serve: "serve on",
+};
+
+/** What a code means to somebody who did not write the program, where Deno's own words do not say. */
+const STATES: Record<string, string> = {
+  EACCES: "the file system denies it",
+  ECONNRESET: "the peer closed it before reading everything that was sent",
+  EMFILE: "this process has too many open files. Raise its limit (ulimit -n)",
+  ENFILE: "the system has too many open files",
+  ENOENT: "its directory does not exist",
+  ENOTDIR: "a part of the path is no directory",
+  ELOOP: "the path has too many symbolic links",
+  EPIPE: "the peer has closed the connection",
+  EROFS: "the file system is read-only",
+};
+
+/** The beginning of a message: `Cannot connect to "/run/app.sock"`. */
+export function attempt(operation: string, path: string): string {
+  return `Cannot ${PHRASES[operation] ?? operation} ${JSON.stringify(path)}`;
+}
+
+/** The system's code of an error, such as `"ENOENT"`. */
+export function codeOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null | undefined)?.code;
+  return typeof code === "string" ? code : undefined;
+}
+
+/** What went wrong, in words: of the code where it is known, else of the system. */
+export function stateOf(error: unknown): string {
+  const known = STATES[codeOf(error) ?? ""];
+  if (known !== undefined) return known;
+  const text = error instanceof Error ? error.message : String(error);
+  return text.replace(/ \(os error \d+\).*$/s, "").replace(
+    /^[A-Z](?=[a-z])/,
+    (c) => c.toLowerCase(),
+  );
+}
+
+/**
+ * An error of the same class as `cause`, in the one shape that this package's errors have.
+ *
+ * @param start The beginning of the message, as {@linkcode attempt} gives it.
+ * @param cause What Deno threw.
+ * @param fields The fields of the error; `unsent` and the counts of a relay where there are any.
+ * @param state What went wrong, if the cause does not say it well.
+ */
+export function systemError(
+  start: string,
+  cause: unknown,
+  fields: Pick<SocketError, "operation" | "path" | "unsent" | "aToB" | "bToA">,
+  state: string = stateOf(cause),
+): SocketError {
+  const Class = (cause instanceof Error ? cause.constructor : Error) as ErrorConstructor;
+  const error = new Class(`${start}: ${state}`, { cause });
+  const code = codeOf(cause);
+  return Object.assign(error, fields, code === undefined ? {} : { code });
+}

@@ -1,0 +1,347 @@
+/**
+ * The addresses of Unix domain sockets: what is a valid path, which place to choose for one, and
+ * which Deno permissions it takes to use it.
+ *
+ * - A path is made absolute against the working directory at once, so a later `Deno.chdir` changes
+ *   nothing.
+ * - What the kernel or Deno would misread is refused before either is asked: `Deno.listen` binds a
+ *   file called `undefined` in the working directory for a missing path, and an abstract name for an
+ *   empty one.
+ *
+ * @module
+ */
+
+import { dirname, fromFileUrl, join, resolve } from "@std/path";
+import { InsecurePath } from "./errors.ts";
+import { ALL_PERMISSIONS, requireGrants, toFlags } from "./_internal/grants.ts";
+import { checkBoolean, checkChoice, checkOptions, show } from "./_internal/options.ts";
+
+/**
+ * The address of a socket.
+ *
+ * - A string is a path in the file system; a relative one is taken from the working directory.
+ * - A `URL` must be a `file:` URL without host, query or hash.
+ * - A string that starts with a NUL, `"\0name"`, is an abstract name (Linux only). It has no file and
+ *   therefore no permissions: every process in the network namespace may connect. The command line
+ *   writes it `@name`.
+ */
+export type SocketPath = string | URL;
+
+/** An end of a Unix domain socket connection. */
+export interface UnixAddr {
+  /** Always `"unix"`. */
+  readonly transport: "unix";
+  /** The absolute path, `"\0name"` for an abstract name, or `null` for an end without a name. */
+  readonly path: string | null;
+}
+
+/** What is to be done with a socket, for {@linkcode permissions}. `"serve"` stands for `listen()` too. */
+export type Operation = "connect" | "serve" | "claim" | "probe";
+
+/** Options of {@linkcode permissions}: those of the operation that widen what it needs. */
+export interface PermissionsOptions {
+  /** As in `ListenOptions`. */
+  publish?: "direct" | "rename";
+  /** As in `ClaimOptions`. */
+  createDirectory?: boolean;
+  /** As in `ClaimOptions`. */
+  verifyDirectory?: boolean;
+  /**
+   * As in `ProbeOptions`.
+   *
+   * @default {true}
+   */
+  connect?: boolean;
+}
+
+/** `sun_path` has 108 bytes on Linux and 104 on macOS and the BSDs, one of them for the final NUL. */
+const MAX_PATH_BYTES = Deno.build.os === "linux" || Deno.build.os === "android" ? 107 : 103;
+
+/** Deno lets only processes with every permission touch what is below these (`check_special_file`). */
+const SPECIAL_DIRECTORIES = ["/dev/", "/proc/", "/sys/"];
+
+/**
+ * Checks the address of a socket and makes it absolute.
+ *
+ * - At most 107 bytes on Linux, 103 on macOS: bytes of UTF-8, not characters.
+ * - Refused: an empty path, a NUL inside, a final `/`, a URL with host, query or hash, a URL that was
+ *   passed as a string (`"file:///…"`, `"unix:///…"`), and a lone surrogate, which UTF-8 cannot hold.
+ * - Symbolic links are not resolved, and nothing is asked of the file system.
+ *
+ * @param path The address.
+ * @returns The absolute path, or the abstract name as it was.
+ * @throws {TypeError} when the address is not one, or this system has no abstract names.
+ * @throws {RangeError} when the address is too long.
+ *
+ * @example Usage
+ * ```ts
+ * import { resolveSocketPath } from "@uds/uds";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * assertEquals(resolveSocketPath("/run/app/../app.sock"), "/run/app.sock");
+ * assertThrows(() => resolveSocketPath(""), TypeError, "empty");
+ * assertThrows(() => resolveSocketPath("/" + "é".repeat(60)), RangeError, "121 bytes");
+ * ```
+ */
+export function resolveSocketPath(path: SocketPath): string {
+  if (path instanceof URL) return checkLength(fromUrl(path));
+  if (typeof path !== "string") {
+    throw new TypeError(`Invalid socket path: expected a string or a file: URL, got ${show(path)}`);
+  }
+  if (path === "") {
+    throw new TypeError(
+      "Invalid socket path: it is empty. Pass the path of a file, such as /run/app.sock",
+    );
+  }
+  if (!path.isWellFormed()) {
+    throw new TypeError(
+      `Invalid socket path ${show(path)}: it contains a lone surrogate, which UTF-8 cannot hold`,
+    );
+  }
+  if (path.startsWith("\0")) return checkAbstractName(path);
+  if (/^(file|unix):/i.test(path)) {
+    throw new TypeError(
+      `Invalid socket path ${show(path)}: it is a URL in a string. ` +
+        `Pass a path, or new URL(…) of a file: URL`,
+    );
+  }
+  return checkLength(resolve(checkFileName(path)));
+}
+
+/** The path of a `file:` URL. */
+function fromUrl(url: URL): string {
+  if (url.protocol !== "file:") {
+    throw new TypeError(`Invalid socket path ${show(url.href)}: expected a file: URL`);
+  }
+  if (url.host !== "" || url.search !== "" || url.hash !== "") {
+    throw new TypeError(
+      `Invalid socket path ${
+        show(url.href)
+      }: a file: URL with a host, a query or a hash names no ` +
+        `socket. Escape "?" and "#" in a path as %3F and %23`,
+    );
+  }
+  return checkFileName(fromFileUrl(url));
+}
+
+function checkFileName(path: string): string {
+  if (path.includes("\0")) {
+    throw new TypeError(
+      `Invalid socket path ${show(path)}: it contains a NUL. ` +
+        `An abstract name has it as its first character only`,
+    );
+  }
+  if (path.endsWith("/")) {
+    throw new TypeError(
+      `Invalid socket path ${show(path)}: it ends with "/". Name a file in that directory`,
+    );
+  }
+  return path;
+}
+
+function checkAbstractName(name: string): string {
+  if (Deno.build.os !== "linux" && Deno.build.os !== "android") {
+    throw new TypeError(
+      `Invalid socket path ${show(name)}: abstract names exist on Linux only. Pass a path`,
+    );
+  }
+  if (name.length === 1) {
+    throw new TypeError(`Invalid socket path ${show(name)}: the abstract name is empty`);
+  }
+  if (name.includes("\0", 1)) {
+    throw new TypeError(
+      `Invalid socket path ${show(name)}: an abstract name has a NUL as its first character only`,
+    );
+  }
+  return checkLength(name);
+}
+
+function checkLength(path: string): string {
+  // An abstract name has no final NUL, but a first one: the limit is the same for what follows it.
+  const bytes = new TextEncoder().encode(path).length;
+  const limit = path.startsWith("\0") ? MAX_PATH_BYTES + 1 : MAX_PATH_BYTES;
+  if (bytes > limit) {
+    throw new RangeError(
+      `Invalid socket path ${show(path)}: it has ${bytes} bytes when absolute, and the system ` +
+        `allows at most ${limit}. Choose a shorter directory: runtimePath() finds one`,
+    );
+  }
+  return path;
+}
+
+/**
+ * The least set of Deno permissions with which an operation works on a socket.
+ *
+ * - `"connect"`: read, write and net for the socket.
+ * - `"serve"`, `"claim"`: the same, and read and write for its lock file, `<path>.lock`. With
+ *   `publish: "rename"` also all three for `<path>.new`; with `createDirectory` read and write for
+ *   the directory, with `verifyDirectory` read.
+ * - `"probe"`: read for the socket and its lock; write and net for the socket unless `connect` is
+ *   `false`.
+ * - An abstract name needs unscoped net, because Deno cannot scope a grant to one. What is below
+ *   `/dev`, `/proc` or `/sys` needs every permission.
+ * - Not included, because everything works without: `sys: ["umask"]`, with which a socket file never
+ *   exists with a wider mode than asked for, not for an instant.
+ *
+ * The object fits `Deno.test`'s and a worker's `permissions`; {@linkcode permissionFlags} turns it
+ * into flags.
+ *
+ * @param operation What is to be done.
+ * @param target The address of the socket.
+ * @param options The options of that operation that matter here.
+ * @returns The permissions, each scoped to the paths it is needed for.
+ * @throws {TypeError} when the operation or the address is not one.
+ * @throws {RangeError} when the address is too long.
+ *
+ * @example Usage
+ * ```ts
+ * import { permissions } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(permissions("serve", "/run/app.sock"), {
+ *   read: ["/run/app.sock", "/run/app.sock.lock"],
+ *   write: ["/run/app.sock", "/run/app.sock.lock"],
+ *   net: ["unix:/run/app.sock"],
+ * });
+ * ```
+ */
+export function permissions(
+  operation: Operation,
+  target: SocketPath,
+  options: PermissionsOptions = {},
+): Deno.PermissionOptionsObject {
+  if (!["connect", "serve", "claim", "probe"].includes(operation)) {
+    throw new TypeError(
+      `Invalid operation ${show(operation)}: expected "connect", "serve", "claim" or "probe"`,
+    );
+  }
+  checkOptions("permissions", options, [
+    "publish",
+    "createDirectory",
+    "verifyDirectory",
+    "connect",
+  ]);
+  checkChoice("publish", options.publish, ["direct", "rename"]);
+  for (const name of ["createDirectory", "verifyDirectory", "connect"] as const) {
+    checkBoolean(name, options[name]);
+  }
+  const path = resolveSocketPath(target);
+  if (path.startsWith("\0")) return { net: true };
+  if (SPECIAL_DIRECTORIES.some((directory) => path.startsWith(directory))) {
+    return { ...ALL_PERMISSIONS };
+  }
+  if (operation === "connect") return { read: [path], write: [path], net: [`unix:${path}`] };
+  const lock = `${path}.lock`;
+  if (operation === "probe") {
+    return options.connect === false
+      ? { read: [path, lock] }
+      : { read: [path, lock], write: [path], net: [`unix:${path}`] };
+  }
+  const read = [path, lock];
+  const write = [path, lock];
+  const net = [`unix:${path}`];
+  if (options.publish === "rename") {
+    for (const list of [read, write]) list.push(`${path}.new`);
+    net.push(`unix:${path}.new`);
+  }
+  if (options.createDirectory || options.verifyDirectory) read.push(dirname(path));
+  if (options.createDirectory) write.push(dirname(path));
+  return { read, write, net };
+}
+
+/**
+ * Writes permissions as flags for `deno run`.
+ *
+ * @param set The permissions, as {@linkcode permissions} gives them. A kind that is `false`, empty
+ * or absent gives no flag.
+ * @returns One flag for each kind that is granted, or `["--allow-all"]` for all of them.
+ * @throws {TypeError} when an entry has a comma: Deno 2.9.6 has no way to write it in a flag. Use a
+ * permission set in `deno.json` with `-P` instead.
+ *
+ * @example Usage
+ * ```ts
+ * import { permissionFlags, permissions } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(permissionFlags(permissions("connect", "/run/app.sock")), [
+ *   "--allow-read=/run/app.sock",
+ *   "--allow-write=/run/app.sock",
+ *   "--allow-net=unix:/run/app.sock",
+ * ]);
+ * ```
+ */
+export function permissionFlags(set: Deno.PermissionOptionsObject): string[] {
+  return toFlags(set);
+}
+
+/**
+ * Finds the place for a socket of this user's own: `$XDG_RUNTIME_DIR/<name>.sock` where that
+ * variable is set, else `<tmp>/uds-<uid>/<name>.sock`, with `$TMPDIR` or `/tmp` as `<tmp>`.
+ *
+ * - The directory must be a directory, no symbolic link, owned by this user and closed to all
+ *   others; the second one is created with mode 0700 if it is missing. Nobody else can then put a
+ *   file in the socket's place or connect, whatever the mode of the socket.
+ * - A server and its clients find the same place as long as they run as the same user with the
+ *   same two variables.
+ *
+ * **Permissions**: `--allow-env=XDG_RUNTIME_DIR,TMPDIR --allow-sys=uid`, read for the directory,
+ * and write for the second one. On Windows it rejects: Deno has no Unix sockets there.
+ *
+ * @param name The name of the program, without a directory and without `.sock`.
+ * @returns The absolute path. Nothing is at it yet, unless the socket is in use.
+ * @throws {TypeError} when the name is empty or has a `/`, a NUL or nothing but dots.
+ * @throws {RangeError} when the path would be too long.
+ * @throws {InsecurePath} when the directory is not this user's alone.
+ *
+ * @example Usage
+ * ```ts
+ * import { runtimePath } from "@uds/uds";
+ * import { assert } from "@std/assert";
+ *
+ * const path = await runtimePath("uds-example");
+ * assert(path.endsWith("/uds-example.sock"));
+ * ```
+ */
+export async function runtimePath(name: string): Promise<string> {
+  if (typeof name !== "string" || name === "" || /[/\0]|^\.+$/.test(name)) {
+    throw new TypeError(
+      `Invalid name ${show(name)}: expected the name of a program, without "/" or NUL`,
+    );
+  }
+  const need = (set: Deno.PermissionOptionsObject, path: string | null) =>
+    requireGrants("Cannot find a runtime path", set, { operation: "runtimePath", path });
+  need({ env: ["XDG_RUNTIME_DIR", "TMPDIR"], sys: ["uid"] }, null);
+  const uid = Deno.uid();
+  if (uid === null) {
+    throw new Deno.errors.NotSupported("Cannot find a runtime path: this system has no Unix users");
+  }
+  const given = Deno.env.get("XDG_RUNTIME_DIR");
+  // A relative one is to be ignored (XDG Base Directory Specification 0.8).
+  const directory = given?.startsWith("/")
+    ? given
+    : join(Deno.env.get("TMPDIR") || "/tmp", `uds-${uid}`);
+  const path = resolveSocketPath(join(directory, `${name}.sock`));
+  if (directory === given) {
+    need({ read: [directory] }, directory);
+  } else {
+    need({ read: [directory], write: [directory] }, directory);
+    try {
+      await Deno.mkdir(directory, { mode: 0o700 });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    }
+  }
+  const info = await Deno.lstat(directory);
+  const mode = (info.mode ?? 0) & 0o777;
+  if (!info.isDirectory || info.uid !== uid || (mode & 0o077) !== 0) {
+    const found = info.isDirectory
+      ? `it has mode 0${mode.toString(8)} and belongs to uid ${info.uid}`
+      : "it is no directory";
+    throw new InsecurePath(
+      `Cannot use the runtime directory "${directory}": ${found}, and it must be a directory with ` +
+        `mode 0700 that belongs to uid ${uid}. Remove it, or set XDG_RUNTIME_DIR`,
+      { operation: "runtimePath", path: directory },
+    );
+  }
+  return path;
+}

@@ -1,0 +1,178 @@
+/**
+ * Owning the path of a socket, whatever listens on it.
+ *
+ * @module
+ */
+
+import { resolveSocketPath, type SocketPath } from "./address.ts";
+import { InsecurePath } from "./errors.ts";
+import { checkFunction } from "./_internal/options.ts";
+import { CLAIM_OPTIONS, claimDefaults, requireClaimable } from "./_internal/claim_options.ts";
+import { checkOptions } from "./_internal/options.ts";
+import { turn } from "./_internal/delay.ts";
+import { PathClaim } from "./_internal/path_claim.ts";
+import { attempt } from "./_internal/system_error.ts";
+
+/** How a socket path is owned: for {@linkcode claim}, and for `listen()` and `serve()`. */
+export interface ClaimOptions {
+  /**
+   * The permission bits of the socket file, at most `0o777`. On Linux and macOS whoever may write
+   * may connect; some BSDs ignore the file's mode, and there the directory must keep others out.
+   * The default admits the owner alone.
+   *
+   * @default {0o600}
+   */
+  mode?: number;
+  /**
+   * The user to give the socket file to. Only root may give files away.
+   *
+   * @default {the user of this process}
+   */
+  uid?: number;
+  /**
+   * The group to give the socket file to. Except for root it must be one of the user's own.
+   *
+   * @default {the group that the system chooses}
+   */
+  gid?: number;
+  /**
+   * What to do about a socket file that is there already.
+   *
+   * - `"reclaim"` removes it if it is dead: nobody holds its lock, and it refuses twice, 100 ms apart.
+   * - `"fail"` rejects with `SocketInUse`.
+   *
+   * A file that is no socket, and a socket that answers, is left alone in either case.
+   *
+   * @default {"reclaim"}
+   */
+  existing?: "reclaim" | "fail";
+  /**
+   * Whether to make the directory of the socket, with mode 0700, and those above it, where they are
+   * missing.
+   *
+   * @default {false}
+   */
+  createDirectory?: boolean;
+  /**
+   * Whether to reject with `InsecurePath` unless the directory of the socket is a directory, belongs
+   * to root or to this user, and is closed to other writers or has the sticky bit. It needs read
+   * permission for the directory, therefore it is not the default.
+   *
+   * @default {false}
+   */
+  verifyDirectory?: boolean;
+}
+
+/** A path that is this process's own until it is released. */
+export interface SocketClaim extends AsyncDisposable {
+  /** The absolute path. */
+  readonly path: string;
+  /**
+   * Binds the path and secures the file.
+   *
+   * - `open` must bind {@linkcode path} before it returns, as `Deno.listen`, `Deno.serve` and the
+   *   `listen` of a `node:http` or `node:net` server do.
+   * - The file gets the owner and the mode of the claim. With `--allow-sys` it is created under a
+   *   umask that leaves no gap before.
+   * - Without, a process umask that lets others write (such as 000 or 002) would let them connect
+   *   before the mode is set. The claim cannot tell them from others later: it disposes of what `open`
+   *   returned and rejects.
+   *
+   * @param open Starts a listener and returns it.
+   * @returns What `open` returned. Close it before {@linkcode release}.
+   * @throws {InsecurePath} when the file was more open than asked for, or belongs to another user
+   * than the lock file.
+   * @throws {TypeError} when `open` bound nothing at the path.
+   */
+  bind<T extends Disposable | AsyncDisposable>(open: () => T): Promise<T>;
+  /**
+   * Gives the path back: removes the socket file if it is still the one that was bound, then the lock
+   * file, then unlocks. Close what {@linkcode bind} returned first. Idempotent; disposal does the same.
+   */
+  release(): Promise<void>;
+}
+
+/**
+ * Takes a socket path for this process alone, for a listener of any kind.
+ *
+ * - **Exclusive**: the claim holds a lock on `<path>.lock` (`flock`), which ends with the process
+ *   however it ends. A second claim, `listen()` or `serve()` of the path rejects with `SocketInUse`,
+ *   which names the process that holds it.
+ * - **Careful**: a dead socket file is removed; a live one is refused, also that of a program that
+ *   knows nothing of the lock; and so is anything that is no socket.
+ * - **Clean**: when released, the path and the lock file are gone, and a file that somebody else put
+ *   in the place is not touched. `Deno.serve` and `node:http` remove the path themselves when they
+ *   close, without looking: `listen()` and `serve()` of this package prevent that, a claim cannot.
+ * - Two programs that start at the same instant, one of which does not use the lock, can still race.
+ *
+ * **Permissions**: what `permissions("claim", path)` says: read and write for the path and for
+ * `<path>.lock`, and `--allow-net=unix:<path>`. On Windows it rejects with `NotSupported`.
+ *
+ * @param path The path of the socket. Abstract names have no file to own.
+ * @param options Mode, owner, and what to do about what is there.
+ * @returns The claim; dispose of it to give the path back.
+ * @throws {TypeError} when an argument is of the wrong kind, or the path is an abstract name.
+ * @throws {RangeError} when the path is too long or a number is out of range.
+ * @throws {SocketInUse} when somebody alive has the path.
+ * @throws {NotASocket} when something that is no socket is there.
+ * @throws {ConnectDenied} when a socket is there that this process may not connect to.
+ * @throws {InsecurePath} when the lock file or the directory is not safe to use.
+ * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
+ *
+ * @example HTTP on a path that is yours alone
+ * ```ts no-assert
+ * import { claim } from "@uds/uds";
+ *
+ * const directory = await Deno.makeTempDir();
+ * {
+ *   await using path = await claim(`${directory}/http.sock`, { mode: 0o660 });
+ *   await using _server = await path.bind(() =>
+ *     Deno.serve({ path: path.path, onListen() {} }, () => new Response("hello\n"))
+ *   );
+ * }
+ * await Deno.remove(directory);
+ * ```
+ */
+export async function claim(path: SocketPath, options: ClaimOptions = {}): Promise<SocketClaim> {
+  checkOptions("claim", options, CLAIM_OPTIONS);
+  const checked = claimDefaults(options);
+  const absolute = resolveSocketPath(path);
+  requireClaimable("claim", absolute, options);
+  return new Claim(await PathClaim.acquire(absolute, { ...checked, publish: "direct" }, "claim"));
+}
+
+class Claim implements SocketClaim {
+  readonly path: string;
+  readonly #claim: PathClaim;
+
+  constructor(claim: PathClaim) {
+    this.path = claim.path;
+    this.#claim = claim;
+  }
+
+  async bind<T extends Disposable | AsyncDisposable>(open: () => T): Promise<T> {
+    checkFunction("open", open);
+    return await this.#claim.bind(open, () => {
+      throw new InsecurePath(
+        `${
+          attempt("claim", this.path)
+        }: this process's umask made the socket writable for others ` +
+          `before its mode could be set, and somebody may have connected. Run with --allow-sys, or ` +
+          `under "umask 077"`,
+        { operation: "claim", path: this.path },
+      );
+    });
+  }
+
+  async release(): Promise<void> {
+    // A listener with a pending accept is closed, and unlinks its path, one turn after its close():
+    // the next owner must not start before that.
+    await turn();
+    await turn();
+    this.#claim.release();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.release();
+  }
+}

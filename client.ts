@@ -1,0 +1,255 @@
+/**
+ * Connecting to a server.
+ *
+ * @module
+ */
+
+import { permissions, resolveSocketPath, type SocketPath } from "./address.ts";
+import type { Connection } from "./connection.ts";
+import {
+  ConnectDenied,
+  ConnectTimeout,
+  InsecurePath,
+  NotASocket,
+  NothingListening,
+  type SocketError,
+  SocketNotFound,
+} from "./errors.ts";
+import { delay } from "./_internal/delay.ts";
+import { isSameFile, kindOf, octal } from "./_internal/file_identity.ts";
+import { requireGrants } from "./_internal/grants.ts";
+import { answerOf } from "./_internal/knock.ts";
+import {
+  checkBoolean,
+  checkDuration,
+  checkInteger,
+  checkOptions,
+  checkSignal,
+} from "./_internal/options.ts";
+import { requireRuntime } from "./_internal/runtime.ts";
+import { SocketConnection } from "./_internal/socket_connection.ts";
+import { attempt, codeOf, systemError } from "./_internal/system_error.ts";
+
+/** Options of {@linkcode connect}. */
+export interface ConnectOptions {
+  /** The path of the socket, or an abstract name. */
+  path: SocketPath;
+  /**
+   * Milliseconds for everything: the attempts and the pauses between them. With 0 there is one
+   * attempt; `Infinity` is no limit.
+   *
+   * @default {5000}
+   */
+  timeout?: number;
+  /**
+   * Whether to wait for a server that is still starting: to try again, until the time is over, while
+   * there is no file or nobody listens. A server with a full backlog is waited for in any case.
+   *
+   * @default {false}
+   */
+  wait?: boolean;
+  /**
+   * The user, or one of the users, who must own the socket file: otherwise `InsecurePath`, without a
+   * connection. It keeps a program from telling its secrets to whoever put a socket at the path.
+   *
+   * @default {anyone}
+   */
+  owner?: number | number[];
+  /** Gives up: the promise rejects with the signal's reason, and no connection is left. */
+  signal?: AbortSignal;
+}
+
+/** The pauses between attempts double from the first to the last, each shortened by up to a half. */
+const FIRST_PAUSE_MS = 2;
+const LAST_PAUSE_MS = 100;
+
+const DEFAULT_TIMEOUT_MS = 5000;
+
+/**
+ * Connects to the server at a path.
+ *
+ * - One attempt takes microseconds: the kernel answers at once, yes or no. A server that is alive and
+ *   busy (a full backlog) is tried again until `timeout`; with `wait` also one that is not there yet.
+ * - A symbolic link to a socket is followed.
+ * - Where the connection is refused, the error says why: what is at the path, its mode and its owner.
+ *
+ * **Permissions**: what `permissions("connect", path)` says: read, write and
+ * `--allow-net=unix:<path>`; for an abstract name `--allow-net`. On Windows it rejects with
+ * `NotSupported`.
+ *
+ * @param options The path, or the path with options.
+ * @returns The connection.
+ * @throws {TypeError} when an argument is of the wrong kind.
+ * @throws {RangeError} when the path is too long or a number is out of range.
+ * @throws {SocketNotFound} when there is no such file.
+ * @throws {NothingListening} when nobody listens on it.
+ * @throws {NotASocket} when it is no stream socket.
+ * @throws {ConnectDenied} when the file system does not allow it; with `mode`, `uid` and `gid`.
+ * @throws {InsecurePath} when the file belongs to nobody in `owner`.
+ * @throws {ConnectTimeout} when the time is over; the last refusal is the `cause`.
+ * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
+ *
+ * @example Usage
+ * ```ts
+ * import { connect, serve } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${await Deno.makeTempDir()}/greeter.sock`;
+ * await using _server = await serve(path, async (conn) => {
+ *   await conn.write(new TextEncoder().encode("hello\n"));
+ * });
+ *
+ * await using conn = await connect({ path, wait: true, timeout: 1000 });
+ * assertEquals(await new Response(conn.readable).text(), "hello\n");
+ * ```
+ */
+export async function connect(options: SocketPath | ConnectOptions): Promise<Connection> {
+  const given: ConnectOptions = typeof options === "string" || options instanceof URL
+    ? { path: options }
+    : options;
+  checkOptions("connect", given, ["path", "timeout", "wait", "owner", "signal"]);
+  checkDuration("timeout", given.timeout);
+  checkBoolean("wait", given.wait);
+  const owners = given.owner === undefined ? undefined : [given.owner].flat();
+  for (const uid of owners ?? []) checkInteger("owner", uid ?? NaN, 0, 0xffff_ffff);
+  checkSignal(given.signal);
+  const path = resolveSocketPath(given.path);
+  if (owners !== undefined && path.startsWith("\0")) {
+    throw new TypeError(`${attempt("connect", path)}: an abstract name has no owner to check`);
+  }
+  requireRuntime();
+  const { timeout = DEFAULT_TIMEOUT_MS, wait = false, signal } = given;
+  signal?.throwIfAborted();
+  const fields = { operation: "connect", path };
+  requireGrants(attempt("connect", path), permissions("connect", path), fields);
+
+  const deadline = performance.now() + timeout;
+  for (let pause = FIRST_PAUSE_MS;; pause = Math.min(2 * pause, LAST_PAUSE_MS)) {
+    let refusal: SocketError;
+    try {
+      const conn = await open(path, owners);
+      if (!signal?.aborted) return conn;
+      conn.close();
+      throw signal.reason;
+    } catch (error) {
+      signal?.throwIfAborted();
+      const again = codeOf(error) === "EAGAIN" ||
+        wait && (error instanceof SocketNotFound || error instanceof NothingListening);
+      if (!again || timeout === 0) throw error;
+      refusal = error as SocketError;
+    }
+    const left = deadline - performance.now();
+    if (left <= 0) {
+      throw new ConnectTimeout(
+        `${attempt("connect", path)}: no connection within ${timeout} ms. The last attempt: ` +
+          refusal.message,
+        { ...fields, cause: refusal },
+      );
+    }
+    // At different moments, where many clients wait for one server.
+    await delay(Math.min(left, pause * (1 - Math.random() / 2)), signal);
+  }
+}
+
+/** One attempt. */
+async function open(path: string, owners: number[] | undefined): Promise<Connection> {
+  const before = owners && requireOwner(path, owners);
+  let conn;
+  try {
+    conn = await Deno.connect({ transport: "unix", path });
+  } catch (cause) {
+    throw refusalOf(path, cause);
+  }
+  if (owners !== undefined) {
+    try {
+      // Swapped between the look and the connection: the one that was looked at is not the peer.
+      if (!isSameFile(before ?? null, requireOwner(path, owners))) {
+        throw new InsecurePath(
+          `${attempt("connect", path)}: the file was replaced while connecting. Try again`,
+          { operation: "connect", path },
+        );
+      }
+    } catch (error) {
+      conn.close();
+      throw error;
+    }
+  }
+  return new SocketConnection(conn, {
+    localAddr: { transport: "unix", path: conn.localAddr.path },
+    remoteAddr: { transport: "unix", path },
+  });
+}
+
+/** Looks at the socket file, and refuses it unless one of the owners owns it. */
+function requireOwner(path: string, owners: number[]): Deno.FileInfo {
+  let info;
+  try {
+    info = Deno.statSync(path);
+  } catch (cause) {
+    throw refusalOf(path, cause);
+  }
+  if (info.uid === null || !owners.includes(info.uid)) {
+    throw new InsecurePath(
+      `${attempt("connect", path)}: it belongs to uid ${info.uid}, and only ${
+        owners.join(" or ")
+      } is trusted`,
+      { operation: "connect", path },
+    );
+  }
+  return info;
+}
+
+/** Why the connection was refused, in the words of whoever has to mend it. */
+function refusalOf(path: string, cause: unknown): Error {
+  const start = attempt("connect", path);
+  const fields = { operation: "connect", path, cause };
+  const info = path.startsWith("\0") ? undefined : lookAt(path);
+  const other = info !== undefined && !info.isSocket ? kindOf(info) : undefined;
+  switch (answerOf(cause)) {
+    case "absent":
+      return new SocketNotFound(
+        `${start}: there is no such file. Start the server first, or wait for it with wait: true`,
+        fields,
+      );
+    case "refused":
+      if (other !== undefined) return new NotASocket(`${start}: it is ${other}`, fields);
+      return new NothingListening(
+        `${start}: nobody listens on it` +
+          (info === undefined ? "" : "; the file was left behind by a server that has ended") +
+          `. Start the server`,
+        fields,
+      );
+    case "mistyped":
+      return new NotASocket(
+        `${start}: it is a datagram or sequenced-packet socket, and Deno connects to stream sockets`,
+        fields,
+      );
+    case "denied": {
+      if (info === undefined) {
+        return new ConnectDenied(`${start}: a directory on the way denies it`, fields);
+      }
+      const { uid, gid } = info;
+      const mode = info.mode === null ? undefined : info.mode & 0o777;
+      return new ConnectDenied(
+        `${start}: its mode ${octal(mode ?? 0)} and owner ${uid}:${gid} do not let this process ` +
+          `write, which connecting needs. Run as that user or in that group, or have the server ` +
+          `widen the mode`,
+        { ...fields, mode, uid: uid ?? undefined, gid: gid ?? undefined },
+      );
+    }
+    case "full":
+      return systemError(start, cause, fields, "its backlog is full: the server does not keep up");
+    default:
+      return systemError(start, cause, fields);
+  }
+}
+
+/** What connecting meets: symbolic links followed. */
+function lookAt(path: string): Deno.FileInfo | undefined {
+  try {
+    return Deno.statSync(path);
+  } catch {
+    // The refusal is told without it.
+    return undefined;
+  }
+}

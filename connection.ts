@@ -1,0 +1,140 @@
+/**
+ * Connections: the one type with which a server, a client and a parent or child process talk.
+ *
+ * @module
+ */
+
+import type { UnixAddr } from "./address.ts";
+import { show } from "./_internal/options.ts";
+import { SocketConnection } from "./_internal/socket_connection.ts";
+
+export type { UnixAddr } from "./address.ts";
+
+/**
+ * A connected Unix domain socket: a stream of bytes in each direction.
+ *
+ * - **Order**: bytes arrive whole and in the order in which `write` was called, also with several
+ *   writers at once; each `write` is one uninterrupted run of bytes. Reads are served in the order in
+ *   which they were called. There are no messages: one `write` may arrive in many reads, many in one.
+ * - **Backpressure**: a `write` resolves when all its bytes are in the kernel, which holds about
+ *   200 KiB for a reader that stalls.
+ * - **Ends**: each direction ends by itself. `closeWrite()` sends the end of file and reading goes
+ *   on; the peer's end of file makes `read` give `null`, and writing goes on. When both have ended the
+ *   descriptor closes by itself, and `closed` resolves.
+ * - **The streams and the methods are the same connection**: they can be used in turns. What a stream
+ *   had read when it was cancelled is not lost, the next `read` gives it.
+ * - **Failures** reject with the error that Deno has for them (`ConnectionReset`, `BrokenPipe`) in the
+ *   shape of `SocketError`; that of a `write` has what was not sent as `unsent`. A peer that closes
+ *   while bytes of ours are unread on its side is a reset, after everything that it sent has been
+ *   read: so the kernel has it.
+ */
+export interface Connection extends Disposable, AsyncDisposable {
+  /** The address of this end. */
+  readonly localAddr: UnixAddr;
+  /** The address of the other end: of a client's connection the path that it connected to. */
+  readonly remoteAddr: UnixAddr;
+  /**
+   * What the peer sends, as a byte stream; "bring your own buffer" readers work.
+   *
+   * - Its end closes nothing: the direction has ended, and writing goes on.
+   * - Its chunks hold no more than twice the memory that their bytes need, and one page.
+   * - Cancelling it gives up the direction: the descriptor closes once writing has ended too.
+   */
+  readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
+  /**
+   * What the peer gets, as a stream. Its `close()` is `closeWrite()`; its `abort()` is `close()`.
+   */
+  readonly writable: WritableStream<Uint8Array>;
+  /** Resolves when the descriptor is closed, for whatever reason. Never rejects. */
+  readonly closed: Promise<void>;
+  /** The number of bytes that were read so far. */
+  readonly bytesRead: number;
+  /** The number of bytes that the kernel took so far. */
+  readonly bytesWritten: number;
+  /**
+   * Reads what is there, or waits for it.
+   *
+   * @param buffer Where to put the bytes; up to its length. It must not be used before the result.
+   * @returns The number of bytes, or `null` at the end of file, again at each further call. With an
+   * empty buffer 0, at once.
+   * @throws {Deno.errors.ConnectionReset} when the peer closed with bytes of ours unread.
+   * @throws {ConnectionClosed} when `close()` was called before or meanwhile.
+   */
+  read(buffer: Uint8Array): Promise<number | null>;
+  /**
+   * Writes all of the data, after everything that was written before.
+   *
+   * - A promise that rejects unawaited does not end the process.
+   *
+   * @param data The bytes. They must not change before the result.
+   * @returns Their number.
+   * @throws {Deno.errors.BrokenPipe} when the peer is gone; `unsent` has what the kernel did not take.
+   * @throws {ConnectionClosed} when `close()` or `closeWrite()` was called; `unsent` as well.
+   */
+  write(data: Uint8Array): Promise<number>;
+  /**
+   * Sends the end of file, after everything that was written before. Reading goes on. Idempotent.
+   *
+   * @throws {ConnectionClosed} when `close()` was called before or meanwhile.
+   */
+  closeWrite(): Promise<void>;
+  /**
+   * Closes the connection at once: pending reads and queued writes reject with `ConnectionClosed`, a
+   * write with the bytes that were not sent. Idempotent; so is disposal.
+   *
+   * `await using` waits for queued writes first, for 5 seconds at most.
+   */
+  close(): void;
+  /** Makes a pending read keep the process alive, as it does from the beginning. */
+  ref(): void;
+  /** Lets the process end although a read is pending. */
+  unref(): void;
+}
+
+/**
+ * Makes a {@linkcode Connection} of a connection that `Deno.connect` or a `Deno.Listener` gave.
+ *
+ * - It takes ownership: close the result and leave the original alone. Deno's own streams of it must
+ *   not have been used: they close the whole connection at the end of one direction.
+ *
+ * **Permissions**: none.
+ *
+ * @param conn A connection with `transport: "unix"`.
+ * @returns The connection.
+ * @throws {TypeError} when it is no such connection.
+ *
+ * @example Usage
+ * ```ts
+ * import { serve, toConnection } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${await Deno.makeTempDir()}/echo.sock`;
+ * await using _server = await serve(path, (conn) => conn.readable.pipeTo(conn.writable));
+ *
+ * await using conn = toConnection(await Deno.connect({ transport: "unix", path }));
+ * await conn.write(new TextEncoder().encode("hello"));
+ * await conn.closeWrite();
+ * assertEquals(await new Response(conn.readable).text(), "hello");
+ * ```
+ */
+export function toConnection(conn: Deno.UnixConn): Connection {
+  const methods = ["read", "write", "closeWrite", "close", "ref", "unref"] as const;
+  if (
+    typeof conn !== "object" || conn === null ||
+    !methods.every((name) => typeof conn[name] === "function")
+  ) {
+    throw new TypeError(`Invalid connection: expected a Deno.UnixConn, got ${show(conn)}`);
+  }
+  const { localAddr, remoteAddr } = conn;
+  for (const addr of [localAddr, remoteAddr]) {
+    if (addr?.transport !== "unix") {
+      throw new TypeError(
+        `Invalid connection: expected the transport "unix", got ${show(addr?.transport)}`,
+      );
+    }
+  }
+  return new SocketConnection(conn, {
+    localAddr: { transport: "unix", path: localAddr.path },
+    remoteAddr: { transport: "unix", path: remoteAddr.path },
+  });
+}

@@ -1,0 +1,189 @@
+/**
+ * Looking at a path: is a server there?
+ *
+ * @module
+ */
+
+import { permissions, resolveSocketPath, type SocketPath } from "./address.ts";
+import { isSameFile, lstat } from "./_internal/file_identity.ts";
+import { requireGrants } from "./_internal/grants.ts";
+import { knock } from "./_internal/knock.ts";
+import { checkBoolean, checkOptions } from "./_internal/options.ts";
+import { peekLock } from "./_internal/path_lock.ts";
+import { requireRuntime } from "./_internal/runtime.ts";
+import { attempt, systemError } from "./_internal/system_error.ts";
+import { delay } from "./_internal/delay.ts";
+
+/**
+ * What is at a path.
+ *
+ * - `"free"`: nothing, and nobody holds its lock.
+ * - `"claimed"`: somebody holds its lock, and no connection was made: the server is starting or
+ *   ending, or `connect` was `false`.
+ * - `"alive"`: a server accepts connections.
+ * - `"full"`: a server is there, and its backlog has no place just now.
+ * - `"stale"`: a socket file that nobody listens on.
+ * - `"denied"`: the file system does not let this process see or connect.
+ * - `"not-a-socket"`: another kind of file, or a socket that is no stream socket.
+ */
+export type SocketState =
+  | "free"
+  | "claimed"
+  | "alive"
+  | "full"
+  | "stale"
+  | "denied"
+  | "not-a-socket";
+
+/** What {@linkcode probe} found. */
+export interface ProbeResult {
+  /** What is at the path. */
+  state: SocketState;
+  /** The permission bits of the file, where there is one that could be looked at. */
+  mode?: number;
+  /** The user who owns it. */
+  uid?: number;
+  /** Its group. */
+  gid?: number;
+  /** The process that holds the lock of the path, where somebody does. */
+  holder?: number;
+}
+
+/** Options of {@linkcode probe}. */
+export interface ProbeOptions {
+  /**
+   * Whether to connect, and close again at once, where only that can tell. A connection is not
+   * harmless: the server sees a client that says nothing, `nc -lU` ends after it, and a service that
+   * systemd starts on demand is started.
+   *
+   * @default {true}
+   */
+  connect?: boolean;
+}
+
+/** A socket between its bind and its listen refuses like a dead one: ask again after so long. */
+const STALE_MS = 100;
+
+/**
+ * Tells what is at the path of a socket.
+ *
+ * - A symbolic link is followed, as connecting does.
+ * - With `connect: false` no server is disturbed: the state comes from the file and from its lock.
+ *   Where those cannot tell a foreign server from a stale file, it rejects.
+ * - `"stale"` takes 100 ms: the socket has to refuse twice.
+ * - The answer is of that moment. To own a path use `claim()`, `listen()` or `serve()`, which hold its
+ *   lock while they look.
+ *
+ * **Permissions**: what `permissions("probe", path, options)` says: read for the path and for
+ * `<path>.lock`; to connect also write and `--allow-net=unix:<path>`. On Windows it rejects with
+ * `NotSupported`.
+ *
+ * @param path The path of the socket, or an abstract name.
+ * @param options Whether to connect.
+ * @returns The state, and of the file what can be seen.
+ * @throws {TypeError} when an argument is of the wrong kind.
+ * @throws {RangeError} when the path is too long.
+ * @throws {Deno.errors.NotSupported} when `connect` is `false` and only a connection can tell.
+ * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
+ *
+ * @example Usage
+ * ```ts
+ * import { probe, serve } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${await Deno.makeTempDir()}/app.sock`;
+ * assertEquals((await probe(path)).state, "free");
+ *
+ * await using _server = await serve(path, async () => {});
+ * const { state, mode, holder } = await probe(path);
+ * assertEquals([state, mode, holder], ["alive", 0o600, Deno.pid]);
+ * ```
+ */
+export async function probe(path: SocketPath, options: ProbeOptions = {}): Promise<ProbeResult> {
+  checkOptions("probe", options, ["connect"]);
+  checkBoolean("connect", options.connect);
+  const connect = options.connect ?? true;
+  const absolute = resolveSocketPath(path);
+  requireRuntime();
+  const start = attempt("probe", absolute);
+  const fields = { operation: "probe", path: absolute };
+  requireGrants(start, permissions("probe", absolute, { connect }), fields);
+  try {
+    return absolute.startsWith("\0")
+      ? await probeAbstract(absolute, connect)
+      : await probeFile(absolute, connect);
+  } catch (error) {
+    if ((error as { operation?: string }).operation !== undefined) throw error;
+    throw systemError(start, error, fields);
+  }
+}
+
+async function probeFile(path: string, connect: boolean): Promise<ProbeResult> {
+  let info;
+  try {
+    info = lstat(path);
+    if (info?.isSymlink) info = Deno.statSync(path);
+  } catch (error) {
+    // A symbolic link to nothing: the path is taken, but by no socket.
+    if (error instanceof Deno.errors.NotFound) return { state: "not-a-socket" };
+    if (error instanceof Deno.errors.PermissionDenied) return { state: "denied" };
+    throw error;
+  }
+  const file: Omit<ProbeResult, "state"> = {};
+  if (info?.mode != null) file.mode = info.mode & 0o777;
+  if (info?.uid != null) file.uid = info.uid;
+  if (info?.gid != null) file.gid = info.gid;
+  if (info !== null && !info.isSocket) return { state: "not-a-socket", ...file };
+
+  const lock = await peekLock(path);
+  if (lock.holder !== undefined) file.holder = lock.holder;
+  const unheard = lock.held ? "claimed" : info === null ? "free" : "stale";
+  if (info === null) return { state: unheard };
+  if (!connect) {
+    if (lock.held) return { state: "claimed", ...file };
+    throw onlyConnectionTells(path);
+  }
+
+  const state = await ask(path, unheard);
+  if (state !== "stale") return { state, ...file };
+  await delay(STALE_MS);
+  if (!isSameFile(info, statOrNull(path))) return await probeFile(path, connect);
+  return { state: await ask(path, unheard), ...file };
+}
+
+async function probeAbstract(name: string, connect: boolean): Promise<ProbeResult> {
+  if (!connect) throw onlyConnectionTells(name);
+  return { state: await ask(name, "free") };
+}
+
+/** Connects once; `unheard` is the state where nobody answers. */
+async function ask(path: string, unheard: SocketState): Promise<SocketState> {
+  const { answer } = await knock(path);
+  switch (answer) {
+    case "refused":
+      return unheard;
+    case "absent":
+      return "free";
+    case "mistyped":
+      return "not-a-socket";
+    default:
+      return answer;
+  }
+}
+
+function statOrNull(path: string): Deno.FileInfo | null {
+  try {
+    return Deno.statSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+function onlyConnectionTells(path: string): Error {
+  const error = new Deno.errors.NotSupported(
+    `${attempt("probe", path)}: nobody holds its lock, and only a connection can tell a program ` +
+      `that does not use the lock from a stale file. Leave out connect: false`,
+  );
+  return Object.assign(error, { operation: "probe", path });
+}

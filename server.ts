@@ -1,0 +1,515 @@
+/**
+ * Listening on a path: `listen()` gives connections one by one, `serve()` runs a handler for each.
+ *
+ * @module
+ */
+
+import type { SocketPath, UnixAddr } from "./address.ts";
+import type { ClaimOptions } from "./claim.ts";
+import type { Connection } from "./connection.ts";
+import { turn } from "./_internal/delay.ts";
+import { LISTENING_OPTIONS, ListeningSocket } from "./_internal/listening_socket.ts";
+import { checkCount, checkDuration, checkFunction, checkOptions } from "./_internal/options.ts";
+import type { SocketConnection } from "./_internal/socket_connection.ts";
+
+/** Options of {@linkcode listen}. */
+export interface ListenOptions extends ClaimOptions {
+  /** The path of the socket, or an abstract name, which none of the other options but `signal` fits. */
+  path: SocketPath;
+  /**
+   * How the socket file gets its name.
+   *
+   * - `"direct"` binds the path itself.
+   * - `"rename"` binds `<path>.new`, secures it, and renames it over the path: no client ever meets a
+   *   socket that is not ready. It takes permissions for that name too, and four bytes of the path's
+   *   length.
+   *
+   * @default {"direct"}
+   */
+  publish?: "direct" | "rename";
+  /** Closes the listener, or shuts the server down; before it listens, the promise rejects. */
+  signal?: AbortSignal;
+}
+
+/** A listener on a path of its own; `for await` over it ends when it is closed. */
+export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable {
+  /** The address that clients connect to. */
+  readonly addr: UnixAddr;
+  /**
+   * Waits for a connection. Several calls may wait: first come, first served.
+   *
+   * - Where the process or the system runs out of descriptors it waits until there are some.
+   *
+   * @returns The connection, which is the caller's to close.
+   * @throws {Deno.errors.BadResource} when the listener is closed before or meanwhile.
+   */
+  accept(): Promise<Connection>;
+  /**
+   * Stops listening: removes the socket file, if it is still the one that was bound, and then the
+   * lock. Connections that were accepted go on; those that still wait in the backlog are reset (the
+   * `shutdown()` of `serve()` serves them first). Idempotent; disposal does the same.
+   */
+  close(): Promise<void>;
+  /** Makes a pending `accept` keep the process alive, as it does from the beginning. */
+  ref(): void;
+  /** Lets the process end although an `accept` is pending. */
+  unref(): void;
+}
+
+/**
+ * Listens on a path that is this process's alone.
+ *
+ * - When it resolves, the socket is ready and has its mode and its owner: by default the owner alone
+ *   may connect, at no instant anyone else. Where the file had to be created wider than that (see
+ *   `permissions()` on the umask), whoever connected meanwhile is dropped unserved.
+ * - A dead socket file is replaced; a live server, also a foreign one, is not: see `claim()`.
+ * - The backlog is Deno's: 1,024 connections. Clients beyond that are refused with `EAGAIN`, which
+ *   `connect()` tries again.
+ *
+ * **Permissions**: what `permissions("serve", path, options)` says: read and write for the path and
+ * for `<path>.lock`, and `--allow-net=unix:<path>`; for an abstract name `--allow-net`. On Windows it
+ * rejects with `NotSupported`.
+ *
+ * @param options The path, or the path with options.
+ * @returns The listener.
+ * @throws {TypeError} when an argument is of the wrong kind.
+ * @throws {RangeError} when the path is too long or a number is out of range.
+ * @throws {SocketInUse} when somebody alive has the path.
+ * @throws {NotASocket} when something that is no socket is there.
+ * @throws {ConnectDenied} when a socket is there that this process may not connect to.
+ * @throws {InsecurePath} when the lock file or the directory is not safe to use.
+ * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
+ *
+ * @example Usage
+ * ```ts
+ * import { connect, listen } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${await Deno.makeTempDir()}/app.sock`;
+ * await using listener = await listen({ path, mode: 0o660 });
+ *
+ * const [server, client] = await Promise.all([listener.accept(), connect(path)]);
+ * await server.write(new TextEncoder().encode("hello"));
+ * server.close();
+ * assertEquals(await new Response(client.readable).text(), "hello");
+ * client.close();
+ * ```
+ */
+export async function listen(options: SocketPath | ListenOptions): Promise<UnixListener> {
+  const given = withPath(options);
+  checkOptions("listen", given, LISTENING_OPTIONS);
+  return new Listener(await ListeningSocket.open(given, "listen"), given.signal);
+}
+
+/** What a handler is told of its server, the same object at every call. */
+export interface ServeHandlerInfo {
+  /** Aborts when the server shuts down: finish what was begun, and begin nothing new. */
+  readonly draining: AbortSignal;
+  /** Aborts when the time for that is over: the connection is about to be closed. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Serves one connection. When its promise settles, what was written is flushed and the connection is
+ * closed.
+ */
+export type ServeHandler = (conn: Connection, info: ServeHandlerInfo) => Promise<unknown>;
+
+/** Options of {@linkcode serve}. */
+export interface ServeOptions extends ListenOptions {
+  /**
+   * How many connections are served at the same time. The others wait in the backlog.
+   *
+   * @default {Infinity}
+   */
+  maxConnections?: number;
+  /**
+   * Milliseconds after which a connection is closed on which nothing comes. It counts only while the
+   * handler waits for a read, which then rejects with `Deno.errors.TimedOut`.
+   *
+   * @default {Infinity}
+   */
+  idleTimeout?: number;
+  /** Is called once, with the address, when the server listens. */
+  onListen?: (addr: UnixAddr) => void;
+  /**
+   * Is told what went wrong: the rejection of a handler (with its `info`), and a failure to accept
+   * (without), once for each episode of it. Whatever it does, also throwing, the server goes on.
+   *
+   * @default {a line on standard error}
+   */
+  onError?: (error: unknown, info?: ServeHandlerInfo) => void;
+}
+
+/** Options of {@linkcode UnixServer.shutdown}. */
+export interface ShutdownOptions {
+  /**
+   * Milliseconds until what is left is cut off; `Infinity` waits for every handler.
+   *
+   * @default {5000}
+   */
+  timeout?: number;
+}
+
+/** How a shutdown ended. */
+export interface ShutdownResult {
+  /** Connections whose handler finished during the shutdown. */
+  completed: number;
+  /** Connections that were cut off at the deadline. */
+  aborted: number;
+}
+
+/** A running server. Disposing of it shuts it down. */
+export interface UnixServer extends AsyncDisposable {
+  /** The address that clients connect to. */
+  readonly addr: UnixAddr;
+  /** How many connections are open now. */
+  readonly connections: number;
+  /** Resolves when the server has ended; rejects only where accepting ended by itself. */
+  readonly finished: Promise<void>;
+  /**
+   * Ends the server without losing anyone who had reached it.
+   *
+   * 1. The name is given up: the socket file is removed.
+   * 2. Who waits in the backlog is accepted and served, if need be when others have finished.
+   * 3. The listener is closed and the lock released: a successor may start.
+   * 4. `draining` aborts; the handlers have until the deadline to finish.
+   * 5. `signal` aborts, and the connections that are left are closed.
+   *
+   * Called again it is the same shutdown, whatever its options: the same promise.
+   *
+   * @param options How long the handlers have.
+   * @returns How many finished, and how many were cut off.
+   */
+  shutdown(options?: ShutdownOptions): Promise<ShutdownResult>;
+  /** Makes the server keep the process alive, as it does from the beginning. */
+  ref(): void;
+  /** Lets the process end although the server waits for connections. */
+  unref(): void;
+}
+
+/**
+ * Serves every connection to a path with a handler.
+ *
+ * - The path is owned as by {@linkcode listen}; when the promise resolves, the server is ready.
+ * - **One connection's failure is its own**: a handler that rejects or throws is told to `onError`,
+ *   its connection is closed, and the server goes on. So it does when descriptors run out.
+ * - **Limits**: `maxConnections`, `idleTimeout`. There is none on bytes: the kernel holds a fast client
+ *   back until the handler reads.
+ * - **The end** is {@linkcode UnixServer.shutdown}; a process that just exits leaves the files behind,
+ *   and the next start removes them. No signal handlers are installed.
+ *
+ * **Permissions**: those of {@linkcode listen}. On Windows it rejects with `NotSupported`.
+ *
+ * @param options The path, or the path with options.
+ * @param handler Serves one connection.
+ * @returns The server.
+ * @throws {TypeError} when an argument is of the wrong kind.
+ * @throws {RangeError} when the path is too long or a number is out of range.
+ * @throws {SocketInUse} when somebody alive has the path.
+ * @throws {NotASocket} when something that is no socket is there.
+ * @throws {ConnectDenied} when a socket is there that this process may not connect to.
+ * @throws {InsecurePath} when the lock file or the directory is not safe to use.
+ * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
+ *
+ * @example An echo server
+ * ```ts
+ * import { connect, serve } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${await Deno.makeTempDir()}/echo.sock`;
+ * await using _server = await serve(path, (conn) => conn.readable.pipeTo(conn.writable));
+ *
+ * await using conn = await connect(path);
+ * await conn.write(new TextEncoder().encode("hello"));
+ * await conn.closeWrite();
+ * assertEquals(await new Response(conn.readable).text(), "hello");
+ * ```
+ */
+export async function serve(
+  options: SocketPath | ServeOptions,
+  handler: ServeHandler,
+): Promise<UnixServer> {
+  const given: ServeOptions = withPath(options);
+  checkOptions("serve", given, [
+    ...LISTENING_OPTIONS,
+    "maxConnections",
+    "idleTimeout",
+    "onListen",
+    "onError",
+  ]);
+  const { maxConnections, idleTimeout, onListen, onError, ...listening } = given;
+  checkCount("maxConnections", maxConnections);
+  checkDuration("idleTimeout", idleTimeout, 1);
+  if (onListen !== undefined) checkFunction("onListen", onListen);
+  if (onError !== undefined) checkFunction("onError", onError);
+  checkFunction("handler", handler);
+  const socket = await ListeningSocket.open(listening, "serve");
+  return new Server(socket, handler, given);
+}
+
+/** The options, also where there is only a path. */
+function withPath<T extends ListenOptions>(options: SocketPath | T): T | ListenOptions {
+  return typeof options === "string" || options instanceof URL ? { path: options } : options;
+}
+
+class Listener implements UnixListener {
+  readonly #socket: ListeningSocket;
+  #last: Promise<unknown> = Promise.resolve();
+  readonly #stopListeningToSignal: () => void;
+
+  constructor(socket: ListeningSocket, signal: AbortSignal | undefined) {
+    this.#socket = socket;
+    this.#stopListeningToSignal = onAbort(signal, () => void this.close().catch(printError));
+  }
+
+  get addr(): UnixAddr {
+    return this.#socket.addr;
+  }
+
+  accept(): Promise<Connection> {
+    const accepted = this.#last.then(() => this.#socket.accept());
+    this.#last = accepted.catch(() => {});
+    return accepted;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Connection> {
+    for (;;) {
+      let conn;
+      try {
+        conn = await this.accept();
+      } catch (error) {
+        if (error instanceof Deno.errors.BadResource) return;
+        throw error;
+      }
+      yield conn;
+    }
+  }
+
+  close(): Promise<void> {
+    this.#stopListeningToSignal();
+    return this.#socket.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  ref(): void {
+    this.#socket.ref();
+  }
+
+  unref(): void {
+    this.#socket.unref();
+  }
+}
+
+class Server implements UnixServer {
+  readonly finished: Promise<void>;
+  readonly #socket: ListeningSocket;
+  readonly #handler: ServeHandler;
+  readonly #onError: (error: unknown, info?: ServeHandlerInfo) => void;
+  readonly #maxConnections: number;
+  readonly #idleTimeout: number | undefined;
+  readonly #draining = new AbortController();
+  readonly #cut = new AbortController();
+  readonly #info: ServeHandlerInfo;
+  /** The open connections, whether their handler runs or, while draining, waits for its turn. */
+  readonly #open = new Set<SocketConnection>();
+  readonly #waiting: SocketConnection[] = [];
+  readonly #stopListeningToSignal: () => void;
+  #running = 0;
+  #accepted = 0;
+  #completed = 0;
+  #aborted = 0;
+  #stopping = false;
+  #shutdown: Promise<ShutdownResult> | undefined;
+  /** Tells the accept loop that there is room for one more. */
+  #slot: () => void = () => {};
+  /** Tells the shutdown that no connection is left. */
+  #empty: () => void = () => {};
+
+  constructor(socket: ListeningSocket, handler: ServeHandler, options: ServeOptions) {
+    this.#socket = socket;
+    this.#handler = handler;
+    this.#onError = options.onError ?? printError;
+    this.#maxConnections = options.maxConnections ?? Infinity;
+    this.#idleTimeout = options.idleTimeout === Infinity ? undefined : options.idleTimeout;
+    this.#info = { draining: this.#draining.signal, signal: this.#cut.signal };
+    this.finished = this.#run();
+    // It is there for those who ask.
+    this.finished.catch(() => {});
+    this.#stopListeningToSignal = onAbort(
+      options.signal,
+      () => void this.shutdown().catch((error) => this.#report(error)),
+    );
+    this.#guard(() => options.onListen?.(socket.addr));
+  }
+
+  get addr(): UnixAddr {
+    return this.#socket.addr;
+  }
+
+  get connections(): number {
+    return this.#open.size;
+  }
+
+  shutdown(options: ShutdownOptions = {}): Promise<ShutdownResult> {
+    checkOptions("shutdown", options, ["timeout"]);
+    checkDuration("timeout", options.timeout);
+    this.#shutdown ??= this.#end(options.timeout ?? 5000);
+    return this.#shutdown;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.shutdown().then(() => {});
+  }
+
+  ref(): void {
+    this.#socket.ref();
+  }
+
+  unref(): void {
+    this.#socket.unref();
+  }
+
+  /** Accepts until the listener is closed. */
+  async #run(): Promise<void> {
+    try {
+      for (;;) {
+        if (this.#running >= this.#maxConnections && !this.#stopping) {
+          await new Promise<void>((resolve) => this.#slot = resolve);
+          continue;
+        }
+        const conn = await this.#socket.accept((error) => this.#report(error), this.#idleTimeout);
+        this.#accepted++;
+        this.#open.add(conn);
+        this.#waiting.push(conn);
+        this.#start();
+      }
+    } catch (error) {
+      if (this.#shutdown === undefined) {
+        // Accepting ended by itself: let those who are connected finish, and say so.
+        await this.shutdown();
+        throw error;
+      }
+    }
+    await this.#shutdown;
+  }
+
+  /** Starts the handlers that there is room for. */
+  #start(): void {
+    while (this.#running < this.#maxConnections && !this.#cut.signal.aborted) {
+      const conn = this.#waiting.shift();
+      if (conn === undefined) return;
+      this.#running++;
+      this.#serve(conn);
+    }
+  }
+
+  async #serve(conn: SocketConnection): Promise<void> {
+    try {
+      await this.#handler(conn, this.#info);
+    } catch (error) {
+      // Those who were cut off are counted, not reported.
+      if (!this.#cut.signal.aborted) this.#report(error, this.#info);
+    }
+    await conn[Symbol.asyncDispose]();
+    if (this.#open.delete(conn)) this.#completed++;
+    this.#running--;
+    this.#socket.wake();
+    this.#slot();
+    this.#start();
+    if (this.#open.size === 0) this.#empty();
+  }
+
+  async #end(timeout: number): Promise<ShutdownResult> {
+    this.#stopListeningToSignal();
+    const deadline = performance.now() + timeout;
+    this.#completed = 0;
+    this.#stopping = true;
+    this.#slot();
+    try {
+      this.#socket.removeName();
+      await this.#drainBacklog(deadline);
+    } finally {
+      try {
+        await this.#socket.close();
+      } finally {
+        this.#draining.abort();
+        await this.#waitForHandlers(deadline);
+        this.#cutOff();
+      }
+    }
+    return { completed: this.#completed, aborted: this.#aborted };
+  }
+
+  /**
+   * Accepts who is still in the backlog. Nothing tells that it is empty: an accept can be pending
+   * although somebody waits, because a poll handles only so many events (tokio's budget is 128) before
+   * the timers have their turn. So: turns of the loop in which nobody came, the more of them the more
+   * connections compete for the polls. A mere timer, however long, lost connections under load; this
+   * rule lost none.
+   */
+  async #drainBacklog(deadline: number): Promise<void> {
+    let quiet = 0;
+    let seen = this.#accepted;
+    while (quiet < 3 + Math.ceil(this.#open.size / 64) && performance.now() < deadline) {
+      await turn();
+      if (this.#accepted === seen && !this.#socket.pausing) {
+        quiet++;
+      } else {
+        quiet = 0;
+        seen = this.#accepted;
+      }
+    }
+  }
+
+  /** Waits until no connection is left, until the deadline. */
+  async #waitForHandlers(deadline: number): Promise<void> {
+    if (this.#open.size === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#empty = resolve;
+    const left = Math.max(0, deadline - performance.now());
+    const timer = left === Infinity ? undefined : setTimeout(resolve, left);
+    await promise;
+    clearTimeout(timer);
+  }
+
+  /** Closes what is left, and counts it. */
+  #cutOff(): void {
+    this.#aborted = this.#open.size;
+    this.#cut.abort();
+    for (const conn of this.#open) conn.close();
+    this.#open.clear();
+  }
+
+  #report(error: unknown, info?: ServeHandlerInfo): void {
+    this.#guard(() => this.#onError(error, info));
+  }
+
+  /** Runs a callback of the user's, which must not end the server. */
+  #guard(callback: () => void): void {
+    try {
+      const result: unknown = callback();
+      if (result instanceof Promise) result.catch(printError);
+    } catch (error) {
+      printError(error);
+    }
+  }
+}
+
+function printError(error: unknown): void {
+  try {
+    console.error(error);
+  } catch {
+    // Not even standard error is left; the server still is.
+  }
+}
+
+/** Calls back when the signal aborts, now if it has already; gives back the way to stop listening. */
+function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
+  if (signal?.aborted) callback();
+  else signal?.addEventListener("abort", callback, { once: true });
+  return () => signal?.removeEventListener("abort", callback);
+}
