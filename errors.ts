@@ -65,6 +65,16 @@ export interface SocketErrorFields {
  *
  * @param error What was caught.
  * @returns Whether it is an `Error` with an `operation` and a `path`.
+ *
+ * @example Usage
+ * ```ts
+ * import { connect, isSocketError } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const error = await connect("/nowhere/app.sock").catch((error) => error);
+ * if (!isSocketError(error)) throw error;
+ * assertEquals([error.operation, error.path], ["connect", "/nowhere/app.sock"]);
+ * ```
  */
 export function isSocketError(error: unknown): error is SocketError {
   return error instanceof Error && "operation" in error && "path" in error;
@@ -99,6 +109,8 @@ export class SocketInUse extends Deno.errors.AddrInUse implements SocketError {
   readonly holder: number | undefined;
 
   /**
+   * Makes the error.
+   *
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong, and the `holder` of the lock.
    */
@@ -119,6 +131,8 @@ export class NotASocket extends Error implements SocketError {
   declare readonly code: string;
 
   /**
+   * Makes the error.
+   *
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong.
    */
@@ -138,6 +152,8 @@ export class NothingListening extends Deno.errors.ConnectionRefused implements S
   declare readonly code: string;
 
   /**
+   * Makes the error.
+   *
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong.
    */
@@ -157,6 +173,8 @@ export class SocketNotFound extends Deno.errors.NotFound implements SocketError 
   declare readonly code: string;
 
   /**
+   * Makes the error.
+   *
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong.
    */
@@ -182,6 +200,8 @@ export class ConnectDenied extends Deno.errors.PermissionDenied implements Socke
   readonly gid: number | undefined;
 
   /**
+   * Makes the error.
+   *
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong, and the `mode`, `uid` and `gid` that refused.
    */
@@ -211,6 +231,8 @@ export class ConnectTimeout extends Deno.errors.TimedOut implements SocketError 
   declare readonly code: string;
 
   /**
+   * Makes the error.
+   *
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong; `cause` is the last refusal.
    */
@@ -230,6 +252,8 @@ export class InsecurePath extends Deno.errors.PermissionDenied implements Socket
   declare readonly code: string;
 
   /**
+   * Makes the error.
+   *
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong.
    */
@@ -251,6 +275,8 @@ export class ConnectionClosed extends Deno.errors.BadResource implements SocketE
   readonly unsent?: Uint8Array;
 
   /**
+   * Makes the error.
+   *
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong, and what was not sent.
    */

@@ -37,6 +37,8 @@ const BUFFER_SIZE = 256 * 1024;
  *   the reason.
  * - A connection with itself, `relay(conn, conn)`, is an echo; both counts are then the same.
  *
+ * **Permissions**: none.
+ *
  * @param a One connection.
  * @param b The other one.
  * @param options A signal to end it.

@@ -1,0 +1,30 @@
+/**
+ * The client of the oldest example: it sends a message and looks for it to come back, in pieces.
+ *
+ * Terminal 1: deno run -RWN examples/echo_server.ts /tmp/echo.sock
+ * Terminal 2: deno run -RWN examples/echo_client.ts /tmp/echo.sock
+ */
+
+import { connect } from "@uds/uds";
+
+const path = Deno.args[0] ?? "./uds_socket";
+const message = "This is the message. It will be repeated.";
+
+console.log(`connecting to ${path}`);
+const conn = await connect(path);
+try {
+  const data = new TextEncoder().encode(message);
+  console.log(`sending "${message}"`);
+  await conn.write(data);
+
+  const buffer = new Uint8Array(16);
+  for (let received = 0; received < data.length;) {
+    const count = await conn.read(buffer);
+    if (count === null) throw new Error("the server ended before everything had come back");
+    received += count;
+    console.log(`received "${new TextDecoder().decode(buffer.subarray(0, count))}"`);
+  }
+} finally {
+  console.log("closing socket");
+  conn.close();
+}

@@ -1,0 +1,150 @@
+/**
+ * The demo: an echo server in a process of its own, a client in another, the socket's mode and owner,
+ * and a second user who is refused. It leaves no file and no process behind.
+ */
+
+import { fromFileUrl, join } from "@std/path";
+
+const ROOT = fromFileUrl(new URL("..", import.meta.url));
+const NOBODY = 65534;
+const MESSAGE = "This is the message. It will be repeated.";
+
+const bold = (text: string) => Deno.stdout.isTerminal() ? `\x1b[1m${text}\x1b[0m` : text;
+
+/** Starts a Deno program of this project; what it says is shown line by line under its name. */
+function start(name: string, script: string, args: string[], flags: string[]) {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "--no-prompt", ...flags, join(ROOT, script), ...args],
+    cwd: ROOT,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const lines: string[] = [];
+  let seen = () => {};
+  const show = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>) => {
+    let rest = "";
+    const say = (line: string) => {
+      lines.push(line);
+      console.log(`  ${name.padEnd(8)}| ${line}`);
+      seen();
+    };
+    for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+      const parts = (rest + text).split("\n");
+      rest = parts.pop() ?? "";
+      parts.forEach(say);
+    }
+    if (rest !== "") say(rest);
+  };
+  const shown = Promise.all([show(child.stdout), show(child.stderr)]);
+  return {
+    child,
+    /** Resolves when it has said the first line, or ended. */
+    ready: new Promise<void>((resolve) => {
+      seen = resolve;
+      shown.then(() => resolve());
+    }),
+    /** Resolves when it has ended and everything is shown. */
+    async ended() {
+      const [{ code }] = await Promise.all([child.status, shown]);
+      return { code, lines };
+    },
+  };
+}
+
+/** The flags that a process needs for the path; the server also locks it. */
+function flags(path: string, lock: boolean): string[] {
+  const files = lock ? `${path},${path}.lock` : path;
+  return [`--allow-read=${files}`, `--allow-write=${files}`, `--allow-net=unix:${path}`];
+}
+
+/** The line of `ls -l` for a file. */
+function listing(path: string): string {
+  const { mode, uid, gid, isSocket } = Deno.lstatSync(path);
+  const bits = [8, 7, 6, 5, 4, 3, 2, 1, 0]
+    .map((bit, i) => ((mode ?? 0) >> bit & 1) ? "rwx"[i % 3] : "-")
+    .join("");
+  return `${isSocket ? "s" : "?"}${bits} ${nameOf(uid, "passwd")} ${nameOf(gid, "group")} ${path}`;
+}
+
+/** The name of a user or a group, else its number. */
+function nameOf(id: number | null, file: "passwd" | "group"): string {
+  const entry = Deno.readTextFileSync(`/etc/${file}`).split("\n").map((line) => line.split(":"))
+    .find((fields) => fields[2] === String(id));
+  return entry?.[0] ?? String(id);
+}
+
+/** Fails the demo where it did not show what it says. */
+function expect(condition: boolean, what: string): void {
+  if (!condition) throw new Error(`The demo did not work: ${what}`);
+}
+
+/** Connects as the user `nobody`, in a process of its own: this file again, with an argument. */
+async function connectAsNobody(path: string): Promise<void> {
+  const { default: process } = await import("node:process");
+  const { connect } = await import("../client.ts");
+  process.setgroups?.([]);
+  process.setgid?.(NOBODY);
+  process.setuid?.(NOBODY);
+  try {
+    await using _conn = await connect(path);
+    console.log("connected");
+  } catch (error) {
+    console.log(String(error));
+    Deno.exit(6);
+  }
+}
+
+async function main(): Promise<void> {
+  const directory = await Deno.makeTempDir({ prefix: "uds-demo-" });
+  // Whoever gets in is decided by the socket's mode alone, so the directory is open.
+  await Deno.chmod(directory, 0o755);
+  const path = join(directory, "echo.sock");
+  let server;
+  try {
+    console.log(bold("An echo server, in a process of its own"));
+    server = start("server", "cli.ts", ["echo", path, "--piece", "16"], flags(path, true));
+    await server.ready;
+
+    console.log(bold("\nThe socket, as ls -l shows it"));
+    console.log(`  ${listing(path)}`);
+
+    console.log(bold("\nA client, in another process"));
+    const client = start(
+      "client",
+      "cli.ts",
+      ["send", path, MESSAGE, "--piece", "16"],
+      flags(path, false),
+    );
+    const { code, lines } = await client.ended();
+    expect(code === 0 && lines.includes(MESSAGE), "the message did not come back");
+
+    console.log(bold("\nA second user"));
+    if (Deno.uid() === 0) {
+      const script = "tools/demo.ts";
+      const other = start("nobody", script, ["--as-nobody", path], [
+        "--allow-sys",
+        ...flags(path, false),
+      ]);
+      const { code } = await other.ended();
+      expect(code === 6, "the other user was not refused");
+    } else {
+      console.log("  This part needs root, to become another user: run the demo as root to see it");
+    }
+
+    console.log(bold("\nThe server is told to stop"));
+    server.child.kill("SIGTERM");
+    const { code: end } = await server.ended();
+    server = undefined;
+    const left = [...Deno.readDirSync(directory)].map((entry) => entry.name);
+    expect(end === 0 && left.length === 0, `the server left ${left.join(", ")} behind`);
+    console.log(`  Its socket and its lock are gone: ${directory} is empty`);
+  } finally {
+    server?.child.kill("SIGKILL");
+    await server?.child.status;
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
+if (Deno.args[0] === "--as-nobody") await connectAsNobody(Deno.args[1] as string);
+else await main();

@@ -1,0 +1,125 @@
+/**
+ * The gate, the same here and in CI: format, lint, types, docs, tests with the examples of the docs and
+ * coverage, publish dry run. All steps run, also after one has failed; the last line has the counts of
+ * the tests.
+ */
+
+const COVERAGE_DIRECTORY = ".coverage";
+/** Percent of lines that the tests must run of each public file. */
+const COVERAGE = 90;
+
+const { exports } = JSON.parse(await Deno.readTextFile("deno.json")) as {
+  exports: Record<string, string>;
+};
+const PUBLIC_FILES = Object.values(exports).map((file) => file.replace("./", ""));
+
+interface Step {
+  name: string;
+  run: () => Promise<boolean>;
+}
+
+/** A command of Deno's own, with its output shown and, where asked for, kept. */
+async function deno(args: string[], keep?: (text: string) => void): Promise<boolean> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args,
+    stdin: "null",
+    stdout: keep ? "piped" : "inherit",
+    stderr: "inherit",
+    env: { NO_COLOR: "1" },
+  }).spawn();
+  if (keep) {
+    let text = "";
+    for await (const chunk of child.stdout.pipeThrough(new TextDecoderStream())) {
+      text += chunk;
+      await Deno.stdout.write(new TextEncoder().encode(chunk));
+    }
+    keep(text);
+  }
+  return (await child.status).success;
+}
+
+const counts = { passed: 0, failed: 0, ignored: 0 };
+
+async function test(): Promise<boolean> {
+  // A place of its own for temporary files: what the tests leave is seen, what the short examples of
+  // the docs leave is removed.
+  const temporary = await Deno.makeTempDir();
+  await Deno.chmod(temporary, 0o755);
+  Deno.env.set("TMPDIR", temporary);
+  const ok = await deno([
+    "test",
+    "-A",
+    "--doc",
+    "--sanitize-ops",
+    "--sanitize-resources",
+    `--coverage=${COVERAGE_DIRECTORY}`,
+    "--coverage-raw-data-only",
+    "--clean",
+    "tests/",
+    ...PUBLIC_FILES,
+    "README.md",
+  ], (text) => {
+    const summary = text.match(/^(?:ok|FAILED) \| .*$/m)?.[0] ?? "";
+    for (const kind of ["passed", "failed", "ignored"] as const) {
+      counts[kind] = Number(summary.match(new RegExp(`(\\d+) ${kind}`))?.[1] ?? 0);
+    }
+  });
+  Deno.env.delete("TMPDIR");
+  const left = [...Deno.readDirSync(temporary)].map((e) => e.name).filter((n) => /^uds-\D/.test(n));
+  await Deno.remove(temporary, { recursive: true });
+  if (left.length > 0) console.error(`The tests left behind: ${left.join(", ")}`);
+  return ok && counts.passed > 0 && left.length === 0;
+}
+
+/** Prints the share of lines that were run of each public file, and checks it. */
+async function coverage(): Promise<boolean> {
+  const { stdout, success } = await new Deno.Command(Deno.execPath(), {
+    args: ["coverage", COVERAGE_DIRECTORY, "--lcov"],
+    stderr: "inherit",
+  }).output();
+  if (!success) return false;
+  let ok = true;
+  for (const record of new TextDecoder().decode(stdout).split("end_of_record")) {
+    const file = record.match(/^SF:(.*)$/m)?.[1]?.replace(`${Deno.cwd()}/`, "");
+    const found = Number(record.match(/^LF:(\d+)$/m)?.[1] ?? 0);
+    const hit = Number(record.match(/^LH:(\d+)$/m)?.[1] ?? 0);
+    if (file === undefined || found === 0 || /^(tests|tools|examples|links)\//.test(file)) continue;
+    const percent = 100 * hit / found;
+    // The command line runs in processes of its own, which are not counted.
+    const counts = PUBLIC_FILES.includes(file) && file !== "cli.ts";
+    const low = counts && percent < COVERAGE;
+    if (low) ok = false;
+    console.log(`${percent.toFixed(1).padStart(6)} % ${file}${low ? `  below ${COVERAGE} %` : ""}`);
+  }
+  return ok;
+}
+
+const STEPS: Step[] = [
+  { name: "format", run: () => deno(["fmt", "--check"]) },
+  { name: "lint", run: () => deno(["lint"]) },
+  { name: "types", run: () => deno(["check", "."]) },
+  {
+    name: "docs",
+    run: async () => {
+      const linted = await deno(["doc", "--lint", ...PUBLIC_FILES]);
+      return await deno(["run", "-A", "tools/check_docs.ts", ...PUBLIC_FILES]) && linted;
+    },
+  },
+  { name: "tests", run: test },
+  { name: "coverage", run: coverage },
+  { name: "publish", run: () => deno(["publish", "--dry-run", "--allow-dirty"]) },
+];
+
+const results: string[] = [];
+let failed = false;
+for (const { name, run } of STEPS) {
+  console.log(`\n== ${name}`);
+  const start = performance.now();
+  const ok = await run();
+  if (!ok) failed = true;
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  results.push(`${ok ? "ok    " : "FAILED"} ${name.padEnd(9)} ${seconds.padStart(6)} s`);
+}
+console.log(`\n${results.join("\n")}\n`);
+console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.ignored} skipped`);
+if (failed) Deno.exit(1);
