@@ -102,11 +102,13 @@ export class Program implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #lines: ReadableStreamDefaultReader<string>;
   readonly #rest: Promise<string>;
+  readonly #piped: boolean;
   #ended = false;
   /** How it ended. */
   readonly status: Promise<Deno.CommandStatus>;
 
   constructor(command: string, args: string[], options: ProgramOptions = {}) {
+    this.#piped = options.stdin === "piped";
     this.#child = new Deno.Command(command, {
       args,
       stdin: options.stdin ?? "null",
@@ -166,7 +168,7 @@ export class Program implements AsyncDisposable {
     await this.output();
     this.#lines.releaseLock();
     await this.#rest;
-    if (this.#child.stdin && !this.#child.stdin.locked) await this.#child.stdin.close().catch(noop);
+    if (this.#piped && !this.stdin.locked) await this.stdin.close().catch(noop);
   }
 }
 
