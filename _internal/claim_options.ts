@@ -1,6 +1,6 @@
 /** What `claim()`, `listen()` and `serve()` check before they ask the system for anything. */
 
-import { permissions, type PermissionsOptions } from "../address.ts";
+import { permissions, type PermissionsOptions, resolveSocketPath } from "../address.ts";
 import { requireGrants } from "./grants.ts";
 import { checkBoolean, checkChoice, checkInteger, checkMode } from "./options.ts";
 import type { PathClaimOptions } from "./path_claim.ts";
@@ -56,6 +56,8 @@ export function requireClaimable(
         `no mode to set. Pass a path${operation === "claim" ? "" : ", or no such option"}`,
     );
   }
+  // The other name is bound, so it must not be too long either.
+  if (publish === "rename") resolveSocketPath(`${path}.new`);
   requireRuntime();
   const needed: PermissionsOptions = {};
   if (publish !== undefined) needed.publish = publish;
