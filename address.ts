@@ -14,6 +14,7 @@
 import { dirname, fromFileUrl, join, resolve } from "@std/path";
 import { InsecurePath } from "./errors.ts";
 import { ALL_PERMISSIONS, requireGrants, toFlags } from "./_internal/grants.ts";
+import { systemError } from "./_internal/system_error.ts";
 import { checkBoolean, checkChoice, checkOptions, show } from "./_internal/options.ts";
 
 /**
@@ -35,8 +36,8 @@ export interface UnixAddr {
   readonly path: string | null;
 }
 
-/** What is to be done with a socket, for {@linkcode permissions}. `"serve"` stands for `listen()` too. */
-export type Operation = "connect" | "serve" | "claim" | "probe";
+/** What is to be done, for {@linkcode permissions}. `"serve"` stands for `listen()` too. */
+export type Operation = "connect" | "serve" | "claim" | "probe" | "pair";
 
 /** Options of {@linkcode permissions}: those of the operation that widen what it needs. */
 export interface PermissionsOptions {
@@ -52,10 +53,18 @@ export interface PermissionsOptions {
    * @default {true}
    */
   connect?: boolean;
+  /**
+   * As in `PairOptions`.
+   *
+   * @default {false for a program, true for a module}
+   */
+  clearEnv?: boolean;
 }
 
 /** `sun_path` has 108 bytes on Linux and 104 on macOS and the BSDs, one of them for the final NUL. */
 const MAX_PATH_BYTES = Deno.build.os === "linux" || Deno.build.os === "android" ? 107 : 103;
+
+const OPERATIONS: readonly Operation[] = ["connect", "serve", "claim", "probe", "pair"];
 
 /** Deno lets only processes with every permission touch what is below these (`check_special_file`). */
 const SPECIAL_DIRECTORIES = ["/dev/", "/proc/", "/sys/"];
@@ -99,7 +108,7 @@ export function resolveSocketPath(path: SocketPath): string {
     );
   }
   if (path.startsWith("\0")) return checkAbstractName(path);
-  if (/^(file|unix):/i.test(path)) {
+  if (/^(file:|unix:|[a-z][a-z0-9+.-]*:\/\/)/i.test(path)) {
     throw new TypeError(
       `Invalid socket path ${show(path)}: it is a URL in a string. ` +
         `Pass a path, or new URL(…) of a file: URL`,
@@ -121,7 +130,15 @@ function fromUrl(url: URL): string {
         `socket. Escape "?" and "#" in a path as %3F and %23`,
     );
   }
-  return checkFileName(fromFileUrl(url));
+  let path;
+  try {
+    path = fromFileUrl(url);
+  } catch {
+    throw new TypeError(
+      `Invalid socket path ${show(url.href)}: its percent escapes are not those of UTF-8`,
+    );
+  }
+  return resolve(checkFileName(path));
 }
 
 function checkFileName(path: string): string {
@@ -174,10 +191,12 @@ function checkLength(path: string): string {
  *
  * - `"connect"`: read, write and net for the socket.
  * - `"serve"`, `"claim"`: the same, and read and write for its lock file, `<path>.lock`. With
- *   `publish: "rename"` also all three for `<path>.new`; with `createDirectory` read and write for
- *   the directory, with `verifyDirectory` read.
+ *   `publish: "rename"` also all three for `<path>.new`; with `createDirectory` write for the
+ *   directory, with `verifyDirectory` read.
  * - `"probe"`: read for the socket and its lock; write and net for the socket unless `connect` is
  *   `false`.
+ * - `"pair"`: run for the command, which is the target, or for Deno itself where that is the URL of a
+ *   module; env for the one variable that is read in any case, or all of env where it is handed on.
  * - An abstract name needs unscoped net, because Deno cannot scope a grant to one. What is below
  *   `/dev`, `/proc` or `/sys` needs every permission.
  * - Not included, because everything works without: `sys: ["umask"]`, with which a socket file never
@@ -187,7 +206,7 @@ function checkLength(path: string): string {
  * into flags.
  *
  * @param operation What is to be done.
- * @param target The address of the socket.
+ * @param target The address of the socket; of `"pair"` the command.
  * @param options The options of that operation that matter here.
  * @returns The permissions, each scoped to the paths it is needed for.
  * @throws {TypeError} when the operation or the address is not one.
@@ -210,9 +229,9 @@ export function permissions(
   target: SocketPath,
   options: PermissionsOptions = {},
 ): Deno.PermissionOptionsObject {
-  if (!["connect", "serve", "claim", "probe"].includes(operation)) {
+  if (!OPERATIONS.includes(operation)) {
     throw new TypeError(
-      `Invalid operation ${show(operation)}: expected "connect", "serve", "claim" or "probe"`,
+      `Invalid operation ${show(operation)}: expected one of ${OPERATIONS.map(show).join(", ")}`,
     );
   }
   checkOptions("permissions", options, [
@@ -220,10 +239,19 @@ export function permissions(
     "createDirectory",
     "verifyDirectory",
     "connect",
+    "clearEnv",
   ]);
   checkChoice("publish", options.publish, ["direct", "rename"]);
-  for (const name of ["createDirectory", "verifyDirectory", "connect"] as const) {
+  for (const name of ["createDirectory", "verifyDirectory", "connect", "clearEnv"] as const) {
     checkBoolean(name, options[name]);
+  }
+  if (operation === "pair") {
+    const isModule = target instanceof URL;
+    return {
+      run: [isModule ? Deno.execPath() : target],
+      // Read by node:child_process whatever environment it is given.
+      env: options.clearEnv ?? isModule ? ["NODE_V8_COVERAGE"] : true,
+    };
   }
   const path = resolveSocketPath(target);
   if (path.startsWith("\0")) return { net: true };
@@ -244,7 +272,7 @@ export function permissions(
     for (const list of [read, write]) list.push(`${path}.new`);
     net.push(`unix:${path}.new`);
   }
-  if (options.createDirectory || options.verifyDirectory) read.push(dirname(path));
+  if (options.verifyDirectory) read.push(dirname(path));
   if (options.createDirectory) write.push(dirname(path));
   return { read, write, net };
 }
@@ -303,7 +331,7 @@ export function permissionFlags(set: Deno.PermissionOptionsObject): string[] {
  * ```
  */
 export async function runtimePath(name: string): Promise<string> {
-  if (typeof name !== "string" || name === "" || /[/\0]|^\.+$/.test(name)) {
+  if (typeof name !== "string" || name === "" || /[/\0]|^\.+$/.test(name) || !name.isWellFormed()) {
     throw new TypeError(
       `Invalid name ${show(name)}: expected the name of a program, without "/" or NUL`,
     );
@@ -317,21 +345,30 @@ export async function runtimePath(name: string): Promise<string> {
   }
   const given = Deno.env.get("XDG_RUNTIME_DIR");
   // A relative one is to be ignored (XDG Base Directory Specification 0.8).
-  const directory = given?.startsWith("/")
-    ? given
+  const isGiven = given?.startsWith("/") ?? false;
+  // Without a final slash, behind which a symbolic link would not be seen.
+  const directory = isGiven
+    ? resolve(given as string)
     : join(Deno.env.get("TMPDIR") || "/tmp", `uds-${uid}`);
   const path = resolveSocketPath(join(directory, `${name}.sock`));
-  if (directory === given) {
+  if (isGiven) {
     need({ read: [directory] }, directory);
   } else {
     need({ read: [directory], write: [directory] }, directory);
-    try {
-      await Deno.mkdir(directory, { mode: 0o700 });
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-    }
   }
-  const info = await Deno.lstat(directory);
+  let info;
+  try {
+    if (!isGiven) {
+      await Deno.mkdir(directory, { mode: 0o700 }).catch((error) => {
+        if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+      });
+    }
+    info = await Deno.lstat(directory);
+  } catch (error) {
+    const start = `Cannot use the runtime directory "${directory}"`;
+    const state = error instanceof Deno.errors.NotFound ? "it does not exist" : undefined;
+    throw systemError(start, error, { operation: "runtimePath", path: directory }, state);
+  }
   const mode = (info.mode ?? 0) & 0o777;
   if (!info.isDirectory || info.uid !== uid || (mode & 0o077) !== 0) {
     const found = info.isDirectory

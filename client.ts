@@ -16,7 +16,7 @@ import {
   SocketNotFound,
 } from "./errors.ts";
 import { delay } from "./_internal/delay.ts";
-import { isSameFile, kindOf, octal } from "./_internal/file_identity.ts";
+import { isSameFile, kindOf, octal, ownership } from "./_internal/file_identity.ts";
 import { requireGrants } from "./_internal/grants.ts";
 import { answerOf } from "./_internal/knock.ts";
 import {
@@ -111,7 +111,7 @@ export async function connect(options: SocketPath | ConnectOptions): Promise<Con
   checkDuration("timeout", given.timeout);
   checkBoolean("wait", given.wait);
   const owners = given.owner === undefined ? undefined : [given.owner].flat();
-  for (const uid of owners ?? []) checkInteger("owner", uid ?? NaN, 0, 0xffff_ffff);
+  for (const uid of owners ?? []) checkInteger("owner", uid ?? null, 0, 0xffff_ffff);
   checkSignal(given.signal);
   const path = resolveSocketPath(given.path);
   if (owners !== undefined && path.startsWith("\0")) {
@@ -228,13 +228,12 @@ function refusalOf(path: string, cause: unknown): Error {
       if (info === undefined) {
         return new ConnectDenied(`${start}: a directory on the way denies it`, fields);
       }
-      const { uid, gid } = info;
-      const mode = info.mode === null ? undefined : info.mode & 0o777;
+      const { mode, uid, gid } = ownership(info);
       return new ConnectDenied(
         `${start}: its mode ${octal(mode ?? 0)} and owner ${uid}:${gid} do not let this process ` +
           `write, which connecting needs. Run as that user or in that group, or have the server ` +
           `widen the mode`,
-        { ...fields, mode, uid: uid ?? undefined, gid: gid ?? undefined },
+        { ...fields, mode, uid, gid },
       );
     }
     case "full":

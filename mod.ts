@@ -29,6 +29,7 @@
 
 export * from "./server.ts";
 export * from "./client.ts";
+export * from "./pair.ts";
 export * from "./connection.ts";
 export * from "./relay.ts";
 export * from "./claim.ts";

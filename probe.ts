@@ -23,7 +23,8 @@ import { delay } from "./_internal/delay.ts";
  * - `"alive"`: a server accepts connections.
  * - `"full"`: a server is there, and its backlog has no place just now.
  * - `"stale"`: a socket file that nobody listens on.
- * - `"denied"`: the file system does not let this process see or connect.
+ * - `"denied"`: the file system does not let this process see or connect, or see whether somebody
+ *   holds the lock.
  * - `"not-a-socket"`: another kind of file, or a socket that is no stream socket.
  */
 export type SocketState =
@@ -137,11 +138,14 @@ async function probeFile(path: string, connect: boolean): Promise<ProbeResult> {
 
   const lock = await peekLock(path);
   if (lock.holder !== undefined) file.holder = lock.holder;
-  const unheard = lock.held ? "claimed" : info === null ? "free" : "stale";
-  if (info === null) return { state: unheard };
+  const unheard = lock.held ? "claimed" : lock.hidden ? "denied" : info === null ? "free" : "stale";
+  if (info === null) return { state: unheard, ...file };
   if (!connect) {
     if (lock.held) return { state: "claimed", ...file };
-    throw onlyConnectionTells(path);
+    throw onlyConnectionTells(
+      path,
+      lock.hidden ? "its lock is not for this process to see" : "nobody holds its lock",
+    );
   }
 
   const state = await ask(path, unheard);
@@ -152,7 +156,7 @@ async function probeFile(path: string, connect: boolean): Promise<ProbeResult> {
 }
 
 async function probeAbstract(name: string, connect: boolean): Promise<ProbeResult> {
-  if (!connect) throw onlyConnectionTells(name);
+  if (!connect) throw onlyConnectionTells(name, "an abstract name has no lock");
   return { state: await ask(name, "free") };
 }
 
@@ -180,10 +184,10 @@ function statOrNull(path: string): Deno.FileInfo | null {
   }
 }
 
-function onlyConnectionTells(path: string): Error {
+function onlyConnectionTells(path: string, reason: string): Error {
   const error = new Deno.errors.NotSupported(
-    `${attempt("probe", path)}: nobody holds its lock, and only a connection can tell a program ` +
-      `that does not use the lock from a stale file. Leave out connect: false`,
+    `${attempt("probe", path)}: ${reason}, and only a connection can tell a server from a stale ` +
+      `file. Leave out connect: false`,
   );
   return Object.assign(error, { operation: "probe", path });
 }

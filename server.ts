@@ -355,8 +355,12 @@ class Server implements UnixServer {
   }
 
   shutdown(options: ShutdownOptions = {}): Promise<ShutdownResult> {
-    checkOptions("shutdown", options, ["timeout"]);
-    checkDuration("timeout", options.timeout);
+    try {
+      checkOptions("shutdown", options, ["timeout"]);
+      checkDuration("timeout", options.timeout);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     this.#shutdown ??= this.#end(options.timeout ?? 5000);
     return this.#shutdown;
   }

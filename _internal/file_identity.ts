@@ -34,6 +34,17 @@ export function kindOf(info: Deno.FileInfo): string {
   return "a device";
 }
 
+/** Mode and owner as the errors have them. */
+export function ownership(
+  { mode, uid, gid }: Deno.FileInfo,
+): { mode: number | undefined; uid: number | undefined; gid: number | undefined } {
+  return {
+    mode: mode === null ? undefined : mode & 0o777,
+    uid: uid ?? undefined,
+    gid: gid ?? undefined,
+  };
+}
+
 /** Permission bits as people write them: `0600`. */
 export function octal(mode: number): string {
   return `0${(mode & 0o777).toString(8).padStart(3, "0")}`;

@@ -5,6 +5,7 @@
  * input is a terminal, that call would stop the program with a prompt.
  */
 
+import { fromFileUrl } from "@std/path";
 import { show } from "./options.ts";
 
 /** A kind of permission, and what it is granted for: `true` for everything. */
@@ -29,10 +30,14 @@ export const ALL_PERMISSIONS: Readonly<Deno.PermissionOptionsObject> = Object.fr
 
 /** Whether a permission is granted, without asking for it. */
 export function isGranted(kind: string, value?: string | URL): boolean {
+  return stateOf(kind, value) === "granted";
+}
+
+function stateOf(kind: string, value?: string | URL): Deno.PermissionState {
   const descriptor = value === undefined
     ? { name: kind }
     : { name: kind, [SCOPES[kind] as string]: value };
-  return Deno.permissions.querySync(descriptor as Deno.PermissionDescriptor).state === "granted";
+  return Deno.permissions.querySync(descriptor as Deno.PermissionDescriptor).state;
 }
 
 /** Writes a set of permissions as flags for `deno run`. */
@@ -40,13 +45,19 @@ export function toFlags(set: Deno.PermissionOptionsObject): string[] {
   const given = set as Record<string, Grant[1]>;
   if (Object.keys(SCOPES).every((kind) => given[kind] === true)) return ["--allow-all"];
   return (Object.entries(set) as Grant[]).flatMap(([kind, value]) => {
+    if (!Object.hasOwn(SCOPES, kind)) {
+      throw new TypeError(
+        `Cannot write the permission ${show(kind)} as a flag: there are ${
+          Object.keys(SCOPES).join(", ")
+        }`,
+      );
+    }
+    if (value === undefined) return [];
     if (value === "inherit") {
       throw new TypeError(`Cannot write the permission ${kind}: "inherit" as a flag`);
     }
     if (typeof value === "boolean") return value ? [`--allow-${kind}`] : [];
-    const entries = value.map((entry) =>
-      entry instanceof URL ? decodeURIComponent(entry.pathname) : entry
-    );
+    const entries = value.map((entry) => entry instanceof URL ? pathOf(kind, entry) : entry);
     const comma = entries.find((entry) => entry.includes(","));
     if (comma !== undefined) {
       throw new TypeError(
@@ -56,6 +67,18 @@ export function toFlags(set: Deno.PermissionOptionsObject): string[] {
     }
     return entries.length > 0 ? [`--allow-${kind}=${entries.join(",")}`] : [];
   });
+}
+
+/** The path of a `file:` URL: no other one has one that could be granted. */
+function pathOf(kind: string, url: URL): string {
+  try {
+    return fromFileUrl(url);
+  } catch (cause) {
+    throw new TypeError(
+      `Cannot write the permission ${kind} for ${show(url.href)} as a flag: expected a file: URL`,
+      { cause },
+    );
+  }
 }
 
 /** The part of a set of permissions that is not granted; empty where all of it is. */
@@ -86,10 +109,20 @@ export function requireGrants(
   if (Object.keys(missing).length === 0) return;
   // Some kinds alone would not help where Deno asks for all of them.
   const wanted = toFlagsOrNames(Object.values(set).every((v) => v === true) ? set : missing);
+  const denied = isDenied(missing) ? ", and without the --deny flag that takes it away" : "";
   const error = new Deno.errors.NotCapable(
-    `${attempt}: a Deno permission is missing. Run again with ${wanted}`,
+    `${attempt}: a Deno permission is missing. Run again with ${wanted}${denied}`,
   );
   throw Object.assign(error, fields);
+}
+
+/** Whether a flag denies any of a set: granting it besides would not help. */
+function isDenied(set: Deno.PermissionOptionsObject): boolean {
+  return (Object.entries(set) as Grant[]).some(([kind, value]) =>
+    Array.isArray(value)
+      ? value.some((entry) => stateOf(kind, entry) === "denied")
+      : stateOf(kind) === "denied"
+  );
 }
 
 /** The flags, or where a comma makes them impossible the permission set for `deno.json`. */

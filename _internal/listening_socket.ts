@@ -10,13 +10,15 @@
  */
 
 import { resolveSocketPath, type SocketPath, type UnixAddr } from "../address.ts";
+import { SocketInUse } from "../errors.ts";
 import { CLAIM_OPTIONS, claimDefaults, requireClaimable } from "./claim_options.ts";
-import { delay, turn } from "./delay.ts";
+import { delay } from "./delay.ts";
 import { requireGrants } from "./grants.ts";
 import { checkSignal } from "./options.ts";
 import { PathClaim, type PathClaimOptions } from "./path_claim.ts";
 import { requireRuntime } from "./runtime.ts";
 import { SocketConnection } from "./socket_connection.ts";
+import { connectToSelf } from "./socket_pair.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
 
 /** What `listen()` and `serve()` have in common. */
@@ -32,9 +34,6 @@ const LAST_PAUSE_MS = 1000;
 
 /** Failures of accept that concern one client or one moment, not the listener. */
 const PASSING = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ECONNABORTED", "EPROTO"]);
-
-/** How many turns the accept of the sentinel may take once its bytes are there. */
-const SENTINEL_TURNS = 3;
 
 /** A listener, its path and its lock. */
 export class ListeningSocket {
@@ -102,6 +101,14 @@ export class ListeningSocket {
       const listener = Deno.listen({ transport: "unix", path: name });
       return new ListeningSocket(operation, name, listener, undefined);
     } catch (error) {
+      if (codeOf(error) === "EADDRINUSE") {
+        throw new SocketInUse(
+          `${
+            attempt(operation, name)
+          }: it is in use. Stop that program first, or choose another name`,
+          { ...fields, cause: error },
+        );
+      }
       throw systemError(attempt(operation, name), error, fields);
     }
   }
@@ -199,32 +206,9 @@ export class ListeningSocket {
 }
 
 /**
- * Drops everyone who connected before the mode was set. The backlog is a queue: a connection of our
- * own, made after that, marks the place up to which strangers may stand. It is recognised by bytes
- * that only we know, and which are there before it is accepted.
+ * Drops everyone who connected before the mode was set: all who stand in the backlog before a connection
+ * of our own that is made after it.
  */
 async function turnAway(listener: Deno.UnixListener, path: string): Promise<void> {
-  const secret = crypto.getRandomValues(new Uint8Array(32));
-  using sentinel = await connectPast(listener, path);
-  await sentinel.write(secret);
-  for (;;) {
-    using candidate = await listener.accept();
-    const buffer = new Uint8Array(secret.length);
-    let count: number | null | undefined;
-    candidate.read(buffer).then((n) => count = n, () => count = null);
-    for (let i = 0; i < SENTINEL_TURNS && count === undefined; i++) await turn();
-    if (count === secret.length && secret.every((byte, i) => byte === buffer[i])) return;
-  }
-}
-
-/** Connects to our own listener; strangers who fill its backlog are dropped to make room. */
-async function connectPast(listener: Deno.UnixListener, path: string): Promise<Deno.UnixConn> {
-  for (;;) {
-    try {
-      return await Deno.connect({ transport: "unix", path });
-    } catch (error) {
-      if (codeOf(error) !== "EAGAIN") throw error;
-      (await listener.accept()).close();
-    }
-  }
+  for (const end of await connectToSelf(listener, path)) end.close();
 }

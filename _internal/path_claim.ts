@@ -12,7 +12,7 @@
 import { dirname } from "@std/path";
 import { ConnectDenied, InsecurePath, NotASocket, SocketInUse } from "../errors.ts";
 import { delay } from "./delay.ts";
-import { isSameFile, kindOf, lstat, octal } from "./file_identity.ts";
+import { isSameFile, kindOf, lstat, octal, ownership } from "./file_identity.ts";
 import { isGranted } from "./grants.ts";
 import { knock } from "./knock.ts";
 import { PathLock } from "./path_lock.ts";
@@ -90,6 +90,8 @@ export class PathClaim {
     let value: T;
     try {
       value = open();
+    } catch (error) {
+      throw this.#failure(error);
     } finally {
       restoreUmask();
     }
@@ -207,7 +209,7 @@ export class PathClaim {
           throw new ConnectDenied(
             `${start}: a socket of uid ${info.uid} with mode ${octal(info.mode ?? 0)} is there, ` +
               `and whether it is alive cannot be told without permission to connect`,
-            { ...fields, cause, mode: info.mode ?? undefined, uid: info.uid ?? undefined },
+            { ...fields, cause, ...ownership(info) },
           );
         }
         if (answer === "mistyped") {

@@ -51,11 +51,17 @@ export class PathLock {
     let holder: number | undefined;
     let holderSince = start;
     for (;;) {
-      const result = PathLock.#try(`${socketPath}.lock`, operation);
+      let result;
+      try {
+        result = PathLock.#try(`${socketPath}.lock`);
+      } catch (error) {
+        const fields = { operation, path: socketPath };
+        throw systemError(attempt(operation, socketPath), error, fields);
+      }
       if (result instanceof PathLock) return result;
       const now = performance.now();
       if ("error" in result) {
-        if (now - start >= BUSY_MS) throw result.error;
+        if (now - start >= BUSY_MS) throw Object.assign(result.error, { operation });
       } else {
         if (result.holder !== holder) [holder, holderSince] = [result.holder, now];
         const settled = holder !== undefined && now - holderSince >= PID_SETTLED_MS;
@@ -72,9 +78,9 @@ export class PathLock {
     }
   }
 
-  static #try(path: string, operation: string): PathLock | Obstacle {
+  static #try(path: string): PathLock | Obstacle {
     const before = lstat(path);
-    if (before !== null && !before.isFile) return refusal(path, operation, kindOf(before));
+    if (before !== null && !before.isFile) return refusal(path, kindOf(before));
     let file;
     try {
       file = Deno.openSync(path, {
@@ -92,21 +98,21 @@ export class PathLock {
           error: new InsecurePath(
             `${attempt("lock", path)}: it belongs to uid ${before.uid}, and the file system ` +
               `does not let this process open it. Choose a directory of your own`,
-            { operation, path, cause: error },
+            { operation: "lock", path, cause: error },
           ),
         };
       }
-      throw systemError(attempt("lock", path), error, { operation, path });
+      throw error;
     }
     try {
       const info = file.statSync();
       if (before !== null && !isSameFile(before, info)) return close(file, { holder: undefined });
       if (!file.tryLockSync(true)) return close(file, { holder: readPid(file) });
       if (!isSameFile(lstat(path), info)) return close(file, { holder: undefined });
-      if (info.nlink !== 1) return close(file, refusal(path, operation, "a file with hard links"));
+      if (info.nlink !== 1) return close(file, refusal(path, "a file with hard links"));
       // Its size now, not before the lock: a holder may have been killed between two writes.
       if (readPid(file) === undefined && file.statSync().size > 0) {
-        return close(file, refusal(path, operation, "a file with other content"));
+        return close(file, refusal(path, "a file with other content"));
       }
       file.truncateSync();
       file.seekSync(0, Deno.SeekMode.Start);
@@ -114,7 +120,7 @@ export class PathLock {
       return new PathLock(path, file, info);
     } catch (error) {
       file.close();
-      throw systemError(attempt("lock", path), error, { operation, path });
+      throw error;
     }
   }
 
@@ -136,6 +142,8 @@ export class PathLock {
 export interface LockState {
   held: boolean;
   holder?: number;
+  /** There is a lock file that this process may not open: whether it is held cannot be told. */
+  hidden?: boolean;
 }
 
 /** Tells whether a lock is held, by a shared lock that is given back at once. */
@@ -154,8 +162,7 @@ export async function peekLock(socketPath: string): Promise<LockState> {
       holder = readPid(file);
     } catch (error) {
       if (codeOf(error) === "ENOENT") return { held: false };
-      // Somebody else's lock: whether it is held cannot be told.
-      if (error instanceof Deno.errors.PermissionDenied) return { held: false };
+      if (error instanceof Deno.errors.PermissionDenied) return { held: false, hidden: true };
       throw error;
     }
     // An empty file: its holder is about to write its pid.
@@ -170,12 +177,12 @@ function close(file: Deno.FsFile, result: Obstacle): Obstacle {
   return result;
 }
 
-function refusal(path: string, operation: string, found: string): Obstacle {
+function refusal(path: string, found: string): Obstacle {
   return {
     error: new InsecurePath(
       `${attempt("lock", path)}: the lock of a socket belongs there, and it is ${found}. ` +
         `It was left untouched: remove it, or choose another path for the socket`,
-      { operation, path },
+      { operation: "lock", path },
     ),
   };
 }

@@ -32,6 +32,8 @@ export interface SocketConnectionOptions {
   remoteAddr: UnixAddr;
   /** Milliseconds that a read may wait; none by default. */
   idleTimeout?: number;
+  /** The only direction that there is, of a pipe. */
+  only?: "read" | "write";
 }
 
 /** How long an async disposal waits for queued writes. */
@@ -81,6 +83,8 @@ export class SocketConnection {
     this.localAddr = options.localAddr;
     this.remoteAddr = options.remoteAddr;
     this.#idleTimeout = options.idleTimeout;
+    this.#readEnded = options.only === "write";
+    this.#writeEnded = options.only === "read";
     const { promise, resolve } = Promise.withResolvers<void>();
     this.closed = promise;
     this.#resolveClosed = resolve;
@@ -182,7 +186,8 @@ export class SocketConnection {
   closeWrite(): Promise<void> {
     this.#closeWrite ??= this.#enqueue(async () => {
       if (this.#over === "close()") throw this.#closedError("closeWrite");
-      if (this.#over === undefined && !this.#writeEnded) {
+      // Where nothing is left to read, closing the descriptor is what tells the peer.
+      if (this.#over === undefined && !this.#writeEnded && !this.#readEnded) {
         try {
           await this.#transport.closeWrite();
         } catch (cause) {

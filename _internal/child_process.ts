@@ -1,0 +1,130 @@
+/**
+ * A child process with a socket at descriptor 3, over node:child_process, which alone can give a child
+ * one. What it gets wrong is put right here:
+ *
+ * - Unread bytes are thrown away when the child exits, unless its streams are taken over at once.
+ * - `kill()` sends one signal only, and then reports that signal even if the child traps it and exits
+ *   by itself: the two fields that it sets are set back.
+ */
+
+import type { ChildProcess as NodeChildProcess } from "node:child_process";
+import type { Socket } from "node:net";
+import process from "node:process";
+import type { UnixAddr } from "../address.ts";
+import { AdoptedSocket } from "./adopted_socket.ts";
+import { lstat } from "./file_identity.ts";
+import { isGranted } from "./grants.ts";
+import { SocketConnection } from "./socket_connection.ts";
+import { attempt, codeOf, systemError } from "./system_error.ts";
+
+/** How one of the three standard streams is connected. */
+export type ChildStdio = "piped" | "inherit" | "null";
+
+/** What to start. */
+export interface ChildProcessOptions {
+  command: string;
+  args: string[];
+  /** All of the child's environment. */
+  env: Record<string, string>;
+  cwd: string | undefined;
+  stdio: [ChildStdio, ChildStdio, ChildStdio];
+}
+
+/** The descriptor of the child at which it finds its socket. */
+export const CHILD_FD = 3;
+
+const NO_ADDR: UnixAddr = { transport: "unix", path: null };
+
+/** Node's words for what Deno calls otherwise. */
+const NODE_STDIO = { piped: "pipe", inherit: "inherit", null: "ignore" } as const;
+
+/** The numbers of signals, from which a shell makes an exit code. */
+const SIGNAL_BASE = 128;
+
+/** A connection over an adopted descriptor; neither of its ends has a name. */
+export function adoptedConnection(
+  transport: AdoptedSocket,
+  only?: "read" | "write",
+): SocketConnection {
+  const addresses = { localAddr: NO_ADDR, remoteAddr: NO_ADDR };
+  return new SocketConnection(transport, { ...addresses, ...(only && { only }) });
+}
+
+/** A child that has been started. */
+export class ChildProcess {
+  readonly pid: number;
+  /** What {@linkcode conn} is made of. */
+  readonly transport: AdoptedSocket;
+  readonly conn: SocketConnection;
+  readonly status: Promise<Deno.CommandStatus>;
+  /** Standard input, output and error where they are piped. */
+  readonly streams: readonly (SocketConnection | undefined)[];
+  readonly #child: NodeChildProcess;
+  #exited = false;
+
+  private constructor(child: NodeChildProcess, pid: number) {
+    this.#child = child;
+    this.pid = pid;
+    const stdio = child.stdio as (Socket | null)[];
+    this.transport = AdoptedSocket.fromStream(stdio[CHILD_FD] as Socket);
+    this.conn = adoptedConnection(this.transport);
+    this.streams = stdio.slice(0, CHILD_FD).map((stream, fd) => {
+      if (stream === null) return undefined;
+      const only = fd === 0 ? "write" : "read";
+      return adoptedConnection(AdoptedSocket.fromStream(stream, only), only);
+    });
+    this.status = new Promise((resolve) => {
+      child.once("exit", (exitCode: number | null, name: string | null) => {
+        this.#exited = true;
+        const signal = name as Deno.Signal | null;
+        const signals = process.getBuiltinModule("node:os").constants.signals;
+        const code = exitCode ?? SIGNAL_BASE + (signal ? signals[signal as NodeJS.Signals] : 0);
+        resolve({ success: code === 0, code, signal });
+      });
+    });
+  }
+
+  /** Starts it; rejects where that fails, and then nothing is left. */
+  static async start(options: ChildProcessOptions): Promise<ChildProcess> {
+    const { command, args, env, cwd, stdio } = options;
+    const { spawn } = process.getBuiltinModule("node:child_process");
+    const child = spawn(command, args, {
+      env,
+      cwd,
+      stdio: [...stdio.map((way) => NODE_STDIO[way]), "pipe"],
+    });
+    if (child.pid !== undefined) {
+      child.on("error", () => {});
+      return new ChildProcess(child, child.pid);
+    }
+    const cause = await new Promise<Error>((resolve) => child.once("error", resolve));
+    throw refusalOf(options, cause);
+  }
+
+  get exited(): boolean {
+    return this.#exited;
+  }
+
+  kill(signal: Deno.Signal): void {
+    if (this.#exited) return;
+    this.#child.kill(signal as NodeJS.Signals);
+    // Else no second signal is sent, and a child that traps this one counts as killed by it.
+    Object.assign(this.#child, { killed: false, signalCode: null });
+  }
+}
+
+/** Why a child could not be started, in the words of whoever has to mend it. */
+function refusalOf({ command, cwd }: ChildProcessOptions, cause: Error): Error {
+  const start = attempt("start", command);
+  const fields = { operation: "pair", path: null };
+  if (cause instanceof Deno.errors.NotCapable) return systemError(start, cause, fields);
+  const Class = codeOf(cause) === "ENOENT" ? Deno.errors.NotFound : Deno.errors.PermissionDenied;
+  const error = Object.assign(new Class(cause.message, { cause }), { code: codeOf(cause) });
+  let state = codeOf(cause) === "ENOENT"
+    ? "there is no such program"
+    : "it is not executable for this user";
+  if (cwd !== undefined && isGranted("read", cwd) && !lstat(cwd)) {
+    state = `there is no directory ${JSON.stringify(cwd)} to start it in`;
+  }
+  return systemError(start, error, fields, state);
+}

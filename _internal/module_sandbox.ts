@@ -1,0 +1,80 @@
+/**
+ * How a Deno module is started as a child that may do nothing but talk to its parent.
+ *
+ * - The entry is a few lines of our own, which import the module by a computed specifier. Only so is
+ *   every file of its graph checked against `--allow-read`: a static import with a literal specifier
+ *   may read any file (`with { type: "text" }`), whatever is denied.
+ * - `--cached-only` keeps imports off the network, which `--deny-import` does not for the hosts that
+ *   Deno allows by default.
+ * - There is always a permission flag, because node:child_process inserts `-A` where there is none.
+ * - Before the module runs, and after all of its graph has loaded, one byte comes through the socket;
+ *   where loading fails, the reason comes instead. The parent knows by that which of the two it was.
+ */
+
+import { toFlags } from "./grants.ts";
+
+/** What the child says first: the module is loaded, or why it is not. */
+export const LOADED = 1;
+/** Followed by the text of the error, until the end. */
+export const FAILED = 0;
+
+/** A `data:` URL of JavaScript. */
+function script(text: string): string {
+  return `data:text/javascript,${encodeURIComponent(text)}`;
+}
+
+/** Imported before the module, in the same graph: it runs when all of that is loaded. */
+const SAY_LOADED = script(
+  `import fs from "node:fs"; fs.writeSync(3, new Uint8Array([${LOADED}])); ` +
+    `globalThis[Symbol.for("uds.loaded")]();`,
+);
+
+const ENTRY = script(`
+import fs from "node:fs";
+const [module, ...args] = Deno.args;
+Object.defineProperty(Deno, "args", { value: Object.freeze(args) });
+let loaded = false;
+const key = Symbol.for("uds.loaded");
+globalThis[key] = () => { loaded = true; delete globalThis[key]; };
+const both = ${JSON.stringify(SAY_LOADED)};
+try {
+  await import("data:text/javascript," + encodeURIComponent(
+    "import " + JSON.stringify(both) + "; import " + JSON.stringify(module) + ";"
+  ));
+} catch (error) {
+  if (loaded) throw error;
+  const text = new TextEncoder().encode(String(error?.message ?? error));
+  fs.writeSync(3, new Uint8Array([${FAILED}, ...text.subarray(0, 60000)]));
+  Deno.exit(1);
+}
+`);
+
+/** What a module is started with. */
+export interface SandboxOptions {
+  module: URL;
+  args: string[];
+  /** Directories that the module may import from and read. */
+  directories: string[];
+  permissions: Deno.PermissionOptionsObject;
+  config: string | undefined;
+}
+
+/** The arguments of `deno` that run a module with these permissions and no others. */
+export function sandboxArgs(options: SandboxOptions): string[] {
+  const { module, args, directories, permissions, config } = options;
+  const { read } = permissions;
+  const readable = Array.isArray(read) ? [...directories, ...read] : directories;
+  const granted = { ...permissions, read: read === true ? true : readable };
+  return [
+    "run",
+    "--quiet",
+    "--no-prompt",
+    "--cached-only",
+    "--no-lock",
+    ...(config === undefined ? ["--no-config"] : ["--config", config]),
+    ...toFlags(granted),
+    ENTRY,
+    module.href,
+    ...args,
+  ];
+}

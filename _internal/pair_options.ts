@@ -1,0 +1,107 @@
+/** What `pair()` checks before it asks the system for anything. */
+
+import {
+  checkBoolean,
+  checkChoice,
+  checkDuration,
+  checkOptions,
+  checkSignal,
+  show,
+} from "./options.ts";
+
+const OPTIONS = [
+  "args",
+  "cwd",
+  "env",
+  "clearEnv",
+  "permissions",
+  "modules",
+  "stdin",
+  "stdout",
+  "stderr",
+  "grace",
+  "signal",
+] as const;
+
+/** Refuses a command or options that are none. */
+export function checkPairOptions(
+  command: unknown,
+  options: Readonly<Partial<Record<typeof OPTIONS[number], unknown>>>,
+): void {
+  const isModule = command instanceof URL;
+  if (isModule ? command.protocol !== "file:" : typeof command !== "string" || command === "") {
+    throw new TypeError(
+      `Invalid command: expected a program or the file: URL of a module, got ${
+        show(isModule ? command.href : command)
+      }`,
+    );
+  }
+  if (!isModule) checkText("command", command);
+  checkOptions("pair", options, OPTIONS);
+  const { args, cwd, env, permissions, modules } = options;
+  for (const [i, arg] of entriesOf("args", args)) checkText(`args[${i}]`, arg);
+  if (cwd !== undefined) checkPlace("cwd", cwd);
+  checkEnvironment(env);
+  checkBoolean("clearEnv", options.clearEnv);
+  if (!isModule && (permissions !== undefined || modules !== undefined)) {
+    throw new TypeError(
+      `Invalid options of pair(): "permissions" and "modules" are those of a module, and ` +
+        `${show(command)} is a program. Pass a URL to run a module`,
+    );
+  }
+  if (permissions !== undefined && permissions !== "none") {
+    checkOptions("permissions of pair", permissions, [
+      "read",
+      "write",
+      "net",
+      "env",
+      "sys",
+      "run",
+      "ffi",
+      "import",
+    ]);
+  }
+  for (const [i, directory] of entriesOf("modules", modules)) {
+    checkPlace(`modules[${i}]`, directory);
+  }
+  for (const name of ["stdin", "stdout", "stderr"] as const) {
+    checkChoice(name, options[name], ["piped", "inherit", "null"]);
+  }
+  checkDuration("grace", options.grace);
+  checkSignal(options.signal);
+}
+
+function entriesOf(name: string, value: unknown): [number, unknown][] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) {
+    throw new TypeError(`Invalid ${name}: expected an array, got ${show(value)}`);
+  }
+  return [...value.entries()];
+}
+
+function checkText(name: string, value: unknown): void {
+  if (typeof value !== "string" || value.includes("\0")) {
+    throw new TypeError(`Invalid ${name}: expected a string without NUL, got ${show(value)}`);
+  }
+}
+
+function checkPlace(name: string, value: unknown): void {
+  if (value instanceof URL && value.protocol === "file:") return;
+  if (typeof value === "string" && value !== "" && !value.includes("\0")) return;
+  throw new TypeError(`Invalid ${name}: expected a path or a file: URL, got ${show(value)}`);
+}
+
+function checkEnvironment(env: unknown): void {
+  if (env === undefined) return;
+  if (typeof env !== "object" || env === null || Array.isArray(env)) {
+    throw new TypeError(`Invalid env: expected an object, got ${show(env)}`);
+  }
+  for (const [name, value] of Object.entries(env)) {
+    if (name === "" || /[=\0]/.test(name)) {
+      throw new TypeError(
+        `Invalid env: a name is not empty and has no "=" and no NUL, and this is ${show(name)}`,
+      );
+    }
+    checkText(`env.${name}`, value);
+  }
+}

@@ -1,0 +1,421 @@
+/**
+ * A child process on a socket that has no path: {@linkcode pair} starts it, {@linkcode inherited} is
+ * its side of the connection, {@linkcode socketpair} has both ends in one process.
+ *
+ * @module
+ */
+
+import { dirname, fromFileUrl, join } from "@std/path";
+import { permissions } from "./address.ts";
+import type { Connection } from "./connection.ts";
+import { AdoptedSocket } from "./_internal/adopted_socket.ts";
+import { adoptedConnection, CHILD_FD, ChildProcess } from "./_internal/child_process.ts";
+import { delay } from "./_internal/delay.ts";
+import { lstat } from "./_internal/file_identity.ts";
+import { isGranted, requireGrants } from "./_internal/grants.ts";
+import { FAILED, LOADED, sandboxArgs } from "./_internal/module_sandbox.ts";
+import { checkInteger, checkOptions, show } from "./_internal/options.ts";
+import { checkPairOptions } from "./_internal/pair_options.ts";
+import { requireRuntime } from "./_internal/runtime.ts";
+import type { SocketConnection } from "./_internal/socket_connection.ts";
+import { openSocketPair } from "./_internal/socket_pair.ts";
+import { attempt } from "./_internal/system_error.ts";
+
+/** Options of {@linkcode pair}. */
+export interface PairOptions {
+  /** The arguments of the program; those of a module are its `Deno.args`. */
+  args?: string[];
+  /**
+   * The directory to start in.
+   *
+   * @default {that of this process}
+   */
+  cwd?: string | URL;
+  /** Variables of the environment, beside those that are inherited. */
+  env?: Record<string, string>;
+  /**
+   * Whether the child gets no variable but those of `env`. If not, this process needs `--allow-env`,
+   * because it has to hand on all of its own.
+   *
+   * @default {false for a program, true for a module}
+   */
+  clearEnv?: boolean;
+  /**
+   * Of a module: what it may do beside reading its own directories, as for a worker. `"none"` leaves
+   * these holes, which are Deno's:
+   *
+   * - It may read everything in the directories that it may import from.
+   * - The storage APIs (`localStorage`, `caches`) write below Deno's cache directory.
+   * - Its memory and its processor time are not limited: `ArrayBuffer`s are outside the V8 heap. Bound
+   *   the time yourself and `kill()`.
+   * - Packages that are in Deno's cache already can be imported.
+   *
+   * @default {"none"}
+   */
+  permissions?: "none" | Deno.PermissionOptionsObject;
+  /**
+   * Of a module: the directories that it may import from, and therefore read.
+   *
+   * @default {its own directory}
+   */
+  modules?: (string | URL)[];
+  /** @default {"null"} */
+  stdin?: "piped" | "inherit" | "null";
+  /** @default {"inherit"} */
+  stdout?: "piped" | "inherit" | "null";
+  /** @default {"inherit"} */
+  stderr?: "piped" | "inherit" | "null";
+  /**
+   * Milliseconds that the child has to end by itself when it is disposed of, before it gets SIGTERM,
+   * and again before SIGKILL.
+   *
+   * @default {2000}
+   */
+  grace?: number;
+  /** Ends the child: SIGTERM, and after `grace` SIGKILL. Before the start, the promise rejects. */
+  signal?: AbortSignal;
+}
+
+/** A child process, and the connection to it. */
+export interface Child extends AsyncDisposable {
+  /** This end of the socket; the child has the other one at descriptor 3. */
+  readonly conn: Connection;
+  /** The process. */
+  readonly pid: number;
+  /**
+   * How it ended: its own exit code, or the signal that ended it (then `code` is 128 and the signal's
+   * number). It does not wait for a grandchild that still holds the socket.
+   */
+  readonly status: Promise<Deno.CommandStatus>;
+  /** Its standard input; throws unless it is `"piped"`. */
+  readonly stdin: WritableStream<Uint8Array>;
+  /** Its standard output; throws unless it is `"piped"`. */
+  readonly stdout: ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** Its standard error; throws unless it is `"piped"`. */
+  readonly stderr: ReadableStream<Uint8Array<ArrayBuffer>>;
+  /**
+   * Sends a signal, as often as it is called; nothing once the child has ended.
+   *
+   * @param signal The signal; SIGTERM by default.
+   */
+  kill(signal?: Deno.Signal): void;
+}
+
+/**
+ * Starts a child process and connects to it by a socket that only the two have.
+ *
+ * - **The socket** is a real socket pair, at descriptor 3 of the child: bytes in both directions, with
+ *   backpressure and half-close. There is no path, so nobody else can connect.
+ * - **A program** (a string) is found as `Deno.Command` finds it. **A module** (a `file:` URL) runs in
+ *   this Deno as a process of its own which may read its own directory and use the socket, and nothing
+ *   else, whatever this process may: see {@linkcode PairOptions.permissions}.
+ * - **Nothing is lost** when the child exits: what it had sent stays readable.
+ * - **The end**: disposal ends the writing, so that the child sees the end of file, waits `grace`, sends
+ *   SIGTERM, waits again, and sends SIGKILL. A grandchild that holds the socket delays none of that.
+ *   If this process dies, the child sees the end of file, and should end then.
+ * - **Keep for yourself**: grandchildren inherit descriptor 3 as well, and then keep the connection open.
+ *
+ * **Permissions**: `--allow-run=<command>` (for a module: the path of Deno itself) and
+ * `--allow-env=NODE_V8_COVERAGE`, or `--allow-env` where the environment is handed on: see
+ * `permissions("pair", command)`. On Windows it rejects with `NotSupported`.
+ *
+ * @param command A program, or the `file:` URL of a Deno module.
+ * @param options Arguments, environment, standard streams; permissions of a module.
+ * @returns The child, which has been started; a module has been loaded.
+ * @throws {TypeError} when an argument is of the wrong kind.
+ * @throws {RangeError} when a number is out of range.
+ * @throws {Deno.errors.NotFound} when there is no such program.
+ * @throws {Deno.errors.PermissionDenied} when it is not executable.
+ * @throws {Deno.errors.InvalidData} when the module cannot be loaded.
+ * @throws {Deno.errors.NotSupported} when a module is to be started from a compiled program.
+ * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
+ *
+ * @example A child in another language
+ * ```ts
+ * import { pair } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // The shell's descriptor 3 is the socket.
+ * await using child = await pair("sh", { args: ["-c", "read line <&3; echo got $line >&3"] });
+ * await child.conn.write(new TextEncoder().encode("ping\n"));
+ * assertEquals(await new Response(child.conn.readable).text(), "got ping\n");
+ * ```
+ */
+export async function pair(command: string | URL, options: PairOptions = {}): Promise<Child> {
+  checkPairOptions(command, options);
+  requireRuntime();
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const isModule = command instanceof URL;
+  const clearEnv = options.clearEnv ?? isModule;
+  const name = isModule ? command.href : command;
+  if (isModule && Deno.build.standalone) {
+    throw new Deno.errors.NotSupported(
+      `${attempt("start", name)}: this program was compiled, so there is no Deno to run a module ` +
+        `with. Run it with deno, or start another program`,
+    );
+  }
+  const fields = { operation: "pair", path: null };
+  requireGrants(attempt("start", name), permissions("pair", command, { clearEnv }), fields);
+
+  const child = await ChildProcess.start({
+    command: isModule ? Deno.execPath() : command,
+    args: isModule ? moduleArgs(command, options) : options.args ?? [],
+    env: environment(options.env ?? {}, clearEnv, isModule),
+    cwd: options.cwd instanceof URL ? fromFileUrl(options.cwd) : options.cwd,
+    stdio: [options.stdin ?? "null", options.stdout ?? "inherit", options.stderr ?? "inherit"],
+  });
+  const paired = new PairedChild(child, options);
+  if (isModule) {
+    try {
+      await loaded(child, name);
+    } catch (error) {
+      child.kill("SIGKILL");
+      await paired[Symbol.asyncDispose]();
+      signal?.throwIfAborted();
+      throw error;
+    }
+  }
+  return paired;
+}
+
+/** The arguments with which Deno runs a module. */
+function moduleArgs(module: URL, options: PairOptions): string[] {
+  const directories = options.modules ?? [dirname(fromFileUrl(module))];
+  return sandboxArgs({
+    module,
+    args: options.args ?? [],
+    directories: directories.map((entry) => entry instanceof URL ? fromFileUrl(entry) : entry),
+    permissions: options.permissions === undefined || options.permissions === "none"
+      ? {}
+      : options.permissions,
+    config: findConfig(dirname(fromFileUrl(module))),
+  });
+}
+
+/** The configuration that Deno would find for a module; only where this process may look. */
+function findConfig(directory: string): string | undefined {
+  for (const name of ["deno.json", "deno.jsonc"]) {
+    const file = join(directory, name);
+    if (!isGranted("read", file)) return undefined;
+    if (lstat(file)?.isFile) return file;
+  }
+  const parent = dirname(directory);
+  return parent === directory ? undefined : findConfig(parent);
+}
+
+/** The whole environment of the child. */
+function environment(
+  env: Record<string, string>,
+  clearEnv: boolean,
+  isModule: boolean,
+): Record<string, string> {
+  if (!clearEnv) return { ...Deno.env.toObject(), ...env };
+  // What the module imports from the registries is in this process's cache.
+  const cache = isModule && isGranted("env", "DENO_DIR") ? Deno.env.get("DENO_DIR") : undefined;
+  return cache === undefined ? env : { DENO_DIR: cache, ...env };
+}
+
+/** Resolves when a module has been loaded, and rejects with the reason why it has not. */
+async function loaded(child: ChildProcess, name: string): Promise<void> {
+  const first = new Uint8Array(1);
+  const count = await child.transport.read(first);
+  if (count !== null && first[0] === LOADED) return;
+  let reason = "it ended before it was loaded";
+  if (count !== null && first[0] === FAILED) {
+    reason = await new Response(child.conn.readable).text();
+  } else if (child.exited) {
+    reason += `, with exit code ${(await child.status).code}`;
+  }
+  throw Object.assign(
+    new Deno.errors.InvalidData(`Cannot load the module ${show(name)}: ${reason}`),
+    { operation: "pair", path: null },
+  );
+}
+
+/** How long a child that has been sent SIGKILL is waited for: the kernel may hold it. */
+const KILLED_MS = 5000;
+
+class PairedChild implements Child {
+  readonly #child: ChildProcess;
+  readonly #grace: number;
+  #ended: Promise<void> | undefined;
+
+  constructor(child: ChildProcess, { grace, signal }: PairOptions) {
+    this.#child = child;
+    this.#grace = grace ?? 2000;
+    const abort = () => void this.#terminate();
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    child.status.then(() => signal?.removeEventListener("abort", abort));
+  }
+
+  get conn(): Connection {
+    return this.#child.conn;
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  get status(): Promise<Deno.CommandStatus> {
+    return this.#child.status;
+  }
+
+  get stdin(): WritableStream<Uint8Array> {
+    return this.#stream(0, "stdin").writable;
+  }
+
+  get stdout(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return this.#stream(1, "stdout").readable;
+  }
+
+  get stderr(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return this.#stream(2, "stderr").readable;
+  }
+
+  kill(signal: Deno.Signal = "SIGTERM"): void {
+    this.#child.kill(signal);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  #stream(index: number, name: string): SocketConnection {
+    const stream = this.#child.streams[index];
+    if (stream === undefined) {
+      throw new TypeError(`Cannot get ${name}: it is not piped. Pass ${name}: "piped" to pair()`);
+    }
+    return stream;
+  }
+
+  async #end(): Promise<void> {
+    const { conn, streams } = this.#child;
+    // Not waited for: a child that does not read holds both back for ever.
+    for (const stream of [conn, streams[0]]) stream?.closeWrite().catch(() => {});
+    if (!await this.#exits(this.#grace)) await this.#terminate();
+    for (const stream of [conn, ...streams]) stream?.close();
+  }
+
+  async #terminate(): Promise<void> {
+    this.#child.kill("SIGTERM");
+    if (await this.#exits(this.#grace)) return;
+    this.#child.kill("SIGKILL");
+    await this.#exits(KILLED_MS);
+  }
+
+  /** Whether the child ends within some milliseconds. */
+  async #exits(ms: number): Promise<boolean> {
+    const late = new AbortController();
+    const stop = () => late.abort();
+    this.#child.status.then(stop);
+    await delay(Math.min(ms, 0x7fff_ffff), late.signal).catch(() => {});
+    return this.#child.exited;
+  }
+}
+
+/** Options of {@linkcode inherited}. */
+export interface InheritedOptions {
+  /**
+   * The descriptor, as agreed with the parent.
+   *
+   * @default {3}
+   */
+  fd?: number;
+}
+
+/**
+ * Takes the socket that the parent process has left at a descriptor: the other end of {@linkcode pair},
+ * or of any parent that starts this program with a connected Unix domain socket.
+ *
+ * - It works once for a descriptor, and closing the connection closes it.
+ * - Take the number from an agreement only: other descriptors are Deno's own, and adopting one of those
+ *   breaks it.
+ * - A descriptor is not closed to grandchildren: what this process starts has it too.
+ *
+ * **Permissions**: none.
+ *
+ * @param options The descriptor, if it is not 3.
+ * @returns The connection; neither end of it has a name.
+ * @throws {TypeError} when an argument is of the wrong kind.
+ * @throws {RangeError} when the descriptor is no whole number of at least 0.
+ * @throws {NotASocket} when nothing is open there, or something that is no Unix stream socket.
+ * @throws {Deno.errors.Busy} when it was adopted before.
+ *
+ * @example The child of a pair
+ * ```ts ignore
+ * import { inherited } from "@uds/uds";
+ *
+ * await using conn = inherited();
+ * await conn.readable.pipeTo(conn.writable);
+ * ```
+ */
+export function inherited(options: InheritedOptions = {}): Connection {
+  checkOptions("inherited", options, ["fd"]);
+  checkInteger("fd", options.fd, 0, 0x7fff_ffff);
+  requireRuntime();
+  return adoptedConnection(AdoptedSocket.fromDescriptor(options.fd ?? CHILD_FD));
+}
+
+/** Options of {@linkcode socketpair}: those of the system call, with the values that Deno can give. */
+export interface SocketPairOptions {
+  /** @default {"unix"} */
+  family?: "unix";
+  /** @default {"stream"} */
+  type?: "stream";
+  /** @default {0} */
+  protocol?: 0;
+}
+
+/**
+ * Makes two connections that are each other's peer, both in this process: for tests, and to hand one
+ * end to code that expects a connection.
+ *
+ * - The system call lets its caller choose an address family, a type and a protocol. Deno has stream
+ *   sockets only: `"dgram"` and `"seqpacket"`, other families and protocols reject with `NotSupported`.
+ *   Messages over a stream need a framing.
+ * - Deno has no such call either: the two meet at an abstract name of 128 random bits (elsewhere than
+ *   on Linux at a path in a new directory that is closed to others), which exists for that instant. Who
+ *   else might have connected there is recognised and dropped.
+ *
+ * **Permissions**: `--allow-net`, unscoped because of the random name; where there are no abstract
+ * names also read and write for the directory of temporary files.
+ *
+ * @param options Family, type and protocol.
+ * @returns The two ends; neither has a name.
+ * @throws {TypeError} when an option does not exist.
+ * @throws {Deno.errors.NotSupported} when Deno cannot give what an option asks for.
+ * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
+ *
+ * @example Usage
+ * ```ts
+ * import { socketpair } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [a, b] = await socketpair();
+ * await a.write(new TextEncoder().encode("ping"));
+ * a.close();
+ * assertEquals(await new Response(b.readable).text(), "ping");
+ * b.close();
+ * ```
+ */
+export async function socketpair(
+  options: SocketPairOptions = {},
+): Promise<[Connection, Connection]> {
+  checkOptions("socketpair", options, ["family", "type", "protocol"]);
+  refuseOther("family", options.family, "unix", "other address families have no socket pair");
+  refuseOther("type", options.type, "stream", "Deno connects stream sockets only");
+  refuseOther("protocol", options.protocol, 0, "Unix domain sockets have no other protocol");
+  requireRuntime();
+  return await openSocketPair();
+}
+
+function refuseOther(option: string, value: unknown, only: unknown, reason: string): void {
+  if (value === undefined || value === only) return;
+  const error = new Deno.errors.NotSupported(
+    `Cannot make a socket pair with ${option} ${show(value)}: ${reason}. Use ${show(only)}`,
+  );
+  throw Object.assign(error, { operation: "socketpair", path: null });
+}
