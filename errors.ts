@@ -103,7 +103,7 @@ export class SocketInUse extends Deno.errors.AddrInUse implements SocketError {
   declare readonly operation: string;
   /** The absolute path of the socket. */
   declare readonly path: string;
-  /** `"EADDRINUSE"`. */
+  /** The code of the cause, else `"EADDRINUSE"`. */
   declare readonly code: string;
   /** The process that holds the path's lock, where that is known. */
   readonly holder: number | undefined;
@@ -148,7 +148,7 @@ export class NothingListening extends Deno.errors.ConnectionRefused implements S
   declare readonly operation: string;
   /** The absolute path of the socket. */
   declare readonly path: string;
-  /** `"ECONNREFUSED"`. */
+  /** The code of the cause, else `"ECONNREFUSED"`. */
   declare readonly code: string;
 
   /**
@@ -169,7 +169,7 @@ export class SocketNotFound extends Deno.errors.NotFound implements SocketError 
   declare readonly operation: string;
   /** The absolute path of the socket. */
   declare readonly path: string;
-  /** `"ENOENT"`. */
+  /** The code of the cause, else `"ENOENT"`. */
   declare readonly code: string;
 
   /**
@@ -190,7 +190,7 @@ export class ConnectDenied extends Deno.errors.PermissionDenied implements Socke
   declare readonly operation: string;
   /** The absolute path of the socket. */
   declare readonly path: string;
-  /** `"EACCES"`. */
+  /** The code of the cause, else `"EACCES"`. */
   declare readonly code: string;
   /** The permission bits of the socket file, where they could be read. */
   readonly mode: number | undefined;

@@ -18,7 +18,7 @@ import { checkSignal } from "./options.ts";
 import { PathClaim, type PathClaimOptions } from "./path_claim.ts";
 import { requireRuntime } from "./runtime.ts";
 import { SocketConnection } from "./socket_connection.ts";
-import { connectToSelf } from "./socket_pair.ts";
+import { type Candidate, connectToSelf, type SelfConnection } from "./socket_pair.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
 
 /** What `listen()` and `serve()` have in common. */
@@ -43,6 +43,9 @@ export class ListeningSocket {
   readonly #operation: string;
   readonly #claim: PathClaim | undefined;
   readonly #listener: Deno.UnixListener;
+  /** Who was accepted before anybody asked, and an accept that was begun. */
+  readonly #early: Candidate[];
+  #begun: Promise<Deno.UnixConn> | undefined;
   #closed: Promise<void> | undefined;
   #accepting: Promise<unknown> = Promise.resolve();
   #wake = new AbortController();
@@ -51,12 +54,17 @@ export class ListeningSocket {
     operation: string,
     path: string,
     listener: Deno.UnixListener,
-    claim: PathClaim | undefined,
+    claim?: PathClaim,
+    own?: SelfConnection,
   ) {
     this.addr = { transport: "unix", path };
     this.#operation = operation;
     this.#listener = listener;
     this.#claim = claim;
+    this.#early = own?.later ?? [];
+    this.#begun = own?.accepting;
+    // Its failure is for who asks for it.
+    this.#begun?.catch(() => {});
   }
 
   /** Checks the options, claims the path, and listens; the mode is set when it resolves. */
@@ -74,11 +82,18 @@ export class ListeningSocket {
     const claim = await PathClaim.acquire(path, checked, operation);
     try {
       signal?.throwIfAborted();
+      // Strangers may stand in the backlog before a connection of our own that is made after the mode
+      // is set: they are dropped. Who stands behind it may stay.
+      let own: SelfConnection | undefined;
       const listener = await claim.bind(
         () => Deno.listen({ transport: "unix", path: claim.bindPath }),
-        (bound) => turnAway(bound, claim.bindPath),
+        async (bound) => {
+          own = await connectToSelf(bound, claim.bindPath);
+          own.accepted.close();
+          own.connected.close();
+        },
       );
-      return new ListeningSocket(operation, path, listener, claim);
+      return new ListeningSocket(operation, path, listener, claim, own);
     } catch (error) {
       claim.release();
       throw error;
@@ -99,7 +114,7 @@ export class ListeningSocket {
     requireGrants(attempt(operation, name), { net: true }, fields);
     try {
       const listener = Deno.listen({ transport: "unix", path: name });
-      return new ListeningSocket(operation, name, listener, undefined);
+      return new ListeningSocket(operation, name, listener);
     } catch (error) {
       if (codeOf(error) === "EADDRINUSE") {
         throw new SocketInUse(
@@ -122,20 +137,27 @@ export class ListeningSocket {
   accept(onPause?: (error: unknown) => void, idleTimeout?: number): Promise<SocketConnection> {
     const accepted = this.#accept(onPause);
     this.#accepting = accepted.catch(() => {});
-    return accepted.then((conn) =>
+    return accepted.then(({ conn, aside }) =>
       new SocketConnection(conn, {
         localAddr: this.addr,
         remoteAddr: { transport: "unix", path: conn.remoteAddr.path },
+        ...(aside !== undefined && { aside }),
         ...(idleTimeout !== undefined && { idleTimeout }),
       })
     );
   }
 
-  async #accept(onPause?: (error: unknown) => void): Promise<Deno.UnixConn> {
+  async #accept(
+    onPause?: (error: unknown) => void,
+  ): Promise<Pick<Candidate, "conn"> & Partial<Candidate>> {
     for (let pause = FIRST_PAUSE_MS;; pause = Math.min(2 * pause, LAST_PAUSE_MS)) {
       try {
         if (this.#closed !== undefined) throw this.#closedError();
-        return await this.#listener.accept();
+        const early = this.#early.shift();
+        if (early !== undefined) return early;
+        const begun = this.#begun ?? this.#listener.accept();
+        this.#begun = undefined;
+        return { conn: await begun };
       } catch (error) {
         if (this.#closed !== undefined) throw this.#closedError();
         const { path } = this.addr;
@@ -172,9 +194,11 @@ export class ListeningSocket {
 
   async #close(): Promise<void> {
     this.wake();
+    for (const { conn } of this.#early) conn.close();
     const closeListener = async () => {
       this.#listener.close();
       await this.#accepting;
+      await this.#begun?.then((conn) => conn.close(), () => {});
     };
     if (this.#claim === undefined) return await closeListener();
     try {
@@ -203,12 +227,4 @@ export class ListeningSocket {
       "the listener was closed",
     );
   }
-}
-
-/**
- * Drops everyone who connected before the mode was set: all who stand in the backlog before a connection
- * of our own that is made after it.
- */
-async function turnAway(listener: Deno.UnixListener, path: string): Promise<void> {
-  for (const end of await connectToSelf(listener, path)) end.close();
 }

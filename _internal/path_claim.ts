@@ -132,11 +132,13 @@ export class PathClaim {
   /**
    * Runs `close`, which will unlink the bound path blindly, and keeps a stranger's file out of its
    * way. There is a name for that which needs no permission of its own: the lock's, because the lock
-   * is held by its descriptor. Whoever wants the lock meanwhile finds no regular file and tries again.
+   * is held by its descriptor. Whoever wants the lock meanwhile finds no regular file and tries again; a
+   * stranger's regular file is locked meanwhile, lest it be taken for the lock.
    */
   async shelter(close: () => Promise<void>): Promise<void> {
     const foreign = lstat(this.bindPath);
     const moves = foreign !== null && !foreign.isDirectory && !isSameFile(foreign, this.#own);
+    using _guard = moves && foreign.isFile ? lockForeign(this.bindPath) : undefined;
     if (moves) Deno.renameSync(this.bindPath, this.#lock.path);
     try {
       await close();
@@ -170,6 +172,7 @@ export class PathClaim {
       );
     }
     if (born.uid !== this.#lock.uid) {
+      this.#lock.disown();
       throw new InsecurePath(
         `${
           attempt("lock", this.#lock.path)
@@ -298,10 +301,23 @@ function narrowUmask(mask: number): () => void {
   return () => void Deno.umask(before);
 }
 
+/** Locks a file that is not ours; where that is denied, so it is to those who would take it for a lock. */
+function lockForeign(path: string): Deno.FsFile | undefined {
+  try {
+    const file = Deno.openSync(path);
+    file.tryLockSync(true);
+    return file;
+  } catch {
+    return undefined;
+  }
+}
+
 async function dispose(value: Disposable | AsyncDisposable): Promise<void> {
   try {
-    if (Symbol.asyncDispose in value) await value[Symbol.asyncDispose]();
-    else value[Symbol.dispose]();
+    // An `open` that is asynchronous, and wrong, may have bound something by then.
+    const opened = await value;
+    if (Symbol.asyncDispose in opened) await opened[Symbol.asyncDispose]();
+    else opened[Symbol.dispose]();
   } catch {
     // What is told is why it had to be disposed of.
   }

@@ -36,13 +36,17 @@ export class PathLock {
   readonly uid: number | null;
   readonly #file: Deno.FsFile;
   readonly #info: Deno.FileInfo;
+  /** What was in the file before. */
+  readonly #before: string;
   #held = true;
+  #isOurs = true;
 
-  private constructor(path: string, file: Deno.FsFile, info: Deno.FileInfo) {
+  private constructor(path: string, file: Deno.FsFile, info: Deno.FileInfo, before: string) {
     this.path = path;
     this.uid = info.uid;
     this.#file = file;
     this.#info = info;
+    this.#before = before;
   }
 
   /** Takes the lock of a socket path, or rejects with `SocketInUse` or `InsecurePath`. */
@@ -110,18 +114,20 @@ export class PathLock {
       if (!file.tryLockSync(true)) return close(file, { holder: readPid(file) });
       if (!isSameFile(lstat(path), info)) return close(file, { holder: undefined });
       if (info.nlink !== 1) return close(file, refusal(path, "a file with hard links"));
-      // Its size now, not before the lock: a holder may have been killed between two writes.
-      if (readPid(file) === undefined && file.statSync().size > 0) {
-        return close(file, refusal(path, "a file with other content"));
-      }
-      file.truncateSync();
-      file.seekSync(0, Deno.SeekMode.Start);
-      file.writeSync(new TextEncoder().encode(`${Deno.pid}\n`));
-      return new PathLock(path, file, info);
+      const content = readContent(file);
+      if (!CONTENT.test(content)) return close(file, refusal(path, "a file with other content"));
+      rewrite(file, `${Deno.pid}\n`);
+      return new PathLock(path, file, info, content);
     } catch (error) {
       file.close();
       throw error;
     }
+  }
+
+  /** Leaves the file as it was found, and to its owner: it turned out to be somebody else's. */
+  disown(): void {
+    this.#isOurs = false;
+    rewrite(this.#file, this.#before);
   }
 
   /** Removes the lock file, if it is still this one, and unlocks it. */
@@ -129,7 +135,7 @@ export class PathLock {
     if (!this.#held) return;
     this.#held = false;
     try {
-      if (isSameFile(lstat(this.path), this.#info)) Deno.removeSync(this.path);
+      if (this.#isOurs && isSameFile(lstat(this.path), this.#info)) Deno.removeSync(this.path);
     } finally {
       // Explicitly: a child between fork and exec may share the open file for a moment.
       this.#file.unlockSync();
@@ -189,9 +195,20 @@ function refusal(path: string, found: string): Obstacle {
 
 /** The pid in a lock file, `undefined` where there is none or the file is something else. */
 function readPid(file: Deno.FsFile): number | undefined {
+  const digits = CONTENT.exec(readContent(file))?.[1];
+  return digits ? Number(digits) : undefined;
+}
+
+/** The beginning of a file: more than a pid is something else. */
+function readContent(file: Deno.FsFile): string {
   const buffer = new Uint8Array(16);
   file.seekSync(0, Deno.SeekMode.Start);
   const count = file.readSync(buffer) ?? 0;
-  const digits = CONTENT.exec(new TextDecoder().decode(buffer.subarray(0, count)))?.[1];
-  return digits ? Number(digits) : undefined;
+  return new TextDecoder().decode(buffer.subarray(0, count));
+}
+
+function rewrite(file: Deno.FsFile, content: string): void {
+  file.truncateSync();
+  file.seekSync(0, Deno.SeekMode.Start);
+  file.writeSync(new TextEncoder().encode(content));
 }

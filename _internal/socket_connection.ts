@@ -32,6 +32,8 @@ export interface SocketConnectionOptions {
   remoteAddr: UnixAddr;
   /** Milliseconds that a read may wait; none by default. */
   idleTimeout?: number;
+  /** Bytes that were read before, by a read that may still be pending. */
+  aside?: Promise<Uint8Array>;
   /** The only direction that there is, of a pipe. */
   only?: "read" | "write";
 }
@@ -85,6 +87,10 @@ export class SocketConnection {
     this.#idleTimeout = options.idleTimeout;
     this.#readEnded = options.only === "write";
     this.#writeEnded = options.only === "read";
+    this.#aside = options.aside?.then((bytes) => {
+      this.#bytesRead += bytes.length;
+      return bytes;
+    });
     const { promise, resolve } = Promise.withResolvers<void>();
     this.closed = promise;
     this.#resolveClosed = resolve;

@@ -9,36 +9,75 @@ import { turn } from "./delay.ts";
 import { requireGrants } from "./grants.ts";
 import { codeOf } from "./system_error.ts";
 
-/** How many turns of the loop the bytes may take that are there already. */
+/** A connection of which a little may have been read already, to see whose it is. */
+export interface Candidate {
+  conn: Deno.UnixConn;
+  aside: Promise<Uint8Array>;
+}
+
+/** What came of {@linkcode connectToSelf}. */
+export interface SelfConnection {
+  /** The two ends of our own connection. */
+  accepted: Deno.UnixConn;
+  connected: Deno.UnixConn;
+  /** Who came after it and was accepted besides. */
+  later: Candidate[];
+  /** An accept that is still pending. */
+  accepting: Promise<Deno.UnixConn> | undefined;
+}
+
+/** So many connections are looked at together; bytes that are there arrive within so many turns. */
+const WINDOW = 64;
 const TURNS = 3;
 
 /**
  * Connects to our own listener and accepts that connection. The backlog is a queue: everyone who stood
- * in it before is dropped.
+ * in it before is dropped; who came later is handed on.
  */
 export async function connectToSelf(
   listener: Deno.UnixListener,
   path: string,
-): Promise<[accepted: Deno.UnixConn, connected: Deno.UnixConn]> {
+): Promise<SelfConnection> {
   const secret = crypto.getRandomValues(new Uint8Array(32));
   const connected = await connectPast(listener, path);
+  let window: Candidate[] = [];
   try {
     await connected.write(secret);
+    const { promise: found, resolve: find } = Promise.withResolvers<Deno.UnixConn>();
     for (;;) {
-      const candidate = await listener.accept();
-      const buffer = new Uint8Array(secret.length);
-      let count: number | null | undefined;
-      candidate.read(buffer).then((n) => count = n, () => count = null);
-      for (let i = 0; i < TURNS && count === undefined; i++) await turn();
-      if (count === secret.length && secret.every((byte, i) => byte === buffer[i])) {
-        return [candidate, connected];
+      const accepting = listener.accept();
+      const next = await Promise.race([accepting.then((conn) => ({ conn })), found]);
+      if (!("conn" in next)) {
+        const at = window.findIndex(({ conn }) => conn === next);
+        for (const { conn } of window.slice(0, at)) conn.close();
+        return { accepted: next, connected, later: window.slice(at + 1), accepting };
       }
-      candidate.close();
+      const { conn } = next;
+      const aside = readSome(conn, secret.length);
+      aside.then((bytes) => {
+        const isOurs = bytes.length === secret.length && secret.every((b, i) => b === bytes[i]);
+        if (isOurs) find(conn);
+      });
+      window.push({ conn, aside });
+      if (window.length === WINDOW) {
+        for (let i = 0; i < TURNS; i++) await turn();
+        if (await Promise.race([found, undefined]) !== undefined) continue;
+        for (const { conn } of window) conn.close();
+        window = [];
+      }
     }
   } catch (error) {
+    for (const { conn } of window) conn.close();
     connected.close();
     throw error;
   }
+}
+
+/** What comes first, up to so many bytes; nothing where the connection ends or fails. */
+async function readSome(conn: Deno.UnixConn, size: number): Promise<Uint8Array> {
+  const buffer = new Uint8Array(size);
+  const count = await conn.read(buffer).catch(() => null);
+  return buffer.subarray(0, count ?? 0);
 }
 
 /** Connects; strangers who fill the backlog are dropped to make room. */
@@ -70,7 +109,10 @@ export async function openSocketPair(): Promise<[SocketConnection, SocketConnect
 
 async function meet(path: string): Promise<[Deno.UnixConn, Deno.UnixConn]> {
   using listener = Deno.listen({ transport: "unix", path });
-  return await connectToSelf(listener, path);
+  const { accepted, connected, later, accepting } = await connectToSelf(listener, path);
+  for (const { conn } of later) conn.close();
+  accepting?.then((conn) => conn.close(), () => {});
+  return [accepted, connected];
 }
 
 function wrap(ends: [Deno.UnixConn, Deno.UnixConn]): [SocketConnection, SocketConnection] {
