@@ -110,7 +110,9 @@ export class SocketConnection {
         new TypeError(`Invalid buffer: expected a Uint8Array, got ${show(buffer)}`),
       );
     }
-    return this.#aside === undefined ? this.#read(buffer) : this.#readAside(buffer);
+    return this.#aside === undefined || buffer.length === 0
+      ? this.#read(buffer)
+      : this.#readAside(buffer);
   }
 
   async #read(buffer: Uint8Array): Promise<number | null> {
@@ -270,7 +272,7 @@ export class SocketConnection {
       }
     };
 
-    return new ReadableStream({
+    const stream: ReadableStream<Uint8Array<ArrayBuffer>> = new ReadableStream({
       type: "bytes",
       pull: async (controller) => {
         const request = controller.byobRequest;
@@ -286,6 +288,11 @@ export class SocketConnection {
         const count = await read(buffer);
         if (cancelled) return;
         if (count === null) return controller.close();
+        if (!stream.locked) {
+          // The reader has gone that this was for. In the stream it would be lost if that is cancelled.
+          this.#aside = Promise.resolve(buffer.slice(0, count));
+          return;
+        }
         if (count * 2 < buffer.length) {
           // A small chunk gets memory of its own, and the buffer serves again.
           controller.enqueue(buffer.slice(0, count));
@@ -303,6 +310,7 @@ export class SocketConnection {
         this.#settle();
       },
     }, { highWaterMark: 0 });
+    return stream;
   }
 
   /** Runs jobs of the write direction one after another. */

@@ -43,9 +43,43 @@ test("examples/echo_server.ts and echo_client.ts print the classic transcripts",
   assertEquals(dir.list(), []);
 });
 
+test("examples/socketpair.ts prints the classic transcript", async () => {
+  const flags = ["--allow-run", "--allow-env", "--allow-read"];
+  const { code, stdout, stderr } = await run(
+    Deno.execPath(),
+    denoArgs("./examples/socketpair.ts", flags),
+  );
+  assertEquals([code, stderr], [0, ""]);
+  const lines = stdout.trimEnd().split("\n");
+  // Each process has an order of its own; between them only the messages make one.
+  const inParent = ["in parent, sending message", "response from child: pong"];
+  const inChild = ["in child, waiting for message", "message from parent: ping"];
+  assertEquals(lines.filter((line) => inParent.includes(line)), inParent);
+  assertEquals(lines.filter((line) => inChild.includes(line)), inChild);
+  assertEquals(lines.length, 4);
+  assertEquals(lines.at(-1), "response from child: pong");
+  assert(lines.indexOf(inParent[0]!) < lines.indexOf(inChild[1]!));
+});
+
+test("examples/sandbox.ts stays in control of a module that nobody trusts", async () => {
+  const flags = ["--allow-run", "--allow-env", "--allow-read"];
+  const { code, stdout, stderr } = await run(
+    Deno.execPath(),
+    denoArgs("./examples/sandbox.ts", flags),
+  );
+  assertEquals([code, stderr], [0, ""]);
+  assertEquals(stdout.trimEnd().split("\n"), [
+    "6 * 7: 42",
+    "throw: no answer, it ended with exit code 1",
+    "loop: no answer, it did not answer within 1000 ms",
+    "flood: no answer, it sent more than 65536 bytes",
+    "secret: I may not: NotCapable",
+    "2 + 2: 4",
+  ]);
+});
+
 test("the demo shows the main job in under 10 s and leaves nothing behind", async () => {
   await using dir = new TempDir(0o755);
-  // Of the gate a name with "demo" in it would be a directory that was left behind.
   const { code, stdout } = await new Deno.Command(Deno.execPath(), {
     args: ["task", "--quiet", "demo"],
     cwd: ROOT,
@@ -59,6 +93,7 @@ test("the demo shows the main job in under 10 s and leaves nothing behind", asyn
     assert(text.includes(`client  | received "${piece}"`), piece);
   }
   assert(text.includes("client  | This is the message. It will be repeated."));
+  assert(text.includes("pair    | response from child: pong"));
   assertMatch(text, IS_ROOT ? /nobody {2}\| ConnectDenied: .* mode 0600 / : /needs root/);
   assertEquals(dir.list(), []);
   // No process still has the directory in its arguments.

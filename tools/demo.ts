@@ -1,6 +1,7 @@
 /**
- * The demo: an echo server in a process of its own, a client in another, the socket's mode and owner,
- * and a second user who is refused. It leaves no file and no process behind.
+ * The demo: an echo server in a process of its own, a client in another, the socket's mode and owner, a
+ * second user who is refused, and a child process on a socket pair. It leaves no file and no process
+ * behind.
  */
 
 import { fromFileUrl, join } from "@std/path";
@@ -131,6 +132,18 @@ async function main(): Promise<void> {
     } else {
       console.log("  This part needs root, to become another user: run the demo as root to see it");
     }
+
+    console.log(bold("\nA child, on a socket that has no path"));
+    const family = start("pair", "examples/socketpair.ts", [], [
+      "--allow-run",
+      "--allow-env",
+      "--allow-read",
+    ]);
+    const pong = await family.ended();
+    expect(
+      pong.code === 0 && pong.lines.includes("response from child: pong"),
+      "parent and child did not talk",
+    );
 
     console.log(bold("\nThe server is told to stop"));
     server.child.kill("SIGTERM");

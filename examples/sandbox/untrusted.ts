@@ -1,0 +1,21 @@
+/** The module that nobody trusts: it computes, and does what else it is asked for. */
+
+import { inherited } from "@uds/uds";
+
+await using conn = inherited();
+const question = await new Response(conn.readable).text();
+const reply = (text: string) => conn.write(new TextEncoder().encode(text));
+
+if (question === "throw") throw new Error("so much for that");
+if (question === "loop") { while (true); }
+if (question === "flood") { while (true) await reply("answer ".repeat(10_000)); }
+if (question === "secret") {
+  try {
+    await reply(Deno.readTextFileSync("/etc/passwd"));
+  } catch (error) {
+    await reply(`I may not: ${(error as Error).name}`);
+  }
+} else {
+  const [, a, operator, b] = question.match(/^(\d+) ([+*]) (\d+)$/) ?? [];
+  await reply(String(operator === "*" ? Number(a) * Number(b) : Number(a) + Number(b)));
+}

@@ -1,0 +1,33 @@
+/**
+ * A parent and its child on a socket pair: ping, pong. The child is this file again.
+ *
+ * Terminal: deno run --allow-run --allow-env --allow-read examples/socketpair.ts
+ */
+
+import { type Connection, inherited, pair } from "@uds/uds";
+
+async function sendText(conn: Connection, text: string): Promise<void> {
+  await conn.write(new TextEncoder().encode(text));
+}
+
+async function receiveText(conn: Connection): Promise<string> {
+  const buffer = new Uint8Array(1024);
+  const count = await conn.read(buffer);
+  return new TextDecoder().decode(buffer.subarray(0, count ?? 0));
+}
+
+if (Deno.args[0] === "child") {
+  await using conn = inherited();
+  console.log("in child, waiting for message");
+  console.log(`message from parent: ${await receiveText(conn)}`);
+  await sendText(conn, "pong");
+} else {
+  await using child = await pair(new URL(import.meta.url), {
+    args: ["child"],
+    // The package is a directory here. Imported from JSR it needs no such grant.
+    modules: [new URL("..", import.meta.url)],
+  });
+  console.log("in parent, sending message");
+  await sendText(child.conn, "ping");
+  console.log(`response from child: ${await receiveText(child.conn)}`);
+}
