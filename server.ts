@@ -304,6 +304,10 @@ class Listener implements UnixListener {
   }
 }
 
+/** Turns of the loop in which nobody comes, after which a backlog counts as empty. */
+const MIN_QUIET_TURNS = 3;
+const MAX_QUIET_TURNS = 40;
+
 class Server implements UnixServer {
   readonly finished: Promise<void>;
   readonly #socket: ListeningSocket;
@@ -323,6 +327,7 @@ class Server implements UnixServer {
   #completed = 0;
   #aborted = 0;
   #stopping = false;
+  #drained = false;
   #shutdown: Promise<ShutdownResult> | undefined;
   /** Tells the accept loop that there is room for one more. */
   #slot: () => void = () => {};
@@ -385,7 +390,7 @@ class Server implements UnixServer {
           await new Promise<void>((resolve) => this.#slot = resolve);
           continue;
         }
-        const conn = await this.#socket.accept((error) => this.#report(error), this.#idleTimeout);
+        const conn = await this.#socket.accept(this.#paused, this.#idleTimeout);
         this.#accepted++;
         this.#open.add(conn);
         this.#waiting.push(conn);
@@ -403,6 +408,9 @@ class Server implements UnixServer {
 
   /** Starts the handlers that there is room for. */
   #start(): void {
+    // While the backlog is drained one of them is our own; only where descriptors run out can the
+    // others not wait for that.
+    if (this.#stopping && !this.#drained && !this.#socket.pausing) return;
     while (this.#running < this.#maxConnections && !this.#cut.signal.aborted) {
       const conn = this.#waiting.shift();
       if (conn === undefined) return;
@@ -434,7 +442,6 @@ class Server implements UnixServer {
     this.#stopping = true;
     this.#slot();
     try {
-      this.#socket.removeName();
       await this.#drainBacklog(deadline);
     } finally {
       try {
@@ -449,16 +456,25 @@ class Server implements UnixServer {
   }
 
   /**
-   * Accepts who is still in the backlog. Nothing tells that it is empty: an accept can be pending
-   * although somebody waits, because a poll handles only so many events (tokio's budget is 128) before
-   * the timers have their turn. So: turns of the loop in which nobody came, the more of them the more
-   * connections compete for the polls. A mere timer, however long, lost connections under load; this
-   * rule lost none.
+   * Accepts everyone who is still in the backlog. Who came in the instant between our own connection and
+   * the end of the name stands behind it: therefore some turns of the loop more in which nobody comes,
+   * which without a connection of our own have to do alone.
    */
   async #drainBacklog(deadline: number): Promise<void> {
+    const late = new AbortController();
+    const left = Math.max(0, deadline - performance.now());
+    const timer = left === Infinity ? undefined : setTimeout(() => late.abort(), left);
+    const own = await this.#socket.drain(late.signal);
+    if (own !== undefined) {
+      this.#open.delete(own);
+      const place = this.#waiting.indexOf(own);
+      if (place >= 0) this.#waiting.splice(place, 1);
+      own.close();
+    }
+    const turns = own === undefined ? MAX_QUIET_TURNS : MIN_QUIET_TURNS;
     let quiet = 0;
     let seen = this.#accepted;
-    while (quiet < 3 + Math.ceil(this.#open.size / 64) && performance.now() < deadline) {
+    while (quiet < turns + Math.ceil(this.#open.size / 64) && !late.signal.aborted) {
       await turn();
       if (this.#accepted === seen && !this.#socket.pausing) {
         quiet++;
@@ -467,6 +483,9 @@ class Server implements UnixServer {
         seen = this.#accepted;
       }
     }
+    clearTimeout(timer);
+    this.#drained = true;
+    this.#start();
   }
 
   /** Waits until no connection is left, until the deadline. */
@@ -487,6 +506,12 @@ class Server implements UnixServer {
     for (const conn of this.#open) conn.close();
     this.#open.clear();
   }
+
+  /** Accepting pauses: no descriptor is left, say. */
+  readonly #paused = (error: Error, isFirst: boolean): void => {
+    if (isFirst) this.#report(error);
+    if (this.#stopping) this.#start();
+  };
 
   #report(error: unknown, info?: ServeHandlerInfo): void {
     this.#guard(() => this.#onError(error, info));
@@ -513,7 +538,8 @@ function printError(error: unknown): void {
 
 /** Calls back when the signal aborts, now if it has already; gives back the way to stop listening. */
 function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
-  if (signal?.aborted) callback();
+  // Not before the caller has what this gives back.
+  if (signal?.aborted) queueMicrotask(callback);
   else signal?.addEventListener("abort", callback, { once: true });
   return () => signal?.removeEventListener("abort", callback);
 }

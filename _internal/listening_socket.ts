@@ -18,7 +18,14 @@ import { checkSignal } from "./options.ts";
 import { PathClaim, type PathClaimOptions } from "./path_claim.ts";
 import { requireRuntime } from "./runtime.ts";
 import { SocketConnection } from "./socket_connection.ts";
-import { type Candidate, connectToSelf, type SelfConnection } from "./socket_pair.ts";
+import {
+  type Candidate,
+  connectToSelf,
+  isSame,
+  readSome,
+  SECRET_SIZE,
+  type SelfConnection,
+} from "./socket_pair.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
 
 /** What `listen()` and `serve()` have in common. */
@@ -35,6 +42,12 @@ const LAST_PAUSE_MS = 1000;
 /** Failures of accept that concern one client or one moment, not the listener. */
 const PASSING = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ECONNABORTED", "EPROTO"]);
 
+/** Is told why accepting pauses. */
+export type OnPause = (error: Error, isFirst: boolean) => void;
+
+/** An episode of failures has ended when accepting has worked for so long. */
+const EPISODE_MS = 2 * LAST_PAUSE_MS;
+
 /** A listener, its path and its lock. */
 export class ListeningSocket {
   readonly addr: UnixAddr;
@@ -49,6 +62,9 @@ export class ListeningSocket {
   #closed: Promise<void> | undefined;
   #accepting: Promise<unknown> = Promise.resolve();
   #wake = new AbortController();
+  #lastFailure = -Infinity;
+  /** While draining: looks whether a connection that was accepted is our own. */
+  #recognise: ((candidate: Candidate, conn: SocketConnection) => void) | undefined;
 
   private constructor(
     operation: string,
@@ -93,7 +109,10 @@ export class ListeningSocket {
           own.connected.close();
         },
       );
-      return new ListeningSocket(operation, path, listener, claim, own);
+      const socket = new ListeningSocket(operation, path, listener, claim, own);
+      if (!signal?.aborted) return socket;
+      await socket.close();
+      throw signal.reason;
     } catch (error) {
       claim.release();
       throw error;
@@ -131,24 +150,27 @@ export class ListeningSocket {
   /**
    * Accepts one connection. One call at a time.
    *
-   * @param onPause Is told the first failure of an episode.
+   * @param onPause Is told each failure that passes, and whether it is the first one of its episode.
    * @param idleTimeout Milliseconds that a read of the connection may wait.
    */
-  accept(onPause?: (error: unknown) => void, idleTimeout?: number): Promise<SocketConnection> {
+  accept(onPause?: OnPause, idleTimeout?: number): Promise<SocketConnection> {
     const accepted = this.#accept(onPause);
     this.#accepting = accepted.catch(() => {});
-    return accepted.then(({ conn, aside }) =>
-      new SocketConnection(conn, {
+    return accepted.then(({ conn, aside }) => {
+      if (this.#recognise !== undefined) aside ??= readSome(conn, SECRET_SIZE);
+      const wrapped = new SocketConnection(conn, {
         localAddr: this.addr,
         remoteAddr: { transport: "unix", path: conn.remoteAddr.path },
         ...(aside !== undefined && { aside }),
         ...(idleTimeout !== undefined && { idleTimeout }),
-      })
-    );
+      });
+      if (aside !== undefined) this.#recognise?.({ conn, aside }, wrapped);
+      return wrapped;
+    });
   }
 
   async #accept(
-    onPause?: (error: unknown) => void,
+    onPause?: OnPause,
   ): Promise<Pick<Candidate, "conn"> & Partial<Candidate>> {
     for (let pause = FIRST_PAUSE_MS;; pause = Math.min(2 * pause, LAST_PAUSE_MS)) {
       try {
@@ -167,8 +189,10 @@ export class ListeningSocket {
           { operation: "accept", path },
         );
         if (!PASSING.has(codeOf(error) ?? "")) throw failure;
-        if (pause === FIRST_PAUSE_MS) onPause?.(failure);
+        const now = performance.now();
         this.pausing = true;
+        onPause?.(failure, now - this.#lastFailure > EPISODE_MS);
+        this.#lastFailure = now;
         this.#wake = new AbortController();
         await delay(pause, this.#wake.signal).catch(() => {});
         this.pausing = false;
@@ -181,9 +205,44 @@ export class ListeningSocket {
     this.#wake.abort();
   }
 
-  /** Gives up the name: nobody new can come, and whoever waits in the backlog can still be accepted. */
-  removeName(): void {
+  /**
+   * Gives up the name, and resolves when everyone who had connected by then has been accepted.
+   *
+   * Nothing else tells that a backlog is empty: an accept may stay pending for dozens of turns while
+   * somebody waits, because a poll of the runtime handles a limited number of events and other sockets
+   * of the process may take them all. The backlog is a queue, so a connection of our own, made in the
+   * instant before the name is removed, proves it when it is accepted.
+   *
+   * @param signal Ends the waiting.
+   * @returns Our own connection, which is not to be served; `undefined` where there was none.
+   */
+  async drain(signal: AbortSignal): Promise<SocketConnection | undefined> {
+    const path = this.addr.path as string;
+    const secret = crypto.getRandomValues(new Uint8Array(SECRET_SIZE));
+    const { promise: found, resolve: find } = Promise.withResolvers<SocketConnection | undefined>();
+    this.#recognise = ({ aside }, conn) => {
+      aside.then((bytes) => isSame(bytes, secret) && find(conn));
+    };
+    const hasName = this.#claim?.hasName() ?? true;
+    // The connection reaches the kernel before the name is removed: there is only an instant between.
+    const connecting = hasName ? Deno.connect({ transport: "unix", path }) : undefined;
     this.#claim?.removeName();
+    try {
+      using own = await connecting;
+      if (own === undefined) return undefined;
+      await own.write(secret);
+      const stop = () => find(undefined);
+      signal.addEventListener("abort", stop, { once: true });
+      if (signal.aborted) stop();
+      const conn = await found;
+      signal.removeEventListener("abort", stop);
+      return conn;
+    } catch {
+      // The name is somebody else's, the backlog is full, or there is no descriptor left.
+      return undefined;
+    } finally {
+      this.#recognise = undefined;
+    }
   }
 
   /** Closes the listener and gives the path back. Whoever still waits in the backlog is reset. */

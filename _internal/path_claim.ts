@@ -120,6 +120,11 @@ export class PathClaim {
     }
   }
 
+  /** Whether the name still leads to our socket. */
+  hasName(): boolean {
+    return isSameFile(lstat(this.path), this.#own);
+  }
+
   /** Gives up the name: removes the socket file, if it is still ours. */
   removeName(): void {
     for (const path of new Set([this.path, this.bindPath])) {

@@ -77,6 +77,8 @@ export class SocketConnection {
 
   /** What a cancelled stream's read brings: to be read before anything else. */
   #aside: Promise<Uint8Array> | undefined;
+  /** Lets the stream's pending read be for the next reader. */
+  #takeOver: (() => void) | undefined;
   #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
   #writable: WritableStream<Uint8Array> | undefined;
 
@@ -110,6 +112,12 @@ export class SocketConnection {
         new TypeError(`Invalid buffer: expected a Uint8Array, got ${show(buffer)}`),
       );
     }
+    // Whoever the stream's read was for has gone.
+    if (this.#readable?.locked === false) this.#takeOver?.();
+    return this.#next(buffer);
+  }
+
+  #next(buffer: Uint8Array): Promise<number | null> {
     return this.#aside === undefined || buffer.length === 0
       ? this.#read(buffer)
       : this.#readAside(buffer);
@@ -253,22 +261,31 @@ export class SocketConnection {
   #openReadable(): ReadableStream<Uint8Array<ArrayBuffer>> {
     let buffer: Uint8Array<ArrayBuffer> | undefined;
     let size = MIN_CHUNK;
-    let pulling: Promise<Uint8Array> | undefined;
     let cancelled = false;
+    let taken = false;
+    /** The stream still has the request of a reader that has gone: it is answered by a chunk. */
+    let abandoned = false;
 
-    /** Reads for the stream, or, if it is cancelled meanwhile, for the next reader. */
+    /** Reads for the stream, or, if nobody reads from it any more, for the next reader. */
     const read = async (into: Uint8Array): Promise<number | null> => {
       const { promise, resolve } = Promise.withResolvers<Uint8Array>();
-      pulling = promise;
+      taken = false;
+      const takeOver = this.#takeOver = () => {
+        if (taken) return;
+        taken = true;
+        this.#aside = promise;
+      };
+      let bytes = NOTHING;
       try {
-        const count = await this.read(into);
-        resolve(cancelled && count !== null ? into.slice(0, count) : NOTHING);
+        const count = await this.#next(into);
+        if (count !== null) {
+          if (!stream.locked) takeOver();
+          if (taken) bytes = into.slice(0, count);
+        }
         return count;
-      } catch (error) {
-        resolve(NOTHING);
-        throw error;
       } finally {
-        pulling = undefined;
+        this.#takeOver = undefined;
+        resolve(bytes);
       }
     };
 
@@ -276,10 +293,14 @@ export class SocketConnection {
       type: "bytes",
       pull: async (controller) => {
         const request = controller.byobRequest;
-        if (request?.view) {
+        if (request?.view && !abandoned) {
           const { buffer, byteOffset, byteLength } = request.view;
           const count = await read(new Uint8Array(buffer, byteOffset, byteLength));
           if (cancelled) return;
+          if (taken && count !== null) {
+            abandoned = true;
+            return;
+          }
           if (count === null) controller.close();
           request.respond(count ?? 0);
           return;
@@ -287,12 +308,13 @@ export class SocketConnection {
         buffer ??= readBuffer(size);
         const count = await read(buffer);
         if (cancelled) return;
-        if (count === null) return controller.close();
-        if (!stream.locked) {
-          // The reader has gone that this was for. In the stream it would be lost if that is cancelled.
-          this.#aside = Promise.resolve(buffer.slice(0, count));
+        if (count === null) {
+          controller.close();
+          controller.byobRequest?.respond(0);
           return;
         }
+        if (taken) return;
+        abandoned = false;
         if (count * 2 < buffer.length) {
           // A small chunk gets memory of its own, and the buffer serves again.
           controller.enqueue(buffer.slice(0, count));
@@ -305,7 +327,7 @@ export class SocketConnection {
       },
       cancel: () => {
         cancelled = true;
-        if (pulling !== undefined) this.#aside = pulling;
+        this.#takeOver?.();
         this.#readEnded = true;
         this.#settle();
       },

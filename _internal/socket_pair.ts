@@ -26,6 +26,9 @@ export interface SelfConnection {
   accepting: Promise<Deno.UnixConn> | undefined;
 }
 
+/** How many bytes nobody guesses. */
+export const SECRET_SIZE = 32;
+
 /** So many connections are looked at together; bytes that are there arrive within so many turns. */
 const WINDOW = 64;
 const TURNS = 3;
@@ -38,7 +41,7 @@ export async function connectToSelf(
   listener: Deno.UnixListener,
   path: string,
 ): Promise<SelfConnection> {
-  const secret = crypto.getRandomValues(new Uint8Array(32));
+  const secret = crypto.getRandomValues(new Uint8Array(SECRET_SIZE));
   const connected = await connectPast(listener, path);
   let window: Candidate[] = [];
   try {
@@ -55,8 +58,7 @@ export async function connectToSelf(
       const { conn } = next;
       const aside = readSome(conn, secret.length);
       aside.then((bytes) => {
-        const isOurs = bytes.length === secret.length && secret.every((b, i) => b === bytes[i]);
-        if (isOurs) find(conn);
+        if (isSame(bytes, secret)) find(conn);
       });
       window.push({ conn, aside });
       if (window.length === WINDOW) {
@@ -73,8 +75,13 @@ export async function connectToSelf(
   }
 }
 
+/** Whether two runs of bytes are the same. */
+export function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
 /** What comes first, up to so many bytes; nothing where the connection ends or fails. */
-async function readSome(conn: Deno.UnixConn, size: number): Promise<Uint8Array> {
+export async function readSome(conn: Deno.UnixConn, size: number): Promise<Uint8Array> {
   const buffer = new Uint8Array(size);
   const count = await conn.read(buffer).catch(() => null);
   return buffer.subarray(0, count ?? 0);

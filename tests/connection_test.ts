@@ -664,6 +664,17 @@ for (const mode of ["default", "byob"] as const) {
     await peer.closeWrite();
     assertEquals((await last).done, true);
   });
+
+  test(`readable released while it reads (${mode}) ends for its next reader`, async () => {
+    await using dir = new TempDir();
+    using pair = await withPeer(dir);
+    const { conn, peer } = pair;
+    await release(conn);
+    const reader = conn.readable.getReader();
+    const last = reader.read();
+    await peer.closeWrite();
+    assertEquals((await last).done, true);
+  });
 }
 
 test("readable given up by one reader goes on with the next one", async () => {
