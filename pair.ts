@@ -59,11 +59,23 @@ export interface PairOptions {
    * @default {its own directory}
    */
   modules?: (string | URL)[];
-  /** @default {"null"} */
+  /**
+   * Standard input.
+   *
+   * @default {"null"}
+   */
   stdin?: "piped" | "inherit" | "null";
-  /** @default {"inherit"} */
+  /**
+   * Standard output.
+   *
+   * @default {"inherit"}
+   */
   stdout?: "piped" | "inherit" | "null";
-  /** @default {"inherit"} */
+  /**
+   * Standard error.
+   *
+   * @default {"inherit"}
+   */
   stderr?: "piped" | "inherit" | "null";
   /**
    * Milliseconds that the child has to end by itself when it is disposed of, before it gets SIGTERM,
@@ -361,11 +373,23 @@ export function inherited(options: InheritedOptions = {}): Connection {
 
 /** Options of {@linkcode socketpair}: those of the system call, with the values that Deno can give. */
 export interface SocketPairOptions {
-  /** @default {"unix"} */
+  /**
+   * The address family.
+   *
+   * @default {"unix"}
+   */
   family?: "unix";
-  /** @default {"stream"} */
+  /**
+   * The type of the sockets.
+   *
+   * @default {"stream"}
+   */
   type?: "stream";
-  /** @default {0} */
+  /**
+   * The protocol.
+   *
+   * @default {0}
+   */
   protocol?: 0;
 }
 
