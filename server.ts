@@ -105,7 +105,7 @@ export async function listen(options: SocketPath | ListenOptions): Promise<UnixL
 export interface ServeHandlerInfo {
   /** Aborts when the server shuts down: finish what was begun, and begin nothing new. */
   readonly draining: AbortSignal;
-  /** Aborts when the time for that is over: the connection is about to be closed. */
+  /** Aborts when the time for that is over, for those who are left: the connection is closed next. */
   readonly signal: AbortSignal;
 }
 
@@ -144,7 +144,8 @@ export interface ServeOptions extends ListenOptions {
 /** Options of {@linkcode UnixServer.shutdown}. */
 export interface ShutdownOptions {
   /**
-   * Milliseconds until what is left is cut off; `Infinity` waits for every handler.
+   * Milliseconds until what is left is cut off; `Infinity` waits for every handler. With 0 nobody is
+   * waited for, not even who stands in the backlog.
    *
    * @default {5000}
    */
@@ -163,9 +164,9 @@ export interface ShutdownResult {
 export interface UnixServer extends AsyncDisposable {
   /** The address that clients connect to. */
   readonly addr: UnixAddr;
-  /** How many connections are open now. */
+  /** How many connections are open now; while it shuts down, also those that wait for a handler. */
   readonly connections: number;
-  /** Resolves when the server has ended; rejects only where accepting ended by itself. */
+  /** Resolves when the server has ended; rejects where accepting ended by itself or ending failed. */
   readonly finished: Promise<void>;
   /**
    * Ends the server without losing anyone who had reached it.
@@ -326,6 +327,7 @@ class Server implements UnixServer {
   #accepted = 0;
   #completed = 0;
   #aborted = 0;
+  #accepting = true;
   #stopping = false;
   #drained = false;
   #shutdown: Promise<ShutdownResult> | undefined;
@@ -397,6 +399,7 @@ class Server implements UnixServer {
         this.#start();
       }
     } catch (error) {
+      this.#accepting = false;
       if (this.#shutdown === undefined) {
         // Accepting ended by itself: let those who are connected finish, and say so.
         await this.shutdown();
@@ -442,7 +445,7 @@ class Server implements UnixServer {
     this.#stopping = true;
     this.#slot();
     try {
-      await this.#drainBacklog(deadline);
+      if (this.#accepting) await this.#drainBacklog(deadline);
     } finally {
       try {
         await this.#socket.close();
@@ -502,7 +505,7 @@ class Server implements UnixServer {
   /** Closes what is left, and counts it. */
   #cutOff(): void {
     this.#aborted = this.#open.size;
-    this.#cut.abort();
+    if (this.#aborted > 0) this.#cut.abort();
     for (const conn of this.#open) conn.close();
     this.#open.clear();
   }

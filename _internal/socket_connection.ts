@@ -128,8 +128,7 @@ export class SocketConnection {
     if (this.#over === "close()") throw this.#closedError("read");
     if (this.#endOfFile) return null;
     if (buffer.length === 0) return 0;
-    if (this.#idleTimeout !== undefined) this.#watchIdle(this.#idleTimeout);
-    this.#waitingReads++;
+    this.#waits();
     try {
       const count = await this.#transport.read(buffer);
       if (count === null) {
@@ -154,7 +153,9 @@ export class SocketConnection {
     const before = this.#aside as Promise<Uint8Array>;
     const { promise, resolve } = Promise.withResolvers<Uint8Array>();
     this.#aside = promise;
+    this.#waits();
     const aside = await before;
+    this.#waitingReads--;
     const rest = aside.subarray(buffer.length);
     if (rest.length === 0 && this.#aside === promise) this.#aside = undefined;
     // Ask the transport before the next reader does: first come, first served.
@@ -409,6 +410,12 @@ export class SocketConnection {
     if (path !== null) return `Cannot ${verb} ${JSON.stringify(path)}`;
     const server = localAddr.path === null ? "" : ` of ${JSON.stringify(localAddr.path)}`;
     return `Cannot ${verb} ${server === "" ? "the unnamed peer" : `a client${server}`}`;
+  }
+
+  /** A read begins to wait. */
+  #waits(): void {
+    this.#waitingReads++;
+    if (this.#idleTimeout !== undefined) this.#watchIdle(this.#idleTimeout);
   }
 
   /** Ends the connection when a read has waited so long. One timer serves any number of reads. */
