@@ -114,7 +114,15 @@ export function resolveSocketPath(path: SocketPath): string {
         `Pass a path, or new URL(…) of a file: URL`,
     );
   }
-  return checkLength(resolve(checkFileName(path)));
+  checkFileName(path);
+  try {
+    return checkLength(resolve(path));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    const fields = { operation: "resolve", path };
+    const state = "it is relative, and the working directory does not exist any more";
+    throw systemError(`Cannot resolve ${show(path)}`, error, fields, state);
+  }
 }
 
 /** The path of a `file:` URL. */

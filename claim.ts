@@ -6,9 +6,8 @@
 
 import { resolveSocketPath, type SocketPath } from "./address.ts";
 import { InsecurePath } from "./errors.ts";
-import { checkFunction } from "./_internal/options.ts";
 import { CLAIM_OPTIONS, claimDefaults, requireClaimable } from "./_internal/claim_options.ts";
-import { checkOptions } from "./_internal/options.ts";
+import { checkFunction, checkOptions } from "./_internal/options.ts";
 import { turn } from "./_internal/delay.ts";
 import { PathClaim } from "./_internal/path_claim.ts";
 import { attempt } from "./_internal/system_error.ts";
@@ -144,6 +143,7 @@ export async function claim(path: SocketPath, options: ClaimOptions = {}): Promi
 class Claim implements SocketClaim {
   readonly path: string;
   readonly #claim: PathClaim;
+  #released: Promise<void> | undefined;
 
   constructor(claim: PathClaim) {
     this.path = claim.path;
@@ -164,12 +164,21 @@ class Claim implements SocketClaim {
     });
   }
 
-  async release(): Promise<void> {
+  release(): Promise<void> {
+    this.#released ??= this.#release();
+    return this.#released;
+  }
+
+  async #release(): Promise<void> {
     // A listener with a pending accept is closed, and unlinks its path, one turn after its close():
     // the next owner must not start before that.
     await turn();
     await turn();
-    this.#claim.release();
+    try {
+      this.#claim.release();
+    } catch (error) {
+      throw this.#claim.failureToLeave(error);
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

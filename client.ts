@@ -208,7 +208,7 @@ function refusalOf(path: string, cause: unknown): Error {
   switch (answerOf(cause)) {
     case "absent":
       return new SocketNotFound(
-        `${start}: there is no such file. Start the server first, or wait for it with wait: true`,
+        `${start}: there is no such file. Start the server first`,
         fields,
       );
     case "refused":

@@ -68,7 +68,8 @@ export interface Connection extends Disposable, AsyncDisposable {
    *
    * @param data The bytes. They must not change before the result.
    * @returns Their number.
-   * @throws {Deno.errors.BrokenPipe} when the peer is gone; `unsent` has what the kernel did not take.
+   * @throws {Deno.errors.BrokenPipe} when the peer is gone; `unsent` has what the kernel did not take
+   * (of a pair, up to 256 KiB of what it did take may be in it as well).
    * @throws {ConnectionClosed} when `close()` or `closeWrite()` was called; `unsent` as well.
    */
   write(data: Uint8Array): Promise<number>;

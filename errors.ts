@@ -92,6 +92,14 @@ function setFields(
   if (found !== undefined) Object.assign(error, { code: found });
 }
 
+/** Sets a property that is not shown where the error is printed: a log is no place for data. */
+function hide(error: Error, name: string, value: unknown): void {
+  Object.defineProperty(error, name, { value, enumerable: false, configurable: true });
+}
+
+/** For an error that is made anew of its class and message, as Deno does where a body's stream fails. */
+const UNKNOWN: SocketErrorFields = { operation: "unknown", path: null };
+
 /** Turns the fields into the options of an `Error`, without an empty `cause`. */
 function causeOf(fields: SocketErrorFields): ErrorOptions {
   return fields.cause === undefined ? {} : { cause: fields.cause };
@@ -114,7 +122,10 @@ export class SocketInUse extends Deno.errors.AddrInUse implements SocketError {
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong, and the `holder` of the lock.
    */
-  constructor(message: string, fields: SocketErrorFields & { holder?: number | undefined }) {
+  constructor(
+    message: string,
+    fields: SocketErrorFields & { holder?: number | undefined } = UNKNOWN,
+  ) {
     super(message, causeOf(fields));
     setFields(this, "SocketInUse", fields, "EADDRINUSE");
     this.holder = fields.holder;
@@ -136,7 +147,7 @@ export class NotASocket extends Error implements SocketError {
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong.
    */
-  constructor(message: string, fields: SocketErrorFields) {
+  constructor(message: string, fields: SocketErrorFields = UNKNOWN) {
     super(message, causeOf(fields));
     setFields(this, "NotASocket", fields, "ENOTSOCK");
   }
@@ -157,7 +168,7 @@ export class NothingListening extends Deno.errors.ConnectionRefused implements S
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong.
    */
-  constructor(message: string, fields: SocketErrorFields) {
+  constructor(message: string, fields: SocketErrorFields = UNKNOWN) {
     super(message, causeOf(fields));
     setFields(this, "NothingListening", fields, "ECONNREFUSED");
   }
@@ -178,7 +189,7 @@ export class SocketNotFound extends Deno.errors.NotFound implements SocketError 
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong.
    */
-  constructor(message: string, fields: SocketErrorFields) {
+  constructor(message: string, fields: SocketErrorFields = UNKNOWN) {
     super(message, causeOf(fields));
     setFields(this, "SocketNotFound", fields, "ENOENT");
   }
@@ -211,7 +222,7 @@ export class ConnectDenied extends Deno.errors.PermissionDenied implements Socke
       mode?: number | undefined;
       uid?: number | undefined;
       gid?: number | undefined;
-    },
+    } = UNKNOWN,
   ) {
     super(message, causeOf(fields));
     setFields(this, "ConnectDenied", fields, "EACCES");
@@ -236,7 +247,7 @@ export class ConnectTimeout extends Deno.errors.TimedOut implements SocketError 
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong; `cause` is the last refusal.
    */
-  constructor(message: string, fields: SocketErrorFields) {
+  constructor(message: string, fields: SocketErrorFields = UNKNOWN) {
     super(message, causeOf(fields));
     setFields(this, "ConnectTimeout", { ...fields, code: "ETIMEDOUT" });
   }
@@ -257,7 +268,7 @@ export class InsecurePath extends Deno.errors.PermissionDenied implements Socket
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong.
    */
-  constructor(message: string, fields: SocketErrorFields) {
+  constructor(message: string, fields: SocketErrorFields = UNKNOWN) {
     super(message, causeOf(fields));
     setFields(this, "InsecurePath", fields, "EPERM");
   }
@@ -272,7 +283,7 @@ export class ConnectionClosed extends Deno.errors.BadResource implements SocketE
   /** The code of the cause, where there is one. */
   declare readonly code?: string;
   /** Of a write: the bytes that were not handed to the kernel. */
-  readonly unsent?: Uint8Array;
+  declare readonly unsent?: Uint8Array;
 
   /**
    * Makes the error.
@@ -280,9 +291,12 @@ export class ConnectionClosed extends Deno.errors.BadResource implements SocketE
    * @param message What is wrong, and the way out.
    * @param fields Where it went wrong, and what was not sent.
    */
-  constructor(message: string, fields: SocketErrorFields & { unsent?: Uint8Array | undefined }) {
+  constructor(
+    message: string,
+    fields: SocketErrorFields & { unsent?: Uint8Array | undefined } = UNKNOWN,
+  ) {
     super(message, causeOf(fields));
     setFields(this, "ConnectionClosed", fields);
-    if (fields.unsent !== undefined) this.unsent = fields.unsent;
+    if (fields.unsent !== undefined) hide(this, "unsent", fields.unsent);
   }
 }

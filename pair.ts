@@ -5,7 +5,7 @@
  * @module
  */
 
-import { dirname, fromFileUrl, join } from "@std/path";
+import { dirname, fromFileUrl, join, resolve } from "@std/path";
 import { permissions } from "./address.ts";
 import type { Connection } from "./connection.ts";
 import { AdoptedSocket } from "./_internal/adopted_socket.ts";
@@ -14,7 +14,7 @@ import { delay } from "./_internal/delay.ts";
 import { lstat } from "./_internal/file_identity.ts";
 import { isGranted, requireGrants } from "./_internal/grants.ts";
 import { FAILED, LOADED, sandboxArgs } from "./_internal/module_sandbox.ts";
-import { checkInteger, checkOptions, show } from "./_internal/options.ts";
+import { checkInteger, checkOptions, MAX_DELAY, show } from "./_internal/options.ts";
 import { checkPairOptions } from "./_internal/pair_options.ts";
 import { requireRuntime } from "./_internal/runtime.ts";
 import type { SocketConnection } from "./_internal/socket_connection.ts";
@@ -44,11 +44,21 @@ export interface PairOptions {
    * Of a module: what it may do beside reading its own directories, as for a worker. `"none"` leaves
    * these holes, which are Deno's:
    *
-   * - It may read everything in the directories that it may import from.
-   * - The storage APIs (`localStorage`, `caches`) write below Deno's cache directory.
+   * - It may read everything in the directories that it may import from, also where a symbolic link in
+   *   them leads, and a source map that a file of its names is opened wherever it is.
+   * - The storage APIs (`localStorage`, `caches`) write below Deno's cache directory, in a place of the
+   *   module's own; `node:sqlite` may spill into the directory of temporary files, WebGPU drivers have
+   *   caches of their own.
    * - Its memory and its processor time are not limited: `ArrayBuffer`s are outside the V8 heap. Bound
    *   the time yourself and `kill()`.
-   * - Packages that are in Deno's cache already can be imported.
+   * - What is in Deno's cache already can be imported, from whichever host it came; `import` adds nothing
+   *   to that and takes nothing away.
+   * - The `deno.json` that Deno would find for it counts: its import map may name files elsewhere, which
+   *   are then read if `permissions` allow it, and checked for being there in any case.
+   * - Descriptors of this process that are not closed on exec (a listener of `node:net` is not, one of
+   *   this package is) are its descriptors too.
+   * - It can tell the working directory, the path of Deno, the process numbers, the memory in use, the
+   *   time and its zone, the number of processors.
    *
    * @default {"none"}
    */
@@ -109,6 +119,7 @@ export interface Child extends AsyncDisposable {
    * Sends a signal, as often as it is called; nothing once the child has ended.
    *
    * @param signal The signal; SIGTERM by default.
+   * @throws {TypeError} when there is no such signal.
    */
   kill(signal?: Deno.Signal): void;
 }
@@ -125,6 +136,9 @@ export interface Child extends AsyncDisposable {
  * - **The end**: disposal ends the writing, so that the child sees the end of file, waits `grace`, sends
  *   SIGTERM, waits again, and sends SIGKILL. A grandchild that holds the socket delays none of that.
  *   If this process dies, the child sees the end of file, and should end then.
+ * - **A Deno program as a child** has the permissions that its arguments say; but where Deno's path stands
+ *   inside the arguments of another program (`sh -c "deno run …"`), Deno 2.9.6 inserts `-A` into them
+ *   unless they have a permission flag. Pass one.
  * - **Keep for yourself**: grandchildren inherit descriptor 3 as well, and then keep the connection open.
  *
  * **Permissions**: `--allow-run=<command>` (for a module: the path of Deno itself) and
@@ -161,18 +175,19 @@ export async function pair(command: string | URL, options: PairOptions = {}): Pr
   const isModule = command instanceof URL;
   const clearEnv = options.clearEnv ?? isModule;
   const name = isModule ? command.href : command;
+  const fields = { operation: "pair", path: null };
   if (isModule && Deno.build.standalone) {
-    throw new Deno.errors.NotSupported(
+    const error = new Deno.errors.NotSupported(
       `${attempt("start", name)}: this program was compiled, so there is no Deno to run a module ` +
         `with. Run it with deno, or start another program`,
     );
+    throw Object.assign(error, fields);
   }
-  const fields = { operation: "pair", path: null };
   requireGrants(attempt("start", name), permissions("pair", command, { clearEnv }), fields);
 
   const child = await ChildProcess.start({
     command: isModule ? Deno.execPath() : command,
-    args: isModule ? moduleArgs(command, options) : options.args ?? [],
+    args: isModule ? await moduleArgs(command, options) : options.args ?? [],
     env: environment(options.env ?? {}, clearEnv, isModule),
     cwd: options.cwd instanceof URL ? fromFileUrl(options.cwd) : options.cwd,
     stdio: [options.stdin ?? "null", options.stdout ?? "inherit", options.stderr ?? "inherit"],
@@ -192,12 +207,14 @@ export async function pair(command: string | URL, options: PairOptions = {}): Pr
 }
 
 /** The arguments with which Deno runs a module. */
-function moduleArgs(module: URL, options: PairOptions): string[] {
+function moduleArgs(module: URL, options: PairOptions): Promise<string[]> {
   const directories = options.modules ?? [dirname(fromFileUrl(module))];
   return sandboxArgs({
     module,
     args: options.args ?? [],
-    directories: directories.map((entry) => entry instanceof URL ? fromFileUrl(entry) : entry),
+    directories: directories.map((entry) =>
+      entry instanceof URL ? fromFileUrl(entry) : resolve(entry)
+    ),
     permissions: options.permissions === undefined || options.permissions === "none"
       ? {}
       : options.permissions,
@@ -216,16 +233,25 @@ function findConfig(directory: string): string | undefined {
   return parent === directory ? undefined : findConfig(parent);
 }
 
+/** The variables that say where Deno has its cache. */
+const CACHE_VARIABLES = ["DENO_DIR", "XDG_CACHE_HOME", "HOME"];
+
 /** The whole environment of the child. */
 function environment(
   env: Record<string, string>,
   clearEnv: boolean,
   isModule: boolean,
 ): Record<string, string> {
-  if (!clearEnv) return { ...Deno.env.toObject(), ...env };
-  // What the module imports from the registries is in this process's cache.
-  const cache = isModule && isGranted("env", "DENO_DIR") ? Deno.env.get("DENO_DIR") : undefined;
-  return cache === undefined ? env : { DENO_DIR: cache, ...env };
+  // No look beside it for packages, and none over the network for a newer Deno.
+  const quiet = isModule ? { DENO_NO_PACKAGE_JSON: "1", DENO_NO_UPDATE_CHECK: "1" } : {};
+  if (!clearEnv) return { ...Deno.env.toObject(), ...env, ...quiet };
+  if (!isModule) return env;
+  // What the module imports from the registries is in this process's cache, which these lead to.
+  const cache = CACHE_VARIABLES.flatMap((name) => {
+    const value = isGranted("env", name) ? Deno.env.get(name) : undefined;
+    return value === undefined ? [] : [[name, value]];
+  });
+  return { ...Object.fromEntries(cache), ...env, ...quiet };
 }
 
 /** Resolves when a module has been loaded, and rejects with the reason why it has not. */
@@ -235,14 +261,22 @@ async function loaded(child: ChildProcess, name: string): Promise<void> {
   if (count !== null && first[0] === LOADED) return;
   let reason = "it ended before it was loaded";
   if (count !== null && first[0] === FAILED) {
-    reason = await new Response(child.conn.readable).text();
-  } else if (child.exited) {
-    reason += `, with exit code ${(await child.status).code}`;
+    reason = clean(await new Response(child.conn.readable).text());
+  } else {
+    if (await endsWithin(child, KILLED_MS)) {
+      reason += `, with exit code ${(await child.status).code}: see its standard error`;
+    }
   }
   throw Object.assign(
     new Deno.errors.InvalidData(`Cannot load the module ${show(name)}: ${reason}`),
     { operation: "pair", path: null },
   );
+}
+
+/** A message of Deno's without its colours, and without the place in the entry of ours. */
+function clean(text: string): string {
+  // deno-lint-ignore no-control-regex -- an escape sequence begins with one
+  return text.replace(/\x1b\[[0-9;]*m/g, "").replace(/\n +at data:.*/g, "");
 }
 
 /** How long a child that has been sent SIGKILL is waited for: the kernel may hold it. */
@@ -251,6 +285,7 @@ const KILLED_MS = 5000;
 class PairedChild implements Child {
   readonly #child: ChildProcess;
   readonly #grace: number;
+  readonly #used = new Set<SocketConnection>();
   #ended: Promise<void> | undefined;
 
   constructor(child: ChildProcess, { grace, signal }: PairOptions) {
@@ -287,6 +322,9 @@ class PairedChild implements Child {
   }
 
   kill(signal: Deno.Signal = "SIGTERM"): void {
+    if (typeof signal !== "string") {
+      throw new TypeError(`Invalid signal: expected a name such as "SIGTERM", got ${show(signal)}`);
+    }
     this.#child.kill(signal);
   }
 
@@ -300,6 +338,7 @@ class PairedChild implements Child {
     if (stream === undefined) {
       throw new TypeError(`Cannot get ${name}: it is not piped. Pass ${name}: "piped" to pair()`);
     }
+    this.#used.add(stream);
     return stream;
   }
 
@@ -307,25 +346,26 @@ class PairedChild implements Child {
     const { conn, streams } = this.#child;
     // Not waited for: a child that does not read holds both back for ever.
     for (const stream of [conn, streams[0]]) stream?.closeWrite().catch(() => {});
-    if (!await this.#exits(this.#grace)) await this.#terminate();
-    for (const stream of [conn, ...streams]) stream?.close();
+    if (!await endsWithin(this.#child, this.#grace)) await this.#terminate();
+    // Who still reads the child's output may finish; it closes by itself at its end.
+    for (const stream of streams) if (stream && !this.#used.has(stream)) stream.close();
+    conn.close();
   }
 
   async #terminate(): Promise<void> {
     this.#child.kill("SIGTERM");
-    if (await this.#exits(this.#grace)) return;
+    if (await endsWithin(this.#child, this.#grace)) return;
     this.#child.kill("SIGKILL");
-    await this.#exits(KILLED_MS);
+    await endsWithin(this.#child, KILLED_MS);
   }
+}
 
-  /** Whether the child ends within some milliseconds. */
-  async #exits(ms: number): Promise<boolean> {
-    const late = new AbortController();
-    const stop = () => late.abort();
-    this.#child.status.then(stop);
-    await delay(Math.min(ms, 0x7fff_ffff), late.signal).catch(() => {});
-    return this.#child.exited;
-  }
+/** Whether a child ends within some milliseconds. */
+async function endsWithin(child: ChildProcess, ms: number): Promise<boolean> {
+  const ended = new AbortController();
+  child.status.then(() => ended.abort());
+  await delay(Math.min(ms, MAX_DELAY), ended.signal).catch(() => {});
+  return child.exited;
 }
 
 /** Options of {@linkcode inherited}. */
@@ -353,7 +393,8 @@ export interface InheritedOptions {
  * @returns The connection; neither end of it has a name.
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when the descriptor is no whole number of at least 0.
- * @throws {NotASocket} when nothing is open there, or something that is no Unix stream socket.
+ * @throws {NotASocket} when nothing is open there, or something that is no Unix stream socket. (What
+ * cannot be told from one at once, a socket that listens or a fifo, fails at the first read or write.)
  * @throws {Deno.errors.Busy} when it was adopted before.
  *
  * @example The child of a pair

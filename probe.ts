@@ -138,8 +138,12 @@ async function probeFile(path: string, connect: boolean): Promise<ProbeResult> {
 
   const lock = await peekLock(path);
   if (lock.holder !== undefined) file.holder = lock.holder;
-  const unheard = lock.held ? "claimed" : lock.hidden ? "denied" : info === null ? "free" : "stale";
-  if (info === null) return { state: unheard, ...file };
+  const noFile: ProbeResult = {
+    state: lock.held ? "claimed" : lock.hidden ? "denied" : "free",
+    ...(lock.holder !== undefined && { holder: lock.holder }),
+  };
+  if (info === null) return noFile;
+  const unheard = noFile.state === "free" ? "stale" : noFile.state;
   if (!connect) {
     if (lock.held) return { state: "claimed", ...file };
     throw onlyConnectionTells(
@@ -148,11 +152,14 @@ async function probeFile(path: string, connect: boolean): Promise<ProbeResult> {
     );
   }
 
-  const state = await ask(path, unheard);
-  if (state !== "stale") return { state, ...file };
-  await delay(STALE_MS);
-  if (!isSameFile(info, statOrNull(path))) return await probeFile(path, connect);
-  return { state: await ask(path, unheard), ...file };
+  let state = await ask(path, unheard);
+  if (state === "stale") {
+    await delay(STALE_MS);
+    if (!isSameFile(info, statOrNull(path))) return await probeFile(path, connect);
+    state = await ask(path, unheard);
+  }
+  // It has gone between the look and the question.
+  return state === "free" ? noFile : { state, ...file };
 }
 
 async function probeAbstract(name: string, connect: boolean): Promise<ProbeResult> {

@@ -7,6 +7,7 @@
 import type { SocketPath, UnixAddr } from "./address.ts";
 import type { ClaimOptions } from "./claim.ts";
 import type { Connection } from "./connection.ts";
+import { isSocketError } from "./errors.ts";
 import { turn } from "./_internal/delay.ts";
 import { LISTENING_OPTIONS, ListeningSocket } from "./_internal/listening_socket.ts";
 import { checkCount, checkDuration, checkFunction, checkOptions } from "./_internal/options.ts";
@@ -136,7 +137,7 @@ export interface ServeOptions extends ListenOptions {
    * Is told what went wrong: the rejection of a handler (with its `info`), and a failure to accept
    * (without), once for each episode of it. Whatever it does, also throwing, the server goes on.
    *
-   * @default {a line on standard error}
+   * @default {standard error: a line for a failure of the system, else the error with its stack}
    */
   onError?: (error: unknown, info?: ServeHandlerInfo) => void;
 }
@@ -487,6 +488,8 @@ class Server implements UnixServer {
       }
     }
     clearTimeout(timer);
+    // When the time is over, who has just been accepted is cut off with the others.
+    if (late.signal.aborted) return;
     this.#drained = true;
     this.#start();
   }
@@ -531,9 +534,10 @@ class Server implements UnixServer {
   }
 }
 
+/** A failure of the system in a line; the mistake of a handler with its stack. */
 function printError(error: unknown): void {
   try {
-    console.error(error);
+    console.error(isSocketError(error) ? `uds: ${error.message}` : error);
   } catch {
     // Not even standard error is left; the server still is.
   }

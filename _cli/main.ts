@@ -65,7 +65,9 @@ export async function main(args: readonly string[]): Promise<number> {
       );
     }
     const { help, run } = await command.load();
-    if (rest.includes("--help") || rest.includes("-h")) {
+    const end = rest.indexOf("--");
+    const options = end < 0 ? rest : rest.slice(0, end);
+    if (options.includes("--help") || options.includes("-h")) {
       console.log(help.trimEnd());
       return OK;
     }
@@ -74,7 +76,7 @@ export async function main(args: readonly string[]): Promise<number> {
     const text = error instanceof Error ? error.message : String(error);
     console.error(`uds: ${text}`);
     if (error instanceof UsageError) {
-      console.error(`Try: uds ${name !== undefined && name in COMMANDS ? `${name} ` : ""}--help`);
+      console.error(`Try: uds ${Object.hasOwn(COMMANDS, name ?? "") ? `${name} ` : ""}--help`);
       return USAGE;
     }
     return error instanceof Error ? exitCodeOf(error) : FAILURE;

@@ -40,7 +40,7 @@ async function run(args: string[]): Promise<number> {
     if (piece !== undefined) {
       console.error(`received ${JSON.stringify(new TextDecoder().decode(data))}`);
     }
-    await writeAll(data);
+    if (!await print(data)) return OK;
     last = data[count - 1] as number;
   }
   await sent;
@@ -49,6 +49,15 @@ async function run(args: string[]): Promise<number> {
   return OK;
 }
 
-async function writeAll(data: Uint8Array): Promise<void> {
-  for (let sent = 0; sent < data.length;) sent += await Deno.stdout.write(data.subarray(sent));
+/** Writes to standard output; tells whether somebody still reads there. */
+async function print(data: Uint8Array): Promise<boolean> {
+  try {
+    for (let sent = 0; sent < data.length;) sent += await Deno.stdout.write(data.subarray(sent));
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) return false;
+    throw new Error(`Cannot write to standard output: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
 }

@@ -61,11 +61,16 @@ export class AdoptedSocket implements Transport {
   /** Adopts a descriptor of this process, which closing it will close. */
   static fromDescriptor(fd: number): AdoptedSocket {
     const { Socket } = process.getBuiltinModule("node:net");
+    let adopted;
     try {
-      return new AdoptedSocket((onread) => new Socket({ fd, allowHalfOpen: true, onread }));
+      adopted = new AdoptedSocket((onread) => new Socket({ fd, allowHalfOpen: true, onread }));
     } catch (cause) {
       throw refusalOf(fd, cause as Error);
     }
+    // Only a TCP socket has a port.
+    if (adopted.#socket.localPort === undefined) return adopted;
+    adopted.close();
+    throw refusalOf(fd, new Error("it is a TCP socket"));
   }
 
   /**
@@ -221,7 +226,7 @@ export class AdoptedSocket implements Transport {
 /** Why a descriptor could not be adopted. */
 function refusalOf(fd: number, cause: Error & { code?: string }): Error {
   const start = `Cannot take over descriptor ${fd}`;
-  const fields = { operation: "inherited", path: null, cause };
+  const fields = { operation: "inherited", path: null, code: "ENOTSOCK", cause };
   if (cause.code === "EEXIST") {
     const error = new Deno.errors.Busy(`${start}: it was taken over before`, { cause });
     return Object.assign(error, { ...fields, code: cause.code });

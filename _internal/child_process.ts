@@ -10,9 +10,9 @@
 import type { ChildProcess as NodeChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
 import process from "node:process";
+import { basename, dirname, resolve } from "@std/path";
 import type { UnixAddr } from "../address.ts";
 import { AdoptedSocket } from "./adopted_socket.ts";
-import { lstat } from "./file_identity.ts";
 import { isGranted } from "./grants.ts";
 import { SocketConnection } from "./socket_connection.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
@@ -87,8 +87,9 @@ export class ChildProcess {
   /** Starts it; rejects where that fails, and then nothing is left. */
   static async start(options: ChildProcessOptions): Promise<ChildProcess> {
     const { command, args, env, cwd, stdio } = options;
+    requireStartable(options);
     const { spawn } = process.getBuiltinModule("node:child_process");
-    const child = spawn(command, args, {
+    const child = spawn(respell(command, args), args, {
       env,
       cwd,
       stdio: [...stdio.map((way) => NODE_STDIO[way]), "pipe"],
@@ -113,18 +114,67 @@ export class ChildProcess {
   }
 }
 
+/**
+ * Deno's own path in another spelling: where the command is exactly that path, and its arguments have no
+ * permission flag, node:child_process inserts `-A`.
+ */
+function respell(command: string, args: string[]): string {
+  const isFlagged = args.some((arg) => /^--(allow|deny)-/.test(arg));
+  if (isFlagged || command !== Deno.execPath()) return command;
+  return `${dirname(command)}/./${basename(command)}`;
+}
+
+/** What the system's refusals mean. */
+const REFUSALS: Record<string, [new (message: string, options?: ErrorOptions) => Error, string]> = {
+  ENOENT: [Deno.errors.NotFound, "there is no such program"],
+  EACCES: [Deno.errors.PermissionDenied, "it is not executable for this user"],
+};
+
 /** Why a child could not be started, in the words of whoever has to mend it. */
-function refusalOf({ command, cwd }: ChildProcessOptions, cause: Error): Error {
+function refusalOf({ command }: ChildProcessOptions, cause: Error): Error {
   const start = attempt("start", command);
   const fields = { operation: "pair", path: null };
   if (cause instanceof Deno.errors.NotCapable) return systemError(start, cause, fields);
-  const Class = codeOf(cause) === "ENOENT" ? Deno.errors.NotFound : Deno.errors.PermissionDenied;
+  const [Class, state] = REFUSALS[codeOf(cause) ?? ""] ?? [Error, undefined];
   const error = Object.assign(new Class(cause.message, { cause }), { code: codeOf(cause) });
-  let state = codeOf(cause) === "ENOENT"
-    ? "there is no such program"
-    : "it is not executable for this user";
-  if (cwd !== undefined && isGranted("read", cwd) && !lstat(cwd)) {
-    state = `there is no directory ${JSON.stringify(cwd)} to start it in`;
-  }
   return systemError(start, error, fields, state);
+}
+
+/**
+ * Throws where a look tells that the start would fail: the system's own error would blame the program
+ * for its directory, and Deno leaves a descriptor open at each start that fails.
+ */
+function requireStartable({ command, cwd }: ChildProcessOptions): void {
+  const start = attempt("start", command);
+  const fields = { operation: "pair", path: null };
+  const refuse = (Class: typeof Deno.errors.NotFound, code: string, state: string) => {
+    const cause = Object.assign(new Class(state), { code });
+    throw systemError(start, cause, fields, state);
+  };
+  if (cwd !== undefined && isGranted("read", cwd)) {
+    const info = stat(cwd);
+    const shown = JSON.stringify(cwd);
+    const { NotFound, NotADirectory } = Deno.errors;
+    if (info === null) refuse(NotFound, "ENOENT", `there is no directory ${shown} to start it in`);
+    if (info?.isDirectory === false) {
+      refuse(NotADirectory, "ENOTDIR", `${shown} is no directory to start it in`);
+    }
+  }
+  if (!command.includes("/")) return;
+  const program = resolve(cwd ?? ".", command);
+  const info = isGranted("read", program) ? stat(program) : null;
+  if (info?.isDirectory) refuse(Deno.errors.PermissionDenied, "EACCES", "it is a directory");
+  if (info?.mode != null && (info.mode & 0o111) === 0) {
+    refuse(Deno.errors.PermissionDenied, "EACCES", "it is not executable for this user");
+  }
+}
+
+function stat(path: string): Deno.FileInfo | null {
+  try {
+    return Deno.statSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    // The system itself will say why.
+    return null;
+  }
 }

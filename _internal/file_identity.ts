@@ -24,6 +24,18 @@ function bornAt(info: Deno.FileInfo): number | undefined {
   return (info.birthtime ?? info.mtime)?.getTime();
 }
 
+/** Removes a file if it is still this one; it is no failure if it has gone. */
+export function removeIfSame(path: string, info: Deno.FileInfo | null): void {
+  if (info === null || !isSameFile(lstat(path), info)) return;
+  try {
+    // Between the look and this call somebody who ignores the lock could still swap the file: no call
+    // removes a file by its identity.
+    Deno.removeSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
 /** What kind of file it is, for messages: `a directory`. */
 export function kindOf(info: Deno.FileInfo): string {
   if (info.isSocket) return "a socket";

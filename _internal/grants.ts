@@ -28,6 +28,15 @@ export const ALL_PERMISSIONS: Readonly<Deno.PermissionOptionsObject> = Object.fr
   Object.keys(SCOPES).map((kind) => [kind, true]),
 );
 
+/** The kinds of permission of which a set grants nothing. */
+export function kindsWithout(set: Deno.PermissionOptionsObject): string[] {
+  const given = set as Record<string, Grant[1] | undefined>;
+  return Object.keys(SCOPES).filter((kind) => {
+    const value = given[kind];
+    return value === undefined || value === false || Array.isArray(value) && value.length === 0;
+  });
+}
+
 /** Whether a permission is granted, without asking for it. */
 export function isGranted(kind: string, value?: string | URL): boolean {
   return stateOf(kind, value) === "granted";

@@ -25,7 +25,7 @@ import {
   readSome,
   SECRET_SIZE,
   type SelfConnection,
-} from "./socket_pair.ts";
+} from "./self_connection.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
 
 /** What `listen()` and `serve()` have in common. */
@@ -44,6 +44,9 @@ const PASSING = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ECONNABORTED"
 
 /** Is told why accepting pauses. */
 export type OnPause = (error: Error, isFirst: boolean) => void;
+
+/** So long our own connection may still be found when the time is over. */
+const LATE_MS = 100;
 
 /** An episode of failures has ended when accepting has worked for so long. */
 const EPISODE_MS = 2 * LAST_PAUSE_MS;
@@ -95,7 +98,7 @@ export class ListeningSocket {
     if (path.startsWith("\0")) return ListeningSocket.#openAbstract(path, claimOptions, operation);
     requireClaimable(operation, path, claimOptions);
     signal?.throwIfAborted();
-    const claim = await PathClaim.acquire(path, checked, operation);
+    const claim = await PathClaim.acquire(path, checked, operation, signal);
     try {
       signal?.throwIfAborted();
       // Strangers may stand in the backlog before a connection of our own that is made after the mode
@@ -223,22 +226,27 @@ export class ListeningSocket {
     this.#recognise = ({ aside }, conn) => {
       aside.then((bytes) => isSame(bytes, secret) && find(conn));
     };
-    const hasName = this.#claim?.hasName() ?? true;
-    // The connection reaches the kernel before the name is removed: there is only an instant between.
-    const connecting = hasName ? Deno.connect({ transport: "unix", path }) : undefined;
-    this.#claim?.removeName();
     try {
+      const hasName = this.#claim?.hasName() ?? true;
+      // The connection reaches the kernel before the name is removed: there is only an instant between.
+      const connecting = hasName ? Deno.connect({ transport: "unix", path }) : undefined;
+      connecting?.catch(() => {});
+      this.#claim?.removeName();
       using own = await connecting;
       if (own === undefined) return undefined;
       await own.write(secret);
-      const stop = () => find(undefined);
+      // It is in the backlog: also when time is over it should be found, lest it count as somebody.
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const stop = () => timer = setTimeout(() => find(undefined), LATE_MS);
       signal.addEventListener("abort", stop, { once: true });
       if (signal.aborted) stop();
       const conn = await found;
       signal.removeEventListener("abort", stop);
+      clearTimeout(timer);
       return conn;
     } catch {
-      // The name is somebody else's, the backlog is full, or there is no descriptor left.
+      // The backlog is full, there is no descriptor left, or the name cannot be removed: close() will
+      // say so.
       return undefined;
     } finally {
       this.#recognise = undefined;
@@ -254,18 +262,32 @@ export class ListeningSocket {
   async #close(): Promise<void> {
     this.wake();
     for (const { conn } of this.#early) conn.close();
+    const claim = this.#claim;
+    let closed = false;
     const closeListener = async () => {
+      if (closed) return;
+      closed = true;
       this.#listener.close();
       await this.#accepting;
       await this.#begun?.then((conn) => conn.close(), () => {});
     };
-    if (this.#claim === undefined) return await closeListener();
-    try {
-      this.#claim.removeName();
-      await this.#claim.shelter(closeListener);
-    } finally {
-      this.#claim.release();
+    // Whatever cannot be removed, the listener is closed.
+    const failures: unknown[] = [];
+    for (
+      const step of [
+        () => claim?.removeName(),
+        () => claim?.shelter(closeListener),
+        closeListener,
+        () => claim?.release(),
+      ]
+    ) {
+      try {
+        await step();
+      } catch (error) {
+        failures.push(error);
+      }
     }
+    if (failures.length > 0) throw claim?.failureToLeave(failures[0]);
   }
 
   ref(): void {
@@ -278,7 +300,7 @@ export class ListeningSocket {
 
   #closedError(): Error {
     const { path } = this.addr;
-    const cause = new Deno.errors.BadResource(`${this.#operation}er has been closed`);
+    const cause = new Deno.errors.BadResource("Listener has been closed");
     return systemError(
       attempt("accept", path as string),
       cause,

@@ -6,12 +6,16 @@
  *   may read any file (`with { type: "text" }`), whatever is denied.
  * - `--cached-only` keeps imports off the network, which `--deny-import` does not for the hosts that
  *   Deno allows by default.
- * - There is always a permission flag, because node:child_process inserts `-A` where there is none.
+ * - What is not granted is denied by name, because node:child_process inserts `-A` where there is no
+ *   permission flag. (But for `import`: with that denied, nothing could be imported from the cache.)
+ * - Packages below any `node_modules` may be read whatever is denied, so there is none to be found, and
+ *   no `package.json`.
+ * - The storage APIs get an origin of the module's own, not that of the project.
  * - Before the module runs, and after all of its graph has loaded, one byte comes through the socket;
  *   where loading fails, the reason comes instead. The parent knows by that which of the two it was.
  */
 
-import { toFlags } from "./grants.ts";
+import { kindsWithout, toFlags } from "./grants.ts";
 
 /** What the child says first: the module is loaded, or why it is not. */
 export const LOADED = 1;
@@ -24,18 +28,21 @@ function script(text: string): string {
 }
 
 /** Imported before the module, in the same graph: it runs when all of that is loaded. */
-const SAY_LOADED = script(
-  `import fs from "node:fs"; fs.writeSync(3, new Uint8Array([${LOADED}])); ` +
-    `globalThis[Symbol.for("uds.loaded")]();`,
-);
+const SAY_LOADED = script(`globalThis[Symbol.for("uds.loaded")]();`);
 
+// Nothing is imported by name: an import map of the module's could put a file in its place.
 const ENTRY = script(`
-import fs from "node:fs";
+const fs = globalThis.process.getBuiltinModule("node:fs");
 const [module, ...args] = Deno.args;
 Object.defineProperty(Deno, "args", { value: Object.freeze(args) });
+globalThis.process.argv.splice(1, 1);
 let loaded = false;
 const key = Symbol.for("uds.loaded");
-globalThis[key] = () => { loaded = true; delete globalThis[key]; };
+globalThis[key] = () => {
+  loaded = true;
+  delete globalThis[key];
+  fs.writeSync(3, new Uint8Array([${LOADED}]));
+};
 const both = ${JSON.stringify(SAY_LOADED)};
 try {
   await import("data:text/javascript," + encodeURIComponent(
@@ -60,19 +67,26 @@ export interface SandboxOptions {
 }
 
 /** The arguments of `deno` that run a module with these permissions and no others. */
-export function sandboxArgs(options: SandboxOptions): string[] {
+export async function sandboxArgs(options: SandboxOptions): Promise<string[]> {
   const { module, args, directories, permissions, config } = options;
   const { read } = permissions;
   const readable = Array.isArray(read) ? [...directories, ...read] : directories;
   const granted = { ...permissions, read: read === true ? true : readable };
+  const name = new TextEncoder().encode(module.href);
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", name));
+  const origin = `uds-${hash.subarray(0, 16).toHex()}`;
   return [
     "run",
     "--quiet",
     "--no-prompt",
     "--cached-only",
     "--no-lock",
+    "--node-modules-dir=none",
+    "--vendor=false",
+    `--location=https://${origin}.invalid/`,
     ...(config === undefined ? ["--no-config"] : ["--config", config]),
     ...toFlags(granted),
+    ...kindsWithout(granted).filter((kind) => kind !== "import").map((kind) => `--deny-${kind}`),
     ENTRY,
     module.href,
     ...args,

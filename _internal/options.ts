@@ -69,7 +69,7 @@ export function checkInteger(name: string, value: unknown, least: number, most: 
 }
 
 /** The longest delay of a timer: a longer one would fire at once (HTML, "timer initialisation"). */
-const MAX_DELAY = 0x7fff_ffff;
+export const MAX_DELAY = 0x7fff_ffff;
 
 /** Refuses a number of milliseconds that is none; `Infinity` means no limit. */
 export function checkDuration(name: string, value: unknown, least = 0): void {

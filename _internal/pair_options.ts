@@ -60,9 +60,13 @@ export function checkPairOptions(
       "ffi",
       "import",
     ]);
+    for (const [kind, value] of Object.entries(permissions as object)) checkPermission(kind, value);
   }
   for (const [i, directory] of entriesOf("modules", modules)) {
     checkPlace(`modules[${i}]`, directory);
+  }
+  if (Array.isArray(modules) && modules.length === 0) {
+    throw new TypeError("Invalid modules: it is empty, so the module could not be loaded");
   }
   for (const name of ["stdin", "stdout", "stderr"] as const) {
     checkChoice(name, options[name], ["piped", "inherit", "null"]);
@@ -77,6 +81,24 @@ function entriesOf(name: string, value: unknown): [number, unknown][] {
     throw new TypeError(`Invalid ${name}: expected an array, got ${show(value)}`);
   }
   return [...value.entries()];
+}
+
+function checkPermission(kind: string, value: unknown): void {
+  if (value === undefined || typeof value === "boolean") return;
+  if (value === "inherit") {
+    throw new TypeError(
+      `Invalid permissions.${kind}, "inherit": a process cannot list what it was granted itself, so it cannot ` +
+        `hand that on. List what the module may do`,
+    );
+  }
+  const isEntry = (entry: unknown) =>
+    typeof entry === "string" && entry !== "" || entry instanceof URL;
+  if (Array.isArray(value) && value.every(isEntry)) return;
+  throw new TypeError(
+    `Invalid permissions.${kind}: expected true, false or an array of strings that are not empty, got ${
+      show(value)
+    }`,
+  );
 }
 
 function checkText(name: string, value: unknown): void {

@@ -12,11 +12,11 @@
 import { dirname } from "@std/path";
 import { ConnectDenied, InsecurePath, NotASocket, SocketInUse } from "../errors.ts";
 import { delay } from "./delay.ts";
-import { isSameFile, kindOf, lstat, octal, ownership } from "./file_identity.ts";
+import { isSameFile, kindOf, lstat, octal, ownership, removeIfSame } from "./file_identity.ts";
 import { isGranted } from "./grants.ts";
 import { knock } from "./knock.ts";
 import { PathLock } from "./path_lock.ts";
-import { attempt, codeOf, systemError } from "./system_error.ts";
+import { attempt, codeOf, stateOf, systemError } from "./system_error.ts";
 
 /** What may be asked of a claimed path, checked, with its defaults filled in. */
 export interface PathClaimOptions {
@@ -44,6 +44,7 @@ export class PathClaim {
   readonly #operation: string;
   readonly #lock: PathLock;
   #own: Deno.FileInfo | null = null;
+  #released = false;
 
   private constructor(path: string, options: PathClaimOptions, operation: string, lock: PathLock) {
     this.path = path;
@@ -58,15 +59,16 @@ export class PathClaim {
     path: string,
     options: PathClaimOptions,
     operation: string,
+    signal?: AbortSignal,
   ): Promise<PathClaim> {
     if (options.createDirectory) createDirectory(path, operation);
-    const lock = await PathLock.acquire(path, operation);
+    const lock = await PathLock.acquire(path, operation, signal);
     try {
       const claim = new PathClaim(path, options, operation, lock);
       if (options.verifyDirectory) claim.#verifyDirectory();
-      await claim.#clear(path);
+      await claim.#clear(path, signal);
       // Under the lock nobody but us uses the other name: a socket there is a dead owner's.
-      if (claim.bindPath !== path) await claim.#clear(claim.bindPath);
+      if (claim.bindPath !== path) await claim.#clear(claim.bindPath, signal);
       return claim;
     } catch (error) {
       lock.release();
@@ -83,6 +85,11 @@ export class PathClaim {
     open: () => T,
     turnAway: (value: T) => Promise<void>,
   ): Promise<T> {
+    if (this.#released) {
+      const cause = new Deno.errors.BadResource("the claim has been released");
+      const fields = { operation: this.#operation, path: this.path };
+      throw systemError(attempt(this.#operation, this.path), cause, fields);
+    }
     const { mode, uid, gid } = this.#options;
     const changesOwner = uid !== undefined || gid !== undefined;
     // Until the owner is changed the bits would let in those whom they are not meant for.
@@ -100,7 +107,7 @@ export class PathClaim {
       const meant = changesOwner ? mode & ~0o020 : mode;
       const exposed = ((born.mode ?? 0) & GROUP_AND_OTHERS_WRITE & ~meant) !== 0;
       // In this order: chmod first would let the old group in.
-      if (changesOwner) Deno.chownSync(this.bindPath, uid ?? null, gid ?? null);
+      if (changesOwner) this.#changeOwner(uid, gid);
       Deno.chmodSync(this.bindPath, mode);
       this.#own = Deno.lstatSync(this.bindPath);
       if (!isSameFile(born, this.#own)) {
@@ -127,11 +134,7 @@ export class PathClaim {
 
   /** Gives up the name: removes the socket file, if it is still ours. */
   removeName(): void {
-    for (const path of new Set([this.path, this.bindPath])) {
-      // Between these two calls somebody who ignores the lock could still swap the file: no call
-      // removes a file by its identity.
-      if (this.#own !== null && isSameFile(lstat(path), this.#own)) Deno.removeSync(path);
-    }
+    for (const path of new Set([this.path, this.bindPath])) removeIfSame(path, this.#own);
   }
 
   /**
@@ -142,27 +145,66 @@ export class PathClaim {
    */
   async shelter(close: () => Promise<void>): Promise<void> {
     const foreign = lstat(this.bindPath);
-    const moves = foreign !== null && !foreign.isDirectory && !isSameFile(foreign, this.#own);
-    using _guard = moves && foreign.isFile ? lockForeign(this.bindPath) : undefined;
-    if (moves) Deno.renameSync(this.bindPath, this.#lock.path);
+    const isForeign = foreign !== null && !foreign.isDirectory && !isSameFile(foreign, this.#own);
+    const aside = isForeign ? this.#aside() : undefined;
+    if (aside === undefined) return await close();
+    using _guard = foreign?.isFile ? lockForeign(this.bindPath) : undefined;
+    let moved = false;
     try {
-      await close();
+      Deno.renameSync(this.bindPath, aside);
+      moved = true;
     } finally {
-      if (moves && lstat(this.bindPath) === null) {
-        Deno.renameSync(this.#lock.path, this.bindPath);
-      } else if (moves) {
+      try {
+        await close();
+      } finally {
+        if (moved && lstat(this.bindPath) === null) Deno.renameSync(aside, this.bindPath);
         // A second stranger took the place of the first one, as it would have anyway.
-        Deno.removeSync(this.#lock.path);
+        else if (moved) Deno.removeSync(aside);
       }
     }
   }
 
+  /**
+   * A name to move a stranger's file to. If the lock file is not ours any more, somebody removed it and
+   * the socket and both names are a successor's: then another name, where this process may use one.
+   */
+  #aside(): string | undefined {
+    if (this.#lock.isInPlace()) return this.#lock.path;
+    const other = `${this.bindPath}.${Deno.pid}`;
+    return isGranted("read", other) && isGranted("write", other) ? other : undefined;
+  }
+
   /** Gives up the name and then the lock. Idempotent. */
   release(): void {
+    this.#released = true;
     try {
       this.removeName();
     } finally {
       this.#lock.release();
+    }
+  }
+
+  /** What could not be done at the end, in the shape of our errors. */
+  failureToLeave(error: unknown): unknown {
+    const fields = { operation: this.#operation, path: this.path };
+    const start = `Cannot remove ${JSON.stringify(this.path)} and its lock`;
+    return codeOf(error) === undefined ? error : systemError(start, error, fields);
+  }
+
+  #changeOwner(uid: number | undefined, gid: number | undefined): void {
+    try {
+      Deno.chownSync(this.bindPath, uid ?? null, gid ?? null);
+    } catch (error) {
+      const to = [uid !== undefined && `user ${uid}`, gid !== undefined && `group ${gid}`];
+      throw systemError(
+        attempt(this.#operation, this.path),
+        error,
+        { operation: this.#operation, path: this.path },
+        `it could not be given to ${to.filter(Boolean).join(" and ")} (${
+          stateOf(error)
+        }). Only root ` +
+          `gives files to other users, and others only to groups of their own`,
+      );
     }
   }
 
@@ -191,7 +233,7 @@ export class PathClaim {
   }
 
   /** Removes a socket that nobody listens on; refuses everything else. */
-  async #clear(path: string): Promise<void> {
+  async #clear(path: string, signal?: AbortSignal): Promise<void> {
     const operation = this.#operation;
     const start = attempt(operation, path);
     const fields = { operation, path };
@@ -234,7 +276,7 @@ export class PathClaim {
             { ...fields, cause },
           );
         }
-        await delay(pause);
+        await delay(pause, signal);
         const later = lstat(path);
         if (later === null) return;
         if (!isSameFile(info, later) || info.ctime?.getTime() !== later.ctime?.getTime()) {
@@ -244,7 +286,7 @@ export class PathClaim {
           );
         }
       }
-      Deno.removeSync(path);
+      removeDead(path, info, operation);
     } catch (error) {
       throw this.#failure(error);
     }
@@ -272,7 +314,10 @@ export class PathClaim {
 
   /** An error of ours as it is; one of the system in our shape. */
   #failure(error: unknown): unknown {
-    if (codeOf(error) === undefined || (error as { operation?: string }).operation) return error;
+    if (
+      error instanceof DOMException || codeOf(error) === undefined ||
+      (error as { operation?: string }).operation
+    ) return error;
     const fields = { operation: this.#operation, path: this.path };
     if (codeOf(error) === "EADDRINUSE") {
       return new SocketInUse(
@@ -282,6 +327,19 @@ export class PathClaim {
       );
     }
     return systemError(attempt(this.#operation, this.path), error, fields);
+  }
+}
+
+function removeDead(path: string, info: Deno.FileInfo, operation: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch (error) {
+    throw systemError(
+      attempt(operation, path),
+      error,
+      { operation, path },
+      `a dead socket of uid ${info.uid} is there, and it could not be removed (${stateOf(error)})`,
+    );
   }
 }
 

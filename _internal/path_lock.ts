@@ -12,7 +12,7 @@
 
 import { InsecurePath, SocketInUse } from "../errors.ts";
 import { delay } from "./delay.ts";
-import { isSameFile, kindOf, lstat } from "./file_identity.ts";
+import { isSameFile, kindOf, lstat, removeIfSame } from "./file_identity.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
 
 /** A prober holds a shared lock for an instant; so long the lock is tried before it counts as taken. */
@@ -50,7 +50,11 @@ export class PathLock {
   }
 
   /** Takes the lock of a socket path, or rejects with `SocketInUse` or `InsecurePath`. */
-  static async acquire(socketPath: string, operation: string): Promise<PathLock> {
+  static async acquire(
+    socketPath: string,
+    operation: string,
+    signal?: AbortSignal,
+  ): Promise<PathLock> {
     const start = performance.now();
     let holder: number | undefined;
     let holderSince = start;
@@ -78,7 +82,7 @@ export class PathLock {
           );
         }
       }
-      await delay(RETRY_MS);
+      await delay(RETRY_MS, signal);
     }
   }
 
@@ -119,6 +123,8 @@ export class PathLock {
       rewrite(file, `${Deno.pid}\n`);
       return new PathLock(path, file, info, content);
     } catch (error) {
+      // No space left, say: what was made just now is of no use to anybody.
+      if (before === null) removeIfSame(path, file.statSync());
       file.close();
       throw error;
     }
@@ -130,12 +136,18 @@ export class PathLock {
     rewrite(this.#file, this.#before);
   }
 
+  /** Whether the name is still that of the file that is locked, or nobody's. */
+  isInPlace(): boolean {
+    const info = lstat(this.path);
+    return info === null || isSameFile(info, this.#info);
+  }
+
   /** Removes the lock file, if it is still this one, and unlocks it. */
   release(): void {
     if (!this.#held) return;
     this.#held = false;
     try {
-      if (this.#isOurs && isSameFile(lstat(this.path), this.#info)) Deno.removeSync(this.path);
+      if (this.#isOurs) removeIfSame(this.path, this.#info);
     } finally {
       // Explicitly: a child between fork and exec may share the open file for a moment.
       this.#file.unlockSync();

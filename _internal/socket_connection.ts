@@ -118,7 +118,7 @@ export class SocketConnection {
   }
 
   #next(buffer: Uint8Array): Promise<number | null> {
-    return this.#aside === undefined || buffer.length === 0
+    return this.#aside === undefined || buffer.length === 0 || this.#over === "close()"
       ? this.#read(buffer)
       : this.#readAside(buffer);
   }
@@ -429,7 +429,8 @@ export class SocketConnection {
         this.#idleTimer = setTimeout(check, Math.ceil(rest));
         return;
       }
-      const cause = new Deno.errors.TimedOut(`nothing came for ${ms} ms`);
+      const timedOut = new Deno.errors.TimedOut(`nothing came for ${ms} ms`);
+      const cause = Object.assign(timedOut, { code: "ETIMEDOUT" });
       const fields = { operation: "read", path: this.#path() };
       this.#failure = systemError(this.#start("read"), cause, fields);
       this.#end("close()");

@@ -64,5 +64,8 @@ export function systemError(
   const Class = (cause instanceof Error ? cause.constructor : Error) as ErrorConstructor;
   const error = new Class(`${start}: ${state}`, { cause });
   const code = codeOf(cause);
-  return Object.assign(error, fields, code === undefined ? {} : { code });
+  const { unsent, ...shown } = fields;
+  // Not shown where the error is printed: a log is no place for data.
+  if (unsent) Object.defineProperty(error, "unsent", { value: unsent, configurable: true });
+  return Object.assign(error, shown, code === undefined ? {} : { code });
 }

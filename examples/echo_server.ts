@@ -10,9 +10,13 @@ import { listen } from "@uds/uds";
 const path = Deno.args[0] ?? "./uds_socket";
 
 await using listener = await listen(path);
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.addSignalListener(signal, () => listener.close());
+// The first signal lets the client who is there finish; the second one has its usual effect.
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+function stop() {
+  for (const signal of SIGNALS) Deno.removeSignalListener(signal, stop);
+  listener.close();
 }
+for (const signal of SIGNALS) Deno.addSignalListener(signal, stop);
 console.log(`starting up on ${listener.addr.path}`);
 
 console.log("waiting for a connection");

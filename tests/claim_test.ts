@@ -1166,3 +1166,45 @@ for (const publish of ["direct", "rename"] as const) {
     assertEquals(dir.list(), []);
   }, { needs: ["strace", "setpriv"] });
 }
+
+// ---- After the end, and after others have been here -------------------------------------------------
+
+test("bind() after release() rejects, and binds nothing", async () => {
+  await using dir = new TempDir();
+  const path = await claim(dir.file("s.sock"));
+  await path.release();
+  await assertRejects(
+    () => path.bind(() => Deno.listen({ transport: "unix", path: path.path })),
+    Deno.errors.BadResource,
+    "released",
+  );
+  assertEquals(dir.list(), []);
+});
+
+for (const name of ["listen", "serve"] as const) {
+  test(`${name}() whose socket and lock were removed leaves both of its successor alone`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("s.sock");
+    const old = name === "listen" ? await listen(path) : await serve(path, async () => {});
+    await Deno.remove(path);
+    await Deno.remove(`${path}.lock`);
+    await using _successor = await listen(path);
+    const inodes = () => [Deno.lstatSync(path).ino, Deno.lstatSync(`${path}.lock`).ino];
+    const before = inodes();
+    await old[Symbol.asyncDispose]();
+    assertEquals(inodes(), before);
+    await assertRejects(() => claim(path), SocketInUse);
+    (await Deno.connect({ transport: "unix", path })).close();
+  });
+
+  test(`${name}() gives up waiting for a lock when its signal aborts, with its reason`, async () => {
+    await using dir = new TempDir();
+    await using _claim = await claim(dir.file("s.sock"));
+    const abort = new AbortController();
+    const reason = new Error("no longer");
+    const options = { path: dir.file("s.sock"), signal: abort.signal };
+    const starting = name === "listen" ? listen(options) : serve(options, async () => {});
+    abort.abort(reason);
+    assertEquals(await assertRejects(() => starting, Error), reason);
+  });
+}

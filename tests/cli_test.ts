@@ -130,6 +130,44 @@ for (const args of [["--help"], ["help"], ["echo", "--help"], ["send", "-h"]]) {
   });
 }
 
+test("uds send sends what looks like an option after --", async () => {
+  await using dir = new TempDir();
+  await using _server = await serve(
+    dir.file("s.sock"),
+    (conn) => conn.readable.pipeTo(conn.writable),
+  );
+  const { code, stdout } = await uds(["send", dir.file("s.sock"), "--", "--help"]);
+  assertEquals([code, stdout], [0, "--help"]);
+});
+
+test("uds send ends quietly where nobody reads its output any more", async () => {
+  await using dir = new TempDir();
+  await using _server = await serve(dir.file("s.sock"), async (conn) => {
+    for (let i = 0; i < 64; i++) await conn.write(new Uint8Array(64 * 1024).fill(120));
+  });
+  const send = [
+    Deno.execPath(),
+    ...denoArgs("./cli.ts", ["-A"], ["send", dir.file("s.sock"), "m"]),
+  ];
+  const { stdout, stderr } = await run("sh", ["-c", '"$@" | head -c 5', "sh", ...send]);
+  assertEquals([stdout, stderr], ["xxxxx", ""]);
+});
+
+test("uds send says that its output cannot be written", async () => {
+  if (Deno.build.os !== "linux") return;
+  await using dir = new TempDir();
+  await using _server = await serve(dir.file("s.sock"), async (conn) => {
+    await conn.write(new Uint8Array(10));
+  });
+  const send = [
+    Deno.execPath(),
+    ...denoArgs("./cli.ts", ["-A"], ["send", dir.file("s.sock"), "m"]),
+  ];
+  const { code, stderr } = await run("sh", ["-c", '"$@" >/dev/full', "sh", ...send]);
+  assertEquals(code, 1);
+  assertMatch(stderr, /^uds: Cannot write to standard output: .*space/);
+});
+
 test("uds --version prints the version of the package", async () => {
   const { version } = JSON.parse(await Deno.readTextFile(new URL("../deno.json", import.meta.url)));
   assertEquals((await uds(["--version"], [])).stdout, `uds ${version}\n`);

@@ -485,7 +485,7 @@ const refusals: Record<string, Refusal> = {
     Class: SocketNotFound,
     Base: Deno.errors.NotFound,
     code: "ENOENT",
-    says: "there is no such file. Start the server first, or wait for it with wait: true",
+    says: "there is no such file. Start the server first",
   },
   "SocketNotFound where the directory is missing": {
     prepare: () => Promise.resolve(),
@@ -493,14 +493,14 @@ const refusals: Record<string, Refusal> = {
     Class: SocketNotFound,
     Base: Deno.errors.NotFound,
     code: "ENOENT",
-    says: "there is no such file. Start the server first, or wait for it with wait: true",
+    says: "there is no such file. Start the server first",
   },
   "SocketNotFound at a symbolic link to nothing": {
     prepare: (dir) => Deno.symlink("absent.sock", dir.file("x.sock")),
     Class: SocketNotFound,
     Base: Deno.errors.NotFound,
     code: "ENOENT",
-    says: "there is no such file. Start the server first, or wait for it with wait: true",
+    says: "there is no such file. Start the server first",
   },
   "NothingListening at a stale file": {
     prepare: (dir) => makeStale(dir.file("x.sock")),

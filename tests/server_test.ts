@@ -395,7 +395,7 @@ test("serve() with idleTimeout ends a read that waits too long, and the client s
   assert(took >= 55 && took < 1000, `it took ${took} ms`);
   client.close();
   await server.shutdown();
-  assertEquals(told.map(fieldsOf), [["TimedOut", "read", path, undefined]]);
+  assertEquals(told.map(fieldsOf), [["TimedOut", "read", path, "ETIMEDOUT"]]);
   const error = told[0] as Error;
   assert(error instanceof Deno.errors.TimedOut && error.cause instanceof Deno.errors.TimedOut);
   assert(error.message.endsWith("nothing came for 60 ms"), error.message);
@@ -414,7 +414,7 @@ test("serve() with idleTimeout ends a stream that waits too long", async () => {
   assertEquals(decode(await readAll(client)), "echo");
   client.close();
   await server.shutdown();
-  assertEquals(told.map(fieldsOf), [["TimedOut", "read", path, undefined]]);
+  assertEquals(told.map(fieldsOf), [["TimedOut", "read", path, "ETIMEDOUT"]]);
 });
 
 test("serve() with idleTimeout does not cut a handler that is busy and does not read", async () => {

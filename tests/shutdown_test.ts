@@ -4,6 +4,7 @@ import {
   isSocketError,
   permissionFlags,
   permissions,
+  probe,
   serve,
   SocketNotFound,
 } from "@uds/uds";
@@ -436,6 +437,33 @@ test("shutdown() tells idle connections by draining, and they finish at once", a
   assert(performance.now() - start < 2500, "it waited for something else than the handlers");
   closeAll(clients);
 });
+
+for (const timeout of [0, 1, 20]) {
+  test(`shutdown() with timeout ${timeout} shows its own connection to no handler`, async () => {
+    await using dir = new TempDir();
+    for (let round = 0; round < 20; round++) {
+      let calls = 0;
+      const server = await serve(dir.file("n.sock"), () => Promise.resolve(calls++));
+      const ending = server.shutdown({ timeout });
+      // A processor that is busy: the time is over before the connection is looked at.
+      const until = performance.now() + 3;
+      while (performance.now() < until);
+      assertEquals([await ending, calls], [{ completed: 0, aborted: 0 }, 0]);
+    }
+  });
+}
+
+test("shutdown() closes the listener also where the files cannot be removed", async () => {
+  await using dir = new TempDir(0o777);
+  const path = dir.file("d.sock");
+  await using server = fixture("server_fallen.ts", ["--allow-all"], [path]);
+  assertEquals(await server.line(), "listening");
+  // It ends by itself, and says in one line of ours what it could not remove.
+  const lines = await server.output();
+  assertEquals(JSON.parse(lines[0]!), ["PermissionDenied", "serve", path, "EACCES"]);
+  assertEquals((await server.status).code, 0);
+  assertEquals((await probe(path)).state, "stale");
+}, { root: true });
 
 test("shutdown() with timeout 0 cuts off at once", async () => {
   await using dir = new TempDir();

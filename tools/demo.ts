@@ -40,6 +40,7 @@ function start(name: string, script: string, args: string[], flags: string[]) {
   const shown = Promise.all([show(child.stdout), show(child.stderr)]);
   return {
     child,
+    lines,
     /** Resolves when it has said the first line, or ended. */
     ready: new Promise<void>((resolve) => {
       seen = resolve;
@@ -106,6 +107,7 @@ async function main(): Promise<void> {
     console.log(bold("An echo server, in a process of its own"));
     server = start("server", "cli.ts", ["echo", path, "--piece", "16"], flags(path, true));
     await server.ready;
+    expect(server.lines[0]?.startsWith("listening") === true, "the server did not start");
 
     console.log(bold("\nThe socket, as ls -l shows it"));
     console.log(`  ${listing(path)}`);

@@ -65,7 +65,9 @@ async function test(): Promise<boolean> {
     }
   });
   Deno.env.delete("TMPDIR");
-  const left = [...Deno.readDirSync(temporary)].map((e) => e.name).filter((n) => /^uds-\D/.test(n));
+  const left = [...Deno.readDirSync(temporary)].map((e) => e.name).filter((n) =>
+    /^uds-(?!\d+$)/.test(n)
+  );
   await Deno.remove(temporary, { recursive: true });
   if (left.length > 0) console.error(`The tests left behind: ${left.join(", ")}`);
   return ok && counts.passed > 0 && left.length === 0;

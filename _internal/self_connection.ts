@@ -1,0 +1,97 @@
+/**
+ * A connection to our own listener, told from strangers' by bytes that only we know and that are there
+ * before it is accepted. The backlog is a queue, so it marks a place in it.
+ */
+
+import { turn } from "./delay.ts";
+import { codeOf } from "./system_error.ts";
+
+/** A connection of which a little may have been read already, to see whose it is. */
+export interface Candidate {
+  conn: Deno.UnixConn;
+  aside: Promise<Uint8Array>;
+}
+
+/** What came of {@linkcode connectToSelf}. */
+export interface SelfConnection {
+  /** The two ends of our own connection. */
+  accepted: Deno.UnixConn;
+  connected: Deno.UnixConn;
+  /** Who came after it and was accepted besides. */
+  later: Candidate[];
+  /** An accept that is still pending. */
+  accepting: Promise<Deno.UnixConn> | undefined;
+}
+
+/** How many bytes nobody guesses. */
+export const SECRET_SIZE = 32;
+
+/** So many connections are looked at together; bytes that are there arrive within so many turns. */
+const WINDOW = 64;
+const TURNS = 3;
+
+/**
+ * Connects to our own listener and accepts that connection. The backlog is a queue: everyone who stood
+ * in it before is dropped; who came later is handed on.
+ */
+export async function connectToSelf(
+  listener: Deno.UnixListener,
+  path: string,
+): Promise<SelfConnection> {
+  const secret = crypto.getRandomValues(new Uint8Array(SECRET_SIZE));
+  const connected = await connectPast(listener, path);
+  let window: Candidate[] = [];
+  try {
+    await connected.write(secret);
+    const { promise: found, resolve: find } = Promise.withResolvers<Deno.UnixConn>();
+    for (;;) {
+      const accepting = listener.accept();
+      const next = await Promise.race([accepting.then((conn) => ({ conn })), found]);
+      if (!("conn" in next)) {
+        const at = window.findIndex(({ conn }) => conn === next);
+        for (const { conn } of window.slice(0, at)) conn.close();
+        return { accepted: next, connected, later: window.slice(at + 1), accepting };
+      }
+      const { conn } = next;
+      const aside = readSome(conn, secret.length);
+      aside.then((bytes) => {
+        if (isSame(bytes, secret)) find(conn);
+      });
+      window.push({ conn, aside });
+      if (window.length === WINDOW) {
+        for (let i = 0; i < TURNS; i++) await turn();
+        if (await Promise.race([found, undefined]) !== undefined) continue;
+        for (const { conn } of window) conn.close();
+        window = [];
+      }
+    }
+  } catch (error) {
+    for (const { conn } of window) conn.close();
+    connected.close();
+    throw error;
+  }
+}
+
+/** Whether two runs of bytes are the same. */
+export function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+/** What comes first, up to so many bytes; nothing where the connection ends or fails. */
+export async function readSome(conn: Deno.UnixConn, size: number): Promise<Uint8Array> {
+  const buffer = new Uint8Array(size);
+  const count = await conn.read(buffer).catch(() => null);
+  return buffer.subarray(0, count ?? 0);
+}
+
+/** Connects; strangers who fill the backlog are dropped to make room. */
+async function connectPast(listener: Deno.UnixListener, path: string): Promise<Deno.UnixConn> {
+  for (;;) {
+    try {
+      return await Deno.connect({ transport: "unix", path });
+    } catch (error) {
+      if (codeOf(error) !== "EAGAIN") throw error;
+      (await listener.accept()).close();
+    }
+  }
+}
