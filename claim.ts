@@ -79,6 +79,7 @@ export interface SocketClaim extends AsyncDisposable {
    *
    * @param open Starts a listener and returns it.
    * @returns What `open` returned. Close it before {@linkcode release}.
+   * @throws {Deno.errors.BadResource} when the claim has been released.
    * @throws {InsecurePath} when the file was more open than asked for, or belongs to another user
    * than the lock file.
    * @throws {TypeError} when `open` bound nothing at the path.
@@ -87,6 +88,8 @@ export interface SocketClaim extends AsyncDisposable {
   /**
    * Gives the path back: removes the socket file if it is still the one that was bound, then the lock
    * file, then unlocks. Close what {@linkcode bind} returned first. Idempotent; disposal does the same.
+   *
+   * @throws {SocketError} when a file cannot be removed; the lock is free all the same.
    */
   release(): Promise<void>;
 }
@@ -116,6 +119,10 @@ export interface SocketClaim extends AsyncDisposable {
  * @throws {NotASocket} when something that is no socket is there.
  * @throws {ConnectDenied} when a socket is there that this process may not connect to.
  * @throws {InsecurePath} when the lock file or the directory is not safe to use.
+ * @throws {Deno.errors.NotFound} when the directory does not exist.
+ * @throws {Deno.errors.PermissionDenied} when the directory does not let this process make a file, or the
+ * file cannot be given to the user or the group.
+ * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *
  * @example HTTP on a path that is yours alone

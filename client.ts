@@ -87,6 +87,11 @@ const DEFAULT_TIMEOUT_MS = 5000;
  * @throws {ConnectDenied} when the file system does not allow it; with `mode`, `uid` and `gid`.
  * @throws {InsecurePath} when the file belongs to nobody in `owner`.
  * @throws {ConnectTimeout} when the time is over; the last refusal is the `cause`.
+ * @throws {Deno.errors.NotADirectory} when the path leads through a file.
+ * @throws {Deno.errors.FilesystemLoop} when it has too many symbolic links.
+ * @throws {Error} with `code` `"EMFILE"` when this process has no descriptor left.
+ * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.
+ * @throws {unknown} the reason of `signal` when it aborts.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *
  * @example Usage

@@ -58,7 +58,9 @@ export interface Connection extends Disposable, AsyncDisposable {
    * @returns The number of bytes, or `null` at the end of file, again at each further call. With an
    * empty buffer 0, at once.
    * @throws {Deno.errors.ConnectionReset} when the peer closed with bytes of ours unread.
+   * @throws {Deno.errors.TimedOut} when the server's `idleTimeout` is over.
    * @throws {ConnectionClosed} when `close()` was called before or meanwhile.
+   * @throws {TypeError} when the buffer is none.
    */
   read(buffer: Uint8Array): Promise<number | null>;
   /**
@@ -71,6 +73,7 @@ export interface Connection extends Disposable, AsyncDisposable {
    * @throws {Deno.errors.BrokenPipe} when the peer is gone; `unsent` has what the kernel did not take
    * (of a pair, up to 256 KiB of what it did take may be in it as well).
    * @throws {ConnectionClosed} when `close()` or `closeWrite()` was called; `unsent` as well.
+   * @throws {TypeError} when the data is none.
    */
   write(data: Uint8Array): Promise<number>;
   /**

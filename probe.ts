@@ -85,6 +85,8 @@ const STALE_MS = 100;
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when the path is too long.
  * @throws {Deno.errors.NotSupported} when `connect` is `false` and only a connection can tell.
+ * @throws {Deno.errors.NotADirectory} when the path leads through a file.
+ * @throws {Deno.errors.FilesystemLoop} when it has too many symbolic links.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *
  * @example Usage

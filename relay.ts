@@ -44,8 +44,9 @@ const BUFFER_SIZE = 256 * 1024;
  * @param options A signal to end it.
  * @returns The number of bytes of each direction.
  * @throws {TypeError} when an argument is of the wrong kind.
- * @throws {SocketError} when a connection fails: the error of the failing read or write, with the
- * bytes that were passed on as `aToB` and `bToA`.
+ * @throws {SocketError} when a connection fails: an error of the class of the failing read or write, with
+ * the bytes that were passed on as `aToB` and `bToA`.
+ * @throws {unknown} the reason of `signal` when it aborts.
  *
  * @example An echo server
  * ```ts

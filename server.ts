@@ -22,7 +22,8 @@ export interface ListenOptions extends ClaimOptions {
    *
    * - `"direct"` binds the path itself.
    * - `"rename"` binds `<path>.new`, secures it, and renames it over the path: no client ever meets a
-   *   socket that is not ready. It takes permissions for that name too, and four bytes of the path's
+   *   socket that is not ready. A server that is killed while it starts may leave that file, which the
+   *   next start with `"rename"` removes. It takes permissions for that name too, and four bytes of the path's
    *   length.
    *
    * @default {"direct"}
@@ -43,12 +44,15 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
    *
    * @returns The connection, which is the caller's to close.
    * @throws {Deno.errors.BadResource} when the listener is closed before or meanwhile.
+   * @throws {SocketError} when accepting fails for good.
    */
   accept(): Promise<Connection>;
   /**
    * Stops listening: removes the socket file, if it is still the one that was bound, and then the
    * lock. Connections that were accepted go on; those that still wait in the backlog are reset (the
    * `shutdown()` of `serve()` serves them first). Idempotent; disposal does the same.
+   *
+   * @throws {SocketError} when a file cannot be removed; the listener is closed all the same.
    */
   close(): Promise<void>;
   /** Makes a pending `accept` keep the process alive, as it does from the beginning. */
@@ -79,6 +83,11 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  * @throws {NotASocket} when something that is no socket is there.
  * @throws {ConnectDenied} when a socket is there that this process may not connect to.
  * @throws {InsecurePath} when the lock file or the directory is not safe to use.
+ * @throws {Deno.errors.NotFound} when the directory does not exist.
+ * @throws {Deno.errors.PermissionDenied} when the directory does not let this process make a file, or the
+ * file cannot be given to the user or the group.
+ * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.
+ * @throws {unknown} the reason of `signal` when it aborts before the server listens.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *
  * @example Usage
@@ -182,6 +191,7 @@ export interface UnixServer extends AsyncDisposable {
    *
    * @param options How long the handlers have.
    * @returns How many finished, and how many were cut off.
+   * @throws {SocketError} when a file cannot be removed; everything else is done all the same.
    */
   shutdown(options?: ShutdownOptions): Promise<ShutdownResult>;
   /** Makes the server keep the process alive, as it does from the beginning. */
@@ -212,6 +222,11 @@ export interface UnixServer extends AsyncDisposable {
  * @throws {NotASocket} when something that is no socket is there.
  * @throws {ConnectDenied} when a socket is there that this process may not connect to.
  * @throws {InsecurePath} when the lock file or the directory is not safe to use.
+ * @throws {Deno.errors.NotFound} when the directory does not exist.
+ * @throws {Deno.errors.PermissionDenied} when the directory does not let this process make a file, or the
+ * file cannot be given to the user or the group.
+ * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.
+ * @throws {unknown} the reason of `signal` when it aborts before the server listens.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *
  * @example An echo server
