@@ -200,9 +200,9 @@ export class PathClaim {
         attempt(this.#operation, this.path),
         error,
         { operation: this.#operation, path: this.path },
-        `it could not be given to ${to.filter(Boolean).join(" and ")} (${
+        `it could not be given to ${to.filter(Boolean).join(" and ")}: ${
           stateOf(error)
-        }). Only root ` +
+        }. Only root ` +
           `gives files to other users, and others only to groups of their own`,
       );
     }
@@ -223,9 +223,9 @@ export class PathClaim {
       throw new InsecurePath(
         `${
           attempt("lock", this.#lock.path)
-        }: it belongs to uid ${this.#lock.uid} and this process ` +
-          `is uid ${born.uid}, so its owner could lock you out or let others in. Remove it, or ` +
-          `choose a directory of your own`,
+        }: it belongs to uid ${this.#lock.uid} and this process is ` +
+          `uid ${born.uid}, so its owner could lock you out or let others in. Remove it, or choose a ` +
+          `directory of your own`,
         { operation: this.#operation, path: this.#lock.path },
       );
     }

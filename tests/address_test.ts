@@ -1,5 +1,19 @@
-import { connect, listen, permissions, probe, resolveSocketPath, serve } from "@uds/uds";
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  connect,
+  listen,
+  permissions,
+  probe,
+  resolveSocketPath,
+  runtimePath,
+  serve,
+} from "@uds/uds";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { denoArgs, fixture, readText, run, TempDir, test } from "./_helpers.ts";
 import {
   BAD_CALLS,
@@ -443,4 +457,62 @@ test("permissions() of a relative path are for where it is now", () => {
     write: [path],
     net: [`unix:${path}`],
   });
+});
+
+// ---- In this process, where the environment and the working directory can be had --------------------
+
+/** Sets a variable for the time of a test. */
+function setVariable(name: string, value: string): Disposable {
+  const before = Deno.env.get(name);
+  Deno.env.set(name, value);
+  return {
+    [Symbol.dispose]() {
+      if (before === undefined) Deno.env.delete(name);
+      else Deno.env.set(name, before);
+    },
+  };
+}
+
+test("runtimePath() makes its directory below $TMPDIR where there is no other, and finds it again", async () => {
+  await using dir = new TempDir();
+  using _runtime = setVariable("XDG_RUNTIME_DIR", "");
+  using _temporary = setVariable("TMPDIR", dir.path);
+  const own = dir.file(`uds-${Deno.uid()}`);
+  for (let i = 0; i < 2; i++) assertEquals(await runtimePath("app"), `${own}/app.sock`);
+  assertEquals((await Deno.lstat(own)).mode! & 0o777, 0o700);
+});
+
+for (
+  const [what, make, says] of [
+    ["is missing", () => {}, "it does not exist"],
+    ["is a file", (path: string) => Deno.writeTextFileSync(path, ""), "it is no directory"],
+    ["is open to others", (path: string) => Deno.mkdirSync(path), "it has mode 0755"],
+  ] as const
+) {
+  test(`runtimePath() refuses a runtime directory that ${what}`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("run");
+    make(path);
+    if (what === "is open to others") {
+      Deno.chmodSync(path, 0o755);
+    }
+    using _runtime = setVariable("XDG_RUNTIME_DIR", path);
+    const error = await assertRejects(() => runtimePath("app"), Error, says);
+    assertEquals((error as unknown as { path: string }).path, path);
+  });
+}
+
+test("resolveSocketPath() of a relative path says that the working directory has gone", async () => {
+  await using dir = new TempDir();
+  const gone = dir.file("gone");
+  await Deno.mkdir(gone);
+  const before = Deno.cwd();
+  Deno.chdir(gone);
+  try {
+    await Deno.remove(gone);
+    const error = assertThrows(() => resolveSocketPath("a.sock"), Deno.errors.NotFound);
+    assert(error.message.includes("the working directory does not exist any more"));
+  } finally {
+    Deno.chdir(before);
+  }
 });
