@@ -23,3 +23,11 @@ export function delay(ms: number, signal?: AbortSignal): Promise<void> {
 export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
+
+/** Calls back when the signal aborts, now if it has already; gives back the way to stop listening. */
+export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
+  // Not before the caller has what this gives back.
+  if (signal?.aborted) queueMicrotask(callback);
+  else signal?.addEventListener("abort", callback, { once: true });
+  return () => signal?.removeEventListener("abort", callback);
+}

@@ -1,0 +1,275 @@
+/**
+ * The server behind `serve()`: a handler for each connection, limits, and an end that loses nobody.
+ *
+ * - Accepting and serving are apart: `#run` accepts while there is room, `#start` starts handlers.
+ * - While it shuts down, everyone who is still in the backlog is accepted first and served then, never
+ *   more at once than the limit.
+ */
+
+import type { UnixAddr } from "../address.ts";
+import { isSocketError } from "../errors.ts";
+import { onAbort, turn } from "./delay.ts";
+import type { ListeningSocket } from "./listening_socket.ts";
+import { checkDuration, checkOptions } from "./options.ts";
+import type { SocketConnection } from "./socket_connection.ts";
+
+/** What a handler is told of its server. */
+interface HandlerInfo {
+  readonly draining: AbortSignal;
+  readonly signal: AbortSignal;
+}
+
+type Handler = (conn: SocketConnection, info: HandlerInfo) => Promise<unknown>;
+
+/** How a shutdown ended. */
+interface ShutdownCounts {
+  completed: number;
+  aborted: number;
+}
+
+/** The options of `serve()` that are not those of the listening socket. */
+interface ConnectionServerOptions {
+  maxConnections?: number;
+  idleTimeout?: number;
+  signal?: AbortSignal;
+  onListen?: (addr: UnixAddr) => void;
+  onError?: (error: unknown, info?: HandlerInfo) => void;
+}
+
+/** Turns of the loop in which nobody comes, after which a backlog counts as empty. */
+const MIN_QUIET_TURNS = 3;
+const MAX_QUIET_TURNS = 40;
+
+/** A running server. */
+export class ConnectionServer {
+  readonly finished: Promise<void>;
+  readonly #socket: ListeningSocket;
+  readonly #handler: Handler;
+  readonly #onError: (error: unknown, info?: HandlerInfo) => void;
+  readonly #maxConnections: number;
+  readonly #idleTimeout: number | undefined;
+  readonly #draining = new AbortController();
+  readonly #cut = new AbortController();
+  readonly #info: HandlerInfo;
+  /** The open connections, whether their handler runs or, while draining, waits for its turn. */
+  readonly #open = new Set<SocketConnection>();
+  readonly #waiting: SocketConnection[] = [];
+  readonly #stopListeningToSignal: () => void;
+  #running = 0;
+  #accepted = 0;
+  #completed = 0;
+  #aborted = 0;
+  #accepting = true;
+  #stopping = false;
+  #drained = false;
+  #shutdown: Promise<ShutdownCounts> | undefined;
+  /** Tells the accept loop that there is room for one more. */
+  #slot: () => void = () => {};
+  /** Tells the shutdown that no connection is left. */
+  #empty: () => void = () => {};
+
+  constructor(socket: ListeningSocket, handler: Handler, options: ConnectionServerOptions) {
+    this.#socket = socket;
+    this.#handler = handler;
+    this.#onError = options.onError ?? printError;
+    this.#maxConnections = options.maxConnections ?? Infinity;
+    this.#idleTimeout = options.idleTimeout === Infinity ? undefined : options.idleTimeout;
+    this.#info = { draining: this.#draining.signal, signal: this.#cut.signal };
+    this.finished = this.#run();
+    // It is there for those who ask.
+    this.finished.catch(() => {});
+    this.#stopListeningToSignal = onAbort(
+      options.signal,
+      () => void this.shutdown().catch((error) => this.#report(error)),
+    );
+    this.#guard(() => options.onListen?.(socket.addr));
+  }
+
+  get addr(): UnixAddr {
+    return this.#socket.addr;
+  }
+
+  get connections(): number {
+    return this.#open.size;
+  }
+
+  shutdown(options: { timeout?: number } = {}): Promise<ShutdownCounts> {
+    try {
+      checkOptions("shutdown", options, ["timeout"]);
+      checkDuration("timeout", options.timeout);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    this.#shutdown ??= this.#end(options.timeout ?? 5000);
+    return this.#shutdown;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.shutdown().then(() => {});
+  }
+
+  ref(): void {
+    this.#socket.ref();
+  }
+
+  unref(): void {
+    this.#socket.unref();
+  }
+
+  /** Accepts until the listener is closed. */
+  async #run(): Promise<void> {
+    try {
+      for (;;) {
+        if (this.#running >= this.#maxConnections && !this.#stopping) {
+          await new Promise<void>((resolve) => this.#slot = resolve);
+          continue;
+        }
+        const conn = await this.#socket.accept(this.#paused, this.#idleTimeout);
+        this.#accepted++;
+        this.#open.add(conn);
+        this.#waiting.push(conn);
+        this.#start();
+      }
+    } catch (error) {
+      this.#accepting = false;
+      if (this.#shutdown === undefined) {
+        // Accepting ended by itself: let those who are connected finish, and say so.
+        await this.shutdown();
+        throw error;
+      }
+    }
+    await this.#shutdown;
+  }
+
+  /** Starts the handlers that there is room for. */
+  #start(): void {
+    // While the backlog is drained one of them is our own; only where descriptors run out can the
+    // others not wait for that.
+    if (this.#stopping && !this.#drained && !this.#socket.pausing) return;
+    while (this.#running < this.#maxConnections && !this.#cut.signal.aborted) {
+      const conn = this.#waiting.shift();
+      if (conn === undefined) return;
+      this.#running++;
+      this.#serve(conn);
+    }
+  }
+
+  async #serve(conn: SocketConnection): Promise<void> {
+    try {
+      await this.#handler(conn, this.#info);
+    } catch (error) {
+      // Those who were cut off are counted, not reported.
+      if (!this.#cut.signal.aborted) this.#report(error, this.#info);
+    }
+    await conn[Symbol.asyncDispose]();
+    if (this.#open.delete(conn)) this.#completed++;
+    this.#running--;
+    this.#socket.wake();
+    this.#slot();
+    this.#start();
+    if (this.#open.size === 0) this.#empty();
+  }
+
+  async #end(timeout: number): Promise<ShutdownCounts> {
+    this.#stopListeningToSignal();
+    const deadline = performance.now() + timeout;
+    this.#completed = 0;
+    this.#stopping = true;
+    this.#slot();
+    try {
+      if (this.#accepting) await this.#drainBacklog(deadline);
+    } finally {
+      try {
+        await this.#socket.close();
+      } finally {
+        this.#draining.abort();
+        await this.#waitForHandlers(deadline);
+        this.#cutOff();
+      }
+    }
+    return { completed: this.#completed, aborted: this.#aborted };
+  }
+
+  /**
+   * Accepts everyone who is still in the backlog. Who came in the instant between our own connection and
+   * the end of the name stands behind it: therefore some turns of the loop more in which nobody comes,
+   * which without a connection of our own have to do alone.
+   */
+  async #drainBacklog(deadline: number): Promise<void> {
+    const late = new AbortController();
+    const left = Math.max(0, deadline - performance.now());
+    const timer = left === Infinity ? undefined : setTimeout(() => late.abort(), left);
+    const own = await this.#socket.drain(late.signal);
+    if (own !== undefined) {
+      this.#open.delete(own);
+      const place = this.#waiting.indexOf(own);
+      if (place >= 0) this.#waiting.splice(place, 1);
+      own.close();
+    }
+    const turns = own === undefined ? MAX_QUIET_TURNS : MIN_QUIET_TURNS;
+    let quiet = 0;
+    let seen = this.#accepted;
+    while (quiet < turns + Math.ceil(this.#open.size / 64) && !late.signal.aborted) {
+      await turn();
+      if (this.#accepted === seen && !this.#socket.pausing) {
+        quiet++;
+      } else {
+        quiet = 0;
+        seen = this.#accepted;
+      }
+    }
+    clearTimeout(timer);
+    // When the time is over, who has just been accepted is cut off with the others.
+    if (late.signal.aborted) return;
+    this.#drained = true;
+    this.#start();
+  }
+
+  /** Waits until no connection is left, until the deadline. */
+  async #waitForHandlers(deadline: number): Promise<void> {
+    if (this.#open.size === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#empty = resolve;
+    const left = Math.max(0, deadline - performance.now());
+    const timer = left === Infinity ? undefined : setTimeout(resolve, left);
+    await promise;
+    clearTimeout(timer);
+  }
+
+  /** Closes what is left, and counts it. */
+  #cutOff(): void {
+    this.#aborted = this.#open.size;
+    if (this.#aborted > 0) this.#cut.abort();
+    for (const conn of this.#open) conn.close();
+    this.#open.clear();
+  }
+
+  /** Accepting pauses: no descriptor is left, say. */
+  readonly #paused = (error: Error, isFirst: boolean): void => {
+    if (isFirst) this.#report(error);
+    if (this.#stopping) this.#start();
+  };
+
+  #report(error: unknown, info?: HandlerInfo): void {
+    this.#guard(() => this.#onError(error, info));
+  }
+
+  /** Runs a callback of the user's, which must not end the server. */
+  #guard(callback: () => void): void {
+    try {
+      const result: unknown = callback();
+      if (result instanceof Promise) result.catch(printError);
+    } catch (error) {
+      printError(error);
+    }
+  }
+}
+
+/** A failure of the system in a line; the mistake of a handler with its stack. */
+export function printError(error: unknown): void {
+  try {
+    console.error(isSocketError(error) ? `uds: ${error.message}` : error);
+  } catch {
+    // Not even standard error is left; the server still is.
+  }
+}
