@@ -4,6 +4,8 @@
  * the tests.
  */
 
+import { runTests, summary, type TestCounts, testFiles } from "./test.ts";
+
 const COVERAGE_DIRECTORY = ".coverage";
 /** Percent of lines that the tests must run of each public file. */
 const COVERAGE = 90;
@@ -18,59 +20,38 @@ interface Step {
   run: () => Promise<boolean>;
 }
 
-/** A command of Deno's own, with its output shown and, where asked for, kept. */
-async function deno(args: string[], keep?: (text: string) => void): Promise<boolean> {
-  const child = new Deno.Command(Deno.execPath(), {
+/** A command of Deno's own, with its output shown. */
+async function deno(args: string[]): Promise<boolean> {
+  const { success } = await new Deno.Command(Deno.execPath(), {
     args,
     stdin: "null",
-    stdout: keep ? "piped" : "inherit",
+    stdout: "inherit",
     stderr: "inherit",
     env: { NO_COLOR: "1" },
-  }).spawn();
-  if (keep) {
-    let text = "";
-    for await (const chunk of child.stdout.pipeThrough(new TextDecoderStream())) {
-      text += chunk;
-      await Deno.stdout.write(new TextEncoder().encode(chunk));
-    }
-    keep(text);
-  }
-  return (await child.status).success;
+  }).output();
+  return success;
 }
 
-const counts = { passed: 0, failed: 0, ignored: 0 };
+let counts: TestCounts = { passed: 0, failed: 0, ignored: 0 };
 
 async function test(): Promise<boolean> {
   // A place of its own for temporary files: what the tests leave is seen, what the short examples of
   // the docs leave is removed.
   const temporary = await Deno.makeTempDir();
   await Deno.chmod(temporary, 0o755);
-  Deno.env.set("TMPDIR", temporary);
-  const ok = await deno([
-    "test",
-    "-A",
-    "--doc",
-    "--sanitize-ops",
-    "--sanitize-resources",
-    `--coverage=${COVERAGE_DIRECTORY}`,
-    "--coverage-raw-data-only",
-    "--clean",
-    "tests/",
-    ...PUBLIC_FILES,
-    "README.md",
-  ], (text) => {
-    const summary = text.match(/^(?:ok|FAILED) \| .*$/m)?.[0] ?? "";
-    for (const kind of ["passed", "failed", "ignored"] as const) {
-      counts[kind] = Number(summary.match(new RegExp(`(\\d+) ${kind}`))?.[1] ?? 0);
-    }
+  await Deno.remove(COVERAGE_DIRECTORY, { recursive: true }).catch(() => {});
+  const result = await runTests({
+    files: [...testFiles(), ...PUBLIC_FILES, "README.md"],
+    args: ["--doc", `--coverage=${COVERAGE_DIRECTORY}`, "--coverage-raw-data-only"],
+    env: { TMPDIR: temporary },
   });
-  Deno.env.delete("TMPDIR");
+  counts = result.counts;
   const left = [...Deno.readDirSync(temporary)].map((e) => e.name).filter((n) =>
     /^uds-(?!\d+$)/.test(n)
   );
   await Deno.remove(temporary, { recursive: true });
   if (left.length > 0) console.error(`The tests left behind: ${left.join(", ")}`);
-  return ok && counts.passed > 0 && left.length === 0;
+  return result.ok && left.length === 0;
 }
 
 /** Prints the share of lines that were run of each public file, and checks it. */
@@ -139,5 +120,5 @@ for (const { name, run } of STEPS) {
   results.push(`${ok ? "ok    " : "FAILED"} ${name.padEnd(9)} ${seconds.padStart(6)} s`);
 }
 console.log(`\n${results.join("\n")}\n`);
-console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.ignored} skipped`);
+console.log(summary(counts));
 if (failed) Deno.exit(1);

@@ -1,0 +1,79 @@
+/**
+ * Runs the tests: one process per file, as many at a time as there are cores, because most tests wait
+ * rather than work, and some look at what a process has as a whole (descriptors, memory, umask).
+ *
+ * - `deno task test` runs all; `deno task test tests/pair_test.ts …` those files; what begins with `-`
+ *   goes to `deno test` (`--filter=…`).
+ * - What a file has printed is shown when it has ended. The last line has the counts of all.
+ */
+
+export interface TestOptions {
+  /** Files to test. */
+  files: string[];
+  /** Options of `deno test`. */
+  args?: string[];
+  env?: Record<string, string>;
+}
+
+/** How many tests there were. */
+export interface TestCounts {
+  passed: number;
+  failed: number;
+  ignored: number;
+}
+
+/** What takes longest begins first, so that it is not waited for alone at the end. */
+const LONGEST = ["tests/lifecycle_test.ts"];
+
+/** All test files. */
+export function testFiles(): string[] {
+  const files = [...Deno.readDirSync("tests")].map((entry) => `tests/${entry.name}`)
+    .filter((file) => file.endsWith("_test.ts"));
+  const size = (file: string) => LONGEST.includes(file) ? Infinity : Deno.statSync(file).size;
+  return files.sort((a, b) => size(b) - size(a));
+}
+
+/** Runs the tests of some files, and prints what they say; tells whether all went well. */
+export async function runTests(
+  { files, args = [], env = {} }: TestOptions,
+): Promise<{ ok: boolean; counts: TestCounts }> {
+  const counts: TestCounts = { passed: 0, failed: 0, ignored: 0 };
+  const failures: string[] = [];
+  const queue = [...files];
+  const worker = async () => {
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+      const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["test", "-A", "--sanitize-ops", "--sanitize-resources", ...args, file],
+        env,
+        stdin: "null",
+      }).output();
+      await Deno.stderr.write(stderr);
+      await Deno.stdout.write(stdout);
+      const text = new TextDecoder().decode(stdout);
+      // deno-lint-ignore no-control-regex -- colours
+      const summary = text.replace(/\x1b\[[0-9;]*m/g, "").match(/^(?:ok|FAILED) \| .*$/m)?.[0];
+      for (const kind of ["passed", "failed", "ignored"] as const) {
+        counts[kind] += Number(summary?.match(new RegExp(`(\\d+) ${kind}`))?.[1] ?? 0);
+      }
+      if (!success) failures.push(file);
+    }
+  };
+  await Promise.all(Array.from({ length: navigator.hardwareConcurrency }, worker));
+  if (failures.length > 0) console.log(`failed: ${failures.join(", ")}`);
+  return { ok: failures.length === 0 && counts.passed > 0, counts };
+}
+
+/** The counts as one line. */
+export function summary({ passed, failed, ignored }: TestCounts): string {
+  return `${passed} passed, ${failed} failed, ${ignored} skipped`;
+}
+
+if (import.meta.main) {
+  const files = Deno.args.filter((arg) => !arg.startsWith("-"));
+  const { ok, counts } = await runTests({
+    files: files.length > 0 ? files : testFiles(),
+    args: Deno.args.filter((arg) => arg.startsWith("-")),
+  });
+  console.log(`\n${summary(counts)}`);
+  if (!ok) Deno.exit(1);
+}
