@@ -47,6 +47,7 @@ export class AdoptedSocket implements Transport {
   #readError: Error | undefined;
   #writeError: Error | undefined;
   #closed = false;
+  #ending = false;
   #pending = 0;
   #keepsAlive = true;
 
@@ -187,9 +188,11 @@ export class AdoptedSocket implements Transport {
     if (this.#writeError !== undefined) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#begin();
-      this.#socket.end((error?: Error | null) =>
-        this.#settle(() => error ? reject(translate(error)) : resolve())
-      );
+      this.#ending = true;
+      this.#socket.end((error?: Error | null) => {
+        this.#ending = false;
+        this.#settle(() => error ? reject(translate(error)) : resolve());
+      });
     });
   }
 
@@ -198,7 +201,10 @@ export class AdoptedSocket implements Transport {
     this.#closed = true;
     const socket = this.#socket as Partial<Pick<Socket, "destroy">>;
     delete socket.destroy;
-    this.#socket.destroy();
+    const destroy = () => this.#socket.destroy();
+    // While it still ends, destroying it would keep all of it in memory for ever.
+    if (this.#ending) process.getBuiltinModule("node:timers").setImmediate(destroy);
+    else destroy();
     const error = new Deno.errors.Interrupted("operation canceled");
     for (const { reject } of this.#readers.splice(0)) this.#settle(() => reject(error));
   }
