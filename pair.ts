@@ -5,14 +5,14 @@
  * @module
  */
 
-import { dirname, fromFileUrl, join, resolve } from "@std/path";
+import { dirname, fromFileUrl, resolve } from "@std/path";
 import { permissions } from "./address.ts";
 import type { Connection } from "./connection.ts";
 import { AdoptedSocket } from "./_internal/adopted_socket.ts";
 import { adoptedConnection, CHILD_FD, ChildProcess } from "./_internal/child_process.ts";
 import { delay } from "./_internal/delay.ts";
-import { lstat } from "./_internal/file_identity.ts";
 import { isGranted, requireGrants } from "./_internal/grants.ts";
+import { findConfig } from "./_internal/module_config.ts";
 import { FAILED, LOADED, sandboxArgs } from "./_internal/module_sandbox.ts";
 import { checkInteger, checkOptions, MAX_DELAY, show } from "./_internal/options.ts";
 import { checkPairOptions } from "./_internal/pair_options.ts";
@@ -46,7 +46,7 @@ export interface PairOptions {
    *
    * - It may read everything in the directories that it may import from, also where a symbolic link in
    *   them leads, and a source map that a file of its names is opened wherever it is.
-   * - The storage APIs (`localStorage`, `caches`) write below Deno's cache directory, in a place of the
+   * - The storage APIs (`localStorage`, `caches`, and Deno KV where its `deno.json` turns it on) write below Deno's cache directory, in a place of the
    *   module's own; `node:sqlite` may spill into the directory of temporary files, WebGPU drivers have
    *   caches of their own.
    * - Its memory and its processor time are not limited: `ArrayBuffer`s are outside the V8 heap. Bound
@@ -54,7 +54,8 @@ export interface PairOptions {
    * - What is in Deno's cache already can be imported, from whichever host it came; `import` adds nothing
    *   to that and takes nothing away.
    * - The `deno.json` that Deno would find for it counts: its import map may name files elsewhere, which
-   *   are then read if `permissions` allow it, and checked for being there in any case.
+   *   are then read if `permissions` allow it, and checked for being there in any case. (One that lies in
+   *   the module's own directories may not lead Deno out of them by `importMap`, `links` or `workspace`.)
    * - Descriptors of this process that are not closed on exec (a listener of `node:net` is not, one of
    *   this package is) are its descriptors too.
    * - It can tell the working directory, the path of Deno, the process numbers, the memory in use, the
@@ -207,30 +208,31 @@ export async function pair(command: string | URL, options: PairOptions = {}): Pr
 }
 
 /** The arguments with which Deno runs a module. */
-function moduleArgs(module: URL, options: PairOptions): Promise<string[]> {
-  const directories = options.modules ?? [dirname(fromFileUrl(module))];
-  return sandboxArgs({
-    module,
-    args: options.args ?? [],
-    directories: directories.map((entry) =>
-      entry instanceof URL ? fromFileUrl(entry) : resolve(entry)
-    ),
-    permissions: options.permissions === undefined || options.permissions === "none"
-      ? {}
-      : options.permissions,
-    config: findConfig(dirname(fromFileUrl(module))),
-  });
+async function moduleArgs(module: URL, options: PairOptions): Promise<string[]> {
+  const own = dirname(fromFileUrl(module));
+  const directories = (options.modules ?? [own]).map((entry) =>
+    entry instanceof URL ? resolve(fromFileUrl(entry)) : resolve(entry)
+  );
+  const { permissions } = options;
+  try {
+    return await sandboxArgs({
+      module,
+      args: options.args ?? [],
+      directories,
+      permissions: permissions === undefined || permissions === "none" ? {} : permissions,
+      config: findConfig(own, directories),
+    });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.InvalidData)) throw error;
+    throw cannotLoad(module.href, error.message);
+  }
 }
 
-/** The configuration that Deno would find for a module; only where this process may look. */
-function findConfig(directory: string): string | undefined {
-  for (const name of ["deno.json", "deno.jsonc"]) {
-    const file = join(directory, name);
-    if (!isGranted("read", file)) return undefined;
-    if (lstat(file)?.isFile) return file;
-  }
-  const parent = dirname(directory);
-  return parent === directory ? undefined : findConfig(parent);
+function cannotLoad(name: string, reason: string): Error {
+  return Object.assign(
+    new Deno.errors.InvalidData(`Cannot load the module ${show(name)}: ${reason}`),
+    { operation: "pair", path: null },
+  );
 }
 
 /** The variables that say where Deno has its cache. */
@@ -267,10 +269,7 @@ async function loaded(child: ChildProcess, name: string): Promise<void> {
       reason += `, with exit code ${(await child.status).code}: see its standard error`;
     }
   }
-  throw Object.assign(
-    new Deno.errors.InvalidData(`Cannot load the module ${show(name)}: ${reason}`),
-    { operation: "pair", path: null },
-  );
+  throw cannotLoad(name, reason);
 }
 
 /** A message of Deno's without its colours, and without the place in the entry of ours. */

@@ -27,11 +27,14 @@ function script(text: string): string {
   return `data:text/javascript,${encodeURIComponent(text)}`;
 }
 
-/** Imported before the module, in the same graph: it runs when all of that is loaded. */
-const SAY_LOADED = script(`globalThis[Symbol.for("uds.loaded")]();`);
-
-// Nothing is imported by name: an import map of the module's could put a file in its place.
-const ENTRY = script(`
+/**
+ * The entry. What it imports beside the module, in the same graph, runs when all of that is loaded. An
+ * import map of the module's could put a file in the place of anything whose name it knows, so that has a
+ * name that nobody knows before, and `node:fs` is not imported.
+ */
+function entry(): string {
+  const sayLoaded = script(`globalThis[Symbol.for("uds.loaded")]();//${crypto.randomUUID()}`);
+  return script(`
 const fs = globalThis.process.getBuiltinModule("node:fs");
 const [module, ...args] = Deno.args;
 Object.defineProperty(Deno, "args", { value: Object.freeze(args) });
@@ -43,7 +46,7 @@ globalThis[key] = () => {
   delete globalThis[key];
   fs.writeSync(3, new Uint8Array([${LOADED}]));
 };
-const both = ${JSON.stringify(SAY_LOADED)};
+const both = ${JSON.stringify(sayLoaded)};
 try {
   await import("data:text/javascript," + encodeURIComponent(
     "import " + JSON.stringify(both) + "; import " + JSON.stringify(module) + ";"
@@ -55,6 +58,7 @@ try {
   Deno.exit(1);
 }
 `);
+}
 
 /** What a module is started with. */
 export interface SandboxOptions {
@@ -87,7 +91,7 @@ export async function sandboxArgs(options: SandboxOptions): Promise<string[]> {
     ...(config === undefined ? ["--no-config"] : ["--config", config]),
     ...toFlags(granted),
     ...kindsWithout(granted).filter((kind) => kind !== "import").map((kind) => `--deny-${kind}`),
-    ENTRY,
+    entry(),
     module.href,
     ...args,
   ];

@@ -105,7 +105,7 @@ test("pair(module) lets it import the package from Deno's cache, with no directo
   const sources = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, async (request) => {
     const { pathname } = new URL(request.url);
     const text = pathname === "/std_path.js"
-      ? `export * from "node:path"; export { fileURLToPath as fromFileUrl } from "node:url";`
+      ? `export * from "node:path"; export { fileURLToPath as fromFileUrl, pathToFileURL as toFileUrl } from "node:url";`
       : await Deno.readTextFile(`${ROOT}${pathname.slice(1)}`);
     const type = pathname.endsWith(".js") ? "text/javascript" : "application/typescript";
     return new Response(text, { headers: { "content-type": type } });
@@ -567,6 +567,113 @@ test("pair(module) does not read for it what an import map puts in the place of 
   assertMatch(outcome, /^undefined$|Requires read access/);
 });
 
+/** Configurations in the module's own directory with which Deno would open files elsewhere. */
+const LEADING_OUT: Record<string, Record<string, string>> = {
+  "importMap": { "own/deno.json": `{ "importMap": "../secret.json" }` },
+  "importMap, absolute": { "own/deno.json": `{ "importMap": "/dev/zero" }` },
+  "importMap, as a URL": { "own/deno.json": `{ "importMap": "file:///dev/zero" }` },
+  "importMap, with a host": { "own/deno.json": `{ "importMap": "//dev/zero" }` },
+  "importMap, escaped": { "own/deno.json": `{ "\\u0069mportMap": "%2e./secret.json" }` },
+  "importMap, between comments": {
+    "own/deno.jsonc": `{ /* "x": // */ "importMap": // "x"\n "../secret.json", }`,
+  },
+  "importMap, for a directory with the same beginning": {
+    "own/deno.json": `{ "importMap": "../ownership/secret.json" }`,
+  },
+  "links": { "own/deno.json": `{ "links": ["./in", "../out"] }` },
+  "workspace": { "own/deno.json": `{ "workspace": ["../out"] }` },
+  "workspace, second form": { "own/deno.json": `{ "workspace": { "members": ["../out"] } }` },
+  "workspace, with a pattern": { "own/deno.json": `{ "workspace": ["./{in,../out}"] }` },
+  "importMap of a member": {
+    "own/deno.json": `{ "workspace": ["./in"] }`,
+    "own/in/deno.json": `{ "importMap": "../../secret.json" }`,
+  },
+  "importMap of a member by pattern": {
+    "own/deno.json": `{ "workspace": ["./*"] }`,
+    "own/in/deno.json": `{ "importMap": "../../secret.json" }`,
+  },
+  "links of a link": {
+    "own/deno.json": `{ "links": ["./in"] }`,
+    "own/in/deno.json": `{ "links": ["../../out"] }`,
+  },
+};
+for (const [name, files] of Object.entries(LEADING_OUT)) {
+  test(`pair(module) refuses a deno.json beside it that leads out of its directory: ${name}`, async () => {
+    await using dir = new TempDir();
+    const url = await write(dir, { "own/w.ts": saying("1"), "own/in/x.ts": "", ...files });
+    const start = () => pair(url, { signal: AbortSignal.timeout(5000) });
+    await assertRefused(
+      start,
+      Deno.errors.InvalidData,
+      `Cannot load the module "${url.href}": the "${name.match(/importMap|workspace|links/)![0]}" `,
+    );
+  });
+}
+
+test("pair(module) refuses a deno.json beside it of more than 1 MiB, unread", async () => {
+  await using dir = new TempDir();
+  const url = await write(dir, { "own/w.ts": saying("1"), "own/deno.json": "" });
+  await Deno.truncate(dir.file("own/deno.json"), 2 ** 40);
+  await assertRefused(() => pair(url), Deno.errors.InvalidData, "is larger than 1048576 bytes");
+});
+
+/** Configurations that lead nowhere else, or are those of whoever starts the module. */
+const LEADING_IN: Record<string, Record<string, string>> = {
+  "its import map in a file beside it": {
+    "own/deno.json": `{ "importMap": "./map.json" }`,
+    "own/map.json": `{ "imports": { "mapped": "./x.ts" } }`,
+  },
+  "comments and trailing commas": {
+    "own/deno.jsonc":
+      `// A // comment\n{ "imports": /* "x" */ { "mapped": "./x.ts", "http://a/": "./a,]/", }, }`,
+  },
+  "a workspace beside it": {
+    "own/deno.json": `{ "workspace": ["./in"], "imports": { "mapped": "./x.ts" } }`,
+    "own/in/deno.json": `{ "name": "@a/b", "version": "1.0.0", "exports": "./x.ts" }`,
+    "own/in/x.ts": "",
+  },
+  "an import map elsewhere, in the deno.json of a project around it": {
+    "deno.json": `{ "importMap": "./maps/map.json" }`,
+    "maps/map.json": `{ "imports": { "mapped": "../own/x.ts" } }`,
+  },
+};
+for (const [name, files] of Object.entries(LEADING_IN)) {
+  test(`pair(module) takes ${name}`, async () => {
+    await using dir = new TempDir();
+    const url = await write(dir, {
+      "own/w.ts": saying("one", `import { one } from "mapped";`),
+      "own/x.ts": "export const one = 1;",
+      ...files,
+    });
+    assertEquals(await saidJson(url), 1);
+  });
+}
+
+if (Deno.build.os === "linux") {
+  test("pair(module) runs nothing of it before it is loaded, whatever its import map names", async () => {
+    await using dir = new TempDir();
+    const url = await write(dir, {
+      "own/w.ts": saying("globalThis.early ?? 1", `fs.readSync(3, new Uint8Array(1));`),
+      "own/evil.ts": "globalThis.early = 2;",
+    });
+    // What one start imports beside the module says what to name before the next one.
+    const names: string[] = [];
+    {
+      await using child = await pair(url, { grace: 0 });
+      let text = await Deno.readTextFile(`/proc/${child.pid}/cmdline`);
+      text = text.slice(0, text.lastIndexOf("file:"));
+      for (const layer of [text, decodeURIComponent(text)]) {
+        names.push(...layer.match(/data:text\/javascript,[^"'\0\s]+/g) ?? []);
+      }
+    }
+    assert(names.length >= 2, `${names}`);
+    const imports = Object.fromEntries(names.map((name) => [name, "./evil.ts"]));
+    await write(dir, { "own/deno.json": JSON.stringify({ imports }) });
+    await using child = await pair(url, { signal: AbortSignal.timeout(5000) });
+    assertEquals(await answer(child, "x"), "1");
+  });
+}
+
 /** Settings with which Deno lets everything below any `node_modules` be imported. */
 const PACKAGES: Record<string, Record<string, string>> = {
   "nodeModulesDir": { "own/deno.json": `{ "nodeModulesDir": "manual" }` },
@@ -913,6 +1020,16 @@ for (const [name, [files, reason]] of Object.entries(UNLOADABLE)) {
 test("pair(module) rejects, and says with which exit code it ended, where deno.json is broken", async () => {
   await using dir = new TempDir();
   const url = await write(dir, { "own/w.ts": saying("1"), "own/deno.json": "{ broken" });
+  await assertRefused(
+    () => pair(url, { stderr: "null" }),
+    Deno.errors.InvalidData,
+    `Cannot load the module "${url.href}": its "${dir.file("own/deno.json")}" cannot be read: `,
+  );
+});
+
+test("pair(module) rejects, and says with which exit code it ended, where a deno.json above is broken", async () => {
+  await using dir = new TempDir();
+  const url = await write(dir, { "own/w.ts": saying("1"), "deno.json": "{ broken" });
   await assertRefused(
     () => pair(url, { stderr: "null" }),
     Deno.errors.InvalidData,

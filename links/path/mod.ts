@@ -10,3 +10,5 @@ export { fromFileUrl } from "deno-std/path/from_file_url.js";
 export { join } from "deno-std/path/join.js";
 // @ts-types="./types.d.ts"
 export { resolve } from "deno-std/path/resolve.js";
+// @ts-types="./types.d.ts"
+export { toFileUrl } from "deno-std/path/to_file_url.js";

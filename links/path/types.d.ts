@@ -8,3 +8,5 @@ export declare function fromFileUrl(url: string | URL): string;
 export declare function join(path: string | URL, ...paths: string[]): string;
 /** Makes a path absolute. */
 export declare function resolve(...pathSegments: string[]): string;
+/** The `file:` URL of a path. */
+export declare function toFileUrl(path: string): URL;

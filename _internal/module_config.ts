@@ -1,0 +1,136 @@
+/**
+ * The configuration of a sandboxed module: the `deno.json` that Deno would find for it.
+ *
+ * - Above the directories that the module may import from it belongs to whoever starts the module, and
+ *   is taken as it is.
+ * - Within them it may be as hostile as the module. Deno opens what it names beside itself (`importMap`,
+ *   `links`, `workspace`) with no regard to permissions, so there that has to be within them as well.
+ */
+
+import { basename, dirname, fromFileUrl, join, resolve, toFileUrl } from "@std/path";
+import { isGranted } from "./grants.ts";
+import { show } from "./options.ts";
+
+/** A larger one is refused unread. */
+const MAX_SIZE = 1024 * 1024;
+
+type Config = Partial<Record<"importMap" | "links" | "patch" | "workspace", unknown>>;
+
+/**
+ * The path of a module's configuration; only where this process may look.
+ *
+ * @param directory The directory of the module.
+ * @param directories Those that it may import from.
+ * @throws {Deno.errors.InvalidData} when it leads Deno out of them.
+ */
+export function findConfig(directory: string, directories: string[]): string | undefined {
+  let found: string | undefined;
+  for (let at = directory;; at = dirname(at)) {
+    const file = configIn(at);
+    if (file === null) return found;
+    // Those further up count as well: they may be the roots of a workspace.
+    if (file !== undefined && isWithin(file, directories)) checkConfig(file, directories);
+    found ??= file;
+    if (dirname(at) === at) return found;
+  }
+}
+
+/** The configuration in a directory, if there is one; `null` where this process may not look. */
+function configIn(directory: string): string | null | undefined {
+  for (const name of ["deno.json", "deno.jsonc"]) {
+    const file = join(directory, name);
+    if (!isGranted("read", file)) return null;
+    if (look(file)?.isFile) return file;
+  }
+  return undefined;
+}
+
+/** What is at a path, if that can be told at all. */
+function look(path: string): Deno.FileInfo | null {
+  try {
+    return Deno.lstatSync(path);
+  } catch {
+    return null;
+  }
+}
+
+function isWithin(path: string, directories: string[]): boolean {
+  return directories.some((directory) =>
+    path === directory || path.startsWith(directory.endsWith("/") ? directory : `${directory}/`)
+  );
+}
+
+/** Refuses a configuration within the directories that leads out of them. */
+function checkConfig(file: string, directories: string[], seen = new Set<string>()): void {
+  if (seen.has(file)) return;
+  seen.add(file);
+  const config = parse(file);
+  const { importMap, links, patch, workspace } = config;
+  if (importMap !== undefined) requireWithin("importMap", importMap, file, directories);
+  for (const [key, value] of Object.entries({ links, patch, workspace })) {
+    for (const entry of entriesOf(value)) {
+      for (const member of membersAt(requireWithin(key, entry, file, directories))) {
+        const other = configIn(member);
+        if (other) checkConfig(other, directories, seen);
+      }
+    }
+  }
+}
+
+/** The entries of a list in a configuration, where workspaces have a second form. */
+function entriesOf(value: unknown): unknown[] {
+  if (Array.isArray(value)) return value;
+  const members = (value as { members?: unknown } | null | undefined)?.members;
+  return Array.isArray(members) ? members : value === undefined ? [] : [value];
+}
+
+/** The directories that an entry stands for: `packages/*` for all in `packages`. */
+function membersAt(path: string | undefined): string[] {
+  if (path === undefined) return [];
+  if (basename(path) !== "*") return [path];
+  const parent = dirname(path);
+  if (!look(parent)?.isDirectory) return [];
+  return [...Deno.readDirSync(parent)].map(({ name }) => join(parent, name));
+}
+
+/** The path that an entry leads to; `undefined` for what is no file. */
+function requireWithin(
+  key: string,
+  entry: unknown,
+  file: string,
+  directories: string[],
+): string | undefined {
+  const url = typeof entry === "string" ? URL.parse(entry, toFileUrl(file)) : null;
+  if (url !== null && url.protocol !== "file:") return undefined;
+  const isPattern = typeof entry === "string" && /[*?{[]/.test(entry.replace(/\/\*\/?$/, ""));
+  const path = url === null || url.host !== "" || isPattern ? undefined : resolve(fromFileUrl(url));
+  if (path !== undefined && isWithin(path, directories)) return path;
+  throw new Deno.errors.InvalidData(
+    `the ${show(key)} of its ${show(file)} leads out of the directories that it may import from, ` +
+      `or has a pattern: ${
+        show(entry)
+      }. Name what lies in them, or pass more directories as "modules"`,
+  );
+}
+
+/** JSON with comments and trailing commas, and nothing else of what Deno takes: rather refused than misread. */
+function parse(file: string): Config {
+  const { size } = Deno.lstatSync(file);
+  if (size > MAX_SIZE) {
+    throw new Deno.errors.InvalidData(`its ${show(file)} is larger than ${MAX_SIZE} bytes`);
+  }
+  const string = `"(?:\\\\.|[^"\\\\])*"`;
+  const plain = Deno.readTextFileSync(file)
+    .replace(new RegExp(`(${string})|//[^\\n]*|/\\*[^]*?\\*/`, "g"), (_, text) => text ?? " ")
+    .replace(new RegExp(`(${string})|,(?=\\s*[}\\]])`, "g"), (_, text) => text ?? "");
+  try {
+    const config = plain.trim() === "" ? {} : JSON.parse(plain);
+    if (typeof config === "object" && config !== null) return config;
+    throw new TypeError(`expected an object, got ${show(config)}`);
+  } catch (cause) {
+    throw new Deno.errors.InvalidData(
+      `its ${show(file)} cannot be read: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}
