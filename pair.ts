@@ -95,7 +95,10 @@ export interface PairOptions {
    * @default {2000}
    */
   grace?: number;
-  /** Ends the child: SIGTERM, and after `grace` SIGKILL. Before the start, the promise rejects. */
+  /**
+   * Ends the child: SIGTERM, and after `grace` SIGKILL. Before the start, and while a module is loaded,
+   * the promise rejects. Loading has no other limit of time: pass a signal where a module may be hostile.
+   */
   signal?: AbortSignal;
 }
 
@@ -135,11 +138,15 @@ export interface Child extends AsyncDisposable {
  *   else, whatever this process may: see {@linkcode PairOptions.permissions}.
  * - **Nothing is lost** when the child exits: what it had sent stays readable.
  * - **The end**: disposal ends the writing, so that the child sees the end of file, waits `grace`, sends
- *   SIGTERM, waits again, and sends SIGKILL. A grandchild that holds the socket delays none of that.
- *   If this process dies, the child sees the end of file, and should end then.
+ *   SIGTERM, waits again, and sends SIGKILL. A grandchild that holds the socket delays none of that. What
+ *   nobody is reading then is closed, the connection in any case: read it to its end before. Without
+ *   disposal its descriptors stay open until both sides have ended.
+ * - **If this process dies** the child sees the end of file, and should end then.
  * - **A Deno program as a child** has the permissions that its arguments say; but where Deno's path stands
  *   inside the arguments of another program (`sh -c "deno run …"`), Deno 2.9.6 inserts `-A` into them
  *   unless they have a permission flag. Pass one.
+ * - **A realtime signal** (`kill -34` and above) that ends the child ends this process as well, because
+ *   Deno 2.9.6 has no name for it and throws where nobody can catch it.
  * - **Keep for yourself**: grandchildren inherit descriptor 3 as well, and then keep the connection open.
  *
  * **Permissions**: `--allow-run=<command>` (for a module: the path of Deno itself) and
@@ -192,6 +199,7 @@ export async function pair(command: string | URL, options: PairOptions = {}): Pr
     env: environment(options.env ?? {}, clearEnv, isModule),
     cwd: options.cwd instanceof URL ? fromFileUrl(options.cwd) : options.cwd,
     stdio: [options.stdin ?? "null", options.stdout ?? "inherit", options.stderr ?? "inherit"],
+    isSandbox: isModule,
   });
   const paired = new PairedChild(child, options);
   if (isModule) {
@@ -266,7 +274,7 @@ async function loaded(child: ChildProcess, name: string): Promise<void> {
     reason = clean(await new Response(child.conn.readable).text());
   } else {
     if (await endsWithin(child, KILLED_MS)) {
-      reason += `, with exit code ${(await child.status).code}: see its standard error`;
+      reason += `, with exit code ${(await child.status).code}. Its standard error says more`;
     }
   }
   throw cannotLoad(name, reason);
@@ -284,7 +292,6 @@ const KILLED_MS = 5000;
 class PairedChild implements Child {
   readonly #child: ChildProcess;
   readonly #grace: number;
-  readonly #used = new Set<SocketConnection>();
   #ended: Promise<void> | undefined;
 
   constructor(child: ChildProcess, { grace, signal }: PairOptions) {
@@ -337,7 +344,6 @@ class PairedChild implements Child {
     if (stream === undefined) {
       throw new TypeError(`Cannot get ${name}: it is not piped. Pass ${name}: "piped" to pair()`);
     }
-    this.#used.add(stream);
     return stream;
   }
 
@@ -346,8 +352,10 @@ class PairedChild implements Child {
     // Not waited for: a child that does not read holds both back for ever.
     for (const stream of [conn, streams[0]]) stream?.closeWrite().catch(() => {});
     if (!await endsWithin(this.#child, this.#grace)) await this.#terminate();
-    // Who still reads the child's output may finish; it closes by itself at its end.
-    for (const stream of streams) if (stream && !this.#used.has(stream)) stream.close();
+    // Who is reading the child's output may finish; it closes by itself at its end.
+    const [stdin, ...outputs] = streams;
+    for (const output of outputs) if (!output?.readable.locked) output?.close();
+    stdin?.close();
     conn.close();
   }
 
@@ -393,7 +401,7 @@ export interface InheritedOptions {
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when the descriptor is no whole number of at least 0.
  * @throws {NotASocket} when nothing is open there, or something that is no Unix stream socket. (What
- * cannot be told from one at once, a socket that listens or a fifo, fails at the first read or write.)
+ * cannot be told from one at once, a socket that listens or a fifo, is refused by the first read or write.)
  * @throws {Deno.errors.Busy} when it was adopted before.
  *
  * @example The child of a pair

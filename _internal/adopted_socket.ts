@@ -25,8 +25,13 @@ const SLICE_SIZE = 256 * 1024;
 const CLASSES: Record<string, new (message: string, options?: ErrorOptions) => Error> = {
   EPIPE: Deno.errors.BrokenPipe,
   ECONNRESET: Deno.errors.ConnectionReset,
-  ENOTCONN: Deno.errors.NotConnected,
 };
+
+/** What the first use of a descriptor says that could not be told from a connected socket before. */
+const UNCONNECTED = ["EBADF", "EINVAL", "ENOTCONN"];
+
+/** The descriptors that were adopted: once closed, a number may come to be one of Deno's own. */
+const adoptedDescriptors = new Set<number>();
 
 interface Reader {
   buffer: Uint8Array;
@@ -62,12 +67,16 @@ export class AdoptedSocket implements Transport {
   /** Adopts a descriptor of this process, which closing it will close. */
   static fromDescriptor(fd: number): AdoptedSocket {
     const { Socket } = process.getBuiltinModule("node:net");
+    if (adoptedDescriptors.has(fd)) {
+      throw refusalOf(fd, Object.assign(new Error("adopted before"), { code: "EEXIST" }));
+    }
     let adopted;
     try {
       adopted = new AdoptedSocket((onread) => new Socket({ fd, allowHalfOpen: true, onread }));
     } catch (cause) {
       throw refusalOf(fd, cause as Error);
     }
+    adoptedDescriptors.add(fd);
     // Only a TCP socket has a port.
     if (adopted.#socket.localPort === undefined) return adopted;
     adopted.close();
@@ -246,6 +255,10 @@ function refusalOf(fd: number, cause: Error & { code?: string }): Error {
 
 /** An error of node's as Deno has it: its class, its code. */
 function translate(cause: Error & { code?: string }): Error {
+  if (UNCONNECTED.includes(cause.code ?? "")) {
+    const state = "the descriptor is no connected Unix stream socket";
+    return new NotASocket(state, { operation: "inherited", path: null, cause });
+  }
   const Class = CLASSES[cause.code ?? ""] ?? Error;
   return Object.assign(new Class(cause.message, { cause }), cause.code ? { code: cause.code } : {});
 }

@@ -28,6 +28,8 @@ export interface ChildProcessOptions {
   env: Record<string, string>;
   cwd: string | undefined;
   stdio: [ChildStdio, ChildStdio, ChildStdio];
+  /** Whether the command is Deno with permission flags. */
+  isSandbox?: boolean;
 }
 
 /** The descriptor of the child at which it finds its socket. */
@@ -86,10 +88,10 @@ export class ChildProcess {
 
   /** Starts it; rejects where that fails, and then nothing is left. */
   static async start(options: ChildProcessOptions): Promise<ChildProcess> {
-    const { command, args, env, cwd, stdio } = options;
+    const { command, args, env, cwd, stdio, isSandbox } = options;
     requireStartable(options);
     const { spawn } = process.getBuiltinModule("node:child_process");
-    const child = spawn(respell(command, args), args, {
+    const child = spawn(isSandbox ? command : respell(command), args, {
       env,
       cwd,
       stdio: [...stdio.map((way) => NODE_STDIO[way]), "pipe"],
@@ -107,6 +109,9 @@ export class ChildProcess {
   }
 
   kill(signal: Deno.Signal): void {
+    if (!Object.hasOwn(process.getBuiltinModule("node:os").constants.signals, signal)) {
+      throw new TypeError(`Invalid signal: there is no ${signal} here`);
+    }
     if (this.#exited) return;
     this.#child.kill(signal as NodeJS.Signals);
     // Else no second signal is sent, and a child that traps this one counts as killed by it.
@@ -115,66 +120,72 @@ export class ChildProcess {
 }
 
 /**
- * Deno's own path in another spelling: where the command is exactly that path, and its arguments have no
- * permission flag, node:child_process inserts `-A`.
+ * Deno's own path in another spelling: where the command is exactly that path and its arguments have no
+ * permission flag, node:child_process inserts `-A`. (Where they have one it is the other way round: under
+ * another spelling it would look for Deno's path among the arguments.)
  */
-function respell(command: string, args: string[]): string {
-  const isFlagged = args.some((arg) => /^--(allow|deny)-/.test(arg));
-  if (isFlagged || command !== Deno.execPath()) return command;
-  return `${dirname(command)}/./${basename(command)}`;
+function respell(command: string): string {
+  return command === Deno.execPath() ? `${dirname(command)}/./${basename(command)}` : command;
 }
 
+type ErrorClass = new (message: string, options?: ErrorOptions) => Error;
+
 /** What the system's refusals mean. */
-const REFUSALS: Record<string, [new (message: string, options?: ErrorOptions) => Error, string]> = {
+const REFUSALS: Record<string, [ErrorClass, string]> = {
   ENOENT: [Deno.errors.NotFound, "there is no such program"],
   EACCES: [Deno.errors.PermissionDenied, "it is not executable for this user"],
+  ENOTDIR: [Deno.errors.NotADirectory, "a part of the path is no directory"],
 };
 
+const FIELDS = { operation: "pair", path: null };
+
 /** Why a child could not be started, in the words of whoever has to mend it. */
-function refusalOf({ command }: ChildProcessOptions, cause: Error): Error {
+function refusalOf({ command, cwd }: ChildProcessOptions, cause: Error): Error {
   const start = attempt("start", command);
-  const fields = { operation: "pair", path: null };
-  if (cause instanceof Deno.errors.NotCapable) return systemError(start, cause, fields);
-  const [Class, state] = REFUSALS[codeOf(cause) ?? ""] ?? [Error, undefined];
-  const error = Object.assign(new Class(cause.message, { cause }), { code: codeOf(cause) });
-  return systemError(start, error, fields, state);
+  if (cause instanceof Deno.errors.NotCapable) return systemError(start, cause, FIELDS);
+  const code = codeOf(cause);
+  const [Class, meaning] = REFUSALS[code ?? ""] ?? [Error, undefined];
+  const isThere = command.includes("/") && look(resolve(cwd ?? ".", command));
+  const state = code === "ENOENT" && isThere
+    ? "it is there, but the interpreter of its first line, or its loader, is not"
+    : meaning;
+  const error = Object.assign(new Class(cause.message, { cause }), { code });
+  return systemError(start, error, FIELDS, state);
 }
 
 /**
  * Throws where a look tells that the start would fail: the system's own error would blame the program
  * for its directory, and Deno leaves a descriptor open at each start that fails.
  */
-function requireStartable({ command, cwd }: ChildProcessOptions): void {
-  const start = attempt("start", command);
-  const fields = { operation: "pair", path: null };
-  const refuse = (Class: typeof Deno.errors.NotFound, code: string, state: string) => {
-    const cause = Object.assign(new Class(state), { code });
-    throw systemError(start, cause, fields, state);
+function requireStartable({ command, cwd, env }: ChildProcessOptions): void {
+  const refuse = (code: keyof typeof REFUSALS, state?: string) => {
+    const [Class, meaning] = REFUSALS[code] as [ErrorClass, string];
+    const cause = Object.assign(new Class(state ?? meaning), { code });
+    throw systemError(attempt("start", command), cause, FIELDS, state ?? meaning);
   };
-  if (cwd !== undefined && isGranted("read", cwd)) {
-    const info = stat(cwd);
+  if (cwd !== undefined) {
+    const info = look(cwd);
     const shown = JSON.stringify(cwd);
-    const { NotFound, NotADirectory } = Deno.errors;
-    if (info === null) refuse(NotFound, "ENOENT", `there is no directory ${shown} to start it in`);
-    if (info?.isDirectory === false) {
-      refuse(NotADirectory, "ENOTDIR", `${shown} is no directory to start it in`);
-    }
+    if (info === null) refuse("ENOENT", `there is no directory ${shown} to start it in`);
+    if (info?.isDirectory === false) refuse("ENOTDIR", `${shown} is no directory to start it in`);
   }
-  if (!command.includes("/")) return;
-  const program = resolve(cwd ?? ".", command);
-  const info = isGranted("read", program) ? stat(program) : null;
-  if (info?.isDirectory) refuse(Deno.errors.PermissionDenied, "EACCES", "it is a directory");
-  if (info?.mode != null && (info.mode & 0o111) === 0) {
-    refuse(Deno.errors.PermissionDenied, "EACCES", "it is not executable for this user");
+  if (!command.includes("/")) {
+    const places = env["PATH"]?.split(":");
+    if (places?.every((at) => look(resolve(cwd ?? ".", at, command)) === null)) refuse("ENOENT");
+    return;
   }
+  const info = look(resolve(cwd ?? ".", command));
+  if (info === null) refuse("ENOENT");
+  if (info?.isDirectory) refuse("EACCES", "it is a directory");
+  if (info?.mode != null && (info.mode & 0o111) === 0) refuse("EACCES");
 }
 
-function stat(path: string): Deno.FileInfo | null {
+/** What is at a path: `null` for nothing, `undefined` where that cannot be told. */
+function look(path: string): Deno.FileInfo | null | undefined {
+  if (!isGranted("read", path)) return undefined;
   try {
     return Deno.statSync(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    // The system itself will say why.
-    return null;
+    return error instanceof Deno.errors.NotFound ? null : undefined;
   }
 }

@@ -17,6 +17,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { spawn } from "node:child_process";
 import { join } from "@std/path";
 import {
   decode,
@@ -545,6 +546,12 @@ test("child.kill() at once after the start ends the child", async () => {
   assertEquals((await child.status).signal, "SIGKILL");
 });
 
+test("child.kill() of an unknown signal is a TypeError also once the child has ended", async () => {
+  await using child = await shell("exit 3");
+  await child.status;
+  assertThrows(() => child.kill("SIGFOO" as never), TypeError, "there is no SIGFOO");
+});
+
 test("child.kill() of an unknown signal is a TypeError, and the child lives on", async () => {
   await using child = await trapping("trap 'exit 7' TERM");
   assertThrows(() => child.kill("SIGFOO" as never), TypeError, "SIGFOO");
@@ -569,6 +576,38 @@ test("pair() of a program that does not exist rejects with NotFound", async () =
   assertEquals(
     error.message,
     'Cannot start "uds-no-such-program": there is no such program',
+  );
+});
+
+for (const absent of ["uds-no-such-program", "./uds-no-such-program", "/nowhere/at/all"]) {
+  test(`pair() of ${absent}, again and again, leaves no descriptor`, async () => {
+    const before = openDescriptors();
+    for (let i = 0; i < 20; i++) {
+      assertInstanceOf(await refusal(absent), Deno.errors.NotFound);
+    }
+    assertNoneLeft(before);
+  });
+}
+
+test("pair() finds a program in the PATH of the child's own environment", async () => {
+  await using dir = new TempDir();
+  await Deno.writeTextFile(dir.file("uds-only-here"), "#!/bin/sh\necho found >&3\n", {
+    mode: 0o755,
+  });
+  await using child = await pair("uds-only-here", { env: { PATH: `/nowhere:${dir.path}` } });
+  assertEquals(decode(await readAll(child.conn)), "found\n");
+});
+
+test("pair() of a script without its interpreter does not say that there is no such program", async () => {
+  await using dir = new TempDir();
+  await Deno.writeTextFile(dir.file("script"), "#!/nowhere/sh\n", { mode: 0o755 });
+  const error = await refusal(dir.file("script"));
+  assertEquals(
+    error.message,
+    `Cannot start "${
+      dir.file("script")
+    }": it is there, but the interpreter of its first line, or its ` +
+      `loader, is not`,
   );
 });
 
@@ -672,19 +711,27 @@ for (
   });
 }
 
-test("pair() of Deno as a program adds no permission flag", async () => {
-  await using dir = new TempDir();
-  const script = dir.file("state.ts");
-  await Deno.writeTextFile(
-    script,
-    'console.log(Deno.permissions.querySync({ name: "write" }).state)',
-  );
-  await using child = await pair(Deno.execPath(), {
-    args: ["run", "--no-config", "--no-prompt", script],
-    stdout: "piped",
+for (
+  const [name, args] of Object.entries({
+    "none": [],
+    "one that is none of Deno's": ["--allow-nonsense"],
+    "one that begins like one": ["--deny-x"],
+  })
+) {
+  test(`pair() of Deno as a program adds no permission flag to arguments with ${name}`, async () => {
+    await using dir = new TempDir();
+    const script = dir.file("state.ts");
+    await Deno.writeTextFile(
+      script,
+      'console.log(Deno.permissions.querySync({ name: "write" }).state)',
+    );
+    await using child = await pair(Deno.execPath(), {
+      args: ["run", "--no-config", "--no-prompt", script, ...args],
+      stdout: "piped",
+    });
+    assertEquals(await textOf(child.stdout), "prompt\n");
   });
-  assertEquals(await textOf(child.stdout), "prompt\n");
-});
+}
 
 // Abort and disposal ------------------------------------------------------------------------------
 
@@ -849,6 +896,20 @@ test("dispose leaves no descriptor, also of pipes that nobody touched", async ()
   assertNoneLeft(before);
 });
 
+test("dispose closes pipes that somebody looked at, and leaves those that are being read", async () => {
+  const before = openDescriptors();
+  const child = await shell("echo out; echo err >&2; sleep 0.1; echo more", {
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  });
+  void [child.stdin, child.stderr];
+  const output = textOf(child.stdout);
+  await disposalOf(child);
+  assertEquals(await output, "out\nmore\n");
+  assertNoneLeft(before);
+});
+
 // Dead parents, and grandchildren -----------------------------------------------------------------
 
 for (const name of ["a shell", "Deno"]) {
@@ -973,6 +1034,26 @@ test("pair(): the child has the descriptors of any child, and the socket", async
   const [numbers, link] = decode(await readAll(child.conn)).split("\n");
   assertEquals(numbers?.split(" "), ["0", "1", "2", "3", ...usual.slice(3)]);
   assert(link?.startsWith("socket:"), link);
+});
+
+// What is not public of Deno's ----------------------------------------------------------------------
+
+test("the parent's end of an extra pipe still has the handle that is taken over", async () => {
+  const child = spawn("true", { stdio: ["ignore", "ignore", "ignore", "pipe"], env: {} });
+  const stream = child.stdio[3] as unknown as { _handle: { fd: number } | null };
+  assertEquals(typeof stream._handle?.fd, "number");
+  await new Promise((resolve) => child.once("close", resolve));
+});
+
+test("pair() works, more slowly, where that handle cannot be taken over", async () => {
+  await using program = fixture("pair_without_handle.ts", ["--allow-run", "--allow-env"]);
+  assertEquals(await program.line(), "taken from events");
+  for (
+    const what of ["8388608 bytes back and forth", "150000 bytes after the end", "null: the end"]
+  ) {
+    assertEquals(await program.line(), what);
+  }
+  assertEquals((await program.status).code, 0);
 });
 
 // Many --------------------------------------------------------------------------------------------
