@@ -221,6 +221,15 @@ async function moduleArgs(module: URL, options: PairOptions): Promise<string[]> 
   const directories = (options.modules ?? [own]).map((entry) =>
     entry instanceof URL ? resolve(fromFileUrl(entry)) : resolve(entry)
   );
+  const comma = directories.find((directory) => directory.includes(","));
+  if (comma !== undefined) {
+    throw new TypeError(
+      `Cannot start ${show(module.href)}: the directory ${
+        show(comma)
+      } that it is to read has a comma, ` +
+        `which deno's flags have no escape for. Move the module`,
+    );
+  }
   const { permissions } = options;
   try {
     return await sandboxArgs({

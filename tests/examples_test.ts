@@ -71,7 +71,7 @@ test("examples/sandbox.ts stays in control of a module that nobody trusts", asyn
   assertEquals(stdout.trimEnd().split("\n"), [
     "6 * 7: 42",
     "throw: no answer, it ended with exit code 1",
-    "loop: no answer, it did not answer within 1000 ms",
+    "loop: no answer, it did not answer within 2000 ms",
     "flood: no answer, it sent more than 65536 bytes",
     "secret: I may not: NotCapable",
     "2 + 2: 4",

@@ -932,7 +932,10 @@ const WRONG: Record<string, [options: unknown, message: string]> = {
   'permissions: "inherit"': [{ permissions: "inherit" }, "permissions"],
   "permissions: null": [{ permissions: null }, "permissions"],
   "a kind that does not exist": [{ permissions: { hrtime: true } }, '"hrtime"'],
-  "a comma in modules": [{ modules: ["/a,b"] }, "it has a comma"],
+  "a comma in modules": [
+    { modules: ["/a,b"] },
+    `the directory "/a,b" that it is to read has a comma`,
+  ],
   "modules that is a string": [{ modules: "/a" }, "modules"],
   "modules with an empty path": [{ modules: [""] }, "modules[0]"],
   "modules with an http: URL": [{ modules: [new URL("http://x/")] }, "modules[0]"],
@@ -948,7 +951,7 @@ for (const [name, [options, message]] of Object.entries(WRONG)) {
 test("pair(module) refuses a module in a directory with a comma", async () => {
   await using dir = new TempDir();
   const url = await write(dir, { "a,b/w.ts": saying("1") });
-  await assertRefused(() => pair(url), TypeError, "it has a comma");
+  await assertRefused(() => pair(url), TypeError, `the directory "${dir.file("a,b")}" that it is`);
   const modules = [new URL("..", url)];
   assertEquals(await saidJson(url, { modules }), 1);
 });
