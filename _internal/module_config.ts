@@ -7,7 +7,7 @@
  *   `links`, `workspace`) with no regard to permissions, so there that has to be within them as well.
  */
 
-import { basename, dirname, fromFileUrl, join, resolve, toFileUrl } from "@std/path";
+import { basename, dirname, fromFileUrl, join, resolve, toFileUrl } from "@std/path/posix";
 import { isGranted } from "./grants.ts";
 import { show } from "./options.ts";
 

@@ -10,7 +10,7 @@
 
 import { spawn } from "node:child_process";
 import type { Socket } from "node:net";
-import { fromFileUrl } from "@std/path";
+import { fromFileUrl } from "@std/path/posix";
 import { pair } from "@uds/uds";
 
 const QUICK = Deno.args.includes("--quick");

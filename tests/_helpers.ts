@@ -3,7 +3,7 @@
  * ended, and peers that may be missing.
  */
 
-import { basename, fromFileUrl, join } from "@std/path";
+import { basename, fromFileUrl, join } from "@std/path/posix";
 import type { Connection } from "@uds/uds";
 
 /** What a test may need, beside a function. */

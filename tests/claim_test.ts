@@ -15,7 +15,7 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
-import { dirname } from "@std/path";
+import { dirname } from "@std/path/posix";
 import * as http from "node:http";
 import {
   denoArgs,

@@ -1,6 +1,6 @@
 import { type Child, inherited, type InheritedOptions, pair, type PairOptions } from "@uds/uds";
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { join } from "@std/path";
+import { join } from "@std/path/posix";
 import {
   decode,
   denoArgs,

@@ -1,6 +1,6 @@
 import { connect, type Connection, listen } from "@uds/uds";
 import { assertEquals } from "@std/assert";
-import { join } from "@std/path";
+import { join } from "@std/path/posix";
 import { pseudoRandom, readAll, ROOT, run, TempDir, test } from "./_helpers.ts";
 
 /** Who ends its direction first. */

@@ -18,7 +18,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { spawn } from "node:child_process";
-import { join } from "@std/path";
+import { join } from "@std/path/posix";
 import {
   decode,
   denoArgs,

@@ -116,7 +116,7 @@ test("pair(module) lets it import the package from Deno's cache, with no directo
     "own/deno.json": JSON.stringify({
       imports: {
         "@uds/uds": `http://${host}/pair.ts`,
-        "@std/path": `http://${host}/std_path.js`,
+        "@std/path/posix": `http://${host}/std_path.js`,
       },
     }),
   });

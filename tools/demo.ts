@@ -4,7 +4,7 @@
  * behind.
  */
 
-import { fromFileUrl, join } from "@std/path";
+import { fromFileUrl, join } from "@std/path/posix";
 
 const ROOT = fromFileUrl(new URL("..", import.meta.url));
 const NOBODY = 65534;
