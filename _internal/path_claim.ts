@@ -16,7 +16,7 @@ import { isSameFile, kindOf, lstat, octal, ownership, removeIfSame } from "./fil
 import { isGranted } from "./grants.ts";
 import { knock } from "./knock.ts";
 import { PathLock } from "./path_lock.ts";
-import { attempt, codeOf, stateOf, systemError } from "./system_error.ts";
+import { attempt, codeOf, isSystemFailure, stateOf, systemError } from "./system_error.ts";
 
 /** What may be asked of a claimed path, checked, with its defaults filled in. */
 export interface PathClaimOptions {
@@ -98,10 +98,11 @@ export class PathClaim {
     try {
       value = open();
     } catch (error) {
-      throw this.#failure(error);
-    } finally {
       restoreUmask();
+      if (codeOf(error) !== "EADDRINUSE") await this.#removeHalfMade();
+      throw this.#failure(error);
     }
+    restoreUmask();
     try {
       const born = this.#bornFile();
       const meant = changesOwner ? mode & ~0o020 : mode;
@@ -188,7 +189,14 @@ export class PathClaim {
   failureToLeave(error: unknown): unknown {
     const fields = { operation: this.#operation, path: this.path };
     const start = `Cannot remove ${JSON.stringify(this.path)} and its lock`;
-    return codeOf(error) === undefined ? error : systemError(start, error, fields);
+    return isSystemFailure(error) ? systemError(start, error, fields) : error;
+  }
+
+  /** Removes what a bind has left that failed after it made the file: nobody listens there. */
+  async #removeHalfMade(): Promise<void> {
+    const info = lstat(this.bindPath);
+    if (!info?.isSocket || info.uid !== this.#lock.uid) return;
+    if ((await knock(this.bindPath)).answer === "refused") removeIfSame(this.bindPath, info);
   }
 
   #changeOwner(uid: number | undefined, gid: number | undefined): void {
@@ -314,10 +322,7 @@ export class PathClaim {
 
   /** An error of ours as it is; one of the system in our shape. */
   #failure(error: unknown): unknown {
-    if (
-      error instanceof DOMException || codeOf(error) === undefined ||
-      (error as { operation?: string }).operation
-    ) return error;
+    if (!isSystemFailure(error) || (error as { operation?: string }).operation) return error;
     const fields = { operation: this.#operation, path: this.path };
     if (codeOf(error) === "EADDRINUSE") {
       return new SocketInUse(
