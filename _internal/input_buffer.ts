@@ -28,7 +28,7 @@ export class InputBuffer<T> {
   #chunk: Uint8Array = NOTHING;
   #start = 0;
   #end = 0;
-  /** How many bytes the codec has seen of the incomplete message. */
+  /** How many bytes the codec has searched in vain for the end of the message. */
   #scanned = 0;
   /** How many bytes there must be before it is asked again. */
   #needed = 1;
@@ -53,7 +53,7 @@ export class InputBuffer<T> {
   /** Where the next bytes are to be put; {@linkcode filled} tells their number. */
   room(): Uint8Array {
     if (this.#reuse && this.rest === 0) this.#start = this.#end = 0;
-    const large = this.#needed > MAX_CHUNK;
+    const large = this.#announced && this.#needed > MAX_CHUNK;
     const free = this.#chunk.length - this.#end;
     const tight = large
       ? free === 0 || this.#chunk.length - this.#start < Math.min(this.#needed, TRUSTED)
@@ -89,7 +89,9 @@ export class InputBuffer<T> {
   /** Appends the messages that are complete. What it has appended before it throws is to be delivered. */
   decode(messages: T[]): void {
     if (this.rest < this.#needed) return;
-    if (this.#needed > MAX_CHUNK) this.#expected = Math.min(this.#needed, TRUSTED);
+    if (this.#announced && this.#needed > MAX_CHUNK) {
+      this.#expected = Math.min(this.#needed, TRUSTED);
+    }
     const codec = this.#codec;
     let bytes = this.#chunk.subarray(this.#start, this.#end);
     let scanned = this.#scanned;
@@ -142,7 +144,7 @@ export class InputBuffer<T> {
     if (size > maxBytes + SLACK) throw tooLarge("decode", size, maxBytes);
     this.#announced = needed !== undefined && needed > length;
     this.#needed = this.#announced ? needed as number : length + 1;
-    this.#scanned = length;
+    this.#scanned = this.#announced ? 0 : length;
   }
 
   /** Goes on in a new chunk, with what there is of a message and room for so many bytes at least. */

@@ -63,8 +63,8 @@ export interface Codec<T> {
    * - The message may be, or have, a view of `bytes`: they do not change any more.
    *
    * @param bytes At least one byte; the first is the first of a message.
-   * @param scanned How many of them were there at the last call, which found no whole message: a search
-   * for the end of the message can go on from there.
+   * @param scanned How many of them were there at the last call, if it gave `undefined`: a search for the
+   * end of the message can go on from there. Else 0.
    * @returns The message and the number of bytes that it took. Without a whole message `undefined` or,
    * where the beginning tells, the number of bytes that the whole will have: room is then made once,
    * and the next call comes when they are there.

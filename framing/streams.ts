@@ -6,8 +6,8 @@ import type { Codec } from "./codec.ts";
 /**
  * Makes a stream that turns messages into bytes: `source.pipeThrough(encodeStream(codec)).pipeTo(conn.writable)`.
  *
- * - What is written while the reader is busy is put together into chunks of 64 KiB; bytes of that length
- *   and more are passed on from where they are, and must not be changed afterwards.
+ * - What is written in one turn of the event loop, or while the reader is busy, is put together into chunks
+ *   of 64 KiB; bytes of that length and more are passed on from where they are, and must not be changed afterwards.
  * - **Backpressure**: a write waits while 64 KiB wait to be read.
  * - A message that the codec refuses fails both sides of the stream with what the codec throws; the bytes of
  *   the messages before it are lost, as far as they were not read.
@@ -32,13 +32,15 @@ export function encodeStream<T>(codec: Codec<T>): TransformStream<T, Uint8Array>
   const out = new OutputBuffer();
   let input: WritableStreamDefaultController;
   let output: ReadableStreamDefaultController<Uint8Array>;
-  /** Somebody reads, and there was nothing. */
+  /** Somebody reads, and there is nothing. */
   let wanted: PromiseWithResolvers<void> | undefined;
   /** A write waits until there is less. */
   let full: PromiseWithResolvers<void> | undefined;
+  let immediate: ReturnType<typeof setImmediate> | undefined;
   let closing = false;
 
-  const pass = () => {
+  /** Passes a chunk on, or the end; tells whether there was one. */
+  const pass = (): boolean => {
     const segment = out.take(true);
     if (segment === undefined) {
       if (closing) output.close();
@@ -52,16 +54,29 @@ export function encodeStream<T>(codec: Codec<T>): TransformStream<T, Uint8Array>
     if (out.size < BLOCK_SIZE) full?.resolve();
     return true;
   };
+  const passIfWanted = () => {
+    clearImmediate(immediate);
+    immediate = undefined;
+    if (wanted === undefined || !pass()) return;
+    wanted.resolve();
+    wanted = undefined;
+  };
+  const end = () => {
+    clearImmediate(immediate);
+    full?.resolve();
+    wanted?.resolve();
+  };
+
   const readable = new ReadableStream<Uint8Array>({
     start: (controller) => void (output = controller),
-    pull: async () => {
+    pull: () => {
       if (pass()) return;
       wanted = Promise.withResolvers();
-      await wanted.promise;
+      return wanted.promise;
     },
     cancel: (reason) => {
+      end();
       input.error(reason);
-      full?.resolve();
     },
   }, { highWaterMark: 0 });
   const writable = new WritableStream<T>({
@@ -70,22 +85,25 @@ export function encodeStream<T>(codec: Codec<T>): TransformStream<T, Uint8Array>
       try {
         out.append(codec, message);
       } catch (error) {
+        end();
         output.error(error);
         throw error;
       }
-      if (wanted !== undefined && pass()) {
-        wanted.resolve();
-        wanted = undefined;
-      }
+      // What is written in the same turn goes with it.
+      if (out.size >= BLOCK_SIZE) passIfWanted();
+      else if (wanted !== undefined) immediate ??= setImmediate(passIfWanted);
       if (out.size < BLOCK_SIZE) return;
       full = Promise.withResolvers();
       return full.promise;
     },
     close: () => {
       closing = true;
-      if (wanted !== undefined && pass()) wanted.resolve();
+      passIfWanted();
     },
-    abort: (reason) => output.error(reason),
+    abort: (reason) => {
+      end();
+      output.error(reason);
+    },
   });
   return { readable, writable };
 }
