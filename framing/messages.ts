@@ -76,7 +76,7 @@ export interface ReceiveOptions {
  *   the next one is sent as if nothing had been. Receiving is not affected: what the peer sent before it
  *   left can be received.
  * - **Memory**: bytes that come in are views of the memory that they were read to, which is not used again,
- *   and lives as long as one of them: 16 to 256 KiB. Of a message that is kept for long, keep a copy:
+ *   and lives as long as one of them: 16 to 256 KiB, or what a large message needed. Of a message that is kept for long, keep a copy:
  *   `message.slice()`. Texts are their own, but for those of `lines()`; JSON values are.
  */
 export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposable {

@@ -419,6 +419,13 @@ const LARGE: [string, Codec<unknown>, Uint8Array, Uint8Array, number][] = [
     2 ** 64,
   ],
   ["delimited()", delimited(0, LIMIT), unhex("01020304 00"), unhex("0102030405"), 5],
+  [
+    "delimited() with its end",
+    delimited(0, LIMIT),
+    unhex("01020304 00"),
+    unhex("0102030405 00"),
+    5,
+  ],
   ["lines()", lines(LIMIT), encode("grü\n"), encode("grün\n"), 5],
   ["lines() without an end", lines(LIMIT), encode("abcd\r\n"), encode("abcde"), 5],
   [
