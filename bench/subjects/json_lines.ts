@@ -1,0 +1,22 @@
+/** Many JSON lines one way. */
+
+import { type Subject, thousandsPerSecond } from "../subject.ts";
+
+export const jsonLines: Subject = {
+  name: "JSON lines",
+  title: "Pipelined JSON lines, 100 B",
+  unit: "thousand/s",
+  better: "more",
+  size: 100,
+  contenders: [
+    { name: "uds, one by one", program: "json_lines/uds.ts", variant: "some", count: 800_000 },
+    { name: "uds, in batches", program: "json_lines/uds.ts", variant: "batches", count: 800_000 },
+    { name: "Node readline", program: "json_lines/node.mjs", count: 200_000 },
+    { name: "JSON alone", program: "json_lines/memory.ts", alone: true, count: 800_000 },
+  ],
+  lines: [
+    { ours: "uds, one by one", baseline: "Node readline", atLeast: 4 },
+    { ours: "uds, one by one", baseline: "JSON alone", atLeast: 0.6 },
+  ],
+  value: thousandsPerSecond,
+};

@@ -1,0 +1,20 @@
+/** Messages that are larger than what the kernel holds. */
+
+import { gigabytesPerSecond, type Subject } from "../subject.ts";
+
+const COUNT = 1024;
+
+export const largeMessages: Subject = {
+  name: "large messages",
+  title: "Messages of 1 MiB",
+  unit: "GB/s",
+  better: "more",
+  size: 1024 * 1024,
+  contenders: [
+    { name: "uds messages", program: "messages/uds.ts", variant: "each", count: COUNT },
+    { name: "Deno raw", program: "messages/raw.ts", count: COUNT },
+    { name: "C", program: "messages/messages.c", variant: "each", count: COUNT },
+  ],
+  lines: [{ ours: "uds messages", baseline: "Deno raw", atLeast: 0.9 }],
+  value: gigabytesPerSecond,
+};
