@@ -5,7 +5,7 @@ import { counted, PASSES, TASK } from "../_program.ts";
 type Channel = Pick<Deno.UnixConn, "read" | "write"> & Disposable;
 
 /** Connections that are open at once; the variant says how many. */
-export const CONNECTIONS = Number(TASK.variant);
+export const CONNECTIONS: number = Number(TASK.variant);
 
 /** The part of the server, for one connection. */
 export async function answer(conn: Channel): Promise<void> {

@@ -37,11 +37,11 @@ if (TASK.role === "parent") {
         await write(item);
         return await read(TASK.size);
       },
-      async down(total) {
+      async down(total: number) {
         await write(new Uint8Array(SIGNAL_SIZE));
         return await read(total);
       },
-      async up(items) {
+      async up(items: number) {
         for (let i = 0; i < items; i++) await write(item);
         await read(SIGNAL_SIZE);
         return items * TASK.size;

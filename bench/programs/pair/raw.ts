@@ -50,12 +50,12 @@ if (TASK.role === "parent") {
         socket.write(item);
         return reply;
       },
-      down(total) {
+      down(total: number) {
         const bytes = read(socket, total);
         socket.write(new Uint8Array(SIGNAL_SIZE));
         return bytes;
       },
-      async up(items) {
+      async up(items: number) {
         const answer = read(socket, SIGNAL_SIZE);
         await writeMany(socket, items);
         await answer;

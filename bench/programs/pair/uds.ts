@@ -22,11 +22,11 @@ if (TASK.role === "parent") {
         await conn.write(item);
         return await read(TASK.size);
       },
-      async down(total) {
+      async down(total: number) {
         await conn.write(new Uint8Array(SIGNAL_SIZE));
         return await read(total);
       },
-      async up(items) {
+      async up(items: number) {
         let sent = 0;
         for (let i = 0; i < items; i++) sent += await conn.write(item);
         await read(SIGNAL_SIZE);

@@ -21,12 +21,12 @@ await drive(() => {
       worker.postMessage(item);
       return reply;
     },
-    down(total) {
+    down(total: number) {
       const bytes = read(total);
       worker.postMessage(new Uint8Array(SIGNAL_SIZE));
       return bytes;
     },
-    async up(items) {
+    async up(items: number) {
       const answer = read(SIGNAL_SIZE);
       for (let i = 0; i < items; i++) worker.postMessage(item);
       await answer;
