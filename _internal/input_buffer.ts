@@ -14,10 +14,10 @@ import { readBuffer } from "./read_buffer.ts";
 /** Chunks grow with what comes, between these sizes. */
 const MIN_CHUNK = 16 * 1024;
 const MAX_CHUNK = 256 * 1024;
-/** What is given to a message at once because it says that it is so large. */
-const TRUSTED = 1024 * 1024;
 /** What an incomplete message may have beyond its codec's limit, before the codec is not asked any more. */
 const SLACK = 64 * 1024;
+/** What is given to a message at once because it says that it is so large: a mebibyte with its frame. */
+const TRUSTED = 1024 * 1024 + SLACK;
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 

