@@ -24,6 +24,7 @@ const NOTHING: Uint8Array = new Uint8Array(0);
 /** The input of a channel or a stream. */
 export class InputBuffer<T> {
   readonly #codec: Codec<T>;
+  readonly #reuse: boolean;
   #chunk: Uint8Array = NOTHING;
   #start = 0;
   #end = 0;
@@ -38,8 +39,10 @@ export class InputBuffer<T> {
   #expected = 0;
   #offered = 0;
 
-  constructor(codec: Codec<T>) {
+  /** @param reuse Whether nobody has a message any more when there is to be room for the next. */
+  constructor(codec: Codec<T>, reuse = false) {
     this.#codec = codec;
+    this.#reuse = reuse;
   }
 
   /** The number of bytes of the incomplete message. */
@@ -49,6 +52,7 @@ export class InputBuffer<T> {
 
   /** Where the next bytes are to be put; {@linkcode filled} tells their number. */
   room(): Uint8Array {
+    if (this.#reuse && this.rest === 0) this.#start = this.#end = 0;
     const large = this.#needed > MAX_CHUNK;
     const free = this.#chunk.length - this.#end;
     const tight = large
@@ -147,11 +151,14 @@ export class InputBuffer<T> {
     // Twice what there is, so that the copies are in proportion to what came. Of what a message says that
     // it will have, not everything at once: a peer that announces much and sends little gets little.
     const announced = Math.min(this.#needed, Math.max(TRUSTED, 4 * rest));
-    const chunk = readBuffer(
-      Math.max(this.#size, this.#expected, announced, 2 * rest, rest + least),
-    );
-    chunk.set(this.#chunk.subarray(this.#start, this.#end));
-    this.#chunk = chunk;
+    const size = Math.max(this.#size, this.#expected, announced, 2 * rest, rest + least);
+    if (this.#reuse && this.#chunk.length >= size) {
+      this.#chunk.copyWithin(0, this.#start, this.#end);
+    } else {
+      const chunk = readBuffer(size);
+      chunk.set(this.#chunk.subarray(this.#start, this.#end));
+      this.#chunk = chunk;
+    }
     this.#start = 0;
     this.#end = rest;
     this.#expected = 0;

@@ -53,7 +53,7 @@ export class MessageReceiver<T> {
     sender: MessageSender<T>,
   ) {
     this.#conn = conn;
-    this.#in = new InputBuffer(codec);
+    this.#in = new InputBuffer(codec, options.reuse);
     this.#frameTimeout = options.frameTimeout ?? Infinity;
     this.#draining = options.draining;
     this.#sender = sender;

@@ -2,6 +2,7 @@ import type { Connection } from "../connection.ts";
 import { checkCodec } from "../_internal/codec_tools.ts";
 import { MessageChannel } from "../_internal/message_channel.ts";
 import {
+  checkBoolean,
   checkDuration,
   checkInteger,
   checkOptions,
@@ -36,6 +37,14 @@ export interface MessagesOptions {
    */
   frameTimeout?: number;
   /**
+   * Whether the memory of a message is used again for the next one: what is received is valid until the
+   * next `receive` or turn of a loop. Nothing is allocated then for bytes that come in, which more than doubles
+   * the speed of messages of a mebibyte. It makes no difference to texts and JSON.
+   *
+   * @default {false}
+   */
+  reuse?: boolean;
+  /**
    * Ends receiving between two messages, once there is nothing to read: `info.draining` of a server's
    * handler. Whole messages that have come are still delivered, and one that has begun is waited for.
    * Sending goes on.
@@ -55,8 +64,8 @@ export interface ReceiveOptions {
 /**
  * A connection of whole messages.
  *
- * - **Sending** appends to a buffer. What was sent in one turn of the event loop leaves in one write, at the
- *   end of the turn at the latest; more than 64 KiB leave at once.
+ * - **Sending** appends to a buffer. Everything that is sent in one turn of the event loop leaves in one
+ *   write; more than 64 KiB leave at once, and so does the first answer to something that has come.
  * - **Receiving**: `receive`, iteration and `batches()` can be mixed and used by several at once: each
  *   message goes to one of them, first come, first served. Leaving a loop with `break` leaves everything
  *   else as it is: the next message is for the next one who receives.
@@ -183,10 +192,11 @@ export function messages<T>(
     );
   }
   checkCodec("codec", codec);
-  checkOptions("messages", options, ["maxPending", "frameTimeout", "draining"]);
-  const { maxPending = MAX_PENDING, frameTimeout, draining } = options;
+  checkOptions("messages", options, ["maxPending", "frameTimeout", "reuse", "draining"]);
+  const { maxPending = MAX_PENDING, frameTimeout, reuse, draining } = options;
   checkInteger("maxPending (bytes)", maxPending, 1, Number.MAX_SAFE_INTEGER);
   checkDuration("frameTimeout", frameTimeout, 1);
+  checkBoolean("reuse", reuse);
   checkSignal(draining);
   return new MessageChannel(conn, codec, { ...options, maxPending });
 }
