@@ -26,7 +26,7 @@ const USAGE = `deno task bench [--quick] [--check] [--only=NAME] [--rounds=N] [-
   --out=DIRECTORY  where the report goes`;
 
 const FULL = { rounds: 7, pointRounds: 3, scale: 1 };
-const QUICK = { rounds: 2, pointRounds: 1, scale: 1 / 8 };
+const QUICK = { rounds: 3, pointRounds: 1, scale: 1 / 8 };
 const RESULTS = fromFileUrl(new URL("./results/", import.meta.url));
 
 interface Options {

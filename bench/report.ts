@@ -99,7 +99,7 @@ function missed(verdicts: [Subject, Verdict][]): string[] {
     lines.map(([subject, { line, ratio }]) =>
       `- **${subject.title}**, ${line.ours} to ${line.baseline}: ${
         number(ratio?.median ?? NaN)
-      } instead of ${goalOf(line)}. ${line.missed ?? "On the machine of the README it is reached."}`
+      } instead of ${goalOf(line)}. ${line.missed ?? "It was not missed before."}`
     ).join("\n"),
   ];
 }

@@ -64,7 +64,14 @@ export async function listenRaw(handler: (conn: Deno.UnixConn) => Promise<void>)
   }
 }
 
-/** Connects without the library. */
-export function connectRaw(): Promise<Deno.UnixConn> {
-  return Deno.connect({ transport: "unix", path: TASK.path });
+/** Connects without the library; where the backlog is full, again and again. */
+export async function connectRaw(): Promise<Deno.UnixConn> {
+  for (;;) {
+    try {
+      return await Deno.connect({ transport: "unix", path: TASK.path });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  }
 }

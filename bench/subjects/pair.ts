@@ -32,6 +32,10 @@ function contenders(
   }));
 }
 
+const BULK_MISSED =
+  "Both ends read through one buffer of 256 KiB, which leaves the kernel's copies and " +
+  "the one from that buffer. It is reached on a machine that does nothing else.";
+
 const others = (ours: string) =>
   ["Deno.Command, pipes", "Node fork, IPC", "Deno Worker"].map((baseline) => ({ ours, baseline }));
 
@@ -43,7 +47,14 @@ export const pairs: Subject[] = [
     better: "less",
     size: 64,
     contenders: contenders("trip", [20_000, 20_000, 20_000, 20_000, 20_000]),
-    lines: [{ ours: OURS, baseline: RAW, atLeast: 0.95 }, ...others(OURS)],
+    lines: [{
+      ours: OURS,
+      baseline: RAW,
+      atLeast: 0.95,
+      missed:
+        "A read that resolves a promise comes after the event that the baseline handles at once. " +
+        "Tried: a descriptor that is not taken out of the event loop between two calls, 2 % of the time.",
+    }, ...others(OURS)],
     value: microseconds,
   },
   {
@@ -53,7 +64,7 @@ export const pairs: Subject[] = [
     better: "more",
     size: 256 * 1024,
     contenders: contenders("up", [4096, 4096, 4096, 1024, 1024]),
-    lines: [{ ours: OURS, baseline: RAW, atLeast: 2.5 }, ...others(OURS)],
+    lines: [{ ours: OURS, baseline: RAW, atLeast: 2.5, missed: BULK_MISSED }, ...others(OURS)],
     value: gigabytesPerSecond,
   },
   {
@@ -63,7 +74,7 @@ export const pairs: Subject[] = [
     better: "more",
     size: 256 * 1024,
     contenders: contenders("down", [4096, 4096, 4096, 1024, 1024]),
-    lines: [{ ours: OURS, baseline: RAW, atLeast: 2.5 }, ...others(OURS)],
+    lines: [{ ours: OURS, baseline: RAW, atLeast: 2.5, missed: BULK_MISSED }, ...others(OURS)],
     value: gigabytesPerSecond,
   },
   {
