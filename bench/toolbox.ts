@@ -92,7 +92,7 @@ export class Toolbox implements AsyncDisposable {
     if (compiled === undefined) {
       const result = join(this.directory, basename(file, ".c"));
       compiled = new Deno.Command("gcc", {
-        args: ["-O2", "-Wall", "-Wextra", "-Wno-unused-function", "-Werror", "-o", result, file],
+        args: ["-O2", "-o", result, file],
         stderr: "inherit",
       }).output().then(({ success }) => {
         if (!success) throw new Error(`Cannot compile ${JSON.stringify(file)}`);

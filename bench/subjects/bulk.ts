@@ -40,10 +40,10 @@ export const bulk: Subject = {
       baseline: "Deno streams",
       atLeast: 2.5,
       missed:
-        "A chunk of a stream is memory of its own, which its consumer may keep. Fetching and " +
-        "freeing that takes about half of the time, of Deno's streams as of ours. Tried: chunks of at " +
-        "most 64, 128, 256 and 512 KiB; one buffer and a copy for each chunk; streams that are no byte " +
-        "streams. None was faster. What is lost is won back where the chunks are nobody's: see echo.",
+        "A chunk of a stream is memory of its own, which its consumer may keep. Fetching and freeing it " +
+        "is 27 % of the reader's time in a profile, and 24 % with Deno's streams. Tried: chunks of at most 64, 128, " +
+        "256 and 512 KiB; one buffer and a copy for each chunk; streams that are no byte streams. None was " +
+        "faster beyond the noise. Where nobody sees the chunks it is avoided: see the echo by pipeTo.",
     },
     { ours: "uds read/write", baseline: "Node node:net" },
     { ours: "uds read/write", baseline: "C" },
