@@ -68,7 +68,9 @@ async function coverage(): Promise<boolean> {
     const file = record.match(/^SF:(.*)$/m)?.[1]?.replace(`${Deno.cwd()}/`, "");
     const found = Number(record.match(/^LF:(\d+)$/m)?.[1] ?? 0);
     const hit = Number(record.match(/^LH:(\d+)$/m)?.[1] ?? 0);
-    if (file === undefined || found === 0 || /^(tests|tools|examples|links)\//.test(file)) continue;
+    if (file === undefined || found === 0 || /^(tests|tools|examples|links|bench)\//.test(file)) {
+      continue;
+    }
     const percent = 100 * hit / found;
     // The command line runs in processes of its own, which are not counted.
     const counts = [...PUBLIC_FILES, ...PARTS].includes(file) && file !== "cli.ts";
