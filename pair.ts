@@ -59,8 +59,8 @@ export interface PairOptions {
    *   `importMap`, `links`, `workspace`, or a `tsconfig.json` beside it.)
    * - Descriptors of this process that are not closed on exec (a listener of `node:net` is not, one of
    *   this package is) are its descriptors too.
-   * - With `stdin: "inherit"` it may do with this process's standard input what it likes, and that may be
-   *   a terminal. Its output never is this process's own: where it is inherited, this process copies it.
+   * - What it inherits of the three standard streams it may do with what it likes: read from it, if it is a
+   *   terminal or a socket, change it, shut it down. By default it inherits none of them.
    * - It can tell the working directory, the path of Deno, the process numbers, the memory in use, the
    *   time and its zone, the number of processors.
    *
@@ -80,15 +80,17 @@ export interface PairOptions {
    */
   stdin?: "piped" | "inherit" | "null";
   /**
-   * Standard output.
+   * Standard output. By default that of a module is copied to this process's own, because a terminal or a
+   * socket that it had itself it could read from; what it prints and what it sends may then overtake one
+   * another.
    *
-   * @default {"inherit"}
+   * @default {"inherit" for a program, a copy for a module}
    */
   stdout?: "piped" | "inherit" | "null";
   /**
-   * Standard error.
+   * Standard error, as standard output.
    *
-   * @default {"inherit"}
+   * @default {"inherit" for a program, a copy for a module}
    */
   stderr?: "piped" | "inherit" | "null";
   /**
@@ -208,8 +210,8 @@ export async function pair(command: string | URL, options: PairOptions = {}): Pr
     cwd: options.cwd instanceof URL ? fromFileUrl(options.cwd) : options.cwd,
     stdio: [
       options.stdin ?? "null",
-      isModule && options.stdout !== "null" ? "piped" : options.stdout ?? "inherit",
-      isModule && options.stderr !== "null" ? "piped" : options.stderr ?? "inherit",
+      options.stdout ?? (isModule ? "piped" : "inherit"),
+      options.stderr ?? (isModule ? "piped" : "inherit"),
     ],
     isSandbox: isModule,
   });
@@ -326,8 +328,8 @@ class PairedChild implements Child {
     this.#grace = grace ?? 2000;
     if (isModule) {
       const [, stdout, stderr] = child.streams;
-      if (stdout && options.stdout !== "piped") this.#copy(stdout, Deno.stdout);
-      if (stderr && options.stderr !== "piped") this.#copy(stderr, Deno.stderr);
+      if (stdout && options.stdout === undefined) this.#copy(stdout, Deno.stdout);
+      if (stderr && options.stderr === undefined) this.#copy(stderr, Deno.stderr);
     }
     const abort = () => void this.#terminate();
     if (signal?.aborted) abort();

@@ -8,7 +8,7 @@
  * everything, else a temporary one.
  */
 
-import { fromFileUrl, join } from "@std/path";
+import { fromFileUrl, join } from "@std/path/posix";
 import { environmentOf } from "./environment.ts";
 import { measure } from "./measure.ts";
 import { svgOf } from "./plot.ts";

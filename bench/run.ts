@@ -8,7 +8,7 @@
  *   counts have to be exact; the driving end has the time.
  */
 
-import { join } from "@std/path";
+import { join } from "@std/path/posix";
 import { type Contender, type Load, loadOf, type Outcome, type Subject } from "./subject.ts";
 import type { Toolbox } from "./toolbox.ts";
 

@@ -3,7 +3,7 @@
  * so that its rows say so.
  */
 
-import { basename, fromFileUrl, join } from "@std/path";
+import { basename, fromFileUrl, join } from "@std/path/posix";
 import type { Contender } from "./subject.ts";
 
 const PROGRAMS = fromFileUrl(new URL("./programs/", import.meta.url));

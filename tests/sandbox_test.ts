@@ -1,11 +1,5 @@
 import { type Child, pair, type PairOptions, permissionFlags, permissions } from "@uds/uds";
-import {
-  assert,
-  assertEquals,
-  assertMatch,
-  assertRejects,
-  assertStringIncludes,
-} from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { decode, encode, fixture, Program, readAll, ROOT, run, TempDir, test } from "./_helpers.ts";
 import { attempts, type Targets } from "./fixtures/sandbox/attempts.ts";
 

@@ -4,7 +4,7 @@
  */
 
 import { serve } from "@uds/uds";
-import { fromFileUrl } from "@std/path";
+import { fromFileUrl } from "@std/path/posix";
 import { counted, report, TASK, timed } from "../_program.ts";
 
 const script = (file: string) => fromFileUrl(new URL(file, import.meta.url));

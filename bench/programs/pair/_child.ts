@@ -1,6 +1,6 @@
 /** How a program for Deno is started as a child. */
 
-import { fromFileUrl } from "@std/path";
+import { fromFileUrl } from "@std/path/posix";
 
 const CONFIG = fromFileUrl(new URL("../../../deno.json", import.meta.url));
 

@@ -1,6 +1,6 @@
 /** A child of `Deno.Command`, over the pipes of its standard input and output. */
 
-import { fromFileUrl } from "@std/path";
+import { fromFileUrl } from "@std/path/posix";
 import { denoArgs } from "./_child.ts";
 import { CHILD_ARGS, drive, PASSES, SIGNAL_SIZE, TASK } from "./_parent.mjs";
 

@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import net, { type Socket } from "node:net";
-import { fromFileUrl } from "@std/path";
+import { fromFileUrl } from "@std/path/posix";
 import { denoArgs } from "./_child.ts";
 import { CHILD_ARGS, drive, PASSES, SIGNAL_SIZE, TASK } from "./_parent.mjs";
 
