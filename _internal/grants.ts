@@ -5,7 +5,7 @@
  * input is a terminal, that call would stop the program with a prompt.
  */
 
-import { fromFileUrl } from "@std/path/posix";
+import { fromFileUrl } from "./posix_path.ts";
 import { show } from "./options.ts";
 
 /** A kind of permission, and what it is granted for: `true` for everything. */
