@@ -125,7 +125,7 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({
 that has only ended its own direction is sent the input on; one that has gone ends the command.`,
     parameters: {
       flags: { ...CONNECTING, ...COMMON },
-      aliases: { w: "wait", ...SHORT },
+      aliases: { w: "timeout", ...SHORT },
       positional: { kind: "tuple", parameters: [PATH] },
     },
     needs: (_, path) => permissions("connect", path),
@@ -308,7 +308,7 @@ The first SIGTERM ends the command gracefully, the second at once.`,
       `After the message it sends the end of file; then it prints what comes until the other side ends.`,
     parameters: {
       flags: { ...CONNECTING, piece: PIECE, ...COMMON },
-      aliases: { w: "wait", ...SHORT },
+      aliases: { w: "timeout", ...SHORT },
       positional: {
         kind: "tuple",
         parameters: [PATH, {

@@ -5,8 +5,10 @@ import { QuietEnd } from "./talk.ts";
 /** The signals that ask a program to end. */
 export type StopSignal = "SIGINT" | "SIGTERM";
 
-// Not SIGHUP: a listener would undo what nohup does.
-const SIGNALS: readonly StopSignal[] = ["SIGINT", "SIGTERM"];
+// Not SIGHUP: a listener would undo what nohup does. Windows has no SIGTERM.
+const SIGNALS: readonly StopSignal[] = Deno.build.os === "windows"
+  ? ["SIGINT"]
+  : ["SIGINT", "SIGTERM"];
 
 /**
  * Aborts at the first of the signals. To be called before there is anything to clean up. The second one

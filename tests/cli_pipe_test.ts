@@ -84,7 +84,7 @@ for (const { name, needs, data, command } of SERVERS) {
     // nc ends with its client's direction: what it had to send by then cannot be relied on.
     const back = name.startsWith("nc") ? NOTHING : SMALL;
     await using server = new Process(command(path), { input: back });
-    await using client = new Process(udsCommand(["connect", "-w", path]), { input: data });
+    await using client = new Process(udsCommand(["connect", "--wait", path]), { input: data });
     assertSameBytes(await printed(client), back);
     assertSameBytes(await printed(server), data);
   }, { needs });

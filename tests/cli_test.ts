@@ -162,7 +162,7 @@ const EXIT_CODES: [situation: string, command: string[], code: number, says: Reg
   ["a full backlog", ["connect", "--timeout=0"], 5, /its backlog is full/],
   ["a regular file", ["connect"], 7, /a regular file/],
   ["nothing", ["send"], 3, /no such file/],
-  ["nothing", ["send", "--wait", "--timeout", ".05"], 8, /no connection within 50 ms/],
+  ["nothing", ["send", "--wait", "-w", ".05"], 8, /no connection within 50 ms/],
   ["a dead socket", ["send"], 4, /nobody listens on it/],
   ["a regular file", ["send"], 7, /a regular file/],
   ["a server", ["echo"], 5, /in use by process \d+/],
@@ -368,7 +368,7 @@ test("uds echo and uds send pass a message in pieces, with the permissions named
 test("uds echo serves an abstract name as @name, and says as JSON what happens", async () => {
   const name = `@uds-test-${crypto.randomUUID()}`;
   await using server = new Process(udsCommand(["echo", "--json", name], ["--allow-net"]));
-  const reply = await uds(["send", "-w", name, "hello"], { flags: ["--allow-net"] });
+  const reply = await uds(["send", "--wait", name, "hello"], { flags: ["--allow-net"] });
   assertEquals(reply.stdout, "hello");
   server.kill("SIGTERM");
   const { code, stderr } = await server.ended;
