@@ -10,7 +10,7 @@
 import type { ChildProcess as NodeChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
 import process from "node:process";
-import { basename, dirname, resolve } from "@std/path/posix";
+import { basename, dirname, resolve } from "./posix_path.ts";
 import type { UnixAddr } from "../address.ts";
 import { AdoptedSocket } from "./adopted_socket.ts";
 import { isGranted } from "./grants.ts";

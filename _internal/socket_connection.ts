@@ -186,10 +186,10 @@ export class SocketConnection {
 
   async #write(data: Uint8Array): Promise<number> {
     let sent = 0;
+    // At least once: also with no bytes the kernel tells whether the peer is still there.
     do {
       const rest = sent === 0 ? data : data.subarray(sent);
       if (this.#over !== undefined) throw this.#failed("write", undefined, rest);
-      if (rest.length === 0) break;
       try {
         const count = await this.#transport.write(rest);
         this.#bytesWritten += count;

@@ -950,6 +950,20 @@ test("read(), write() and closeWrite() after close() reject with ConnectionClose
   assertEquals(errors.write.unsent, encode("late"));
 });
 
+test("write() of no bytes passes until the peer has left, then it rejects with BrokenPipe", async () => {
+  await using dir = new TempDir();
+  using pair = await withPeer(dir);
+  const { conn, peer } = pair;
+  assertEquals(await conn.write(new Uint8Array(0)), 0);
+  await peer.closeWrite();
+  assertEquals(await readText(conn), null);
+  // Only one of its directions has ended.
+  assertEquals(await conn.write(new Uint8Array(0)), 0);
+  peer.close();
+  assertInstanceOf(await errorOf(conn.write(new Uint8Array(0))), Deno.errors.BrokenPipe);
+  assertEquals(conn.bytesWritten, 0);
+});
+
 test("write() to a peer that has left rejects with BrokenPipe; what it had sent is there", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
