@@ -9,7 +9,7 @@
  *   {@linkcode PathClaim.shelter} keeps a stranger's file out of its way.
  */
 
-import { dirname } from "./posix_path.ts";
+import { dirname } from "@std/path/posix";
 import { ConnectDenied, InsecurePath, NotASocket, SocketInUse } from "../errors.ts";
 import { delay } from "./delay.ts";
 import { isSameFile, kindOf, lstat, octal, ownership, removeIfSame } from "./file_identity.ts";

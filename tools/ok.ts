@@ -94,7 +94,7 @@ const STEPS: Step[] = [
   },
   { name: "tests", run: test },
   { name: "coverage", run: coverage },
-  { name: "publish", run: () => deno(["publish", "--dry-run", "--allow-dirty"]) },
+  { name: "publish", run: () => deno(["run", "-A", "tools/publish.ts"]) },
 ];
 
 const results: string[] = [];
