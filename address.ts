@@ -41,11 +41,23 @@ export type Operation = "connect" | "serve" | "claim" | "probe" | "pair";
 
 /** Options of {@linkcode permissions}: those of the operation that widen what it needs. */
 export interface PermissionsOptions {
-  /** As in `ListenOptions`. */
+  /**
+   * As in `ListenOptions`.
+   *
+   * @default {"direct"}
+   */
   publish?: "direct" | "rename";
-  /** As in `ClaimOptions`. */
+  /**
+   * As in `ClaimOptions`.
+   *
+   * @default {false}
+   */
   createDirectory?: boolean;
-  /** As in `ClaimOptions`. */
+  /**
+   * As in `ClaimOptions`.
+   *
+   * @default {false}
+   */
   verifyDirectory?: boolean;
   /**
    * As in `ProbeOptions`.

@@ -4,7 +4,8 @@
  *
  * - {@linkcode serve} and {@linkcode listen}: a server on a path that is its own alone.
  * - {@linkcode connect}: a client, with a deadline and clear refusals.
- * - {@linkcode Connection}: what both give: bytes, whole and in order, with half-close.
+ * - {@linkcode pair}: a child process on a socket without a path; a module in a sandbox.
+ * - {@linkcode Connection}: what all of them give: bytes, whole and in order, with half-close.
  * - {@linkcode messages}: whole messages over it: frames, lines, JSON, or a codec of your own.
  * - {@linkcode relay}: everything passed on between two connections.
  * - {@linkcode claim}: the path alone, for `Deno.serve` and `node:http`.

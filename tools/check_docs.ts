@@ -1,53 +1,71 @@
 /**
- * Checks of the docs that `deno doc --lint` and the publish dry run do not make: every entry point has
- * a module doc, and every exported function has its parameters, its result, an example and, where it
- * asks the system, its permissions described.
+ * Checks of the docs that `deno doc --lint` and the publish dry run do not make.
+ *
+ * - Every entry point has a module doc, with `@module`.
+ * - Every exported function has its parameters, its result, an example and, where it asks the system, its
+ *   failures and its permissions described; every method of an interface its parameters and its result.
+ * - Every optional number, boolean or choice of an interface of options says its default.
  */
 
-interface Doc {
-  doc?: string;
-  tags?: { kind: string; name?: string }[];
-}
-interface Declaration {
-  kind: string;
-  declarationKind: string;
-  jsDoc?: Doc;
-  def?: { params?: { name?: string; left?: { name?: string } }[]; isAsync?: boolean };
-}
-interface Symbol {
-  name: string;
-  declarations: Declaration[];
-}
-interface Module {
-  module_doc?: Doc;
-  symbols: Symbol[];
-}
+import { type Declaration, type Doc, docsOf, type Member, type Param } from "./doc_nodes.ts";
 
 const problems: string[] = [];
 
+function has(doc: Doc | undefined, kind: string): boolean {
+  return doc?.tags?.some((tag) => tag.kind === kind) ?? false;
+}
+
+function checkParams(doc: Doc | undefined, params: Param[], say: (what: string) => void): void {
+  const described = new Set(
+    doc?.tags?.filter(({ kind }) => kind === "param").map(({ name }) => name),
+  );
+  for (const param of params) {
+    const label = param.name ?? param.left?.name ?? "?";
+    if (!described.has(label)) say(`no @param ${label}`);
+  }
+}
+
+function checkFunction({ jsDoc, def }: Declaration, say: (what: string) => void): void {
+  checkParams(jsDoc, def?.params ?? [], say);
+  if (!has(jsDoc, "return")) say("no @returns");
+  if (!has(jsDoc, "example")) say("no @example");
+  if (!def?.isAsync) return;
+  if (!has(jsDoc, "throws")) say("no @throws");
+  if (!jsDoc?.doc?.includes("**Permissions**")) say("no **Permissions**");
+}
+
+function checkMethod({ jsDoc, params, returnType }: Member, say: (what: string) => void): void {
+  checkParams(jsDoc, params ?? [], say);
+  const result = returnType?.repr ?? returnType?.kind;
+  // Where the name says what comes, that is enough: a method without parameters that gives a value.
+  const isSilent = result === "void" || result === "Promise" || (params ?? []).length === 0;
+  if (!isSilent && !has(jsDoc, "return")) say("no @returns");
+}
+
+function checkOption({ jsDoc, optional, tsType }: Member, say: (what: string) => void): void {
+  const isValue = tsType?.kind === "union" || ["number", "boolean"].includes(tsType?.repr ?? "");
+  if (optional && isValue && !has(jsDoc, "default")) say("no @default");
+}
+
 for (const file of Deno.args) {
-  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["doc", "--json", file] })
-    .output();
-  const { nodes } = JSON.parse(new TextDecoder().decode(stdout)) as {
-    nodes: Record<string, Module>;
-  };
-  for (const { module_doc, symbols } of Object.values(nodes)) {
+  for (const { module_doc, symbols } of await docsOf(file)) {
     if (!module_doc?.doc && !module_doc?.tags?.length) problems.push(`${file}: no module doc`);
+    else if (!has(module_doc, "module")) problems.push(`${file}: no @module`);
     for (const { name, declarations } of symbols) {
-      for (const { kind, declarationKind, jsDoc, def } of declarations) {
+      for (const declaration of declarations) {
+        const { kind, declarationKind, jsDoc, def } = declaration;
         if (declarationKind !== "export") continue;
         const say = (what: string) => problems.push(`${file}: ${name}: ${what}`);
         if (!jsDoc?.doc) say("no description");
-        if (kind !== "function") continue;
-        const tags = jsDoc?.tags ?? [];
-        const described = new Set(tags.filter((t) => t.kind === "param").map((t) => t.name));
-        for (const param of def?.params ?? []) {
-          const label = param.name ?? param.left?.name ?? "?";
-          if (!described.has(label)) say(`no @param ${label}`);
+        if (kind === "function") checkFunction(declaration, say);
+        if (kind !== "interface") continue;
+        for (const method of def?.methods ?? []) {
+          checkMethod(method, (what) => say(`${method.name}: ${what}`));
         }
-        if (!tags.some((tag) => tag.kind === "return")) say("no @returns");
-        if (!tags.some((tag) => tag.kind === "example")) say("no @example");
-        if (def?.isAsync && !jsDoc?.doc?.includes("**Permissions**")) say("no **Permissions**");
+        if (!name.endsWith("Options")) continue;
+        for (const option of def?.properties ?? []) {
+          checkOption(option, (what) => say(`${option.name}: ${what}`));
+        }
       }
     }
   }

@@ -1,0 +1,57 @@
+/** What `deno doc --json` says of a file, as far as the checks look at it. */
+
+/** A doc comment. */
+export interface Doc {
+  doc?: string;
+  tags?: { kind: string; name?: string }[];
+}
+
+/** A parameter; a destructured one has its name at the left of its default. */
+export interface Param {
+  name?: string;
+  left?: { name?: string };
+}
+
+/** The type of a result or of a property. */
+export interface Type {
+  repr?: string;
+  kind?: string;
+  value?: { typeName?: string };
+}
+
+/** A method or a property of an interface. */
+export interface Member {
+  name: string;
+  jsDoc?: Doc;
+  optional?: boolean;
+  params?: Param[];
+  returnType?: Type;
+  tsType?: Type;
+}
+
+/** One declaration of a symbol. */
+export interface Declaration {
+  kind: string;
+  declarationKind: string;
+  jsDoc?: Doc;
+  def?: { params?: Param[]; isAsync?: boolean; methods?: Member[]; properties?: Member[] };
+}
+
+/** A file. */
+export interface Module {
+  module_doc?: Doc;
+  symbols: { name: string; declarations: Declaration[] }[];
+}
+
+/** Asks Deno for the docs of a file. */
+export async function docsOf(file: string): Promise<Module[]> {
+  const { success, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["doc", "--json", file],
+    stderr: "inherit",
+  }).output();
+  if (!success) throw new Error(`deno doc does not understand ${file}`);
+  const { nodes } = JSON.parse(new TextDecoder().decode(stdout)) as {
+    nodes: Record<string, Module>;
+  };
+  return Object.values(nodes);
+}
