@@ -66,7 +66,10 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
   /**
    * Is called once, when a successor with `existing: "replace"` has taken the path over. Nothing needs to
    * be done: the server shuts itself down then, the listener gives out who had reached it and ends.
-   * A handler that wants longer than 5 seconds is given that by calling `shutdown({ timeout })` here.
+   *
+   * - To tell that nobody is left in its backlog takes some seconds, and longer where the process is busy.
+   *   Then `draining` aborts, and handlers have 5 seconds to finish. Call `shutdown({ timeout })` here for
+   *   another time.
    */
   onReplaced?: () => void;
   /**

@@ -58,6 +58,7 @@ export class ConnectionServer {
   #accepting = true;
   #stopping = false;
   #drained = false;
+  #replaced = false;
   #shutdown: Promise<ShutdownCounts> | undefined;
   /** Tells the accept loop that there is room for one more. */
   #slot: () => void = () => {};
@@ -80,6 +81,7 @@ export class ConnectionServer {
     );
     socket.watch({
       onReplaced: () => {
+        this.#replaced = true;
         guard(() => options.onReplaced?.());
         // If that has not begun one itself.
         this.shutdown().catch((error) => this.#report(error));
@@ -177,12 +179,15 @@ export class ConnectionServer {
 
   async #end(timeout: number): Promise<ShutdownCounts> {
     this.#stopListeningToSignal();
-    const deadline = performance.now() + timeout;
+    let deadline = performance.now() + timeout;
+    // The path is somebody else's already: nobody waits for the end of a backlog without a name.
+    const isPatient = this.#replaced && timeout > 0;
     this.#completed = 0;
     this.#stopping = true;
     this.#slot();
     try {
-      if (this.#accepting) await this.#drainBacklog(deadline);
+      if (this.#accepting) await this.#drainBacklog(isPatient ? Infinity : deadline);
+      if (isPatient) deadline = performance.now() + timeout;
     } finally {
       try {
         await this.#socket.close();
@@ -210,7 +215,7 @@ export class ConnectionServer {
       // None of them is our own, and it will take a while.
       this.#handOut();
     }
-    await this.#socket.quiet(own !== undefined, () => this.#open.size, late.signal);
+    await this.#socket.quiet(() => this.#open.size, late.signal);
     clearTimeout(timer);
     // When the time is over, who has just been accepted is cut off with the others.
     if (!late.signal.aborted) this.#handOut();

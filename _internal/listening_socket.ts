@@ -66,12 +66,22 @@ type Accepted = Pick<Candidate, "conn"> & Partial<Candidate>;
 /** So long our own connection may still be found when the time is over. */
 const LATE_MS = 100;
 
-/** Turns of the loop in which nobody comes, after which a backlog whose end is known counts as empty. */
-const MARKED_TURNS = 3;
-/** The same where its end is not known, … */
-const UNMARKED_TURNS = 40;
-/** … and for how long. Somebody may wait for dozens of turns, but they get longer with what keeps them busy. */
-const UNMARKED_MS = 500;
+/** When a backlog counts as empty: so many turns of the loop in which nobody comes, and so long. */
+interface Silence {
+  turns: number;
+  ms: number;
+}
+
+/** Where a connection of our own marks its end. */
+const MARKED: Silence = { turns: 3, ms: 0 };
+/** Where there could be none: the backlog was full, or no descriptor was left. */
+const UNMARKED: Silence = { turns: 40, ms: 0 };
+/**
+ * Where it has no name to connect to. Nobody waits for that, so it may take as long as it likes. An
+ * accept has been seen to be passed over for 302 turns while 1,600 pairs of sockets of the same process
+ * kept it busy; a turn is then a few milliseconds.
+ */
+const NAMELESS: Silence = { turns: 1000, ms: 500 };
 
 /** So long somebody who has our path is left alone before it is asked again whether it is alive. */
 const ASK_AGAIN_MS = 10_000;
@@ -103,6 +113,8 @@ export class ListeningSocket {
   /** When it may be asked again whether somebody is at the path that was lost. */
   #askAgainAt = -Infinity;
   #healFailed = false;
+  /** How it will be told that the backlog is empty. */
+  #silence = UNMARKED;
   /** While draining: looks whether a connection that was accepted is our own. */
   #recognise: ((candidate: Candidate, conn: SocketConnection) => void) | undefined;
 
@@ -291,6 +303,7 @@ export class ListeningSocket {
    */
   async #bindAgain(claim: PathClaim): Promise<void> {
     const { listener, own } = await bind(claim);
+    this.#watch?.renew();
     const old = this.#acceptor;
     this.#acceptor = new Acceptor(listener, claim.path, own?.accepting);
     if (!this.#isReferenced) listener.unref();
@@ -299,7 +312,7 @@ export class ListeningSocket {
     this.#empty(old);
     const before = this.#retiring;
     this.#retiring = (async () => {
-      await old.quiet(() => UNMARKED_TURNS, UNMARKED_MS, this.#closing.signal);
+      await old.quiet(() => NAMELESS.turns, NAMELESS.ms, this.#closing.signal);
       await before;
       using turn = await claim.turnToLeave();
       await claim.shelter(() => old.close(), turn).catch(() => old.close());
@@ -341,6 +354,7 @@ export class ListeningSocket {
         // The connection reaches the kernel before the name is removed: there is only an instant between.
         const hasName = this.#claim?.hasName() ?? true;
         if (hasName) connecting = Deno.connect({ transport: "unix", path });
+        else this.#silence = NAMELESS;
         connecting?.catch(() => {});
         this.#claim?.removeName();
       }
@@ -353,6 +367,7 @@ export class ListeningSocket {
       signal.addEventListener("abort", stop, { once: true });
       if (signal.aborted) stop();
       const conn = await found;
+      if (conn !== undefined) this.#silence = MARKED;
       signal.removeEventListener("abort", stop);
       clearTimeout(timer);
       return conn;
@@ -366,20 +381,16 @@ export class ListeningSocket {
   }
 
   /**
-   * Resolves when the backlog counts as empty. Somebody else accepts meanwhile, without a pause.
+   * Resolves when the backlog counts as empty, after {@linkcode ListeningSocket.drain}: who came in the
+   * instant between our own connection and the end of the name stands behind it. Somebody else accepts
+   * meanwhile, without a pause.
    *
-   * @param isMarked Whether {@linkcode ListeningSocket.drain} has found its end: who came in the instant
-   * between our own connection and the end of the name stands behind it.
    * @param connections How many are open: they take a part of each turn.
    * @param signal Ends the waiting.
    */
-  async quiet(isMarked: boolean, connections: () => number, signal: AbortSignal): Promise<void> {
-    const turns = isMarked ? MARKED_TURNS : UNMARKED_TURNS;
-    await this.#acceptor.quiet(
-      () => turns + Math.ceil(connections() / 64),
-      isMarked ? 0 : UNMARKED_MS,
-      signal,
-    );
+  async quiet(connections: () => number, signal: AbortSignal): Promise<void> {
+    const { turns, ms } = this.#silence;
+    await this.#acceptor.quiet(() => turns + Math.ceil(connections() / 64), ms, signal);
     // Those who had connected before the path was lost.
     if (this.#retiring !== undefined) await within(signal, this.#retiring);
   }
@@ -390,7 +401,7 @@ export class ListeningSocket {
    */
   async leave(): Promise<void> {
     this.#empty(this.#acceptor);
-    await this.#acceptor.quiet(() => UNMARKED_TURNS, UNMARKED_MS, this.#closing.signal);
+    await this.#acceptor.quiet(() => NAMELESS.turns, NAMELESS.ms, this.#closing.signal);
     this.#closed ??= this.#close();
     await this.#closed;
   }

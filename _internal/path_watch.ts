@@ -41,6 +41,12 @@ export class PathWatch {
     Deno.unrefTimer(this.#timer as unknown as number);
   }
 
+  /** Says that the path is ours again: what is lost next is a new episode. */
+  renew(): void {
+    this.#lost = 0;
+    clearTimeout(this.#again);
+  }
+
   /** Ends the watch. */
   stop(): void {
     clearInterval(this.#timer);
