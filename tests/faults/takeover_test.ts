@@ -67,16 +67,19 @@ for (const count of [1, 20]) {
       await using stack = new AsyncDisposableStack();
       let server = stack.use(successor(path));
       assertEquals(await server.line(), "ready");
+      const replaced: Program[] = [];
       const load = stack.use(await clients(path, count, 20_000));
       for (let i = 0; i < 20; i++) {
-        const old = server;
+        replaced.push(server);
         server = stack.use(successor(path));
         assertEquals(await server.line(), "ready");
+      }
+      for (const old of replaced) {
         assertEquals(await old.line(), "replaced");
         assertEquals(JSON.parse(await old.line()).errors, []);
         assertEquals((await old.status).code, 0);
-        assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
       }
+      assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
       const { answered, ...counts } = await ended(load);
       console.log(`${answered} connections`);
       assertEquals(counts, { servers: 21, lost: [], refused: [] });
@@ -152,7 +155,7 @@ test(
 test(
   "A server that is replaced loses nobody while its process is busy with 800 pairs",
   async () => {
-    const ROUNDS = 10;
+    const ROUNDS = 5;
     const CLIENTS = 100;
     await using dir = new TempDir();
     const path = dir.file("a.sock");
@@ -216,8 +219,8 @@ test(
 // ---- A successor that comes to harm ------------------------------------------------------------------
 
 interface Call {
-  /** strace's options with which only such calls are counted. */
-  filter: string[];
+  /** Which of strace's filters counts it. */
+  filter: number;
   name: string;
   when: number;
 }
@@ -240,26 +243,104 @@ function traced(path: string, strace: string[]): Program {
 
 /** The system calls with which a server takes the path over from another one. */
 async function callsOfStart(): Promise<Call[]> {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
   const calls: Call[] = [];
-  for (const [i, filter] of filters(path).entries()) {
+  for (const i of [0, 1]) {
+    await using dir = new TempDir();
+    const path = dir.file("a.sock");
+    const filter = filters(path)[i]!;
     await using old = successor(path);
     assertEquals(await old.line(), "ready");
     const trace = dir.file("trace");
     await using server = traced(path, ["-o", trace, ...filter]);
     assertEquals(await server.line(), "ready");
-    // What comes later is the watch.
     server.kill("SIGKILL");
+    await server.status;
+    // The last step is to rename the lock; what comes later is the watch.
+    const text = Deno.readTextFileSync(trace);
+    const end = text.indexOf("\n", text.lastIndexOf(" rename("));
     const counts = new Map<string, number>();
-    let text = Deno.readTextFileSync(trace);
-    const last = text.lastIndexOf("rename");
-    if (i === 0) text = text.slice(0, text.indexOf("\n", last));
-    for (const [, name] of text.matchAll(/^\d+ +(\w+)\(/gm)) {
+    for (const [, name] of text.slice(0, i === 0 ? end : undefined).matchAll(/^\d+ +(\w+)\(/gm)) {
       const when = (counts.get(name!) ?? 0) + 1;
       counts.set(name!, when);
-      calls.push({ filter, name: name!, when });
+      calls.push({ filter: i, name: name!, when });
     }
   }
-  return calls.map((call) => ({ ...call, filter: call.filter }));
+  return calls;
+}
+
+/** Harms each call of a successor's start in turn. */
+async function harm(
+  how: string,
+  check: (server: Program, dir: TempDir, call: Call) => Promise<void>,
+): Promise<void> {
+  const calls = await callsOfStart();
+  console.log(
+    `${calls.length} calls: ${calls.map(({ name, when }) => `${name} ${when}`).join(", ")}`,
+  );
+  assert(calls.length > 20);
+  assertEquals(calls.filter(({ name }) => name === "rename").length, 2);
+  const next = async () => {
+    for (let call = calls.shift(); call !== undefined; call = calls.shift()) {
+      await using dir = new TempDir();
+      const path = dir.file("a.sock");
+      await using old = successor(path);
+      assertEquals(await old.line(), "ready");
+      const { filter, name, when } = call;
+      const inject = `inject=${name}:${how}:when=${when}`;
+      await using server = traced(path, [
+        "-o",
+        "/dev/null",
+        ...filters(path)[filter]!,
+        "-e",
+        inject,
+      ]);
+      await check(server, dir, call);
+      // Whoever it is, somebody answers, and can be replaced.
+      const label = `${name} ${when}`;
+      const first = await within(3000, ask(path));
+      assert(/^\d+$/.test(first), label);
+      await using last = successor(path);
+      assertEquals(await last.line(), "ready", label);
+      assertEquals(await ask(path), `${last.pid}`, label);
+      // The first one is told, at the latest by this one.
+      assertEquals(
+        (await old.line()).split(" ")[0]!.replace("lost", "replaced"),
+        "replaced",
+        label,
+      );
+      assertEquals(dir.list().filter((file) => !file.endsWith(".new")), ["a.sock", "a.sock.lock"]);
+    }
+  };
+  await Promise.all([next(), next()]);
+}
+
+test(
+  "A successor that is killed at any system call of its start leaves a server at the path",
+  async () => {
+    await harm("signal=SIGKILL", async (server) => {
+      await server.status;
+    });
+  },
+  { deadline: 200_000, needs: ["strace", "setpriv"] },
+);
+
+for (const code of ["EIO", "ENOSPC"]) {
+  test(
+    `A successor of which any system call fails with ${code} leaves a server at the path`,
+    async () => {
+      await harm(`error=${code}`, async (server, dir, { name }) => {
+        const said = await Promise.race([
+          server.line().catch(() => "failed"),
+          server.status.then(() => "failed"),
+        ]);
+        if (said === "failed") {
+          // In one of our errors.
+          const text = await server.stderr();
+          assert(/Cannot serve on/.test(text), `${name}: ${text}`);
+          if (name !== "unlink") assertEquals(dir.list(), ["a.sock", "a.sock.lock"], name);
+        }
+      });
+    },
+    { deadline: 200_000, needs: ["strace", "setpriv"] },
+  );
 }
