@@ -11,7 +11,7 @@
  * @module
  */
 
-import { dirname, fromFileUrl, join, resolve } from "@std/path/posix";
+import { dirname, fromFileUrl, join, resolve } from "./_internal/posix_path.ts";
 import { InsecurePath } from "./errors.ts";
 import { ALL_PERMISSIONS, requireGrants, toFlags } from "./_internal/grants.ts";
 import { systemError } from "./_internal/system_error.ts";

@@ -1,15 +1,22 @@
 /**
- * The command line: `uds echo PATH`, `uds send PATH MESSAGE`.
+ * The command line, `uds`: `connect`, `echo`, `listen`, `ls`, `permissions`, `probe`, `rm`, `run`, `send`.
  *
- * Data goes to standard output, talk to standard error; the exit code tells what went wrong.
+ * - Data goes to standard output, talk to standard error; `--json` makes both for machines, `--quiet`
+ *   leaves the talk out.
+ * - The exit code tells what went wrong: `uds --help` lists the codes.
  *
- * **Permissions**: those of the command, as `permissions()` gives them for its path. A missing one is
+ * **Permissions**: those of the command, as `uds permissions COMMAND …` prints them. A missing one is
  * named, with the flag to add; nothing prompts.
  *
  * @example Serve an echo, and talk to it from another terminal
  * ```sh
  * deno run -RWN jsr:@uds/uds/cli echo /tmp/echo.sock
  * deno run -RWN jsr:@uds/uds/cli send /tmp/echo.sock hello
+ * ```
+ *
+ * @example Install it as `uds`
+ * ```sh
+ * deno install --global -RWN --allow-run --allow-env --allow-sys=uid --name uds jsr:@uds/uds/cli
  * ```
  *
  * @module

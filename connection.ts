@@ -67,6 +67,8 @@ export interface Connection extends Disposable, AsyncDisposable {
    * Writes all of the data, after everything that was written before.
    *
    * - A promise that rejects unawaited does not end the process.
+   * - With no bytes it asks whether the peer is still there (where that has ended only its own direction,
+   *   nothing else tells), except on a pair.
    *
    * @param data The bytes. They must not change before the result.
    * @returns Their number.

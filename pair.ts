@@ -5,7 +5,7 @@
  * @module
  */
 
-import { dirname, fromFileUrl, resolve } from "@std/path/posix";
+import { dirname, fromFileUrl, resolve } from "./_internal/posix_path.ts";
 import { permissions } from "./address.ts";
 import type { Connection } from "./connection.ts";
 import { AdoptedSocket } from "./_internal/adopted_socket.ts";
@@ -41,8 +41,8 @@ export interface PairOptions {
    */
   clearEnv?: boolean;
   /**
-   * Of a module: what it may do beside reading its own directories, as for a worker. `"none"` leaves
-   * these holes, which are Deno's:
+   * Of a module: what it may do beside reading its own directories, as for a worker. Relative paths are
+   * from this process's directory. `"none"` leaves these holes, which are Deno's:
    *
    * - It may read everything in the directories that it may import from, also where a symbolic link in
    *   them leads, and a source map that a file of its names is opened wherever it is.
@@ -51,13 +51,16 @@ export interface PairOptions {
    *   caches of their own.
    * - Its memory and its processor time are not limited: `ArrayBuffer`s are outside the V8 heap. Bound
    *   the time yourself and `kill()`.
-   * - What is in Deno's cache already can be imported, from whichever host it came; `import` adds nothing
-   *   to that and takes nothing away.
-   * - The `deno.json` that Deno would find for it counts: its import map may name files elsewhere, which
-   *   are then read if `permissions` allow it, and checked for being there in any case. (One that lies in
-   *   the module's own directories may not lead Deno out of them by `importMap`, `links` or `workspace`.)
+   * - What is in Deno's cache already can be imported, from whichever host it came; a list of hosts for
+   *   `import` limits that to them. Nothing is fetched in any case.
+   * - The `deno.json` that Deno would find for it counts, if this process may read it: its import map may
+   *   name files elsewhere, which are then read if `permissions` allow it, and checked for being there in
+   *   any case. (One that lies in the module's own directories may not lead Deno out of them by
+   *   `importMap`, `links`, `workspace`, or a `tsconfig.json` beside it.)
    * - Descriptors of this process that are not closed on exec (a listener of `node:net` is not, one of
    *   this package is) are its descriptors too.
+   * - What it inherits of the three standard streams it may do with what it likes: read from it, if it is a
+   *   terminal or a socket, change it, shut it down. By default it inherits none of them.
    * - It can tell the working directory, the path of Deno, the process numbers, the memory in use, the
    *   time and its zone, the number of processors.
    *
@@ -77,15 +80,17 @@ export interface PairOptions {
    */
   stdin?: "piped" | "inherit" | "null";
   /**
-   * Standard output.
+   * Standard output. By default that of a module is copied to this process's own, because a terminal or a
+   * socket that it had itself it could read from; what it prints and what it sends may then overtake one
+   * another.
    *
-   * @default {"inherit"}
+   * @default {"inherit" for a program, a copy for a module}
    */
   stdout?: "piped" | "inherit" | "null";
   /**
-   * Standard error.
+   * Standard error, as standard output.
    *
-   * @default {"inherit"}
+   * @default {"inherit" for a program, a copy for a module}
    */
   stderr?: "piped" | "inherit" | "null";
   /**
@@ -124,6 +129,8 @@ export interface Child extends AsyncDisposable {
    *
    * @param signal The signal; SIGTERM by default.
    * @throws {TypeError} when there is no such signal.
+   * @throws {Deno.errors.PermissionDenied} when the system refuses to send it: the child has become
+   * another user. Disposal then leaves it running.
    */
   kill(signal?: Deno.Signal): void;
 }
@@ -135,12 +142,15 @@ export interface Child extends AsyncDisposable {
  *   backpressure and half-close. There is no path, so nobody else can connect.
  * - **A program** (a string) is found as `Deno.Command` finds it. **A module** (a `file:` URL) runs in
  *   this Deno as a process of its own which may read its own directory and use the socket, and nothing
- *   else, whatever this process may: see {@linkcode PairOptions.permissions}.
+ *   else, whatever this process may: see {@linkcode PairOptions.permissions}. It is imported, so its
+ *   `import.meta.main` is `false`.
  * - **Nothing is lost** when the child exits: what it had sent stays readable.
  * - **The end**: disposal ends the writing, so that the child sees the end of file, waits `grace`, sends
- *   SIGTERM, waits again, and sends SIGKILL. A grandchild that holds the socket delays none of that. What
- *   nobody is reading then is closed, the connection in any case: read it to its end before. Without
- *   disposal its descriptors stay open until both sides have ended.
+ *   SIGTERM, waits again, and sends SIGKILL. A grandchild that holds the socket delays none of that. Then
+ *   the connection is closed, and the child's output unless it is still being read: read what you want to
+ *   have before. Without disposal its descriptors stay open until both sides have ended.
+ * - **A start that fails** leaves nothing, but where only the system can tell: for want of descriptors or
+ *   of the permission to look for the program, Deno 2.9.6 leaves one descriptor open.
  * - **If this process dies** the child sees the end of file, and should end then.
  * - **A Deno program as a child** has the permissions that its arguments say; but where Deno's path stands
  *   inside the arguments of another program (`sh -c "deno run …"`), Deno 2.9.6 inserts `-A` into them
@@ -198,10 +208,14 @@ export async function pair(command: string | URL, options: PairOptions = {}): Pr
     args: isModule ? await moduleArgs(command, options) : options.args ?? [],
     env: environment(options.env ?? {}, clearEnv, isModule),
     cwd: options.cwd instanceof URL ? fromFileUrl(options.cwd) : options.cwd,
-    stdio: [options.stdin ?? "null", options.stdout ?? "inherit", options.stderr ?? "inherit"],
+    stdio: [
+      options.stdin ?? "null",
+      options.stdout ?? (isModule ? "piped" : "inherit"),
+      options.stderr ?? (isModule ? "piped" : "inherit"),
+    ],
     isSandbox: isModule,
   });
-  const paired = new PairedChild(child, options);
+  const paired = new PairedChild(child, options, isModule);
   if (isModule) {
     try {
       await loaded(child, name);
@@ -298,14 +312,25 @@ function clean(text: string): string {
 /** How long a child that has been sent SIGKILL is waited for: the kernel may hold it. */
 const KILLED_MS = 5000;
 
+/** How long a child's output may rest before it counts as read by nobody: at least, at most. */
+const RESTING_MS = [100, 2000] as const;
+
 class PairedChild implements Child {
   readonly #child: ChildProcess;
   readonly #grace: number;
+  /** The outputs that are copied to this process's own: not the user's. */
+  readonly #copied = new Set<SocketConnection>();
   #ended: Promise<void> | undefined;
 
-  constructor(child: ChildProcess, { grace, signal }: PairOptions) {
+  constructor(child: ChildProcess, options: PairOptions, isModule: boolean) {
+    const { grace, signal } = options;
     this.#child = child;
     this.#grace = grace ?? 2000;
+    if (isModule) {
+      const [, stdout, stderr] = child.streams;
+      if (stdout && options.stdout === undefined) this.#copy(stdout, Deno.stdout);
+      if (stderr && options.stderr === undefined) this.#copy(stderr, Deno.stderr);
+    }
     const abort = () => void this.#terminate();
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort, { once: true });
@@ -350,7 +375,7 @@ class PairedChild implements Child {
 
   #stream(index: number, name: string): SocketConnection {
     const stream = this.#child.streams[index];
-    if (stream === undefined) {
+    if (stream === undefined || this.#copied.has(stream)) {
       throw new TypeError(`Cannot get ${name}: it is not piped. Pass ${name}: "piped" to pair()`);
     }
     return stream;
@@ -361,18 +386,51 @@ class PairedChild implements Child {
     // Not waited for: a child that does not read holds both back for ever.
     for (const stream of [conn, streams[0]]) stream?.closeWrite().catch(() => {});
     if (!await endsWithin(this.#child, this.#grace)) await this.#terminate();
-    // Who is reading the child's output may finish; it closes by itself at its end.
     const [stdin, ...outputs] = streams;
-    for (const output of outputs) if (!output?.readable.locked) output?.close();
+    await Promise.all(outputs.map((output) => output && this.#leave(output)));
     stdin?.close();
     conn.close();
   }
 
   async #terminate(): Promise<void> {
-    this.#child.kill("SIGTERM");
-    if (await endsWithin(this.#child, this.#grace)) return;
-    this.#child.kill("SIGKILL");
-    await endsWithin(this.#child, KILLED_MS);
+    try {
+      this.#child.kill("SIGTERM");
+      if (await endsWithin(this.#child, this.#grace)) return;
+      this.#child.kill("SIGKILL");
+      await endsWithin(this.#child, KILLED_MS);
+    } catch (error) {
+      // It has become another user's: what remains is to leave it alone.
+      if (!(error instanceof Deno.errors.PermissionDenied)) throw error;
+    }
+  }
+
+  /**
+   * Copies an output of a module's to one of ours. It does not get that one itself: it could read from it,
+   * if it is a terminal or a socket, and shut it down.
+   */
+  async #copy(output: SocketConnection, target: { write(data: Uint8Array): Promise<number> }) {
+    this.#copied.add(output);
+    output.unref();
+    try {
+      for await (const chunk of output.readable) {
+        for (let at = 0; at < chunk.length;) at += await target.write(chunk.subarray(at));
+      }
+    } catch {
+      // Nobody is left to read it, here or there.
+    }
+  }
+
+  /** Closes an output of the child, which has ended, as soon as nobody is reading it. */
+  async #leave(output: SocketConnection): Promise<void> {
+    const [least, most] = RESTING_MS;
+    for (let before = -1; output.readable.locked && output.bytesRead > before;) {
+      before = output.bytesRead;
+      const ended = new AbortController();
+      output.closed.then(() => ended.abort());
+      await delay(Math.min(Math.max(this.#grace, least), most), ended.signal).catch(() => {});
+      if (ended.signal.aborted) return;
+    }
+    output.close();
   }
 }
 
@@ -398,7 +456,7 @@ export interface InheritedOptions {
  * Takes the socket that the parent process has left at a descriptor: the other end of {@linkcode pair},
  * or of any parent that starts this program with a connected Unix domain socket.
  *
- * - It works once for a descriptor, and closing the connection closes it.
+ * - It works once for a descriptor, in the main thread, and closing the connection closes it.
  * - Take the number from an agreement only: other descriptors are Deno's own, and adopting one of those
  *   breaks it.
  * - A descriptor is not closed to grandchildren: what this process starts has it too.
@@ -412,6 +470,7 @@ export interface InheritedOptions {
  * @throws {NotASocket} when nothing is open there, or something that is no Unix stream socket. (What
  * cannot be told from one at once, a socket that listens or a fifo, is refused by the first read or write.)
  * @throws {Deno.errors.Busy} when it was adopted before.
+ * @throws {Deno.errors.NotSupported} in a worker, which cannot tell.
  *
  * @example The child of a pair
  * ```ts ignore

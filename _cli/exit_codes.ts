@@ -1,5 +1,6 @@
 /** What the exit code of `uds` says. */
 
+import type { SocketState } from "../probe.ts";
 import {
   ConnectDenied,
   ConnectTimeout,
@@ -10,26 +11,58 @@ import {
   SocketNotFound,
 } from "../errors.ts";
 
+/** Done, or alive. */
 export const OK = 0;
+/** A failure that has no number of its own. */
 export const FAILURE = 1;
+/** The command line is wrong. */
 export const USAGE = 2;
+/** Nothing is at the path. */
+export const ABSENT = 3;
+/** A socket is there that nobody listens on. */
+export const STALE = 4;
+/** It is in use, claimed, or its backlog is full. */
+export const IN_USE = 5;
+/** The system denies it. */
+export const DENIED = 6;
+/** What is there is no socket. */
+export const NOT_A_SOCKET = 7;
+/** The time is over. */
+export const TIMED_OUT = 8;
+/** A Deno permission is missing. */
+export const NOT_CAPABLE = 9;
 
 /** The exit code of each condition that a script may want to tell from others. */
 const CODES = [
-  [SocketNotFound, 3],
-  [NothingListening, 4],
-  [SocketInUse, 5],
-  [ConnectDenied, 6],
-  [InsecurePath, 6],
-  [NotASocket, 7],
-  [ConnectTimeout, 8],
-  [Deno.errors.NotCapable, 9],
-  [Deno.errors.PermissionDenied, 6],
-  [Deno.errors.TimedOut, 8],
+  [SocketNotFound, ABSENT],
+  [NothingListening, STALE],
+  [SocketInUse, IN_USE],
+  [ConnectDenied, DENIED],
+  [InsecurePath, DENIED],
+  [NotASocket, NOT_A_SOCKET],
+  [ConnectTimeout, TIMED_OUT],
+  [Deno.errors.NotCapable, NOT_CAPABLE],
+  [Deno.errors.PermissionDenied, DENIED],
+  [Deno.errors.NotFound, ABSENT],
+  [Deno.errors.AddrInUse, IN_USE],
+  [Deno.errors.WouldBlock, IN_USE],
+  [Deno.errors.TimedOut, TIMED_OUT],
 ] as const;
 
+/** The exit code of each state of a path. */
+export const STATE_CODES: Readonly<Record<SocketState, number>> = {
+  alive: OK,
+  free: ABSENT,
+  stale: STALE,
+  claimed: IN_USE,
+  full: IN_USE,
+  denied: DENIED,
+  "not-a-socket": NOT_A_SOCKET,
+};
+
 /** The exit code of an error; a plain `TypeError` or `RangeError` is an argument that is wrong. */
-export function exitCodeOf(error: Error): number {
+export function exitCodeOf(error: unknown): number {
   for (const [Class, code] of CODES) if (error instanceof Class) return code;
-  return error.constructor === TypeError || error.constructor === RangeError ? USAGE : FAILURE;
+  const constructor = (error as Error | null)?.constructor;
+  return constructor === TypeError || constructor === RangeError ? USAGE : FAILURE;
 }

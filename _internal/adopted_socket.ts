@@ -67,6 +67,15 @@ export class AdoptedSocket implements Transport {
   /** Adopts a descriptor of this process, which closing it will close. */
   static fromDescriptor(fd: number): AdoptedSocket {
     const { Socket } = process.getBuiltinModule("node:net");
+    if ("WorkerGlobalScope" in globalThis) {
+      const state =
+        "in a worker, because nothing there tells whether the main thread has it, and " +
+        "closing it there would give its number to another file. Take it in the main thread";
+      throw Object.assign(
+        new Deno.errors.NotSupported(`Cannot take over descriptor ${fd} ${state}`),
+        { operation: "inherited", path: null },
+      );
+    }
     if (adoptedDescriptors.has(fd)) {
       throw refusalOf(fd, Object.assign(new Error("adopted before"), { code: "EEXIST" }));
     }

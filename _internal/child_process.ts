@@ -10,7 +10,7 @@
 import type { ChildProcess as NodeChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
 import process from "node:process";
-import { basename, dirname, resolve } from "@std/path/posix";
+import { basename, dirname, resolve } from "./posix_path.ts";
 import type { UnixAddr } from "../address.ts";
 import { AdoptedSocket } from "./adopted_socket.ts";
 import { isGranted } from "./grants.ts";
@@ -63,10 +63,13 @@ export class ChildProcess {
   readonly streams: readonly (SocketConnection | undefined)[];
   readonly #child: NodeChildProcess;
   #exited = false;
+  #killError: Error | undefined;
 
   private constructor(child: NodeChildProcess, pid: number) {
     this.#child = child;
     this.pid = pid;
+    // Only kill() fails once a child has started.
+    child.on("error", (error: Error) => this.#killError = error);
     const stdio = child.stdio as (Socket | null)[];
     this.transport = AdoptedSocket.fromStream(stdio[CHILD_FD] as Socket);
     this.conn = adoptedConnection(this.transport);
@@ -96,10 +99,7 @@ export class ChildProcess {
       cwd,
       stdio: [...stdio.map((way) => NODE_STDIO[way]), "pipe"],
     });
-    if (child.pid !== undefined) {
-      child.on("error", () => {});
-      return new ChildProcess(child, child.pid);
-    }
+    if (child.pid !== undefined) return new ChildProcess(child, child.pid);
     const cause = await new Promise<Error>((resolve) => child.once("error", resolve));
     throw refusalOf(options, cause);
   }
@@ -113,9 +113,17 @@ export class ChildProcess {
       throw new TypeError(`Invalid signal: there is no ${signal} here`);
     }
     if (this.#exited) return;
+    this.#killError = undefined;
     this.#child.kill(signal as NodeJS.Signals);
     // Else no second signal is sent, and a child that traps this one counts as killed by it.
     Object.assign(this.#child, { killed: false, signalCode: null });
+    const cause = this.#killError as Error | undefined;
+    if (cause === undefined) return;
+    const error = Object.assign(new Deno.errors.PermissionDenied(cause.message, { cause }), {
+      code: codeOf(cause),
+    });
+    const state = "the system does not let this user send it a signal";
+    throw systemError(`Cannot send ${signal} to process ${this.pid}`, error, FIELDS, state);
   }
 }
 
@@ -135,20 +143,17 @@ const REFUSALS: Record<string, [ErrorClass, string]> = {
   ENOENT: [Deno.errors.NotFound, "there is no such program"],
   EACCES: [Deno.errors.PermissionDenied, "it is not executable for this user"],
   ENOTDIR: [Deno.errors.NotADirectory, "a part of the path is no directory"],
+  E2BIG: [Error, "its arguments and variables are longer than the system takes"],
 };
 
 const FIELDS = { operation: "pair", path: null };
 
 /** Why a child could not be started, in the words of whoever has to mend it. */
-function refusalOf({ command, cwd }: ChildProcessOptions, cause: Error): Error {
+function refusalOf({ command }: ChildProcessOptions, cause: Error): Error {
   const start = attempt("start", command);
   if (cause instanceof Deno.errors.NotCapable) return systemError(start, cause, FIELDS);
   const code = codeOf(cause);
-  const [Class, meaning] = REFUSALS[code ?? ""] ?? [Error, undefined];
-  const isThere = command.includes("/") && look(resolve(cwd ?? ".", command));
-  const state = code === "ENOENT" && isThere
-    ? "it is there, but the interpreter of its first line, or its loader, is not"
-    : meaning;
+  const [Class, state] = REFUSALS[code ?? ""] ?? [Error, undefined];
   const error = Object.assign(new Class(cause.message, { cause }), { code });
   return systemError(start, error, FIELDS, state);
 }
@@ -157,7 +162,7 @@ function refusalOf({ command, cwd }: ChildProcessOptions, cause: Error): Error {
  * Throws where a look tells that the start would fail: the system's own error would blame the program
  * for its directory, and Deno leaves a descriptor open at each start that fails.
  */
-function requireStartable({ command, cwd, env }: ChildProcessOptions): void {
+function requireStartable({ command, args, cwd, env }: ChildProcessOptions): void {
   const refuse = (code: keyof typeof REFUSALS, state?: string) => {
     const [Class, meaning] = REFUSALS[code] as [ErrorClass, string];
     const cause = Object.assign(new Class(state ?? meaning), { code });
@@ -169,6 +174,9 @@ function requireStartable({ command, cwd, env }: ChildProcessOptions): void {
     if (info === null) refuse("ENOENT", `there is no directory ${shown} to start it in`);
     if (info?.isDirectory === false) refuse("ENOTDIR", `${shown} is no directory to start it in`);
   }
+  const isLong = (text: string) => text.length > MAX_ARG / 3 && sizeOf(text) >= MAX_ARG;
+  const long = Deno.build.os === "linux" ? args.findIndex(isLong) : -1;
+  if (long >= 0) refuse("E2BIG", `args[${long}] is longer than the ${MAX_ARG - 1} bytes of Linux`);
   if (!command.includes("/")) {
     const places = env["PATH"]?.split(":");
     if (places?.every((at) => look(resolve(cwd ?? ".", at, command)) === null)) refuse("ENOENT");
@@ -178,6 +186,29 @@ function requireStartable({ command, cwd, env }: ChildProcessOptions): void {
   if (info === null) refuse("ENOENT");
   if (info?.isDirectory) refuse("EACCES", "it is a directory");
   if (info?.mode != null && (info.mode & 0o111) === 0) refuse("EACCES");
+  const interpreter = info?.isFile ? interpreterOf(resolve(cwd ?? ".", command)) : undefined;
+  if (interpreter !== undefined && look(resolve(cwd ?? ".", interpreter)) === null) {
+    refuse("ENOENT", `its first line names an interpreter that does not exist, ${interpreter}`);
+  }
+}
+
+/** The longest argument, with the NUL at its end (execve(2), MAX_ARG_STRLEN). */
+const MAX_ARG = 131_072;
+
+function sizeOf(text: string): number {
+  return new TextEncoder().encode(text).length;
+}
+
+/** The interpreter that the first line of a script names. */
+function interpreterOf(path: string): string | undefined {
+  try {
+    using file = Deno.openSync(path);
+    const start = new Uint8Array(256);
+    const text = new TextDecoder().decode(start.subarray(0, file.readSync(start) ?? 0));
+    return /^#![ \t]*([^\s]+)/.exec(text)?.[1];
+  } catch {
+    return undefined;
+  }
 }
 
 /** What is at a path: `null` for nothing, `undefined` where that cannot be told. */

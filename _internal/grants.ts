@@ -2,10 +2,11 @@
  * Deno permissions: which of a set are missing, and the flags to add.
  *
  * Everything that may be denied is queried here before Deno's own API is called: where standard
- * input is a terminal, that call would stop the program with a prompt.
+ * input is a terminal, that call would stop the program with a prompt. `connect()`, for which the
+ * queries would be a good part of the work, asks {@linkcode mayPrompt} first.
  */
 
-import { fromFileUrl } from "@std/path/posix";
+import { fromFileUrl } from "./posix_path.ts";
 import { show } from "./options.ts";
 
 /** A kind of permission, and what it is granted for: `true` for everything. */
@@ -40,6 +41,13 @@ export function kindsWithout(set: Deno.PermissionOptionsObject): string[] {
 /** Whether a permission is granted, without asking for it. */
 export function isGranted(kind: string, value?: string | URL): boolean {
   return stateOf(kind, value) === "granted";
+}
+
+let isTerminal: boolean | undefined;
+
+/** Whether Deno would stop the program and ask where a permission is missing: only at a terminal. */
+export function mayPrompt(): boolean {
+  return isTerminal ??= Deno.stdin.isTerminal();
 }
 
 function stateOf(kind: string, value?: string | URL): Deno.PermissionState {

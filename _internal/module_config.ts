@@ -4,17 +4,19 @@
  * - Above the directories that the module may import from it belongs to whoever starts the module, and
  *   is taken as it is.
  * - Within them it may be as hostile as the module. Deno opens what it names beside itself (`importMap`,
- *   `links`, `workspace`) with no regard to permissions, so there that has to be within them as well.
+ *   `links`, `workspace`, and what a `tsconfig.json` next to it names) with no regard to permissions, so
+ *   there that has to be within them as well.
  */
 
-import { basename, dirname, fromFileUrl, join, resolve, toFileUrl } from "@std/path/posix";
+import { basename, dirname, fromFileUrl, join, resolve, toFileUrl } from "./posix_path.ts";
 import { isGranted } from "./grants.ts";
 import { show } from "./options.ts";
 
 /** A larger one is refused unread. */
 const MAX_SIZE = 1024 * 1024;
 
-type Config = Partial<Record<"importMap" | "links" | "patch" | "workspace", unknown>>;
+type Key = "extends" | "importMap" | "links" | "patch" | "references" | "workspace";
+type Config = Partial<Record<Key, unknown>>;
 
 /**
  * The path of a module's configuration; only where this process may look.
@@ -40,9 +42,20 @@ function configIn(directory: string): string | null | undefined {
   for (const name of ["deno.json", "deno.jsonc"]) {
     const file = join(directory, name);
     if (!isGranted("read", file)) return null;
-    if (look(file)?.isFile) return file;
+    if (look(file) === null) continue;
+    if (isFile(file)) return file;
+    throw new Deno.errors.InvalidData(`its ${show(file)} is no file that can be read`);
   }
   return undefined;
+}
+
+/** Whether there is a file, also behind a symbolic link, as Deno sees it. */
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
 }
 
 /** What is at a path, if that can be told at all. */
@@ -66,15 +79,41 @@ function checkConfig(file: string, directories: string[], seen = new Set<string>
   seen.add(file);
   const config = parse(file);
   const { importMap, links, patch, workspace } = config;
+  checkTsconfig(join(dirname(file), "tsconfig.json"), directories, seen);
   if (importMap !== undefined) requireWithin("importMap", importMap, file, directories);
   for (const [key, value] of Object.entries({ links, patch, workspace })) {
     for (const entry of entriesOf(value)) {
       for (const member of membersAt(requireWithin(key, entry, file, directories))) {
         const other = configIn(member);
-        if (other) checkConfig(other, directories, seen);
+        if (other === null) throw unreadable(member);
+        if (other !== undefined) checkConfig(other, directories, seen);
       }
     }
   }
+}
+
+/** The same for what a configuration of TypeScript's names. */
+function checkTsconfig(file: string, directories: string[], seen: Set<string>): void {
+  if (seen.has(file)) return;
+  seen.add(file);
+  if (!isGranted("read", file)) throw unreadable(file);
+  if (!isFile(file)) return;
+  const { extends: base, references } = parse(file);
+  for (const entry of entriesOf(base)) {
+    const path = requireWithin("extends", entry, file, directories);
+    if (path !== undefined) checkTsconfig(path, directories, seen);
+  }
+  for (const reference of entriesOf(references)) {
+    const { path: entry } = (reference ?? {}) as { path?: unknown };
+    const path = requireWithin("references", entry, file, directories);
+    if (path !== undefined) checkTsconfig(join(path, "tsconfig.json"), directories, seen);
+  }
+}
+
+function unreadable(path: string): Error {
+  return new Deno.errors.InvalidData(
+    `its configuration leads to ${show(path)}, which this process may not read, and so not check`,
+  );
 }
 
 /** The entries of a list in a configuration, where workspaces have a second form. */
@@ -115,7 +154,7 @@ function requireWithin(
 
 /** JSON with comments and trailing commas, and nothing else of what Deno takes: rather refused than misread. */
 function parse(file: string): Config {
-  const { size } = Deno.lstatSync(file);
+  const { size } = Deno.statSync(file);
   if (size > MAX_SIZE) {
     throw new Deno.errors.InvalidData(`its ${show(file)} is larger than ${MAX_SIZE} bytes`);
   }

@@ -15,6 +15,7 @@
  *   where loading fails, the reason comes instead. The parent knows by that which of the two it was.
  */
 
+import { resolve } from "./posix_path.ts";
 import { kindsWithout, toFlags } from "./grants.ts";
 
 /** What the child says first: the module is loaded, or why it is not. */
@@ -70,12 +71,24 @@ export interface SandboxOptions {
   config: string | undefined;
 }
 
+/** Permissions with their paths as this process sees them: the child may have another directory. */
+function absolute(permissions: Deno.PermissionOptionsObject): Deno.PermissionOptionsObject {
+  const entries = Object.entries(permissions).map(([kind, value]) => {
+    if (!Array.isArray(value)) return [kind, value];
+    const isPath = (entry: unknown): entry is string =>
+      typeof entry === "string" &&
+      (["read", "write", "ffi"].includes(kind) || kind === "run" && entry.includes("/"));
+    return [kind, value.map((entry) => isPath(entry) ? resolve(entry) : entry)];
+  });
+  return Object.fromEntries(entries);
+}
+
 /** The arguments of `deno` that run a module with these permissions and no others. */
 export async function sandboxArgs(options: SandboxOptions): Promise<string[]> {
   const { module, args, directories, permissions, config } = options;
-  const { read } = permissions;
-  const readable = Array.isArray(read) ? [...directories, ...read] : directories;
-  const granted = { ...permissions, read: read === true ? true : readable };
+  const given = absolute(permissions);
+  const readable = Array.isArray(given.read) ? [...directories, ...given.read] : directories;
+  const granted = { ...given, read: given.read === true ? true : readable };
   const name = new TextEncoder().encode(module.href);
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", name));
   const origin = `uds-${hash.subarray(0, 16).toHex()}`;

@@ -91,11 +91,13 @@ function checkPermission(kind: string, value: unknown): void {
         `hand that on. List what the module may do`,
     );
   }
+  const takesUrls = ["read", "write", "run", "ffi"].includes(kind);
   const isEntry = (entry: unknown) =>
-    typeof entry === "string" && entry !== "" || entry instanceof URL;
+    typeof entry === "string" && entry !== "" || takesUrls && entry instanceof URL;
   if (Array.isArray(value) && value.every(isEntry)) return;
+  const entries = takesUrls ? "paths and file: URLs" : "strings";
   throw new TypeError(
-    `Invalid permissions.${kind}: expected true, false or an array of strings that are not empty, got ${
+    `Invalid permissions.${kind}: expected true, false or an array of ${entries} that are not empty, got ${
       show(value)
     }`,
   );

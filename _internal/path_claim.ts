@@ -13,15 +13,16 @@
  *   still has the lock: it binds the path again.
  */
 
-import { dirname } from "@std/path/posix";
+import { dirname } from "./posix_path.ts";
 import { ConnectDenied, InsecurePath, NotASocket, SocketInUse } from "../errors.ts";
 import { isSameFile, kindOf, lstat, octal, removeIfSame } from "./file_identity.ts";
 import { sheltered } from "./file_shelter.ts";
 import { isGranted } from "./grants.ts";
+import { knock } from "./knock.ts";
 import { type Attempt, LockPatience } from "./lock_patience.ts";
 import { type LockHolder, PathLock } from "./path_lock.ts";
 import { removeDead, requireVacant } from "./path_occupant.ts";
-import { attempt, codeOf, stateOf, systemError } from "./system_error.ts";
+import { attempt, codeOf, isSystemFailure, stateOf, systemError } from "./system_error.ts";
 
 /** What may be asked of a claimed path, checked, with its defaults filled in. */
 export interface PathClaimOptions {
@@ -119,10 +120,11 @@ export class PathClaim {
     try {
       value = open();
     } catch (error) {
-      throw this.#failure(error);
-    } finally {
       restoreUmask();
+      if (codeOf(error) !== "EADDRINUSE") await this.#removeHalfMade();
+      throw this.#failure(error);
     }
+    restoreUmask();
     const before = this.#own;
     try {
       const born = this.#bornFile();
@@ -245,7 +247,7 @@ export class PathClaim {
   /** What could not be done at the end, in the shape of our errors. */
   failureToLeave(error: unknown): unknown {
     const start = `Cannot remove ${JSON.stringify(this.path)} and its lock`;
-    return codeOf(error) === undefined ? error : systemError(start, error, this.#wanted);
+    return isSystemFailure(error) ? systemError(start, error, this.#wanted) : error;
   }
 
   get #turnPath(): string {
@@ -405,6 +407,13 @@ export class PathClaim {
     }
   }
 
+  /** Removes what a bind has left that failed after it made the file: nobody listens there. */
+  async #removeHalfMade(): Promise<void> {
+    const info = lstat(this.bindPath);
+    if (!info?.isSocket || info.uid !== (this.#turn ?? this.#lock)?.uid) return;
+    if ((await knock(this.bindPath)).answer === "refused") removeIfSame(this.bindPath, info);
+  }
+
   #changeOwner(uid: number | undefined, gid: number | undefined): void {
     try {
       Deno.chownSync(this.bindPath, uid ?? null, gid ?? null);
@@ -491,10 +500,7 @@ export class PathClaim {
 
   /** An error of ours as it is; one of the system in our shape. */
   #failure(error: unknown): unknown {
-    if (
-      error instanceof DOMException || codeOf(error) === undefined ||
-      (error as { operation?: string }).operation
-    ) return error;
+    if (!isSystemFailure(error) || (error as { operation?: string }).operation) return error;
     if (codeOf(error) === "EADDRINUSE") {
       return new SocketInUse(
         `${this.#attempt()}: somebody else bound it just now. ` +

@@ -14,6 +14,7 @@ import { ConnectionClosed } from "../errors.ts";
 import { delay } from "./delay.ts";
 import { show } from "./options.ts";
 import { readBuffer } from "./read_buffer.ts";
+import { addPipeSource, addPipeTarget } from "./stream_pipe.ts";
 import { codeOf, stateOf, systemError } from "./system_error.ts";
 
 /** What a connection is made of. */
@@ -185,10 +186,10 @@ export class SocketConnection {
 
   async #write(data: Uint8Array): Promise<number> {
     let sent = 0;
+    // At least once: also with no bytes the kernel tells whether the peer is still there.
     do {
       const rest = sent === 0 ? data : data.subarray(sent);
       if (this.#over !== undefined) throw this.#failed("write", undefined, rest);
-      if (rest.length === 0) break;
       try {
         const count = await this.#transport.write(rest);
         this.#bytesWritten += count;
@@ -252,11 +253,17 @@ export class SocketConnection {
   }
 
   get writable(): WritableStream<Uint8Array> {
-    return this.#writable ??= new WritableStream<Uint8Array>({
+    return this.#writable ??= this.#openWritable();
+  }
+
+  #openWritable(): WritableStream<Uint8Array> {
+    const stream = new WritableStream<Uint8Array>({
       write: async (chunk) => void await this.write(chunk),
       close: () => this.closeWrite(),
       abort: () => this.close(),
     });
+    addPipeTarget(stream);
+    return stream;
   }
 
   #openReadable(): ReadableStream<Uint8Array<ArrayBuffer>> {
@@ -333,6 +340,7 @@ export class SocketConnection {
         this.#settle();
       },
     }, { highWaterMark: 0 });
+    addPipeSource(stream);
     return stream;
   }
 

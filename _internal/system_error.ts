@@ -36,6 +36,13 @@ export function codeOf(error: unknown): string | undefined {
   return typeof code === "string" ? code : undefined;
 }
 
+/** Whether an error is a failure of the system; Deno gives a code to most of them only. */
+export function isSystemFailure(error: unknown): error is Error {
+  const classes: unknown[] = Object.values(Deno.errors);
+  return error instanceof Error && !(error instanceof DOMException) &&
+    (codeOf(error) !== undefined || classes.includes(error.constructor));
+}
+
 /** What went wrong, in words: of the code where it is known, else of the system. */
 export function stateOf(error: unknown): string {
   const known = STATES[codeOf(error) ?? ""];

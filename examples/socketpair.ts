@@ -26,6 +26,8 @@ if (Deno.args[0] === "child") {
     args: ["child"],
     // The package is a directory here. Imported from JSR it needs no such grant.
     modules: [new URL("..", import.meta.url)],
+    // It is no stranger, and may have our output itself: so the lines come in their true order.
+    stdout: "inherit",
   });
   console.log("in parent, sending message");
   await sendText(child.conn, "ping");

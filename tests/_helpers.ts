@@ -194,6 +194,11 @@ function lines(stream: ReadableStream<Uint8Array<ArrayBuffer>>): ReadableStream<
 /** The root of the project. */
 export const ROOT: string = fromFileUrl(new URL("..", import.meta.url));
 
+/** The path of a program of `tests/fixtures`. */
+export function fixturePath(name: string): string {
+  return join(ROOT, "tests/fixtures", name);
+}
+
 /** The arguments of `deno` that run a program of `tests/fixtures` (or of the project) with flags. */
 export function denoArgs(script: string, flags: string[], args: string[] = []): string[] {
   const path = script.includes("/") ? join(ROOT, script) : join(ROOT, "tests/fixtures", script);

@@ -378,6 +378,120 @@ test("write() after closeWrite() rejects with ConnectionClosed and the bytes", a
   assertEquals(error.unsent, encode("late"));
 });
 
+/** Two connections: what comes on one is to be piped to the other; `outer` are the ends beyond them. */
+async function twoConnections(dir: TempDir) {
+  const [a, b] = [await bothEnds(dir), await bothEnds(dir)];
+  return {
+    from: a.left,
+    to: b.left,
+    outer: [a.right, b.right] as const,
+    [Symbol.dispose]() {
+      a[Symbol.dispose]();
+      b[Symbol.dispose]();
+    },
+  };
+}
+
+test("readable.pipeTo(writable) of another connection passes bytes and the end on, and frees both", async () => {
+  await using dir = new TempDir();
+  using both = await twoConnections(dir);
+  const { from, to, outer: [source, sink] } = both;
+  const data = pseudoRandom(3 * MIB + 17, 5);
+  const piped = from.readable.pipeTo(to.writable);
+  assert(from.readable.locked && to.writable.locked);
+  const sent = source.write(data).then(() => source.closeWrite());
+  assertEquals(await readAll(sink), data);
+  await Promise.all([piped, sent]);
+  assert(!from.readable.locked && !to.writable.locked);
+  assertEquals([from.bytesRead, to.bytesWritten], [data.length, data.length]);
+  // The way back is open.
+  await sink.write(encode("back"));
+  assertEquals(await readText(to), "back");
+  await assertRejects(() => to.write(encode("x")), ConnectionClosed, "closeWrite() was called");
+});
+
+test("readable.pipeTo(writable) gives up the source when the target fails", async () => {
+  await using dir = new TempDir();
+  using both = await twoConnections(dir);
+  const { from, to, outer: [source, sink] } = both;
+  const piped = from.readable.pipeTo(to.writable);
+  sink.close();
+  await source.write(encode("to nobody"));
+  await assertRejects(() => piped, Deno.errors.BrokenPipe, "Cannot write to");
+  // Its direction is given up, and with the other one it ends.
+  await from.closeWrite();
+  await from.closed;
+  assert(!from.readable.locked && !to.writable.locked);
+});
+
+test("readable.pipeTo(writable) closes the target when the source fails", async () => {
+  await using dir = new TempDir();
+  using both = await twoConnections(dir);
+  const { from, to, outer: [, sink] } = both;
+  const piped = from.readable.pipeTo(to.writable);
+  from.close();
+  await assertRejects(() => piped, ConnectionClosed, "close() was called on this side");
+  await to.closed;
+  assertEquals(await readText(sink), null);
+});
+
+test("readable.pipeTo(writable) with preventClose leaves the target open", async () => {
+  await using dir = new TempDir();
+  using both = await twoConnections(dir);
+  const { from, to, outer: [source, sink] } = both;
+  const piped = from.readable.pipeTo(to.writable, { preventClose: true });
+  await source.write(encode("one "));
+  await source.closeWrite();
+  await piped;
+  await to.write(encode("two"));
+  await to.closeWrite();
+  assertEquals(decode(await readAll(sink)), "one two");
+});
+
+test("readable.pipeTo(writable) ends with its signal", async () => {
+  await using dir = new TempDir();
+  using both = await twoConnections(dir);
+  const { from, to } = both;
+  const controller = new AbortController();
+  const piped = from.readable.pipeTo(to.writable, { signal: controller.signal });
+  controller.abort(new Error("enough"));
+  await assertRejects(() => piped, Error, "enough");
+  await to.closed;
+});
+
+test("readable.pipeTo(writable) refuses ends that are locked, and one that is closed", async () => {
+  await using dir = new TempDir();
+  using both = await twoConnections(dir);
+  const { from, to } = both;
+  const reader = from.readable.getReader();
+  await assertRejects(() => from.readable.pipeTo(to.writable), TypeError, "locked");
+  reader.releaseLock();
+  const writer = to.writable.getWriter();
+  await assertRejects(() => from.readable.pipeTo(to.writable), TypeError, "locked");
+  await writer.close();
+  writer.releaseLock();
+  await assertRejects(() => from.readable.pipeTo(to.writable), TypeError, "clos");
+});
+
+test("readable.pipeTo(writable) does not touch chunks that somebody else sees", async () => {
+  await using dir = new TempDir();
+  using both = await twoConnections(dir);
+  const { from, to, outer: [source, sink] } = both;
+  const seen: Uint8Array[] = [];
+  const keep = new TransformStream<Uint8Array, Uint8Array>({
+    transform(chunk, controller) {
+      seen.push(chunk);
+      controller.enqueue(chunk);
+    },
+  });
+  const piped = from.readable.pipeThrough(keep).pipeTo(to.writable);
+  const data = pseudoRandom(MIB, 6);
+  const sent = source.write(data).then(() => source.closeWrite());
+  assertEquals(await readAll(sink), data);
+  await Promise.all([piped, sent]);
+  assertEquals(new Uint8Array(await new Blob(seen as BlobPart[]).arrayBuffer()), data);
+});
+
 test("readable.pipeTo(writable) is an echo server, and 200 connections leave nothing", async () => {
   await using dir = new TempDir();
   await using listener = await listen(dir.file("e.sock"));
@@ -834,6 +948,20 @@ test("read(), write() and closeWrite() after close() reject with ConnectionClose
     assert(error.message.includes("close() was called on this side"), error.message);
   }
   assertEquals(errors.write.unsent, encode("late"));
+});
+
+test("write() of no bytes passes until the peer has left, then it rejects with BrokenPipe", async () => {
+  await using dir = new TempDir();
+  using pair = await withPeer(dir);
+  const { conn, peer } = pair;
+  assertEquals(await conn.write(new Uint8Array(0)), 0);
+  await peer.closeWrite();
+  assertEquals(await readText(conn), null);
+  // Only one of its directions has ended.
+  assertEquals(await conn.write(new Uint8Array(0)), 0);
+  peer.close();
+  assertInstanceOf(await errorOf(conn.write(new Uint8Array(0))), Deno.errors.BrokenPipe);
+  assertEquals(conn.bytesWritten, 0);
 });
 
 test("write() to a peer that has left rejects with BrokenPipe; what it had sent is there", async () => {

@@ -200,6 +200,28 @@ test("inherited() after the first connection was closed is Busy", async () => {
   assertEquals(error.class, "Busy");
 }, { needs: ["python3"] });
 
+test("inherited() is refused in a worker, which could not tell that the main thread has it", async () => {
+  const use = `
+    import { inherited } from ${JSON.stringify(`file://${ROOT}mod.ts`)};
+    let said = "adopted";
+    try { inherited(); } catch (error) { said = error.name + ": " + error.message; }
+    if (globalThis.WorkerGlobalScope) postMessage(said);
+    else {
+      console.log(said);
+      const worker = new Worker(import.meta.url, { type: "module" });
+      worker.onmessage = ({ data }) => { console.log(data); worker.terminate(); };
+    }`;
+  await using dir = new TempDir();
+  await Deno.writeTextFile(dir.file("use.js"), use);
+  await using child = await pair(Deno.execPath(), {
+    args: ["run", "--quiet", "--config", `${ROOT}deno.json`, "--no-lock", "-A", dir.file("use.js")],
+    stdout: "piped",
+  });
+  const [first, second] = (await new Response(child.stdout).text()).trimEnd().split("\n");
+  assertEquals(first, "adopted");
+  assertStringIncludes(second!, "NotSupported: Cannot take over descriptor 3 in a worker");
+});
+
 test("inherited() refuses one descriptor and takes the next", async () => {
   const moved = ["sh", "-c", 'exec 9<&3 3</dev/null; exec "$@"', "sh"];
   const [refused, taken] = await adopt([...launching("a socket pair"), ...moved], ["3", "9"]);

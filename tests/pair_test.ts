@@ -579,13 +579,42 @@ test("pair() of a program that does not exist rejects with NotFound", async () =
   );
 });
 
-for (const absent of ["uds-no-such-program", "./uds-no-such-program", "/nowhere/at/all"]) {
-  test(`pair() of ${absent}, again and again, leaves no descriptor`, async () => {
+const UNSTARTABLE: Record<string, (dir: TempDir) => Promise<[string, PairOptions?]>> = {
+  "a name that is nowhere on the path": () => Promise.resolve(["uds-no-such-program"]),
+  "a relative path that does not exist": () => Promise.resolve(["./uds-no-such-program"]),
+  "an absolute path that does not exist": () => Promise.resolve(["/nowhere/at/all"]),
+  "a script without its interpreter": async (dir) => {
+    await Deno.writeTextFile(dir.file("script"), "#!/nowhere/sh\n", { mode: 0o755 });
+    return [dir.file("script")];
+  },
+  "an argument that is too long": () => Promise.resolve(["sh", { args: ["x".repeat(131_072)] }]),
+};
+for (const [name, start] of Object.entries(UNSTARTABLE)) {
+  test(`pair() of ${name}, again and again, leaves no descriptor`, async () => {
+    await using dir = new TempDir();
     const before = openDescriptors();
-    for (let i = 0; i < 20; i++) {
-      assertInstanceOf(await refusal(absent), Deno.errors.NotFound);
-    }
+    for (let i = 0; i < 20; i++) await refusal(...await start(dir));
     assertNoneLeft(before);
+  });
+}
+
+if (Deno.build.os === "linux") {
+  test("pair() without leave to look leaves a descriptor at each failing start: Deno's, to be noticed", async () => {
+    const flags = ["--allow-run", "--allow-env=NODE_V8_COVERAGE"];
+    await using program = fixture("pair_fail.ts", flags, [], { stdin: "piped" });
+    assertEquals(await program.line(), "ready");
+    const writer = program.stdin.getWriter();
+    const counts: number[] = [];
+    for (let i = 0; i < 3; i++) {
+      await writer.write(encode("\n"));
+      assertEquals(await program.line(), "done");
+      counts.push([...Deno.readDirSync(`/proc/${program.pid}/fd`)].length);
+    }
+    await writer.close();
+    writer.releaseLock();
+    const left = counts[2]! - counts[1]!;
+    // Deno opens and closes some of its own. Where hardly any is left, the limit can go from the docs.
+    assert(left > 15 && left < 25, `20 starts left ${left} descriptors`);
   });
 }
 
@@ -602,13 +631,8 @@ test("pair() of a script without its interpreter does not say that there is no s
   await using dir = new TempDir();
   await Deno.writeTextFile(dir.file("script"), "#!/nowhere/sh\n", { mode: 0o755 });
   const error = await refusal(dir.file("script"));
-  assertEquals(
-    error.message,
-    `Cannot start "${
-      dir.file("script")
-    }": it is there, but the interpreter of its first line, or its ` +
-      `loader, is not`,
-  );
+  const state = "its first line names an interpreter that does not exist, /nowhere/sh";
+  assertEquals(error.message, `Cannot start "${dir.file("script")}": ${state}`);
 });
 
 for (const kind of ["a file that is not executable", "a directory"]) {
@@ -894,6 +918,39 @@ test("dispose leaves no descriptor, also of pipes that nobody touched", async ()
     await disposalOf(child);
   }
   assertNoneLeft(before);
+});
+
+for (const course of ["has read a line", "never reads"]) {
+  test(`dispose closes an output whose reader ${course} and reads no more`, async () => {
+    const before = openDescriptors();
+    for (let i = 0; i < 5; i++) {
+      const child = await shell("echo ready; head -c 200000 /dev/zero; cat <&3 >/dev/null", {
+        stdout: "piped",
+        grace: 50,
+      });
+      const reader = child.stdout.getReader();
+      if (course === "has read a line") await reader.read();
+      await disposalOf(child);
+    }
+    assertNoneLeft(before);
+  });
+}
+
+test("dispose leaves an output to a slow reader, to its end", async () => {
+  const child = await shell("head -c 200000 /dev/zero; exec 1>&-; cat <&3 >/dev/null", {
+    stdout: "piped",
+    grace: 200,
+  });
+  let count = 0;
+  const slowly = (async () => {
+    for await (const chunk of child.stdout) {
+      count += chunk.length;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  })();
+  await disposalOf(child);
+  await slowly;
+  assertEquals(count, 200_000);
 });
 
 test("dispose closes pipes that somebody looked at, and leaves those that are being read", async () => {

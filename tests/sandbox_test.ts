@@ -10,12 +10,14 @@ function moduleOf(name: string): URL {
   return new URL(`./fixtures/sandbox/${name}`, import.meta.url);
 }
 
-/** Writes files into a directory, making directories on the way; gives the URL of the first. */
+/** Writes files, and links (`a -> b`), into a directory, making directories; gives the URL of the first. */
 async function write(dir: TempDir, files: Record<string, string>): Promise<URL> {
   for (const [name, text] of Object.entries(files)) {
     const path = dir.file(name);
-    await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
-    await Deno.writeTextFile(path, text);
+    const [file, link] = path.split(" -> ");
+    await Deno.mkdir(file!.slice(0, file!.lastIndexOf("/")), { recursive: true });
+    if (link === undefined) await Deno.writeTextFile(path, text);
+    else await Deno.symlink(link, file!);
   }
   return new URL(`file://${dir.file(Object.keys(files)[0] as string)}`);
 }
@@ -592,6 +594,24 @@ const LEADING_OUT: Record<string, Record<string, string>> = {
     "own/deno.json": `{ "workspace": ["./*"] }`,
     "own/in/deno.json": `{ "importMap": "../../secret.json" }`,
   },
+  "importMap of a deno.json behind a link": {
+    "own/deno.json": `{ "workspace": ["./in"] }`,
+    "own/in/deno.json -> ../other.json": "",
+    "own/other.json": `{ "importMap": "../../secret.json" }`,
+  },
+  "extends of a tsconfig.json": {
+    "own/deno.json": "{}",
+    "own/tsconfig.json": `{ "extends": ["./base.json", "../secret.json"] }`,
+  },
+  "extends of what a tsconfig.json extends": {
+    "own/deno.json": "{}",
+    "own/tsconfig.json": `{ "extends": "./in/base.json" }`,
+    "own/in/base.json": `{ "extends": "/etc/passwd" }`,
+  },
+  "references of a tsconfig.json": {
+    "own/deno.json": "{}",
+    "own/tsconfig.json": `{ "references": [{ "path": "../out" }] }`,
+  },
   "links of a link": {
     "own/deno.json": `{ "links": ["./in"] }`,
     "own/in/deno.json": `{ "links": ["../../out"] }`,
@@ -605,10 +625,42 @@ for (const [name, files] of Object.entries(LEADING_OUT)) {
     await assertRefused(
       start,
       Deno.errors.InvalidData,
-      `Cannot load the module "${url.href}": the "${name.match(/importMap|workspace|links/)![0]}" `,
+      `Cannot load the module "${url.href}": the "${
+        name.match(/importMap|workspace|links|extends|references/)![0]
+      }" `,
     );
   });
 }
+
+for (
+  const [kind, target] of [["a device", "/dev/zero"], ["a directory", "."], ["nothing", "./x"]]
+) {
+  test(`pair(module) refuses a deno.json beside it that leads to ${kind}`, async () => {
+    await using dir = new TempDir();
+    const url = await write(dir, { "own/w.ts": saying("1"), [`own/deno.json -> ${target}`]: "" });
+    await assertRefused(
+      () => pair(url, { signal: AbortSignal.timeout(5000) }),
+      Deno.errors.InvalidData,
+      `its "${dir.file("own/deno.json")}" is no file that can be read`,
+    );
+  });
+}
+
+test("pair(module) takes relative paths of permissions from this process's directory", async () => {
+  await using dir = new TempDir();
+  const url = await write(dir, {
+    "own/w.ts": saying(`Deno.permissions.querySync({ name: "read", path: "${dir.path}/x" }).state`),
+    "cwd/x": "",
+  });
+  const before = Deno.cwd();
+  Deno.chdir(dir.path);
+  try {
+    const options: PairOptions = { permissions: { read: ["./x"] }, cwd: dir.file("cwd") };
+    assertEquals(await saidJson(url, options), "granted");
+  } finally {
+    Deno.chdir(before);
+  }
+});
 
 test("pair(module) refuses a deno.json beside it of more than 1 MiB, unread", async () => {
   await using dir = new TempDir();
@@ -619,6 +671,15 @@ test("pair(module) refuses a deno.json beside it of more than 1 MiB, unread", as
 
 /** Configurations that lead nowhere else, or are those of whoever starts the module. */
 const LEADING_IN: Record<string, Record<string, string>> = {
+  "its deno.json behind a link": {
+    "own/deno.json -> real.json": "",
+    "own/real.json": `{ "imports": { "mapped": "./x.ts" } }`,
+  },
+  "a tsconfig.json beside it": {
+    "own/deno.json": `{ "imports": { "mapped": "./x.ts" } }`,
+    "own/tsconfig.json": `{ "extends": "./base.json", "references": [{ "path": "./in" }] }`,
+    "own/base.json": "{}",
+  },
   "its import map in a file beside it": {
     "own/deno.json": `{ "importMap": "./map.json" }`,
     "own/map.json": `{ "imports": { "mapped": "./x.ts" } }`,
@@ -673,6 +734,68 @@ if (Deno.build.os === "linux") {
     assertEquals(await answer(child, "x"), "1");
   });
 }
+
+test(
+  "pair(module) has no output of this process's own, and what it prints is copied there",
+  async () => {
+    const parent = `
+    import { pair } from "@uds/uds";
+    await using child = await pair(new URL(Deno.args[0]), { grace: 5000 });
+    await new Response(child.conn.readable).text();
+    await child.status;
+    await child[Symbol.asyncDispose]();
+    await Deno.stdout.write(new TextEncoder().encode("last\\n"));`;
+    await using dir = new TempDir();
+    const url = await write(dir, {
+      "own/w.ts": `
+      import net from "node:net";
+      import fs from "node:fs";
+      console.log("printed");
+      console.error("complained");
+      Deno.stdout.writeSync(new Uint8Array(300_000).fill(46));
+      console.log();
+      for (const fd of [1, 2]) {
+        try {
+          const socket = new net.Socket({ fd, allowHalfOpen: true });
+          socket.on("error", () => {});
+          socket.on("data", (data) => fs.writeSync(3, "stole " + data));
+          socket.end();
+        } catch { /* it cannot even be adopted */ }
+      }`,
+      "parent.ts": parent,
+    });
+    const config = ["--quiet", "--config", `${ROOT}deno.json`, "--no-lock"];
+    const args = ["run", "-A", ...config, dir.file("parent.ts"), url.href];
+    const { code, stdout, stderr } = await run(Deno.execPath(), args);
+    assertEquals([code, stderr], [0, "complained\n"]);
+    assertEquals(
+      stdout.replace(".".repeat(300_000), "300,000 dots"),
+      "printed\n300,000 dots\nlast\n",
+    );
+  },
+  { deadline: 20_000 },
+);
+
+test("pair(module) cannot change a terminal that is its parent's output", async () => {
+  await using dir = new TempDir();
+  const url = await write(dir, {
+    "own/w.ts": saying(
+      "[0, 1, 2].map((fd) => fs.fstatSync(fd).isCharacterDevice())",
+      `import tty from "node:tty";
+      for (const fd of [0, 1, 2]) {
+        try { new tty.ReadStream(fd).setRawMode(true); } catch { /* as it should be */ }
+      }`,
+    ),
+    "parent.ts": `
+      import { pair } from "@uds/uds";
+      await using child = await pair(new URL(Deno.args[0]));
+      console.log(await new Response(child.conn.readable).text());`,
+  });
+  const config = ["--quiet", "--config", `${ROOT}deno.json`, "--no-lock"];
+  const words = [Deno.execPath(), "run", "-A", ...config, dir.file("parent.ts"), url.href];
+  const { stdout } = await run("script", ["-qec", `${words.join(" ")}; stty -a`, "/dev/null"]);
+  assertMatch(stdout, /[^-]icanon/);
+}, { needs: ["script"] });
 
 /** Settings with which Deno lets everything below any `node_modules` be imported. */
 const PACKAGES: Record<string, Record<string, string>> = {
@@ -782,7 +905,7 @@ test("pair(module) keeps it from the storage of the project's own programs, and 
   }
 });
 
-test("pair(module) grants nothing where `modules` is empty", async () => {
+test("pair(module) is refused where `modules` is empty", async () => {
   await using dir = new TempDir();
   const url = await write(dir, {
     "own/w.ts": `const fs = process.getBuiltinModule("node:fs");
@@ -792,8 +915,8 @@ test("pair(module) grants nothing where `modules` is empty", async () => {
   // Not even the module itself can be read.
   await assertRefused(
     () => pair(url, { modules: [], stderr: "null" }),
-    Error,
-    "",
+    TypeError,
+    "Invalid modules: it is empty",
   );
 });
 
@@ -1020,7 +1143,7 @@ for (const [name, [files, reason]] of Object.entries(UNLOADABLE)) {
   });
 }
 
-test("pair(module) rejects, and says with which exit code it ended, where deno.json is broken", async () => {
+test("pair(module) rejects where the deno.json beside it is broken, and says where", async () => {
   await using dir = new TempDir();
   const url = await write(dir, { "own/w.ts": saying("1"), "own/deno.json": "{ broken" });
   await assertRefused(

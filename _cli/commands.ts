@@ -1,0 +1,325 @@
+/**
+ * The table of commands, from which parsing, help, suggestions and completion are made. What a command
+ * does is in a file of its own, which is loaded when it is called.
+ */
+
+import type {
+  Aliases,
+  Command as Route,
+  CommandContext,
+  FlagParametersForType,
+  TypedCommandParameters,
+  TypedFlagParameter,
+  TypedPositionalParameter,
+} from "npm:@stricli/core@1.3.0";
+import { permissions, type SocketPath } from "../address.ts";
+import type { ConnectFlags } from "./connect.ts";
+import type { EchoFlags } from "./echo.ts";
+import type { Docs } from "./help.ts";
+import type { ListenFlags } from "./listen.ts";
+import type { LsFlags } from "./ls.ts";
+import { octalMode, positive, seconds, socketPath, text } from "./parameters.ts";
+import type { RunFlags } from "./run.ts";
+import type { SendFlags } from "./send.ts";
+import type { CommonFlags } from "./talk.ts";
+
+/** A command line that has been understood. */
+export interface Invocation {
+  /** Loads the command and runs it; gives the exit code. */
+  run(): Promise<number>;
+  /** The Deno permissions that it takes. */
+  needs(): Promise<Deno.PermissionOptionsObject>;
+}
+
+/** A command of the table, whatever its options and arguments are. */
+export interface Command extends Docs {
+  readonly parameters: Route<CommandContext>["parameters"];
+  /** What is called when the options and arguments have been understood. */
+  invoke(flags: object, args: readonly unknown[]): Invocation;
+}
+
+type AllFlags = CommonFlags & Readonly<Record<string, unknown>>;
+type Needs = Deno.PermissionOptionsObject;
+
+/** A command with the types of its options and arguments. */
+interface TypedCommand<Flags extends AllFlags, Args extends readonly unknown[]> extends Docs {
+  parameters: TypedCommandParameters<Flags, Args, CommandContext>;
+  needs(flags: Flags, ...args: Args): Needs | Promise<Needs>;
+  load(): Promise<(flags: Flags, ...args: Args) => Promise<number>>;
+}
+
+function command<Flags extends AllFlags, Args extends readonly unknown[]>(
+  { parameters, needs, load, ...docs }: TypedCommand<Flags, Args>,
+): Command {
+  return {
+    ...docs,
+    // What is parsed by these parameters is of those types.
+    parameters: parameters as Command["parameters"],
+    invoke: (flags, args) => ({
+      run: async () => await (await load())(flags as Flags, ...args as Args),
+      needs: async () => await needs(flags as Flags, ...args as Args),
+    }),
+  };
+}
+
+/** An option without a value. */
+function flag(brief: string): TypedFlagParameter<boolean | undefined, CommandContext> {
+  return { kind: "boolean", brief, optional: true, withNegated: false };
+}
+
+const COMMON: FlagParametersForType<CommonFlags, CommandContext> = {
+  json: flag("write results, events and errors as JSON"),
+  quiet: flag("say nothing but errors"),
+};
+
+const SHORT: Aliases<keyof CommonFlags> = { q: "quiet" };
+
+const MODE: TypedFlagParameter<number | undefined, CommandContext> = {
+  kind: "parsed",
+  parse: octalMode,
+  placeholder: "MODE",
+  brief: "permission bits of the socket file, in octal (default 600)",
+  optional: true,
+};
+
+const PIECE: TypedFlagParameter<number | undefined, CommandContext> = {
+  kind: "parsed",
+  parse: positive,
+  placeholder: "BYTES",
+  brief: "read at most so many bytes at a time, and tell each piece",
+  optional: true,
+};
+
+const CONNECTING: FlagParametersForType<Omit<ConnectFlags, keyof CommonFlags>, CommandContext> = {
+  wait: flag("wait for the server if it is not there yet"),
+  timeout: {
+    kind: "parsed",
+    parse: seconds,
+    placeholder: "SECONDS",
+    brief: "how long to try (default 5)",
+    optional: true,
+  },
+};
+
+const PATH: TypedPositionalParameter<SocketPath, CommandContext> = {
+  parse: socketPath,
+  placeholder: "PATH",
+  brief: "the path of the socket; @name is an abstract name (Linux)",
+};
+
+const ENDS =
+  "The first Ctrl-C or SIGTERM ends it gracefully, with the path removed; the second at once.";
+
+/** The commands. */
+export const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({
+  connect: command<ConnectFlags, [SocketPath]>({
+    brief: "connect to a path, with standard input and output",
+    usage: "PATH",
+    examples: [
+      ["uds connect /tmp/chat.sock", "talk to it"],
+      ["uds connect /tmp/store.sock < in > out", "a file there, and what comes back"],
+      ["uds connect --wait --timeout 30 /tmp/app.sock", "when its server has started"],
+    ],
+    notes:
+      `The end of the input is passed on, and what comes back is printed to its end (nc -U -N). A server
+that has only ended its own direction is sent the input on; one that has gone ends the command.`,
+    parameters: {
+      flags: { ...CONNECTING, ...COMMON },
+      aliases: { w: "timeout", ...SHORT },
+      positional: { kind: "tuple", parameters: [PATH] },
+    },
+    needs: (_, path) => permissions("connect", path),
+    load: async () => (await import("./connect.ts")).connect,
+  }),
+
+  echo: command<EchoFlags, [SocketPath]>({
+    brief: "serve an echo",
+    usage: "PATH",
+    examples: [
+      ["uds echo /tmp/echo.sock", "for clients of this user"],
+      ["uds echo --mode 660 /tmp/echo.sock", "and of its group"],
+      ["uds echo --piece 16 /tmp/echo.sock", "in pieces of at most 16 bytes, telling each"],
+    ],
+    notes: ENDS,
+    parameters: {
+      flags: { mode: MODE, piece: PIECE, ...COMMON },
+      aliases: SHORT,
+      positional: { kind: "tuple", parameters: [PATH] },
+    },
+    needs: (_, path) => permissions("serve", path),
+    load: async () => (await import("./echo.ts")).echo,
+  }),
+
+  listen: command<ListenFlags, [SocketPath]>({
+    brief: "serve a path, with standard input and output",
+    usage: "PATH",
+    examples: [
+      ["uds listen /tmp/chat.sock", "talk to the first client"],
+      ["uds listen /tmp/store.sock > out", "receive a file"],
+      ["uds listen --keep /tmp/log.sock < /dev/null >> log", "one client after the other"],
+    ],
+    notes:
+      `It serves one client (nc -lU), and with --keep one after the other; the others wait. What is read
+of the input goes to the client that is there, and its end to all that follow.
+${ENDS}`,
+    parameters: {
+      flags: { keep: flag("go on with the next client"), mode: MODE, ...COMMON },
+      aliases: { k: "keep", ...SHORT },
+      positional: { kind: "tuple", parameters: [PATH] },
+    },
+    needs: (_, path) => permissions("serve", path),
+    load: async () => (await import("./listen.ts")).listen,
+  }),
+
+  ls: command<LsFlags, string[]>({
+    brief: "list sockets, and who has them",
+    usage: "[DIR...]",
+    examples: [
+      ["uds ls", "those of this user, and those below /run"],
+      ["uds ls /tmp /var/run/app", "those in some directories"],
+      ["uds ls --probe /run/app", "and whether somebody listens: by connecting"],
+      ["uds ls --json | jq -r '.[].path'", "for a script"],
+    ],
+    notes:
+      `Without DIR it lists all below $XDG_RUNTIME_DIR (else $TMPDIR/uds-UID, else /tmp/uds-UID) and below
+/run. It does not leave the file system of a directory, and does not follow symbolic links in it.
+
+The state comes from the lock beside a socket: "claimed" is one that a program with this package
+has, whose process it names; of others it says "unknown", for only a connection can tell. --probe makes
+one, which their servers see: "alive", "full", "stale", "denied" or "not-a-socket".`,
+    parameters: {
+      flags: {
+        probe: flag("connect, to learn whether somebody listens"),
+        recursive: flag("also below the directories"),
+        ...COMMON,
+      },
+      aliases: { p: "probe", R: "recursive", ...SHORT },
+      positional: {
+        kind: "array",
+        parameter: { parse: text, placeholder: "DIR", brief: "a directory, or a socket" },
+      },
+    },
+    needs: async (flags, ...directories) => (await import("./ls.ts")).needs(flags, directories),
+    load: async () => (await import("./ls.ts")).ls,
+  }),
+
+  permissions: command<CommonFlags, string[]>({
+    brief: "print the deno run line of a command, with the least permissions",
+    usage: "COMMAND [ARG...]",
+    examples: [
+      ["uds permissions echo /run/app.sock", "to serve there"],
+      ["uds permissions send --wait /run/app.sock hi", "to send a message"],
+      ["uds permissions --json listen /run/app.sock", "as deno.json has them"],
+    ],
+    notes: "What follows COMMAND is its own command line. Nothing is run.",
+    parameters: {
+      flags: COMMON,
+      aliases: SHORT,
+      positional: {
+        kind: "array",
+        parameter: { parse: text, placeholder: "COMMAND", brief: "a command of uds" },
+        minimum: 1,
+      },
+    },
+    needs: () => ({}),
+    load: async () => (await import("./permissions.ts")).printPermissions,
+  }),
+
+  probe: command<CommonFlags, [SocketPath]>({
+    brief: "tell what is at a path",
+    usage: "PATH",
+    examples: [
+      ["uds probe /run/app.sock", "alive, stale, free …"],
+      ["uds probe -q /run/app.sock && echo up", "by the exit code alone"],
+      ["uds probe --json /run/app.sock", "with mode, owner, and the process that has it"],
+    ],
+    notes:
+      `It connects, and closes again at once. With --quiet it prints nothing. The exit code is that of the
+state:
+
+  alive 0   free 3   stale 4   claimed 5   full 5   denied 6   not-a-socket 7`,
+    parameters: {
+      flags: COMMON,
+      aliases: SHORT,
+      positional: { kind: "tuple", parameters: [PATH] },
+    },
+    needs: (_, path) => permissions("probe", path),
+    load: async () => (await import("./probe.ts")).probe,
+  }),
+
+  rm: command<CommonFlags, SocketPath[]>({
+    brief: "remove sockets that nobody listens on",
+    usage: "PATH...",
+    examples: [
+      ["uds rm /tmp/app.sock", "what a server that was killed has left"],
+      ["uds rm /tmp/*.sock", "the dead ones: others are refused, and stay"],
+    ],
+    notes:
+      `It takes the lock of the path first, so that no server can start there meanwhile. A socket that is in
+use is left, and so is everything that is no socket.`,
+    parameters: {
+      flags: COMMON,
+      aliases: SHORT,
+      positional: { kind: "array", parameter: PATH, minimum: 1 },
+    },
+    needs: async (_, ...paths) => (await import("./rm.ts")).needs(paths),
+    load: async () => (await import("./rm.ts")).rm,
+  }),
+
+  run: command<RunFlags, [string, ...string[]]>({
+    brief: "run a command on a socket of its own, with standard input and output",
+    usage: "-- CMD [ARG...]",
+    examples: [
+      ["uds run -- python3 worker.py", "it has the socket at descriptor 3"],
+      ["uds run --stdio -- sort < in", "it has the socket as its own input and output"],
+    ],
+    notes:
+      `The socket has no path: nobody else can connect. What the command itself prints goes to standard
+error. The exit code is the command's, 127 where there is none of that name and 126 where it cannot be
+executed.
+The first SIGTERM ends the command gracefully, the second at once.`,
+    parameters: {
+      flags: { stdio: flag("the socket is the command's standard input and output"), ...COMMON },
+      aliases: SHORT,
+      positional: {
+        kind: "array",
+        parameter: { parse: text, placeholder: "CMD", brief: "a program, and its arguments" },
+        minimum: 1,
+      },
+    },
+    needs: async (flags, name) =>
+      permissions("pair", flags.stdio ? (await import("./run.ts")).SHELL : name),
+    load: async () => (await import("./run.ts")).run,
+  }),
+
+  send: command<SendFlags, [SocketPath, string?]>({
+    brief: "send a message, and print the reply",
+    usage: "PATH [MESSAGE]",
+    examples: [
+      ["uds send /tmp/echo.sock hello", "a message, as it is: without a newline"],
+      ["date | uds send /tmp/echo.sock", "standard input"],
+      ["uds send --wait /tmp/echo.sock hello", "when the server has started"],
+      [
+        "uds send --piece 16 /tmp/echo.sock hello",
+        "read the reply in pieces of at most 16 bytes",
+      ],
+    ],
+    notes:
+      `After the message it sends the end of file; then it prints what comes until the other side ends.`,
+    parameters: {
+      flags: { ...CONNECTING, piece: PIECE, ...COMMON },
+      aliases: { w: "timeout", ...SHORT },
+      positional: {
+        kind: "tuple",
+        parameters: [PATH, {
+          parse: text,
+          placeholder: "MESSAGE",
+          brief: "the message; without it, or with -, standard input",
+          optional: true,
+        }],
+      },
+    },
+    needs: (_, path) => permissions("connect", path),
+    load: async () => (await import("./send.ts")).send,
+  }),
+}));

@@ -1,0 +1,32 @@
+/** `uds connect PATH`: standard input and output on a connection. */
+
+import type { SocketPath } from "../address.ts";
+import { connect as open, type ConnectOptions } from "../client.ts";
+import { OK } from "./exit_codes.ts";
+import { pass } from "./pass.ts";
+import { Input } from "./streams.ts";
+import type { CommonFlags } from "./talk.ts";
+
+/** Its options. */
+export type ConnectFlags = CommonFlags & {
+  readonly timeout?: number;
+  readonly wait?: boolean;
+};
+
+/** The command. */
+export async function connect(flags: ConnectFlags, path: SocketPath): Promise<number> {
+  await pass(await open(connectOptions(flags, path)), new Input());
+  return OK;
+}
+
+/** What the options say of how to connect. */
+export function connectOptions(
+  { timeout, wait }: ConnectFlags,
+  path: SocketPath,
+): ConnectOptions {
+  return {
+    path,
+    ...(timeout !== undefined && { timeout }),
+    ...(wait !== undefined && { wait }),
+  };
+}

@@ -1,0 +1,192 @@
+/** `uds ls [DIR…]`: the sockets in directories, and who has them. */
+
+import { probe, type ProbeResult } from "../probe.ts";
+import { NotASocket, SocketNotFound } from "../errors.ts";
+import { OK } from "./exit_codes.ts";
+import { isGranted, requireGrants } from "./grants.ts";
+import { octal } from "./parameters.ts";
+import { print } from "./streams.ts";
+import { table } from "./table.ts";
+import { type CommonFlags, Talk } from "./talk.ts";
+
+/** Its options. */
+export type LsFlags = CommonFlags & {
+  readonly probe?: boolean;
+  readonly recursive?: boolean;
+};
+
+/** A socket file. */
+interface Entry {
+  readonly path: string;
+  readonly mode: string;
+  readonly uid: number | null;
+  readonly gid: number | null;
+  readonly state: ProbeResult["state"] | "unknown";
+  readonly holder?: number;
+}
+
+type Files = Map<string, Deno.FileInfo>;
+
+/** What the directories of {@linkcode defaultDirectories} depend on. */
+const DEFAULTS: Deno.PermissionOptionsObject = {
+  env: ["XDG_RUNTIME_DIR", "TMPDIR"],
+  sys: ["uid"],
+};
+
+/** So many are looked at together: one that nobody listens on takes a tenth of a second. */
+const BATCH = 64;
+
+/** The command. */
+export async function ls(flags: LsFlags, ...directories: string[]): Promise<number> {
+  const isDefault = directories.length === 0;
+  if (isDefault) requireGrants("Cannot find the usual directories", DEFAULTS);
+  const places = isDefault ? defaultDirectories() : directories;
+  requireGrants(`Cannot list ${places.join(" and ")}`, needs(flags, places));
+
+  const talk = new Talk(flags);
+  const files: Files = new Map();
+  let code = OK;
+  for (const place of places) {
+    find(place, isDefault || flags.recursive === true, files, (error) => {
+      // Of what nobody has asked for by name, what is not there or not for us is no failure.
+      if (isDefault) return;
+      const failure = talk.fail(error);
+      if (code === OK) code = failure;
+    });
+  }
+
+  const entries: Entry[] = [];
+  const found = [...files].sort(([a], [b]) => a < b ? -1 : 1);
+  while (found.length > 0) {
+    const looks = found.splice(0, BATCH).map(([path, info]) => look(path, info, flags.probe));
+    entries.push(...await Promise.all(looks));
+  }
+  if (flags.json) await print(`${JSON.stringify(entries)}\n`);
+  else if (entries.length > 0) await print(show(entries));
+  else if (code === OK) talk.say(`no sockets in ${places.join(" and ")}`, {});
+  return code;
+}
+
+/** The permissions that it takes; none of the directories stands for the usual ones. */
+export function needs(
+  flags: LsFlags,
+  directories: readonly string[],
+): Deno.PermissionOptionsObject {
+  const read = [...directories];
+  return {
+    ...(read.length === 0 ? { ...DEFAULTS, read: true } : { read }),
+    // Deno grants connecting to one path, or to all.
+    ...(flags.probe && { write: read.length === 0 ? true : read, net: true }),
+  };
+}
+
+/** Where programs of this user and of the system have their sockets. */
+function defaultDirectories(): string[] {
+  const given = Deno.env.get("XDG_RUNTIME_DIR");
+  const own = given?.startsWith("/")
+    ? given
+    : `${Deno.env.get("TMPDIR") || "/tmp"}/uds-${Deno.uid()}`;
+  return [own, "/run"];
+}
+
+/** Adds the socket of that name, or those in that directory, also below it if it is to go deep. */
+function find(place: string, deep: boolean, files: Files, onError: (error: Error) => void): void {
+  try {
+    const info = Deno.statSync(place);
+    if (info.isSocket) files.set(place, info);
+    else if (info.isDirectory) walk(place.replace(/(?<=.)\/+$/, ""), info.dev);
+    else throw new NotASocket("it is neither a directory nor a socket");
+  } catch (error) {
+    onError(explain(place, error as Error));
+  }
+
+  function walk(directory: string, device: number): void {
+    for (const { name, isDirectory, isFile, isSymlink } of readDirectory(directory)) {
+      if (isFile || isSymlink || isDirectory && !deep) continue;
+      const path = `${directory === "/" ? "" : directory}/${name}`;
+      try {
+        const info = Deno.lstatSync(path);
+        if (info.isSocket) files.set(path, info);
+        // Another file system may be one that does not answer.
+        else if (info.isDirectory && info.dev === device) walk(path, device);
+      } catch (error) {
+        // It may have gone since; and Deno shows /dev, /proc and /sys only to who may do everything.
+        const isNothing = error instanceof Deno.errors.NotFound ||
+          error instanceof Deno.errors.NotCapable;
+        if (!isNothing) onError(explain(path, error as Error));
+      }
+    }
+  }
+}
+
+/** The entries of a directory, all of them at once: errors come here, not in the middle. */
+function readDirectory(directory: string): Deno.DirEntry[] {
+  return [...Deno.readDirSync(directory)];
+}
+
+/** An error of the same class that says which file it is about. */
+function explain(path: string, error: Error): Error {
+  const start = `Cannot list ${JSON.stringify(path)}`;
+  if (error instanceof Deno.errors.NotFound) {
+    return new SocketNotFound(`${start}: there is no such directory`, { operation: "ls", path });
+  }
+  if (error instanceof NotASocket) {
+    return new NotASocket(`${start}: ${error.message}`, { operation: "ls", path });
+  }
+  const state = error instanceof Deno.errors.PermissionDenied
+    ? "the file system denies it"
+    : error.message;
+  return new (error.constructor as ErrorConstructor)(`${start}: ${state}`, { cause: error });
+}
+
+/** What can be seen of a socket; without connecting, what its lock tells. */
+async function look(path: string, info: Deno.FileInfo, connect = false): Promise<Entry> {
+  const { state, holder } = await stateOf(path, connect);
+  const { mode, uid, gid } = info;
+  return {
+    path,
+    state,
+    mode: octal((mode ?? 0) & 0o777),
+    uid,
+    gid,
+    ...(holder !== undefined && { holder }),
+  };
+}
+
+async function stateOf(path: string, connect: boolean): Promise<Pick<Entry, "state" | "holder">> {
+  try {
+    return await probe(path, { connect });
+  } catch (error) {
+    // Only a connection could tell; or the path is too long for one.
+    const isUnknown = error instanceof Deno.errors.NotSupported || error instanceof RangeError;
+    if (!isUnknown) throw error;
+    return { state: "unknown" };
+  }
+}
+
+/** The entries as a table. */
+function show(entries: Entry[]): string {
+  const users = names("/etc/passwd");
+  const groups = names("/etc/group");
+  return table(
+    ["STATE", "MODE", "OWNER", "PID", "PATH"],
+    entries.map(({ state, mode, uid, gid, holder, path }) => [
+      state,
+      mode,
+      `${users.get(String(uid)) ?? uid}:${groups.get(String(gid)) ?? gid}`,
+      String(holder ?? "-"),
+      path,
+    ]),
+  );
+}
+
+/** The names of users or groups by their numbers, where this process may read them. */
+function names(file: string): Map<string, string> {
+  if (!isGranted("read", file)) return new Map();
+  try {
+    const lines = Deno.readTextFileSync(file).split("\n").map((line) => line.split(":"));
+    return new Map(lines.map(([name = "", , id = ""]) => [id, name]));
+  } catch {
+    return new Map();
+  }
+}

@@ -1,0 +1,60 @@
+/** The values that options and arguments may have. */
+
+import type { SocketPath } from "../address.ts";
+
+/** The value of an option is none that it takes. */
+export class InvalidValue extends Error {}
+
+/** A path as the command line writes it: `@name` is the abstract name. */
+export function socketPath(value: string): SocketPath {
+  return value.startsWith("@") ? `\0${value.slice(1)}` : value;
+}
+
+/** An address as the command line writes it. */
+export function shownPath(path: SocketPath | null): string {
+  const text = String(path);
+  return text.startsWith("\0") ? `@${text.slice(1)}` : text;
+}
+
+/** An argument as it is. */
+export function text(value: string): string {
+  return value;
+}
+
+/** Permission bits in octal, such as `600`. */
+export function octalMode(value: string): number {
+  if (!/^(0o?)?[0-7]{3}$/.test(value)) {
+    throw new InvalidValue(`takes three octal digits, such as 600, and not ${show(value)}`);
+  }
+  return Number.parseInt(value.replace(/^0o/, ""), 8);
+}
+
+/** Permission bits as people write them: `0600`. */
+export function octal(mode: number): string {
+  return `0${mode.toString(8).padStart(3, "0")}`;
+}
+
+/** A whole number of at least one. */
+export function positive(value: string): number {
+  const number = Number(value);
+  if (!/^\d+$/.test(value) || !Number.isSafeInteger(number) || number < 1) {
+    throw new InvalidValue(`takes a whole number of at least 1, and not ${show(value)}`);
+  }
+  return number;
+}
+
+/** The longest time that a timer has, in milliseconds. */
+const MAX_DELAY = 0x7fff_ffff;
+
+/** Seconds, such as `1.5`, as milliseconds. */
+export function seconds(value: string): number {
+  const ms = Math.ceil(Number(value) * 1000);
+  if (!/^(\d+\.?\d*|\.\d+)$/.test(value) || ms > MAX_DELAY) {
+    throw new InvalidValue(`takes a number of seconds, such as 1.5, and not ${show(value)}`);
+  }
+  return ms;
+}
+
+function show(value: string): string {
+  return JSON.stringify(value);
+}

@@ -1,0 +1,33 @@
+/** `uds permissions COMMAND …`: the least permissions of a command line. */
+
+import { permissionFlags } from "../address.ts";
+import { parse } from "./command_line.ts";
+import { OK } from "./exit_codes.ts";
+import { print } from "./streams.ts";
+import type { CommonFlags } from "./talk.ts";
+
+/** The command. */
+export async function printPermissions(flags: CommonFlags, ...args: string[]): Promise<number> {
+  const parsed = await parse(args);
+  const set = typeof parsed === "string" ? {} : await parsed.needs();
+  if (flags.json) {
+    await print(`${JSON.stringify(set)}\n`);
+  } else {
+    const line = ["deno", "run", ...permissionFlags(set), program(), ...args];
+    await print(`${line.map(quote).join(" ")}\n`);
+  }
+  return OK;
+}
+
+/** What `deno run` is to run: the file that runs now, or the published one. */
+function program(): string {
+  const url = new URL("../cli.ts", import.meta.url);
+  return url.protocol === "file:" && !Deno.build.standalone
+    ? decodeURIComponent(url.pathname)
+    : "jsr:@uds/uds/cli";
+}
+
+/** A word as a shell reads it. */
+function quote(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,58 @@
+/** `uds rm PATH…`: removes dead sockets. */
+
+import { permissions, resolveSocketPath, type SocketPath } from "../address.ts";
+import { claim } from "../claim.ts";
+import { SocketNotFound } from "../errors.ts";
+import { OK } from "./exit_codes.ts";
+import { requireGrants, union } from "./grants.ts";
+import { shownPath } from "./parameters.ts";
+import { print } from "./streams.ts";
+import { type CommonFlags, Talk } from "./talk.ts";
+
+/** The command. */
+export async function rm(flags: CommonFlags, ...paths: SocketPath[]): Promise<number> {
+  requireGrants("Cannot remove sockets", needs(paths));
+  const talk = new Talk(flags);
+  const removed: string[] = [];
+  let code = OK;
+  for (const path of paths) {
+    try {
+      await remove(resolveSocketPath(path));
+      removed.push(shownPath(path));
+      if (!flags.json) talk.say(`removed ${shownPath(path)}`, {});
+    } catch (error) {
+      const failure = talk.fail(error);
+      if (code === OK) code = failure;
+    }
+  }
+  if (flags.json) await print(`${JSON.stringify({ removed })}\n`);
+  return code;
+}
+
+/** The permissions that it takes. */
+export function needs(paths: readonly SocketPath[]): Deno.PermissionOptionsObject {
+  return union(paths.map((path) => permissions("claim", path)));
+}
+
+/** Removes a socket that nobody listens on: to own its path does just that, or refuses. */
+async function remove(path: string): Promise<void> {
+  // A claim makes no difference between a path that was free and one that it has cleared.
+  if (!path.startsWith("\0") && !exists(path) && !exists(`${path}.lock`)) {
+    throw new SocketNotFound(`Cannot remove ${JSON.stringify(path)}: there is no such file`, {
+      operation: "rm",
+      path,
+    });
+  }
+  const claimed = await claim(path);
+  await claimed.release();
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,75 @@
+/** `uds run -- CMD ARG…`: a child on a socket that has no path; this side is standard input and output. */
+
+import { isSocketError } from "../errors.ts";
+import { pair } from "../pair.ts";
+import { exitCodeOf } from "./exit_codes.ts";
+import { pass } from "./pass.ts";
+import { onStopSignals } from "./signals.ts";
+import { Input } from "./streams.ts";
+import { type CommonFlags, Talk } from "./talk.ts";
+
+/** Its options. */
+export type RunFlags = CommonFlags & {
+  readonly stdio?: boolean;
+};
+
+/** As env and the shells have it: there is no such command, or it cannot be run. */
+const NOT_FOUND = 127;
+const NOT_EXECUTABLE = 126;
+
+/** The command that starts another one with its descriptor 3 as its standard input and output. */
+export const SHELL = "sh";
+const ON_STDIO = 'exec "$0" "$@" <&3 >&3 3>&-';
+
+/** The command. */
+export async function run(flags: RunFlags, command: string, ...args: string[]): Promise<number> {
+  const talk = new Talk(flags);
+  let child;
+  try {
+    child = flags.stdio
+      ? await pair(SHELL, { args: ["-c", ON_STDIO, respell(command), ...args] })
+      // What it prints itself is talk, beside what comes from the socket.
+      : await pair(command, { args, stdout: "piped" });
+  } catch (error) {
+    return talk.fail(error, startCodeOf(error));
+  }
+  await using running = child;
+  const stop = new AbortController();
+  onStopSignals((signal, release) => {
+    if (stop.signal.aborted) {
+      running.kill("SIGKILL");
+      release();
+      Deno.kill(Deno.pid, signal);
+    }
+    stop.abort();
+    // From a terminal SIGINT has come to the child as well.
+    if (signal === "SIGTERM") running.kill("SIGTERM");
+  });
+  const said = flags.stdio
+    ? undefined
+    : running.stdout.pipeTo(Deno.stderr.writable, { preventClose: true }).catch(() => {});
+  const passed = pass(running.conn, new Input(), { signal: stop.signal }).catch((error) => {
+    // What a command did not read, or reset, shows in how it ended.
+    if (!isSocketError(error)) throw error;
+  });
+  const ended = running.status.then((status) => {
+    stop.abort();
+    return status;
+  });
+  await Promise.all([passed, said, ended]);
+  return (await ended).code;
+}
+
+/** The exit code where a command could not be started. */
+function startCodeOf(error: unknown): number {
+  if (error instanceof Deno.errors.NotFound) return NOT_FOUND;
+  return error instanceof Deno.errors.PermissionDenied ? NOT_EXECUTABLE : exitCodeOf(error);
+}
+
+/**
+ * A command in another spelling, if it is Deno itself: where its own path stands in the arguments of
+ * another program, Deno inserts `-A` into them.
+ */
+function respell(command: string): string {
+  return command === Deno.execPath() ? command.replace(/\/([^/]*)$/, "/./$1") : command;
+}

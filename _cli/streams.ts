@@ -1,0 +1,71 @@
+/** Standard input and output. */
+
+import { QuietEnd } from "./talk.ts";
+
+/** Bytes that are read at once. */
+export const BUFFER_SIZE: number = 256 * 1024;
+
+/** What is to be sent, chunk by chunk. */
+export interface Source {
+  /** The next chunk, `null` at the end, the same one until {@linkcode take}; `undefined` on abort. */
+  next(signal: AbortSignal): Promise<Uint8Array | null | undefined>;
+  /** The chunk is used up. */
+  take(): void;
+}
+
+/** Standard input. What has been read and was not taken stays, for whoever asks next. */
+export class Input implements Source {
+  readonly #buffer = new Uint8Array(BUFFER_SIZE);
+  #chunk: Promise<Uint8Array | null> | undefined;
+
+  next(signal: AbortSignal): Promise<Uint8Array | null | undefined> {
+    const chunk = this.#chunk ??= this.#read();
+    return new Promise((resolve, reject) => {
+      const abort = () => resolve(undefined);
+      if (signal.aborted) return abort();
+      signal.addEventListener("abort", abort, { once: true });
+      chunk.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    });
+  }
+
+  take(): void {
+    this.#chunk = undefined;
+  }
+
+  async #read(): Promise<Uint8Array | null> {
+    try {
+      const count = await Deno.stdin.read(this.#buffer);
+      return count === null ? null : this.#buffer.subarray(0, count);
+    } catch (cause) {
+      throw new Error(`Cannot read standard input: ${(cause as Error).message}`, { cause });
+    }
+  }
+}
+
+/** A message that is there as a whole. */
+export class Message implements Source {
+  #rest: Uint8Array | null;
+
+  constructor(text: string) {
+    this.#rest = new TextEncoder().encode(text);
+  }
+
+  next(): Promise<Uint8Array | null> {
+    return Promise.resolve(this.#rest);
+  }
+
+  take(): void {
+    this.#rest = null;
+  }
+}
+
+/** Writes all of it to standard output. */
+export async function print(data: Uint8Array | string): Promise<void> {
+  const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
+  try {
+    for (let sent = 0; sent < bytes.length;) sent += await Deno.stdout.write(bytes.subarray(sent));
+  } catch (cause) {
+    if (cause instanceof Deno.errors.BrokenPipe) throw new QuietEnd("nobody reads the output");
+    throw new Error(`Cannot write to standard output: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * The benchmark.
+ *
+ * deno task bench [--quick] [--check] [--only=NAME] [--rounds=N] [--out=DIRECTORY]
+ *
+ * What is measured, and how, is in README.md. Progress goes to standard error, the ratios to standard
+ * output, and report.md, report.json and plot.svg to the directory: `results` after a full run of
+ * everything, else a temporary one.
+ */
+
+import { fromFileUrl, join } from "@std/path/posix";
+import { environmentOf } from "./environment.ts";
+import { measure } from "./measure.ts";
+import { svgOf } from "./plot.ts";
+import { goalOf, jsonOf, markdownOf, number, type Results, verdictsOf } from "./report.ts";
+import type { Subject } from "./subject.ts";
+import { SUBJECTS } from "./subjects/all.ts";
+import { Toolbox } from "./toolbox.ts";
+
+const USAGE = `deno task bench [--quick] [--check] [--only=NAME] [--rounds=N] [--out=DIRECTORY]
+
+  --quick          small loads, few rounds: less than 90 seconds
+  --check          exit with 1 where a ratio is more than 20 % below its line
+  --only=NAME      the subjects whose name has this in it; may be repeated
+  --rounds=N       so many rounds
+  --out=DIRECTORY  where the report goes`;
+
+const FULL = { rounds: 7, pointRounds: 3, scale: 1 };
+const QUICK = { rounds: 3, pointRounds: 1, scale: 1 / 8 };
+const RESULTS = fromFileUrl(new URL("./results/", import.meta.url));
+
+interface Options {
+  quick: boolean;
+  check: boolean;
+  only: string[];
+  rounds?: number;
+  out?: string;
+}
+
+function parse(args: readonly string[]): Options {
+  const options: Options = { quick: false, check: false, only: [] };
+  for (const arg of args) {
+    const [name, value] = arg.split(/=(.*)/s, 2) as [string, string | undefined];
+    if (arg === "--quick" || arg === "--check") options[arg.slice(2) as "quick" | "check"] = true;
+    else if (name === "--only" && value) options.only.push(value);
+    else if (name === "--rounds" && Number(value) >= 1) options.rounds = Math.floor(Number(value));
+    else if (name === "--out" && value) options.out = value;
+    else throw new TypeError(`Unknown option ${arg}\n\n${USAGE}`);
+  }
+  return options;
+}
+
+function chosen(only: readonly string[]): Subject[] {
+  const subjects = SUBJECTS.filter(({ name }) =>
+    only.length === 0 || only.some((part) => name.toLowerCase().includes(part.toLowerCase()))
+  );
+  if (subjects.length > 0) return subjects;
+  throw new TypeError(`No such subject. There are: ${SUBJECTS.map(({ name }) => name).join(", ")}`);
+}
+
+/** On a terminal one line that changes; else a line a run. */
+function progress(done: number, total: number, what: string, begin: number): void {
+  const seconds = (performance.now() - begin) / 1000;
+  const left = Math.round(seconds / done * (total - done));
+  const line = `[${done}/${total}, ${Math.round(seconds)} s, about ${left} s left] ${what}`;
+  const end = Deno.stderr.isTerminal() ? `\r\x1b[K${line.slice(0, 110)}` : `${line}\n`;
+  Deno.stderr.writeSync(new TextEncoder().encode(end));
+}
+
+async function main(): Promise<number> {
+  const { quick, check, only, ...given } = parse(Deno.args);
+  const subjects = chosen(only);
+  const defaults = quick ? QUICK : FULL;
+  const rounds = given.rounds ?? defaults.rounds;
+  const pointRounds = Math.min(rounds, defaults.pointRounds);
+  const { scale } = defaults;
+  await using tools = await Toolbox.open();
+  const environment = await environmentOf(tools);
+  const begin = performance.now();
+  const figures = await measure(tools, subjects, {
+    rounds,
+    pointRounds,
+    scale,
+    onProgress: (done, total, what) => progress(done, total, what, begin),
+  });
+  if (Deno.stderr.isTerminal()) Deno.stderr.writeSync(new TextEncoder().encode("\r\x1b[K"));
+
+  const results: Results = { environment, scale, rounds, pointRounds, subjects, figures };
+  const whole = !quick && only.length === 0;
+  const out = given.out ?? (whole ? RESULTS : await Deno.makeTempDir({ prefix: "uds-results-" }));
+  await Deno.mkdir(out, { recursive: true });
+  await Deno.writeTextFile(join(out, "report.md"), markdownOf(results));
+  await Deno.writeTextFile(join(out, "report.json"), jsonOf(results));
+  await Deno.writeTextFile(join(out, "plot.svg"), svgOf(results));
+
+  let bad = false;
+  for (const [subject, { line, ratio, missing, reached, farOff }] of verdictsOf(results)) {
+    if (check && farOff || missing === "failed") bad = true;
+    const mark = reached === undefined
+      ? "      "
+      : reached
+      ? "ok    "
+      : farOff
+      ? "MISSED"
+      : "missed";
+    const value = ratio === undefined ? `skipped: ${missing}` : number(ratio.median);
+    const names = `${subject.name}: ${line.ours} / ${line.baseline}`;
+    console.log(`${mark} ${names.padEnd(64)} ${value.padStart(6)}  ${goalOf(line)}`);
+  }
+  for (const [name, contenders] of figures) {
+    for (const [contender, { failed }] of contenders) {
+      if (failed === undefined) continue;
+      bad = true;
+      console.log(`FAILED ${name}: ${contender}: ${failed}`);
+    }
+  }
+  const seconds = Math.round((performance.now() - begin) / 1000);
+  console.log(`\n${seconds} s. The report is ${join(out, "report.md")}`);
+  return bad ? 1 : 0;
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exitCode = await main();
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    console.error(error.message);
+    Deno.exitCode = 2;
+  }
+}

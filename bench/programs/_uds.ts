@@ -1,0 +1,22 @@
+/** What the programs that use the library share. */
+
+import { type Connection, serve } from "@uds/uds";
+import { PASSES, ready, TASK } from "./_program.ts";
+
+/** Serves so many connections, those of the passes unless said otherwise, and shuts down. */
+export async function serveUds(
+  handler: (conn: Connection) => Promise<void>,
+  connections: number = PASSES.length,
+): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let served = 0;
+  await using _server = await serve(
+    { path: TASK.path, onError: reject },
+    async (conn) => {
+      await handler(conn);
+      if (++served === connections) resolve();
+    },
+  );
+  ready();
+  await promise;
+}

@@ -1,0 +1,14 @@
+/** Round trips over many connections with `serve` and `connect`. */
+
+import { connect } from "@uds/uds";
+import { counted, report, TASK } from "../_program.ts";
+import { serveUds } from "../_uds.ts";
+import { answer, CONNECTIONS, trips } from "./_trips.ts";
+
+if (TASK.role === "server") {
+  await serveUds(answer, CONNECTIONS);
+  counted.items = counted.bytes / TASK.size;
+  report();
+} else {
+  report({ seconds: await trips(() => connect(TASK.path)) });
+}

@@ -1,0 +1,31 @@
+/** All subjects, in the order of the report. */
+
+import type { Subject } from "../subject.ts";
+import { bulk } from "./bulk.ts";
+import { cliStart } from "./cli_start.ts";
+import { connections } from "./connect.ts";
+import { connectionCount } from "./connection_count.ts";
+import { echo } from "./echo.ts";
+import { idle } from "./idle.ts";
+import { jsonLines } from "./json_lines.ts";
+import { largeMessages } from "./large_messages.ts";
+import { messageSize } from "./message_size.ts";
+import { pipelined } from "./messages.ts";
+import { pairs } from "./pair.ts";
+import { roundTrip } from "./round_trip.ts";
+
+/** What is compared, then what is drawn as curves. */
+export const SUBJECTS: readonly Subject[] = [
+  roundTrip,
+  bulk,
+  echo,
+  pipelined,
+  jsonLines,
+  largeMessages,
+  connections,
+  idle,
+  ...pairs,
+  cliStart,
+  ...messageSize,
+  ...connectionCount,
+];

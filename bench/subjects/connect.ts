@@ -1,0 +1,27 @@
+/** A connection for one byte. */
+
+import { microseconds, type Subject } from "../subject.ts";
+
+const COUNT = 6000;
+
+export const connections: Subject = {
+  name: "connect",
+  title: "Connect, one byte, close",
+  unit: "µs",
+  better: "less",
+  size: 1,
+  contenders: [
+    { name: "uds connect/serve", program: "connect/uds.ts", count: COUNT },
+    { name: "Deno raw", program: "connect/raw.ts", count: COUNT },
+  ],
+  lines: [{
+    ours: "uds connect/serve",
+    baseline: "Deno raw",
+    atLeast: 0.85,
+    missed:
+      "Each end takes about 5 % more: the client checks its arguments and the path, the server keeps " +
+      "count of its connections, flushes and closes. Tried: no query of the permissions where Deno cannot " +
+      "prompt, which took the cost from 1.33 to 1.19.",
+  }],
+  value: microseconds,
+};

@@ -1,0 +1,65 @@
+/** Many small messages one way. */
+
+import { type Subject, thousandsPerSecond } from "../subject.ts";
+
+const RAW_IS_FAST =
+  "The library has the messages a second that the target stands for; but a write of " +
+  "one message costs a fraction here of what it cost where the target was set.";
+
+export const pipelined: Subject = {
+  name: "messages",
+  title: "Pipelined messages, 64 B",
+  unit: "thousand/s",
+  better: "more",
+  size: 64,
+  contenders: [
+    { name: "uds, each awaited", program: "messages/uds.ts", variant: "each", count: 4_000_000 },
+    { name: "uds, one by one", program: "messages/uds.ts", variant: "some", count: 4_000_000 },
+    { name: "uds, in batches", program: "messages/uds.ts", variant: "batches", count: 8_000_000 },
+    {
+      name: "uds, in batches, reuse",
+      program: "messages/uds.ts",
+      variant: "batches reuse",
+      count: 8_000_000,
+    },
+    { name: "Deno raw", program: "messages/raw.ts", count: 200_000 },
+    { name: "Node node:net", program: "messages/node.mjs", count: 300_000 },
+    { name: "C", program: "messages/messages.c", variant: "each", count: 600_000 },
+    {
+      name: "C, coalesced",
+      program: "messages/messages.c",
+      variant: "coalesced",
+      count: 16_000_000,
+    },
+    {
+      name: "ZeroMQ ipc",
+      program: "messages/zeromq.py",
+      count: 400_000,
+      needs: "zmq",
+    },
+  ],
+  lines: [
+    {
+      ours: "uds, each awaited",
+      baseline: "Deno raw",
+      atLeast: 15,
+      missed: RAW_IS_FAST,
+    },
+    { ours: "uds, one by one", baseline: "Deno raw", atLeast: 25, missed: RAW_IS_FAST },
+    { ours: "uds, one by one", baseline: "Node node:net", atLeast: 15, missed: RAW_IS_FAST },
+    { ours: "uds, one by one", baseline: "C", atLeast: 6, missed: RAW_IS_FAST },
+    {
+      ours: "uds, in batches",
+      baseline: "C, coalesced",
+      atLeast: 0.4,
+      missed:
+        "C counts a message in a few nanoseconds, without making anything of it, and is bound by " +
+        "the kernel's copies; JavaScript makes an object of each. Tried: memory that is used again (a " +
+        "row of its own), and typed arrays made directly instead of by subarray(). What is left is " +
+        "the making of the views.",
+    },
+    { ours: "uds, in batches, reuse", baseline: "C, coalesced" },
+    { ours: "uds, one by one", baseline: "ZeroMQ ipc" },
+  ],
+  value: thousandsPerSecond,
+};

@@ -1,0 +1,50 @@
+/** Whether a line is reached: the ratio of two contenders, round by round. */
+
+import type { Figures, SubjectFigures } from "./measure.ts";
+import { type Spread, spreadOf } from "./statistics.ts";
+import type { Line, Subject } from "./subject.ts";
+
+/** How far from its line a ratio may be before `--check` fails. */
+const TOLERANCE = 0.2;
+
+/** A line, and what was measured. */
+export interface Verdict {
+  line: Line;
+  /** The spread of the ratios of the rounds: speed, or cost where the line is `atMost`. */
+  ratio?: Spread;
+  /** Why there is no ratio. */
+  missing?: string;
+  reached?: boolean;
+  /** Missed by more than the tolerance. */
+  farOff?: boolean;
+}
+
+/** The verdict on a line of a subject. */
+export function verdictOf(subject: Subject, figures: SubjectFigures, line: Line): Verdict {
+  const [ours, baseline] = [line.ours, line.baseline].map((name) => {
+    const found = figures.get(name);
+    if (found === undefined) throw new Error(`${subject.name}: there is no contender ${name}`);
+    return found;
+  }) as [Figures, Figures];
+  for (const { missing, failed } of [ours, baseline]) {
+    const why = missing ?? (failed && "failed");
+    if (why !== undefined) return { line, missing: why };
+  }
+  // Costs are compared as they are, or speeds: one is the other upside down.
+  const asCost = line.atMost !== undefined;
+  const upright = asCost === (subject.better === "less");
+  const ratio = spreadOf(ours.values.map((value, i) => {
+    const ratio = value / (baseline.values[i] as number);
+    return upright ? ratio : 1 / ratio;
+  }));
+  const { atLeast, atMost } = line;
+  if (atLeast !== undefined) {
+    const reached = ratio.median >= atLeast;
+    return { line, ratio, reached, farOff: ratio.median < atLeast * (1 - TOLERANCE) };
+  }
+  if (atMost !== undefined) {
+    const reached = ratio.median <= atMost;
+    return { line, ratio, reached, farOff: ratio.median > atMost / (1 - TOLERANCE) };
+  }
+  return { line, ratio };
+}
