@@ -74,10 +74,10 @@ interface Silence {
 
 /** Where a connection of our own marks its end. */
 const MARKED: Silence = { turns: 3, ms: 0 };
-/** Where there could be none: the backlog was full, or no descriptor was left. */
+/** Where there could be none: the backlog was full, no descriptor was left, or the name was lost. */
 const UNMARKED: Silence = { turns: 40, ms: 0 };
 /**
- * Where it has no name to connect to. Nobody waits for that, so it may take as long as it likes. An
+ * Where a successor has the name. Nobody waits for that, so it may take as long as it likes. An
  * accept has been seen to be passed over for 302 turns while 1,600 pairs of sockets of the same process
  * kept it busy; a turn is then a few milliseconds.
  */
@@ -309,15 +309,22 @@ export class ListeningSocket {
     if (!this.#isReferenced) listener.unref();
     for (const candidate of own?.later ?? []) this.#deliver(candidate);
     if (this.#waiting !== undefined) this.#pull(this.#acceptor);
+    this.#retiring = this.#retire(claim, old, this.#retiring);
+  }
+
+  /** Closes a listener that has lost its name, when nobody comes to it any more. */
+  async #retire(claim: PathClaim, old: Acceptor, before?: Promise<void>): Promise<void> {
     this.#empty(old);
-    const before = this.#retiring;
-    this.#retiring = (async () => {
-      await old.quiet(() => NAMELESS.turns, NAMELESS.ms, this.#closing.signal);
-      await before;
+    await old.quiet(() => NAMELESS.turns, NAMELESS.ms, this.#closing.signal);
+    await before;
+    try {
       using turn = await claim.turnToLeave();
-      await claim.shelter(() => old.close(), turn).catch(() => old.close());
-      this.#emptied.delete(old);
-    })();
+      await claim.shelter(() => old.close(), turn);
+    } catch (error) {
+      await old.close();
+      this.#events?.onError(claim.failureToLeave(error));
+    }
+    this.#emptied.delete(old);
   }
 
   /** Accepts everyone who comes to a listener, whether somebody asks or not. */
@@ -354,7 +361,7 @@ export class ListeningSocket {
         // The connection reaches the kernel before the name is removed: there is only an instant between.
         const hasName = this.#claim?.hasName() ?? true;
         if (hasName) connecting = Deno.connect({ transport: "unix", path });
-        else this.#silence = NAMELESS;
+        else if (this.#claim?.look() === "replaced") this.#silence = NAMELESS;
         connecting?.catch(() => {});
         this.#claim?.removeName();
       }
@@ -422,7 +429,7 @@ export class ListeningSocket {
     if (this.#retiring !== undefined) await this.#retiring;
     const claim = this.#claim;
     const taking = claim?.turnToLeave();
-    using turn = taking instanceof Promise ? await taking : taking;
+    const turn = taking instanceof Promise ? await taking : taking;
     const closeListener = () => this.#acceptor.close();
     // Whatever cannot be removed, the listener is closed.
     const failures: unknown[] = [];
@@ -432,6 +439,7 @@ export class ListeningSocket {
         () => claim?.shelter(closeListener, turn),
         closeListener,
         () => claim?.release(),
+        () => turn?.[Symbol.dispose](),
       ]
     ) {
       try {

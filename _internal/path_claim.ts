@@ -395,7 +395,11 @@ export class PathClaim {
   }
 
   #endStart(): void {
-    this.#turn?.release();
+    try {
+      this.#turn?.release();
+    } catch {
+      // It is free; whoever takes the turn next removes its file.
+    }
     this.#turn = undefined;
   }
 

@@ -6,7 +6,6 @@ import {
   fixture,
   Program,
   readText,
-  run,
   TempDir,
   test,
   within,
