@@ -19,7 +19,7 @@ import {
   encode,
   fixture,
   makeStale,
-  Program,
+  type Program,
   readText,
   run,
   TempDir,
@@ -68,116 +68,164 @@ async function other(path: string, options: Record<string, unknown> = {}): Promi
   return program;
 }
 
+/** Tests that mostly wait for seconds, at once: a failure says which of them it was. */
+function together(name: string, rows: Record<string, () => Promise<void>>): void {
+  test(`${name} (${Object.keys(rows).length} cases at once)`, async () => {
+    await Promise.all(
+      Object.entries(rows).map(async ([row, run]) => {
+        await run().catch((cause) => {
+          throw new Error(`${row}: ${cause}`, { cause });
+        });
+      }),
+    );
+  });
+}
+
 // ---- Replacing -----------------------------------------------------------------------------------
 
-test('serve() with existing: "replace" replaces a server under load, and no client notices', async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  await using old = await other(path);
-  await using load = fixture(
-    "takeover_clients.ts",
-    permissionFlags(permissions("connect", path)),
-    [path, "10", "1000"],
-    { stdin: "piped" },
-  );
-  assertEquals(await load.line(), "asking");
-  await using successor = await other(path);
-  assertEquals(Deno.readTextFileSync(`${path}.lock`).split("\n")[0], `${successor.pid}`);
-  assertEquals(await old.line(), "replaced");
-  assertEquals(JSON.parse(await old.line()).errors, []);
-  assertEquals((await old.status).code, 0);
-  await load.stdin.close();
-  const { answered, ...counts } = JSON.parse(await load.line());
-  assert(answered >= 1000);
-  assertEquals(counts, { servers: 2, lost: [], refused: [] });
-  assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
-  assertEquals((await probe(path)).holder, successor.pid);
-});
-
-test("serve() that is replaced tells its handlers to finish, and gives its successor nothing to lose", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  const told: string[] = [];
-  const old = await serve(
-    { path, ...RENAME, onReplaced: () => told.push("replaced") },
-    async (conn, info) => {
-      await conn.write(encode("old"));
-      await new Promise((resolve) => info.draining.addEventListener("abort", resolve));
-      told.push("draining");
-      await conn.write(encode("bye"));
+together("A server that is replaced", {
+  'serve() with existing: "replace" replaces a server under load, and no client notices':
+    async () => {
+      await using dir = new TempDir();
+      const path = dir.file("a.sock");
+      await using old = await other(path);
+      await using load = fixture(
+        "takeover_clients.ts",
+        permissionFlags(permissions("connect", path)),
+        [path, "10", "1000"],
+        { stdin: "piped" },
+      );
+      assertEquals(await load.line(), "asking");
+      await using successor = await other(path);
+      assertEquals(Deno.readTextFileSync(`${path}.lock`).split("\n")[0], `${successor.pid}`);
+      assertEquals(await old.line(), "replaced");
+      assertEquals(JSON.parse(await old.line()).errors, []);
+      assertEquals((await old.status).code, 0);
+      await load.stdin.close();
+      const { answered, ...counts } = JSON.parse(await load.line());
+      assert(answered >= 1000);
+      assertEquals(counts, { servers: 2, lost: [], refused: [] });
+      assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
+      assertEquals((await probe(path)).holder, successor.pid);
     },
-  );
-  const client = await connect(path);
-  assertEquals(await readText(client), "old");
-  await using successor = await serve({ path, ...REPLACE, mode: 0o640 }, greet("new"));
-  const files = dir.list();
-  assertEquals(files, ["a.sock", "a.sock.lock"]);
-  const before = files.map((name) => look(dir.file(name)));
-  assertEquals(await greetingAt(path), "new");
-  await old.finished;
-  assertEquals(told, ["replaced", "draining"]);
-  assertEquals(await readText(client), "bye");
-  client.close();
-  assertEquals(files.map((name) => look(dir.file(name))), before);
-  assertEquals(dir.list(), files);
-  assertEquals(await greetingAt(path), "new");
-  assertEquals(successor.addr.path, path);
-});
-
-test("serve() that is replaced lets onReplaced say how long its handlers have", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  const results: unknown[] = [];
-  const old = await serve({
-    path,
-    ...RENAME,
-    onReplaced: () => old.shutdown({ timeout: 1 }).then((result) => results.push(result)),
-  }, (conn) => conn.closed);
-  await using client = await connect(path);
-  await using _successor = await serve({ path, ...REPLACE }, greet("new"));
-  await old.finished;
-  assertEquals(results, [{ completed: 0, aborted: 1 }]);
-  assertEquals(await readText(client), null);
-});
-
-test("serve() serves those in its backlog also where it is shut down before it knows of its successor", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  const first = gate();
-  const old = await serve({ path, ...RENAME, maxConnections: 1 }, async (conn) => {
-    await first.opened;
-    await conn.write(encode("old"));
-  });
-  const clients = await Promise.all(Array.from({ length: 20 }, () => connect(path)));
-  await using _successor = await serve({ path, ...REPLACE }, greet("new"));
-  const ending = old.shutdown();
-  first.open();
-  assertEquals(await Promise.all(clients.map(readText)), clients.map(() => "old"));
-  assertEquals(await ending, { completed: 20, aborted: 0 });
-  assertEquals(await greetingAt(path), "new");
-  assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
-  for (const conn of clients) conn.close();
-});
-
-test("listen() that is replaced gives out who had reached it, and then ends", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  const replaced = gate();
-  const old = await listen({ path, ...RENAME, onReplaced: () => replaced.open() });
-  const clients = await Promise.all(Array.from({ length: 5 }, () => connect(path)));
-  await using successor = await listen({ path, ...REPLACE });
-  // It asks for the first one only when it knows.
-  await replaced.opened;
-  let count = 0;
-  for await (const conn of old) {
-    await conn.write(encode(`${++count}`));
-    conn.close();
-  }
-  assertEquals(count, 5);
-  assertEquals((await Promise.all(clients.map(readText))).sort(), ["1", "2", "3", "4", "5"]);
-  await old.close();
-  const [theirs, ours] = await Promise.all([successor.accept(), connect(path)]);
-  for (const conn of [...clients, theirs, ours]) conn.close();
+  "serve() that is replaced tells its handlers to finish, and gives its successor nothing to lose":
+    async () => {
+      await using dir = new TempDir();
+      const path = dir.file("a.sock");
+      const told: string[] = [];
+      const old = await serve(
+        { path, ...RENAME, onReplaced: () => told.push("replaced") },
+        async (conn, info) => {
+          await conn.write(encode("old"));
+          await new Promise((resolve) => info.draining.addEventListener("abort", resolve));
+          told.push("draining");
+          await conn.write(encode("bye"));
+        },
+      );
+      const client = await connect(path);
+      assertEquals(await readText(client), "old");
+      await using successor = await serve({ path, ...REPLACE, mode: 0o640 }, greet("new"));
+      const files = dir.list();
+      assertEquals(files, ["a.sock", "a.sock.lock"]);
+      const before = files.map((name) => look(dir.file(name)));
+      assertEquals(await greetingAt(path), "new");
+      await old.finished;
+      assertEquals(told, ["replaced", "draining"]);
+      assertEquals(await readText(client), "bye");
+      client.close();
+      assertEquals(files.map((name) => look(dir.file(name))), before);
+      assertEquals(dir.list(), files);
+      assertEquals(await greetingAt(path), "new");
+      assertEquals(successor.addr.path, path);
+    },
+  "serve() that is replaced lets onReplaced say how long its handlers have": async () => {
+    await using dir = new TempDir();
+    const path = dir.file("a.sock");
+    const results: unknown[] = [];
+    const old = await serve({
+      path,
+      ...RENAME,
+      onReplaced: () => old.shutdown({ timeout: 1 }).then((result) => results.push(result)),
+    }, (conn) => conn.closed);
+    await using client = await connect(path);
+    await using _successor = await serve({ path, ...REPLACE }, greet("new"));
+    await old.finished;
+    assertEquals(results, [{ completed: 0, aborted: 1 }]);
+    assertEquals(await readText(client), null);
+  },
+  "serve() serves those in its backlog also where it is shut down before it knows of its successor":
+    async () => {
+      await using dir = new TempDir();
+      const path = dir.file("a.sock");
+      const first = gate();
+      const old = await serve({ path, ...RENAME, maxConnections: 1 }, async (conn) => {
+        await first.opened;
+        await conn.write(encode("old"));
+      });
+      const clients = await Promise.all(Array.from({ length: 20 }, () => connect(path)));
+      await using _successor = await serve({ path, ...REPLACE }, greet("new"));
+      const ending = old.shutdown();
+      first.open();
+      assertEquals(await Promise.all(clients.map(readText)), clients.map(() => "old"));
+      assertEquals(await ending, { completed: 20, aborted: 0 });
+      assertEquals(await greetingAt(path), "new");
+      assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
+      for (const conn of clients) conn.close();
+    },
+  "listen() that is replaced gives out who had reached it, and then ends": async () => {
+    await using dir = new TempDir();
+    const path = dir.file("a.sock");
+    const replaced = gate();
+    const old = await listen({ path, ...RENAME, onReplaced: () => replaced.open() });
+    const clients = await Promise.all(Array.from({ length: 5 }, () => connect(path)));
+    await using successor = await listen({ path, ...REPLACE });
+    // It asks for the first one only when it knows.
+    await replaced.opened;
+    let count = 0;
+    for await (const conn of old) {
+      await conn.write(encode(`${++count}`));
+      conn.close();
+    }
+    assertEquals(count, 5);
+    assertEquals((await Promise.all(clients.map(readText))).sort(), ["1", "2", "3", "4", "5"]);
+    await old.close();
+    const [theirs, ours] = await Promise.all([successor.accept(), connect(path)]);
+    for (const conn of [...clients, theirs, ours]) conn.close();
+  },
+  'serve() with existing: "replace" ten times in a row: each is told, and the last one stays':
+    async () => {
+      await using dir = new TempDir();
+      const path = dir.file("a.sock");
+      const told: number[] = [];
+      const servers = [];
+      for (let i = 0; i < 10; i++) {
+        servers.push(
+          await serve({ path, ...REPLACE, onReplaced: () => told.push(i) }, greet(`${i}`)),
+        );
+        assertEquals(await greetingAt(path), `${i}`);
+      }
+      const last = servers.pop();
+      await Promise.all(servers.map((server) => server.finished));
+      assertEquals(told.sort(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+      assertEquals(await greetingAt(path), "9");
+      await last?.shutdown();
+      assertEquals(dir.list(), []);
+    },
+  'serve() with existing: "replace" takes over also where the name is gone': async () => {
+    await using dir = new TempDir();
+    const path = dir.file("a.sock");
+    const replaced = gate();
+    const old = await serve(
+      { path, ...RENAME, onReplaced: () => replaced.open(), onPathLost() {} },
+      greet("old"),
+    );
+    Deno.removeSync(path);
+    await using _successor = await serve({ path, ...REPLACE }, greet("new"));
+    assertEquals(await greetingAt(path), "new");
+    await replaced.opened;
+    await old.finished;
+    assertEquals(await greetingAt(path), "new");
+  },
 });
 
 test("listen() that is replaced and closed at once leaves the files of its successor alone", async () => {
@@ -193,23 +241,6 @@ test("listen() that is replaced and closed at once leaves the files of its succe
     assertEquals(["a.sock", "a.sock.lock"].map((name) => look(dir.file(name))), before);
     assertEquals(await greetingAt(path), `${i}`);
   }
-  assertEquals(dir.list(), []);
-});
-
-test('serve() with existing: "replace" ten times in a row: each is told, and the last one stays', async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  const told: number[] = [];
-  const servers = [];
-  for (let i = 0; i < 10; i++) {
-    servers.push(await serve({ path, ...REPLACE, onReplaced: () => told.push(i) }, greet(`${i}`)));
-    assertEquals(await greetingAt(path), `${i}`);
-  }
-  const last = servers.pop();
-  await Promise.all(servers.map((server) => server.finished));
-  assertEquals(told.sort(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
-  assertEquals(await greetingAt(path), "9");
-  await last?.shutdown();
   assertEquals(dir.list(), []);
 });
 
@@ -243,22 +274,6 @@ for (const [what, make] of Object.entries(LEFT)) {
   });
 }
 
-test('serve() with existing: "replace" takes over also where the name is gone', async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  const replaced = gate();
-  const old = await serve(
-    { path, ...RENAME, onReplaced: () => replaced.open(), onPathLost() {} },
-    greet("old"),
-  );
-  Deno.removeSync(path);
-  await using _successor = await serve({ path, ...REPLACE }, greet("new"));
-  assertEquals(await greetingAt(path), "new");
-  await replaced.opened;
-  await old.finished;
-  assertEquals(await greetingAt(path), "new");
-});
-
 // ---- … and who is not replaced --------------------------------------------------------------------
 
 interface Resident extends AsyncDisposable {
@@ -278,17 +293,17 @@ const RESIDENTS: Record<string, (path: string) => Promise<Resident>> = {
       await serve(path, greet("old")),
     ),
   "a claim": async (path) => resident("It cannot be replaced", await claim(path)),
-  "a live server that does not use the lock": async (path) => {
+  "a live server that does not use the lock": (path) => {
     const listener = Deno.listen({ transport: "unix", path });
     const serving = (async () => {
       for await (const conn of listener) conn.close();
     })();
-    return resident("a program that does not use its lock listens there", {
+    return Promise.resolve(resident("a program that does not use its lock listens there", {
       async [Symbol.asyncDispose]() {
         listener.close();
         await serving;
       },
-    });
+    }));
   },
   "a live stranger in the place of a server that was published by rename": async (path) => {
     const stack = new AsyncDisposableStack();
@@ -344,25 +359,6 @@ test('serve() with existing: "replace" refuses the server of another user', asyn
   assertEquals(await readText(conn), `${old.pid} x\n`);
 }, { root: true });
 
-test("serve() that cannot take its turn names who has it", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  await using _holder = await claim(`${path}.lock.new`.replace(/\.lock\.new$/, ".x"));
-  const file = Deno.openSync(`${path}.lock.new`, { write: true, createNew: true });
-  file.writeSync(encode("4711\n"));
-  file.lockSync(true);
-  const abort = new AbortController();
-  const reason = new Error("no longer");
-  const starting = serve({ path, ...RENAME, signal: abort.signal }, greet("new"));
-  abort.abort(reason);
-  assertEquals(await assertRejects(() => starting, Error), reason);
-  const error = await assertRejects(() => serve({ path, ...RENAME }, greet("new")), SocketInUse);
-  assertStringIncludes(error.message, `process 4711 is starting or ending there`);
-  assertEquals(error.holder, 4711);
-  file.close();
-  assertEquals(dir.list().filter((name) => name.startsWith("a.")), ["a.sock.lock.new"]);
-}, { deadline: 15_000 });
-
 for (
   const [what, options, says] of [
     ['existing: "replace" without publish: "rename"', { existing: "replace" }, 'publish: "rename"'],
@@ -412,10 +408,12 @@ const LOSSES: Record<
   }, "socket"],
 };
 
+/** What lost its path, how, and the test of it. */
+const lost: Record<string, () => Promise<void>> = {};
 for (const [what, [lose, found]] of Object.entries(LOSSES)) {
   for (const publish of ["direct", "rename"] as const) {
     for (const name of ["listen", "serve"] as const) {
-      test(`${name}() with publish: "${publish}" says within a second that its path ${what}`, async () => {
+      lost[`${name}() with publish: "${publish}", whose path ${what}`] = async () => {
         await using dir = new TempDir();
         const path = dir.file("a.sock");
         const told = gate<PathLoss>();
@@ -429,65 +427,14 @@ for (const [what, [lose, found]] of Object.entries(LOSSES)) {
           ? await listen(options)
           : await serve(options, greet("hello"));
         using _lost = lose(path) ?? undefined;
-        const loss = await within(1000, told.opened);
-        assertEquals(loss, { path, found, heals: false });
-        // Three looks later it has not been told again.
-        await new Promise((resolve) => setTimeout(resolve, 800));
+        assertEquals(await within(1000, told.opened), { path, found, heals: false });
+        // At the next looks it is not told again.
+        await new Promise((resolve) => setTimeout(resolve, 600));
         assertEquals(count, 1);
-      });
+      };
     }
   }
 }
-
-test("serve() prints a line where nobody asks to be told of a lost path", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  await using server = fixture("claim_greeter.ts", permissionFlags(permissions("serve", path)), [
-    path,
-    "serve",
-  ]);
-  assertEquals(await server.line(), "ready");
-  Deno.removeSync(path);
-  await new Promise((resolve) => setTimeout(resolve, 1000));
-  server.kill("SIGTERM");
-  assertEquals(
-    await server.stderr(),
-    `uds: The socket "${path}" was removed. New clients do not reach this server any more\n`,
-  );
-});
-
-test("serve() makes its lock again that somebody removed, and nobody else gets the path", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  for (const publish of ["direct", "rename"] as const) {
-    {
-      await using _server = await serve({ path, publish }, greet("hello"));
-      const before = Deno.readTextFileSync(`${path}.lock`);
-      Deno.removeSync(`${path}.lock`);
-      while (!dir.list().includes("a.sock.lock")) {
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
-      assertEquals(Deno.readTextFileSync(`${path}.lock`), before);
-      const { holder } = await assertRejects(() => claim(path), SocketInUse);
-      assertEquals(holder, Deno.pid);
-    }
-    assertEquals(dir.list(), []);
-  }
-});
-
-test("A server whose path is lost for good does not make a lock that would keep the next one away", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  const told = gate();
-  await using _old = await serve({ path, onPathLost: () => told.open() }, greet("old"));
-  Deno.removeSync(path);
-  Deno.removeSync(`${path}.lock`);
-  await told.opened;
-  await using _next = await serve(path, greet("new"));
-  assertEquals(await greetingAt(path), "new");
-});
-
-// ---- … and healed ---------------------------------------------------------------------------------
 
 /** Resolves when the server at a path answers again. */
 async function healed(path: string, inode: number | null): Promise<void> {
@@ -501,8 +448,9 @@ async function healed(path: string, inode: number | null): Promise<void> {
   while (!hasChanged()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-for (const name of ["listen", "serve"] as const) {
-  test(`${name}() with selfHeal binds its path again, and drops no connection`, async () => {
+/** Binds its path again, and drops no connection. */
+function bindsAgain(name: "listen" | "serve"): () => Promise<void> {
+  return async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     const losses: PathLoss[] = [];
@@ -544,80 +492,129 @@ for (const name of ["listen", "serve"] as const) {
     await own[Symbol.asyncDispose]();
     await serving;
     assertEquals(dir.list(), []);
-  });
+  };
 }
 
-test("serve() with selfHeal waits until a stranger's file is gone", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  const told = gate<PathLoss>();
-  await using _server = await serve(
-    { path, ...RENAME, selfHeal: true, onPathLost: told.open },
-    greet("hello"),
-  );
-  Deno.removeSync(path);
-  Deno.writeTextFileSync(path, "precious");
-  assertEquals(await told.opened, { path, found: "other", heals: false });
-  assertEquals(Deno.readTextFileSync(path), "precious");
-  const { ino } = Deno.lstatSync(path);
-  Deno.removeSync(path);
-  await within(1000, healed(path, ino));
-  assertEquals(await greetingAt(path), "hello");
-});
-
-test("serve() with selfHeal is there again when its directory is", async () => {
-  await using dir = new TempDir();
-  Deno.mkdirSync(dir.file("d"));
-  const path = dir.file("d/a.sock");
-  const told = gate<PathLoss>();
-  const errors: unknown[] = [];
-  await using _server = await serve({
-    path,
-    ...RENAME,
-    selfHeal: true,
-    onPathLost: told.open,
-    onError: (error) => errors.push((error as { code?: string }).code),
-  }, greet("hello"));
-  Deno.removeSync(dir.file("d"), { recursive: true });
-  assertEquals(await within(1000, told.opened), { path, found: "nothing", heals: false });
-  Deno.mkdirSync(dir.file("d"));
-  await within(1000, healed(path, null));
-  assertEquals(await greetingAt(path), "hello");
-  assertEquals(errors, ["ENOENT"]);
-});
-
-test("serve() with selfHeal can be replaced, shut down and healed again after it has healed", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  const replaced = gate();
-  const options = { path, ...REPLACE, selfHeal: true, onPathLost() {} };
-  const heal = async () => {
+together("A server that has lost its path", {
+  "listen() with selfHeal binds its path again, and drops no connection": bindsAgain("listen"),
+  "serve() with selfHeal binds its path again, and drops no connection": bindsAgain("serve"),
+  ...lost,
+  "serve() makes its lock again that somebody removed, and nobody else gets the path": async () => {
+    await using dir = new TempDir();
+    const path = dir.file("a.sock");
+    for (const publish of ["direct", "rename"] as const) {
+      {
+        await using _server = await serve({ path, publish }, greet("hello"));
+        const before = Deno.readTextFileSync(`${path}.lock`);
+        Deno.removeSync(`${path}.lock`);
+        while (!dir.list().includes("a.sock.lock")) {
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+        assertEquals(Deno.readTextFileSync(`${path}.lock`), before);
+        const { holder } = await assertRejects(() => claim(path), SocketInUse);
+        assertEquals(holder, Deno.pid);
+      }
+      assertEquals(dir.list(), []);
+    }
+  },
+  "listen() that was unref'ed does not keep the process alive after it has healed": async () => {
+    await using dir = new TempDir();
+    const path = dir.file("a.sock");
+    await using program = fixture("takeover_unref.ts", SERVER_FLAGS(path), [path]);
+    assertEquals(await program.line(), "ready");
+    Deno.removeSync(path);
+    assertEquals(await program.line(), "healed");
+    assertEquals((await within(3000, program.status)).code, 0);
+  },
+  "A server whose path is lost for good does not make a lock that would keep the next one away":
+    async () => {
+      await using dir = new TempDir();
+      const path = dir.file("a.sock");
+      const told = gate();
+      await using _old = await serve({ path, onPathLost: () => told.open() }, greet("old"));
+      Deno.removeSync(path);
+      Deno.removeSync(`${path}.lock`);
+      await told.opened;
+      await using _next = await serve(path, greet("new"));
+      assertEquals(await greetingAt(path), "new");
+    },
+  "serve() prints a line where nobody asks to be told of a lost path": async () => {
+    await using dir = new TempDir();
+    const path = dir.file("a.sock");
+    await using server = fixture("claim_greeter.ts", permissionFlags(permissions("serve", path)), [
+      path,
+      "serve",
+    ]);
+    assertEquals(await server.line(), "ready");
+    Deno.removeSync(path);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    server.kill("SIGTERM");
+    assertEquals(
+      await server.stderr(),
+      `uds: The socket "${path}" was removed. New clients do not reach this server any more\n`,
+    );
+  },
+  "serve() with selfHeal waits until a stranger's file is gone": async () => {
+    await using dir = new TempDir();
+    const path = dir.file("a.sock");
+    const told = gate<PathLoss>();
+    await using _server = await serve(
+      { path, ...RENAME, selfHeal: true, onPathLost: told.open },
+      greet("hello"),
+    );
+    Deno.removeSync(path);
+    Deno.writeTextFileSync(path, "precious");
+    assertEquals(await told.opened, { path, found: "other", heals: false });
+    assertEquals(Deno.readTextFileSync(path), "precious");
     const { ino } = Deno.lstatSync(path);
     Deno.removeSync(path);
-    await healed(path, ino);
-  };
-  const old = await serve({ ...options, onReplaced: () => replaced.open() }, greet("old"));
-  await heal();
-  assertEquals(await greetingAt(path), "old");
-  const next = await serve(options, greet("new"));
-  assertEquals(await greetingAt(path), "new");
-  await replaced.opened;
-  await old.finished;
-  await heal();
-  assertEquals(await greetingAt(path), "new");
-  // While the old listener of the two is still being emptied.
-  await next.shutdown();
-  assertEquals(dir.list(), []);
-});
-
-test("listen() that was unref'ed does not keep the process alive after it has healed", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  await using program = fixture("takeover_unref.ts", SERVER_FLAGS(path), [path]);
-  assertEquals(await program.line(), "ready");
-  Deno.removeSync(path);
-  assertEquals(await program.line(), "healed");
-  assertEquals((await within(3000, program.status)).code, 0);
+    await within(1000, healed(path, ino));
+    assertEquals(await greetingAt(path), "hello");
+  },
+  "serve() with selfHeal is there again when its directory is": async () => {
+    await using dir = new TempDir();
+    Deno.mkdirSync(dir.file("d"));
+    const path = dir.file("d/a.sock");
+    const told = gate<PathLoss>();
+    const errors: unknown[] = [];
+    await using _server = await serve({
+      path,
+      ...RENAME,
+      selfHeal: true,
+      onPathLost: told.open,
+      onError: (error) => errors.push((error as { code?: string }).code),
+    }, greet("hello"));
+    Deno.removeSync(dir.file("d"), { recursive: true });
+    assertEquals(await within(1000, told.opened), { path, found: "nothing", heals: false });
+    Deno.mkdirSync(dir.file("d"));
+    await within(1000, healed(path, null));
+    assertEquals(await greetingAt(path), "hello");
+    assertEquals(errors, ["ENOENT"]);
+  },
+  "serve() with selfHeal can be replaced, shut down and healed again after it has healed":
+    async () => {
+      await using dir = new TempDir();
+      const path = dir.file("a.sock");
+      const replaced = gate();
+      const options = { path, ...REPLACE, selfHeal: true, onPathLost() {} };
+      const heal = async () => {
+        const { ino } = Deno.lstatSync(path);
+        Deno.removeSync(path);
+        await healed(path, ino);
+      };
+      const old = await serve({ ...options, onReplaced: () => replaced.open() }, greet("old"));
+      await heal();
+      assertEquals(await greetingAt(path), "old");
+      const next = await serve(options, greet("new"));
+      assertEquals(await greetingAt(path), "new");
+      await replaced.opened;
+      await old.finished;
+      await heal();
+      assertEquals(await greetingAt(path), "new");
+      // While the old listener of the two is still being emptied.
+      await next.shutdown();
+      assertEquals(dir.list(), []);
+    },
 });
 
 // ---- A successor that does not come to its end -----------------------------------------------------

@@ -1,5 +1,5 @@
-import { connect, permissionFlags, permissions } from "@uds/uds";
-import { assert, assertEquals } from "@std/assert";
+import { connect, permissionFlags, permissions, serve, SocketInUse } from "@uds/uds";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import {
   denoArgs,
   encode,
@@ -214,6 +214,27 @@ test(
   },
   { deadline: 60_000 },
 );
+
+test("serve() that cannot take its turn names who has it", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  const file = Deno.openSync(`${path}.lock.new`, { write: true, createNew: true });
+  file.writeSync(encode("4711\n"));
+  file.lockSync(true);
+  const abort = new AbortController();
+  const reason = new Error("no longer");
+  const starting = serve({ path, publish: "rename", signal: abort.signal }, async () => {});
+  abort.abort(reason);
+  assertEquals(await assertRejects(() => starting, Error), reason);
+  const error = await assertRejects(
+    () => serve({ path, publish: "rename" }, async () => {}),
+    SocketInUse,
+  );
+  assertStringIncludes(error.message, `process 4711 is starting or ending there`);
+  assertEquals(error.holder, 4711);
+  file.close();
+  assertEquals(dir.list(), ["a.sock.lock.new"]);
+}, { deadline: 15_000 });
 
 // ---- A successor that comes to harm ------------------------------------------------------------------
 
