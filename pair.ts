@@ -5,7 +5,7 @@
  * @module
  */
 
-import { dirname, fromFileUrl, resolve } from "./_internal/posix_path.ts";
+import { dirname, fromFileUrl, resolve } from "@std/path/posix";
 import { permissions } from "./address.ts";
 import type { Connection } from "./connection.ts";
 import { AdoptedSocket } from "./_internal/adopted_socket.ts";

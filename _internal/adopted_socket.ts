@@ -11,8 +11,8 @@
  */
 
 import type { Socket, SocketConstructorOpts } from "node:net";
-import process from "node:process";
 import { NotASocket } from "../errors.ts";
+import { builtin } from "./node.ts";
 import { readBuffer } from "./read_buffer.ts";
 import type { Transport } from "./socket_connection.ts";
 
@@ -66,7 +66,7 @@ export class AdoptedSocket implements Transport {
 
   /** Adopts a descriptor of this process, which closing it will close. */
   static fromDescriptor(fd: number): AdoptedSocket {
-    const { Socket } = process.getBuiltinModule("node:net");
+    const { Socket } = builtin("node:net");
     if ("WorkerGlobalScope" in globalThis) {
       const state =
         "in a worker, because nothing there tells whether the main thread has it, and " +
@@ -97,7 +97,7 @@ export class AdoptedSocket implements Transport {
    * later its unread bytes may be thrown away when the child exits. The same for its standard streams.
    */
   static fromStream(stream: Socket, only?: "read" | "write"): AdoptedSocket {
-    const { Socket } = process.getBuiltinModule("node:net");
+    const { Socket } = builtin("node:net");
     const handle = (stream as unknown as WithHandle)._handle;
     if (typeof handle !== "object" || handle === null) return AdoptedSocket.#fromEvents(stream);
     (stream as unknown as WithHandle)._handle = null;
@@ -221,7 +221,7 @@ export class AdoptedSocket implements Transport {
     delete socket.destroy;
     const destroy = () => this.#socket.destroy();
     // While it still ends, destroying it would keep all of it in memory for ever.
-    if (this.#ending) process.getBuiltinModule("node:timers").setImmediate(destroy);
+    if (this.#ending) builtin("node:timers").setImmediate(destroy);
     else destroy();
     const error = new Deno.errors.Interrupted("operation canceled");
     for (const { reject } of this.#readers.splice(0)) this.#settle(() => reject(error));

@@ -9,11 +9,11 @@
 
 import type { ChildProcess as NodeChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
-import process from "node:process";
-import { basename, dirname, resolve } from "./posix_path.ts";
+import { basename, dirname, resolve } from "@std/path/posix";
 import type { UnixAddr } from "../address.ts";
 import { AdoptedSocket } from "./adopted_socket.ts";
 import { isGranted } from "./grants.ts";
+import { builtin } from "./node.ts";
 import { SocketConnection } from "./socket_connection.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
 
@@ -82,7 +82,7 @@ export class ChildProcess {
       child.once("exit", (exitCode: number | null, name: string | null) => {
         this.#exited = true;
         const signal = name as Deno.Signal | null;
-        const signals = process.getBuiltinModule("node:os").constants.signals;
+        const signals = builtin("node:os").constants.signals;
         const code = exitCode ?? SIGNAL_BASE + (signal ? signals[signal as NodeJS.Signals] : 0);
         resolve({ success: code === 0, code, signal });
       });
@@ -93,7 +93,7 @@ export class ChildProcess {
   static async start(options: ChildProcessOptions): Promise<ChildProcess> {
     const { command, args, env, cwd, stdio, isSandbox } = options;
     requireStartable(options);
-    const { spawn } = process.getBuiltinModule("node:child_process");
+    const { spawn } = builtin("node:child_process");
     const child = spawn(isSandbox ? command : respell(command), args, {
       env,
       cwd,
@@ -109,7 +109,7 @@ export class ChildProcess {
   }
 
   kill(signal: Deno.Signal): void {
-    if (!Object.hasOwn(process.getBuiltinModule("node:os").constants.signals, signal)) {
+    if (!Object.hasOwn(builtin("node:os").constants.signals, signal)) {
       throw new TypeError(`Invalid signal: there is no ${signal} here`);
     }
     if (this.#exited) return;

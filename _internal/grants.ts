@@ -6,7 +6,7 @@
  * queries would be a good part of the work, asks {@linkcode mayPrompt} first.
  */
 
-import { fromFileUrl } from "./posix_path.ts";
+import { fromFileUrl } from "@std/path/posix";
 import { show } from "./options.ts";
 
 /** A kind of permission, and what it is granted for: `true` for everything. */

@@ -8,7 +8,7 @@
  *   there that has to be within them as well.
  */
 
-import { basename, dirname, fromFileUrl, join, resolve, toFileUrl } from "./posix_path.ts";
+import { basename, dirname, fromFileUrl, join, resolve, toFileUrl } from "@std/path/posix";
 import { isGranted } from "./grants.ts";
 import { show } from "./options.ts";
 

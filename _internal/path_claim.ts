@@ -13,7 +13,7 @@
  *   still has the lock: it binds the path again.
  */
 
-import { dirname } from "./posix_path.ts";
+import { dirname } from "@std/path/posix";
 import { ConnectDenied, InsecurePath, NotASocket, SocketInUse } from "../errors.ts";
 import { isSameFile, kindOf, lstat, octal, removeIfSame } from "./file_identity.ts";
 import { sheltered } from "./file_shelter.ts";

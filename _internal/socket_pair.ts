@@ -1,6 +1,6 @@
 /** Two connections that are each other's peer, both in this process. */
 
-import { join } from "./posix_path.ts";
+import { join } from "@std/path/posix";
 import { requireGrants } from "./grants.ts";
 import { connectToSelf } from "./self_connection.ts";
 import { SocketConnection } from "./socket_connection.ts";
