@@ -117,13 +117,16 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  * - When it resolves, the socket is ready and has its mode and its owner: by default the owner alone
  *   may connect, at no instant anyone else. Where the file had to be created wider than that (see
  *   `permissions()` on the umask), whoever connected meanwhile is dropped unserved.
- * - A dead socket file is replaced; a live server, also a foreign one, is not: see `claim()`.
+ * - A dead socket file is replaced; a live server, also a foreign one, is not (see `claim()`), but for one
+ *   that lets itself be replaced: see `existing`.
+ * - The path is watched: see `onPathLost`, `selfHeal` and `onReplaced`. No process is kept alive by that.
  * - The backlog is Deno's: 1,024 connections. Clients beyond that are refused with `EAGAIN`, which
  *   `connect()` tries again.
  *
  * **Permissions**: what `permissions("serve", path, options)` says: read and write for the path and
- * for `<path>.lock`, and `--allow-net=unix:<path>`; for an abstract name `--allow-net`. On Windows it
- * rejects with `NotSupported`.
+ * for `<path>.lock`, and `--allow-net=unix:<path>`; with `publish: "rename"` also read and write for
+ * `<path>.new` and `<path>.lock.new`, and `--allow-net=unix:<path>.new`; for an abstract name
+ * `--allow-net`. On Windows it rejects with `NotSupported`.
  *
  * @param options The path, or the path with options.
  * @returns The listener.
