@@ -346,7 +346,7 @@ export class ListeningSocket {
    */
   async drain(signal: AbortSignal): Promise<SocketConnection | undefined> {
     this.#watch?.stop();
-    if (this.#healing !== undefined) await this.#healing;
+    if (this.#healing !== undefined) await within(signal, this.#healing);
     const path = this.addr.path as string;
     const secret = crypto.getRandomValues(new Uint8Array(SECRET_SIZE));
     const { promise: found, resolve: find } = Promise.withResolvers<SocketConnection | undefined>();
