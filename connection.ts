@@ -68,7 +68,8 @@ export interface Connection extends Disposable, AsyncDisposable {
    *
    * - A promise that rejects unawaited does not end the process.
    * - With no bytes it asks whether the peer is still there (where that has ended only its own direction,
-   *   nothing else tells), except on a pair.
+   *   nothing else tells), except on a pair. It rejects with `ConnectionReset` instead of `BrokenPipe` where
+   *   the peer has left with bytes unread.
    *
    * @param data The bytes. They must not change before the result.
    * @returns Their number.

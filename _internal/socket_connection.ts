@@ -195,10 +195,19 @@ export class SocketConnection {
         this.#bytesWritten += count;
         sent += count;
       } catch (cause) {
-        throw this.#failed("write", cause, rest);
+        throw this.#failed("write", data.length === 0 ? await this.#whyGone(cause) : cause, rest);
       }
     } while (sent < data.length);
     return sent;
+  }
+
+  /**
+   * What became of a peer that has gone: Deno ends its direction a moment before it closes, so an end of
+   * file can be read although the peer left with bytes unread; that is told once more.
+   */
+  async #whyGone(cause: unknown): Promise<unknown> {
+    if (!this.#endOfFile || codeOf(cause) !== "EPIPE") return cause;
+    return await this.#transport.read(new Uint8Array(1)).then(() => cause, (reset) => reset);
   }
 
   closeWrite(): Promise<void> {
