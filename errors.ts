@@ -36,7 +36,7 @@ export interface SocketError extends Error {
   readonly path: string | null;
   /** The system's error code, such as `"ECONNREFUSED"`, where there is one. */
   readonly code?: string;
-  /** Of a failed write: the bytes that were not handed to the kernel. */
+  /** Of a failed write or send: the bytes that were not handed to the kernel. */
   readonly unsent?: Uint8Array;
   /** Of a failed relay: the bytes that had been passed on from `a` to `b`. */
   readonly aToB?: number;
@@ -274,9 +274,63 @@ export class InsecurePath extends Deno.errors.PermissionDenied implements Socket
   }
 }
 
+/** A message is larger than its codec allows, or is announced as such. */
+export class MessageTooLarge extends RangeError implements SocketError {
+  /** What was tried: `"encode"` or `"decode"`. */
+  declare readonly operation: string;
+  /** The path of the socket, `null` where it has none or it is not known. */
+  declare readonly path: string | null;
+  /** The code of the cause, else `"EMSGSIZE"`. */
+  declare readonly code: string;
+  /** Bytes of the message; where its end was not seen, of as much of it as there was. */
+  readonly size: number;
+  /** The most bytes that it may have: `maxBytes` of the codec. */
+  readonly limit: number;
+
+  /**
+   * Makes the error.
+   *
+   * @param message What is wrong, and the way out.
+   * @param fields Where it went wrong, the `size` of the message, and the `limit`.
+   */
+  constructor(
+    message: string,
+    fields: SocketErrorFields & { size?: number; limit?: number } = UNKNOWN,
+  ) {
+    super(message, causeOf(fields));
+    setFields(this, "MessageTooLarge", fields, "EMSGSIZE");
+    this.size = fields.size ?? NaN;
+    this.limit = fields.limit ?? NaN;
+  }
+}
+
+/** The peer's end of file came within a message. */
+export class TruncatedMessage extends Deno.errors.UnexpectedEof implements SocketError {
+  /** What was tried: `"decode"`. */
+  declare readonly operation: string;
+  /** The path of the socket, `null` where it has none or it is not known. */
+  declare readonly path: string | null;
+  /** The code of the cause, where there is one. */
+  declare readonly code?: string;
+  /** What there is of the message, with its framing. */
+  declare readonly rest: Uint8Array;
+
+  /**
+   * Makes the error.
+   *
+   * @param message What is wrong, and the way out.
+   * @param fields Where it went wrong, and the `rest` of the bytes.
+   */
+  constructor(message: string, fields: SocketErrorFields & { rest?: Uint8Array } = UNKNOWN) {
+    super(message, causeOf(fields));
+    setFields(this, "TruncatedMessage", fields);
+    hide(this, "rest", fields.rest ?? new Uint8Array(0));
+  }
+}
+
 /** The connection was closed on this side, by `close()`, `closeWrite()` or a disposal. */
 export class ConnectionClosed extends Deno.errors.BadResource implements SocketError {
-  /** What was tried: `"read"`, `"write"` or `"closeWrite"`. */
+  /** What was tried: `"read"`, `"write"`, `"closeWrite"`, `"send"` or `"receive"`. */
   declare readonly operation: string;
   /** The path of the socket, `null` where it has none. */
   declare readonly path: string | null;

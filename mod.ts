@@ -5,6 +5,7 @@
  * - {@linkcode serve} and {@linkcode listen}: a server on a path that is its own alone.
  * - {@linkcode connect}: a client, with a deadline and clear refusals.
  * - {@linkcode Connection}: what both give: bytes, whole and in order, with half-close.
+ * - {@linkcode messages}: whole messages over it: frames, lines, JSON, or a codec of your own.
  * - {@linkcode relay}: everything passed on between two connections.
  * - {@linkcode claim}: the path alone, for `Deno.serve` and `node:http`.
  * - {@linkcode probe}: what is at a path?
@@ -32,6 +33,7 @@ export * from "./client.ts";
 export * from "./pair.ts";
 export * from "./connection.ts";
 export * from "./relay.ts";
+export * from "./framing.ts";
 export * from "./claim.ts";
 export * from "./probe.ts";
 export * from "./address.ts";

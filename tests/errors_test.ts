@@ -7,6 +7,7 @@ import {
   InsecurePath,
   isSocketError,
   listen,
+  MessageTooLarge,
   NotASocket,
   NothingListening,
   probe,
@@ -15,6 +16,7 @@ import {
   serve,
   SocketInUse,
   SocketNotFound,
+  TruncatedMessage,
 } from "@uds/uds";
 import { assert, assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
 import {
@@ -55,6 +57,8 @@ const CLASSES = [
   ["ConnectTimeout", ConnectTimeout, Deno.errors.TimedOut, "ETIMEDOUT"],
   ["InsecurePath", InsecurePath, Deno.errors.PermissionDenied, "EPERM"],
   ["ConnectionClosed", ConnectionClosed, Deno.errors.BadResource, undefined],
+  ["MessageTooLarge", MessageTooLarge, RangeError, "EMSGSIZE"],
+  ["TruncatedMessage", TruncatedMessage, Deno.errors.UnexpectedEof, undefined],
 ] as const;
 
 for (const [name, Class, Base, code] of CLASSES) {
@@ -99,6 +103,18 @@ test("the classes are told apart by instanceof", () => {
     const kin = CLASSES.filter(([, Other]) => error instanceof Other).map(([other]) => other);
     assertEquals(kin, [name]);
   }
+});
+
+test("MessageTooLarge has the size and the limit", () => {
+  const { size, limit } = new MessageTooLarge("Cannot do it", { ...FIELDS, size: 5, limit: 4 });
+  assertEquals([size, limit], [5, 4]);
+});
+
+test("TruncatedMessage has the rest, which is not printed", () => {
+  const rest = encode("half");
+  const error = new TruncatedMessage("Cannot do it", { ...FIELDS, rest });
+  assertEquals(error.rest, rest);
+  assert(!Deno.inspect(error).includes("rest"));
 });
 
 test("SocketInUse has the holder, undefined where it is not known", () => {

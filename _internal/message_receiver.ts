@@ -1,0 +1,242 @@
+/**
+ * The receiving half of `Messages`.
+ *
+ * All messages that a read brings are decoded at once, and given in order to those who wait. Nothing is
+ * read before somebody waits; a read cannot be taken back, so what it brings after they have given up
+ * is kept for the next one.
+ */
+
+import type { Codec } from "../framing/codec.ts";
+import type { ByteChannel, MessagesOptions, ReceiveOptions } from "../framing/messages.ts";
+import { checkProgress, closedError, pathOf, startOf } from "./byte_channel.ts";
+import { onAbort } from "./delay.ts";
+import { InputBuffer } from "./input_buffer.ts";
+import { checkOptions, checkSignal } from "./options.ts";
+import type { MessageSender } from "./message_sender.ts";
+import { systemError } from "./system_error.ts";
+
+/** Somebody who waits for messages. */
+interface Waiter {
+  /** Takes at least one message. */
+  take(): void;
+  end(): void;
+  fail(error: unknown): void;
+}
+
+/** Reads messages from a connection. */
+export class MessageReceiver<T> {
+  readonly #conn: ByteChannel;
+  readonly #in: InputBuffer<T>;
+  readonly #frameTimeout: number;
+  readonly #draining: AbortSignal | undefined;
+  /** Messages that nobody has received, from `#next` on; empty when there is none. */
+  #queue: T[] = [];
+  #next = 0;
+  readonly #waiters: Waiter[] = [];
+  #reading = false;
+  #reads = 0;
+  /** No more bytes come: the end, or a failure. */
+  #over: { failure?: unknown } | undefined;
+  #closed = false;
+  /** Milliseconds that the message that has begun may still take. */
+  #timeLeft = 0;
+  #frameTimer: ReturnType<typeof setTimeout> | undefined;
+  #drainTimer: ReturnType<typeof setTimeout> | undefined;
+  #stopDraining: (() => void) | undefined;
+  readonly #sender: MessageSender<T>;
+
+  /** @param sender The other half: it is told when a read has ended, and when a failure is known. */
+  constructor(
+    conn: ByteChannel,
+    codec: Codec<T>,
+    options: MessagesOptions,
+    sender: MessageSender<T>,
+  ) {
+    this.#conn = conn;
+    this.#in = new InputBuffer(codec, options.reuse);
+    this.#frameTimeout = options.frameTimeout ?? Infinity;
+    this.#draining = options.draining;
+    this.#sender = sender;
+  }
+
+  receive(options?: ReceiveOptions): Promise<T | undefined> {
+    let signal: AbortSignal | undefined;
+    if (options !== undefined) {
+      try {
+        checkOptions("receive", options, ["signal"]);
+        signal = options.signal;
+        checkSignal(signal);
+        signal?.throwIfAborted();
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    }
+    if (this.#queue.length > 0) return Promise.resolve(this.#takeOne());
+    return this.#wait<T | undefined>(() => this.#takeOne(), undefined, false, signal);
+  }
+
+  messages(): AsyncIterableIterator<T> {
+    return this.#iterate(() => this.#takeOne());
+  }
+
+  batches(): AsyncIterableIterator<T[]> {
+    return this.#iterate(() => this.#takeAll());
+  }
+
+  /** Drops what nobody has received. */
+  close(): void {
+    this.#closed = true;
+    this.#queue = [];
+    this.#next = 0;
+    this.#over = undefined;
+    this.#end({ failure: closedError(this.#conn, "receive", "close()") });
+  }
+
+  #iterate<R>(take: () => R): AsyncIterableIterator<R> {
+    const result = (): IteratorResult<R, undefined> => ({ value: take(), done: false });
+    const done: IteratorResult<R, undefined> = { value: undefined, done: true };
+    return {
+      next: () =>
+        this.#queue.length > 0
+          ? Promise.resolve(result())
+          : this.#wait<IteratorResult<R, undefined>>(result, done, true),
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  #takeOne(): T {
+    const message = this.#queue[this.#next++] as T;
+    if (this.#next === this.#queue.length) {
+      this.#queue = [];
+      this.#next = 0;
+    }
+    return message;
+  }
+
+  #takeAll(): T[] {
+    const messages = this.#next === 0 ? this.#queue : this.#queue.slice(this.#next);
+    this.#queue = [];
+    this.#next = 0;
+    return messages;
+  }
+
+  /**
+   * Waits for messages, in turn.
+   *
+   * @param take Takes them.
+   * @param atEnd What to resolve with when there are no more.
+   * @param endsWithClose Whether `close()` is such an end.
+   */
+  #wait<R>(take: () => R, atEnd: R, endsWithClose: boolean, signal?: AbortSignal): Promise<R> {
+    const { promise, resolve, reject } = Promise.withResolvers<R>();
+    const waiter: Waiter = {
+      take: () => resolve(take()),
+      end: () => resolve(atEnd),
+      fail: (error) => endsWithClose && this.#closed ? resolve(atEnd) : reject(error),
+    };
+    if (signal !== undefined) {
+      const stop = onAbort(signal, () => {
+        const place = this.#waiters.indexOf(waiter);
+        if (place >= 0) this.#waiters.splice(place, 1);
+        reject(signal.reason);
+      });
+      promise.then(stop, stop);
+    }
+    this.#waiters.push(waiter);
+    if (this.#over !== undefined) this.#tell();
+    else if (!this.#reading) this.#read();
+    return promise;
+  }
+
+  /** Gives what there is to those who wait: messages, and then the end. */
+  #tell(): void {
+    const waiters = this.#waiters;
+    while (waiters.length > 0 && this.#queue.length > 0) waiters.shift()!.take();
+    const over = this.#over;
+    if (over === undefined || waiters.length === 0) return;
+    if ("failure" in over) this.#sender.reported();
+    for (const waiter of waiters.splice(0)) {
+      if ("failure" in over) waiter.fail(over.failure);
+      else waiter.end();
+    }
+  }
+
+  #end(over: { failure?: unknown }): void {
+    if (this.#over !== undefined) return;
+    this.#over = over;
+    this.#stopDraining?.();
+    clearTimeout(this.#drainTimer);
+    clearTimeout(this.#frameTimer);
+    this.#tell();
+  }
+
+  /** Reads while somebody waits. */
+  async #read(): Promise<void> {
+    this.#reading = true;
+    if (this.#draining !== undefined) {
+      this.#stopDraining ??= onAbort(this.#draining, () => this.#drain());
+    }
+    try {
+      while (this.#waiters.length > 0 && this.#over === undefined) {
+        const room = this.#in.room();
+        const begun = this.#in.rest > 0;
+        const reading = this.#conn.read(room);
+        if (this.#draining?.aborted) this.#drain();
+        const count = begun && this.#frameTimeout !== Infinity
+          ? await this.#timed(reading)
+          : await reading;
+        this.#reads++;
+        this.#sender.turned();
+        if (this.#over !== undefined) return;
+        if (count === null) {
+          this.#in.finish(this.#queue);
+          this.#end({});
+          return;
+        }
+        checkProgress("read()", count, room.length);
+        this.#in.filled(count);
+        this.#in.decode(this.#queue);
+        // Where messages were completed, what is left is the beginning of another one.
+        if (!begun || this.#queue.length > 0) this.#timeLeft = this.#frameTimeout;
+        this.#tell();
+      }
+    } catch (failure) {
+      this.#end({ failure });
+    } finally {
+      this.#reading = false;
+    }
+  }
+
+  /** Ends receiving when the message that has begun takes too long; the read cannot be taken back. */
+  async #timed(reading: Promise<number | null>): Promise<number | null> {
+    const start = performance.now();
+    this.#frameTimer = setTimeout(() => {
+      const cause = new Deno.errors.TimedOut(
+        `a message was not complete within ${this.#frameTimeout} ms`,
+      );
+      Object.assign(cause, { code: "ETIMEDOUT" });
+      const fields = { operation: "receive", path: pathOf(this.#conn) };
+      this.#end({ failure: systemError(startOf("receive from", this.#conn), cause, fields) });
+    }, Math.max(0, this.#timeLeft));
+    try {
+      return await reading;
+    } finally {
+      clearTimeout(this.#frameTimer);
+      this.#timeLeft -= performance.now() - start;
+    }
+  }
+
+  /** Ends receiving unless the read that is going on finds something, or a message has begun. */
+  #drain(turns = 2): void {
+    const reads = this.#reads;
+    clearTimeout(this.#drainTimer);
+    // What is in the kernel is read within a turn of the event loop.
+    this.#drainTimer = setTimeout(() => {
+      if (this.#over !== undefined || this.#reads !== reads) return;
+      if (turns > 1) this.#drain(turns - 1);
+      else if (this.#reading && this.#in.rest === 0) this.#end({});
+    }, 0);
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * What is to be sent: messages back to back in blocks, of which one after the other is written while
+ * the last one is being filled.
+ *
+ * - Blocks go back to a store that all channels share, so that an idle one holds no memory.
+ * - Bytes of a block's size and more are not copied, but sent from where they are.
+ */
+
+import type { ByteWriter, Codec } from "../framing/codec.ts";
+import { readBuffer } from "./read_buffer.ts";
+import { checkWellFormed } from "./utf8.ts";
+
+/** A part of the output, written at once. */
+export interface Segment {
+  readonly bytes: Uint8Array;
+  /** The block that it fills, to be used again. */
+  readonly block: Uint8Array | undefined;
+}
+
+/** Bytes of a block: what is written at once where there is more to send. */
+export const BLOCK_SIZE: number = 64 * 1024;
+/** Blocks that are kept for later. */
+const MAX_SPARE = 16;
+const spare: Uint8Array[] = [];
+
+const NO_BLOCK: Uint8Array = new Uint8Array(0);
+const ENCODER = new TextEncoder();
+
+/** The output of a channel, and the writer of its codec. */
+export class OutputBuffer implements ByteWriter {
+  #block: Uint8Array = NO_BLOCK;
+  #length = 0;
+  /** What was finished before, to be written first. */
+  #sealed: Segment[] = [];
+  #sealedBytes = 0;
+  #encoding = false;
+  /** Whether the last message is partly sent from the memory of its sender. */
+  borrowed = false;
+
+  /** The number of bytes that are not taken yet. */
+  get size(): number {
+    return this.#sealedBytes + this.#length;
+  }
+
+  /** Whether there is a segment that nothing can be added to. */
+  get isSealed(): boolean {
+    return this.#sealed.length > 0;
+  }
+
+  /** Appends a message whole or, where its codec throws, not at all. */
+  append<T>(codec: Codec<T>, message: T): void {
+    if (this.#encoding) {
+      throw new TypeError("Cannot send a message: its codec is still encoding another one");
+    }
+    const block = this.#block;
+    const length = this.#length;
+    const count = this.#sealed.length;
+    this.borrowed = false;
+    this.#encoding = true;
+    try {
+      codec.encode(message, this);
+    } catch (error) {
+      for (const { bytes } of this.#sealed.splice(count)) this.#sealedBytes -= bytes.length;
+      this.#block = block;
+      this.#length = length;
+      throw error;
+    } finally {
+      this.#encoding = false;
+    }
+  }
+
+  byte(value: number): void {
+    if (this.#length === this.#block.length) this.#renew(1);
+    this.#block[this.#length++] = value;
+  }
+
+  bytes(data: Uint8Array): void {
+    const size = data.length;
+    if (size > this.#block.length - this.#length) return this.#spread(data);
+    this.#block.set(data, this.#length);
+    this.#length += size;
+  }
+
+  text(value: string): number {
+    checkWellFormed(value);
+    const most = 3 * value.length;
+    if (most > BLOCK_SIZE) {
+      const bytes = ENCODER.encode(value);
+      const { borrowed } = this;
+      this.bytes(bytes);
+      this.borrowed = borrowed;
+      return bytes.length;
+    }
+    if (most > this.#block.length - this.#length) this.#renew(most);
+    const { written } = ENCODER.encodeInto(value, this.#block.subarray(this.#length));
+    this.#length += written;
+    return written;
+  }
+
+  reserve(size: number): Uint8Array {
+    if (size > this.#block.length - this.#length) this.#renew(size);
+    const place = this.#block.subarray(this.#length, this.#length += size);
+    // A block may have been used before, by another channel.
+    return place.fill(0);
+  }
+
+  /**
+   * The next segment to write.
+   *
+   * @param unfinished Whether one that could still be added to will do.
+   */
+  take(unfinished: boolean): Segment | undefined {
+    if (this.#sealed.length === 0) {
+      if (!unfinished || this.#length === 0) return undefined;
+      this.#seal();
+    }
+    const segment = this.#sealed.shift() as Segment;
+    this.#sealedBytes -= segment.bytes.length;
+    return segment;
+  }
+
+  /** Gives a segment's memory back. */
+  release({ block }: Segment): void {
+    if (block?.length === BLOCK_SIZE && spare.length < MAX_SPARE) spare.push(block);
+  }
+
+  /** Copies what fits, and what is left if it is small. */
+  #spread(data: Uint8Array): void {
+    const large = data.length >= BLOCK_SIZE;
+    // Together with what stands before it, which may be no more than its length.
+    const fits = large && this.#length === 0 ? 0 : this.#block.length - this.#length;
+    if (fits > 0) {
+      this.#block.set(data.subarray(0, fits), this.#length);
+      this.#length += fits;
+    }
+    const rest = data.subarray(fits);
+    if (large) {
+      this.#seal();
+      this.#sealed.push({ bytes: rest, block: undefined });
+      this.#sealedBytes += rest.length;
+      this.borrowed = true;
+    } else {
+      this.#renew(rest.length);
+      this.#block.set(rest, 0);
+      this.#length = rest.length;
+    }
+  }
+
+  #seal(): void {
+    if (this.#length === 0) return;
+    this.#sealed.push({ bytes: this.#block.subarray(0, this.#length), block: this.#block });
+    this.#sealedBytes += this.#length;
+    this.#block = NO_BLOCK;
+    this.#length = 0;
+  }
+
+  /** Takes a new block, with room for so many bytes. */
+  #renew(size: number): void {
+    this.#seal();
+    this.#block = size > BLOCK_SIZE ? new Uint8Array(size) : spare.pop() ?? readBuffer(BLOCK_SIZE);
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Messages over a connection: a stream of bytes is cut anywhere, messages are not.
+ *
+ * - {@linkcode messages} sends and receives them over a connection, with one of these codecs:
+ * - {@linkcode lengthPrefixed}, {@linkcode delimited} and {@linkcode contentLength} frame bytes,
+ *   {@linkcode lines} frames texts; {@linkcode text} makes texts of bytes, and {@linkcode json} values of either.
+ * - {@linkcode encodeStream} and {@linkcode decodeStream} do the same for Web streams.
+ * - What a connection is used for beyond that is up to others: RPC libraries work over `send` and iteration.
+ *
+ * @example Every number of a server, as JSON lines
+ * ```ts
+ * import { connect, json, lines, messages, serve } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${await Deno.makeTempDir()}/square.sock`;
+ * await using _server = await serve(path, async (conn) => {
+ *   await using client = messages(conn, json<number>(lines()));
+ *   for await (const n of client) await client.send(n * n);
+ * });
+ *
+ * await using server = messages(await connect(path), json<number>(lines()));
+ * for (const n of [1, 2, 3]) await server.send(n);
+ * await server.closeWrite();
+ * assertEquals(await Array.fromAsync(server), [1, 4, 9]);
+ * ```
+ *
+ * @example A codec of your own: the messages of ssh-agent
+ * ```ts
+ * import { type Codec, lengthPrefixed, messages, socketpair } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * interface AgentMessage {
+ *   type: number;
+ *   body: Uint8Array;
+ * }
+ * // 00 00 00 05  0c  00 00 00 00   an answer (type 12) with no identities
+ * // └─ length ─┘ type └─ body ─┘
+ * const frames = lengthPrefixed({ maxBytes: 256 * 1024 });
+ * const agentCodec: Codec<AgentMessage> = {
+ *   maxBytes: frames.maxBytes,
+ *   encode({ type, body }, out) {
+ *     frames.encode(new Uint8Array([type, ...body]), out);
+ *   },
+ *   decode(bytes, scanned) {
+ *     const frame = frames.decode(bytes, scanned);
+ *     if (typeof frame !== "object") return frame;
+ *     const [type] = frame.message;
+ *     if (type === undefined) throw new Deno.errors.InvalidData("A message without a type");
+ *     return { message: { type, body: frame.message.subarray(1) }, end: frame.end };
+ *   },
+ * };
+ *
+ * const [a, b] = await socketpair();
+ * await using client = messages(a, agentCodec);
+ * await using agent = messages(b, agentCodec);
+ * await client.send({ type: 11, body: new Uint8Array() });
+ * assertEquals((await agent.receive())?.type, 11);
+ * ```
+ *
+ * @module
+ */
+
+export * from "./framing/messages.ts";
+export * from "./framing/codec.ts";
+export * from "./framing/length_prefixed.ts";
+export * from "./framing/lines.ts";
+export * from "./framing/delimited.ts";
+export * from "./framing/content_length.ts";
+export * from "./framing/text.ts";
+export * from "./framing/json.ts";
+export * from "./framing/streams.ts";

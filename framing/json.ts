@@ -1,0 +1,97 @@
+import { checkCodec, decodeAllWith, malformed } from "../_internal/codec_tools.ts";
+import { checkFunction, show } from "../_internal/options.ts";
+import type { ByteWriter, Codec, DecodedMessage, TextCodec } from "./codec.ts";
+import { text } from "./text.ts";
+
+/**
+ * Makes the frames of another codec JSON values.
+ *
+ * ```text
+ * 7b 22 69 64 22 3a 31 7d  0a              {"id":1} in json(lines()), which many call NDJSON or JSON Lines
+ * 00 00 00 08  7b 22 69 64 22 3a 31 7d     {"id":1} in json(lengthPrefixed())
+ * ```
+ *
+ * - **What is sent**: what `JSON.stringify` makes of the value: a `Date` becomes a string, `NaN` becomes
+ *   `null`, properties that are `undefined` are left out. What has no JSON is refused with a `TypeError`:
+ *   `undefined`, functions, symbols, a `BigInt`, and an object that contains itself.
+ * - **What comes in**: any JSON value, `null` included, as `parse` makes it. Without `parse` the type `T` is
+ *   what you say it is, and nobody has checked it.
+ * - **Malformed**: `Deno.errors.InvalidData`, with the `SyntaxError` as its cause, where the text is no
+ *   JSON; an empty line is none. What `parse` throws stays as it is.
+ * - **Too large**, **cut short** and no UTF-8: what the frames say.
+ *
+ * @param frames The codec of the texts, or of their bytes in UTF-8.
+ * @param parse Checks a value that came in, and makes a message of it; it throws to refuse it.
+ * @returns The codec.
+ * @throws {TypeError} when an argument is of the wrong kind.
+ *
+ * @example Messages that are checked
+ * ```ts
+ * import { json, lines, messages, socketpair } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * interface Point {
+ *   x: number;
+ *   y: number;
+ * }
+ * function parsePoint(value: unknown): Point {
+ *   const { x, y } = value as Point;
+ *   if (typeof x !== "number" || typeof y !== "number") throw new TypeError("not a point");
+ *   return { x, y };
+ * }
+ *
+ * const [a, b] = await socketpair();
+ * await using sender = messages(a, json<Point>(lines()));
+ * await using receiver = messages(b, json(lines(), parsePoint));
+ * await sender.send({ x: 1, y: 2 });
+ * assertEquals(await receiver.receive(), { x: 1, y: 2 });
+ * ```
+ */
+export function json<T = unknown>(
+  frames: TextCodec | Codec<Uint8Array>,
+  parse?: (value: unknown) => T,
+): Codec<T> {
+  checkCodec("frames", frames);
+  if (parse !== undefined) checkFunction("parse", parse);
+  return new Json<T>("text" in frames ? frames : text(frames), parse);
+}
+
+class Json<T> implements Codec<T> {
+  readonly maxBytes: number;
+  readonly finish?: (rest: Uint8Array) => T;
+  readonly #frames: TextCodec;
+  readonly #value: (text: string) => T;
+
+  constructor(frames: TextCodec, parse: ((value: unknown) => T) | undefined) {
+    this.#frames = frames;
+    this.maxBytes = frames.maxBytes;
+    this.#value = parse === undefined ? parseJson<T> : (text) => parse(parseJson(text));
+    if (frames.finish !== undefined) this.finish = (rest) => this.#value(frames.finish!(rest));
+  }
+
+  encode(message: T, out: ByteWriter): void {
+    const text = JSON.stringify(message);
+    if (text === undefined) {
+      throw new TypeError(`Cannot encode a message: ${show(message)} has no JSON`);
+    }
+    this.#frames.encode(text, out);
+  }
+
+  decode(bytes: Uint8Array, scanned: number): DecodedMessage<T> | number | undefined {
+    const result = this.#frames.decode(bytes, scanned);
+    if (typeof result !== "object") return result;
+    return { message: this.#value(result.message), end: result.end };
+  }
+
+  decodeAll(bytes: Uint8Array, scanned: number, messages: T[]): number {
+    return decodeAllWith(this.#frames, bytes, scanned, messages, this.#value);
+  }
+}
+
+function parseJson<T>(text: string): T {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw malformed(`${text.length === 0 ? "an empty text" : "its text"} is no JSON`, error);
+  }
+}

@@ -1,0 +1,205 @@
+import type { Connection } from "../connection.ts";
+import { checkCodec } from "../_internal/codec_tools.ts";
+import { MessageChannel } from "../_internal/message_channel.ts";
+import {
+  checkBoolean,
+  checkDuration,
+  checkInteger,
+  checkOptions,
+  checkSignal,
+  show,
+} from "../_internal/options.ts";
+import type { Codec } from "./codec.ts";
+
+/**
+ * What messages are sent over: a {@linkcode Connection}, or anything that reads and writes like one, such as
+ * a `Deno.Conn`. A `write` that takes only a part is called again with the rest.
+ */
+export type ByteChannel =
+  & Pick<Connection, "read" | "write">
+  & Partial<Pick<Connection, "closeWrite" | "close">>;
+
+/** Options of {@linkcode messages}. */
+export interface MessagesOptions {
+  /**
+   * Bytes that may wait to be written. While there are as many, `send` does not resolve; it still takes
+   * messages, so that a program that does not await it is not held back.
+   *
+   * @default {1 MiB}
+   */
+  maxPending?: number;
+  /**
+   * Milliseconds within which a message has to be complete, counted from the first read that brings a
+   * part of it, while somebody receives. Then receiving fails with `Deno.errors.TimedOut`. It is for peers
+   * that nobody trusts: they could hold a connection with half a message.
+   *
+   * @default {Infinity}
+   */
+  frameTimeout?: number;
+  /**
+   * Whether the memory of a message is used again for the next one: what is received is valid until the
+   * next `receive` or turn of a loop. Nothing is allocated then for bytes that come in, which more than doubles
+   * the speed of messages of a mebibyte. It makes no difference to texts and JSON.
+   *
+   * @default {false}
+   */
+  reuse?: boolean;
+  /**
+   * Ends receiving between two messages, once there is nothing to read: `info.draining` of a server's
+   * handler. Whole messages that have come are still delivered, and one that has begun is waited for.
+   * Sending goes on.
+   */
+  draining?: AbortSignal;
+}
+
+/** Options of {@linkcode Messages.receive}. */
+export interface ReceiveOptions {
+  /**
+   * Gives up waiting; the promise rejects with the signal's reason. Nothing is lost: the message that would
+   * have come is for the next one who receives.
+   */
+  signal?: AbortSignal;
+}
+
+/**
+ * A connection of whole messages.
+ *
+ * - **Sending** appends to a buffer. Everything that is sent in one turn of the event loop leaves in one
+ *   write; more than 64 KiB leave at once, and so does the first answer to something that has come.
+ * - **Receiving**: `receive`, iteration and `batches()` can be mixed and used by several at once: each
+ *   message goes to one of them, first come, first served. Leaving a loop with `break` leaves everything
+ *   else as it is: the next message is for the next one who receives.
+ * - **Failures of receiving** are final: what had come before is delivered, and then each `receive` rejects
+ *   with the same error. A program that wants to go on after a line that is no JSON receives `lines()` and
+ *   parses them itself. Sending is not affected, so that a last answer can be sent.
+ * - **Failures of sending** are final as well, except where a message is refused: that appends nothing, and
+ *   the next one is sent as if nothing had been. Receiving is not affected: what the peer sent before it
+ *   left can be received.
+ * - **Memory**: bytes that come in are views of the memory that they were read to, which is not used again,
+ *   and lives as long as one of them: 16 to 256 KiB, or what a large message needed. Of a message that is kept for long, keep a copy:
+ *   `message.slice()`. Texts are their own, but for those of `lines()`; JSON values are.
+ */
+export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposable {
+  /**
+   * Sends a message after those sent before. It is encoded before this returns, except for bytes of 64 KiB
+   * or more, which must not change before the promise resolves.
+   *
+   * - It resolves at once while less than `maxPending` bytes wait to be written; of 64 KiB or more, when
+   *   the kernel has them. The peer may not have read them yet in either case.
+   * - A promise that rejects unawaited does not end the process.
+   *
+   * @param message The message.
+   * @throws {TypeError} when it is of the wrong kind for the codec, or has lone surrogates.
+   * @throws {RangeError} when the codec cannot frame it: `MessageTooLarge`, or a delimiter in it.
+   * @throws {Deno.errors.BrokenPipe} when the peer is gone; `unsent` has all bytes that the kernel did not
+   * take, of this message and of those before it whose promises had resolved.
+   * @throws {ConnectionClosed} when `close()` or `closeWrite()` was called.
+   */
+  send(message: T): Promise<void>;
+  /**
+   * Waits until everything that was sent is in the kernel.
+   *
+   * @throws {Deno.errors.BrokenPipe} as `send` does.
+   * @throws {ConnectionClosed} when `close()` was called and something was left.
+   */
+  flush(): Promise<void>;
+  /**
+   * Receives a message.
+   *
+   * @param options A signal to give up.
+   * @returns The message, or `undefined` at the end: the peer's end of file, or `draining`.
+   * @throws {MessageTooLarge} when the message is larger than the codec allows.
+   * @throws {TruncatedMessage} when the end of file comes within a message.
+   * @throws {Deno.errors.InvalidData} when what came is no message.
+   * @throws {Deno.errors.TimedOut} when `frameTimeout` is over.
+   * @throws {Deno.errors.ConnectionReset} when the peer closed with bytes of ours unread.
+   * @throws {ConnectionClosed} when `close()` was called.
+   * @throws {unknown} the reason of `signal` when it aborts.
+   */
+  receive(options?: ReceiveOptions): Promise<T | undefined>;
+  /**
+   * Receives all that one read brings: the fastest way. A batch has at least one message.
+   *
+   * @returns The batches; to be iterated once or several times, as the messages themselves.
+   */
+  batches(): AsyncIterable<T[]>;
+  /**
+   * The messages, until the end. After `close()` on this side the iteration ends; all other failures of
+   * `receive` it throws.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T>;
+  /**
+   * Sends the end of file after everything that was sent. Receiving goes on. Idempotent.
+   *
+   * @throws {Deno.errors.BrokenPipe} as `send` does.
+   * @throws {ConnectionClosed} when `close()` was called before or meanwhile.
+   */
+  closeWrite(): Promise<void>;
+  /**
+   * Closes the connection at once: what was not written yet is dropped, pending calls reject with
+   * `ConnectionClosed`. Idempotent; so is disposal.
+   *
+   * `await using` waits for everything sent first, for 5 seconds at most. It rejects if something was lost
+   * that no call has reported: the peer went, or did not read.
+   */
+  close(): void;
+}
+
+/**
+ * Makes a {@linkcode Messages} of a connection: whole messages, at the speed of the kernel.
+ *
+ * - It owns the connection from now on: closing it closes the connection, which must not be read or written
+ *   by anybody else.
+ * - Without `closeWrite` and `close` on the connection, those of the channel do everything but tell the peer.
+ *
+ * **Permissions**: none.
+ *
+ * @param conn The connection.
+ * @param codec How messages become bytes.
+ * @param options Limits, and when to end.
+ * @returns The channel.
+ * @throws {TypeError} when an argument is of the wrong kind.
+ * @throws {RangeError} when a number is out of range.
+ *
+ * @example A server that answers, and ends between two messages
+ * ```ts
+ * import { connect, json, lines, messages, serve } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * interface Sum {
+ *   a: number;
+ *   b: number;
+ * }
+ * const path = `${await Deno.makeTempDir()}/sum.sock`;
+ * await using _server = await serve(path, async (conn, { draining }) => {
+ *   await using client = messages(conn, json<Sum | number>(lines({ maxBytes: 1000 })), { draining });
+ *   for await (const { a, b } of client as AsyncIterable<Sum>) await client.send(a + b);
+ * });
+ *
+ * await using server = messages(await connect(path), json<Sum | number>(lines()));
+ * await server.send({ a: 1, b: 2 });
+ * assertEquals(await server.receive(), 3);
+ * ```
+ */
+export function messages<T>(
+  conn: ByteChannel,
+  codec: Codec<T>,
+  options: MessagesOptions = {},
+): Messages<T> {
+  if (typeof conn?.read !== "function" || typeof conn.write !== "function") {
+    throw new TypeError(
+      `Invalid connection: expected something with read and write, got ${show(conn)}`,
+    );
+  }
+  checkCodec("codec", codec);
+  checkOptions("messages", options, ["maxPending", "frameTimeout", "reuse", "draining"]);
+  const { maxPending = MAX_PENDING, frameTimeout, reuse, draining } = options;
+  checkInteger("maxPending (bytes)", maxPending, 1, Number.MAX_SAFE_INTEGER);
+  checkDuration("frameTimeout", frameTimeout, 1);
+  checkBoolean("reuse", reuse);
+  checkSignal(draining);
+  return new MessageChannel(conn, codec, { ...options, maxPending });
+}
+
+/** Enough for the kernel to be kept busy, and what a thousand stalled peers may cost. */
+const MAX_PENDING = 1024 * 1024;
