@@ -13,7 +13,7 @@ import {
 } from "@uds/uds";
 import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { RpcSession, RpcTarget, type RpcTransport } from "capnweb";
-import { join } from "@std/path";
+import { join } from "@std/path/posix";
 import { decode, encode, Program, pseudoRandom, ROOT, run, TempDir, test } from "./_helpers.ts";
 
 function script(name: string): string {
