@@ -17,7 +17,7 @@ import { requireGrants } from "./grants.ts";
 import { checkSignal } from "./options.ts";
 import { PathClaim, type PathClaimOptions } from "./path_claim.ts";
 import { requireRuntime } from "./runtime.ts";
-import { SocketConnection } from "./socket_connection.ts";
+import { SocketConnection, type SocketConnectionOptions } from "./socket_connection.ts";
 import {
   type Candidate,
   connectToSelf,
@@ -154,9 +154,12 @@ export class ListeningSocket {
    * Accepts one connection. One call at a time.
    *
    * @param onPause Is told each failure that passes, and whether it is the first one of its episode.
-   * @param idleTimeout Milliseconds that a read of the connection may wait.
+   * @param timeouts How long a read of the connection may wait.
    */
-  accept(onPause?: OnPause, idleTimeout?: number): Promise<SocketConnection> {
+  accept(
+    onPause?: OnPause,
+    timeouts?: Pick<SocketConnectionOptions, "idleTimeout" | "firstByteTimeout">,
+  ): Promise<SocketConnection> {
     const accepted = this.#accept(onPause);
     this.#accepting = accepted.catch(() => {});
     return accepted.then(({ conn, aside }) => {
@@ -165,7 +168,7 @@ export class ListeningSocket {
         localAddr: this.addr,
         remoteAddr: { transport: "unix", path: conn.remoteAddr.path },
         ...(aside !== undefined && { aside }),
-        ...(idleTimeout !== undefined && { idleTimeout }),
+        ...timeouts,
       });
       if (aside !== undefined) this.#recognise?.({ conn, aside }, wrapped);
       return wrapped;
