@@ -24,6 +24,21 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
+/** The runtime (tokio) looks for what has come to sockets after so many turns that leave it no rest. */
+const BUSY_TURNS = 61;
+
+/**
+ * Lets the other sockets of the process have a turn, in about a tenth of the time that {@linkcode turn} takes
+ * where there is nothing to do for them: a timer takes a millisecond or two.
+ */
+export function othersTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    let left = BUSY_TURNS;
+    const next = () => left-- > 0 ? setImmediate(next) : resolve();
+    next();
+  });
+}
+
 /** Calls back when the signal aborts, now if it has already; gives back the way to stop listening. */
 export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
   // Not before the caller has what this gives back.
