@@ -11,7 +11,7 @@
 
 import type { UnixAddr } from "../address.ts";
 import { ConnectionClosed } from "../errors.ts";
-import { delay } from "./delay.ts";
+import { arrived, delay } from "./delay.ts";
 import { show } from "./options.ts";
 import { readBuffer } from "./read_buffer.ts";
 import { codeOf, stateOf, systemError } from "./system_error.ts";
@@ -427,6 +427,7 @@ export class SocketConnection {
   /** Bytes have come. */
   #came(count: number): void {
     this.#bytesRead += count;
+    arrived();
     if (this.#patience === undefined && this.#idleTimeout === undefined) return;
     this.#lastActive = performance.now();
     if (this.#patience === this.#idleTimeout || count === 0) return;
