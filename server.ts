@@ -193,6 +193,14 @@ export interface ServeOptions extends ListenOptions {
    * @default {Infinity}
    */
   idleTimeout?: number;
+  /**
+   * The same until the first byte of a connection has come, in the place of `idleTimeout`. A client
+   * that has said nothing yet may be one that never will, and takes one of `maxConnections`: so little
+   * patience can be had with it, and much with one that rests between two requests.
+   *
+   * @default {idleTimeout}
+   */
+  firstByteTimeout?: number;
   /** Is called once, with the address, when the server listens. */
   onListen?: (addr: UnixAddr) => void;
   /**
@@ -259,8 +267,8 @@ export interface UnixServer extends AsyncDisposable {
  * - The path is owned as by {@linkcode listen}; when the promise resolves, the server is ready.
  * - **One connection's failure is its own**: a handler that rejects or throws is told to `onError`,
  *   its connection is closed, and the server goes on. So it does when descriptors run out.
- * - **Limits**: `maxConnections`, `idleTimeout`. There is none on bytes: the kernel holds a fast client
- *   back until the handler reads.
+ * - **Limits**: `maxConnections`, `idleTimeout`, `firstByteTimeout`; those on messages are in `messages()`
+ *   and its codecs. There is none on bytes: the kernel holds a fast client back until the handler reads.
  * - **The end** is {@linkcode UnixServer.shutdown}; a process that just exits leaves the files behind,
  *   and the next start removes them. No signal handlers are installed.
  *
@@ -305,12 +313,14 @@ export async function serve(
     ...LISTENING_OPTIONS,
     "maxConnections",
     "idleTimeout",
+    "firstByteTimeout",
     "onListen",
     "onError",
   ]);
-  const { maxConnections, idleTimeout, onListen, onError, ...listening } = given;
+  const { maxConnections, idleTimeout, firstByteTimeout, onListen, onError, ...listening } = given;
   checkCount("maxConnections", maxConnections);
   checkDuration("idleTimeout", idleTimeout, 1);
+  checkDuration("firstByteTimeout", firstByteTimeout, 1);
   if (onListen !== undefined) checkFunction("onListen", onListen);
   if (onError !== undefined) checkFunction("onError", onError);
   checkFunction("handler", handler);

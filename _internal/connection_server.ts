@@ -31,6 +31,7 @@ interface ShutdownCounts {
 interface ConnectionServerOptions extends Partial<Omit<ListeningEvents, "onError">> {
   maxConnections?: number;
   idleTimeout?: number;
+  firstByteTimeout?: number;
   signal?: AbortSignal;
   onListen?: (addr: UnixAddr) => void;
   onError?: (error: unknown, info?: HandlerInfo) => void;
@@ -43,7 +44,7 @@ export class ConnectionServer {
   readonly #handler: Handler;
   readonly #onError: (error: unknown, info?: HandlerInfo) => void;
   readonly #maxConnections: number;
-  readonly #idleTimeout: number | undefined;
+  readonly #timeouts: Pick<ConnectionServerOptions, "idleTimeout" | "firstByteTimeout"> = {};
   readonly #draining = new AbortController();
   readonly #cut = new AbortController();
   readonly #info: HandlerInfo;
@@ -70,7 +71,9 @@ export class ConnectionServer {
     this.#handler = handler;
     this.#onError = options.onError ?? printError;
     this.#maxConnections = options.maxConnections ?? Infinity;
-    this.#idleTimeout = options.idleTimeout === Infinity ? undefined : options.idleTimeout;
+    const { idleTimeout, firstByteTimeout } = options;
+    if (idleTimeout !== undefined) this.#timeouts.idleTimeout = idleTimeout;
+    if (firstByteTimeout !== undefined) this.#timeouts.firstByteTimeout = firstByteTimeout;
     this.#info = { draining: this.#draining.signal, signal: this.#cut.signal };
     this.finished = this.#run();
     // It is there for those who ask.
@@ -131,7 +134,7 @@ export class ConnectionServer {
           await new Promise<void>((resolve) => this.#slot = resolve);
           continue;
         }
-        const conn = await this.#socket.accept(this.#paused, this.#idleTimeout);
+        const conn = await this.#socket.accept(this.#paused, this.#timeouts);
         this.#accepted++;
         this.#open.add(conn);
         this.#waiting.push(conn);

@@ -18,7 +18,7 @@ import { checkFunction, checkSignal } from "./options.ts";
 import { PathClaim, type PathClaimOptions } from "./path_claim.ts";
 import { PathWatch } from "./path_watch.ts";
 import { requireRuntime } from "./runtime.ts";
-import { SocketConnection } from "./socket_connection.ts";
+import { SocketConnection, type SocketConnectionOptions } from "./socket_connection.ts";
 import {
   type Candidate,
   connectToSelf,
@@ -196,9 +196,12 @@ export class ListeningSocket {
    * Accepts one connection. One call at a time.
    *
    * @param onPause Is told each failure that passes, and whether it is the first one of its episode.
-   * @param idleTimeout Milliseconds that a read of the connection may wait.
+   * @param timeouts How long a read of the connection may wait.
    */
-  accept(onPause?: OnPause, idleTimeout?: number): Promise<SocketConnection> {
+  accept(
+    onPause?: OnPause,
+    timeouts?: Pick<SocketConnectionOptions, "idleTimeout" | "firstByteTimeout">,
+  ): Promise<SocketConnection> {
     this.#onPause = onPause;
     return this.#next().then(({ conn, aside }) => {
       if (this.#recognise !== undefined) aside ??= readSome(conn, SECRET_SIZE);
@@ -206,7 +209,7 @@ export class ListeningSocket {
         localAddr: this.addr,
         remoteAddr: { transport: "unix", path: conn.remoteAddr.path },
         ...(aside !== undefined && { aside }),
-        ...(idleTimeout !== undefined && { idleTimeout }),
+        ...timeouts,
       });
       if (aside !== undefined) this.#recognise?.({ conn, aside }, wrapped);
       return wrapped;
