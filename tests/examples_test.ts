@@ -193,6 +193,37 @@ test("examples/pool.ts replaces a child that crashes, and loses no answer", asyn
   ]);
 });
 
+test("examples/restart.ts takes over from itself, and nobody is refused", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  await using old = fixture("./examples/restart.ts", ["-RWN"], [path, "version 1"]);
+  assertEquals(await old.line(), `version 1 listens on ${path}`);
+
+  // Clients without a pause, each of whom has to be answered.
+  const answers: Record<string, number> = {};
+  const stop = new AbortController();
+  const clients = (async () => {
+    while (!stop.signal.aborted) {
+      await using conn = await connect(path);
+      const answer = await new Response(conn.readable).text();
+      answers[answer] = (answers[answer] ?? 0) + 1;
+    }
+  })();
+  await using successor = fixture("./examples/restart.ts", ["-RWN"], [path, "version 2"]);
+  assertEquals(await successor.line(), `version 2 listens on ${path}`);
+  assertEquals(await old.line(), "version 1 has been replaced");
+  assertEquals(await old.line(), `version 1 has served ${answers["version 1\n"]}, and ends`);
+  assertEquals((await old.status).code, 0);
+  stop.abort();
+  await clients;
+  assertEquals(Object.keys(answers), ["version 1\n", "version 2\n"]);
+
+  successor.kill("SIGTERM");
+  const rest = `version 2 has served ${answers["version 2\n"]}, and ends`;
+  assertEquals([await successor.output(), await successor.stderr()], [[rest], ""]);
+  assertEquals(dir.list(), []);
+});
+
 test("every example begins with how to run it", async () => {
   for (const { name, isFile } of Deno.readDirSync(`${ROOT}/examples`)) {
     if (!isFile) continue;

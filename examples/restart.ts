@@ -1,0 +1,31 @@
+/**
+ * A restart without a gap: each further start takes the path over from the one before, which serves
+ * who had reached it and ends. No client is refused meanwhile.
+ *
+ * Terminal 1: deno run -RWN examples/restart.ts /tmp/app.sock "version 1"
+ * Terminal 2: deno run -RWN examples/restart.ts /tmp/app.sock "version 2"
+ */
+
+import { serve } from "@uds/uds";
+
+const path = Deno.args[0] ?? "./app.sock";
+const version = Deno.args[1] ?? `process ${Deno.pid}`;
+
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.addSignalListener(signal, () => stop.abort());
+}
+let served = 0;
+await using server = await serve({
+  path,
+  publish: "rename",
+  existing: "replace",
+  signal: stop.signal,
+  onReplaced: () => console.log(`${version} has been replaced`),
+}, async (conn) => {
+  await conn.write(new TextEncoder().encode(`${version}\n`));
+  served++;
+});
+console.log(`${version} listens on ${path}`);
+await server.finished;
+console.log(`${version} has served ${served}, and ends`);
