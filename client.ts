@@ -210,7 +210,7 @@ function refusalOf(path: string, cause: unknown): Error {
   const start = attempt("connect", path);
   const fields = { operation: "connect", path, cause };
   if (cause instanceof Deno.errors.NotCapable) {
-    requireGrants(start, permissions("connect", path), fields);
+    requireGrants(start, permissions("connect", path), fields, true);
   }
   const info = path.startsWith("\0") ? undefined : lookAt(path);
   const other = info !== undefined && !info.isSocket ? kindOf(info) : undefined;

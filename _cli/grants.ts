@@ -24,10 +24,11 @@ export function requireGrants(attempt: string, set: Deno.PermissionOptionsObject
     if (values.length > 0) missing[kind] = values;
   }
   if (Object.keys(missing).length === 0) return;
+  // Some kinds alone would not help where Deno asks for all of them.
+  const isAll = Object.values(set).every((value) => value === true);
+  const wanted = isAll ? set : missing as Deno.PermissionOptionsObject;
   throw new Deno.errors.NotCapable(
-    `${attempt}: a Deno permission is missing. Run again with ${
-      permissionFlags(missing as Deno.PermissionOptionsObject).join(" ")
-    }`,
+    `${attempt}: a Deno permission is missing. Run again with ${permissionFlags(wanted).join(" ")}`,
   );
 }
 

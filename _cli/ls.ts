@@ -39,7 +39,7 @@ const BATCH = 64;
 /** The command. */
 export async function ls(flags: LsFlags, ...directories: string[]): Promise<number> {
   const isDefault = directories.length === 0;
-  if (isDefault) requireGrants("Cannot find the usual directories", DEFAULTS);
+  if (isDefault) requireGrants("Cannot list the usual directories", needs(flags, []));
   const places = isDefault ? defaultDirectories() : directories;
   requireGrants(`Cannot list ${places.join(" and ")}`, needs(flags, places));
 
@@ -72,12 +72,24 @@ export function needs(
   flags: LsFlags,
   directories: readonly string[],
 ): Deno.PermissionOptionsObject {
-  const read = [...directories];
+  const isDefault = directories.length === 0;
   return {
-    ...(read.length === 0 ? { ...DEFAULTS, read: true } : { read }),
+    ...(isDefault ? { ...DEFAULTS, read: true } : {
+      // A socket has its lock beside it.
+      read: directories.flatMap((place) => isSocket(place) ? [place, `${place}.lock`] : [place]),
+    }),
     // Deno grants connecting to one path, or to all.
-    ...(flags.probe && { write: read.length === 0 ? true : read, net: true }),
+    ...(flags.probe && { write: isDefault ? true : [...directories], net: true }),
   };
+}
+
+/** Whether it is the name of a socket, where this process may look. */
+function isSocket(place: string): boolean {
+  try {
+    return isGranted("read", place) && Deno.statSync(place).isSocket === true;
+  } catch {
+    return false;
+  }
 }
 
 /** Where programs of this user and of the system have their sockets. */

@@ -3,6 +3,7 @@
 import { permissions, resolveSocketPath, type SocketPath } from "../address.ts";
 import { claim } from "../claim.ts";
 import { SocketNotFound } from "../errors.ts";
+import { probe } from "../probe.ts";
 import { OK } from "./exit_codes.ts";
 import { requireGrants, union } from "./grants.ts";
 import { shownPath } from "./parameters.ts";
@@ -36,8 +37,9 @@ export function needs(paths: readonly SocketPath[]): Deno.PermissionOptionsObjec
 
 /** Removes a socket that nobody listens on: to own its path does just that, or refuses. */
 async function remove(path: string): Promise<void> {
-  // A claim makes no difference between a path that was free and one that it has cleared.
-  if (!path.startsWith("\0") && !exists(path) && !exists(`${path}.lock`)) {
+  // A claim makes no difference between a path that was free and one that it has cleared. Where there is
+  // nothing, whatever has the name of a lock is nobody's, and stays.
+  if (!path.startsWith("\0") && !exists(path) && !await isClaimed(path)) {
     throw new SocketNotFound(`Cannot remove ${JSON.stringify(path)}: there is no such file`, {
       operation: "rm",
       path,
@@ -45,6 +47,11 @@ async function remove(path: string): Promise<void> {
   }
   const claimed = await claim(path);
   await claimed.release();
+}
+
+/** Whether somebody holds the lock of a path. */
+async function isClaimed(path: string): Promise<boolean> {
+  return (await probe(path, { connect: false })).state === "claimed";
 }
 
 function exists(path: string): boolean {

@@ -1,6 +1,7 @@
 /** Tables for people. */
 
 import { bold } from "./color.ts";
+import { printable } from "./printable.ts";
 
 /** Lines of columns, each as wide as its widest cell; on a terminal the header stands out. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -13,9 +14,6 @@ export function table(header: readonly string[], rows: readonly (readonly string
   return [bold(first), ...others, ""].join("\n");
 }
 
-/** A cell without what would move the cursor: a file may have any name. */
 function cell(row: readonly string[], i: number): string {
-  return (row[i] ?? "").replace(/\p{Cc}/gu, (control) => {
-    return `\\x${control.charCodeAt(0).toString(16).padStart(2, "0")}`;
-  });
+  return printable(row[i] ?? "");
 }

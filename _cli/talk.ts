@@ -4,6 +4,7 @@ import { isSocketError, SocketInUse } from "../errors.ts";
 import { red } from "./color.ts";
 import { exitCodeOf, OK, USAGE } from "./exit_codes.ts";
 import { shownPath } from "./parameters.ts";
+import { printable } from "./printable.ts";
 
 /** The options that all commands have. */
 export type CommonFlags = {
@@ -37,7 +38,7 @@ export class Talk {
 
   /** Says something that is not needed: nothing with `--quiet`. */
   say(text: string, data: Record<string, unknown>): void {
-    if (!this.#quiet) console.error(this.#json ? JSON.stringify(data) : text);
+    if (!this.#quiet) write(this.#json ? JSON.stringify(data) : printable(text));
   }
 
   /** Says that clients can connect now. */
@@ -55,14 +56,23 @@ export class Talk {
     if (error instanceof QuietEnd) return code;
     const message = error instanceof Error ? error.message : String(error);
     if (this.#json) {
-      console.error(JSON.stringify({ error: describe(error, message), exitCode: code }));
+      write(JSON.stringify({ error: describe(error, message), exitCode: code }));
       return code;
     }
-    console.error(`${red("uds:")} ${message}`);
+    write(`${red("uds:")} ${message.split("\n").map(printable).join("\n")}`);
     if (error instanceof UsageError) {
-      console.error(`Try: uds ${error.command === undefined ? "" : `${error.command} `}--help`);
+      write(`Try: uds ${error.command === undefined ? "" : `${error.command} `}--help`);
     }
     return code;
+  }
+}
+
+/** Writes a line to standard error. */
+function write(line: string): void {
+  try {
+    console.error(line);
+  } catch {
+    // Where nothing can be said, on a disk that is full, the rest is still done.
   }
 }
 

@@ -116,17 +116,23 @@ function missingOf(set: Deno.PermissionOptionsObject): Deno.PermissionOptionsObj
  * @param attempt The beginning of the message: `Cannot connect to "/run/app.sock"`.
  * @param set What is needed.
  * @param fields The fields of the error.
+ * @param isRefused Whether Deno itself has refused already: then it says of all that is missing that it is
+ * denied, by a flag or not.
  */
 export function requireGrants(
   attempt: string,
   set: Deno.PermissionOptionsObject,
   fields: { operation: string; path: string | null },
+  isRefused = false,
 ): void {
   const missing = missingOf(set);
   if (Object.keys(missing).length === 0) return;
   // Some kinds alone would not help where Deno asks for all of them.
   const wanted = toFlagsOrNames(Object.values(set).every((v) => v === true) ? set : missing);
-  const denied = isDenied(missing) ? ", and without the --deny flag that takes it away" : "";
+  const flag = isRefused
+    ? " (and without a --deny flag, if one takes it away)"
+    : ", and without the --deny flag that takes it away";
+  const denied = isDenied(missing) ? flag : "";
   const error = new Deno.errors.NotCapable(
     `${attempt}: a Deno permission is missing. Run again with ${wanted}${denied}`,
   );

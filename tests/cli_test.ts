@@ -535,16 +535,43 @@ test("uds rm removes dead sockets and their locks, and goes on after a refusal",
   await using _server = await echoServer(dir.file("live.sock"));
   for (const name of ["a.sock", "b.sock"]) await makeStale(dir.file(name));
   await Deno.writeTextFile(dir.file("a.sock.lock"), "");
-  // A lock that a killed server has left, without a socket.
+  // Without a socket it may be anybody's.
   await Deno.writeTextFile(dir.file("c.sock.lock"), "99999\n");
   const names = ["a.sock", "live.sock", "absent.sock", "b.sock", "c.sock"];
   const { code, stdout, stderr } = await uds(["rm", ...names.map((name) => dir.file(name))]);
   assertEquals([code, stdout], [5, ""]);
   const [a, live, absent, b, c] = stderr.split("\n");
-  assertEquals([a, b, c], ["a", "b", "c"].map((name) => `removed ${dir.file(`${name}.sock`)}`));
+  assertMatch(c!, /^uds: .*c\.sock.* there is no such file/);
+  assertEquals([a, b], ["a", "b"].map((name) => `removed ${dir.file(`${name}.sock`)}`));
   assertMatch(live!, /^uds: .*live\.sock.* in use by process/);
   assertMatch(absent!, /^uds: .*absent\.sock.* there is no such file/);
-  assertEquals(dir.list(), ["live.sock", "live.sock.lock"]);
+  assertEquals(dir.list(), ["c.sock.lock", "live.sock", "live.sock.lock"]);
+});
+
+test("uds rm and ls show a name with escape sequences without them", async () => {
+  await using dir = new TempDir();
+  const name = "a\x1b]0;b\x07\u202Ec.sock";
+  await makeStale(dir.file(name));
+  const shown = `${dir.path}/a\\x1b]0;b\\x07\\u{202e}c.sock`;
+  assertStringIncludes((await uds(["ls", dir.path])).stdout, shown);
+  assertEquals((await uds(["rm", dir.file(name)])).stderr, `removed ${shown}\n`);
+});
+
+test("uds does its work, and has its exit code, though nothing can be said", async () => {
+  await using dir = new TempDir();
+  await using _server = await echoServer(dir.file("live.sock"));
+  const line = (words: string) =>
+    `${udsCommand([], ["-A"]).join(" ")} ${words} 2>/dev/full; echo $?`;
+  const shell = (words: string) => new Deno.Command("sh", { args: ["-c", line(words)] }).output();
+  for (
+    const [words, said] of [
+      [`send ${dir.file("nobody.sock")} x`, "3"],
+      [`probe ${dir.file("live.sock")}`, "alive\n0"],
+      [`send ${dir.file("live.sock")} hello`, "hello0"],
+    ] as const
+  ) {
+    assertEquals(new TextDecoder().decode((await shell(words)).stdout), `${said}\n`, words);
+  }
 });
 
 test("uds rm --json prints what it has removed", async () => {

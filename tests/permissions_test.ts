@@ -382,7 +382,7 @@ test("connect() with a denied permission names it too", async () => {
   assertAsksFor(
     await refusal(use, flags),
     use,
-    `--allow-net=unix:${path}, and without the --deny flag that takes it away`,
+    `--allow-net=unix:${path} (and without a --deny flag, if one takes it away)`,
   );
 });
 
