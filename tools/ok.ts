@@ -101,7 +101,8 @@ const STEPS: Step[] = [
     name: "docs",
     run: async () => {
       const linted = await deno(["doc", "--lint", ...PUBLIC_FILES]);
-      return await deno(["run", "-A", "tools/check_docs.ts", ...PUBLIC_FILES]) && linted;
+      const faults = await deno(["run", "-A", "tools/check_faults.ts"]);
+      return await deno(["run", "-A", "tools/check_docs.ts", ...PUBLIC_FILES]) && linted && faults;
     },
   },
   { name: "tests", run: test },
