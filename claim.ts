@@ -54,8 +54,9 @@ export interface ClaimOptions {
   createDirectory?: boolean;
   /**
    * Whether to reject with `InsecurePath` unless the directory of the socket is a directory, belongs
-   * to root or to this user, and is closed to other writers or has the sticky bit. It needs read
-   * permission for the directory, therefore it is not the default.
+   * to root or to this user, and is closed to other writers or has the sticky bit. It is looked at before
+   * the bind and after it, so that nobody who may write to a directory above it puts another one in its
+   * place meanwhile. It needs read permission for the directory, therefore it is not the default.
    *
    * @default {false}
    */

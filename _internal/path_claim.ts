@@ -70,6 +70,8 @@ export class PathClaim {
   /** What was at the path when nobody was found there who could be displaced. */
   #vacant: Deno.FileInfo | null = null;
   #own: Deno.FileInfo | null = null;
+  /** The directory that was found to be safe. */
+  #directory: Deno.FileInfo | undefined;
   #released = false;
 
   private constructor(path: string, options: PathClaimOptions, operation: string) {
@@ -128,6 +130,7 @@ export class PathClaim {
     const before = this.#own;
     try {
       const born = this.#bornFile();
+      if (this.#options.verifyDirectory) this.#verifyDirectory();
       const meant = changesOwner ? mode & ~0o020 : mode;
       const exposed = ((born.mode ?? 0) & GROUP_AND_OTHERS_WRITE & ~meant) !== 0;
       // In this order: chmod first would let the old group in.
@@ -492,7 +495,11 @@ export class PathClaim {
       reason = `it belongs to uid ${info.uid}`;
     } else if ((mode & GROUP_AND_OTHERS_WRITE) !== 0 && (mode & 0o1000) === 0) {
       reason = `others may write to it (mode ${octal(mode)}, no sticky bit)`;
+    } else if (this.#directory !== undefined && !isSameDirectory(this.#directory, info)) {
+      // Whoever may write to a directory above it may swap it for another one of ours.
+      reason = "it was replaced while the socket was bound";
     }
+    this.#directory = info;
     if (reason !== undefined) {
       throw new InsecurePath(
         `${this.#attempt()}: its directory "${directory}" is not safe: ` +
@@ -520,6 +527,11 @@ export class PathClaim {
 function isRefusal(error: unknown): boolean {
   return error instanceof SocketInUse || error instanceof NotASocket ||
     error instanceof ConnectDenied;
+}
+
+/** Not by its times: binding a socket in it changes some. */
+function isSameDirectory(a: Deno.FileInfo, b: Deno.FileInfo): boolean {
+  return a.dev === b.dev && a.ino === b.ino;
 }
 
 function createDirectory(path: string, operation: string): void {

@@ -99,6 +99,7 @@ const STEPS: Step[] = [
       const checks = [
         ["doc", "--lint", ...PUBLIC_FILES],
         ["run", "-A", "tools/check_docs.ts", ...PUBLIC_FILES],
+        ["run", "-A", "tools/check_faults.ts"],
         ["run", "-A", "tools/jsr_score.ts"],
         ["run", "-A", "tools/benchmark_table.ts", "--check"],
       ];
