@@ -4,13 +4,9 @@
  */
 
 import type {
-  Aliases,
   Command as Route,
   CommandContext,
-  FlagParametersForType,
   TypedCommandParameters,
-  TypedFlagParameter,
-  TypedPositionalParameter,
 } from "npm:@stricli/core@1.3.0";
 import { permissions, type SocketPath } from "../address.ts";
 import type { ConnectFlags } from "./connect.ts";
@@ -18,9 +14,11 @@ import type { EchoFlags } from "./echo.ts";
 import type { Docs } from "./help.ts";
 import type { ListenFlags } from "./listen.ts";
 import type { LsFlags } from "./ls.ts";
-import { octalMode, positive, seconds, socketPath, text } from "./parameters.ts";
+import { COMMON, CONNECTING, flag, MODE, option, OWNERSHIP, PATH, SHORT } from "./options.ts";
+import { positive, seconds, text } from "./parameters.ts";
 import type { RunFlags } from "./run.ts";
 import type { SendFlags } from "./send.ts";
+import type { ServeFlags } from "./serve.ts";
 import type { CommonFlags } from "./talk.ts";
 
 /** A command line that has been understood. */
@@ -62,50 +60,11 @@ function command<Flags extends AllFlags, Args extends readonly unknown[]>(
   };
 }
 
-/** An option without a value. */
-function flag(brief: string): TypedFlagParameter<boolean | undefined, CommandContext> {
-  return { kind: "boolean", brief, optional: true, withNegated: false };
-}
-
-const COMMON: FlagParametersForType<CommonFlags, CommandContext> = {
-  json: flag("write results, events and errors as JSON"),
-  quiet: flag("say nothing but errors"),
-};
-
-const SHORT: Aliases<keyof CommonFlags> = { q: "quiet" };
-
-const MODE: TypedFlagParameter<number | undefined, CommandContext> = {
-  kind: "parsed",
-  parse: octalMode,
-  placeholder: "MODE",
-  brief: "permission bits of the socket file, in octal (default 600)",
-  optional: true,
-};
-
-const PIECE: TypedFlagParameter<number | undefined, CommandContext> = {
-  kind: "parsed",
-  parse: positive,
-  placeholder: "BYTES",
-  brief: "read at most so many bytes at a time, and tell each piece",
-  optional: true,
-};
-
-const CONNECTING: FlagParametersForType<Omit<ConnectFlags, keyof CommonFlags>, CommandContext> = {
-  wait: flag("wait for the server if it is not there yet"),
-  timeout: {
-    kind: "parsed",
-    parse: seconds,
-    placeholder: "SECONDS",
-    brief: "how long to try (default 5)",
-    optional: true,
-  },
-};
-
-const PATH: TypedPositionalParameter<SocketPath, CommandContext> = {
-  parse: socketPath,
-  placeholder: "PATH",
-  brief: "the path of the socket; @name is an abstract name (Linux)",
-};
+const PIECE = option(
+  positive,
+  "BYTES",
+  "read at most so many bytes at a time, and tell each piece",
+);
 
 const ENDS =
   "The first Ctrl-C or SIGTERM ends it gracefully, with the path removed; the second at once.";
@@ -288,7 +247,7 @@ The first SIGTERM ends the command gracefully, the second at once.`,
       },
     },
     needs: async (flags, name) =>
-      permissions("pair", flags.stdio ? (await import("./run.ts")).SHELL : name),
+      permissions("pair", flags.stdio ? (await import("./stdio_child.ts")).SHELL : name),
     load: async () => (await import("./run.ts")).run,
   }),
 
@@ -321,5 +280,42 @@ The first SIGTERM ends the command gracefully, the second at once.`,
     },
     needs: (_, path) => permissions("connect", path),
     load: async () => (await import("./send.ts")).send,
+  }),
+
+  serve: command<ServeFlags, [string, string, ...string[]]>({
+    brief: "serve a path with a process for each connection",
+    usage: "PATH -- CMD [ARG...]",
+    examples: [
+      ["uds serve /tmp/upper.sock -- tr a-z A-Z", "a filter as a service"],
+      ["uds serve --max 4 --idle 60 /tmp/app.sock -- ./app", "four at a time, none for ever"],
+      ["uds serve --group staff /run/app.sock -- ./app", "for the members of a group"],
+    ],
+    notes:
+      `The connection is the command's standard input and output (inetd); what it says on standard error is
+shown. When it has ended its output the connection is closed; a client that has ended its direction is
+the end of its input. Beyond --max clients wait. With --idle a connection on which nothing has passed
+in either direction for so long is closed, and its process ended.
+The environment of the command is this one.
+${ENDS}`,
+    parameters: {
+      flags: {
+        max: option(positive, "COUNT", "serve at most so many connections at a time"),
+        idle: option(seconds, "SECONDS", "close a connection on which nothing passes"),
+        ...OWNERSHIP,
+        ...COMMON,
+      },
+      aliases: SHORT,
+      positional: {
+        kind: "array",
+        parameter: {
+          parse: text,
+          placeholder: "PATH -- CMD",
+          brief: "the path of the socket; a program, and its arguments",
+        },
+        minimum: 2,
+      },
+    },
+    needs: async (flags, path) => (await import("./serve.ts")).needs(flags, path),
+    load: async () => (await import("./serve.ts")).serve,
   }),
 }));

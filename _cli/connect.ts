@@ -8,7 +8,10 @@ import { Input } from "./streams.ts";
 import type { CommonFlags } from "./talk.ts";
 
 /** Its options. */
-export type ConnectFlags = CommonFlags & {
+export type ConnectFlags = CommonFlags & ConnectingFlags;
+
+/** Those that say how to connect. */
+export type ConnectingFlags = {
   readonly timeout?: number;
   readonly wait?: boolean;
 };
@@ -21,7 +24,7 @@ export async function connect(flags: ConnectFlags, path: SocketPath): Promise<nu
 
 /** What the options say of how to connect. */
 export function connectOptions(
-  { timeout, wait }: ConnectFlags,
+  { timeout, wait }: ConnectingFlags,
   path: SocketPath,
 ): ConnectOptions {
   return {

@@ -102,7 +102,18 @@ test("uds --json tells a mistake as JSON", async () => {
 
 // ---- the help ---------------------------------------------------------------------------------------
 
-const COMMANDS = ["connect", "echo", "listen", "ls", "permissions", "probe", "rm", "run", "send"];
+const COMMANDS = [
+  "connect",
+  "echo",
+  "listen",
+  "ls",
+  "permissions",
+  "probe",
+  "rm",
+  "run",
+  "send",
+  "serve",
+];
 
 for (const args of [["--help"], ["-h"], ["help"], ["help", "send"]]) {
   test(`uds ${args.join(" ")} prints the help, without a permission`, async () => {
