@@ -6,16 +6,20 @@
 import type {
   Command as Route,
   CommandContext,
+  FlagParametersForType,
   TypedCommandParameters,
+  TypedPositionalParameter,
 } from "npm:@stricli/core@1.3.0";
 import { permissions, type SocketPath } from "../address.ts";
 import type { ConnectFlags } from "./connect.ts";
 import type { EchoFlags } from "./echo.ts";
+import { type Endpoint, endpoint } from "./endpoint.ts";
 import type { Docs } from "./help.ts";
 import type { ListenFlags } from "./listen.ts";
 import type { LsFlags } from "./ls.ts";
 import { COMMON, CONNECTING, flag, MODE, option, OWNERSHIP, PATH, SHORT } from "./options.ts";
 import { positive, seconds, text } from "./parameters.ts";
+import type { RelayFlags } from "./relay.ts";
 import type { RunFlags } from "./run.ts";
 import type { SendFlags } from "./send.ts";
 import type { ServeFlags } from "./serve.ts";
@@ -65,6 +69,27 @@ const PIECE = option(
   "BYTES",
   "read at most so many bytes at a time, and tell each piece",
 );
+
+const SIDES: readonly [
+  TypedPositionalParameter<Endpoint, CommandContext>,
+  TypedPositionalParameter<Endpoint, CommandContext>,
+] = [
+  {
+    parse: endpoint,
+    placeholder: "LISTEN",
+    brief: "where clients connect: unix:PATH, tcp:HOST:PORT or tls:HOST:PORT",
+  },
+  { parse: endpoint, placeholder: "TARGET", brief: "where they are passed on to: the same" },
+];
+
+const RELAYING: FlagParametersForType<RelayFlags, CommandContext> = {
+  ...OWNERSHIP,
+  timeout: option(seconds, "SECONDS", "how long to try TARGET (default 5)"),
+  cert: option(text, "FILE", "the certificate of a LISTEN tls:, else one to show to a TARGET tls:"),
+  key: option(text, "FILE", "its key"),
+  ca: option(text, "FILE", "trust this certificate, or authority, of a TARGET tls: as well"),
+  ...COMMON,
+};
 
 const ENDS =
   "The first Ctrl-C or SIGTERM ends it gracefully, with the path removed; the second at once.";
@@ -204,6 +229,33 @@ state:
     },
     needs: (_, path) => permissions("probe", path),
     load: async () => (await import("./probe.ts")).probe,
+  }),
+
+  relay: command<RelayFlags, [Endpoint, Endpoint]>({
+    brief: "pass every connection to one address on to another one",
+    usage: "LISTEN TARGET",
+    examples: [
+      ["uds relay unix:/tmp/db.sock tcp:db.example:5432", "a remote service as a local path"],
+      ["uds relay tcp:127.0.0.1:2375 unix:/run/app.sock", "a local path as a port"],
+      ["uds relay unix:/tmp/app.sock tls:app.example:8443", "encrypted on its way"],
+      [
+        "uds relay --cert c.pem --key k.pem tls:0.0.0.0:8443 unix:/run/app.sock",
+        "the other end of it",
+      ],
+    ],
+    notes:
+      `It serves many connections. The end of one direction is passed on, and the other one goes on.
+A port has no owner and no mode: whoever reaches it is let in. tls: encrypts, and proves who the server
+is (a certificate of one's own must have the name, and basicConstraints=CA:FALSE); who the client is it
+does not check. ssh -L and -R forward sockets for users who have accounts.
+${ENDS}`,
+    parameters: {
+      flags: RELAYING,
+      aliases: { w: "timeout", ...SHORT },
+      positional: { kind: "tuple", parameters: SIDES },
+    },
+    needs: async (flags, from, to) => (await import("./relay.ts")).needs(flags, from, to),
+    load: async () => (await import("./relay.ts")).relay,
   }),
 
   rm: command<CommonFlags, SocketPath[]>({
