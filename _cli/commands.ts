@@ -17,7 +17,18 @@ import { type Endpoint, endpoint } from "./endpoint.ts";
 import type { Docs } from "./help.ts";
 import type { ListenFlags } from "./listen.ts";
 import type { LsFlags } from "./ls.ts";
-import { COMMON, CONNECTING, flag, MODE, option, OWNERSHIP, PATH, SHORT } from "./options.ts";
+import {
+  COMMON,
+  CONNECTING,
+  EXPECT,
+  flag,
+  FRAMING,
+  MODE,
+  option,
+  OWNERSHIP,
+  PATH,
+  SHORT,
+} from "./options.ts";
 import { positive, seconds, text } from "./parameters.ts";
 import type { RelayFlags } from "./relay.ts";
 import type { RunFlags } from "./run.ts";
@@ -91,6 +102,10 @@ const RELAYING: FlagParametersForType<RelayFlags, CommandContext> = {
   ...COMMON,
 };
 
+const MESSAGES =
+  `With --framing each line of the input is a message, and each message that comes is printed as a line;
+with --json as an object with its size and its text. --hex has them in hexadecimal, in and out.`;
+
 const ENDS =
   "The first Ctrl-C or SIGTERM ends it gracefully, with the path removed; the second at once.";
 
@@ -106,9 +121,10 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({
     ],
     notes:
       `The end of the input is passed on, and what comes back is printed to its end (nc -U -N). A server
-that has only ended its own direction is sent the input on; one that has gone ends the command.`,
+that has only ended its own direction is sent the input on; one that has gone ends the command.
+${MESSAGES}`,
     parameters: {
-      flags: { ...CONNECTING, ...COMMON },
+      flags: { ...CONNECTING, ...FRAMING, expect: EXPECT, ...COMMON },
       aliases: { w: "timeout", ...SHORT },
       positional: { kind: "tuple", parameters: [PATH] },
     },
@@ -145,10 +161,18 @@ that has only ended its own direction is sent the input on; one that has gone en
     notes:
       `It serves one client (nc -lU), and with --keep one after the other; the others wait. What is read
 of the input goes to the client that is there, and its end to all that follow.
+${MESSAGES}
 ${ENDS}`,
     parameters: {
-      flags: { keep: flag("go on with the next client"), mode: MODE, ...COMMON },
-      aliases: { k: "keep", ...SHORT },
+      flags: {
+        keep: flag("go on with the next client"),
+        timeout: option(seconds, "SECONDS", "how long to wait for a client (default: for ever)"),
+        mode: MODE,
+        ...FRAMING,
+        expect: EXPECT,
+        ...COMMON,
+      },
+      aliases: { k: "keep", w: "timeout", ...SHORT },
       positional: { kind: "tuple", parameters: [PATH] },
     },
     needs: (_, path) => permissions("serve", path),
@@ -314,11 +338,17 @@ The first SIGTERM ends the command gracefully, the second at once.`,
         "uds send --piece 16 /tmp/echo.sock hello",
         "read the reply in pieces of at most 16 bytes",
       ],
+      [
+        'uds send --framing u32be --hex --expect 1 "$SSH_AUTH_SOCK" 0b',
+        "which keys has ssh-agent?",
+      ],
     ],
     notes:
-      `After the message it sends the end of file; then it prints what comes until the other side ends.`,
+      `After the message it sends the end of file; then it prints what comes until the other side ends.
+With --expect it sends no end of file, and waits for so many messages, no longer than --timeout.
+${MESSAGES}`,
     parameters: {
-      flags: { ...CONNECTING, piece: PIECE, ...COMMON },
+      flags: { ...CONNECTING, piece: PIECE, ...FRAMING, expect: EXPECT, ...COMMON },
       aliases: { w: "timeout", ...SHORT },
       positional: {
         kind: "tuple",

@@ -3,12 +3,15 @@
 import type { SocketPath } from "../address.ts";
 import { connect as open, type ConnectOptions } from "../client.ts";
 import { OK } from "./exit_codes.ts";
-import { pass } from "./pass.ts";
+import { type FramingFlags, messageSource } from "./framing.ts";
+import { checkPassFlags, passAs } from "./pass_messages.ts";
 import { Input } from "./streams.ts";
 import type { CommonFlags } from "./talk.ts";
 
 /** Its options. */
-export type ConnectFlags = CommonFlags & ConnectingFlags;
+export type ConnectFlags = CommonFlags & ConnectingFlags & FramingFlags & {
+  readonly expect?: number;
+};
 
 /** Those that say how to connect. */
 export type ConnectingFlags = {
@@ -18,7 +21,9 @@ export type ConnectingFlags = {
 
 /** The command. */
 export async function connect(flags: ConnectFlags, path: SocketPath): Promise<number> {
-  await pass(await open(connectOptions(flags, path)), new Input());
+  checkPassFlags("connect", flags);
+  const conn = await open(connectOptions(flags, path));
+  await passAs(conn, messageSource(new Input(), flags), flags);
   return OK;
 }
 

@@ -9,8 +9,9 @@ import type {
 } from "npm:@stricli/core@1.3.0";
 import type { SocketPath } from "../address.ts";
 import type { ConnectingFlags } from "./connect.ts";
+import type { FramingFlags } from "./framing.ts";
 import type { OwnershipFlags } from "./ownership.ts";
-import { octalMode, seconds, socketPath, text } from "./parameters.ts";
+import { FRAMINGS, octalMode, positive, seconds, socketPath, text } from "./parameters.ts";
 import type { CommonFlags } from "./talk.ts";
 
 /** An option without a value. */
@@ -51,6 +52,25 @@ export const OWNERSHIP: FlagParametersForType<OwnershipFlags, CommandContext> = 
   mode: MODE,
   group: option(text, "GROUP", "its group, a name or a number; the mode is then 660 by default"),
 };
+
+/** How messages are shown. */
+export const FRAMING: FlagParametersForType<FramingFlags, CommandContext> = {
+  framing: {
+    kind: "enum",
+    values: FRAMINGS,
+    placeholder: "KIND",
+    brief: `messages, not bytes: ${FRAMINGS.join(", ")}`,
+    optional: true,
+  },
+  hex: flag("write and read messages in hexadecimal"),
+};
+
+/** How many messages to wait for. */
+export const EXPECT: TypedFlagParameter<number | undefined, CommandContext> = option(
+  positive,
+  "COUNT",
+  "end when so many messages have come",
+);
 
 /** How to connect. */
 export const CONNECTING: FlagParametersForType<ConnectingFlags, CommandContext> = {

@@ -43,6 +43,12 @@ export function positive(value: string): number {
   return number;
 }
 
+/** How messages are framed; `raw` takes each read for one. */
+export const FRAMINGS = ["lines", "nul", "u32be", "u32le", "content-length", "raw"] as const;
+
+/** One of them. */
+export type Framing = typeof FRAMINGS[number];
+
 /** The longest time that a timer has, in milliseconds. */
 const MAX_DELAY = 0x7fff_ffff;
 

@@ -154,6 +154,8 @@ const TEXT: ApplicationText = {
           // An argument has a name in capitals.
           ? `${/^[A-Z]/.test(name) ? "" : "--"}${name} ${exception.message}`
           : `--${name} takes no value, and not ${JSON.stringify(input)}`,
+      EnumValidationError: ({ externalFlagName, input, values }) =>
+        `--${externalFlagName} takes ${values.join(", ")}, and not ${JSON.stringify(input)}`,
       UnsatisfiedFlagError: ({ externalFlagName }) => `--${externalFlagName} has no value`,
       UnexpectedFlagError: ({ externalFlagName }) => `--${externalFlagName} is there twice`,
       UnexpectedPositionalError: ({ input }) =>
