@@ -35,6 +35,7 @@ import type { RunFlags } from "./run.ts";
 import type { SendFlags } from "./send.ts";
 import type { ServeFlags } from "./serve.ts";
 import type { CommonFlags } from "./talk.ts";
+import type { TapFlags } from "./tap.ts";
 
 /** A command line that has been understood. */
 export interface Invocation {
@@ -399,5 +400,29 @@ ${ENDS}`,
     },
     needs: async (flags, path) => (await import("./serve.ts")).needs(flags, path),
     load: async () => (await import("./serve.ts")).serve,
+  }),
+
+  tap: command<TapFlags, [Endpoint, Endpoint]>({
+    brief: "a relay that shows what passes",
+    usage: "LISTEN TARGET",
+    examples: [
+      ["uds tap /tmp/tap.sock /run/docker.sock", "then DOCKER_HOST=unix:///tmp/tap.sock docker ps"],
+      ["uds tap --framing u32be --hex /tmp/tap.sock /tmp/agent.sock", "what is asked of ssh-agent"],
+      ["uds tap --framing lines /tmp/tap.sock tcp:127.0.0.1:6379", "a protocol of lines"],
+      ["uds tap /tmp/tap.sock /run/app.sock | jq -r .text", "for a script"],
+    ],
+    notes:
+      `On a terminal a line for each message: its time, the number of the connection, the direction (→ to
+TARGET, ← to the client), its size and its text; bytes that are no text as a dump, and all with --hex.
+Elsewhere, and with --json, an object for each. Without --framing each read is shown, however it was cut.
+What cannot be decoded is shown raw from there on, and passed on in any case.
+${ENDS}`,
+    parameters: {
+      flags: { ...FRAMING, ...RELAYING },
+      aliases: { w: "timeout", ...SHORT },
+      positional: { kind: "tuple", parameters: SIDES },
+    },
+    needs: async (flags, from, to) => (await import("./relay.ts")).needs(flags, from, to),
+    load: async () => (await import("./tap.ts")).tap,
   }),
 }));

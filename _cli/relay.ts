@@ -77,7 +77,7 @@ export interface RelayContext {
 export interface Between {
   client: ByteStream;
   target: ByteStream;
-  over(error?: unknown): void;
+  over(error?: unknown): Promise<void>;
 }
 
 /** Relays until the signal. */
@@ -122,13 +122,13 @@ export async function serveRelay(
     // With a certificate for LISTEN the one for TARGET would be the same: it is not shown there.
     const shown = from.scheme === "tls" ? { caCerts: identity.caCerts ?? [] } : identity;
     const target = await dial(to, shown, timeout);
-    const sides = between?.(client, target) ?? { client, target, over() {} };
+    const sides = between?.(client, target) ?? { client, target, over: async () => {} };
     try {
       // It uses no more of them than that.
       await pass(sides.client as Connection, sides.target as Connection, { signal: cut });
-      sides.over();
+      await sides.over();
     } catch (error) {
-      sides.over(error);
+      await sides.over(error);
       throw error;
     }
   }
