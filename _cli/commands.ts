@@ -29,7 +29,7 @@ import {
   PATH,
   SHORT,
 } from "./options.ts";
-import { positive, seconds, text } from "./parameters.ts";
+import { positive, seconds, type Shell, shell, text } from "./parameters.ts";
 import type { RelayFlags } from "./relay.ts";
 import type { RunFlags } from "./run.ts";
 import type { SendFlags } from "./send.ts";
@@ -112,6 +112,26 @@ const ENDS =
 
 /** The commands. */
 export const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({
+  completion: command<CommonFlags, [Shell]>({
+    brief: "print a script that completes command lines in a shell",
+    usage: "bash|zsh|fish",
+    examples: [
+      ["source <(uds completion bash)", "in ~/.bashrc"],
+      ["source <(uds completion zsh)", "in ~/.zshrc, after compinit"],
+      ["uds completion fish | source", "in ~/.config/fish/config.fish"],
+    ],
+    parameters: {
+      flags: COMMON,
+      aliases: SHORT,
+      positional: {
+        kind: "tuple",
+        parameters: [{ parse: shell, placeholder: "SHELL", brief: "bash, zsh or fish" }],
+      },
+    },
+    needs: () => ({}),
+    load: async () => (await import("./completion.ts")).completion,
+  }),
+
   connect: command<ConnectFlags, [SocketPath]>({
     brief: "connect to a path, with standard input and output",
     usage: "PATH",

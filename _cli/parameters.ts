@@ -49,6 +49,21 @@ export const FRAMINGS = ["lines", "nul", "u32be", "u32le", "content-length", "ra
 /** One of them. */
 export type Framing = typeof FRAMINGS[number];
 
+/** The shells that there is completion for. */
+const SHELLS = ["bash", "zsh", "fish"] as const;
+
+/** One of them. */
+export type Shell = typeof SHELLS[number];
+
+/** A shell. */
+export function shell(value: string): Shell {
+  const found = SHELLS.find((name) => name === value);
+  if (found === undefined) {
+    throw new InvalidValue(`takes ${SHELLS.join(", ")}, and not ${show(value)}`);
+  }
+  return found;
+}
+
 /** The longest time that a timer has, in milliseconds. */
 const MAX_DELAY = 0x7fff_ffff;
 

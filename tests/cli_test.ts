@@ -103,6 +103,7 @@ test("uds --json tells a mistake as JSON", async () => {
 // ---- the help ---------------------------------------------------------------------------------------
 
 const COMMANDS = [
+  "completion",
   "connect",
   "echo",
   "listen",
