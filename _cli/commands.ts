@@ -11,6 +11,7 @@ import type {
   TypedPositionalParameter,
 } from "npm:@stricli/core@1.3.0";
 import { permissions, type SocketPath } from "../address.ts";
+import type { BenchFlags } from "./bench.ts";
 import type { ConnectFlags } from "./connect.ts";
 import type { EchoFlags } from "./echo.ts";
 import { type Endpoint, endpoint } from "./endpoint.ts";
@@ -29,7 +30,7 @@ import {
   PATH,
   SHORT,
 } from "./options.ts";
-import { positive, seconds, type Shell, shell, text } from "./parameters.ts";
+import { duration, positive, seconds, type Shell, shell, text } from "./parameters.ts";
 import type { RelayFlags } from "./relay.ts";
 import type { RunFlags } from "./run.ts";
 import type { SendFlags } from "./send.ts";
@@ -112,6 +113,32 @@ const ENDS =
 
 /** The commands. */
 export const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({
+  bench: command<BenchFlags, [SocketPath?]>({
+    brief: "measure an echo server: round trips, bulk, messages",
+    usage: "PATH | --self",
+    examples: [
+      ["uds bench --self", "this package with itself, in one process"],
+      ["uds bench /tmp/echo.sock", "an echo server: uds echo, socat, or one's own"],
+      ["uds bench --json --seconds 5 /tmp/echo.sock", "for a script"],
+    ],
+    notes:
+      `Each of the three takes --seconds, after a fifth of that to warm up: 64 bytes there and back, one after
+the other; as many bytes as pass, there and back; messages of 64 bytes behind their length, 1,024 of
+them on their way. An echo in the same process shares its time with the measurement.`,
+    parameters: {
+      flags: {
+        self: flag("serve the echo as well"),
+        seconds: option(duration, "SECONDS", "how long each measurement takes (default 1)"),
+        ...COMMON,
+      },
+      aliases: SHORT,
+      positional: { kind: "tuple", parameters: [{ ...PATH, optional: true }] },
+    },
+    needs: async (_, path) =>
+      path === undefined ? (await import("./bench.ts")).SELF_NEEDS : permissions("connect", path),
+    load: async () => (await import("./bench.ts")).bench,
+  }),
+
   completion: command<CommonFlags, [Shell]>({
     brief: "print a script that completes command lines in a shell",
     usage: "bash|zsh|fish",
@@ -403,7 +430,7 @@ ${ENDS}`,
     parameters: {
       flags: {
         max: option(positive, "COUNT", "serve at most so many connections at a time"),
-        idle: option(seconds, "SECONDS", "close a connection on which nothing passes"),
+        idle: option(duration, "SECONDS", "close a connection on which nothing passes"),
         ...OWNERSHIP,
         ...COMMON,
       },

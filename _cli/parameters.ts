@@ -76,6 +76,13 @@ export function seconds(value: string): number {
   return ms;
 }
 
+/** Seconds that are none without any. */
+export function duration(value: string): number {
+  const ms = seconds(value);
+  if (ms < 1) throw new InvalidValue(`takes more than no time, and not ${show(value)}`);
+  return ms;
+}
+
 function show(value: string): string {
   return JSON.stringify(value);
 }

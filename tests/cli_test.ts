@@ -57,6 +57,7 @@ const MISTAKES: [what: string, args: string[], message: string, command?: string
     "--quiet takes no value",
     "probe",
   ],
+  ["no time at all", ["bench", "--self", "--seconds", "0"], "more than no time", "bench"],
   ["nothing to remove", ["rm"], "PATH is missing", "rm"],
   ["no command to run", ["run"], "CMD is missing", "run"],
   ["no command to ask about", ["permissions"], "COMMAND is missing", "permissions"],
@@ -103,6 +104,7 @@ test("uds --json tells a mistake as JSON", async () => {
 // ---- the help ---------------------------------------------------------------------------------------
 
 const COMMANDS = [
+  "bench",
   "completion",
   "connect",
   "echo",
