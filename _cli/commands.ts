@@ -384,7 +384,7 @@ The first SIGTERM ends the command gracefully, the second at once.`,
       ["uds send --wait /tmp/echo.sock hello", "when the server has started"],
       [
         "uds send --piece 16 /tmp/echo.sock hello",
-        "read the reply in pieces of at most 16 bytes",
+        "in pieces of at most 16 bytes",
       ],
       [
         'uds send --framing u32be --hex --expect 1 "$SSH_AUTH_SOCK" 0b',
