@@ -279,7 +279,7 @@ export function permissions(
   const write = [path, lock];
   const net = [`unix:${path}`];
   if (options.publish === "rename") {
-    for (const list of [read, write]) list.push(`${path}.new`);
+    for (const list of [read, write]) list.push(`${path}.new`, `${lock}.new`);
     net.push(`unix:${path}.new`);
   }
   if (options.verifyDirectory) read.push(dirname(path));

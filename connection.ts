@@ -58,7 +58,7 @@ export interface Connection extends Disposable, AsyncDisposable {
    * @returns The number of bytes, or `null` at the end of file, again at each further call. With an
    * empty buffer 0, at once.
    * @throws {Deno.errors.ConnectionReset} when the peer closed with bytes of ours unread.
-   * @throws {Deno.errors.TimedOut} when the server's `idleTimeout` is over.
+   * @throws {Deno.errors.TimedOut} when the server's `idleTimeout` or `firstByteTimeout` is over.
    * @throws {ConnectionClosed} when `close()` was called before or meanwhile.
    * @throws {TypeError} when the buffer is none.
    */
@@ -68,7 +68,8 @@ export interface Connection extends Disposable, AsyncDisposable {
    *
    * - A promise that rejects unawaited does not end the process.
    * - With no bytes it asks whether the peer is still there (where that has ended only its own direction,
-   *   nothing else tells), except on a pair.
+   *   nothing else tells), except on a pair. It rejects with `ConnectionReset` instead of `BrokenPipe` where
+   *   the peer has left with bytes unread.
    *
    * @param data The bytes. They must not change before the result.
    * @returns Their number.

@@ -7,13 +7,23 @@
 import type { SocketPath, UnixAddr } from "./address.ts";
 import type { ClaimOptions } from "./claim.ts";
 import type { Connection } from "./connection.ts";
-import { ConnectionServer, printError } from "./_internal/connection_server.ts";
+import { ConnectionServer, guard, printError, printLoss } from "./_internal/connection_server.ts";
 import { onAbort } from "./_internal/delay.ts";
 import { LISTENING_OPTIONS, ListeningSocket } from "./_internal/listening_socket.ts";
 import { checkCount, checkDuration, checkFunction, checkOptions } from "./_internal/options.ts";
 
+/** What is at a path that a server has lost. */
+export interface PathLoss {
+  /** The path. */
+  readonly path: string;
+  /** What is there instead of the server's socket: nothing, another socket, or something else. */
+  readonly found: "nothing" | "socket" | "other";
+  /** Whether the server binds it again. */
+  readonly heals: boolean;
+}
+
 /** Options of {@linkcode listen}. */
-export interface ListenOptions extends ClaimOptions {
+export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
   /** The path of the socket, or an abstract name, which none of the other options but `signal` fits. */
   path: SocketPath;
   /**
@@ -21,13 +31,54 @@ export interface ListenOptions extends ClaimOptions {
    *
    * - `"direct"` binds the path itself.
    * - `"rename"` binds `<path>.new`, secures it, and renames it over the path: no client ever meets a
-   *   socket that is not ready. A server that is killed while it starts may leave that file, which the
-   *   next start with `"rename"` removes. It takes permissions for that name too, and four bytes of the path's
-   *   length.
+   *   socket that is not ready, and a successor may replace the server without a gap. A server that is
+   *   killed while it starts may leave that file and `<path>.lock.new`, which the next start with
+   *   `"rename"` removes. It takes permissions for those names too, and four bytes of the path's length.
    *
    * @default {"direct"}
    */
   publish?: "direct" | "rename";
+  /**
+   * What to do about a socket file that is there already.
+   *
+   * - `"reclaim"` removes it if it is dead: nobody holds its lock, and it refuses twice, 100 ms apart.
+   * - `"fail"` rejects with `SocketInUse`.
+   * - `"replace"` takes the path over from a server that listens there, if that one has
+   *   `publish: "rename"` as well, in this package and of the same user; else it is as `"reclaim"`. At
+   *   no instant a client is refused. The old server notices within a quarter of a second, serves who
+   *   had reached it, and ends: see `onReplaced`. If the new one fails before it listens, the old
+   *   one goes on.
+   *
+   * A file that is no socket, and a socket that answers and whose owner does not use the lock, is left
+   * alone in any case.
+   *
+   * @default {"reclaim"}
+   */
+  existing?: "reclaim" | "fail" | "replace";
+  /**
+   * Whether to bind the path again when somebody has removed the socket file, without dropping a
+   * connection. Only with `publish: "rename"`; nobody's file is displaced for it. What a successor left
+   * that was killed while it took the path over is mended in any case.
+   *
+   * @default {false}
+   */
+  selfHeal?: boolean;
+  /**
+   * Is called once, when a successor with `existing: "replace"` has taken the path over. Nothing needs to
+   * be done: the server shuts itself down then, the listener gives out who had reached it and ends.
+   *
+   * - To tell that nobody is left in its backlog takes some seconds, and longer where the process is busy.
+   *   Then `draining` aborts, and handlers have 5 seconds to finish. Call `shutdown({ timeout })` here for
+   *   another time.
+   */
+  onReplaced?: () => void;
+  /**
+   * Is told, within a second and once each time, that the path no longer leads to this server: somebody
+   * removed or replaced the socket file. Who is connected stays so.
+   *
+   * @default {standard error: a line}
+   */
+  onPathLost?: (loss: PathLoss) => void;
   /** Closes the listener, or shuts the server down; before it listens, the promise rejects. */
   signal?: AbortSignal;
 }
@@ -66,13 +117,16 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  * - When it resolves, the socket is ready and has its mode and its owner: by default the owner alone
  *   may connect, at no instant anyone else. Where the file had to be created wider than that (see
  *   `permissions()` on the umask), whoever connected meanwhile is dropped unserved.
- * - A dead socket file is replaced; a live server, also a foreign one, is not: see `claim()`.
+ * - A dead socket file is replaced; a live server, also a foreign one, is not (see `claim()`), but for one
+ *   that lets itself be replaced: see `existing`.
+ * - The path is watched: see `onPathLost`, `selfHeal` and `onReplaced`. No process is kept alive by that.
  * - The backlog is Deno's: 1,024 connections. Clients beyond that are refused with `EAGAIN`, which
  *   `connect()` tries again.
  *
  * **Permissions**: what `permissions("serve", path, options)` says: read and write for the path and
- * for `<path>.lock`, and `--allow-net=unix:<path>`; for an abstract name `--allow-net`. On Windows it
- * rejects with `NotSupported`.
+ * for `<path>.lock`, and `--allow-net=unix:<path>`; with `publish: "rename"` also read and write for
+ * `<path>.new` and `<path>.lock.new`, and `--allow-net=unix:<path>.new`; for an abstract name
+ * `--allow-net`. On Windows it rejects with `NotSupported`.
  *
  * @param options The path, or the path with options.
  * @returns The listener.
@@ -107,7 +161,7 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
 export async function listen(options: SocketPath | ListenOptions): Promise<UnixListener> {
   const given = withPath(options);
   checkOptions("listen", given, LISTENING_OPTIONS);
-  return new Listener(await ListeningSocket.open(given, "listen"), given.signal);
+  return new Listener(await ListeningSocket.open(given, "listen"), given);
 }
 
 /** What a handler is told of its server, the same object at every call. */
@@ -139,6 +193,14 @@ export interface ServeOptions extends ListenOptions {
    * @default {Infinity}
    */
   idleTimeout?: number;
+  /**
+   * The same until the first byte of a connection has come, in the place of `idleTimeout`. A client
+   * that has said nothing yet may be one that never will, and takes one of `maxConnections`: so little
+   * patience can be had with it, and much with one that rests between two requests.
+   *
+   * @default {idleTimeout}
+   */
+  firstByteTimeout?: number;
   /** Is called once, with the address, when the server listens. */
   onListen?: (addr: UnixAddr) => void;
   /**
@@ -205,8 +267,8 @@ export interface UnixServer extends AsyncDisposable {
  * - The path is owned as by {@linkcode listen}; when the promise resolves, the server is ready.
  * - **One connection's failure is its own**: a handler that rejects or throws is told to `onError`,
  *   its connection is closed, and the server goes on. So it does when descriptors run out.
- * - **Limits**: `maxConnections`, `idleTimeout`. There is none on bytes: the kernel holds a fast client
- *   back until the handler reads.
+ * - **Limits**: `maxConnections`, `idleTimeout`, `firstByteTimeout`; those on messages are in `messages()`
+ *   and its codecs. There is none on bytes: the kernel holds a fast client back until the handler reads.
  * - **The end** is {@linkcode UnixServer.shutdown}; a process that just exits leaves the files behind,
  *   and the next start removes them. No signal handlers are installed.
  *
@@ -251,12 +313,14 @@ export async function serve(
     ...LISTENING_OPTIONS,
     "maxConnections",
     "idleTimeout",
+    "firstByteTimeout",
     "onListen",
     "onError",
   ]);
-  const { maxConnections, idleTimeout, onListen, onError, ...listening } = given;
+  const { maxConnections, idleTimeout, firstByteTimeout, onListen, onError, ...listening } = given;
   checkCount("maxConnections", maxConnections);
   checkDuration("idleTimeout", idleTimeout, 1);
+  checkDuration("firstByteTimeout", firstByteTimeout, 1);
   if (onListen !== undefined) checkFunction("onListen", onListen);
   if (onError !== undefined) checkFunction("onError", onError);
   checkFunction("handler", handler);
@@ -274,9 +338,18 @@ class Listener implements UnixListener {
   #last: Promise<unknown> = Promise.resolve();
   readonly #stopListeningToSignal: () => void;
 
-  constructor(socket: ListeningSocket, signal: AbortSignal | undefined) {
+  constructor(socket: ListeningSocket, { signal, onReplaced, onPathLost }: ListenOptions) {
     this.#socket = socket;
     this.#stopListeningToSignal = onAbort(signal, () => void this.close().catch(printError));
+    socket.watch({
+      onReplaced: () => {
+        this.#stopListeningToSignal();
+        guard(() => onReplaced?.());
+        socket.leave().catch(printError);
+      },
+      onPathLost: (loss) => guard(() => (onPathLost ?? printLoss)(loss)),
+      onError: printError,
+    });
   }
 
   get addr(): UnixAddr {

@@ -424,12 +424,14 @@ ${MESSAGES}`,
       `The connection is the command's standard input and output (inetd); what it says on standard error is
 shown. When it has ended its output the connection is closed; a client that has ended its direction is
 the end of its input. Beyond --max clients wait. With --idle a connection on which nothing has passed
-in either direction for so long is closed, and its process ended.
+in either direction for so long is closed, and its process ended. With --replace a server that was
+started so as well hands the path over, serves whom it has, and ends: no client is refused meanwhile.
 The environment of the command is this one.
 ${ENDS}`,
     parameters: {
       flags: {
         max: option(positive, "COUNT", "serve at most so many connections at a time"),
+        replace: flag("take the path over from one that was started with --replace too"),
         idle: option(duration, "SECONDS", "close a connection on which nothing passes"),
         ...OWNERSHIP,
         ...COMMON,

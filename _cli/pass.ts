@@ -51,8 +51,13 @@ export async function pass(
   sent.catch(() => {});
   try {
     const last = await receive(conn, options);
-    using _watch = watch(conn, stop);
+    let reset: unknown;
+    using _watch = watch(conn, (error) => {
+      if (error instanceof Deno.errors.ConnectionReset) reset = error;
+      stop();
+    });
     await sent;
+    if (reset !== undefined) throw reset;
     return last;
   } catch (error) {
     throw unreadable ?? error;
@@ -105,7 +110,7 @@ async function receive(
 }
 
 /** Calls back when the peer, which has ended its direction, has gone. */
-export function watch(conn: Connection, gone: () => void): Disposable {
+export function watch(conn: Connection, gone: (error: unknown) => void): Disposable {
   let asking = false;
   const ask = async () => {
     if (asking) return;
@@ -113,8 +118,8 @@ export function watch(conn: Connection, gone: () => void): Disposable {
     try {
       // A write of nothing: only whoever still reads lets it pass.
       await conn.write(new Uint8Array(0));
-    } catch {
-      gone();
+    } catch (error) {
+      gone(error);
     }
     asking = false;
   };

@@ -70,14 +70,22 @@ export async function passMessages(
     }
     if (late ?? unsendable) throw late ?? unsendable;
     if (expect < Infinity) throw new Error(`Got ${count} of ${expect} messages, and then the end`);
-    using _watch = watch(conn, stop);
+    let reset: unknown;
+    using _watch = watch(conn, (error) => {
+      if (error instanceof Deno.errors.ConnectionReset) reset = error;
+      stop();
+    });
     await sent;
+    if (reset !== undefined) throw reset;
   } catch (error) {
     throw late ?? unsendable ?? error;
   } finally {
     clearTimeout(timer);
     stop();
     signal?.removeEventListener("abort", stop);
+    // Until then it may still take what is for the next client.
+    channel.close();
+    await sent.catch(() => {});
   }
 
   async function send(): Promise<void> {
@@ -90,6 +98,8 @@ export async function passMessages(
         conn.close();
         throw error;
       }
+      // What came too late is for the next one.
+      if (count >= expect) return;
       if (!message) {
         if (expect === Infinity || signal?.aborted) await channel.closeWrite();
         return;

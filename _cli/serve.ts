@@ -14,6 +14,7 @@ import { type CommonFlags, Talk } from "./talk.ts";
 /** Its options. */
 export type ServeFlags = CommonFlags & OwnershipFlags & {
   readonly max?: number;
+  readonly replace?: boolean;
   readonly idle?: number;
 };
 
@@ -33,6 +34,11 @@ export async function serve(
     path: socketPath(path),
     signal,
     ...await ownership(flags),
+    ...(flags.replace && {
+      existing: "replace" as const,
+      publish: "rename" as const,
+      onReplaced: () => talk.say("replaced", { event: "replaced" }),
+    }),
     ...(flags.max !== undefined && { maxConnections: flags.max }),
     onListen: (addr) => talk.listening(addr.path),
     onError: (error) => void talk.fail(error),
@@ -53,7 +59,7 @@ export async function serve(
 /** The permissions that it takes. */
 export function needs(flags: ServeFlags, path: string): Deno.PermissionOptionsObject {
   return union([
-    permissions("serve", socketPath(path)),
+    permissions("serve", socketPath(path), flags.replace ? { publish: "rename" } : {}),
     permissions("pair", SHELL),
     ownershipNeeds(flags),
   ]);

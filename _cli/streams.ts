@@ -5,9 +5,15 @@ import { QuietEnd } from "./talk.ts";
 /** Bytes that are read at once. */
 export const BUFFER_SIZE: number = 256 * 1024;
 
+/** Where nothing comes for so long, nothing is there. */
+const IDLE_MS = 50;
+
 /** What is to be sent, chunk by chunk. */
 export interface Source {
-  /** The next chunk, `null` at the end, the same one until {@linkcode take}; `undefined` on abort. */
+  /**
+   * The next chunk, `null` at the end, the same one until {@linkcode take}; `undefined` on abort, unless
+   * one is there.
+   */
   next(signal: AbortSignal): Promise<Uint8Array | null | undefined>;
   /** The chunk is used up. */
   take(): void;
@@ -21,10 +27,14 @@ export class Input implements Source {
   next(signal: AbortSignal): Promise<Uint8Array | null | undefined> {
     const chunk = this.#chunk ??= this.#read();
     return new Promise((resolve, reject) => {
-      const abort = () => resolve(undefined);
-      if (signal.aborted) return abort();
-      signal.addEventListener("abort", abort, { once: true });
-      chunk.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const abort = () => timer = setTimeout(() => resolve(undefined), IDLE_MS);
+      if (signal.aborted) abort();
+      else signal.addEventListener("abort", abort, { once: true });
+      chunk.then(resolve, reject).finally(() => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", abort);
+      });
     });
   }
 

@@ -22,15 +22,38 @@ const MAX_ID = 0xffff_fffe;
 
 type Given = { readonly [K in keyof PathClaimOptions]?: PathClaimOptions[K] | undefined };
 
-/** Checks the options and fills in the defaults. */
-export function claimDefaults(options: Given): PathClaimOptions {
+/**
+ * Checks the options and fills in the defaults.
+ *
+ * @param options What was given.
+ * @param choices What `existing` may be.
+ */
+export function claimDefaults(
+  options: Given,
+  choices: readonly string[] = ["reclaim", "fail"],
+): PathClaimOptions {
   checkMode(options.mode);
   checkInteger("uid", options.uid, 0, MAX_ID);
   checkInteger("gid", options.gid, 0, MAX_ID);
-  checkChoice("existing", options.existing, ["reclaim", "fail"]);
+  checkChoice("existing", options.existing, choices);
   checkBoolean("createDirectory", options.createDirectory);
   checkBoolean("verifyDirectory", options.verifyDirectory);
   checkChoice("publish", options.publish, ["direct", "rename"]);
+  checkBoolean("selfHeal", options.selfHeal);
+  if (options.publish !== "rename") {
+    const alone = options.existing === "replace"
+      ? 'existing: "replace"'
+      : options.selfHeal
+      ? "selfHeal"
+      : undefined;
+    if (alone !== undefined) {
+      throw new TypeError(
+        `Invalid ${alone}: it needs publish: "rename"${
+          options.existing === "replace" ? ", here and of the server that is replaced" : ""
+        }`,
+      );
+    }
+  }
   return {
     mode: options.mode ?? 0o600,
     uid: options.uid,
@@ -39,6 +62,7 @@ export function claimDefaults(options: Given): PathClaimOptions {
     createDirectory: options.createDirectory ?? false,
     verifyDirectory: options.verifyDirectory ?? false,
     publish: options.publish ?? "direct",
+    selfHeal: options.selfHeal ?? false,
   };
 }
 

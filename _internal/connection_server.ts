@@ -8,8 +8,8 @@
 
 import type { UnixAddr } from "../address.ts";
 import { isSocketError } from "../errors.ts";
-import { onAbort, turn } from "./delay.ts";
-import type { ListeningSocket } from "./listening_socket.ts";
+import { onAbort } from "./delay.ts";
+import type { ListeningEvents, ListeningSocket } from "./listening_socket.ts";
 import { checkDuration, checkOptions } from "./options.ts";
 import type { SocketConnection } from "./socket_connection.ts";
 
@@ -28,17 +28,14 @@ interface ShutdownCounts {
 }
 
 /** The options of `serve()` that are not those of the listening socket. */
-interface ConnectionServerOptions {
+interface ConnectionServerOptions extends Partial<Omit<ListeningEvents, "onError">> {
   maxConnections?: number;
   idleTimeout?: number;
+  firstByteTimeout?: number;
   signal?: AbortSignal;
   onListen?: (addr: UnixAddr) => void;
   onError?: (error: unknown, info?: HandlerInfo) => void;
 }
-
-/** Turns of the loop in which nobody comes, after which a backlog counts as empty. */
-const MIN_QUIET_TURNS = 3;
-const MAX_QUIET_TURNS = 40;
 
 /** A running server. */
 export class ConnectionServer {
@@ -47,7 +44,7 @@ export class ConnectionServer {
   readonly #handler: Handler;
   readonly #onError: (error: unknown, info?: HandlerInfo) => void;
   readonly #maxConnections: number;
-  readonly #idleTimeout: number | undefined;
+  readonly #timeouts: Pick<ConnectionServerOptions, "idleTimeout" | "firstByteTimeout"> = {};
   readonly #draining = new AbortController();
   readonly #cut = new AbortController();
   readonly #info: HandlerInfo;
@@ -62,6 +59,7 @@ export class ConnectionServer {
   #accepting = true;
   #stopping = false;
   #drained = false;
+  #replaced = false;
   #shutdown: Promise<ShutdownCounts> | undefined;
   /** Tells the accept loop that there is room for one more. */
   #slot: () => void = () => {};
@@ -73,7 +71,9 @@ export class ConnectionServer {
     this.#handler = handler;
     this.#onError = options.onError ?? printError;
     this.#maxConnections = options.maxConnections ?? Infinity;
-    this.#idleTimeout = options.idleTimeout === Infinity ? undefined : options.idleTimeout;
+    const { idleTimeout, firstByteTimeout } = options;
+    if (idleTimeout !== undefined) this.#timeouts.idleTimeout = idleTimeout;
+    if (firstByteTimeout !== undefined) this.#timeouts.firstByteTimeout = firstByteTimeout;
     this.#info = { draining: this.#draining.signal, signal: this.#cut.signal };
     this.finished = this.#run();
     // It is there for those who ask.
@@ -82,7 +82,17 @@ export class ConnectionServer {
       options.signal,
       () => void this.shutdown().catch((error) => this.#report(error)),
     );
-    this.#guard(() => options.onListen?.(socket.addr));
+    socket.watch({
+      onReplaced: () => {
+        this.#replaced = true;
+        guard(() => options.onReplaced?.());
+        // If that has not begun one itself.
+        this.shutdown().catch((error) => this.#report(error));
+      },
+      onPathLost: (loss) => guard(() => (options.onPathLost ?? printLoss)(loss)),
+      onError: (error) => this.#report(error),
+    });
+    guard(() => options.onListen?.(socket.addr));
   }
 
   get addr(): UnixAddr {
@@ -124,7 +134,7 @@ export class ConnectionServer {
           await new Promise<void>((resolve) => this.#slot = resolve);
           continue;
         }
-        const conn = await this.#socket.accept(this.#paused, this.#idleTimeout);
+        const conn = await this.#socket.accept(this.#paused, this.#timeouts);
         this.#accepted++;
         this.#open.add(conn);
         this.#waiting.push(conn);
@@ -172,12 +182,15 @@ export class ConnectionServer {
 
   async #end(timeout: number): Promise<ShutdownCounts> {
     this.#stopListeningToSignal();
-    const deadline = performance.now() + timeout;
+    let deadline = performance.now() + timeout;
+    // The path is somebody else's already: nobody waits for the end of a backlog without a name.
+    const isPatient = this.#replaced && timeout > 0;
     this.#completed = 0;
     this.#stopping = true;
     this.#slot();
     try {
-      if (this.#accepting) await this.#drainBacklog(deadline);
+      if (this.#accepting) await this.#drainBacklog(isPatient ? Infinity : deadline);
+      if (isPatient) deadline = performance.now() + timeout;
     } finally {
       try {
         await this.#socket.close();
@@ -190,11 +203,7 @@ export class ConnectionServer {
     return { completed: this.#completed, aborted: this.#aborted };
   }
 
-  /**
-   * Accepts everyone who is still in the backlog. Who came in the instant between our own connection and
-   * the end of the name stands behind it: therefore some turns of the loop more in which nobody comes,
-   * which without a connection of our own have to do alone.
-   */
+  /** Accepts everyone who is still in the backlog. */
   async #drainBacklog(deadline: number): Promise<void> {
     const late = new AbortController();
     const left = Math.max(0, deadline - performance.now());
@@ -205,22 +214,18 @@ export class ConnectionServer {
       const place = this.#waiting.indexOf(own);
       if (place >= 0) this.#waiting.splice(place, 1);
       own.close();
+    } else if (!late.signal.aborted) {
+      // None of them is our own, and it will take a while.
+      this.#handOut();
     }
-    const turns = own === undefined ? MAX_QUIET_TURNS : MIN_QUIET_TURNS;
-    let quiet = 0;
-    let seen = this.#accepted;
-    while (quiet < turns + Math.ceil(this.#open.size / 64) && !late.signal.aborted) {
-      await turn();
-      if (this.#accepted === seen && !this.#socket.pausing) {
-        quiet++;
-      } else {
-        quiet = 0;
-        seen = this.#accepted;
-      }
-    }
+    await this.#socket.quiet(() => this.#open.size, late.signal);
     clearTimeout(timer);
     // When the time is over, who has just been accepted is cut off with the others.
-    if (late.signal.aborted) return;
+    if (!late.signal.aborted) this.#handOut();
+  }
+
+  /** Lets those be served who were accepted while the backlog is drained. */
+  #handOut(): void {
     this.#drained = true;
     this.#start();
   }
@@ -251,18 +256,27 @@ export class ConnectionServer {
   };
 
   #report(error: unknown, info?: HandlerInfo): void {
-    this.#guard(() => this.#onError(error, info));
+    guard(() => this.#onError(error, info));
   }
+}
 
-  /** Runs a callback of the user's, which must not end the server. */
-  #guard(callback: () => void): void {
-    try {
-      const result: unknown = callback();
-      if (result instanceof Promise) result.catch(printError);
-    } catch (error) {
-      printError(error);
-    }
+/** Runs a callback of the user's, which must not end the server. */
+export function guard(callback: () => void): void {
+  try {
+    const result: unknown = callback();
+    if (result instanceof Promise) result.catch(printError);
+  } catch (error) {
+    printError(error);
   }
+}
+
+/** A path that was lost, in a line. */
+export function printLoss(
+  { path, found, heals }: Parameters<ListeningEvents["onPathLost"]>[0],
+): void {
+  const how = found === "nothing" ? "was removed" : "was replaced";
+  const then = heals ? "It is bound again" : "New clients do not reach this server any more";
+  console.error(`uds: The socket ${JSON.stringify(path)} ${how}. ${then}`);
 }
 
 /** A failure of the system in a line; the mistake of a handler with its stack. */

@@ -2,6 +2,8 @@
  * What has come and is no message yet.
  *
  * - A chunk is filled further and further and never overwritten, so that messages can be views of it.
+ * - Messages are decoded by the hundred: a peer that sends tiny ones could otherwise make as many objects
+ *   of one chunk as it has bytes, and keep everybody else waiting meanwhile.
  * - Bytes are copied only where a message goes on in a new chunk; of a large message whose size is known
  *   only what came with its beginning.
  */
@@ -18,6 +20,11 @@ const MAX_CHUNK = 256 * 1024;
 const SLACK = 64 * 1024;
 /** What is given to a message at once because it says that it is so large: a mebibyte with its frame. */
 const TRUSTED = 1024 * 1024 + SLACK;
+
+/** So many messages are enough for once: what is done with them may take longer than to decode them. */
+const ENOUGH = 128;
+/** So many bytes are decoded at once; there may be as many messages in them. */
+const SLICE = 1024;
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 
@@ -86,17 +93,35 @@ export class InputBuffer<T> {
     this.#end += chunk.length;
   }
 
-  /** Appends the messages that are complete. What it has appended before it throws is to be delivered. */
-  decode(messages: T[]): void {
-    if (this.rest < this.#needed) return;
-    if (this.#announced && this.#needed > MAX_CHUNK) {
-      this.#expected = Math.min(this.#needed, TRUSTED);
+  /**
+   * Appends messages that are complete. What it has appended before it throws is to be delivered.
+   *
+   * @returns Whether there may be more, in what is there already.
+   */
+  decode(messages: T[]): boolean {
+    const enough = messages.length + ENOUGH;
+    let slice = SLICE;
+    while (this.rest >= this.#needed) {
+      if (messages.length >= enough) return true;
+      if (this.#announced && this.#needed > MAX_CHUNK) {
+        this.#expected = Math.min(this.#needed, TRUSTED);
+      }
+      const before = messages.length;
+      const size = Math.min(this.rest, Math.max(this.#needed, this.#scanned) + slice);
+      const bytes = this.#chunk.subarray(this.#start, this.#start + size);
+      this.#decode(bytes, messages, slice > SLICE);
+      // A message without an end so far: of what follows it twice as much each time.
+      slice = messages.length === before ? 2 * slice : SLICE;
     }
+    return false;
+  }
+
+  /** Appends the messages of a slice, or only the first one. */
+  #decode(bytes: Uint8Array, messages: T[], onlyOne: boolean): void {
     const codec = this.#codec;
-    let bytes = this.#chunk.subarray(this.#start, this.#end);
     let scanned = this.#scanned;
     this.#announced = false;
-    if (codec.decodeAll !== undefined) {
+    if (codec.decodeAll !== undefined && !onlyOne) {
       const end = codec.decodeAll(bytes, scanned, messages);
       if (end !== 0) {
         bytes = this.#take(bytes, end, "decodeAll");
@@ -112,6 +137,7 @@ export class InputBuffer<T> {
       bytes = this.#take(bytes, result.end, "decode");
       messages.push(result.message);
       scanned = 0;
+      if (onlyOne) break;
     }
     this.#scanned = 0;
     this.#needed = 1;

@@ -1,23 +1,24 @@
 /**
  * A listening socket on a path that is ours: what `listen()` and `serve()` are made of.
  *
- * - `accept` survives what passes: no descriptor left (`EMFILE`, `ENFILE`), no memory, a client that
- *   gave up. It tries again after a pause that doubles from 5 ms to 1 s, or as soon as
- *   {@linkcode ListeningSocket.wake} says that a descriptor was freed.
- * - Closing is a sequence: name, listener, its pending accept, lock. Deno unlinks the path only when
- *   the pending accept has rejected; a lock that is released before that lets a successor bind a file
- *   which Deno then removes.
+ * - Closing is a sequence: name, listener, its pending accept, lock. A lock that is released before the
+ *   pending accept has rejected lets a successor bind a file which Deno then removes.
+ * - The path is watched. A path that is lost can be bound again: then there are two listeners, until
+ *   nobody comes any more to the one that has no name.
  */
 
 import { resolveSocketPath, type SocketPath, type UnixAddr } from "../address.ts";
 import { SocketInUse } from "../errors.ts";
+import { Acceptor, type OnPause } from "./acceptor.ts";
 import { CLAIM_OPTIONS, claimDefaults, requireClaimable } from "./claim_options.ts";
-import { delay } from "./delay.ts";
+import { onAbort } from "./delay.ts";
+import { lstat } from "./file_identity.ts";
 import { requireGrants } from "./grants.ts";
-import { checkSignal } from "./options.ts";
+import { checkFunction, checkSignal } from "./options.ts";
 import { PathClaim, type PathClaimOptions } from "./path_claim.ts";
+import { PathWatch } from "./path_watch.ts";
 import { requireRuntime } from "./runtime.ts";
-import { SocketConnection } from "./socket_connection.ts";
+import { SocketConnection, type SocketConnectionOptions } from "./socket_connection.ts";
 import {
   type Candidate,
   connectToSelf,
@@ -31,41 +32,89 @@ import { attempt, codeOf, systemError } from "./system_error.ts";
 /** What `listen()` and `serve()` have in common. */
 export type ListeningOptions =
   & { readonly [K in keyof PathClaimOptions]?: PathClaimOptions[K] }
+  & Partial<Omit<ListeningEvents, "onError">>
   & { readonly path: SocketPath; readonly signal?: AbortSignal };
 
 /** The names of those options. */
-export const LISTENING_OPTIONS: readonly string[] = ["path", ...CLAIM_OPTIONS, "publish", "signal"];
+export const LISTENING_OPTIONS: readonly string[] = [
+  "path",
+  ...CLAIM_OPTIONS,
+  "publish",
+  "selfHeal",
+  "onReplaced",
+  "onPathLost",
+  "signal",
+];
 
-const FIRST_PAUSE_MS = 5;
-const LAST_PAUSE_MS = 1000;
+/** What is at a path that was lost, and whether that is mended. */
+interface Loss {
+  path: string;
+  found: "nothing" | "socket" | "other";
+  heals: boolean;
+}
 
-/** Failures of accept that concern one client or one moment, not the listener. */
-const PASSING = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ECONNABORTED", "EPROTO"]);
+/** What is told of the path. */
+export interface ListeningEvents {
+  onReplaced: () => void;
+  onPathLost: (loss: Loss) => void;
+  onError: (error: unknown) => void;
+}
 
-/** Is told why accepting pauses. */
-export type OnPause = (error: Error, isFirst: boolean) => void;
+/** An accepted connection, of which a little may have been read already. */
+type Accepted = Pick<Candidate, "conn"> & Partial<Candidate>;
 
 /** So long our own connection may still be found when the time is over. */
 const LATE_MS = 100;
 
-/** An episode of failures has ended when accepting has worked for so long. */
-const EPISODE_MS = 2 * LAST_PAUSE_MS;
+/** When a backlog counts as empty: so many turns of the loop in which nobody comes, and so long. */
+interface Silence {
+  turns: number;
+  ms: number;
+}
+
+/** Where a connection of our own marks its end. */
+const MARKED: Silence = { turns: 3, ms: 0 };
+/** Where there could be none: the backlog was full, no descriptor was left, or the name was lost. */
+const UNMARKED: Silence = { turns: 40, ms: 0 };
+/**
+ * Where a successor has the name. Nobody waits for that, so it may take as long as it likes. An
+ * accept has been seen to be passed over for 302 turns while 1,600 pairs of sockets of the same process
+ * kept it busy; a turn is then a few milliseconds.
+ */
+const NAMELESS: Silence = { turns: 1000, ms: 500 };
+
+/** So long somebody who has our path is left alone before it is asked again whether it is alive. */
+const ASK_AGAIN_MS = 10_000;
 
 /** A listener, its path and its lock. */
 export class ListeningSocket {
   readonly addr: UnixAddr;
-  /** Whether the last attempt to accept failed, and the next one waits. */
-  pausing = false;
   readonly #operation: string;
   readonly #claim: PathClaim | undefined;
-  readonly #listener: Deno.UnixListener;
-  /** Who was accepted before anybody asked, and an accept that was begun. */
-  readonly #early: Candidate[];
-  #begun: Promise<Deno.UnixConn> | undefined;
+  #acceptor: Acceptor;
+  /** Those of which everyone is accepted, whether somebody asks or not: they have no name. */
+  readonly #emptied = new Set<Acceptor>();
+  /** Who was accepted before anybody asked. */
+  readonly #early: Accepted[] = [];
+  /** Who asks. */
+  #waiting: PromiseWithResolvers<Accepted> | undefined;
+  #onPause: OnPause | undefined;
+  #isReferenced = true;
   #closed: Promise<void> | undefined;
-  #accepting: Promise<unknown> = Promise.resolve();
-  #wake = new AbortController();
-  #lastFailure = -Infinity;
+  /** Nobody will ask any more. */
+  #isAbandoned = false;
+  #watch: PathWatch | undefined;
+  #events: ListeningEvents | undefined;
+  /** Aborts when the socket is closed. */
+  readonly #closing = new AbortController();
+  #healing: Promise<void> | undefined;
+  /** The end of a listener that was replaced. */
+  #retiring: Promise<void> | undefined;
+  /** When it may be asked again whether somebody is at the path that was lost. */
+  #askAgainAt = -Infinity;
+  #healFailed = false;
+  /** How it will be told that the backlog is empty. */
+  #silence = UNMARKED;
   /** While draining: looks whether a connection that was accepted is our own. */
   #recognise: ((candidate: Candidate, conn: SocketConnection) => void) | undefined;
 
@@ -78,12 +127,14 @@ export class ListeningSocket {
   ) {
     this.addr = { transport: "unix", path };
     this.#operation = operation;
-    this.#listener = listener;
     this.#claim = claim;
-    this.#early = own?.later ?? [];
-    this.#begun = own?.accepting;
-    // Its failure is for who asks for it.
-    this.#begun?.catch(() => {});
+    this.#acceptor = new Acceptor(listener, path, own?.accepting);
+    if (own !== undefined) this.#early.push(...own.later);
+  }
+
+  /** Whether the last attempt to accept failed, and the next one waits. */
+  get pausing(): boolean {
+    return this.#acceptor.pausing;
   }
 
   /** Checks the options, claims the path, and listens; the mode is set when it resolves. */
@@ -93,7 +144,8 @@ export class ListeningSocket {
   ): Promise<ListeningSocket> {
     const { path: given, signal, ...claimOptions } = options;
     checkSignal(signal);
-    const checked = claimDefaults(claimOptions);
+    checkEvents(options);
+    const checked = claimDefaults(claimOptions, ["reclaim", "fail", "replace"]);
     const path = resolveSocketPath(given);
     if (path.startsWith("\0")) return ListeningSocket.#openAbstract(path, claimOptions, operation);
     requireClaimable(operation, path, claimOptions);
@@ -101,17 +153,7 @@ export class ListeningSocket {
     const claim = await PathClaim.acquire(path, checked, operation, signal);
     try {
       signal?.throwIfAborted();
-      // Strangers may stand in the backlog before a connection of our own that is made after the mode
-      // is set: they are dropped. Who stands behind it may stay.
-      let own: SelfConnection | undefined;
-      const listener = await claim.bind(
-        () => Deno.listen({ transport: "unix", path: claim.bindPath }),
-        async (bound) => {
-          own = await connectToSelf(bound, claim.bindPath);
-          own.accepted.close();
-          own.connected.close();
-        },
-      );
+      const { listener, own } = await bind(claim);
       const socket = new ListeningSocket(operation, path, listener, claim, own);
       if (!signal?.aborted) return socket;
       await socket.close();
@@ -124,7 +166,7 @@ export class ListeningSocket {
 
   static #openAbstract(
     name: string,
-    claimOptions: Partial<PathClaimOptions>,
+    claimOptions: Omit<ListeningOptions, "path" | "signal">,
     operation: "listen" | "serve",
   ): ListeningSocket {
     // An abstract name has neither mode nor owner nor file: refuse to promise any.
@@ -154,58 +196,144 @@ export class ListeningSocket {
    * Accepts one connection. One call at a time.
    *
    * @param onPause Is told each failure that passes, and whether it is the first one of its episode.
-   * @param idleTimeout Milliseconds that a read of the connection may wait.
+   * @param timeouts How long a read of the connection may wait.
    */
-  accept(onPause?: OnPause, idleTimeout?: number): Promise<SocketConnection> {
-    const accepted = this.#accept(onPause);
-    this.#accepting = accepted.catch(() => {});
-    return accepted.then(({ conn, aside }) => {
+  accept(
+    onPause?: OnPause,
+    timeouts?: Pick<SocketConnectionOptions, "idleTimeout" | "firstByteTimeout">,
+  ): Promise<SocketConnection> {
+    this.#onPause = onPause;
+    return this.#next().then(({ conn, aside }) => {
       if (this.#recognise !== undefined) aside ??= readSome(conn, SECRET_SIZE);
       const wrapped = new SocketConnection(conn, {
         localAddr: this.addr,
         remoteAddr: { transport: "unix", path: conn.remoteAddr.path },
         ...(aside !== undefined && { aside }),
-        ...(idleTimeout !== undefined && { idleTimeout }),
+        ...timeouts,
       });
       if (aside !== undefined) this.#recognise?.({ conn, aside }, wrapped);
       return wrapped;
     });
   }
 
-  async #accept(
-    onPause?: OnPause,
-  ): Promise<Pick<Candidate, "conn"> & Partial<Candidate>> {
-    for (let pause = FIRST_PAUSE_MS;; pause = Math.min(2 * pause, LAST_PAUSE_MS)) {
-      try {
-        if (this.#closed !== undefined) throw this.#closedError();
-        const early = this.#early.shift();
-        if (early !== undefined) return early;
-        const begun = this.#begun ?? this.#listener.accept();
-        this.#begun = undefined;
-        return { conn: await begun };
-      } catch (error) {
-        if (this.#closed !== undefined) throw this.#closedError();
-        const { path } = this.addr;
-        const failure = systemError(
-          attempt("accept", path as string),
-          error,
-          { operation: "accept", path },
-        );
-        if (!PASSING.has(codeOf(error) ?? "")) throw failure;
-        const now = performance.now();
-        this.pausing = true;
-        onPause?.(failure, now - this.#lastFailure > EPISODE_MS);
-        this.#lastFailure = now;
-        this.#wake = new AbortController();
-        await delay(pause, this.#wake.signal).catch(() => {});
-        this.pausing = false;
-      }
+  #next(): Promise<Accepted> {
+    const early = this.#early.shift();
+    if (early !== undefined) return Promise.resolve(early);
+    if (this.#closed !== undefined) return Promise.reject(this.#closedError());
+    this.#waiting = Promise.withResolvers();
+    this.#pull(this.#acceptor);
+    return this.#waiting.promise;
+  }
+
+  /** Makes sure that an accept is pending on a listener. */
+  #pull(acceptor: Acceptor): void {
+    if (acceptor.accepting) return;
+    acceptor.accept((error, isFirst) => this.#onPause?.(error, isFirst)).then(
+      (conn) => {
+        this.#deliver({ conn });
+        if (this.#emptied.has(acceptor)) this.#pull(acceptor);
+      },
+      (error) => {
+        // The other one goes on.
+        if (acceptor !== this.#acceptor) return;
+        this.#waiting?.reject(this.#closed === undefined ? error : this.#closedError());
+        this.#waiting = undefined;
+      },
+    );
+  }
+
+  #deliver(accepted: Accepted): void {
+    if (this.#waiting !== undefined) {
+      this.#waiting.resolve(accepted);
+      this.#waiting = undefined;
+    } else if (this.#isAbandoned) {
+      accepted.conn.close();
+    } else {
+      this.#early.push(accepted);
     }
   }
 
   /** Ends the pause of an accept that failed: there may be a free descriptor now. */
   wake(): void {
-    this.#wake.abort();
+    this.#acceptor.wake();
+    for (const acceptor of this.#emptied) acceptor.wake();
+  }
+
+  /** Begins to look after the path. */
+  watch(events: ListeningEvents): void {
+    const claim = this.#claim;
+    if (claim === undefined || this.#closed !== undefined) return;
+    this.#events = events;
+    this.#watch = new PathWatch(() => claim.look(), {
+      replaced: events.onReplaced,
+      lost: (isFirst) => {
+        this.#healing ??= this.#heal(claim, isFirst).finally(() => this.#healing = undefined);
+      },
+    });
+  }
+
+  /** Tells that the path is lost, and binds it again where that is wanted and displaces nobody. */
+  async #heal(claim: PathClaim, isFirst: boolean): Promise<void> {
+    if (isFirst) {
+      this.#askAgainAt = -Infinity;
+      this.#healFailed = false;
+    }
+    if (performance.now() < this.#askAgainAt && lstat(claim.path) !== null) return;
+    try {
+      using _turn = await claim.takeTurn(this.#closing.signal);
+      const heals = await claim.canRebind(this.#closing.signal);
+      if (heals === undefined) return;
+      if (isFirst) this.#tellLoss(heals);
+      if (heals) await this.#bindAgain(claim);
+      else if (lstat(claim.path) !== null) this.#askAgainAt = performance.now() + ASK_AGAIN_MS;
+    } catch (error) {
+      if (this.#closing.signal.aborted) return;
+      if (isFirst) this.#tellLoss(false);
+      if (!this.#healFailed) this.#events?.onError(error);
+      this.#healFailed = true;
+    }
+  }
+
+  #tellLoss(heals: boolean): void {
+    const there = lstat(this.addr.path as string);
+    const found = there === null ? "nothing" : there.isSocket ? "socket" : "other";
+    this.#events?.onPathLost({ path: this.addr.path as string, found, heals });
+  }
+
+  /**
+   * Listens anew. The new socket is published before the old listener is closed: nobody has to wait
+   * for the backlog of the old one, and closing it unlinks a name at which nothing is any more.
+   */
+  async #bindAgain(claim: PathClaim): Promise<void> {
+    const { listener, own } = await bind(claim);
+    this.#watch?.renew();
+    const old = this.#acceptor;
+    this.#acceptor = new Acceptor(listener, claim.path, own?.accepting);
+    if (!this.#isReferenced) listener.unref();
+    for (const candidate of own?.later ?? []) this.#deliver(candidate);
+    if (this.#waiting !== undefined) this.#pull(this.#acceptor);
+    this.#retiring = this.#retire(claim, old, this.#retiring);
+  }
+
+  /** Closes a listener that has lost its name, when nobody comes to it any more. */
+  async #retire(claim: PathClaim, old: Acceptor, before?: Promise<void>): Promise<void> {
+    this.#empty(old);
+    await old.quiet(() => NAMELESS.turns, NAMELESS.ms, this.#closing.signal);
+    await before;
+    try {
+      using turn = await claim.turnToLeave();
+      await claim.shelter(() => old.close(), turn);
+    } catch (error) {
+      await old.close();
+      this.#events?.onError(claim.failureToLeave(error));
+    }
+    this.#emptied.delete(old);
+  }
+
+  /** Accepts everyone who comes to a listener, whether somebody asks or not. */
+  #empty(acceptor: Acceptor): void {
+    this.#emptied.add(acceptor);
+    this.#pull(acceptor);
   }
 
   /**
@@ -220,6 +348,8 @@ export class ListeningSocket {
    * @returns Our own connection, which is not to be served; `undefined` where there was none.
    */
   async drain(signal: AbortSignal): Promise<SocketConnection | undefined> {
+    this.#watch?.stop();
+    if (this.#healing !== undefined) await within(signal, this.#healing);
     const path = this.addr.path as string;
     const secret = crypto.getRandomValues(new Uint8Array(SECRET_SIZE));
     const { promise: found, resolve: find } = Promise.withResolvers<SocketConnection | undefined>();
@@ -227,11 +357,17 @@ export class ListeningSocket {
       aside.then((bytes) => isSame(bytes, secret) && find(conn));
     };
     try {
-      const hasName = this.#claim?.hasName() ?? true;
-      // The connection reaches the kernel before the name is removed: there is only an instant between.
-      const connecting = hasName ? Deno.connect({ transport: "unix", path }) : undefined;
-      connecting?.catch(() => {});
-      this.#claim?.removeName();
+      let connecting: Promise<Deno.UnixConn> | undefined;
+      {
+        const turn = this.#claim?.turnToLeave(signal);
+        using _turn = turn instanceof Promise ? await turn : turn;
+        // The connection reaches the kernel before the name is removed: there is only an instant between.
+        const hasName = this.#claim?.hasName() ?? true;
+        if (hasName) connecting = Deno.connect({ transport: "unix", path });
+        else if (this.#claim?.look() === "replaced") this.#silence = NAMELESS;
+        connecting?.catch(() => {});
+        this.#claim?.removeName();
+      }
       using own = await connecting;
       if (own === undefined) return undefined;
       await own.write(secret);
@@ -241,6 +377,7 @@ export class ListeningSocket {
       signal.addEventListener("abort", stop, { once: true });
       if (signal.aborted) stop();
       const conn = await found;
+      if (conn !== undefined) this.#silence = MARKED;
       signal.removeEventListener("abort", stop);
       clearTimeout(timer);
       return conn;
@@ -253,32 +390,59 @@ export class ListeningSocket {
     }
   }
 
+  /**
+   * Resolves when the backlog counts as empty, after {@linkcode ListeningSocket.drain}: who came in the
+   * instant between our own connection and the end of the name stands behind it. Somebody else accepts
+   * meanwhile, without a pause.
+   *
+   * @param connections How many are open: they take a part of each turn.
+   * @param signal Ends the waiting.
+   */
+  async quiet(connections: () => number, signal: AbortSignal): Promise<void> {
+    const { turns, ms } = this.#silence;
+    await this.#acceptor.quiet(() => turns + Math.ceil(connections() / 64), ms, signal);
+    // Those who had connected before the path was lost.
+    if (this.#retiring !== undefined) await within(signal, this.#retiring);
+  }
+
+  /**
+   * Accepts everyone in the backlog of a listener that was replaced, and closes it. They are given to
+   * whoever asks, also after that.
+   */
+  async leave(): Promise<void> {
+    this.#empty(this.#acceptor);
+    await this.#acceptor.quiet(() => NAMELESS.turns, NAMELESS.ms, this.#closing.signal);
+    this.#closed ??= this.#close();
+    await this.#closed;
+  }
+
   /** Closes the listener and gives the path back. Whoever still waits in the backlog is reset. */
   close(): Promise<void> {
+    this.#isAbandoned = true;
+    for (const { conn } of this.#early.splice(0)) conn.close();
     this.#closed ??= this.#close();
     return this.#closed;
   }
 
   async #close(): Promise<void> {
+    this.#watch?.stop();
+    this.#closing.abort();
     this.wake();
-    for (const { conn } of this.#early) conn.close();
+    if (this.#healing !== undefined) await this.#healing;
+    if (this.#retiring !== undefined) await this.#retiring;
     const claim = this.#claim;
-    let closed = false;
-    const closeListener = async () => {
-      if (closed) return;
-      closed = true;
-      this.#listener.close();
-      await this.#accepting;
-      await this.#begun?.then((conn) => conn.close(), () => {});
-    };
+    const taking = claim?.turnToLeave();
+    const turn = taking instanceof Promise ? await taking : taking;
+    const closeListener = () => this.#acceptor.close();
     // Whatever cannot be removed, the listener is closed.
     const failures: unknown[] = [];
     for (
       const step of [
         () => claim?.removeName(),
-        () => claim?.shelter(closeListener),
+        () => claim?.shelter(closeListener, turn),
         closeListener,
         () => claim?.release(),
+        () => turn?.[Symbol.dispose](),
       ]
     ) {
       try {
@@ -291,11 +455,13 @@ export class ListeningSocket {
   }
 
   ref(): void {
-    this.#listener.ref();
+    this.#isReferenced = true;
+    this.#acceptor.ref();
   }
 
   unref(): void {
-    this.#listener.unref();
+    this.#isReferenced = false;
+    this.#acceptor.unref();
   }
 
   #closedError(): Error {
@@ -308,4 +474,40 @@ export class ListeningSocket {
       "the listener was closed",
     );
   }
+}
+
+/**
+ * Binds a claimed path. Strangers may stand in the backlog before a connection of our own that is made
+ * after the mode is set: they are dropped. Who stands behind it may stay.
+ */
+async function bind(
+  claim: PathClaim,
+): Promise<{ listener: Deno.UnixListener; own: SelfConnection | undefined }> {
+  let own: SelfConnection | undefined;
+  const listener = await claim.bind(
+    () => Deno.listen({ transport: "unix", path: claim.bindPath }),
+    async (bound) => {
+      own = await connectToSelf(bound, claim.bindPath);
+      own.accepted.close();
+      own.connected.close();
+    },
+  );
+  return { listener, own };
+}
+
+/** Refuses what is no function, and what would never be called. */
+function checkEvents({ onReplaced, onPathLost, publish }: ListeningOptions): void {
+  if (onReplaced !== undefined) checkFunction("onReplaced", onReplaced);
+  if (onPathLost !== undefined) checkFunction("onPathLost", onPathLost);
+  if (onReplaced !== undefined && publish !== "rename") {
+    throw new TypeError('Invalid onReplaced: it needs publish: "rename"');
+  }
+}
+
+/** Resolves when something is done, at the latest when the signal aborts. */
+async function within(signal: AbortSignal, work: Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stop = onAbort(signal, resolve);
+  await Promise.race([work, promise]);
+  stop();
 }

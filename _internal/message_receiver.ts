@@ -1,19 +1,22 @@
 /**
  * The receiving half of `Messages`.
  *
- * All messages that a read brings are decoded at once, and given in order to those who wait. Nothing is
- * read before somebody waits; a read cannot be taken back, so what it brings after they have given up
- * is kept for the next one.
+ * Messages are decoded by the hundred, and given in order to those who wait; where one read brings more,
+ * everybody else of the process has a turn before the next ones. Nothing is read before somebody waits; a
+ * read cannot be taken back, so what it brings after they have given up is kept for the next one.
  */
 
 import type { Codec } from "../framing/codec.ts";
 import type { ByteChannel, MessagesOptions, ReceiveOptions } from "../framing/messages.ts";
 import { checkProgress, closedError, pathOf, startOf } from "./byte_channel.ts";
-import { onAbort } from "./delay.ts";
+import { onAbort, othersTurn } from "./delay.ts";
 import { InputBuffer } from "./input_buffer.ts";
 import { checkOptions, checkSignal } from "./options.ts";
 import type { MessageSender } from "./message_sender.ts";
 import { systemError } from "./system_error.ts";
+
+/** So long the messages of one read may keep everybody else waiting. */
+const TURN_MS = 0.25;
 
 /** Somebody who waits for messages. */
 interface Waiter {
@@ -35,6 +38,10 @@ export class MessageReceiver<T> {
   readonly #waiters: Waiter[] = [];
   #reading = false;
   #reads = 0;
+  /** There may be messages among the bytes that have come. */
+  #more = false;
+  /** When everybody else had a turn. */
+  #turned = 0;
   /** No more bytes come: the end, or a failure. */
   #over: { failure?: unknown } | undefined;
   #closed = false;
@@ -180,6 +187,16 @@ export class MessageReceiver<T> {
     }
     try {
       while (this.#waiters.length > 0 && this.#over === undefined) {
+        if (this.#more) {
+          if (performance.now() - this.#turned > TURN_MS) {
+            await othersTurn();
+            this.#turned = performance.now();
+            this.#sender.turned();
+            if (this.#over !== undefined) return;
+          }
+          this.#decode(false);
+          continue;
+        }
         const room = this.#in.room();
         const begun = this.#in.rest > 0;
         const reading = this.#conn.read(room);
@@ -188,6 +205,7 @@ export class MessageReceiver<T> {
           ? await this.#timed(reading)
           : await reading;
         this.#reads++;
+        this.#turned = performance.now();
         this.#sender.turned();
         if (this.#over !== undefined) return;
         if (count === null) {
@@ -197,16 +215,22 @@ export class MessageReceiver<T> {
         }
         checkProgress("read()", count, room.length);
         this.#in.filled(count);
-        this.#in.decode(this.#queue);
-        // Where messages were completed, what is left is the beginning of another one.
-        if (!begun || this.#queue.length > 0) this.#timeLeft = this.#frameTimeout;
-        this.#tell();
+        this.#decode(!begun);
       }
     } catch (failure) {
       this.#end({ failure });
     } finally {
       this.#reading = false;
     }
+  }
+
+  /** Makes messages of what has come. */
+  #decode(begins: boolean): void {
+    this.#more = false;
+    this.#more = this.#in.decode(this.#queue);
+    // Where messages were completed, what is left is the beginning of another one.
+    if (begins || this.#queue.length > 0) this.#timeLeft = this.#frameTimeout;
+    this.#tell();
   }
 
   /** Ends receiving when the message that has begun takes too long; the read cannot be taken back. */

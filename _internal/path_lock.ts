@@ -10,30 +10,39 @@
  *   else of this process comes between two steps.
  */
 
-import { InsecurePath, SocketInUse } from "../errors.ts";
+import { InsecurePath } from "../errors.ts";
 import { delay } from "./delay.ts";
 import { isSameFile, kindOf, lstat, removeIfSame } from "./file_identity.ts";
+import { type Attempt, BUSY_MS, type LockPatience, RETRY_MS } from "./lock_patience.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
 
-/** A prober holds a shared lock for an instant; so long the lock is tried before it counts as taken. */
-const BUSY_MS = 200;
-/** So long an empty or a changing pid is read again before the holder stays unknown. */
-const PID_MS = 500;
-/** A pid that stayed the same so long is the holder's own, not its predecessor's. */
-const PID_SETTLED_MS = 10;
-const RETRY_MS = 5;
+/**
+ * What a lock file holds: the pid of its holder, or nothing yet; in a second line the inode of the
+ * socket that the holder has published by renaming it, which a successor may replace.
+ */
+const CONTENT = /^(\d{0,10})\n?(?:published (\d{1,20})\n?)?$/;
 
-/** What a lock file holds: the pid of its holder, or nothing yet. */
-const CONTENT = /^(\d{0,10})\n?$/;
+/** Longer than any content. */
+const MAX_CONTENT = 64;
+
+/** Who holds a lock, as far as that can be told. */
+export interface LockHolder {
+  /** Its pid. */
+  holder: number | undefined;
+  /** The inode of the socket that it has published by renaming it. */
+  published?: number;
+  /** The lock file. */
+  info?: Deno.FileInfo;
+}
 
 /** Why the lock could not be taken just now. */
-type Obstacle = { holder: number | undefined } | { error: Error };
+export type Obstacle = LockHolder | { error: Error };
 
 /** A lock that this process holds. */
-export class PathLock {
-  readonly path: string;
+export class PathLock implements Disposable {
   /** The user who owns the lock file. */
   readonly uid: number | null;
+  #path: string;
   readonly #file: Deno.FsFile;
   readonly #info: Deno.FileInfo;
   /** What was in the file before. */
@@ -42,47 +51,38 @@ export class PathLock {
   #isOurs = true;
 
   private constructor(path: string, file: Deno.FsFile, info: Deno.FileInfo, before: string) {
-    this.path = path;
+    this.#path = path;
     this.uid = info.uid;
     this.#file = file;
     this.#info = info;
     this.#before = before;
   }
 
-  /** Takes the lock of a socket path, or rejects with `SocketInUse` or `InsecurePath`. */
+  /** The path of the lock file. */
+  get path(): string {
+    return this.#path;
+  }
+
+  /** Takes a lock, as soon as that is possible and as long as there is patience. */
   static async acquire(
-    socketPath: string,
-    operation: string,
+    path: string,
+    wanted: Attempt,
+    patience: LockPatience,
     signal?: AbortSignal,
   ): Promise<PathLock> {
-    const start = performance.now();
-    let holder: number | undefined;
-    let holderSince = start;
     for (;;) {
-      let result;
-      try {
-        result = PathLock.#try(`${socketPath}.lock`);
-      } catch (error) {
-        const fields = { operation, path: socketPath };
-        throw systemError(attempt(operation, socketPath), error, fields);
-      }
+      const result = PathLock.try(path, wanted);
       if (result instanceof PathLock) return result;
-      const now = performance.now();
-      if ("error" in result) {
-        if (now - start >= BUSY_MS) throw Object.assign(result.error, { operation });
-      } else {
-        if (result.holder !== holder) [holder, holderSince] = [result.holder, now];
-        const settled = holder !== undefined && now - holderSince >= PID_SETTLED_MS;
-        if (now - start >= (settled ? BUSY_MS : PID_MS)) {
-          const by = holder === undefined ? "a running process" : `process ${holder}`;
-          throw new SocketInUse(
-            `${attempt(operation, socketPath)}: it is in use by ${by}, which holds its lock. ` +
-              `Stop that one first, or choose another path`,
-            { operation, path: socketPath, holder },
-          );
-        }
-      }
-      await delay(RETRY_MS, signal);
+      await patience.wait(result, signal);
+    }
+  }
+
+  /** Takes a lock now, or tells what stands in the way. */
+  static try(path: string, wanted: Attempt): PathLock | Obstacle {
+    try {
+      return PathLock.#try(path);
+    } catch (error) {
+      throw systemError(attempt(wanted.operation, wanted.path), error, { ...wanted });
     }
   }
 
@@ -115,7 +115,7 @@ export class PathLock {
     try {
       const info = file.statSync();
       if (before !== null && !isSameFile(before, info)) return close(file, { holder: undefined });
-      if (!file.tryLockSync(true)) return close(file, { holder: readPid(file) });
+      if (!file.tryLockSync(true)) return close(file, { ...readHolder(file), info });
       if (!isSameFile(lstat(path), info)) return close(file, { holder: undefined });
       if (info.nlink !== 1) return close(file, refusal(path, "a file with hard links"));
       const content = readContent(file);
@@ -136,9 +136,25 @@ export class PathLock {
     rewrite(this.#file, this.#before);
   }
 
+  /** Writes down which socket the holder has published by renaming it. */
+  mark(inode: number | null): void {
+    rewrite(this.#file, `${Deno.pid}\npublished ${inode ?? 0}\n`);
+  }
+
+  /** Gives the lock file another name, over the file that has it: then this is the lock there. */
+  moveTo(path: string): void {
+    Deno.renameSync(this.#path, path);
+    this.#path = path;
+  }
+
+  /** Whether the name is still that of the file that is locked. */
+  hasName(): boolean {
+    return isSameFile(lstat(this.#path), this.#info);
+  }
+
   /** Whether the name is still that of the file that is locked, or nobody's. */
   isInPlace(): boolean {
-    const info = lstat(this.path);
+    const info = lstat(this.#path);
     return info === null || isSameFile(info, this.#info);
   }
 
@@ -147,12 +163,16 @@ export class PathLock {
     if (!this.#held) return;
     this.#held = false;
     try {
-      if (this.#isOurs) removeIfSame(this.path, this.#info);
+      if (this.#isOurs) removeIfSame(this.#path, this.#info);
     } finally {
       // Explicitly: a child between fork and exec may share the open file for a moment.
       this.#file.unlockSync();
       this.#file.close();
     }
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
   }
 }
 
@@ -177,7 +197,7 @@ export async function peekLock(socketPath: string): Promise<LockState> {
         file.unlockSync();
         return { held: false };
       }
-      holder = readPid(file);
+      ({ holder } = readHolder(file));
     } catch (error) {
       if (codeOf(error) === "ENOENT") return { held: false };
       if (error instanceof Deno.errors.PermissionDenied) return { held: false, hidden: true };
@@ -205,15 +225,18 @@ function refusal(path: string, found: string): Obstacle {
   };
 }
 
-/** The pid in a lock file, `undefined` where there is none or the file is something else. */
-function readPid(file: Deno.FsFile): number | undefined {
-  const digits = CONTENT.exec(readContent(file))?.[1];
-  return digits ? Number(digits) : undefined;
+/** What a lock file says of its holder; nothing where it is empty or something else. */
+function readHolder(file: Deno.FsFile): LockHolder {
+  const [, digits, published] = CONTENT.exec(readContent(file)) ?? [];
+  return {
+    holder: digits ? Number(digits) : undefined,
+    ...(published !== undefined && { published: Number(published) }),
+  };
 }
 
-/** The beginning of a file: more than a pid is something else. */
+/** The beginning of a file: more is something else. */
 function readContent(file: Deno.FsFile): string {
-  const buffer = new Uint8Array(16);
+  const buffer = new Uint8Array(MAX_CONTENT);
   file.seekSync(0, Deno.SeekMode.Start);
   const count = file.readSync(buffer) ?? 0;
   return new TextDecoder().decode(buffer.subarray(0, count));

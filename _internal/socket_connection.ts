@@ -11,7 +11,7 @@
 
 import type { UnixAddr } from "../address.ts";
 import { ConnectionClosed } from "../errors.ts";
-import { delay } from "./delay.ts";
+import { arrived, delay } from "./delay.ts";
 import { show } from "./options.ts";
 import { readBuffer } from "./read_buffer.ts";
 import { addPipeSource, addPipeTarget } from "./stream_pipe.ts";
@@ -31,8 +31,10 @@ export interface Transport {
 export interface SocketConnectionOptions {
   localAddr: UnixAddr;
   remoteAddr: UnixAddr;
-  /** Milliseconds that a read may wait; none by default. */
+  /** Milliseconds that a read may wait; no limit by default. */
   idleTimeout?: number;
+  /** The same until the first byte has come; `idleTimeout` by default. */
+  firstByteTimeout?: number;
   /** Bytes that were read before, by a read that may still be pending. */
   aside?: Promise<Uint8Array>;
   /** The only direction that there is, of a pipe. */
@@ -56,6 +58,8 @@ export class SocketConnection {
   readonly #transport: Transport;
   readonly #resolveClosed: () => void;
   readonly #idleTimeout: number | undefined;
+  /** Milliseconds that a read may wait as things are. */
+  #patience: number | undefined;
   #bytesRead = 0;
   #bytesWritten = 0;
 
@@ -87,11 +91,12 @@ export class SocketConnection {
     this.#transport = transport;
     this.localAddr = options.localAddr;
     this.remoteAddr = options.remoteAddr;
-    this.#idleTimeout = options.idleTimeout;
+    this.#idleTimeout = limit(options.idleTimeout);
+    this.#patience = limit(options.firstByteTimeout ?? options.idleTimeout);
     this.#readEnded = options.only === "write";
     this.#writeEnded = options.only === "read";
     this.#aside = options.aside?.then((bytes) => {
-      this.#bytesRead += bytes.length;
+      this.#came(bytes.length);
       return bytes;
     });
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -136,8 +141,7 @@ export class SocketConnection {
         this.#endOfFile = this.#readEnded = true;
         this.#settle();
       } else {
-        this.#bytesRead += count;
-        if (this.#idleTimeout !== undefined) this.#lastActive = performance.now();
+        this.#came(count);
       }
       return count;
     } catch (cause) {
@@ -195,10 +199,19 @@ export class SocketConnection {
         this.#bytesWritten += count;
         sent += count;
       } catch (cause) {
-        throw this.#failed("write", cause, rest);
+        throw this.#failed("write", data.length === 0 ? await this.#whyGone(cause) : cause, rest);
       }
     } while (sent < data.length);
     return sent;
+  }
+
+  /**
+   * What became of a peer that has gone: Deno ends its direction a moment before it closes, so an end of
+   * file can be read although the peer left with bytes unread; that is told once more.
+   */
+  async #whyGone(cause: unknown): Promise<unknown> {
+    if (!this.#endOfFile || codeOf(cause) !== "EPIPE") return cause;
+    return await this.#transport.read(new Uint8Array(1)).then(() => cause, (reset) => reset);
   }
 
   closeWrite(): Promise<void> {
@@ -423,12 +436,27 @@ export class SocketConnection {
   /** A read begins to wait. */
   #waits(): void {
     this.#waitingReads++;
-    if (this.#idleTimeout !== undefined) this.#watchIdle(this.#idleTimeout);
+    if (this.#patience === undefined) return;
+    this.#lastActive = performance.now();
+    this.#watchIdle(this.#patience);
+  }
+
+  /** Bytes have come. */
+  #came(count: number): void {
+    this.#bytesRead += count;
+    arrived();
+    if (this.#patience === undefined && this.#idleTimeout === undefined) return;
+    this.#lastActive = performance.now();
+    if (this.#patience === this.#idleTimeout || count === 0) return;
+    this.#patience = this.#idleTimeout;
+    clearTimeout(this.#idleTimer);
+    this.#idleTimer = undefined;
+    // Other readers wait as well.
+    if (this.#patience !== undefined) this.#watchIdle(this.#patience);
   }
 
   /** Ends the connection when a read has waited so long. One timer serves any number of reads. */
   #watchIdle(ms: number): void {
-    this.#lastActive = performance.now();
     const check = () => {
       this.#idleTimer = undefined;
       const rest = this.#lastActive + ms - performance.now();
@@ -445,6 +473,11 @@ export class SocketConnection {
     };
     this.#idleTimer ??= setTimeout(check, ms);
   }
+}
+
+/** A number of milliseconds, where there is a limit. */
+function limit(ms: number | undefined): number | undefined {
+  return ms === Infinity ? undefined : ms;
 }
 
 /** A rejection that nobody awaits must not end the process. */

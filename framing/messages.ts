@@ -75,6 +75,8 @@ export interface ReceiveOptions {
  * - **Failures of sending** are final as well, except where a message is refused: that appends nothing, and
  *   the next one is sent as if nothing had been. Receiving is not affected: what the peer sent before it
  *   left can be received.
+ * - **Others' turn**: messages are decoded by the hundred. A peer that floods tiny ones takes a quarter of a
+ *   millisecond at a time; then the other connections of the process have their turn.
  * - **Memory**: bytes that come in are views of the memory that they were read to, which is not used again,
  *   and lives as long as one of them: 16 to 256 KiB, or what a large message needed. Of a message that is kept for long, keep a copy:
  *   `message.slice()`. Texts are their own, but for those of `lines()`; JSON values are.
@@ -118,7 +120,8 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    */
   receive(options?: ReceiveOptions): Promise<T | undefined>;
   /**
-   * Receives all that one read brings: the fastest way. A batch has at least one message.
+   * Receives what has come together: the fastest way. A batch has at least one message, and no more than
+   * about a thousand.
    *
    * @returns The batches; to be iterated once or several times, as the messages themselves.
    */

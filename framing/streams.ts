@@ -156,7 +156,9 @@ export function decodeStream<T>(codec: Codec<T>): TransformStream<Uint8Array, T>
   return new TransformStream<Uint8Array, T>({
     transform(chunk, controller) {
       input.adopt(chunk);
-      decode(controller, (messages) => input.decode(messages));
+      decode(controller, (messages) => {
+        while (input.decode(messages));
+      });
     },
     flush(controller) {
       decode(controller, (messages) => input.finish(messages));

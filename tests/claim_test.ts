@@ -1,5 +1,6 @@
 import {
   claim,
+  type ClaimOptions,
   ConnectDenied,
   InsecurePath,
   listen,
@@ -30,7 +31,7 @@ import {
 
 const NOBODY = 65534;
 
-type OwnOptions = Omit<ListenOptions, "path" | "publish" | "signal">;
+type OwnOptions = ClaimOptions;
 
 /** The ways to own a path; what they give has bound it, and is disposed of to give it back. */
 const OWNERS: Record<string, (path: string, options?: OwnOptions) => Promise<AsyncDisposable>> = {
@@ -1137,7 +1138,7 @@ for (const publish of ["direct", "rename"] as const) {
       `inject=${call}:delay_enter=50000`,
     ]);
     const trace = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=listen,chmod,fchmodat", ...slow];
-    const names = [path, `${path}.lock`, `${path}.new`];
+    const names = [path, `${path}.lock`, `${path}.new`, `${path}.lock.new`];
     const flags = [
       `--allow-read=${names.join()}`,
       `--allow-write=${names.join()}`,

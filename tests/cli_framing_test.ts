@@ -89,6 +89,7 @@ test("uds send --expect ends with the answer of a server that waits for more", a
 test("uds send --expect fails where fewer messages come", async () => {
   await using dir = new TempDir();
   await using _server = await serve(dir.file("s.sock"), async (conn) => {
+    await conn.read(new Uint8Array(1));
     await conn.write(encode("one\n"));
   });
   const args = ["send", "--framing", "lines", "--expect", "2", dir.file("s.sock"), ""];

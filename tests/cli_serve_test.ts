@@ -127,6 +127,24 @@ test("uds serve --group and --mode set group and mode, a name by /etc/group", as
   }
 }, { root: true });
 
+test("uds serve --replace takes the path over, and the one before serves whom it has", async () => {
+  await using dir = new TempDir();
+  const args = (word: string) => {
+    return ["--replace", dir.file("s.sock"), "--", "sh", "-c", `echo ${word}; cat`];
+  };
+  await using old = await serving(args("old"));
+  await using conn = await connect(dir.file("s.sock"));
+  assertEquals(await readText(conn), "old\n");
+  await using _successor = await serving(args("new"));
+  await old.stderr.until("replaced");
+  assertEquals(decode(await exchange(dir.file("s.sock"), "")), "new\n");
+  await conn.write(encode("x"));
+  assertEquals(await readText(conn), "x");
+  await conn.closeWrite();
+  assertEquals((await old.ended).code, 0);
+  assertEquals(decode(await exchange(dir.file("s.sock"), "y")), "new\ny");
+});
+
 for (
   const [what, args, exit, message] of [
     ["no command", ["/tmp/x.sock"], 2, "PATH -- CMD"],

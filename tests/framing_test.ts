@@ -1472,3 +1472,39 @@ test("readAll() of a channel's connection sees the frames as they are", async ()
   await channel.closeWrite();
   assertEquals(hex(await readAll(peer)), "00 05 68 65 6c 6c 6f");
 });
+
+for (
+  const [name, piece, channel] of [
+    ["empty lines", new Uint8Array(1024 * 1024).fill(10), (c: Pieces) => messages(c, lines())],
+    ["empty frames", new Uint8Array(1024 * 1024), (c: Pieces) => messages(c, lengthPrefixed())],
+    [
+      "empty lines after a large one",
+      concat(...Array.from(
+        { length: 8 },
+        () => concat(new Uint8Array(128 * 1024).fill(65), new Uint8Array(128 * 1024).fill(10)),
+      )),
+      (c: Pieces) => messages(c, lines()),
+    ],
+  ] as const
+) {
+  test(`messages() lets others have their turn while a peer floods ${name}`, async () => {
+    let turns = 0;
+    let ticking = true;
+    const tick = () => {
+      turns++;
+      if (ticking) setImmediate(tick);
+    };
+    setImmediate(tick);
+    let turn = 0;
+    let count = 0;
+    let most = 0;
+    for await (const _ of channel(new Pieces(piece))) {
+      if (turns !== turn) [turn, count] = [turns, 0];
+      most = Math.max(most, ++count);
+    }
+    ticking = false;
+    // So many take a quarter of a millisecond.
+    assert(most <= 64 * 1024, `${most} messages in one turn of the event loop`);
+    assert(turns > 20, `${turns} turns`);
+  });
+}

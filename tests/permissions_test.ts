@@ -47,8 +47,8 @@ const ROWS: Row[] = [
     operation: "serve",
     options: { publish: "rename" },
     needs: (path) => ({
-      read: [path, `${path}.lock`, `${path}.new`],
-      write: [path, `${path}.lock`, `${path}.new`],
+      read: [path, `${path}.lock`, `${path}.new`, `${path}.lock.new`],
+      write: [path, `${path}.lock`, `${path}.new`, `${path}.lock.new`],
       net: [`unix:${path}`, `unix:${path}.new`],
     }),
   },

@@ -1,5 +1,6 @@
 import {
   claim,
+  type ClaimOptions,
   ConnectDenied,
   listen,
   type ListenOptions,
@@ -11,7 +12,7 @@ import { denoArgs, encode, fixture, Program, ROOT, run, TempDir, test } from "./
 
 const NOBODY = 65534;
 
-type OwnOptions = Omit<ListenOptions, "path">;
+type OwnOptions = ClaimOptions & Pick<ListenOptions, "publish">;
 
 /** The ways to own a path. */
 const OWNERS: Record<string, (path: string, options: OwnOptions) => Promise<AsyncDisposable>> = {
@@ -34,7 +35,7 @@ function rights(path: string): string {
 /** Flags for a program that owns a path; the umask can be granted only with all of `sys`. */
 function flags(path: string, sys: boolean): string[] {
   const names = [path, `${path}.new`];
-  const files = [...names, `${path}.lock`].join();
+  const files = [...names, `${path}.lock`, `${path}.lock.new`].join();
   return [
     `--allow-read=${files}`,
     `--allow-write=${files}`,

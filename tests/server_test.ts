@@ -484,6 +484,74 @@ test("serve() with idleTimeout leaves a client alone who sends a byte in time", 
   client.close();
 });
 
+test("serve() with firstByteTimeout ends who says nothing, and its place is the next one's", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("f.sock");
+  const told: unknown[] = [];
+  await using server = await serve(
+    { path, maxConnections: 2, firstByteTimeout: 60, onError: (error) => void told.push(error) },
+    async (conn) => {
+      await conn.write(encode(`you said ${await readText(conn)}`));
+    },
+  );
+  const silent = await Promise.all([connect(path), connect(path)]);
+  const client = await connect(path);
+  await client.write(encode("hello"));
+  assertEquals(await readText(client), "you said hello");
+  assertEquals(await Promise.all(silent.map(readText)), [null, null]);
+  for (const conn of [...silent, client]) conn.close();
+  await server.shutdown();
+  assertEquals(told.map(fieldsOf), told.map(() => ["TimedOut", "read", path, "ETIMEDOUT"]));
+  assertEquals(told.length, 2);
+  assert((told[0] as Error).message.endsWith("nothing came for 60 ms"));
+});
+
+for (
+  const [idle, idleTimeout] of [["no idleTimeout", Infinity], ["a longer one", 60_000]] as const
+) {
+  test(`serve() with firstByteTimeout and ${idle} leaves who has said something alone`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("f.sock");
+    await using _server = await serve(
+      { path, firstByteTimeout: 50, idleTimeout },
+      (conn) => conn.readable.pipeTo(conn.writable),
+    );
+    await using client = await connect(path);
+    await client.write(encode("hello"));
+    assertEquals(await readText(client), "hello");
+    await delay(150);
+    await client.write(encode("again"));
+    assertEquals(await readText(client), "again");
+  });
+}
+
+test("serve() with firstByteTimeout counts idleTimeout from the first byte on", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("f.sock");
+  await using _server = await serve(
+    { path, firstByteTimeout: 60_000, idleTimeout: 50, onError() {} },
+    (conn) => conn.readable.pipeTo(conn.writable),
+  );
+  await using client = await connect(path);
+  await delay(150);
+  await client.write(encode("late"));
+  const start = performance.now();
+  assertEquals(decode(await readAll(client)), "late");
+  assert(performance.now() - start < 5000);
+});
+
+test("serve() with firstByteTimeout does not count what comes before the handler reads", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("f.sock");
+  await using _server = await serve({ path, firstByteTimeout: 50 }, async (conn) => {
+    await delay(150);
+    await conn.write(encode(`you said ${await readText(conn)}`));
+  });
+  await using client = await connect(path);
+  await client.write(encode("hello"));
+  assertEquals(await readText(client), "you said hello");
+});
+
 // ---- What the server tells ------------------------------------------------------------------------
 
 test("serve() counts its connections", async () => {
@@ -878,6 +946,8 @@ const WRONG = [
   ["maxConnections", "3", TypeError],
   ["idleTimeout", 0, RangeError],
   ["idleTimeout", 2 ** 31, RangeError],
+  ["firstByteTimeout", 0, RangeError],
+  ["firstByteTimeout", "3", TypeError],
   ["onListen", true, TypeError],
   ["onError", {}, TypeError],
   ["signal", {}, TypeError],

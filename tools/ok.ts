@@ -16,6 +16,9 @@ const { exports } = JSON.parse(await Deno.readTextFile("deno.json")) as {
 const PUBLIC_FILES = Object.values(exports).map((file) => file.replace("./", ""));
 /** What public files are made of: their docs are public, too. */
 const PARTS = [...Deno.readDirSync("framing")].map(({ name }) => `framing/${name}`);
+/** Pages whose TypeScript is run as that of the doc comments is. */
+const PAGES = ["README.md", ...[...Deno.readDirSync("docs")].map(({ name }) => `docs/${name}`)]
+  .filter((page) => page.endsWith(".md") && /^```ts$/m.test(Deno.readTextFileSync(page)));
 
 interface Step {
   name: string;
@@ -43,7 +46,7 @@ async function test(): Promise<boolean> {
   await Deno.chmod(temporary, 0o755);
   await Deno.remove(COVERAGE_DIRECTORY, { recursive: true }).catch(() => {});
   const result = await runTests({
-    files: [...testFiles(), ...PUBLIC_FILES, ...PARTS, "README.md"],
+    files: [...testFiles(), ...PUBLIC_FILES, ...PARTS, ...PAGES],
     args: ["--doc", `--coverage=${COVERAGE_DIRECTORY}`, "--coverage-raw-data-only"],
     // The tests of the command line hand this on to its processes.
     env: { TMPDIR: temporary, UDS_COVERAGE_DIR: `${Deno.cwd()}/${COVERAGE_DIRECTORY}` },
@@ -93,8 +96,14 @@ const STEPS: Step[] = [
   {
     name: "docs",
     run: async () => {
-      const linted = await deno(["doc", "--lint", ...PUBLIC_FILES]);
-      return await deno(["run", "-A", "tools/check_docs.ts", ...PUBLIC_FILES]) && linted;
+      const checks = [
+        ["doc", "--lint", ...PUBLIC_FILES],
+        ["run", "-A", "tools/check_docs.ts", ...PUBLIC_FILES],
+        ["run", "-A", "tools/benchmark_table.ts", "--check"],
+      ];
+      const results = [];
+      for (const check of checks) results.push(await deno(check));
+      return results.every(Boolean);
     },
   },
   { name: "tests", run: test },

@@ -2,8 +2,8 @@
  * Runs the tests: one process per file, as many at a time as there are cores, because most tests wait
  * rather than work, and some look at what a process has as a whole (descriptors, memory, umask).
  *
- * - `deno task test` runs all; `deno task test tests/pair_test.ts …` those files; what begins with `-`
- *   goes to `deno test` (`--filter=…`).
+ * - `deno task test` runs those of `tests/`; `deno task test tests/faults tests/pair_test.ts …` those of a
+ *   directory, and those files; what begins with `-` goes to `deno test` (`--filter=…`).
  * - What a file has printed is shown when it has ended. The last line has the counts of all.
  */
 
@@ -23,11 +23,14 @@ export interface TestCounts {
 }
 
 /** What takes longest begins first, so that it is not waited for alone at the end. */
-const LONGEST = ["tests/lifecycle_test.ts"];
+const LONGEST = ["tests/lifecycle_test.ts", "tests/faults/crash_test.ts"];
 
-/** All test files. */
-export function testFiles(): string[] {
-  const files = [...Deno.readDirSync("tests")].map((entry) => `tests/${entry.name}`)
+/** What compares times has the machine for itself, at the end. */
+const ALONE = ["tests/faults/limits_test.ts", "tests/faults/soak_test.ts"];
+
+/** All test files of a directory. */
+export function testFiles(directory = "tests"): string[] {
+  const files = [...Deno.readDirSync(directory)].map((entry) => `${directory}/${entry.name}`)
     .filter((file) => file.endsWith("_test.ts"));
   const size = (file: string) => LONGEST.includes(file) ? Infinity : Deno.statSync(file).size;
   return files.sort((a, b) => size(b) - size(a));
@@ -39,8 +42,7 @@ export async function runTests(
 ): Promise<{ ok: boolean; counts: TestCounts }> {
   const counts: TestCounts = { passed: 0, failed: 0, ignored: 0 };
   const failures: string[] = [];
-  const queue = [...files];
-  const worker = async () => {
+  const worker = async (queue: string[]) => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
       const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
         args: ["test", "-A", "--sanitize-ops", "--sanitize-resources", ...args, file],
@@ -58,7 +60,10 @@ export async function runTests(
       if (!success) failures.push(file);
     }
   };
-  await Promise.all(Array.from({ length: navigator.hardwareConcurrency }, worker));
+  const queue = files.filter((file) => !ALONE.includes(file));
+  const workers = Array.from({ length: navigator.hardwareConcurrency }, () => worker(queue));
+  await Promise.all(workers);
+  await worker(files.filter((file) => ALONE.includes(file)));
   if (failures.length > 0) console.log(`failed: ${failures.join(", ")}`);
   return { ok: failures.length === 0 && counts.passed > 0, counts };
 }
@@ -69,7 +74,9 @@ export function summary({ passed, failed, ignored }: TestCounts): string {
 }
 
 if (import.meta.main) {
-  const files = Deno.args.filter((arg) => !arg.startsWith("-"));
+  const files = Deno.args.filter((arg) => !arg.startsWith("-")).flatMap((name) =>
+    name.endsWith(".ts") ? [name] : testFiles(name.replace(/\/+$/, ""))
+  );
   const { ok, counts } = await runTests({
     files: files.length > 0 ? files : testFiles(),
     args: Deno.args.filter((arg) => arg.startsWith("-")),

@@ -1,0 +1,66 @@
+/**
+ * How long a lock that is taken is tried again, and what is said then.
+ *
+ * - A prober holds a shared lock for an instant, and a holder writes its pid an instant after it has the
+ *   lock: so what is found at the first try is not what is told.
+ */
+
+import { SocketInUse } from "../errors.ts";
+import { delay } from "./delay.ts";
+import type { Obstacle } from "./path_lock.ts";
+
+/** So long a lock is tried before it counts as taken. */
+export const BUSY_MS = 200;
+/** So long an empty or a changing pid is read again before the holder stays unknown. */
+const PID_MS = 500;
+/** A pid that stayed the same so long is the holder's own, not its predecessor's. */
+const PID_SETTLED_MS = 10;
+export const RETRY_MS = 5;
+
+/** What is being tried, for the errors. */
+export interface Attempt {
+  operation: string;
+  path: string;
+}
+
+/** One wait for a lock. */
+export class LockPatience {
+  readonly #attempt: Attempt;
+  readonly #explain: (holder: string) => string;
+  readonly #limit: number | undefined;
+  #start: number | undefined;
+  #holder: number | undefined;
+  #holderSince = 0;
+
+  /**
+   * @param attempt What the lock is wanted for.
+   * @param explain The message when it is over, of who holds the lock.
+   * @param limit Milliseconds, where the holder is expected to let go.
+   */
+  constructor(attempt: Attempt, explain: (holder: string) => string, limit?: number) {
+    this.#attempt = attempt;
+    this.#explain = explain;
+    this.#limit = limit;
+  }
+
+  /** Waits until the next try, or throws what stands in the way. */
+  async wait(obstacle: Obstacle, signal?: AbortSignal): Promise<void> {
+    const now = performance.now();
+    this.#start ??= now;
+    const waited = now - this.#start;
+    if ("error" in obstacle) {
+      if (waited >= BUSY_MS) {
+        throw Object.assign(obstacle.error, { operation: this.#attempt.operation });
+      }
+    } else {
+      const { holder } = obstacle;
+      if (holder !== this.#holder) [this.#holder, this.#holderSince] = [holder, now];
+      const settled = holder !== undefined && now - this.#holderSince >= PID_SETTLED_MS;
+      if (waited >= (this.#limit ?? (settled ? BUSY_MS : PID_MS))) {
+        const by = holder === undefined ? "a running process" : `process ${holder}`;
+        throw new SocketInUse(this.#explain(by), { ...this.#attempt, holder });
+      }
+    }
+    await delay(RETRY_MS, signal);
+  }
+}

@@ -1,0 +1,23 @@
+/**
+ * HTTP on a path that is this server's alone.
+ *
+ * Terminal 1: deno run -RWN examples/http_server.ts /tmp/http.sock
+ * Terminal 2: curl --unix-socket /tmp/http.sock http://localhost/hello
+ */
+
+import { claim } from "@uds/uds";
+
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.addSignalListener(signal, () => stop.abort());
+}
+
+await using path = await claim(Deno.args[0] ?? "./http.sock", { mode: 0o660 });
+const server = await path.bind(() =>
+  Deno.serve(
+    { path: path.path, signal: stop.signal, onListen() {} },
+    (request) => new Response(`${request.method} ${new URL(request.url).pathname}\n`),
+  )
+);
+console.log(`listening on ${path.path}`);
+await server.finished;

@@ -1,0 +1,139 @@
+/**
+ * Work for several cores: a pool of children. The least busy one is asked; one that crashes is replaced,
+ * and what it was working on is tried once more.
+ *
+ * Terminal: deno run --allow-run --allow-env --allow-read examples/pool.ts
+ */
+
+import { type Child, json, lines, type Messages, messages, pair } from "@uds/uds";
+
+interface Question {
+  from: number;
+  to: number;
+}
+interface Task {
+  question: Question;
+  resolve: (answer: number) => void;
+  reject: (reason: Error) => void;
+  /** How many children have ended over it. */
+  crashes: number;
+}
+interface Worker {
+  child: Child;
+  channel: Messages<Question | number>;
+  /** What it has been asked; it answers in this order. */
+  tasks: Task[];
+}
+
+class Pool implements AsyncDisposable {
+  readonly #module: URL;
+  readonly #workers = new Set<Worker>();
+  /** What nobody was there for. */
+  #waiting: Task[] = [];
+  #closing = false;
+
+  private constructor(module: URL) {
+    this.#module = module;
+  }
+
+  static async start(module: URL, size: number): Promise<Pool> {
+    const pool = new Pool(module);
+    await Promise.all(Array.from({ length: size }, () => pool.#add()));
+    return pool;
+  }
+
+  ask(question: Question): Promise<number> {
+    return new Promise((resolve, reject) => this.#give({ question, resolve, reject, crashes: 0 }));
+  }
+
+  /** The process numbers of the children, the busiest first. */
+  get pids(): number[] {
+    const busiest = [...this.#workers].sort((a, b) => b.tasks.length - a.tasks.length);
+    return busiest.map(({ child }) => child.pid);
+  }
+
+  async #add(): Promise<void> {
+    const child = await pair(this.#module, {
+      // The package is a directory here. Imported from JSR it needs no such grant.
+      modules: [new URL("..", import.meta.url)],
+    });
+    if (this.#closing) {
+      await child[Symbol.asyncDispose]();
+      return;
+    }
+    const channel = messages(child.conn, json<Question | number>(lines()));
+    const worker: Worker = { child, channel, tasks: [] };
+    this.#workers.add(worker);
+    void this.#listen(worker);
+    for (const task of this.#waiting.splice(0)) this.#give(task);
+  }
+
+  #give(task: Task): void {
+    const [first, ...others] = this.#workers;
+    if (first === undefined) {
+      this.#waiting.push(task);
+      return;
+    }
+    const worker = others.reduce((a, b) => b.tasks.length < a.tasks.length ? b : a, first);
+    worker.tasks.push(task);
+    // Where the child has ended, the end of its answers says so.
+    worker.channel.send(task.question).catch(() => {});
+  }
+
+  /** Hands out the answers of a child, and replaces it when it has ended. */
+  async #listen(worker: Worker): Promise<void> {
+    try {
+      for await (const answer of worker.channel) worker.tasks.shift()?.resolve(answer as number);
+    } catch {
+      // A reset, or half an answer: it has ended all the same.
+    }
+    this.#workers.delete(worker);
+    await worker.child[Symbol.asyncDispose]();
+    if (this.#closing) return;
+    // The first one is what it was working on; the others were only in its queue.
+    const [culprit, ...others] = worker.tasks;
+    if (culprit !== undefined && ++culprit.crashes === 2) {
+      culprit.reject(new Error("two children have ended over it"));
+    } else if (culprit !== undefined) {
+      others.unshift(culprit);
+    }
+    this.#waiting.push(...others);
+    await this.#add();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing = true;
+    await Promise.all([...this.#workers].map(async ({ child, channel }) => {
+      await channel.closeWrite().catch(() => {});
+      await child[Symbol.asyncDispose]();
+    }));
+  }
+}
+
+const MODULE = new URL("./pool/primes.ts", import.meta.url);
+const STEP = 50_000;
+const questions = Array.from({ length: 40 }, (_, i) => ({ from: i * STEP, to: (i + 1) * STEP }));
+
+/** Milliseconds for all questions, with some children. */
+async function measure(size: number): Promise<number> {
+  await using pool = await Pool.start(MODULE, size);
+  const start = performance.now();
+  const counts = await Promise.all(questions.map((question) => pool.ask(question)));
+  const ms = performance.now() - start;
+  const sum = counts.reduce((a, b) => a + b);
+  console.log(`${size} at work: ${sum} primes in ${ms.toFixed()} ms`);
+  return ms;
+}
+
+const alone = await measure(1);
+const together = await measure(2);
+console.log(`speed-up: ${(alone / together).toFixed(2)}`);
+
+await using pool = await Pool.start(MODULE, 2);
+const answers = questions.slice(0, 10).map((question) => pool.ask(question));
+const [busiest] = pool.pids;
+Deno.kill(busiest!, "SIGKILL");
+const sum = (await Promise.all(answers)).reduce((a, b) => a + b);
+console.log(`one was killed at its work: ${sum} primes all the same`);
+await pool.ask({ from: 1, to: 0 }).catch((error) => console.log(`no answer: ${error.message}`));
+console.log(`at the end: ${await pool.ask({ from: 0, to: 100 })} primes below 100`);

@@ -1,0 +1,149 @@
+import { permissionFlags, permissions } from "@uds/uds";
+import { assert, assertEquals } from "@std/assert";
+import { encode, fixture, Program, ROOT, run, TempDir, test, within } from "../_helpers.ts";
+
+/** Servers that are told to stop while 200 clients send one request after the other. */
+
+const CLIENTS = 200;
+const ROUNDS = 50;
+
+/** What became of the requests, as the clients have seen it. */
+interface Requests {
+  answered: number;
+  refused: number;
+  /** Without an answer, although they were sent. */
+  lost: number;
+  odd: number;
+  firstOddity: string;
+}
+
+/** What the server says of them. */
+interface Told {
+  aborted: number;
+  started: number;
+  answered: number;
+  errors: string[];
+}
+
+/** A server and clients at work. */
+interface Scene {
+  path: string;
+  dir: TempDir;
+  server: Program;
+  /** When every client has been refused: what came of it. */
+  requests: Promise<Requests>;
+}
+
+/** Plays some rounds: each with a server of its own, which is stopped when the load flows. */
+async function play(
+  args: (round: number) => string[],
+  stop: (scene: Scene, round: number) => Promise<void>,
+): Promise<void> {
+  await using dir = new TempDir();
+  const path = dir.file("l.sock");
+  const program = dir.file("load_clients");
+  const source = `${ROOT}/tests/fixtures/load_clients.c`;
+  assertEquals((await run("gcc", ["-O2", "-o", program, source])).stderr, "");
+  const flags = permissionFlags(permissions("serve", path));
+  await using load = new Program(program, [path, `${CLIENTS}`, `${2 * CLIENTS}`], {
+    stdin: "piped",
+  });
+  const go = load.stdin.getWriter();
+  for (let round = 0; round < ROUNDS; round++) {
+    await using server = fixture("stop_server.ts", flags, [path, ...args(round)]);
+    assertEquals(await server.line(), "listening");
+    await go.write(encode("go\n"));
+    assertEquals(await load.line(), "flow");
+    const requests = load.line().then((line) => JSON.parse(line));
+    await stop({ path, dir, server, requests }, round);
+    const { refused, odd, firstOddity } = await requests;
+    assertEquals([refused, odd, firstOddity], [CLIENTS, 0, ""], `round ${round}`);
+  }
+  await go.close();
+}
+
+const NEEDS = { needs: ["gcc"], deadline: 120_000 };
+
+/** Milliseconds that a process may take beyond its deadline. */
+const SLACK = 3000;
+
+test(`SIGTERM under load: every request is answered, in ${ROUNDS} rounds`, async () => {
+  let answers = 0;
+  let slowest = 0;
+  await play(() => ["0", "5000"], async ({ server, requests, dir }, round) => {
+    const start = performance.now();
+    server.kill("SIGTERM");
+    assertEquals(await server.line(), "stopping");
+    const told: Told = JSON.parse(await server.line());
+    const { success, code } = await within(5000 + SLACK, server.status);
+    slowest = Math.max(slowest, performance.now() - start);
+    const { answered, lost } = await requests;
+    assertEquals([success, code, lost], [true, 0, 0], `round ${round}`);
+    assertEquals([told.started, told.answered, told.aborted, told.errors], [
+      answered,
+      answered,
+      0,
+      [],
+    ]);
+    assertEquals(dir.list(), ["load_clients"]);
+    answers += answered;
+  });
+  console.log(`${answers} requests, 0 lost; the slowest end took ${slowest.toFixed(0)} ms`);
+}, NEEDS);
+
+test(
+  `SIGTERM under load with handlers that never return: who is cut off is counted, in ${ROUNDS} rounds`,
+  async () => {
+    const timeout = 300;
+    let answers = 0;
+    let cut = 0;
+    let slowest = 0;
+    await play(() => ["150", `${timeout}`], async ({ server, requests, dir }, round) => {
+      const start = performance.now();
+      server.kill("SIGTERM");
+      assertEquals(await server.line(), "stopping");
+      const told: Told = JSON.parse(await server.line());
+      const { code } = await within(timeout + SLACK, server.status);
+      slowest = Math.max(slowest, performance.now() - start);
+      const { answered, lost } = await requests;
+      assertEquals(code, 0, `round ${round}`);
+      assertEquals([told.started, told.answered, told.aborted], [answered + lost, answered, lost]);
+      assert(lost > 0);
+      assertEquals(told.errors, []);
+      assertEquals(dir.list(), ["load_clients"]);
+      answers += answered;
+      cut += lost;
+    });
+    console.log(
+      `${answers} requests answered, ${cut} cut off and counted; the slowest end took ` +
+        `${slowest.toFixed(0)} ms of ${timeout}`,
+    );
+  },
+  NEEDS,
+);
+
+test(`A second SIGTERM under load ends the process at once, in ${ROUNDS} rounds`, async () => {
+  let answers = 0;
+  let cut = 0;
+  let slowest = 0;
+  await play(() => ["150", "60000"], async ({ server, requests, dir }, round) => {
+    server.kill("SIGTERM");
+    assertEquals(await server.line(), "stopping");
+    // In every other round when the path and the lock have been given back, else at whatever step.
+    const isLate = round % 2 === 0;
+    while (isLate && dir.list().length > 1) await new Promise((resolve) => setTimeout(resolve, 1));
+    const start = performance.now();
+    server.kill("SIGTERM");
+    const { signal } = await within(SLACK, server.status);
+    slowest = Math.max(slowest, performance.now() - start);
+    assertEquals(signal, "SIGTERM", `round ${round}`);
+    const { answered, lost } = await requests;
+    // Nobody waits for ever, and the next server has the path, whatever was left there.
+    if (isLate) assertEquals(dir.list(), ["load_clients"]);
+    answers += answered;
+    cut += lost;
+  });
+  console.log(
+    `${answers} requests answered, ${cut} cut off; the slowest end took ${slowest.toFixed(0)} ms`,
+  );
+}, NEEDS);

@@ -1,0 +1,21 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { ROOT, run, test } from "../_helpers.ts";
+
+/** The soak, for a minute; UDS_SOAK_MINUTES makes it longer. */
+const MINUTES = Number(Deno.env.get("UDS_SOAK_MINUTES") ?? 1);
+
+test(
+  "a soak of connects, messages, resets, pairs and restarts: nothing grows, counts are exact",
+  async () => {
+    const config = ["--config", `${ROOT}/deno.json`, "--no-lock"];
+    const args = ["run", "--quiet", "-A", "--v8-flags=--expose-gc", ...config];
+    const { code, stdout, stderr } = await run(
+      Deno.execPath(),
+      [...args, `${ROOT}/tools/soak.ts`, "--minutes", `${MINUTES}`],
+    );
+    console.log(stdout);
+    assertEquals([code, stderr], [0, ""]);
+    assertStringIncludes(stdout, "nothing grows, and both sides have counted the same");
+  },
+  { deadline: (MINUTES + 1) * 60_000 },
+);

@@ -1,0 +1,349 @@
+/**
+ * Uses everything at once for a while, and looks whether anything grows: connections, messages, half-closes,
+ * resets, refusals, pairs, restarts of a server, in one process that is server and client.
+ *
+ * deno task soak [--minutes N] [--seed N]
+ *
+ * - Every now and then all rest, garbage is collected, and memory, descriptors and children are counted.
+ *   Descriptors and children must be as at the beginning, each time; memory must not rise with time: a line is
+ *   fitted through what was measured after the first third.
+ * - What was sent has to come back, and at the end both sides must have counted the same.
+ */
+
+import {
+  connect,
+  json,
+  lengthPrefixed,
+  lines,
+  messages,
+  pair,
+  probe,
+  serve,
+  SocketNotFound,
+  socketpair,
+} from "@uds/uds";
+
+const MIB = 2 ** 20;
+/** MiB that the fitted line may rise. */
+const RISE = 2;
+const WORKERS = 16;
+
+const [minutes, seed] = ["--minutes", "--seed"].map((name) => {
+  const at = Deno.args.indexOf(name);
+  return at < 0 ? undefined : Number(Deno.args[at + 1]);
+});
+const duration = (minutes ?? 10) * 60_000;
+if (!(duration > 0) || seed !== undefined && !Number.isInteger(seed)) {
+  console.error("Usage: deno task soak [--minutes N] [--seed N]");
+  Deno.exit(2);
+}
+/** A rest every now and then: 120 in a run, but no more than one a second. */
+const interval = Math.max(1000, duration / 120);
+
+let state = (seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!) | 1;
+console.log(`${duration / 60_000} minutes, --seed ${state >>> 0}`);
+
+/** A whole number from 0 to below a limit (xorshift32). */
+function below(limit: number): number {
+  state ^= state << 13;
+  state ^= state >>> 17;
+  state ^= state << 5;
+  return (state >>> 0) % limit;
+}
+
+function bytesOf(length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < length; i += 64) bytes[i] = below(256);
+  return bytes;
+}
+
+async function readAll(conn: { readable: ReadableStream<Uint8Array> }): Promise<Uint8Array> {
+  return new Uint8Array(await new Response(conn.readable as BodyInit).arrayBuffer());
+}
+
+function check(isRight: boolean, what: string): void {
+  if (!isRight) throw new Error(what);
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+// ---- The servers ----------------------------------------------------------------------------------
+
+const directory = await Deno.makeTempDir({ prefix: "uds-" });
+
+/** What the servers have seen. */
+const served = { connections: 0, messages: 0, resets: 0 };
+/** What the clients have done. */
+const used = { connections: 0, messages: 0, bytes: 0, resets: 0 };
+
+/** A client that closes while it is written to is the only one who fails. */
+function onError(error: unknown): void {
+  const { name } = error as Error;
+  if (name === "BrokenPipe" || name === "ConnectionReset") served.resets++;
+  else unexpected ??= error;
+}
+let unexpected: unknown;
+
+const bytes = await serve({ path: `${directory}/bytes.sock`, onError }, async (conn) => {
+  served.connections++;
+  await conn.readable.pipeTo(conn.writable);
+});
+const values = await serve({ path: `${directory}/values.sock`, onError }, async (conn) => {
+  served.connections++;
+  await using client = messages(conn, json(lines()));
+  for await (const value of client) {
+    served.messages++;
+    await client.send(value);
+  }
+});
+const frames = await serve({ path: `${directory}/frames.sock`, onError }, async (conn) => {
+  served.connections++;
+  await using client = messages(conn, lengthPrefixed());
+  for await (const batch of client.batches()) {
+    served.messages += batch.length;
+    for (const frame of batch) client.send(frame);
+    await client.flush();
+  }
+});
+const SERVERS = [bytes, values, frames];
+
+// ---- The courses ----------------------------------------------------------------------------------
+
+/** Connects to a server, and counts it. */
+async function begin(server: typeof bytes) {
+  const conn = await connect(server.addr.path as string);
+  used.connections++;
+  return conn;
+}
+
+/** Paths for servers that come and go. */
+const free = Array.from({ length: WORKERS }, (_, i) => `${directory}/restart-${i}.sock`);
+
+/** What a worker may do; the number is how often, beside the others. */
+const COURSES: Record<string, [number, () => Promise<void>]> = {
+  "connect": [30, async () => {
+    (await begin(SERVERS[below(3)]!)).close();
+  }],
+  "half-close": [30, async () => {
+    await using conn = await begin(bytes);
+    const data = bytesOf(below(2 ** below(18)));
+    conn.write(data);
+    conn.closeWrite();
+    check(isSame(await readAll(conn), data), "bytes came back otherwise");
+    used.bytes += data.length;
+  }],
+  "values": [30, async () => {
+    await using client = messages(await begin(values), json<{ id: number; text: string }>(lines()));
+    for (let i = below(20); i >= 0; i--) {
+      const text = "ü".repeat(below(500));
+      await client.send({ id: i, text });
+      const back = await client.receive();
+      check(back?.id === i && back.text === text, "a value came back otherwise");
+      used.messages++;
+    }
+  }],
+  "frames": [20, async () => {
+    await using client = messages(await begin(frames), lengthPrefixed());
+    const count = 1 + below(300);
+    const frame = bytesOf(below(2000));
+    for (let i = 0; i < count; i++) client.send(frame);
+    client.closeWrite();
+    let got = 0;
+    for await (const back of client) {
+      check(isSame(back, frame), "a frame came back otherwise");
+      got++;
+    }
+    check(got === count, `${got} of ${count} frames came back`);
+    used.messages += count;
+    used.bytes += count * frame.length;
+  }],
+  "reset": [10, async () => {
+    const conn = await begin(bytes);
+    // More than the kernel takes: the server still writes when its client has gone.
+    const writing = conn.write(bytesOf(4 * MIB)).catch(() => {});
+    await conn.read(new Uint8Array(1));
+    conn.close();
+    await writing;
+    used.resets++;
+  }],
+  "refusal": [10, async () => {
+    const error = await connect(`${directory}/absent.sock`).catch((error) => error);
+    check(error instanceof SocketNotFound, `${error}`);
+    const { state } = await probe(`${directory}/absent.sock`);
+    check(state === "free", state);
+    const reason = new Error("no");
+    const given = await connect({
+      path: `${directory}/absent.sock`,
+      wait: true,
+      signal: AbortSignal.any([AbortSignal.abort(reason)]),
+    }).catch((error) => error);
+    check(given === reason, `${given}`);
+  }],
+  "restart": [2, async () => {
+    // Deno remembers each path that it was asked a permission for, for ever: therefore few paths.
+    const path = free.pop()!;
+    let answered = 0;
+    for (let i = 0; i < 2; i++) {
+      const publish = below(2) === 0 ? "direct" : "rename";
+      const server = await serve({ path, publish }, async (conn) => {
+        await conn.read(new Uint8Array(8));
+        await conn.write(new Uint8Array(8));
+        answered++;
+      });
+      const clients = await Promise.all(Array.from({ length: 5 }, () => connect(path)));
+      for (const conn of clients) conn.write(new Uint8Array(8));
+      const { aborted } = await server.shutdown();
+      check(aborted === 0, `${aborted} were cut off`);
+      for (const conn of clients) {
+        check((await readAll(conn)).length === 8, "a server that ended did not answer");
+        conn.close();
+      }
+    }
+    check(answered === 10, `${answered} of 10 were answered`);
+    free.push(path);
+  }],
+  "pair": [1, async () => {
+    await using child = await pair("sh", { args: ["-c", "cat <&3 >&3; exit 3"], clearEnv: true });
+    const data = bytesOf(below(100_000));
+    child.conn.write(data);
+    child.conn.closeWrite();
+    check(isSame(await readAll(child.conn), data), "a child gave other bytes back");
+    check((await child.status).code === 3, "a child ended otherwise");
+    used.bytes += data.length;
+  }],
+  "socketpair": [5, async () => {
+    const [a, b] = await socketpair();
+    const data = bytesOf(below(10_000));
+    a.write(data);
+    a.closeWrite();
+    check(isSame(await readAll(b), data), "the other end got other bytes");
+    b.close();
+    a.close();
+    used.bytes += data.length;
+  }],
+};
+
+const LOTS = Object.entries(COURSES).flatMap(([name, [lots]]) => Array<string>(lots).fill(name));
+
+// ---- Measuring ------------------------------------------------------------------------------------
+
+/** What there is while all rest. */
+interface Sample {
+  seconds: number;
+  /** MiB in use, and not merely not collected yet. */
+  memory: number;
+  /** MiB that the system counts. */
+  resident: number;
+  descriptors: number;
+  children: number;
+}
+
+function children(): number {
+  try {
+    let count = 0;
+    for (const { name } of Deno.readDirSync("/proc/self/task")) {
+      const list = Deno.readTextFileSync(`/proc/self/task/${name}/children`);
+      count += list.split(" ").filter((pid) => pid !== "").length;
+    }
+    return count;
+  } catch {
+    return 0; // There is no /proc on this system.
+  }
+}
+
+function nap(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+const start = performance.now();
+
+async function sample(): Promise<Sample> {
+  // The servers have noticed the last closes when they have no connection.
+  while (SERVERS.some(({ connections }) => connections > 0)) await nap(1);
+  for (let i = 0; i < 4; i++) {
+    (globalThis as unknown as { gc(): void }).gc();
+    await nap(10);
+  }
+  const { heapUsed, external, rss } = Deno.memoryUsage();
+  return {
+    seconds: (performance.now() - start) / 1000,
+    memory: (heapUsed + external) / MIB,
+    resident: rss / MIB,
+    descriptors: [...Deno.readDirSync("/dev/fd")].length,
+    children: children(),
+  };
+}
+
+/** The rise of the line that fits best, from the first sample to the last one. */
+function riseOf(samples: Sample[], what: "memory" | "resident"): number {
+  const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+  const x = mean(samples.map(({ seconds }) => seconds));
+  const y = mean(samples.map((sample) => sample[what]));
+  const over = mean(samples.map((sample) => (sample.seconds - x) * (sample[what] - y)));
+  const under = mean(samples.map(({ seconds }) => (seconds - x) ** 2));
+  return over / under * (samples.at(-1)!.seconds - samples[0]!.seconds);
+}
+
+// ---- The run --------------------------------------------------------------------------------------
+
+const counts: Record<string, number> = {};
+
+/** Does this and that until it is time to rest. */
+async function work(until: number): Promise<void> {
+  while (performance.now() < until) {
+    const name = LOTS[below(LOTS.length)]!;
+    await COURSES[name]![1]();
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
+}
+
+// Deno makes a pair of sockets for signals some time after its start, or now.
+Deno.addSignalListener("SIGHUP", () => {});
+await Promise.all(Array.from({ length: WORKERS }, () => work(start + 1000)));
+const samples = [await sample()];
+while (performance.now() - start < duration) {
+  const until = Math.min(performance.now() + interval, start + duration);
+  await Promise.all(Array.from({ length: WORKERS }, () => work(until)));
+  const now = await sample();
+  samples.push(now);
+  const done = Object.values(counts).reduce((a, b) => a + b);
+  console.log(
+    `${now.seconds.toFixed(0).padStart(5)} s  ${String(done).padStart(9)} courses  ` +
+      `${now.memory.toFixed(1)} MiB  ${now.resident.toFixed(0)} MiB resident  ` +
+      `${now.descriptors} descriptors  ${now.children} children`,
+  );
+}
+
+for (const server of SERVERS) {
+  const { aborted } = await server.shutdown();
+  check(aborted === 0, `${aborted} connections were cut off`);
+}
+const left = [...Deno.readDirSync(directory)].map(({ name }) => name);
+await Deno.remove(directory, { recursive: true });
+
+// The first third is for what grows to the size that it needs.
+const settled = samples.slice(Math.floor(samples.length / 3));
+const rise = riseOf(settled, "memory");
+const [first] = samples as [Sample];
+console.log(JSON.stringify({ courses: counts, used, served }));
+console.log(
+  `memory rises ${rise.toFixed(2)} MiB in ${settled.length} samples ` +
+    `(resident ${riseOf(settled, "resident").toFixed(2)})`,
+);
+if (unexpected !== undefined) throw unexpected;
+check(left.length === 0, `left behind: ${left.join(", ")}`);
+for (const { descriptors, children, seconds } of samples) {
+  check(
+    descriptors === first.descriptors && children === first.children,
+    `${descriptors} descriptors and ${children} children after ${seconds.toFixed(0)} s, ` +
+      `and ${first.descriptors} and ${first.children} at the beginning`,
+  );
+}
+check(served.connections === used.connections, "the servers have not counted the same connections");
+check(served.messages === used.messages, "the servers have not counted the same messages");
+check(served.resets === used.resets, "the servers have not counted the same resets");
+check(rise < RISE, `memory rises: ${rise.toFixed(2)} MiB`);
+console.log("nothing grows, and both sides have counted the same");
+Deno.exit();
