@@ -24,7 +24,9 @@ export function endpoint(value: string): Endpoint {
   const [, scheme, rest = ""] = value.match(/^(unix|tcp|tls):(.*)$/s) ?? [];
   if (scheme === "unix") return { scheme, path: socketPath(rest) };
   if (scheme === undefined) {
-    if (/^[@./]/.test(value)) return { scheme: "unix", path: socketPath(value) };
+    if (/^[@./]/.test(value) || !value.includes(":")) {
+      return { scheme: "unix", path: socketPath(value) };
+    }
     throw new InvalidValue(
       `takes unix:PATH, tcp:HOST:PORT or tls:HOST:PORT, and not ${JSON.stringify(value)}`,
     );
