@@ -1,5 +1,6 @@
 /**
- * The command line, `uds`: `connect`, `echo`, `listen`, `ls`, `permissions`, `probe`, `rm`, `run`, `send`.
+ * The command line, `uds`: `bench`, `completion`, `connect`, `echo`, `listen`, `ls`, `permissions`, `probe`,
+ * `relay`, `rm`, `run`, `send`, `serve`, `tap`.
  *
  * - Data goes to standard output, talk to standard error; `--json` makes both for machines, `--quiet`
  *   leaves the talk out.

@@ -5,6 +5,21 @@ export function bold(text: string): string {
   return paint("1", text, Deno.stdout);
 }
 
+/** Text for standard output that stands back. */
+export function dim(text: string): string {
+  return paint("2", text, Deno.stdout);
+}
+
+/** What goes one way on standard output. */
+export function green(text: string): string {
+  return paint("32", text, Deno.stdout);
+}
+
+/** What goes the other way. */
+export function yellow(text: string): string {
+  return paint("33", text, Deno.stdout);
+}
+
 /** Text for standard error that tells of a failure. */
 export function red(text: string): string {
   return paint("31", text, Deno.stderr);

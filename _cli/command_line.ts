@@ -1,6 +1,7 @@
 /** Understanding a command line. */
 
 import { type Command, COMMANDS, type Invocation } from "./commands.ts";
+import { InvalidValue } from "./parameters.ts";
 import { UsageError } from "./talk.ts";
 
 /** The commands whose arguments are a command line: what follows its first word is not for uds. */
@@ -34,7 +35,12 @@ function parsePlain({ parameters, invoke }: Command, args: string[]): Invocation
   const each = isList ? args.map(() => positional.parameter) : positional.parameters;
   const least = isList ? positional.minimum ?? 0 : each.filter(({ optional }) => !optional).length;
   if (args.length < least || args.length > each.length) return undefined;
-  return invoke({}, args.map((arg, i) => (each[i]!.parse as (arg: string) => unknown)(arg)));
+  try {
+    return invoke({}, args.map((arg, i) => (each[i]!.parse as (arg: string) => unknown)(arg)));
+  } catch (error) {
+    if (error instanceof InvalidValue) return undefined;
+    throw error;
+  }
 }
 
 /** Marks where the options of `uds` end, and refuses what only looks like one. */

@@ -4,24 +4,39 @@
  */
 
 import type {
-  Aliases,
   Command as Route,
   CommandContext,
   FlagParametersForType,
   TypedCommandParameters,
-  TypedFlagParameter,
   TypedPositionalParameter,
 } from "npm:@stricli/core@1.3.0";
 import { permissions, type SocketPath } from "../address.ts";
+import type { BenchFlags } from "./bench.ts";
 import type { ConnectFlags } from "./connect.ts";
 import type { EchoFlags } from "./echo.ts";
+import { type Endpoint, endpoint } from "./endpoint.ts";
 import type { Docs } from "./help.ts";
 import type { ListenFlags } from "./listen.ts";
 import type { LsFlags } from "./ls.ts";
-import { octalMode, positive, seconds, socketPath, text } from "./parameters.ts";
+import {
+  COMMON,
+  CONNECTING,
+  EXPECT,
+  flag,
+  FRAMING,
+  MODE,
+  option,
+  OWNERSHIP,
+  PATH,
+  SHORT,
+} from "./options.ts";
+import { duration, positive, seconds, type Shell, shell, text } from "./parameters.ts";
+import type { RelayFlags } from "./relay.ts";
 import type { RunFlags } from "./run.ts";
 import type { SendFlags } from "./send.ts";
+import type { ServeFlags } from "./serve.ts";
 import type { CommonFlags } from "./talk.ts";
+import type { TapFlags } from "./tap.ts";
 
 /** A command line that has been understood. */
 export interface Invocation {
@@ -62,56 +77,88 @@ function command<Flags extends AllFlags, Args extends readonly unknown[]>(
   };
 }
 
-/** An option without a value. */
-function flag(brief: string): TypedFlagParameter<boolean | undefined, CommandContext> {
-  return { kind: "boolean", brief, optional: true, withNegated: false };
-}
+const PIECE = option(
+  positive,
+  "BYTES",
+  "read at most so many bytes at a time, and tell each piece",
+);
 
-const COMMON: FlagParametersForType<CommonFlags, CommandContext> = {
-  json: flag("write results, events and errors as JSON"),
-  quiet: flag("say nothing but errors"),
-};
-
-const SHORT: Aliases<keyof CommonFlags> = { q: "quiet" };
-
-const MODE: TypedFlagParameter<number | undefined, CommandContext> = {
-  kind: "parsed",
-  parse: octalMode,
-  placeholder: "MODE",
-  brief: "permission bits of the socket file, in octal (default 600)",
-  optional: true,
-};
-
-const PIECE: TypedFlagParameter<number | undefined, CommandContext> = {
-  kind: "parsed",
-  parse: positive,
-  placeholder: "BYTES",
-  brief: "read at most so many bytes at a time, and tell each piece",
-  optional: true,
-};
-
-const CONNECTING: FlagParametersForType<Omit<ConnectFlags, keyof CommonFlags>, CommandContext> = {
-  wait: flag("wait for the server if it is not there yet"),
-  timeout: {
-    kind: "parsed",
-    parse: seconds,
-    placeholder: "SECONDS",
-    brief: "how long to try (default 5)",
-    optional: true,
+const SIDES: readonly [
+  TypedPositionalParameter<Endpoint, CommandContext>,
+  TypedPositionalParameter<Endpoint, CommandContext>,
+] = [
+  {
+    parse: endpoint,
+    placeholder: "LISTEN",
+    brief: "where clients connect: unix:PATH, tcp:HOST:PORT or tls:HOST:PORT",
   },
+  { parse: endpoint, placeholder: "TARGET", brief: "where they are passed on to: the same" },
+];
+
+const RELAYING: FlagParametersForType<RelayFlags, CommandContext> = {
+  ...OWNERSHIP,
+  timeout: option(seconds, "SECONDS", "how long to try TARGET (default 5)"),
+  cert: option(text, "FILE", "the certificate of a LISTEN tls:, else one to show to a TARGET tls:"),
+  key: option(text, "FILE", "its key"),
+  ca: option(text, "FILE", "trust this certificate, or authority, of a TARGET tls: as well"),
+  ...COMMON,
 };
 
-const PATH: TypedPositionalParameter<SocketPath, CommandContext> = {
-  parse: socketPath,
-  placeholder: "PATH",
-  brief: "the path of the socket; @name is an abstract name (Linux)",
-};
+const MESSAGES =
+  `With --framing each line of the input is a message, and each message that comes is printed as a line;
+with --json as an object with its size and its text. --hex has them in hexadecimal, in and out.`;
 
 const ENDS =
   "The first Ctrl-C or SIGTERM ends it gracefully, with the path removed; the second at once.";
 
 /** The commands. */
 export const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({
+  bench: command<BenchFlags, [SocketPath?]>({
+    brief: "measure an echo server: round trips, bulk, messages",
+    usage: "PATH | --self",
+    examples: [
+      ["uds bench --self", "this package with itself, in one process"],
+      ["uds bench /tmp/echo.sock", "an echo server: uds echo, socat, or one's own"],
+      ["uds bench --json --seconds 5 /tmp/echo.sock", "for a script"],
+    ],
+    notes:
+      `Each of the three takes --seconds, after a fifth of that to warm up: 64 bytes there and back, one after
+the other; as many bytes as pass, there and back; messages of 64 bytes behind their length, 1,024 of
+them on their way. An echo in the same process shares its time with the measurement.`,
+    parameters: {
+      flags: {
+        self: flag("serve the echo as well"),
+        seconds: option(duration, "SECONDS", "how long each measurement takes (default 1)"),
+        ...COMMON,
+      },
+      aliases: SHORT,
+      positional: { kind: "tuple", parameters: [{ ...PATH, optional: true }] },
+    },
+    needs: async (_, path) =>
+      path === undefined ? (await import("./bench.ts")).SELF_NEEDS : permissions("connect", path),
+    load: async () => (await import("./bench.ts")).bench,
+  }),
+
+  completion: command<CommonFlags, [Shell]>({
+    brief: "print a script that completes command lines in a shell",
+    usage: "bash|zsh|fish",
+    examples: [
+      ["source <(uds completion bash)", "in ~/.bashrc"],
+      ["source <(uds completion zsh)", "in ~/.zshrc, after compinit"],
+      ["uds completion fish | source", "in ~/.config/fish/config.fish"],
+    ],
+    parameters: {
+      flags: COMMON,
+      aliases: SHORT,
+      positional: {
+        kind: "tuple",
+        parameters: [{ parse: shell, placeholder: "SHELL", brief: "bash, zsh or fish" }],
+      },
+    },
+    needs: () => ({}),
+    load: async () => (await import("./completion.ts")).completion,
+  }),
+
   connect: command<ConnectFlags, [SocketPath]>({
     brief: "connect to a path, with standard input and output",
     usage: "PATH",
@@ -122,9 +169,10 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({
     ],
     notes:
       `The end of the input is passed on, and what comes back is printed to its end (nc -U -N). A server
-that has only ended its own direction is sent the input on; one that has gone ends the command.`,
+that has only ended its own direction is sent the input on; one that has gone ends the command.
+${MESSAGES}`,
     parameters: {
-      flags: { ...CONNECTING, ...COMMON },
+      flags: { ...CONNECTING, ...FRAMING, expect: EXPECT, ...COMMON },
       aliases: { w: "timeout", ...SHORT },
       positional: { kind: "tuple", parameters: [PATH] },
     },
@@ -161,10 +209,18 @@ that has only ended its own direction is sent the input on; one that has gone en
     notes:
       `It serves one client (nc -lU), and with --keep one after the other; the others wait. What is read
 of the input goes to the client that is there, and its end to all that follow.
+${MESSAGES}
 ${ENDS}`,
     parameters: {
-      flags: { keep: flag("go on with the next client"), mode: MODE, ...COMMON },
-      aliases: { k: "keep", ...SHORT },
+      flags: {
+        keep: flag("go on with the next client"),
+        timeout: option(seconds, "SECONDS", "how long to wait for a client (default: for ever)"),
+        mode: MODE,
+        ...FRAMING,
+        expect: EXPECT,
+        ...COMMON,
+      },
+      aliases: { k: "keep", w: "timeout", ...SHORT },
       positional: { kind: "tuple", parameters: [PATH] },
     },
     needs: (_, path) => permissions("serve", path),
@@ -247,6 +303,33 @@ state:
     load: async () => (await import("./probe.ts")).probe,
   }),
 
+  relay: command<RelayFlags, [Endpoint, Endpoint]>({
+    brief: "pass every connection to one address on to another one",
+    usage: "LISTEN TARGET",
+    examples: [
+      ["uds relay unix:/tmp/db.sock tcp:db.example:5432", "a remote service as a local path"],
+      ["uds relay tcp:127.0.0.1:2375 unix:/run/app.sock", "a local path as a port"],
+      ["uds relay unix:/tmp/app.sock tls:app.example:8443", "encrypted on its way"],
+      [
+        "uds relay --cert c.pem --key k.pem tls:0.0.0.0:8443 unix:/run/app.sock",
+        "the other end of it",
+      ],
+    ],
+    notes:
+      `It serves many connections. The end of one direction is passed on, and the other one goes on.
+A port has no owner and no mode: whoever reaches it is let in. tls: encrypts, and proves who the server
+is (a certificate of one's own must have the name, and basicConstraints=CA:FALSE); who the client is it
+does not check. ssh -L and -R forward sockets for users who have accounts.
+${ENDS}`,
+    parameters: {
+      flags: RELAYING,
+      aliases: { w: "timeout", ...SHORT },
+      positional: { kind: "tuple", parameters: SIDES },
+    },
+    needs: async (flags, from, to) => (await import("./relay.ts")).needs(flags, from, to),
+    load: async () => (await import("./relay.ts")).relay,
+  }),
+
   rm: command<CommonFlags, SocketPath[]>({
     brief: "remove sockets that nobody listens on",
     usage: "PATH...",
@@ -288,7 +371,7 @@ The first SIGTERM ends the command gracefully, the second at once.`,
       },
     },
     needs: async (flags, name) =>
-      permissions("pair", flags.stdio ? (await import("./run.ts")).SHELL : name),
+      permissions("pair", flags.stdio ? (await import("./stdio_child.ts")).SHELL : name),
     load: async () => (await import("./run.ts")).run,
   }),
 
@@ -301,13 +384,19 @@ The first SIGTERM ends the command gracefully, the second at once.`,
       ["uds send --wait /tmp/echo.sock hello", "when the server has started"],
       [
         "uds send --piece 16 /tmp/echo.sock hello",
-        "read the reply in pieces of at most 16 bytes",
+        "in pieces of at most 16 bytes",
+      ],
+      [
+        'uds send --framing u32be --hex --expect 1 "$SSH_AUTH_SOCK" 0b',
+        "which keys has ssh-agent?",
       ],
     ],
     notes:
-      `After the message it sends the end of file; then it prints what comes until the other side ends.`,
+      `After the message it sends the end of file; then it prints what comes until the other side ends.
+With --expect it sends no end of file, and waits for so many messages, no longer than --timeout.
+${MESSAGES}`,
     parameters: {
-      flags: { ...CONNECTING, piece: PIECE, ...COMMON },
+      flags: { ...CONNECTING, piece: PIECE, ...FRAMING, expect: EXPECT, ...COMMON },
       aliases: { w: "timeout", ...SHORT },
       positional: {
         kind: "tuple",
@@ -321,5 +410,68 @@ The first SIGTERM ends the command gracefully, the second at once.`,
     },
     needs: (_, path) => permissions("connect", path),
     load: async () => (await import("./send.ts")).send,
+  }),
+
+  serve: command<ServeFlags, [string, string, ...string[]]>({
+    brief: "serve a path with a process for each connection",
+    usage: "PATH -- CMD [ARG...]",
+    examples: [
+      ["uds serve /tmp/upper.sock -- tr a-z A-Z", "a filter as a service"],
+      ["uds serve --max 4 --idle 60 /tmp/app.sock -- ./app", "four at a time, none for ever"],
+      ["uds serve --group staff /run/app.sock -- ./app", "for the members of a group"],
+    ],
+    notes:
+      `The connection is the command's standard input and output (inetd); what it says on standard error is
+shown. When it has ended its output the connection is closed; a client that has ended its direction is
+the end of its input. Beyond --max clients wait. With --idle a connection on which nothing has passed
+in either direction for so long is closed, and its process ended. With --replace a server that was
+started so as well hands the path over, serves whom it has, and ends: no client is refused meanwhile.
+The environment of the command is this one.
+${ENDS}`,
+    parameters: {
+      flags: {
+        max: option(positive, "COUNT", "serve at most so many connections at a time"),
+        replace: flag("take the path over from one that was started with --replace too"),
+        idle: option(duration, "SECONDS", "close a connection on which nothing passes"),
+        ...OWNERSHIP,
+        ...COMMON,
+      },
+      aliases: SHORT,
+      positional: {
+        kind: "array",
+        parameter: {
+          parse: text,
+          placeholder: "PATH -- CMD",
+          brief: "the path of the socket; a program, and its arguments",
+        },
+        minimum: 2,
+      },
+    },
+    needs: async (flags, path) => (await import("./serve.ts")).needs(flags, path),
+    load: async () => (await import("./serve.ts")).serve,
+  }),
+
+  tap: command<TapFlags, [Endpoint, Endpoint]>({
+    brief: "a relay that shows what passes",
+    usage: "LISTEN TARGET",
+    examples: [
+      ["uds tap /tmp/tap.sock /run/docker.sock", "then DOCKER_HOST=unix:///tmp/tap.sock docker ps"],
+      ["uds tap --framing u32be --hex /tmp/tap.sock /tmp/agent.sock", "what is asked of ssh-agent"],
+      ["uds tap --framing lines /tmp/tap.sock tcp:127.0.0.1:6379", "a protocol of lines"],
+      ["uds tap /tmp/tap.sock /run/app.sock | jq -r .text", "for a script"],
+    ],
+    notes:
+      `On a terminal a line for each message: its time, the number of the connection, the direction (→ to
+TARGET, ← to the client), its size and its text; bytes that are no text as a dump, and all with --hex.
+Elsewhere, and with --json, an object for each. Without --framing each read is shown, however it was cut.
+What cannot be decoded is shown raw from there on, and passed on in any case.
+${ENDS}`,
+    parameters: {
+      flags: { ...FRAMING, ...RELAYING },
+      aliases: { w: "timeout", ...SHORT },
+      positional: { kind: "tuple", parameters: SIDES },
+    },
+    needs: async (flags, from, to) => (await import("./relay.ts")).needs(flags, from, to),
+    load: async () => (await import("./tap.ts")).tap,
   }),
 }));

@@ -3,25 +3,33 @@
 import type { SocketPath } from "../address.ts";
 import { connect as open, type ConnectOptions } from "../client.ts";
 import { OK } from "./exit_codes.ts";
-import { pass } from "./pass.ts";
+import { type FramingFlags, messageSource } from "./framing.ts";
+import { checkPassFlags, passAs } from "./pass_messages.ts";
 import { Input } from "./streams.ts";
 import type { CommonFlags } from "./talk.ts";
 
 /** Its options. */
-export type ConnectFlags = CommonFlags & {
+export type ConnectFlags = CommonFlags & ConnectingFlags & FramingFlags & {
+  readonly expect?: number;
+};
+
+/** Those that say how to connect. */
+export type ConnectingFlags = {
   readonly timeout?: number;
   readonly wait?: boolean;
 };
 
 /** The command. */
 export async function connect(flags: ConnectFlags, path: SocketPath): Promise<number> {
-  await pass(await open(connectOptions(flags, path)), new Input());
+  checkPassFlags("connect", flags);
+  const conn = await open(connectOptions(flags, path));
+  await passAs(conn, messageSource(new Input(), flags), flags);
   return OK;
 }
 
 /** What the options say of how to connect. */
 export function connectOptions(
-  { timeout, wait }: ConnectFlags,
+  { timeout, wait }: ConnectingFlags,
   path: SocketPath,
 ): ConnectOptions {
   return {

@@ -5,15 +5,19 @@ import type { Connection } from "../connection.ts";
 import { ConnectionClosed } from "../errors.ts";
 import { listen as open } from "../server.ts";
 import { OK } from "./exit_codes.ts";
-import { pass } from "./pass.ts";
+import { type FramingFlags, messageSource } from "./framing.ts";
+import { checkPassFlags, passAs, type PassFlags } from "./pass_messages.ts";
+import { shownPath } from "./parameters.ts";
 import { stopSignal } from "./signals.ts";
-import { Input } from "./streams.ts";
+import { Input, type Source } from "./streams.ts";
 import { type CommonFlags, QuietEnd, Talk } from "./talk.ts";
 
 /** Its options. */
-export type ListenFlags = CommonFlags & {
+export type ListenFlags = CommonFlags & FramingFlags & {
+  readonly expect?: number;
   readonly keep?: boolean;
   readonly mode?: number;
+  readonly timeout?: number;
 };
 
 /** So long a client has to end, once this side has been asked to: for what is on its way. */
@@ -21,6 +25,7 @@ const STOP_MS = 500;
 
 /** The command. */
 export async function listen(flags: ListenFlags, path: SocketPath): Promise<number> {
+  checkPassFlags("listen", flags);
   const talk = new Talk(flags);
   const signal = stopSignal();
   await using listener = await open({
@@ -30,29 +35,49 @@ export async function listen(flags: ListenFlags, path: SocketPath): Promise<numb
   });
   talk.listening(listener.addr.path);
   signal.addEventListener("abort", () => talk.ending());
-  const input = new Input();
+  const input = messageSource(new Input(), flags);
+  let isLate = false;
+  const wait = () =>
+    flags.timeout === undefined ? undefined : setTimeout(() => {
+      isLate = true;
+      listener.close();
+    }, flags.timeout);
+  let timer = wait();
   for await (const conn of listener) {
+    clearTimeout(timer);
     // Nobody else need wait.
     if (!flags.keep) await listener.close();
     try {
-      await passUntil(signal, conn, input);
+      await passUntil(signal, conn, input, flags);
     } catch (error) {
       if (!flags.keep || error instanceof QuietEnd) throw error;
       // What one client does wrong is its own.
       talk.fail(error);
     }
+    if (flags.keep) timer = wait();
+  }
+  clearTimeout(timer);
+  if (isLate) {
+    throw new Deno.errors.TimedOut(
+      `Cannot serve ${shownPath(path)}: no client within ${flags.timeout! / 1000} s`,
+    );
   }
   return OK;
 }
 
 /** Passes until both directions have ended, or the time is over that is left after the signal. */
-async function passUntil(signal: AbortSignal, conn: Connection, input: Input): Promise<void> {
+async function passUntil(
+  signal: AbortSignal,
+  conn: Connection,
+  input: Source,
+  flags: PassFlags,
+): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const limit = () => timer = setTimeout(() => conn.close(), STOP_MS);
   if (signal.aborted) limit();
   signal.addEventListener("abort", limit);
   try {
-    await pass(conn, input, { signal });
+    await passAs(conn, input, flags, signal);
   } catch (error) {
     // Cut off by us.
     if (!(error instanceof ConnectionClosed)) throw error;

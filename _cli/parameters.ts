@@ -43,6 +43,27 @@ export function positive(value: string): number {
   return number;
 }
 
+/** How messages are framed; `raw` takes each read for one. */
+export const FRAMINGS = ["lines", "nul", "u32be", "u32le", "content-length", "raw"] as const;
+
+/** One of them. */
+export type Framing = typeof FRAMINGS[number];
+
+/** The shells that there is completion for. */
+const SHELLS = ["bash", "zsh", "fish"] as const;
+
+/** One of them. */
+export type Shell = typeof SHELLS[number];
+
+/** A shell. */
+export function shell(value: string): Shell {
+  const found = SHELLS.find((name) => name === value);
+  if (found === undefined) {
+    throw new InvalidValue(`takes ${SHELLS.join(", ")}, and not ${show(value)}`);
+  }
+  return found;
+}
+
 /** The longest time that a timer has, in milliseconds. */
 const MAX_DELAY = 0x7fff_ffff;
 
@@ -52,6 +73,13 @@ export function seconds(value: string): number {
   if (!/^(\d+\.?\d*|\.\d+)$/.test(value) || ms > MAX_DELAY) {
     throw new InvalidValue(`takes a number of seconds, such as 1.5, and not ${show(value)}`);
   }
+  return ms;
+}
+
+/** Seconds that are none without any. */
+export function duration(value: string): number {
+  const ms = seconds(value);
+  if (ms < 1) throw new InvalidValue(`takes more than no time, and not ${show(value)}`);
   return ms;
 }
 

@@ -151,8 +151,11 @@ const TEXT: ApplicationText = {
       AliasNotFoundError: ({ input }) => `there is no option -${input}`,
       ArgumentParseError: ({ externalFlagNameOrPlaceholder: name, input, exception }) =>
         exception instanceof InvalidValue
-          ? `--${name} ${exception.message}`
+          // An argument has a name in capitals.
+          ? `${/^[A-Z]/.test(name) ? "" : "--"}${name} ${exception.message}`
           : `--${name} takes no value, and not ${JSON.stringify(input)}`,
+      EnumValidationError: ({ externalFlagName, input, values }) =>
+        `--${externalFlagName} takes ${values.join(", ")}, and not ${JSON.stringify(input)}`,
       UnsatisfiedFlagError: ({ externalFlagName }) => `--${externalFlagName} has no value`,
       UnexpectedFlagError: ({ externalFlagName }) => `--${externalFlagName} is there twice`,
       UnexpectedPositionalError: ({ input }) =>

@@ -110,7 +110,7 @@ async function receive(
 }
 
 /** Calls back when the peer, which has ended its direction, has gone. */
-function watch(conn: Connection, gone: (error: unknown) => void): Disposable {
+export function watch(conn: Connection, gone: (error: unknown) => void): Disposable {
   let asking = false;
   const ask = async () => {
     if (asking) return;

@@ -5,6 +5,7 @@ import { pair } from "../pair.ts";
 import { exitCodeOf } from "./exit_codes.ts";
 import { pass } from "./pass.ts";
 import { onStopSignals } from "./signals.ts";
+import { startOnStdio } from "./stdio_child.ts";
 import { Input } from "./streams.ts";
 import { type CommonFlags, Talk } from "./talk.ts";
 
@@ -17,17 +18,13 @@ export type RunFlags = CommonFlags & {
 const NOT_FOUND = 127;
 const NOT_EXECUTABLE = 126;
 
-/** The command that starts another one with its descriptor 3 as its standard input and output. */
-export const SHELL = "sh";
-const ON_STDIO = 'exec "$0" "$@" <&3 >&3 3>&-';
-
 /** The command. */
 export async function run(flags: RunFlags, command: string, ...args: string[]): Promise<number> {
   const talk = new Talk(flags);
   let child;
   try {
     child = flags.stdio
-      ? await pair(SHELL, { args: ["-c", ON_STDIO, respell(command), ...args] })
+      ? await startOnStdio(command, args)
       // What it prints itself is talk, beside what comes from the socket.
       : await pair(command, { args, stdout: "piped" });
   } catch (error) {
@@ -64,12 +61,4 @@ export async function run(flags: RunFlags, command: string, ...args: string[]): 
 function startCodeOf(error: unknown): number {
   if (error instanceof Deno.errors.NotFound) return NOT_FOUND;
   return error instanceof Deno.errors.PermissionDenied ? NOT_EXECUTABLE : exitCodeOf(error);
-}
-
-/**
- * A command in another spelling, if it is Deno itself: where its own path stands in the arguments of
- * another program, Deno inserts `-A` into them.
- */
-function respell(command: string): string {
-  return command === Deno.execPath() ? command.replace(/\/([^/]*)$/, "/./$1") : command;
 }

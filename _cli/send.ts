@@ -4,7 +4,9 @@ import type { SocketPath } from "../address.ts";
 import { connect } from "../client.ts";
 import { type ConnectFlags, connectOptions } from "./connect.ts";
 import { OK } from "./exit_codes.ts";
+import { messageSource, toMessage } from "./framing.ts";
 import { pass } from "./pass.ts";
+import { checkPassFlags, passMessages } from "./pass_messages.ts";
 import { Input, Message, print } from "./streams.ts";
 import { Talk } from "./talk.ts";
 
@@ -15,12 +17,20 @@ export type SendFlags = ConnectFlags & {
 
 /** The command. */
 export async function send(flags: SendFlags, path: SocketPath, message = "-"): Promise<number> {
+  checkPassFlags("send", flags);
+  const source = message === "-"
+    ? messageSource(new Input(), flags)
+    : new Message(toMessage(message, flags));
   const talk = new Talk(flags);
   const conn = await connect(connectOptions(flags, path));
   if (message === "-" && Deno.stdin.isTerminal()) {
     talk.say("type the message, and Ctrl-D", { event: "reading" });
   }
-  const last = await pass(conn, message === "-" ? new Input() : new Message(message), {
+  if (flags.framing !== undefined || flags.hex) {
+    await passMessages(conn, source, flags);
+    return OK;
+  }
+  const last = await pass(conn, source, {
     ...(flags.piece !== undefined && {
       size: flags.piece,
       onPiece(data) {

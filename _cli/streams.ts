@@ -56,8 +56,8 @@ export class Input implements Source {
 export class Message implements Source {
   #rest: Uint8Array | null;
 
-  constructor(text: string) {
-    this.#rest = new TextEncoder().encode(text);
+  constructor(message: Uint8Array) {
+    this.#rest = message;
   }
 
   next(): Promise<Uint8Array | null> {

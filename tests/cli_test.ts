@@ -57,6 +57,7 @@ const MISTAKES: [what: string, args: string[], message: string, command?: string
     "--quiet takes no value",
     "probe",
   ],
+  ["no time at all", ["bench", "--self", "--seconds", "0"], "more than no time", "bench"],
   ["nothing to remove", ["rm"], "PATH is missing", "rm"],
   ["no command to run", ["run"], "CMD is missing", "run"],
   ["no command to ask about", ["permissions"], "COMMAND is missing", "permissions"],
@@ -102,7 +103,20 @@ test("uds --json tells a mistake as JSON", async () => {
 
 // ---- the help ---------------------------------------------------------------------------------------
 
-const COMMANDS = ["connect", "echo", "listen", "ls", "permissions", "probe", "rm", "run", "send"];
+const COMMANDS = [
+  "bench",
+  "completion",
+  "connect",
+  "echo",
+  "listen",
+  "ls",
+  "permissions",
+  "probe",
+  "rm",
+  "run",
+  "send",
+  "serve",
+];
 
 for (const args of [["--help"], ["-h"], ["help"], ["help", "send"]]) {
   test(`uds ${args.join(" ")} prints the help, without a permission`, async () => {

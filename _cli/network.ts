@@ -1,0 +1,158 @@
+/** Connections of TCP and TLS, in the manner of those of this package. */
+
+import type { Connection } from "../connection.ts";
+import type { NetworkEndpoint } from "./endpoint.ts";
+
+/** What passing on takes of a connection: that of a network has no more. */
+export type ByteStream = Pick<Connection, "read" | "write" | "closeWrite" | "close">;
+
+/** The certificates and keys of TLS, in PEM. */
+export interface Identity {
+  /** Authorities to trust beside those that Deno trusts. */
+  readonly caCerts?: string[];
+  readonly cert?: string;
+  readonly key?: string;
+}
+
+/** So long those who are connected have to finish, as with a server on a path. */
+const SHUTDOWN_MS = 5000;
+/** So long until accepting is tried again where descriptors run out. */
+const BACKOFF_MS = 100;
+
+class NetworkConnection implements ByteStream {
+  readonly #conn: Deno.Conn;
+
+  constructor(conn: Deno.TcpConn | Deno.TlsConn) {
+    this.#conn = conn;
+  }
+
+  read(buffer: Uint8Array): Promise<number | null> {
+    return this.#conn.read(buffer);
+  }
+
+  async write(data: Uint8Array): Promise<number> {
+    // Deno writes as much as the kernel takes.
+    for (let sent = 0; sent < data.length;) sent += await this.#conn.write(data.subarray(sent));
+    return data.length;
+  }
+
+  closeWrite(): Promise<void> {
+    return this.#conn.closeWrite();
+  }
+
+  close(): void {
+    this.#conn[Symbol.dispose]();
+  }
+}
+
+/**
+ * Connects to a port, within a time. With TLS the certificate has been checked when it resolves.
+ *
+ * @throws {Deno.errors.TimedOut} when the time is over.
+ */
+export async function connectNetwork(
+  { scheme, hostname, port }: NetworkEndpoint,
+  { caCerts, cert, key }: Identity,
+  timeout: number,
+): Promise<ByteStream> {
+  if (scheme === "tcp") return open(Deno.connect({ hostname, port }), timeout);
+  return await open(
+    Deno.connectTls({
+      hostname,
+      port,
+      ...(caCerts && { caCerts }),
+      ...(cert !== undefined && key !== undefined && { cert, key }),
+    }),
+    timeout,
+  );
+}
+
+/** Takes a connection that is ready within a time; one that comes later is closed. */
+async function open(
+  opening: Promise<Deno.TcpConn | Deno.TlsConn> | Deno.TlsConn | Deno.TcpConn,
+  timeout: number,
+): Promise<ByteStream> {
+  let conn: Deno.TcpConn | Deno.TlsConn | undefined;
+  let late = false;
+  const opened = (async () => {
+    conn = await opening;
+    if (late) return conn[Symbol.dispose]();
+    if ("handshake" in conn) await conn.handshake();
+  })();
+  let timer;
+  const over = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      late = true;
+      reject(new Deno.errors.TimedOut(`no answer within ${timeout / 1000} s`));
+    }, timeout);
+  });
+  try {
+    await Promise.race([opened, over]);
+  } catch (error) {
+    opened.catch(() => {});
+    conn?.[Symbol.dispose]();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+  return new NetworkConnection(conn!);
+}
+
+/** Options of {@linkcode serveNetwork}. */
+export interface ServeNetworkOptions {
+  identity: Identity;
+  /** So long a client has for its part of the TLS handshake. */
+  timeout: number;
+  /** Ends the server: who is connected has 5 seconds to finish. */
+  signal: AbortSignal;
+  onListen: (addr: Deno.NetAddr) => void;
+  onError: (error: unknown) => void;
+}
+
+/** Serves a port, until the signal: as `serve()` does a path. */
+export async function serveNetwork(
+  { scheme, hostname, port }: NetworkEndpoint,
+  { identity: { cert, key }, timeout, signal, onListen, onError }: ServeNetworkOptions,
+  handler: (conn: ByteStream, signal: AbortSignal) => Promise<unknown>,
+): Promise<void> {
+  using listener: Deno.Listener<Deno.TcpConn | Deno.TlsConn> = scheme === "tcp"
+    ? Deno.listen({ hostname, port })
+    : Deno.listenTls({ hostname, port, cert: cert!, key: key! });
+  const cut = new AbortController();
+  const running = new Set<Promise<void>>();
+  const stop = () => listener[Symbol.dispose]();
+  signal.addEventListener("abort", stop);
+  onListen(listener.addr as Deno.NetAddr);
+
+  let wasTold = false;
+  while (!signal.aborted) {
+    try {
+      const conn = await listener.accept();
+      wasTold = false;
+      const served = serveOne(conn).finally(() => running.delete(served));
+      running.add(served);
+    } catch (error) {
+      if (signal.aborted) break;
+      // No descriptor is left, say: the server goes on, and says so once.
+      if (!wasTold) onError(error);
+      wasTold = true;
+      await new Promise((resolve) => setTimeout(resolve, BACKOFF_MS));
+    }
+  }
+  const timer = setTimeout(() => cut.abort(), SHUTDOWN_MS);
+  await Promise.all(running);
+  clearTimeout(timer);
+
+  async function serveOne(accepted: Deno.TcpConn | Deno.TlsConn): Promise<void> {
+    try {
+      const conn = await open(accepted, timeout);
+      try {
+        await handler(conn, cut.signal);
+      } finally {
+        conn.close();
+      }
+    } catch (error) {
+      if (!cut.signal.aborted) onError(error);
+    }
+  }
+}

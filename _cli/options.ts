@@ -1,0 +1,86 @@
+/** Options and arguments that several commands have. */
+
+import type {
+  Aliases,
+  CommandContext,
+  FlagParametersForType,
+  TypedFlagParameter,
+  TypedPositionalParameter,
+} from "npm:@stricli/core@1.3.0";
+import type { SocketPath } from "../address.ts";
+import type { ConnectingFlags } from "./connect.ts";
+import type { FramingFlags } from "./framing.ts";
+import type { OwnershipFlags } from "./ownership.ts";
+import { FRAMINGS, octalMode, positive, seconds, socketPath, text } from "./parameters.ts";
+import type { CommonFlags } from "./talk.ts";
+
+/** An option without a value. */
+export function flag(brief: string): TypedFlagParameter<boolean | undefined, CommandContext> {
+  return { kind: "boolean", brief, optional: true, withNegated: false };
+}
+
+/** An option with a value that may be left out. */
+export function option<T>(
+  parse: (value: string) => T,
+  placeholder: string,
+  brief: string,
+): TypedFlagParameter<T | undefined, CommandContext> {
+  return { kind: "parsed", parse, placeholder, brief, optional: true } as TypedFlagParameter<
+    T | undefined,
+    CommandContext
+  >;
+}
+
+/** Options that all commands have. */
+export const COMMON: FlagParametersForType<CommonFlags, CommandContext> = {
+  json: flag("write results, events and errors as JSON"),
+  quiet: flag("say nothing but errors"),
+};
+
+/** Their letters. */
+export const SHORT: Aliases<keyof CommonFlags> = { q: "quiet" };
+
+/** Permission bits. */
+export const MODE: TypedFlagParameter<number | undefined, CommandContext> = option(
+  octalMode,
+  "MODE",
+  "permission bits of the socket file, in octal (default 600)",
+);
+
+/** To whom a socket file belongs. */
+export const OWNERSHIP: FlagParametersForType<OwnershipFlags, CommandContext> = {
+  mode: MODE,
+  group: option(text, "GROUP", "its group, a name or a number; the mode is then 660 by default"),
+};
+
+/** How messages are shown. */
+export const FRAMING: FlagParametersForType<FramingFlags, CommandContext> = {
+  framing: {
+    kind: "enum",
+    values: FRAMINGS,
+    placeholder: "KIND",
+    brief: `messages, not bytes: ${FRAMINGS.join(", ")}`,
+    optional: true,
+  },
+  hex: flag("write and read messages in hexadecimal"),
+};
+
+/** How many messages to wait for. */
+export const EXPECT: TypedFlagParameter<number | undefined, CommandContext> = option(
+  positive,
+  "COUNT",
+  "end when so many messages have come",
+);
+
+/** How to connect. */
+export const CONNECTING: FlagParametersForType<ConnectingFlags, CommandContext> = {
+  wait: flag("wait for the server if it is not there yet"),
+  timeout: option(seconds, "SECONDS", "how long to try (default 5)"),
+};
+
+/** A path. */
+export const PATH: TypedPositionalParameter<SocketPath, CommandContext> = {
+  parse: socketPath,
+  placeholder: "PATH",
+  brief: "the path of the socket; @name is an abstract name (Linux)",
+};

@@ -1,0 +1,117 @@
+/** `uds serve PATH -- CMD ARG…`: a process for each connection, with it as its input and output. */
+
+import { permissions } from "../address.ts";
+import type { Connection } from "../connection.ts";
+import { serve as listen } from "../server.ts";
+import { OK } from "./exit_codes.ts";
+import { union } from "./grants.ts";
+import { ownership, type OwnershipFlags, ownershipNeeds } from "./ownership.ts";
+import { socketPath } from "./parameters.ts";
+import { stopSignal } from "./signals.ts";
+import { SHELL, startOnStdio } from "./stdio_child.ts";
+import { type CommonFlags, Talk } from "./talk.ts";
+
+/** Its options. */
+export type ServeFlags = CommonFlags & OwnershipFlags & {
+  readonly max?: number;
+  readonly replace?: boolean;
+  readonly idle?: number;
+};
+
+/** Bytes that are read at once: there may be many connections. */
+const BUFFER_SIZE = 64 * 1024;
+
+/** The command. */
+export async function serve(
+  flags: ServeFlags,
+  path: string,
+  command: string,
+  ...args: string[]
+): Promise<number> {
+  const talk = new Talk(flags);
+  const signal = stopSignal();
+  await using server = await listen({
+    path: socketPath(path),
+    signal,
+    ...await ownership(flags),
+    ...(flags.replace && {
+      existing: "replace" as const,
+      publish: "rename" as const,
+      onReplaced: () => talk.say("replaced", { event: "replaced" }),
+    }),
+    ...(flags.max !== undefined && { maxConnections: flags.max }),
+    onListen: (addr) => talk.listening(addr.path),
+    onError: (error) => void talk.fail(error),
+  }, async (conn, info) => {
+    await using child = await startOnStdio(command, args, { signal: info.signal });
+    await passUntilIdle(conn, child.conn, flags.idle);
+    const { code } = await child.status;
+    if (code !== 0) {
+      const { pid } = child;
+      talk.say(`process ${pid} ended with ${code}`, { event: "ended", pid, code });
+    }
+  });
+  signal.addEventListener("abort", () => talk.ending());
+  await server.finished;
+  return OK;
+}
+
+/** The permissions that it takes. */
+export function needs(flags: ServeFlags, path: string): Deno.PermissionOptionsObject {
+  return union([
+    permissions("serve", socketPath(path), flags.replace ? { publish: "rename" } : {}),
+    permissions("pair", SHELL),
+    ownershipNeeds(flags),
+  ]);
+}
+
+/**
+ * Passes everything on between a client and a process, until the process has ended its output.
+ *
+ * - What the process does not read is dropped: it may have said all that it had to say.
+ * - A client that has gone ends the process's input, and its output where it still writes.
+ * - Both are closed when nothing has passed in either direction for the time.
+ */
+async function passUntilIdle(
+  client: Connection,
+  process: Connection,
+  idle: number | undefined,
+): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let late: Error | undefined;
+  const passed = () => {
+    if (idle === undefined) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      late = new Deno.errors.TimedOut(
+        `Closed a connection: nothing has passed for ${idle / 1000} s`,
+      );
+      client.close();
+      process.close();
+    }, idle);
+  };
+  passed();
+  const input = pump(client, process, passed).catch(() => process.closeWrite().catch(() => {}));
+  try {
+    await pump(process, client, passed);
+  } catch {
+    // The client has gone, or was cut off: the process notices as it would in a pipe.
+    process.close();
+  } finally {
+    clearTimeout(timer);
+    client.close();
+    await input;
+  }
+  if (late !== undefined) throw late;
+}
+
+/** Passes one direction on, and its end. */
+async function pump(from: Connection, to: Connection, passed: () => void): Promise<void> {
+  const buffer = new Uint8Array(BUFFER_SIZE);
+  for (;;) {
+    const count = await from.read(buffer);
+    passed();
+    if (count === null) return await to.closeWrite();
+    await to.write(buffer.subarray(0, count));
+  }
+}
