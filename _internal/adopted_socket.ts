@@ -48,6 +48,7 @@ export class AdoptedSocket implements Transport {
   readonly #readers: Reader[] = [];
   /** What came before it was asked for: with `onread` at most the one buffer. */
   #rest: Uint8Array[] = [];
+  #endPushed = false;
   #ended = false;
   #readError: Error | undefined;
   #writeError: Error | undefined;
@@ -121,6 +122,7 @@ export class AdoptedSocket implements Transport {
     const adopted = new AdoptedSocket(() => stream);
     stream.on("data", (chunk: Uint8Array) => {
       if (!adopted.#deliver(chunk)) stream.pause();
+      adopted.#endIfEmpty();
     });
     return adopted;
   }
@@ -130,8 +132,10 @@ export class AdoptedSocket implements Transport {
     // The end of file, also after a failed write, which keeps `'end'` from being emitted.
     const push = socket.push;
     socket.push = (chunk, encoding) => {
-      if (chunk === null) this.#end();
-      return push.call(socket, chunk, encoding);
+      if (chunk === null) this.#endPushed = true;
+      const wantsMore = push.call(socket, chunk, encoding);
+      this.#endIfEmpty();
+      return wantsMore;
     };
     // Errors come through `destroy` and the callbacks of writes.
     socket.on("error", () => {});
@@ -162,6 +166,11 @@ export class AdoptedSocket implements Transport {
       this.#settle(() => reader.resolve(count));
     }
     return true;
+  }
+
+  /** Ends the reading when the end has come and nothing waits in the stream: with events, it may. */
+  #endIfEmpty(): void {
+    if (this.#endPushed && !this.#ended && this.#socket.readableLength === 0) this.#end();
   }
 
   #end(): void {
