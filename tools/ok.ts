@@ -4,7 +4,7 @@
  * the tests.
  */
 
-import { runTests, summary, type TestCounts, testFiles } from "./test.ts";
+import { runTests, summary, testFiles, type TestResult } from "./test.ts";
 
 const COVERAGE_DIRECTORY = ".coverage";
 /** Percent of lines that the tests must run of each public file and of the command line. */
@@ -37,7 +37,11 @@ async function deno(args: string[]): Promise<boolean> {
   return success;
 }
 
-let counts: TestCounts = { passed: 0, failed: 0, ignored: 0 };
+let tests: TestResult = {
+  ok: false,
+  counts: { passed: 0, failed: 0, ignored: 0 },
+  failed: [],
+};
 
 async function test(): Promise<boolean> {
   // A place of its own for temporary files: what the tests leave is seen, what the short examples of
@@ -45,19 +49,18 @@ async function test(): Promise<boolean> {
   const temporary = await Deno.makeTempDir();
   await Deno.chmod(temporary, 0o755);
   await Deno.remove(COVERAGE_DIRECTORY, { recursive: true }).catch(() => {});
-  const result = await runTests({
+  tests = await runTests({
     files: [...testFiles(), ...PUBLIC_FILES, ...PARTS, ...PAGES],
     args: ["--doc", `--coverage=${COVERAGE_DIRECTORY}`, "--coverage-raw-data-only"],
     // The tests of the command line hand this on to its processes.
     env: { TMPDIR: temporary, UDS_COVERAGE_DIR: `${Deno.cwd()}/${COVERAGE_DIRECTORY}` },
   });
-  counts = result.counts;
   const left = [...Deno.readDirSync(temporary)].map((e) => e.name).filter((n) =>
     /^uds-(?!\d+$)/.test(n)
   );
   await Deno.remove(temporary, { recursive: true });
   if (left.length > 0) console.error(`The tests left behind: ${left.join(", ")}`);
-  return result.ok && left.length === 0;
+  return tests.ok && left.length === 0;
 }
 
 /** Prints the share of lines that were run, and checks that of public files and of the command line. */
@@ -134,5 +137,5 @@ for (const { name, run } of STEPS) {
   results.push(`${ok ? "ok    " : "FAILED"} ${name.padEnd(9)} ${seconds.padStart(6)} s`);
 }
 console.log(`\n${results.join("\n")}\n`);
-console.log(summary(counts));
+console.log(summary(tests));
 if (failed) Deno.exit(1);

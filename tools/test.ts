@@ -22,11 +22,22 @@ export interface TestCounts {
   ignored: number;
 }
 
+/** How the tests went. */
+export interface TestResult {
+  ok: boolean;
+  counts: TestCounts;
+  /** Files that failed, each followed by what failed in it. */
+  failed: string[];
+}
+
 /** What takes longest begins first, so that it is not waited for alone at the end. */
 const LONGEST = ["tests/lifecycle_test.ts", "tests/faults/crash_test.ts"];
 
 /** What compares times has the machine for itself, at the end. */
 const ALONE = ["tests/faults/limits_test.ts", "tests/faults/soak_test.ts"];
+
+/** So much of a file's failures is shown again at the end. */
+const MOST_LINES = 40;
 
 /** All test files of a directory. */
 export function testFiles(directory = "tests"): string[] {
@@ -39,9 +50,9 @@ export function testFiles(directory = "tests"): string[] {
 /** Runs the tests of some files, and prints what they say; tells whether all went well. */
 export async function runTests(
   { files, args = [], env = {} }: TestOptions,
-): Promise<{ ok: boolean; counts: TestCounts }> {
+): Promise<TestResult> {
   const counts: TestCounts = { passed: 0, failed: 0, ignored: 0 };
-  const failures: string[] = [];
+  const failed: string[] = [];
   const worker = async (queue: string[]) => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
       const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -53,34 +64,43 @@ export async function runTests(
       await Deno.stdout.write(stdout);
       const text = new TextDecoder().decode(stdout);
       // deno-lint-ignore no-control-regex -- colours
-      const summary = text.replace(/\x1b\[[0-9;]*m/g, "").match(/^(?:ok|FAILED) \| .*$/m)?.[0];
+      const plain = text.replace(/\x1b\[[0-9;]*m/g, "");
+      const summary = plain.match(/^(?:ok|FAILED) \| .*$/m)?.[0];
       for (const kind of ["passed", "failed", "ignored"] as const) {
         counts[kind] += Number(summary?.match(new RegExp(`(\\d+) ${kind}`))?.[1] ?? 0);
       }
-      if (!success) failures.push(file);
+      if (!success) failed.push(file, ...failures(plain));
     }
   };
   const queue = files.filter((file) => !ALONE.includes(file));
   const workers = Array.from({ length: navigator.hardwareConcurrency }, () => worker(queue));
   await Promise.all(workers);
   await worker(files.filter((file) => ALONE.includes(file)));
-  if (failures.length > 0) console.log(`failed: ${failures.join(", ")}`);
-  return { ok: failures.length === 0 && counts.passed > 0, counts };
+  return { ok: failed.length === 0 && counts.passed > 0, counts, failed };
 }
 
-/** The counts as one line. */
-export function summary({ passed, failed, ignored }: TestCounts): string {
-  return `${passed} passed, ${failed} failed, ${ignored} skipped`;
+/** The tests that failed and their errors, from what `deno test` prints between two of its headings. */
+function failures(output: string): string[] {
+  const [, errors = ""] = output.match(/^ ERRORS $([^]*?)^ FAILURES $/m) ?? [];
+  return errors.split("\n").filter((line) => line !== "").slice(0, MOST_LINES).map((line) =>
+    `  ${line}`
+  );
+}
+
+/** What failed, once more where the end is read first, and the counts as the last line. */
+export function summary({ counts: { passed, failed, ignored }, failed: what }: TestResult): string {
+  const list = what.length > 0 ? `failed:\n${what.join("\n")}\n\n` : "";
+  return `${list}${passed} passed, ${failed} failed, ${ignored} skipped`;
 }
 
 if (import.meta.main) {
   const files = Deno.args.filter((arg) => !arg.startsWith("-")).flatMap((name) =>
     name.endsWith(".ts") ? [name] : testFiles(name.replace(/\/+$/, ""))
   );
-  const { ok, counts } = await runTests({
+  const result = await runTests({
     files: files.length > 0 ? files : testFiles(),
     args: Deno.args.filter((arg) => arg.startsWith("-")),
   });
-  console.log(`\n${summary(counts)}`);
-  if (!ok) Deno.exit(1);
+  console.log(`\n${summary(result)}`);
+  if (!result.ok) Deno.exit(1);
 }
