@@ -157,5 +157,6 @@ export async function uds(
 /** A command line for `script`, which runs a command on a terminal of its own. */
 export function onTerminal(command: readonly string[]): string[] {
   const line = command.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
-  return ["script", "--quiet", "--return", "--command", line, "/dev/null"];
+  // A shell between, which is /bin/sh where SHELL is not set, might end of Ctrl-C itself.
+  return ["script", "--quiet", "--return", "--command", `exec ${line}`, "/dev/null"];
 }
