@@ -8,7 +8,7 @@ import type { Connection } from "@uds/uds";
 
 /** What a test may need, beside a function. */
 export interface TestOptions {
-  /** Milliseconds after which the test fails. 10,000 by default. */
+  /** Milliseconds after which the test counts as hanging. 30,000 by default. */
   deadline?: number;
   /** Programs that it talks to: where one is missing the test is skipped, and its name says so. */
   needs?: string[];
@@ -25,7 +25,29 @@ export const IS_ROOT: boolean = Deno.uid() === 0;
 export function test(
   name: string,
   fn: (t: Deno.TestContext) => Promise<void> | void,
-  { deadline = 10_000, needs = [], root = false, permissions }: TestOptions = {},
+  options: TestOptions = {},
+): void {
+  if (belongsTo("together")) register(name, fn, options);
+}
+
+/** A test that bounds a time, and needs the machine for itself: the runner starts it when all others have ended. */
+export function testAlone(
+  name: string,
+  fn: (t: Deno.TestContext) => Promise<void> | void,
+  options: TestOptions = {},
+): void {
+  if (belongsTo("alone")) register(name, fn, options);
+}
+
+/** Whether the tests of a part are wanted; without the runner all are. */
+function belongsTo(part: "together" | "alone"): boolean {
+  return (Deno.env.get("UDS_TESTS") ?? part) === part;
+}
+
+function register(
+  name: string,
+  fn: (t: Deno.TestContext) => Promise<void> | void,
+  { deadline = 30_000, needs = [], root = false, permissions }: TestOptions,
 ): void {
   const missing = needs.filter((program) => !isInstalled(program)).map((p) => `${p} is missing`);
   if (root && !IS_ROOT) missing.push("it needs root");

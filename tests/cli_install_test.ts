@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { serve } from "@uds/uds";
 import { dirname, join } from "@std/path/posix";
 import { FLAGS, Process, udsCommand } from "./_cli.ts";
-import { decode, ROOT, TempDir, test } from "./_helpers.ts";
+import { decode, ROOT, TempDir, test, testAlone } from "./_helpers.ts";
 
 /** Runs Deno to its end, somewhere else than in this project. */
 async function deno(args: string[], cwd: string): Promise<string> {
@@ -72,7 +72,7 @@ test("uds runs from what is published", async () => {
   await use([Deno.execPath(), "run", ...ALL, ...IMPORT_MAP, join(unpacked.path, "cli.ts")], dir);
 });
 
-test("uds probe of a live path takes at most twice as long as an empty script", async () => {
+testAlone("uds probe of a live path takes at most twice as long as an empty script", async () => {
   await using dir = new TempDir();
   await using _server = await serve(dir.file("s.sock"), async () => {});
   await Deno.writeTextFile(dir.file("empty.ts"), "");

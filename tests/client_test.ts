@@ -26,6 +26,7 @@ import {
   readText,
   TempDir,
   test,
+  testAlone,
 } from "./_helpers.ts";
 
 /** One turn of the event loop: what was ready has been handled. */
@@ -130,7 +131,7 @@ test("connect() reaches an abstract name", async () => {
 
 // wait --------------------------------------------------------------------------------------------
 
-test("connect() with wait finds a server that starts 500 ms later", async () => {
+testAlone("connect() with wait finds a server that starts 500 ms later", async () => {
   await using dir = new TempDir();
   const path = dir.file("late.sock");
   const begun = performance.now();
@@ -168,7 +169,7 @@ test("connect() with wait finds a server whose directory is made later", async (
   server.close();
 });
 
-test("connect() with wait does not wait where waiting cannot help", async () => {
+testAlone("connect() with wait does not wait where waiting cannot help", async () => {
   await using dir = new TempDir();
   await Deno.writeTextFile(dir.file("text"), "");
   const begun = performance.now();
@@ -207,7 +208,7 @@ function limited(count: number, script: string, flags: string[], args: string[])
 }
 
 if (ENOUGH_DESCRIPTORS) {
-  test("connect() of 5,000 clients at once: all are served within 3 seconds", async () => {
+  testAlone("connect() of 5,000 clients at once: all are served within 3 seconds", async () => {
     await using dir = new TempDir();
     const path = dir.file("storm.sock");
     const limit = Math.min(hardLimit(), 16_384);
@@ -267,7 +268,7 @@ const waits: Record<string, Wait> = {
 };
 
 for (const [state, { options, prepare, cause: Cause, code, says }] of Object.entries(waits)) {
-  test(`connect() gives up after its timeout and leaves nothing: ${state}`, async () => {
+  testAlone(`connect() gives up after its timeout and leaves nothing: ${state}`, async () => {
     await using dir = new TempDir();
     const path = dir.file("t.sock");
     using _state = await prepare(path) ?? null;

@@ -20,7 +20,16 @@ import {
   TruncatedMessage,
 } from "@uds/uds";
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
-import { decode, encode, fixture, pseudoRandom, readAll, TempDir, test } from "./_helpers.ts";
+import {
+  decode,
+  encode,
+  fixture,
+  pseudoRandom,
+  readAll,
+  TempDir,
+  test,
+  testAlone,
+} from "./_helpers.ts";
 
 /** The class of an error, whatever it is made of. */
 // deno-lint-ignore no-explicit-any
@@ -1139,45 +1148,49 @@ test("texts of every length around the limits of the buffers arrive whole", asyn
   }
 });
 
-test("the time for a large message does not grow with the pieces that it comes in", async () => {
-  // Sixteen mebibytes in 64 pieces, and in 16,384.
-  for (
-    const codec of [lines(), delimited(10), lengthPrefixed(), contentLength()] as Codec<unknown>[]
-  ) {
-    const body = new Uint8Array(16 * 1024 * 1024 - 100).fill(97);
-    const conn = new Pieces();
-    const value = "text" in codec ? decode(body) : body;
-    const channel = messages(conn, codec);
-    await channel.send(value);
-    await channel.flush();
-    const bytes = conn.bytes;
-    const measure = async (size: number) => {
-      const pieces: Uint8Array[] = [];
-      for (let at = 0; at < bytes.length; at += size) pieces.push(bytes.subarray(at, at + size));
-      let i = 0;
-      const start = performance.now();
-      const message = await messages({
-        read(buffer) {
-          const piece = pieces[i];
-          if (piece === undefined) return Promise.resolve(null);
-          const count = Math.min(buffer.length, piece.length);
-          buffer.set(piece.subarray(0, count));
-          if (count === piece.length) i++;
-          else pieces[i] = piece.subarray(count);
-          return Promise.resolve(count);
-        },
-        write: (data) => Promise.resolve(data.length),
-      }, codec).receive() as string | Uint8Array;
-      assertEquals(message.length, body.length);
-      return performance.now() - start;
-    };
-    await measure(256 * 1024);
-    const few = await measure(256 * 1024);
-    const many = await measure(1024);
-    // Quadratic work would take 16,384 times 16 MiB: minutes.
-    assert(many < 40 * few + 1000, `${many} ms against ${few} ms`);
-  }
-}, { deadline: 30_000 });
+testAlone(
+  "the time for a large message does not grow with the pieces that it comes in",
+  async () => {
+    // Sixteen mebibytes in 64 pieces, and in 16,384.
+    for (
+      const codec of [lines(), delimited(10), lengthPrefixed(), contentLength()] as Codec<unknown>[]
+    ) {
+      const body = new Uint8Array(16 * 1024 * 1024 - 100).fill(97);
+      const conn = new Pieces();
+      const value = "text" in codec ? decode(body) : body;
+      const channel = messages(conn, codec);
+      await channel.send(value);
+      await channel.flush();
+      const bytes = conn.bytes;
+      const measure = async (size: number) => {
+        const pieces: Uint8Array[] = [];
+        for (let at = 0; at < bytes.length; at += size) pieces.push(bytes.subarray(at, at + size));
+        let i = 0;
+        const start = performance.now();
+        const message = await messages({
+          read(buffer) {
+            const piece = pieces[i];
+            if (piece === undefined) return Promise.resolve(null);
+            const count = Math.min(buffer.length, piece.length);
+            buffer.set(piece.subarray(0, count));
+            if (count === piece.length) i++;
+            else pieces[i] = piece.subarray(count);
+            return Promise.resolve(count);
+          },
+          write: (data) => Promise.resolve(data.length),
+        }, codec).receive() as string | Uint8Array;
+        assertEquals(message.length, body.length);
+        return performance.now() - start;
+      };
+      await measure(256 * 1024);
+      const few = await measure(256 * 1024);
+      const many = await measure(1024);
+      // Quadratic work would take 16,384 times 16 MiB: minutes.
+      assert(many < 40 * few + 1000, `${many} ms against ${few} ms`);
+    }
+  },
+  { deadline: 30_000 },
+);
 
 // ---- Time -----------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ import {
   run,
   TempDir,
   test,
+  testAlone,
 } from "./_helpers.ts";
 
 const KIB = 1024;
@@ -794,7 +795,7 @@ test("pair(): an abort sends SIGTERM, though the child would go on", async () =>
   assertEquals(await child.status, { success: false, code: 7, signal: null });
 });
 
-test("pair(): an abort sends SIGKILL after grace where SIGTERM does not help", async () => {
+testAlone("pair(): an abort sends SIGKILL after grace where SIGTERM does not help", async () => {
   const abort = new AbortController();
   await using child = await trapping("trap '' TERM", { signal: abort.signal, grace: 150 });
   const start = performance.now();
@@ -819,7 +820,7 @@ async function disposalOf(child: Child): Promise<number> {
   return performance.now() - start;
 }
 
-test("dispose ends the writing: a child that ends then is waited for", async () => {
+testAlone("dispose ends the writing: a child that ends then is waited for", async () => {
   const child = await shell("cat <&3 >/dev/null; sleep 0.1; exit 5", { grace: 3000 });
   const taken = await disposalOf(child);
   assertEquals(await child.status, { success: false, code: 5, signal: null });
@@ -827,14 +828,14 @@ test("dispose ends the writing: a child that ends then is waited for", async () 
   await child.conn.closed;
 });
 
-test("dispose sends SIGTERM after grace to a child that ignores the end of file", async () => {
+testAlone("dispose sends SIGTERM after grace to a child that ignores the end of file", async () => {
   const child = await trapping(":", { grace: 150 });
   const taken = await disposalOf(child);
   assertEquals((await child.status).signal, "SIGTERM");
   assert(taken >= 145 && taken < 1500, `it took ${taken} ms`);
 });
 
-test("dispose sends SIGKILL after grace twice to a child that traps SIGTERM", async () => {
+testAlone("dispose sends SIGKILL after grace twice to a child that traps SIGTERM", async () => {
   const child = await trapping("trap '' TERM", { grace: 150 });
   const taken = await disposalOf(child);
   assertEquals((await child.status).signal, "SIGKILL");
@@ -848,7 +849,7 @@ test("dispose ends a stopped child", async () => {
   assertEquals((await child.status).signal, "SIGKILL");
 });
 
-test("dispose with grace 0 returns at once, and the child has ended", async () => {
+testAlone("dispose with grace 0 returns at once, and the child has ended", async () => {
   const child = await trapping("trap '' TERM", { grace: 0 });
   const taken = await disposalOf(child);
   assertEquals((await child.status).signal, "SIGKILL");
@@ -861,7 +862,7 @@ test("dispose with an endless grace waits for the child", async () => {
   assertEquals((await child.status).code, 6);
 });
 
-test("dispose of a child that has ended takes no time", async () => {
+testAlone("dispose of a child that has ended takes no time", async () => {
   const child = await shell("exit 0");
   await child.status;
   const taken = await disposalOf(child);
@@ -900,7 +901,7 @@ test("dispose returns though the child floods and nobody reads", async () => {
   assertEquals((await child.status).signal, "SIGTERM");
 });
 
-test("dispose ends a child that waits for the end of its standard input", async () => {
+testAlone("dispose ends a child that waits for the end of its standard input", async () => {
   const child = await shell("exec cat", { stdin: "piped", grace: 3000 });
   const taken = await disposalOf(child);
   assertEquals(await child.status, { success: true, code: 0, signal: null });
@@ -992,24 +993,27 @@ for (const name of ["a shell", "Deno"]) {
   });
 }
 
-test("child.status and dispose do not wait for a grandchild that holds the socket and the pipes", async () => {
-  const start = performance.now();
-  const child = await shell("sleep 20 & echo $! >&3; echo out; exit 3", { stdout: "piped" });
-  const pid = Number(await readText(child.conn));
-  try {
-    assertEquals(await child.status, { success: false, code: 3, signal: null });
-    assert(isAlive(pid));
-    // As long as it lives there is no end of file.
-    assert(await isPending(child.conn.read(new Uint8Array(1)).catch(() => {})));
-    await child[Symbol.asyncDispose]();
-    const taken = performance.now() - start;
-    assert(taken < 2000, `it took ${taken} ms`);
-    assert(isAlive(pid));
-    await child.conn.closed;
-  } finally {
-    Deno.kill(pid, "SIGKILL");
-  }
-});
+testAlone(
+  "child.status and dispose do not wait for a grandchild that holds the socket and the pipes",
+  async () => {
+    const start = performance.now();
+    const child = await shell("sleep 20 & echo $! >&3; echo out; exit 3", { stdout: "piped" });
+    const pid = Number(await readText(child.conn));
+    try {
+      assertEquals(await child.status, { success: false, code: 3, signal: null });
+      assert(isAlive(pid));
+      // As long as it lives there is no end of file.
+      assert(await isPending(child.conn.read(new Uint8Array(1)).catch(() => {})));
+      await child[Symbol.asyncDispose]();
+      const taken = performance.now() - start;
+      assert(taken < 2000, `it took ${taken} ms`);
+      assert(isAlive(pid));
+      await child.conn.closed;
+    } finally {
+      Deno.kill(pid, "SIGKILL");
+    }
+  },
+);
 
 // Standard streams --------------------------------------------------------------------------------
 

@@ -1,6 +1,17 @@
 import { type Child, pair, type PairOptions, permissionFlags, permissions } from "@uds/uds";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { decode, encode, fixture, Program, readAll, ROOT, run, TempDir, test } from "./_helpers.ts";
+import {
+  decode,
+  encode,
+  fixture,
+  Program,
+  readAll,
+  ROOT,
+  run,
+  TempDir,
+  test,
+  testAlone,
+} from "./_helpers.ts";
 import { attempts, type Targets } from "./fixtures/sandbox/attempts.ts";
 
 const FIXTURES = `${ROOT}tests/fixtures/sandbox`;
@@ -1306,7 +1317,7 @@ test("pair(module): a descriptor of ours that is not closed on exec can be used 
 
 // ---- The cost -------------------------------------------------------------------------------------------------
 
-test("pair(module) takes hardly longer to the first byte than deno run", async () => {
+testAlone("pair(module) takes hardly longer to the first byte than deno run", async () => {
   await using dir = new TempDir();
   const url = await write(dir, {
     "pair.ts": `process.getBuiltinModule("node:fs").writeSync(3, "x");`,

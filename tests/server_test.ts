@@ -22,6 +22,7 @@ import {
   readText,
   TempDir,
   test,
+  testAlone,
   within,
 } from "./_helpers.ts";
 
@@ -162,7 +163,7 @@ for (const [mode, expected] of Object.entries(CALLBACKS)) {
 
 // ---- Accepting that fails -------------------------------------------------------------------------
 
-test("serve() outlives a lack of descriptors: 100 clients at 40, no busy loop", async () => {
+testAlone("serve() outlives a lack of descriptors: 100 clients at 40, no busy loop", async () => {
   await using dir = new TempDir();
   const path = dir.file("e.sock");
   await using server = limited(path);
@@ -225,34 +226,37 @@ test("serve() reports a lack of descriptors once, also where clients leave one b
   assertEquals((await server.status).code, 0);
 });
 
-test("serve() that lacks descriptors accepts the next client as soon as one leaves", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("w.sock");
-  await using server = limited(path);
-  assertEquals(await server.line(), "listening");
-  const before = sockets(server.pid);
-  const clients: Connection[] = [];
-  for (let i = 0; i < 40; i++) clients.push(await connect(path));
-  const greetings = clients.map(readText);
-  const places = await exhausted(server.pid) - before;
-  await greetings[places - 1];
-  // By now it tries again every 640 ms.
-  await delay(700);
-  const start = performance.now();
-  clients[0]?.close();
-  assertEquals(await greetings[places], "\x01");
-  const took = performance.now() - start;
-  assert(took < 250, `it took ${took} ms`);
-  for (const [i, client] of clients.entries()) {
-    await greetings[i];
-    client.close();
-  }
-  const stdin = server.stdin.getWriter();
-  await stdin.write(encode("end\n"));
-  assertEquals(JSON.parse(await server.line()).served, clients.length);
-  await stdin.close();
-  assertEquals((await server.status).code, 0);
-});
+testAlone(
+  "serve() that lacks descriptors accepts the next client as soon as one leaves",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("w.sock");
+    await using server = limited(path);
+    assertEquals(await server.line(), "listening");
+    const before = sockets(server.pid);
+    const clients: Connection[] = [];
+    for (let i = 0; i < 40; i++) clients.push(await connect(path));
+    const greetings = clients.map(readText);
+    const places = await exhausted(server.pid) - before;
+    await greetings[places - 1];
+    // By now it tries again every 640 ms.
+    await delay(700);
+    const start = performance.now();
+    clients[0]?.close();
+    assertEquals(await greetings[places], "\x01");
+    const took = performance.now() - start;
+    assert(took < 250, `it took ${took} ms`);
+    for (const [i, client] of clients.entries()) {
+      await greetings[i];
+      client.close();
+    }
+    const stdin = server.stdin.getWriter();
+    await stdin.write(encode("end\n"));
+    assertEquals(JSON.parse(await server.line()).served, clients.length);
+    await stdin.close();
+    assertEquals((await server.status).code, 0);
+  },
+);
 
 /** A server that has no more than 40 descriptors. */
 function limited(path: string): Program {
@@ -325,24 +329,28 @@ test("serve() goes on when a client gives up before it is accepted", async () =>
   assertEquals((await server.status).code, 0);
 }, { needs: ["strace"] });
 
-test("serve() rejects finished, and frees the path, when accepting ends by itself", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("x.sock");
-  await using server = failingAccept(path, "EINVAL");
-  assertEquals(await server.line(), "listening");
-  // The failure comes when there is something to accept.
-  await connect(path).then((conn) => conn.close(), () => {});
-  const start = performance.now();
-  const { errors, finished } = JSON.parse(await server.line());
-  // Nobody is connected and nobody can be accepted: there is nothing to wait for.
-  const took = performance.now() - start;
-  assert(took < 2500, `it took ${took} ms`);
-  assertEquals(errors, []);
-  assert(finished.includes(`Cannot accept on ${JSON.stringify(path)}: `), finished);
-  await server.stdin.close();
-  assertEquals((await server.status).code, 0);
-  assertEquals(dir.list(), []);
-}, { needs: ["strace"] });
+testAlone(
+  "serve() rejects finished, and frees the path, when accepting ends by itself",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("x.sock");
+    await using server = failingAccept(path, "EINVAL");
+    assertEquals(await server.line(), "listening");
+    // The failure comes when there is something to accept.
+    await connect(path).then((conn) => conn.close(), () => {});
+    const start = performance.now();
+    const { errors, finished } = JSON.parse(await server.line());
+    // Nobody is connected and nobody can be accepted: there is nothing to wait for.
+    const took = performance.now() - start;
+    assert(took < 2500, `it took ${took} ms`);
+    assertEquals(errors, []);
+    assert(finished.includes(`Cannot accept on ${JSON.stringify(path)}: `), finished);
+    await server.stdin.close();
+    assertEquals((await server.status).code, 0);
+    assertEquals(dir.list(), []);
+  },
+  { needs: ["strace"] },
+);
 
 // ---- Limits ---------------------------------------------------------------------------------------
 
@@ -380,26 +388,29 @@ test("serve() with maxConnections keeps the rest waiting, and then serves them a
   for (const conn of clients) conn.close();
 });
 
-test("serve() with idleTimeout ends a read that waits too long, and the client sees the end", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("i.sock");
-  const told: unknown[] = [];
-  await using server = await serve(
-    { path, idleTimeout: 60, onError: (error) => void told.push(error) },
-    async (conn) => void await conn.read(new Uint8Array(8)),
-  );
-  const start = performance.now();
-  const client = await connect(path);
-  assertEquals(await readText(client), null);
-  const took = performance.now() - start;
-  assert(took >= 55 && took < 1000, `it took ${took} ms`);
-  client.close();
-  await server.shutdown();
-  assertEquals(told.map(fieldsOf), [["TimedOut", "read", path, "ETIMEDOUT"]]);
-  const error = told[0] as Error;
-  assert(error instanceof Deno.errors.TimedOut && error.cause instanceof Deno.errors.TimedOut);
-  assert(error.message.endsWith("nothing came for 60 ms"), error.message);
-});
+testAlone(
+  "serve() with idleTimeout ends a read that waits too long, and the client sees the end",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("i.sock");
+    const told: unknown[] = [];
+    await using server = await serve(
+      { path, idleTimeout: 60, onError: (error) => void told.push(error) },
+      async (conn) => void await conn.read(new Uint8Array(8)),
+    );
+    const start = performance.now();
+    const client = await connect(path);
+    assertEquals(await readText(client), null);
+    const took = performance.now() - start;
+    assert(took >= 55 && took < 1000, `it took ${took} ms`);
+    client.close();
+    await server.shutdown();
+    assertEquals(told.map(fieldsOf), [["TimedOut", "read", path, "ETIMEDOUT"]]);
+    const error = told[0] as Error;
+    assert(error instanceof Deno.errors.TimedOut && error.cause instanceof Deno.errors.TimedOut);
+    assert(error.message.endsWith("nothing came for 60 ms"), error.message);
+  },
+);
 
 test("serve() with idleTimeout ends a stream that waits too long", async () => {
   await using dir = new TempDir();
@@ -525,7 +536,7 @@ for (
   });
 }
 
-test("serve() with firstByteTimeout counts idleTimeout from the first byte on", async () => {
+testAlone("serve() with firstByteTimeout counts idleTimeout from the first byte on", async () => {
   await using dir = new TempDir();
   const path = dir.file("f.sock");
   await using _server = await serve(

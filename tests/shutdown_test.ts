@@ -22,6 +22,7 @@ import {
   run,
   TempDir,
   test,
+  testAlone,
   within,
 } from "./_helpers.ts";
 
@@ -232,7 +233,7 @@ test("shutdown() is not disturbed by clients who wait and have left", async () =
   clients[0]?.close();
 });
 
-test("shutdown() keeps the idleTimeout of those who come from the backlog", async () => {
+testAlone("shutdown() keeps the idleTimeout of those who come from the backlog", async () => {
   await using dir = new TempDir();
   const path = dir.file("j.sock");
   const first = gate();
@@ -326,7 +327,7 @@ test("shutdown() serves the backlog also where descriptors have run out", async 
   assertEquals((await server.status).code, 0);
 });
 
-test("shutdown() cuts off at the deadline what is left, and says how many", async () => {
+testAlone("shutdown() cuts off at the deadline what is left, and says how many", async () => {
   await using dir = new TempDir();
   const path = dir.file("d.sock");
   const began = gate();
@@ -417,7 +418,7 @@ test("shutdown() called twice is one shutdown", async () => {
   client.close();
 });
 
-test("shutdown() tells idle connections by draining, and they finish at once", async () => {
+testAlone("shutdown() tells idle connections by draining, and they finish at once", async () => {
   await using dir = new TempDir();
   const path = dir.file("i.sock");
   const idle = gate();
@@ -465,7 +466,7 @@ test("shutdown() closes the listener also where the files cannot be removed", as
   assertEquals((await probe(path)).state, "stale");
 }, { root: true });
 
-test("shutdown() with timeout 0 cuts off at once", async () => {
+testAlone("shutdown() with timeout 0 cuts off at once", async () => {
   await using dir = new TempDir();
   const path = dir.file("z.sock");
   const began = gate();

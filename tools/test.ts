@@ -4,6 +4,7 @@
  *
  * - `deno task test` runs those of `tests/`; `deno task test tests/faults tests/pair_test.ts …` those of a
  *   directory, and those files; what begins with `-` goes to `deno test` (`--filter=…`).
+ * - Tests that bound a time (`testAlone`) run at the end, one after another, when nothing else does.
  * - What a file has printed is shown when it has ended. The last line has the counts of all.
  */
 
@@ -53,11 +54,11 @@ export async function runTests(
 ): Promise<TestResult> {
   const counts: TestCounts = { passed: 0, failed: 0, ignored: 0 };
   const failed: string[] = [];
-  const worker = async (queue: string[]) => {
+  const worker = async (queue: string[], part: "together" | "alone") => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
       const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
         args: ["test", "-A", "--sanitize-ops", "--sanitize-resources", ...args, file],
-        env,
+        env: { ...env, UDS_TESTS: part },
         stdin: "null",
       }).output();
       await Deno.stderr.write(stderr);
@@ -73,10 +74,19 @@ export async function runTests(
     }
   };
   const queue = files.filter((file) => !ALONE.includes(file));
-  const workers = Array.from({ length: navigator.hardwareConcurrency }, () => worker(queue));
+  const workers = Array.from(
+    { length: navigator.hardwareConcurrency },
+    () => worker(queue, "together"),
+  );
   await Promise.all(workers);
-  await worker(files.filter((file) => ALONE.includes(file)));
+  await worker(files.filter((file) => ALONE.includes(file)), "together");
+  await worker(files.filter(hasTestsAlone), "alone");
   return { ok: failed.length === 0 && counts.passed > 0, counts, failed };
+}
+
+/** Whether a file has tests that run alone. */
+function hasTestsAlone(file: string): boolean {
+  return /_test\.ts$/.test(file) && /\btestAlone\(/.test(Deno.readTextFileSync(file));
 }
 
 /** The tests that failed and their errors, from what `deno test` prints between two of its headings. */
