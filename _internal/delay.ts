@@ -39,16 +39,17 @@ export function arrived(): void {
 
 /**
  * Lets the other connections of the process go first, for about a millisecond at most, and as long as
- * something comes to them. Where nothing does it takes a tenth of that; a timer would take one or two.
+ * something comes to them; tells whether something did. Where nothing does it takes a tenth of that; a
+ * timer would take one or two.
  */
-export function othersTurn(): Promise<void> {
+export function othersTurn(): Promise<boolean> {
   return new Promise((resolve) => {
     let turns = 0;
     let looks = 0;
     let seen = arrivals;
     const next = () => {
       if (++turns % BUSY_TURNS === 0) {
-        if (arrivals === seen || ++looks === MOST_LOOKS) return resolve();
+        if (arrivals === seen || ++looks === MOST_LOOKS) return resolve(looks > 0);
         seen = arrivals;
       }
       setImmediate(next);

@@ -15,8 +15,11 @@ import { checkOptions, checkSignal } from "./options.ts";
 import type { MessageSender } from "./message_sender.ts";
 import { systemError } from "./system_error.ts";
 
-/** So long the messages of one read may keep everybody else waiting. */
-const TURN_MS = 0.25;
+/**
+ * So long the messages of one read may keep everybody else waiting: at least, and at most, where nobody
+ * else had anything to do when it was their turn. A turn costs a tenth of a millisecond.
+ */
+const TURN_MS = [0.25, 1] as const;
 
 /** Somebody who waits for messages. */
 interface Waiter {
@@ -40,8 +43,9 @@ export class MessageReceiver<T> {
   #reads = 0;
   /** There may be messages among the bytes that have come. */
   #more = false;
-  /** When everybody else had a turn. */
+  /** When everybody else had a turn, and for how long it can be mine now. */
   #turned = 0;
+  #turnMs: number = TURN_MS[0];
   /** No more bytes come: the end, or a failure. */
   #over: { failure?: unknown } | undefined;
   #closed = false;
@@ -188,8 +192,9 @@ export class MessageReceiver<T> {
     try {
       while (this.#waiters.length > 0 && this.#over === undefined) {
         if (this.#more) {
-          if (performance.now() - this.#turned > TURN_MS) {
-            await othersTurn();
+          if (performance.now() - this.#turned > this.#turnMs) {
+            const came = await othersTurn();
+            this.#turnMs = came ? TURN_MS[0] : Math.min(2 * this.#turnMs, TURN_MS[1]);
             this.#turned = performance.now();
             this.#sender.turned();
             if (this.#over !== undefined) return;

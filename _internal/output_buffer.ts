@@ -3,7 +3,8 @@
  * the last one is being filled.
  *
  * - Blocks go back to a store that all channels share, so that an idle one holds no memory.
- * - Bytes of a block's size and more are not copied, but sent from where they are.
+ * - Bytes of a block's size and more are not copied, but sent from where they are; what stands before them
+ *   in a block that has begun is filled up with their beginning.
  */
 
 import type { ByteWriter, Codec } from "../framing/codec.ts";
@@ -124,17 +125,17 @@ export class OutputBuffer implements ByteWriter {
     if (block?.length === BLOCK_SIZE && spare.length < MAX_SPARE) spare.push(block);
   }
 
-  /** Copies what fits, and what is left if it is small. */
+  /** Copies what fits, and what is left unless it fills a block. */
   #spread(data: Uint8Array): void {
-    const large = data.length >= BLOCK_SIZE;
     // Together with what stands before it, which may be no more than its length.
-    const fits = large && this.#length === 0 ? 0 : this.#block.length - this.#length;
+    const alone = this.#length === 0 && data.length >= BLOCK_SIZE;
+    const fits = alone ? 0 : this.#block.length - this.#length;
     if (fits > 0) {
       this.#block.set(data.subarray(0, fits), this.#length);
       this.#length += fits;
     }
     const rest = data.subarray(fits);
-    if (large) {
+    if (rest.length >= BLOCK_SIZE) {
       this.#seal();
       this.#sealed.push({ bytes: rest, block: undefined });
       this.#sealedBytes += rest.length;
