@@ -1,6 +1,6 @@
 /** The module that nobody trusts: it computes, and does what else it is asked for. */
 
-import { inherited } from "@uds/uds";
+import { inherited } from "@uds/uds/pair";
 
 await using conn = inherited();
 const question = await new Response(conn.readable).text();

@@ -1,6 +1,6 @@
 /** A child on `pair`, with `inherited` at its end. */
 
-import { inherited, pair } from "@uds/uds";
+import { inherited, pair } from "@uds/uds/pair";
 import { fromFileUrl } from "@std/path/posix";
 import { CHILD_ARGS, drive, PASSES, SIGNAL_SIZE, TASK } from "./_parent.mjs";
 import { denoArgs } from "./_child.ts";
