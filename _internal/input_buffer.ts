@@ -23,8 +23,11 @@ const TRUSTED = 1024 * 1024 + SLACK;
 
 /** So many messages are enough for once: what is done with them may take longer than to decode them. */
 const ENOUGH = 128;
-/** So many bytes are decoded at once; there may be as many messages in them. */
-const SLICE = 1024;
+/** So many bytes are decoded at once, more where messages are long; there may be as many messages in them. */
+const MIN_SLICE = 1024;
+const MAX_SLICE = 8192;
+/** So many messages of a slice are worth what a slice costs; twice as many make it smaller. */
+const WORTH = 64;
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 
@@ -42,6 +45,7 @@ export class InputBuffer<T> {
   /** Whether the codec has said that it needs so many. */
   #announced = false;
   #size = MIN_CHUNK;
+  #slice = MIN_SLICE;
   /** The size of the last message, if it was large: the next one may be so too. */
   #expected = 0;
   #offered = 0;
@@ -100,7 +104,7 @@ export class InputBuffer<T> {
    */
   decode(messages: T[]): boolean {
     const enough = messages.length + ENOUGH;
-    let slice = SLICE;
+    let slice = this.#slice;
     while (this.rest >= this.#needed) {
       if (messages.length >= enough) return true;
       if (this.#announced && this.#needed > MAX_CHUNK) {
@@ -109,9 +113,12 @@ export class InputBuffer<T> {
       const before = messages.length;
       const size = Math.min(this.rest, Math.max(this.#needed, this.#scanned) + slice);
       const bytes = this.#chunk.subarray(this.#start, this.#start + size);
-      this.#decode(bytes, messages, slice > SLICE);
+      this.#decode(bytes, messages, slice > this.#slice);
+      const found = messages.length - before;
+      if (found > 2 * WORTH) this.#slice = MIN_SLICE;
+      else if (found > 0 && found < WORTH) this.#slice = Math.min(2 * this.#slice, MAX_SLICE);
       // A message without an end so far: of what follows it twice as much each time.
-      slice = messages.length === before ? 2 * slice : SLICE;
+      slice = found === 0 ? 2 * slice : this.#slice;
     }
     return false;
   }

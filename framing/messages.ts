@@ -120,8 +120,8 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    */
   receive(options?: ReceiveOptions): Promise<T | undefined>;
   /**
-   * Receives what has come together: the fastest way. A batch has at least one message, and no more than
-   * about a thousand.
+   * Receives what has come together: the fastest way. A batch has at least one message, and at
+   * most a few thousand.
    *
    * @returns The batches; to be iterated once or several times, as the messages themselves.
    */
