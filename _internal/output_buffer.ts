@@ -25,6 +25,8 @@ const MAX_SPARE = 16;
 const spare: Uint8Array[] = [];
 
 const NO_BLOCK: Uint8Array = new Uint8Array(0);
+/** Up to so many characters a loop over them takes a third of the time that a call of the encoder does. */
+const SHORT = 64;
 const ENCODER = new TextEncoder();
 
 /** The output of a channel, and the writer of its codec. */
@@ -83,8 +85,10 @@ export class OutputBuffer implements ByteWriter {
   }
 
   text(value: string): number {
+    const { length } = value;
+    if (length <= SHORT && this.#ascii(value)) return length;
     checkWellFormed(value);
-    const most = 3 * value.length;
+    const most = 3 * length;
     if (most > BLOCK_SIZE) {
       const bytes = ENCODER.encode(value);
       const { borrowed } = this;
@@ -96,6 +100,21 @@ export class OutputBuffer implements ByteWriter {
     const { written } = ENCODER.encodeInto(value, this.#block.subarray(this.#length));
     this.#length += written;
     return written;
+  }
+
+  /** Appends a text if it is ASCII; tells whether it was. */
+  #ascii(value: string): boolean {
+    const { length } = value;
+    if (length > this.#block.length - this.#length) this.#renew(length);
+    const block = this.#block;
+    let at = this.#length;
+    for (let i = 0; i < length; i++) {
+      const code = value.charCodeAt(i);
+      if (code >= 0x80) return false;
+      block[at++] = code;
+    }
+    this.#length = at;
+    return true;
   }
 
   reserve(size: number): Uint8Array {
