@@ -77,6 +77,24 @@ export class OutputBuffer implements ByteWriter {
     this.#block[this.#length++] = value;
   }
 
+  uint32(value: number, littleEndian = false): void {
+    if (this.#block.length - this.#length < 4) this.#renew(4);
+    const block = this.#block;
+    const at = this.#length;
+    if (littleEndian) {
+      block[at] = value;
+      block[at + 1] = value >>> 8;
+      block[at + 2] = value >>> 16;
+      block[at + 3] = value >>> 24;
+    } else {
+      block[at] = value >>> 24;
+      block[at + 1] = value >>> 16;
+      block[at + 2] = value >>> 8;
+      block[at + 3] = value;
+    }
+    this.#length = at + 4;
+  }
+
   bytes(data: Uint8Array): void {
     const size = data.length;
     if (size > this.#block.length - this.#length) return this.#spread(data);

@@ -12,6 +12,13 @@ export interface ByteWriter {
    */
   byte(value: number): void;
   /**
+   * Appends an unsigned integer of four bytes.
+   *
+   * @param value The integer; of a larger number its lowest 32 bits.
+   * @param littleEndian Whether the lowest byte comes first; by default the highest does.
+   */
+  uint32(value: number, littleEndian?: boolean): void;
+  /**
    * Appends bytes.
    *
    * @param data The bytes. Up to 64 KiB are copied; more than that may be sent from where they are,

@@ -86,13 +86,19 @@ class LengthPrefixed implements Codec<Uint8Array> {
     checkBytes(message);
     const size = message.length;
     if (size > this.maxBytes) throw tooLarge("encode", size, this.maxBytes);
+    // The usual length: worth a quarter of the time that a small message takes.
+    if (this.#prefix === 4) out.uint32(size, this.#littleEndian);
+    else this.#writeLength(size, out);
+    out.bytes(message);
+  }
+
+  #writeLength(size: number, out: ByteWriter): void {
     const prefix = this.#prefix;
     for (let i = 0; i < prefix; i++) {
       const place = this.#littleEndian ? i : prefix - 1 - i;
       // Shifts know 32 bits.
       out.byte(place < 4 ? size >>> (8 * place) : Math.floor(size / 2 ** (8 * place)));
     }
-    out.bytes(message);
   }
 
   decode(bytes: Uint8Array): DecodedMessage<Uint8Array> | number | undefined {

@@ -561,6 +561,14 @@ const REFUSED: [string, Codec<never>, unknown, ErrorClass, string][] = [
   ["a value above the limit", json(lines(LIMIT)), "abc", MessageTooLarge, "5 bytes"],
 ] as typeof REFUSED;
 
+const NOWHERE: ByteWriter = {
+  byte() {},
+  uint32() {},
+  bytes() {},
+  text: () => 0,
+  reserve: () => EMPTY,
+};
+
 for (const [i, [what, codec, value, Class, state]] of REFUSED.entries()) {
   test(`send() refuses ${what}, and appends nothing (${i})`, async () => {
     const conn = new Pieces();
@@ -569,7 +577,7 @@ for (const [i, [what, codec, value, Class, state]] of REFUSED.entries()) {
     const early = codec as Codec<unknown>;
     const good = [EMPTY, "", 1].find((each) => {
       try {
-        early.encode(each, { byte() {}, bytes() {}, text: () => 0, reserve: () => EMPTY });
+        early.encode(each, NOWHERE);
         return true;
       } catch {
         return false;
@@ -624,6 +632,27 @@ test("ByteWriter.reserve() gives zeros, also where the memory was used before", 
   // Fill and give back some blocks.
   await encoded(lengthPrefixed(), ...Array(8).fill(new Uint8Array(60_000).fill(255)));
   assertEquals(await encoded(codec, 1000), new Uint8Array(1000));
+});
+
+test("ByteWriter.uint32() appends four bytes in either order, also across blocks", async () => {
+  const codec: Codec<number> = {
+    maxBytes: 100,
+    encode(value, out) {
+      out.uint32(value);
+      out.uint32(value, true);
+      // So that the next one begins at another place of its block.
+      out.byte(0xff);
+    },
+    decode: () => undefined,
+  };
+  assertEquals(hex(await encoded(codec, 0x01020304)), "01 02 03 04 04 03 02 01 ff");
+  assertEquals(hex(await encoded(codec, 2 ** 32 - 2)), "ff ff ff fe fe ff ff ff ff");
+  assertEquals(hex(await encoded(codec, 2 ** 40 + 1)), "00 00 00 01 01 00 00 00 ff");
+  const all = await encoded(codec, ...Array(20_000).fill(0x01020304));
+  assertEquals(all.length, 20_000 * 9);
+  for (let at = 0; at < all.length; at += 9) {
+    assertEquals(hex(all.subarray(at, at + 9)), "01 02 03 04 04 03 02 01 ff");
+  }
 });
 
 test("send() within encode() is refused", async () => {
