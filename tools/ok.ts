@@ -105,7 +105,7 @@ async function coverage(): Promise<boolean> {
 const STEPS: Step[] = [
   { name: "format", run: () => deno(["fmt", "--check"]) },
   { name: "lint", run: () => deno(["lint"]) },
-  { name: "types", run: () => deno(["check", "."]) },
+  { name: "types", run: () => deno(["check", "--quiet", "--doc", ".", ...PAGES]) },
   {
     name: "docs",
     run: async () => {
