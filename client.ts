@@ -49,8 +49,8 @@ export interface ConnectOptions {
    */
   wait?: boolean;
   /**
-   * The user, or one of the users, who must own the socket file: otherwise `InsecurePath`, without a
-   * connection. It keeps a program from telling its secrets to whoever put a socket at the path.
+   * The user, or the users one of whom must own the socket file: otherwise `InsecurePath`, without a
+   * connection. It keeps a program from sending its secrets to somebody else who put a socket there.
    *
    * @default {anyone}
    */
@@ -68,10 +68,10 @@ const DEFAULT_TIMEOUT_MS = 5000;
 /**
  * Connects to the server at a path.
  *
- * - One attempt takes microseconds: the kernel answers at once, yes or no. A server that is alive and
- *   busy (a full backlog) is tried again until `timeout`; with `wait` also one that is not there yet.
+ * - One attempt takes microseconds: the kernel answers at once, yes or no. If the server is alive and its
+ *   backlog is full, it is tried again until `timeout`; with `wait`, also if the server is not there yet.
  * - A symbolic link to a socket is followed.
- * - Where the connection is refused, the error says why: what is at the path, its mode and its owner.
+ * - If the connection is refused, the error says why: what is at the path, its mode and its owner.
  *
  * **Permissions**: what `permissions("connect", path)` says: read, write and
  * `--allow-net=unix:<path>`; for an abstract name `--allow-net`. On Windows it rejects with
