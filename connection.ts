@@ -52,7 +52,7 @@ export interface Connection extends Disposable, AsyncDisposable {
   /** The number of bytes that the kernel took so far. */
   readonly bytesWritten: number;
   /**
-   * Reads what is there, or waits for it.
+   * Reads what is there, or waits for it. It gives the number of bytes, or `null` at the end of file.
    *
    * @param buffer Where to put the bytes; up to its length. It must not be used before the result.
    * @returns The number of bytes, or `null` at the end of file, again at each further call. With an

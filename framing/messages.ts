@@ -62,7 +62,7 @@ export interface ReceiveOptions {
 }
 
 /**
- * A connection of whole messages.
+ * A connection of whole messages: what {@linkcode messages} returns.
  *
  * - **Sending** appends to a buffer. Everything that is sent in one turn of the event loop leaves in one
  *   write; more than 64 KiB leave at once, and so does the first answer to something that has come.
@@ -107,10 +107,10 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    */
   flush(): Promise<void>;
   /**
-   * Receives a message.
+   * Receives the next message. At the end (the peer's end of file, or `draining`) it gives `undefined`.
    *
    * @param options A signal to give up.
-   * @returns The message, or `undefined` at the end: the peer's end of file, or `draining`.
+   * @returns The message, or `undefined` at the end.
    * @throws {MessageTooLarge} when the message is larger than the codec allows.
    * @throws {TruncatedMessage} when the end of file comes within a message.
    * @throws {Deno.errors.InvalidData} when what came is no message.
@@ -121,15 +121,15 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    */
   receive(options?: ReceiveOptions): Promise<T | undefined>;
   /**
-   * Receives what has come together: the fastest way. A batch has at least one message, and at
-   * most a few thousand.
+   * Receives messages in arrays, each with all that have come together. It is the fastest way. A batch has
+   * at least one message, and at most a few thousand.
    *
    * @returns The batches; to be iterated once or several times, as the messages themselves.
    */
   batches(): AsyncIterable<T[]>;
   /**
-   * The messages, until the end. After `close()` on this side the iteration ends; all other failures of
-   * `receive` it throws.
+   * Receives the messages one by one, until the end. After `close()` on this side the iteration ends; it
+   * throws all other failures of `receive`.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<T>;
   /**
