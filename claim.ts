@@ -41,7 +41,7 @@ export interface ClaimOptions {
    * - `"reclaim"` removes it if it is dead: nobody holds its lock, and it refuses twice, 100 ms apart.
    * - `"fail"` rejects with `SocketInUse`.
    *
-   * A file that is no socket, and a socket that answers, is left alone in either case.
+   * A file that is not a socket, and a socket that answers, is left alone in either case.
    *
    * @default {"reclaim"}
    */
@@ -118,7 +118,7 @@ export interface SocketClaim extends AsyncDisposable {
  * @throws {TypeError} when an argument is of the wrong kind, or the path is an abstract name.
  * @throws {RangeError} when the path is too long or a number is out of range.
  * @throws {SocketInUse} when somebody alive has the path.
- * @throws {NotASocket} when something that is no socket is there.
+ * @throws {NotASocket} when something that is not a socket is there.
  * @throws {ConnectDenied} when a socket is there that this process may not connect to.
  * @throws {InsecurePath} when the lock file or the directory is not safe to use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.

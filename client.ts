@@ -83,7 +83,7 @@ const DEFAULT_TIMEOUT_MS = 5000;
  * @throws {RangeError} when the path is too long or a number is out of range.
  * @throws {SocketNotFound} when there is no such file.
  * @throws {NothingListening} when nobody listens on it.
- * @throws {NotASocket} when it is no stream socket.
+ * @throws {NotASocket} when it is not a stream socket.
  * @throws {ConnectDenied} when the file system does not allow it; with `mode`, `uid` and `gid`.
  * @throws {InsecurePath} when the file belongs to nobody in `owner`.
  * @throws {ConnectTimeout} when the time is over; the last refusal is the `cause`.

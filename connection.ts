@@ -108,7 +108,7 @@ export interface Connection extends Disposable, AsyncDisposable {
  *
  * @param conn A connection with `transport: "unix"`.
  * @returns The connection.
- * @throws {TypeError} when it is no such connection.
+ * @throws {TypeError} when it is not such a connection.
  *
  * @example Usage
  * ```ts

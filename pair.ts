@@ -468,7 +468,7 @@ export interface InheritedOptions {
  * @param options The descriptor, if it is not 3.
  * @returns The connection; neither end of it has a name.
  * @throws {TypeError} when an argument is of the wrong kind.
- * @throws {RangeError} when the descriptor is no whole number of at least 0.
+ * @throws {RangeError} when the descriptor is not a whole number of at least 0.
  * @throws {NotASocket} when nothing is open there, or something that is no Unix stream socket. (What
  * cannot be told from one at once, a socket that listens or a fifo, is refused by the first read or write.)
  * @throws {Deno.errors.Busy} when it was adopted before.

@@ -48,7 +48,7 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    *   ever refused. The old server notices within a quarter of a second, serves those who had reached it,
    *   and ends: see `onReplaced`. If the new server fails before it listens, the old one goes on.
    *
-   * A file that is no socket, and a socket that answers and whose owner does not use the lock, is left
+   * A file that is not a socket, and a socket that answers and whose owner does not use the lock, is left
    * alone in any case.
    *
    * @default {"reclaim"}
@@ -133,7 +133,7 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when the path is too long or a number is out of range.
  * @throws {SocketInUse} when somebody alive has the path.
- * @throws {NotASocket} when something that is no socket is there.
+ * @throws {NotASocket} when something that is not a socket is there.
  * @throws {ConnectDenied} when a socket is there that this process may not connect to.
  * @throws {InsecurePath} when the lock file or the directory is not safe to use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.
@@ -281,7 +281,7 @@ export interface UnixServer extends AsyncDisposable {
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when the path is too long or a number is out of range.
  * @throws {SocketInUse} when somebody alive has the path.
- * @throws {NotASocket} when something that is no socket is there.
+ * @throws {NotASocket} when something that is not a socket is there.
  * @throws {ConnectDenied} when a socket is there that this process may not connect to.
  * @throws {InsecurePath} when the lock file or the directory is not safe to use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.

@@ -113,7 +113,7 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    * @returns The message, or `undefined` at the end.
    * @throws {MessageTooLarge} when the message is larger than the codec allows.
    * @throws {TruncatedMessage} when the end of file comes within a message.
-   * @throws {Deno.errors.InvalidData} when what came is no message.
+   * @throws {Deno.errors.InvalidData} when what came is not a message.
    * @throws {Deno.errors.TimedOut} when `frameTimeout` is over.
    * @throws {Deno.errors.ConnectionReset} when the peer closed with bytes of ours unread.
    * @throws {ConnectionClosed} when `close()` was called.

@@ -18,7 +18,7 @@ import type { Codec } from "./codec.ts";
  *
  * @param codec How messages become bytes.
  * @returns The stream.
- * @throws {TypeError} when it is no codec.
+ * @throws {TypeError} when it is not a codec.
  *
  * @example Usage
  * ```ts
@@ -125,7 +125,7 @@ export function encodeStream<T>(codec: Codec<T>): TransformStream<T, Uint8Array>
  *
  * @param codec How bytes become messages.
  * @returns The stream.
- * @throws {TypeError} when it is no codec.
+ * @throws {TypeError} when it is not a codec.
  *
  * @example Usage
  * ```ts
