@@ -15,8 +15,9 @@ import { attempt } from "./_internal/system_error.ts";
 /** How a socket path is owned: for {@linkcode claim}, and for `listen()` and `serve()`. */
 export interface ClaimOptions {
   /**
-   * The permission bits of the socket file, at most `0o777`, with the owner's write bit. On Linux and macOS whoever may write
-   * may connect; some BSDs ignore the file's mode, and there the directory must keep others out.
+   * The permission bits of the socket file, at most `0o777`, with the owner's write bit. On Linux and macOS
+   * anyone who may write may connect; some BSDs ignore the file's mode, and there the directory must keep
+   * others out.
    * The default admits the owner alone.
    *
    * @default {0o600}
@@ -40,7 +41,7 @@ export interface ClaimOptions {
    * - `"reclaim"` removes it if it is dead: nobody holds its lock, and it refuses twice, 100 ms apart.
    * - `"fail"` rejects with `SocketInUse`.
    *
-   * A file that is no socket, and a socket that answers, is left alone in either case.
+   * A file that is not a socket, and a socket that answers, is left alone in either case.
    *
    * @default {"reclaim"}
    */
@@ -101,11 +102,11 @@ export interface SocketClaim extends AsyncDisposable {
  * - **Exclusive**: the claim holds a lock on `<path>.lock` (`flock`), which ends with the process
  *   however it ends. A second claim, `listen()` or `serve()` of the path rejects with `SocketInUse`,
  *   which names the process that holds it.
- * - **Careful**: a dead socket file is removed; a live one is refused, also that of a program that
- *   knows nothing of the lock; and so is anything that is no socket.
- * - **Clean**: when released, the path and the lock file are gone, and a file that somebody else put
- *   in the place is not touched. `Deno.serve` and `node:http` remove the path themselves when they
- *   close, without looking: `listen()` and `serve()` of this package prevent that, a claim cannot.
+ * - **Careful**: a dead socket file is removed. A live one is left alone and the claim refused, even if its
+ *   program does not use the lock; and so is anything that is not a socket.
+ * - **Clean**: after the release, the path and the lock file are gone; a file that somebody else put there
+ *   is not touched. But when `Deno.serve` and `node:http` close, they themselves remove whatever is at the
+ *   path: `listen()` and `serve()` of this package prevent that, a claim cannot.
  * - Two programs that start at the same instant, one of which does not use the lock, can still race.
  *
  * **Permissions**: what `permissions("claim", path)` says: read and write for the path and for
@@ -117,7 +118,7 @@ export interface SocketClaim extends AsyncDisposable {
  * @throws {TypeError} when an argument is of the wrong kind, or the path is an abstract name.
  * @throws {RangeError} when the path is too long or a number is out of range.
  * @throws {SocketInUse} when somebody alive has the path.
- * @throws {NotASocket} when something that is no socket is there.
+ * @throws {NotASocket} when something that is not a socket is there.
  * @throws {ConnectDenied} when a socket is there that this process may not connect to.
  * @throws {InsecurePath} when the lock file or the directory is not safe to use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.

@@ -2,9 +2,9 @@
  * The command line, `uds`: `bench`, `completion`, `connect`, `echo`, `listen`, `ls`, `permissions`, `probe`,
  * `relay`, `rm`, `run`, `send`, `serve`, `tap`.
  *
- * - Data goes to standard output, talk to standard error; `--json` makes both for machines, `--quiet`
- *   leaves the talk out.
- * - The exit code tells what went wrong: `uds --help` lists the codes.
+ * - Data goes to standard output, everything else to standard error. `--json` makes both for machines,
+ *   `--quiet` leaves out what is neither a result nor an error.
+ * - The exit code says what went wrong: `uds --help` lists the codes.
  *
  * **Permissions**: those of the command, as `uds permissions COMMAND …` prints them. A missing one is
  * named, with the flag to add; nothing prompts.

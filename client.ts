@@ -49,8 +49,8 @@ export interface ConnectOptions {
    */
   wait?: boolean;
   /**
-   * The user, or one of the users, who must own the socket file: otherwise `InsecurePath`, without a
-   * connection. It keeps a program from telling its secrets to whoever put a socket at the path.
+   * The user, or the users one of whom must own the socket file: otherwise `InsecurePath`, without a
+   * connection. It keeps a program from sending its secrets to somebody else who put a socket there.
    *
    * @default {anyone}
    */
@@ -68,10 +68,10 @@ const DEFAULT_TIMEOUT_MS = 5000;
 /**
  * Connects to the server at a path.
  *
- * - One attempt takes microseconds: the kernel answers at once, yes or no. A server that is alive and
- *   busy (a full backlog) is tried again until `timeout`; with `wait` also one that is not there yet.
+ * - One attempt takes microseconds: the kernel answers at once, yes or no. If the server is alive and its
+ *   backlog is full, it is tried again until `timeout`; with `wait`, also if the server is not there yet.
  * - A symbolic link to a socket is followed.
- * - Where the connection is refused, the error says why: what is at the path, its mode and its owner.
+ * - If the connection is refused, the error says why: what is at the path, its mode and its owner.
  *
  * **Permissions**: what `permissions("connect", path)` says: read, write and
  * `--allow-net=unix:<path>`; for an abstract name `--allow-net`. On Windows it rejects with
@@ -83,7 +83,7 @@ const DEFAULT_TIMEOUT_MS = 5000;
  * @throws {RangeError} when the path is too long or a number is out of range.
  * @throws {SocketNotFound} when there is no such file.
  * @throws {NothingListening} when nobody listens on it.
- * @throws {NotASocket} when it is no stream socket.
+ * @throws {NotASocket} when it is not a stream socket.
  * @throws {ConnectDenied} when the file system does not allow it; with `mode`, `uid` and `gid`.
  * @throws {InsecurePath} when the file belongs to nobody in `owner`.
  * @throws {ConnectTimeout} when the time is over; the last refusal is the `cause`.

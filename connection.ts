@@ -21,12 +21,12 @@ export type { UnixAddr } from "./address.ts";
  * - **Ends**: each direction ends by itself. `closeWrite()` sends the end of file and reading goes
  *   on; the peer's end of file makes `read` give `null`, and writing goes on. When both have ended the
  *   descriptor closes by itself, and `closed` resolves.
- * - **The streams and the methods are the same connection**: they can be used in turns. What a stream
- *   had read when it was cancelled is not lost, the next `read` gives it.
+ * - **The streams and the methods** use the same connection, and can be used by turns. What a stream
+ *   had read when it was cancelled is not lost: the next `read` gives it.
  * - **Failures** reject with the error that Deno has for them (`ConnectionReset`, `BrokenPipe`) in the
- *   shape of `SocketError`; that of a `write` has what was not sent as `unsent`. A peer that closes
- *   while bytes of ours are unread on its side is a reset, after everything that it sent has been
- *   read: so the kernel has it.
+ *   shape of `SocketError`; that of a `write` has what was not sent as `unsent`. If the peer closes
+ *   before it has read everything from us, the kernel makes that a reset: once everything that it sent
+ *   has been read, the next read rejects.
  */
 export interface Connection extends Disposable, AsyncDisposable {
   /** The address of this end. */
@@ -52,7 +52,7 @@ export interface Connection extends Disposable, AsyncDisposable {
   /** The number of bytes that the kernel took so far. */
   readonly bytesWritten: number;
   /**
-   * Reads what is there, or waits for it.
+   * Reads what is there, or waits for it. It gives the number of bytes, or `null` at the end of file.
    *
    * @param buffer Where to put the bytes; up to its length. It must not be used before the result.
    * @returns The number of bytes, or `null` at the end of file, again at each further call. With an
@@ -67,9 +67,9 @@ export interface Connection extends Disposable, AsyncDisposable {
    * Writes all of the data, after everything that was written before.
    *
    * - A promise that rejects unawaited does not end the process.
-   * - With no bytes it asks whether the peer is still there (where that has ended only its own direction,
-   *   nothing else tells), except on a pair. It rejects with `ConnectionReset` instead of `BrokenPipe` where
-   *   the peer has left with bytes unread.
+   * - A write of no bytes asks whether the peer is still there, except on a pair. (When a peer has ended
+   *   its own direction, nothing else tells whether it has gone.) It rejects with `ConnectionReset` instead
+   *   of `BrokenPipe` if the peer has left bytes unread.
    *
    * @param data The bytes. They must not change before the result.
    * @returns Their number.
@@ -108,7 +108,7 @@ export interface Connection extends Disposable, AsyncDisposable {
  *
  * @param conn A connection with `transport: "unix"`.
  * @returns The connection.
- * @throws {TypeError} when it is no such connection.
+ * @throws {TypeError} when it is not such a connection.
  *
  * @example Usage
  * ```ts
@@ -116,9 +116,12 @@ export interface Connection extends Disposable, AsyncDisposable {
  * import { assertEquals } from "@std/assert";
  *
  * const path = `${await Deno.makeTempDir()}/echo.sock`;
- * await using _server = await serve(path, (conn) => conn.readable.pipeTo(conn.writable));
+ * await using _server = await serve(path, async (conn) => {
+ *   await conn.readable.pipeTo(conn.writable);
+ * });
  *
- * await using conn = toConnection(await Deno.connect({ transport: "unix", path }));
+ * const raw = await Deno.connect({ transport: "unix", path });
+ * await using conn = toConnection(raw);
  * await conn.write(new TextEncoder().encode("hello"));
  * await conn.closeWrite();
  * assertEquals(await new Response(conn.readable).text(), "hello");

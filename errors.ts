@@ -73,7 +73,8 @@ export interface SocketErrorFields {
  *
  * const error = await connect("/nowhere/app.sock").catch((error) => error);
  * if (!isSocketError(error)) throw error;
- * assertEquals([error.operation, error.path], ["connect", "/nowhere/app.sock"]);
+ * assertEquals(error.operation, "connect");
+ * assertEquals(error.path, "/nowhere/app.sock");
  * ```
  */
 export function isSocketError(error: unknown): error is SocketError {
@@ -105,7 +106,7 @@ function causeOf(fields: SocketErrorFields): ErrorOptions {
   return fields.cause === undefined ? {} : { cause: fields.cause };
 }
 
-/** The path belongs to somebody else who is, or may be, alive. */
+/** The path belongs to another server that is alive, or may be. */
 export class SocketInUse extends Deno.errors.AddrInUse implements SocketError {
   /** What was tried. */
   declare readonly operation: string;
@@ -274,7 +275,7 @@ export class InsecurePath extends Deno.errors.PermissionDenied implements Socket
   }
 }
 
-/** A message is larger than its codec allows, or is announced as such. */
+/** A message is larger than its codec allows, or its length says that it will be. */
 export class MessageTooLarge extends RangeError implements SocketError {
   /** What was tried: `"encode"` or `"decode"`. */
   declare readonly operation: string;

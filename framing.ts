@@ -1,11 +1,12 @@
 /**
- * Messages over a connection: a stream of bytes is cut anywhere, messages are not.
+ * Whole messages over a connection, which by itself carries a stream of bytes that may be cut anywhere.
  *
- * - {@linkcode messages} sends and receives them over a connection, with one of these codecs:
- * - {@linkcode lengthPrefixed}, {@linkcode delimited} and {@linkcode contentLength} frame bytes,
- *   {@linkcode lines} frames texts; {@linkcode text} makes texts of bytes, and {@linkcode json} values of either.
- * - {@linkcode encodeStream} and {@linkcode decodeStream} do the same for Web streams.
- * - What a connection is used for beyond that is up to others: RPC libraries work over `send` and iteration.
+ * - {@linkcode messages} sends and receives them, with a codec.
+ * - **Codecs of bytes**: {@linkcode lengthPrefixed}, {@linkcode delimited} and {@linkcode contentLength}.
+ * - **Codecs of texts**: {@linkcode lines}, and {@linkcode text} over a codec of bytes.
+ * - **Values**: {@linkcode json} over any of these. Or a {@linkcode Codec} of your own.
+ * - {@linkcode encodeStream} and {@linkcode decodeStream} use the codecs for Web streams.
+ * - RPC is left to libraries, which work over `send` and iteration.
  *
  * @example Every number of a server, as JSON lines
  * ```ts

@@ -1,16 +1,17 @@
 /**
- * Unix domain sockets for Deno: own a path and serve on it, connect to one, and the care that such
- * programs need.
+ * Unix domain sockets for Deno: servers that own their path, clients, whole messages, and child
+ * processes on a socket of their own.
  *
  * - {@linkcode serve} and {@linkcode listen}: a server on a path that is its own alone.
  * - {@linkcode connect}: a client, with a deadline and clear refusals.
  * - {@linkcode pair}: a child process on a socket without a path; a module in a sandbox.
- * - {@linkcode Connection}: what all of them give: bytes, whole and in order, with half-close.
- * - {@linkcode messages}: whole messages over it: frames, lines, JSON, or a codec of your own.
- * - {@linkcode relay}: everything passed on between two connections.
- * - {@linkcode claim}: the path alone, for `Deno.serve` and `node:http`.
- * - {@linkcode probe}: what is at a path?
- * - {@linkcode permissions}, {@linkcode runtimePath}: which flags, which place.
+ * - {@linkcode Connection}: what all of these give: bytes, whole and in order, with half-close.
+ * - {@linkcode messages}: whole messages over a connection: frames, lines, JSON, or a codec of your own.
+ * - {@linkcode relay}: passes everything on between two connections.
+ * - {@linkcode claim}: owns the path for `Deno.serve` or `node:http`.
+ * - {@linkcode probe}: says what is at a path.
+ * - {@linkcode permissions}: the Deno permissions of each of these; {@linkcode runtimePath}: a good
+ *   place for a socket.
  *
  * @example An echo server and its client
  * ```ts
@@ -18,12 +19,15 @@
  * import { assertEquals } from "@std/assert";
  *
  * const path = `${await Deno.makeTempDir()}/echo.sock`;
- * await using _server = await serve(path, (conn) => conn.readable.pipeTo(conn.writable));
+ * await using _server = await serve(path, async (conn) => {
+ *   await conn.readable.pipeTo(conn.writable);
+ * });
  *
  * await using conn = await connect(path);
  * await conn.write(new TextEncoder().encode("This is the message."));
  * await conn.closeWrite();
- * assertEquals(await new Response(conn.readable).text(), "This is the message.");
+ * const answer = await new Response(conn.readable).text();
+ * assertEquals(answer, "This is the message.");
  * ```
  *
  * @module

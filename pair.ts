@@ -31,44 +31,44 @@ export interface PairOptions {
    * @default {that of this process}
    */
   cwd?: string | URL;
-  /** Variables of the environment, beside those that are inherited. */
+  /** Variables of the environment, in addition to those that are inherited. */
   env?: Record<string, string>;
   /**
-   * Whether the child gets no variable but those of `env`. If not, this process needs `--allow-env`,
-   * because it has to hand on all of its own.
+   * Whether the child gets only the variables of `env`. If not, this process needs `--allow-env`, because
+   * it has to hand on all of its own.
    *
    * @default {false for a program, true for a module}
    */
   clearEnv?: boolean;
   /**
-   * Of a module: what it may do beside reading its own directories, as for a worker. Relative paths are
+   * For a module: what it may do besides reading its own directories, as for a worker. Relative paths are
    * from this process's directory. `"none"` leaves these holes, which are Deno's:
    *
-   * - It may read everything in the directories that it may import from, also where a symbolic link in
-   *   them leads, and a source map that a file of its names is opened wherever it is.
-   * - The storage APIs (`localStorage`, `caches`, and Deno KV where its `deno.json` turns it on) write below Deno's cache directory, in a place of the
-   *   module's own; `node:sqlite` may spill into the directory of temporary files, WebGPU drivers have
-   *   caches of their own.
-   * - Its memory and its processor time are not limited: `ArrayBuffer`s are outside the V8 heap. Bound
-   *   the time yourself and `kill()`.
-   * - What is in Deno's cache already can be imported, from whichever host it came; a list of hosts for
-   *   `import` limits that to them. Nothing is fetched in any case.
-   * - The `deno.json` that Deno would find for it counts, if this process may read it: its import map may
-   *   name files elsewhere, which are then read if `permissions` allow it, and checked for being there in
-   *   any case. (One that lies in the module's own directories may not lead Deno out of them by
-   *   `importMap`, `links`, `workspace`, or a `tsconfig.json` beside it.)
-   * - Descriptors of this process that are not closed on exec (a listener of `node:net` is not, one of
-   *   this package is) are its descriptors too.
-   * - What it inherits of the three standard streams it may do with what it likes: read from it, if it is a
-   *   terminal or a socket, change it, shut it down. By default it inherits none of them.
-   * - It can tell the working directory, the path of Deno, the process numbers, the memory in use, the
-   *   time and its zone, the number of processors.
+   * - **Files**: it may read everything in the directories that it may import from, and what symbolic links
+   *   in them lead to. A source map that one of its files names is opened wherever it is.
+   * - **Storage**: `localStorage`, `caches`, and Deno KV if its `deno.json` turns that on, write below
+   *   Deno's cache directory, in a place of the module's own. `node:sqlite` may spill into the directory of
+   *   temporary files; WebGPU drivers have caches of their own.
+   * - **Memory and processor time** are not limited: `ArrayBuffer`s are outside the V8 heap. Limit the time
+   *   yourself, and `kill()` it.
+   * - **Imports**: what is in Deno's cache already can be imported, whichever host it came from; a list of
+   *   hosts for `import` limits that to them. Nothing is fetched in any case.
+   * - **Configuration**: the `deno.json` that Deno would find for it counts, if this process may read it.
+   *   Its import map may name files elsewhere: they are read only if `permissions` allow it, but whether
+   *   they exist is checked in any case. (A `deno.json` in the module's own directories may not lead Deno
+   *   out of them by `importMap`, `links`, `workspace`, or a `tsconfig.json` beside it.)
+   * - **Descriptors** of this process that are not closed on exec are its descriptors too. (A listener of
+   *   `node:net` is not closed, one of this package is.)
+   * - **Standard streams** that it inherits it may use as it likes: read from them if they are a terminal or
+   *   a socket, change them, shut them down. By default it inherits none of them.
+   * - **It can see** the working directory, the path of Deno, the process numbers, the memory in use, the
+   *   time and its zone, and the number of processors.
    *
    * @default {"none"}
    */
   permissions?: "none" | Deno.PermissionOptionsObject;
   /**
-   * Of a module: the directories that it may import from, and therefore read.
+   * For a module: the directories that it may import from, and therefore read.
    *
    * @default {its own directory}
    */
@@ -80,9 +80,9 @@ export interface PairOptions {
    */
   stdin?: "piped" | "inherit" | "null";
   /**
-   * Standard output. By default that of a module is copied to this process's own, because a terminal or a
-   * socket that it had itself it could read from; what it prints and what it sends may then overtake one
-   * another.
+   * Standard output. By default a module's is copied to this process's own: if the module had a terminal
+   * or a socket itself, it could read from it. What it prints and what it sends may then arrive in another
+   * order.
    *
    * @default {"inherit" for a program, a copy for a module}
    */
@@ -102,7 +102,7 @@ export interface PairOptions {
   grace?: number;
   /**
    * Ends the child: SIGTERM, and after `grace` SIGKILL. Before the start, and while a module is loaded,
-   * the promise rejects. Loading has no other limit of time: pass a signal where a module may be hostile.
+   * the promise rejects. Nothing else limits the time of loading: pass a signal if a module may be hostile.
    */
   signal?: AbortSignal;
 }
@@ -140,24 +140,25 @@ export interface Child extends AsyncDisposable {
  *
  * - **The socket** is a real socket pair, at descriptor 3 of the child: bytes in both directions, with
  *   backpressure and half-close. There is no path, so nobody else can connect.
- * - **A program** (a string) is found as `Deno.Command` finds it. **A module** (a `file:` URL) runs in
- *   this Deno as a process of its own which may read its own directory and use the socket, and nothing
- *   else, whatever this process may: see {@linkcode PairOptions.permissions}. It is imported, so its
- *   `import.meta.main` is `false`.
+ * - **A program** (a string) is found as `Deno.Command` finds it.
+ * - **A module** (a `file:` URL) runs in this Deno, as a process of its own. Whatever this process may do,
+ *   the module may read its own directory and use the socket, nothing else: see
+ *   {@linkcode PairOptions.permissions}. It is imported, so its `import.meta.main` is `false`.
  * - **Nothing is lost** when the child exits: what it had sent stays readable.
- * - **The end**: disposal ends the writing, so that the child sees the end of file, waits `grace`, sends
+ * - **The end**: disposal ends the writing, so that the child sees the end of file; it waits `grace`, sends
  *   SIGTERM, waits again, and sends SIGKILL. A grandchild that holds the socket delays none of that. Then
- *   the connection is closed, and the child's output unless it is still being read: read what you want to
- *   have before. Without disposal its descriptors stay open until both sides have ended.
- * - **A start that fails** leaves nothing, but where only the system can tell: for want of descriptors or
- *   of the permission to look for the program, Deno 2.9.6 leaves one descriptor open.
+ *   the connection is closed, and so is the child's output, unless it is still being read: read what you
+ *   need before. Without disposal its descriptors stay open until both sides have ended.
  * - **If this process dies** the child sees the end of file, and should end then.
- * - **A Deno program as a child** has the permissions that its arguments say; but where Deno's path stands
- *   inside the arguments of another program (`sh -c "deno run …"`), Deno 2.9.6 inserts `-A` into them
- *   unless they have a permission flag. Pass one.
+ * - **Grandchildren** inherit descriptor 3 as well, and then keep the connection open.
+ * - **A start that fails** leaves nothing behind, except where only the system can tell that it fails: for
+ *   want of descriptors, or of the permission to look for the program, Deno 2.9.6 leaves one descriptor
+ *   open.
+ * - **A Deno program as a child** has the permissions that its arguments say. But if Deno's path is inside
+ *   the arguments of another program (`sh -c "deno run …"`), Deno 2.9.6 inserts `-A` there unless they have
+ *   a permission flag: pass one.
  * - **A realtime signal** (`kill -34` and above) that ends the child ends this process as well, because
  *   Deno 2.9.6 has no name for it and throws where nobody can catch it.
- * - **Keep for yourself**: grandchildren inherit descriptor 3 as well, and then keep the connection open.
  *
  * **Permissions**: `--allow-run=<command>` (for a module: the path of Deno itself) and
  * `--allow-env=NODE_V8_COVERAGE`, or `--allow-env` where the environment is handed on: see
@@ -180,7 +181,8 @@ export interface Child extends AsyncDisposable {
  * import { assertEquals } from "@std/assert";
  *
  * // The shell's descriptor 3 is the socket.
- * await using child = await pair("sh", { args: ["-c", "read line <&3; echo got $line >&3"] });
+ * const script = "read line <&3; echo got $line >&3";
+ * await using child = await pair("sh", { args: ["-c", script] });
  * await child.conn.write(new TextEncoder().encode("ping\n"));
  * assertEquals(await new Response(child.conn.readable).text(), "got ping\n");
  * ```
@@ -466,7 +468,7 @@ export interface InheritedOptions {
  * @param options The descriptor, if it is not 3.
  * @returns The connection; neither end of it has a name.
  * @throws {TypeError} when an argument is of the wrong kind.
- * @throws {RangeError} when the descriptor is no whole number of at least 0.
+ * @throws {RangeError} when the descriptor is not a whole number of at least 0.
  * @throws {NotASocket} when nothing is open there, or something that is no Unix stream socket. (What
  * cannot be told from one at once, a socket that listens or a fifo, is refused by the first read or write.)
  * @throws {Deno.errors.Busy} when it was adopted before.
@@ -510,8 +512,8 @@ export interface SocketPairOptions {
 }
 
 /**
- * Makes two connections that are each other's peer, both in this process: for tests, and to hand one
- * end to code that expects a connection.
+ * Makes two connections, each the other end of the other, both in this process: for tests, and to hand
+ * one end to code that expects a connection.
  *
  * - The system call lets its caller choose an address family, a type and a protocol. Deno has stream
  *   sockets only: `"dgram"` and `"seqpacket"`, other families and protocols reject with `NotSupported`.

@@ -33,7 +33,7 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    * - `"rename"` binds `<path>.new`, secures it, and renames it over the path: no client ever meets a
    *   socket that is not ready, and a successor may replace the server without a gap. A server that is
    *   killed while it starts may leave that file and `<path>.lock.new`, which the next start with
-   *   `"rename"` removes. It takes permissions for those names too, and four bytes of the path's length.
+   *   `"rename"` removes. It needs permissions for those names too, and the path may have four bytes less.
    *
    * @default {"direct"}
    */
@@ -43,13 +43,12 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    *
    * - `"reclaim"` removes it if it is dead: nobody holds its lock, and it refuses twice, 100 ms apart.
    * - `"fail"` rejects with `SocketInUse`.
-   * - `"replace"` takes the path over from a server that listens there, if that one has
-   *   `publish: "rename"` as well, in this package and of the same user; else it is as `"reclaim"`. At
-   *   no instant a client is refused. The old server notices within a quarter of a second, serves who
-   *   had reached it, and ends: see `onReplaced`. If the new one fails before it listens, the old
-   *   one goes on.
+   * - `"replace"` takes the path over from a server that listens there, if that is one of this package
+   *   and of the same user, and has `publish: "rename"` as well; else it is as `"reclaim"`. No client is
+   *   ever refused. The old server notices within a quarter of a second, serves those who had reached it,
+   *   and ends: see `onReplaced`. If the new server fails before it listens, the old one goes on.
    *
-   * A file that is no socket, and a socket that answers and whose owner does not use the lock, is left
+   * A file that is not a socket, and a socket that answers and whose owner does not use the lock, is left
    * alone in any case.
    *
    * @default {"reclaim"}
@@ -57,24 +56,25 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
   existing?: "reclaim" | "fail" | "replace";
   /**
    * Whether to bind the path again when somebody has removed the socket file, without dropping a
-   * connection. Only with `publish: "rename"`; nobody's file is displaced for it. What a successor left
-   * that was killed while it took the path over is mended in any case.
+   * connection. Only with `publish: "rename"`; it never displaces another file. If a successor is killed
+   * while it takes the path over, the path is taken back in any case.
    *
    * @default {false}
    */
   selfHeal?: boolean;
   /**
    * Is called once, when a successor with `existing: "replace"` has taken the path over. Nothing needs to
-   * be done: the server shuts itself down then, the listener gives out who had reached it and ends.
+   * be done: a server then shuts itself down; a listener gives out the connections that had reached it,
+   * and ends.
    *
-   * - To tell that nobody is left in its backlog takes some seconds, and longer where the process is busy.
-   *   Then `draining` aborts, and handlers have 5 seconds to finish. Call `shutdown({ timeout })` here for
-   *   another time.
+   * - To be sure that nobody is left in its backlog takes some seconds, longer if the process is busy.
+   *   Then `draining` aborts, and handlers have 5 seconds to finish. To give them another time, call
+   *   `shutdown({ timeout })` here.
    */
   onReplaced?: () => void;
   /**
-   * Is told, within a second and once each time, that the path no longer leads to this server: somebody
-   * removed or replaced the socket file. Who is connected stays so.
+   * Is called within a second, once each time, when the path no longer leads to this server: somebody
+   * removed or replaced the socket file. Open connections go on.
    *
    * @default {standard error: a line}
    */
@@ -117,9 +117,9 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  * - When it resolves, the socket is ready and has its mode and its owner: by default the owner alone
  *   may connect, at no instant anyone else. Where the file had to be created wider than that (see
  *   `permissions()` on the umask), whoever connected meanwhile is dropped unserved.
- * - A dead socket file is replaced; a live server, also a foreign one, is not (see `claim()`), but for one
- *   that lets itself be replaced: see `existing`.
- * - The path is watched: see `onPathLost`, `selfHeal` and `onReplaced`. No process is kept alive by that.
+ * - A dead socket file is replaced. A live server is not, whatever program it is (see `claim()`), unless
+ *   both sides agreed to that: see `existing`.
+ * - The path is watched: see `onPathLost`, `selfHeal` and `onReplaced`. That keeps no process alive.
  * - The backlog is Deno's: 1,024 connections. Clients beyond that are refused with `EAGAIN`, which
  *   `connect()` tries again.
  *
@@ -133,7 +133,7 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when the path is too long or a number is out of range.
  * @throws {SocketInUse} when somebody alive has the path.
- * @throws {NotASocket} when something that is no socket is there.
+ * @throws {NotASocket} when something that is not a socket is there.
  * @throws {ConnectDenied} when a socket is there that this process may not connect to.
  * @throws {InsecurePath} when the lock file or the directory is not safe to use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.
@@ -151,7 +151,8 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  * const path = `${await Deno.makeTempDir()}/app.sock`;
  * await using listener = await listen({ path, mode: 0o660 });
  *
- * const [server, client] = await Promise.all([listener.accept(), connect(path)]);
+ * const client = await connect(path);
+ * const server = await listener.accept();
  * await server.write(new TextEncoder().encode("hello"));
  * server.close();
  * assertEquals(await new Response(client.readable).text(), "hello");
@@ -164,11 +165,11 @@ export async function listen(options: SocketPath | ListenOptions): Promise<UnixL
   return new Listener(await ListeningSocket.open(given, "listen"), given);
 }
 
-/** What a handler is told of its server, the same object at every call. */
+/** What a handler is told by its server; the same object at every call. */
 export interface ServeHandlerInfo {
   /** Aborts when the server shuts down: finish what was begun, and begin nothing new. */
   readonly draining: AbortSignal;
-  /** Aborts when the time for that is over, for those who are left: the connection is closed next. */
+  /** Aborts at the deadline of the shutdown: the connections that are left are closed next. */
   readonly signal: AbortSignal;
 }
 
@@ -187,16 +188,16 @@ export interface ServeOptions extends ListenOptions {
    */
   maxConnections?: number;
   /**
-   * Milliseconds after which a connection is closed on which nothing comes. It counts only while the
-   * handler waits for a read, which then rejects with `Deno.errors.TimedOut`.
+   * Milliseconds that the handler may wait for a read: after that the read rejects with
+   * `Deno.errors.TimedOut`, and the connection is closed. Time that the handler needs itself is not counted.
    *
    * @default {Infinity}
    */
   idleTimeout?: number;
   /**
-   * The same until the first byte of a connection has come, in the place of `idleTimeout`. A client
-   * that has said nothing yet may be one that never will, and takes one of `maxConnections`: so little
-   * patience can be had with it, and much with one that rests between two requests.
+   * The same, instead of `idleTimeout`, until the first byte of a connection has come. A client that has
+   * said nothing yet may never do so, and takes up one of `maxConnections`: it can be given less time than
+   * one that rests between two requests.
    *
    * @default {idleTimeout}
    */
@@ -204,8 +205,8 @@ export interface ServeOptions extends ListenOptions {
   /** Is called once, with the address, when the server listens. */
   onListen?: (addr: UnixAddr) => void;
   /**
-   * Is told what went wrong: the rejection of a handler (with its `info`), and a failure to accept
-   * (without), once for each episode of it. Whatever it does, also throwing, the server goes on.
+   * Is called with what went wrong: the rejection of a handler, with its `info`; or a failure to accept,
+   * without, once until accepting works again. Whatever it does, even if it throws, the server goes on.
    *
    * @default {standard error: a line for a failure of the system, else the error with its stack}
    */
@@ -216,7 +217,7 @@ export interface ServeOptions extends ListenOptions {
 export interface ShutdownOptions {
   /**
    * Milliseconds until what is left is cut off; `Infinity` waits for every handler. With 0 nobody is
-   * waited for, not even who stands in the backlog.
+   * waited for, not even those in the backlog.
    *
    * @default {5000}
    */
@@ -243,12 +244,12 @@ export interface UnixServer extends AsyncDisposable {
    * Ends the server without losing anyone who had reached it.
    *
    * 1. The name is given up: the socket file is removed.
-   * 2. Who waits in the backlog is accepted and served, if need be when others have finished.
+   * 2. Those who wait in the backlog are accepted and served, if need be when others have finished.
    * 3. The listener is closed and the lock released: a successor may start.
    * 4. `draining` aborts; the handlers have until the deadline to finish.
    * 5. `signal` aborts, and the connections that are left are closed.
    *
-   * Called again it is the same shutdown, whatever its options: the same promise.
+   * A second call returns the promise of the first one, whatever its options.
    *
    * @param options How long the handlers have.
    * @returns How many finished, and how many were cut off.
@@ -265,12 +266,12 @@ export interface UnixServer extends AsyncDisposable {
  * Serves every connection to a path with a handler.
  *
  * - The path is owned as by {@linkcode listen}; when the promise resolves, the server is ready.
- * - **One connection's failure is its own**: a handler that rejects or throws is told to `onError`,
- *   its connection is closed, and the server goes on. So it does when descriptors run out.
+ * - **A failure stays with its connection**: if a handler rejects or throws, `onError` is called, the
+ *   connection is closed, and the server goes on. It also goes on when descriptors run out.
  * - **Limits**: `maxConnections`, `idleTimeout`, `firstByteTimeout`; those on messages are in `messages()`
- *   and its codecs. There is none on bytes: the kernel holds a fast client back until the handler reads.
- * - **The end** is {@linkcode UnixServer.shutdown}; a process that just exits leaves the files behind,
- *   and the next start removes them. No signal handlers are installed.
+ *   and its codecs. Bytes need none: the kernel holds a fast client back until the handler reads.
+ * - **The end** is {@linkcode UnixServer.shutdown}. A process that just exits leaves its files behind, and
+ *   the next start removes them. No signal handlers are installed.
  *
  * **Permissions**: those of {@linkcode listen}. On Windows it rejects with `NotSupported`.
  *
@@ -280,7 +281,7 @@ export interface UnixServer extends AsyncDisposable {
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when the path is too long or a number is out of range.
  * @throws {SocketInUse} when somebody alive has the path.
- * @throws {NotASocket} when something that is no socket is there.
+ * @throws {NotASocket} when something that is not a socket is there.
  * @throws {ConnectDenied} when a socket is there that this process may not connect to.
  * @throws {InsecurePath} when the lock file or the directory is not safe to use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.
@@ -296,7 +297,9 @@ export interface UnixServer extends AsyncDisposable {
  * import { assertEquals } from "@std/assert";
  *
  * const path = `${await Deno.makeTempDir()}/echo.sock`;
- * await using _server = await serve(path, (conn) => conn.readable.pipeTo(conn.writable));
+ * await using _server = await serve(path, async (conn) => {
+ *   await conn.readable.pipeTo(conn.writable);
+ * });
  *
  * await using conn = await connect(path);
  * await conn.write(new TextEncoder().encode("hello"));

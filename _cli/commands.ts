@@ -80,7 +80,7 @@ function command<Flags extends AllFlags, Args extends readonly unknown[]>(
 const PIECE = option(
   positive,
   "BYTES",
-  "read at most so many bytes at a time, and tell each piece",
+  "read at most BYTES at a time, and say what each piece was",
 );
 
 const SIDES: readonly [
@@ -105,8 +105,9 @@ const RELAYING: FlagParametersForType<RelayFlags, CommandContext> = {
 };
 
 const MESSAGES =
-  `With --framing each line of the input is a message, and each message that comes is printed as a line;
-with --json as an object with its size and its text. --hex has them in hexadecimal, in and out.`;
+  `With --framing each line of the input is sent as a message, and each message that comes is printed as
+a line, or with --json as an object with its size and its text. --hex is for messages that are no text:
+they are written and printed in hexadecimal.`;
 
 const ENDS =
   "The first Ctrl-C or SIGTERM ends it gracefully, with the path removed; the second at once.";
@@ -122,9 +123,9 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({
       ["uds bench --json --seconds 5 /tmp/echo.sock", "for a script"],
     ],
     notes:
-      `Each of the three takes --seconds, after a fifth of that to warm up: 64 bytes there and back, one after
-the other; as many bytes as pass, there and back; messages of 64 bytes behind their length, 1,024 of
-them on their way. An echo in the same process shares its time with the measurement.`,
+      `It makes three measurements of --seconds each, after a fifth of that to warm up: round trips of 64
+bytes, one after the other; bytes in bulk, there and back; messages of 64 bytes behind their length,
+1,024 of them on their way. With --self, the echo and the measurement share one process.`,
     parameters: {
       flags: {
         self: flag("serve the echo as well"),
@@ -168,8 +169,8 @@ them on their way. An echo in the same process shares its time with the measurem
       ["uds connect --wait --timeout 30 /tmp/app.sock", "when its server has started"],
     ],
     notes:
-      `The end of the input is passed on, and what comes back is printed to its end (nc -U -N). A server
-that has only ended its own direction is sent the input on; one that has gone ends the command.
+      `The end of the input is passed on, and what comes back is printed until it ends (nc -U -N). If the
+server ends only its own direction, the input is still sent to it; if it goes away, the command ends.
 ${MESSAGES}`,
     parameters: {
       flags: { ...CONNECTING, ...FRAMING, expect: EXPECT, ...COMMON },
@@ -207,8 +208,8 @@ ${MESSAGES}`,
       ["uds listen --keep /tmp/log.sock < /dev/null >> log", "one client after the other"],
     ],
     notes:
-      `It serves one client (nc -lU), and with --keep one after the other; the others wait. What is read
-of the input goes to the client that is there, and its end to all that follow.
+      `It serves one client (nc -lU), or with --keep one after the other, while the others wait. The input
+goes to the client that is there when it is read; once it has ended, it has ended for all later ones.
 ${MESSAGES}
 ${ENDS}`,
     parameters: {
@@ -240,9 +241,10 @@ ${ENDS}`,
       `Without DIR it lists all below $XDG_RUNTIME_DIR (else $TMPDIR/uds-UID, else /tmp/uds-UID) and below
 /run. It does not leave the file system of a directory, and does not follow symbolic links in it.
 
-The state comes from the lock beside a socket: "claimed" is one that a program with this package
-has, whose process it names; of others it says "unknown", for only a connection can tell. --probe makes
-one, which their servers see: "alive", "full", "stale", "denied" or "not-a-socket".`,
+The state comes from the lock beside a socket: "claimed" means that a program with this package has it,
+and its process is named. Of any other socket only a connection could tell more: it is "unknown". With
+--probe it connects, which the servers notice, and says "alive", "full", "stale", "denied" or
+"not-a-socket".`,
     parameters: {
       flags: {
         probe: flag("connect, to learn whether somebody listens"),
@@ -282,7 +284,7 @@ one, which their servers see: "alive", "full", "stale", "denied" or "not-a-socke
   }),
 
   probe: command<CommonFlags, [SocketPath]>({
-    brief: "tell what is at a path",
+    brief: "say what is at a path",
     usage: "PATH",
     examples: [
       ["uds probe /run/app.sock", "alive, stale, free …"],
@@ -290,8 +292,8 @@ one, which their servers see: "alive", "full", "stale", "denied" or "not-a-socke
       ["uds probe --json /run/app.sock", "with mode, owner, and the process that has it"],
     ],
     notes:
-      `It connects, and closes again at once. With --quiet it prints nothing. The exit code is that of the
-state:
+      `It connects, and closes again at once, which the server notices. With --quiet it prints nothing. The
+state is also the exit code:
 
   alive 0   free 3   stale 4   claimed 5   full 5   denied 6   not-a-socket 7`,
     parameters: {
@@ -317,9 +319,9 @@ state:
     ],
     notes:
       `It serves many connections. The end of one direction is passed on, and the other one goes on.
-A port has no owner and no mode: whoever reaches it is let in. tls: encrypts, and proves who the server
-is (a certificate of one's own must have the name, and basicConstraints=CA:FALSE); who the client is it
-does not check. ssh -L and -R forward sockets for users who have accounts.
+A port has no owner and no mode: anyone who reaches it is let in. tls: encrypts, and proves who the
+server is; it does not check who the client is. (A self-signed certificate must have the server's name,
+and basicConstraints=CA:FALSE.) Where you have an account, ssh -L and -R forward sockets.
 ${ENDS}`,
     parameters: {
       flags: RELAYING,
@@ -339,7 +341,7 @@ ${ENDS}`,
     ],
     notes:
       `It takes the lock of the path first, so that no server can start there meanwhile. A socket that is in
-use is left, and so is everything that is no socket.`,
+use stays, and so does everything that is not a socket.`,
     parameters: {
       flags: COMMON,
       aliases: SHORT,
@@ -358,7 +360,7 @@ use is left, and so is everything that is no socket.`,
     ],
     notes:
       `The socket has no path: nobody else can connect. What the command itself prints goes to standard
-error. The exit code is the command's, 127 where there is none of that name and 126 where it cannot be
+error. The exit code is the command's; it is 127 if there is no such command, and 126 if it cannot be
 executed.
 The first SIGTERM ends the command gracefully, the second at once.`,
     parameters: {
@@ -392,8 +394,8 @@ The first SIGTERM ends the command gracefully, the second at once.`,
       ],
     ],
     notes:
-      `After the message it sends the end of file; then it prints what comes until the other side ends.
-With --expect it sends no end of file, and waits for so many messages, no longer than --timeout.
+      `After the message it sends the end of file, and prints what comes until the other side ends. With
+--expect it sends no end of file, and waits for COUNT messages, but no longer than --timeout.
 ${MESSAGES}`,
     parameters: {
       flags: { ...CONNECTING, piece: PIECE, ...FRAMING, expect: EXPECT, ...COMMON },
@@ -421,12 +423,12 @@ ${MESSAGES}`,
       ["uds serve --group staff /run/app.sock -- ./app", "for the members of a group"],
     ],
     notes:
-      `The connection is the command's standard input and output (inetd); what it says on standard error is
-shown. When it has ended its output the connection is closed; a client that has ended its direction is
-the end of its input. Beyond --max clients wait. With --idle a connection on which nothing has passed
-in either direction for so long is closed, and its process ended. With --replace a server that was
-started so as well hands the path over, serves whom it has, and ends: no client is refused meanwhile.
-The environment of the command is this one.
+      `The connection is the command's standard input and output (inetd); its standard error is shown. When
+the client ends its direction, the command's input ends; when the command ends its output, the
+connection is closed. Clients beyond --max wait. With --idle a connection is closed, and its process
+ended, after that time without a byte in either direction. With --replace a running server that also
+has --replace hands the path over, serves the clients that it has, and ends: no client is refused
+meanwhile. The command has the environment of this one.
 ${ENDS}`,
     parameters: {
       flags: {
@@ -456,15 +458,15 @@ ${ENDS}`,
     usage: "LISTEN TARGET",
     examples: [
       ["uds tap /tmp/tap.sock /run/docker.sock", "then DOCKER_HOST=unix:///tmp/tap.sock docker ps"],
-      ["uds tap --framing u32be --hex /tmp/tap.sock /tmp/agent.sock", "what is asked of ssh-agent"],
+      ["uds tap --framing u32be --hex /tmp/tap.sock /tmp/agent.sock", "what ssh-agent is asked"],
       ["uds tap --framing lines /tmp/tap.sock tcp:127.0.0.1:6379", "a protocol of lines"],
       ["uds tap /tmp/tap.sock /run/app.sock | jq -r .text", "for a script"],
     ],
     notes:
-      `On a terminal a line for each message: its time, the number of the connection, the direction (→ to
-TARGET, ← to the client), its size and its text; bytes that are no text as a dump, and all with --hex.
-Elsewhere, and with --json, an object for each. Without --framing each read is shown, however it was cut.
-What cannot be decoded is shown raw from there on, and passed on in any case.
+      `On a terminal it prints a line for each message: its time, the number of the connection, the direction
+(→ to TARGET, ← to the client), its size and its text. Bytes that are no text are shown as a dump, with
+--hex all are. Elsewhere, and with --json, it prints an object for each. Without --framing it shows what
+each read brought. From where a message cannot be decoded it shows raw bytes; it passes on everything.
 ${ENDS}`,
     parameters: {
       flags: { ...FRAMING, ...RELAYING },

@@ -34,7 +34,7 @@ export function option<T>(
 /** Options that all commands have. */
 export const COMMON: FlagParametersForType<CommonFlags, CommandContext> = {
   json: flag("write results, events and errors as JSON"),
-  quiet: flag("say nothing but errors"),
+  quiet: flag("print nothing but results and errors"),
 };
 
 /** Their letters. */
@@ -59,7 +59,7 @@ export const FRAMING: FlagParametersForType<FramingFlags, CommandContext> = {
     kind: "enum",
     values: FRAMINGS,
     placeholder: "KIND",
-    brief: `messages, not bytes: ${FRAMINGS.join(", ")}`,
+    brief: `deal in messages: ${FRAMINGS.join(", ")}`,
     optional: true,
   },
   hex: flag("write and read messages in hexadecimal"),
@@ -69,7 +69,7 @@ export const FRAMING: FlagParametersForType<FramingFlags, CommandContext> = {
 export const EXPECT: TypedFlagParameter<number | undefined, CommandContext> = option(
   positive,
   "COUNT",
-  "end when so many messages have come",
+  "stop when COUNT messages have come",
 );
 
 /** How to connect. */

@@ -1,4 +1,4 @@
-/** The plot as SVG: the ratios as bars beside their lines, and the curves. */
+/** The plots as SVG: the ratios as bars beside their lines, and the curves; a summary for the front page. */
 
 import { goalOf, number, type Results, verdictsOf } from "./report.ts";
 import type { Figures } from "./measure.ts";
@@ -35,11 +35,16 @@ export function svgOf(results: Results): string {
     parts.push(curveOf(name, points, results, y));
     y += CURVE_HEIGHT + 40;
   }
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${y}" role="img">
+  return svg(y, parts);
+}
+
+function svg(height: number, parts: readonly string[]): string {
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img">
 <title>The results of the benchmark</title>
 <style>
 text { font: 12px sans-serif; fill: #222 }
 .title { font-size: 15px; font-weight: bold }
+.small { font-size: 11px; fill: #666 }
 .end { text-anchor: end }
 .middle { text-anchor: middle }
 .grid { stroke: #ddd }
@@ -49,6 +54,62 @@ text { font: 12px sans-serif; fill: #222 }
 ${parts.join("\n")}
 </svg>
 `;
+}
+
+/** A ratio for the summary; above 1 it is better than what it is beside, also where it is a cost. */
+export interface SummaryRow {
+  title: string;
+  /** What is beside what. */
+  detail: string;
+  median: number;
+  low: number;
+  high: number;
+  /** The ratio in words. */
+  label: string;
+}
+
+/** The front page's plot: each ratio as a bar from 1, on a logarithmic scale. */
+export function summaryOf(rows: readonly SummaryRow[], where: string): string {
+  const row = 38;
+  const [left, right, top] = [330, 740, 84];
+  const bottom = top + rows.length * row;
+  const all = rows.flatMap(({ low, high }) => [low, high]);
+  const [first, last] = [
+    Math.floor(Math.log2(Math.min(...all, 0.5))),
+    Math.ceil(Math.log2(Math.max(...all, 2))),
+  ];
+  const place = (value: number) =>
+    left + (right - left) * (Math.log2(value) - first) / (last - first);
+  const parts = [
+    text(MARGIN, 30, "How fast uds is, beside what one would use instead", "title"),
+    text(MARGIN, 50, `${where}. Longer to the right is better, at 1 both are equal.`),
+  ];
+  for (let power = first; power <= last; power++) {
+    const x = fixed(place(2 ** power));
+    const tick = power < 0 ? `1/${2 ** -power}` : String(2 ** power);
+    parts.push(
+      `<line class="${
+        power === 0 ? "goal" : "grid"
+      }" x1="${x}" x2="${x}" y1="${top}" y2="${bottom}"/>`,
+      text(Number(x), top - 8, tick, "middle"),
+    );
+  }
+  rows.forEach(({ title, detail, median, low, high, label }, i) => {
+    const y = top + i * row;
+    const [from, to] = [Math.min(1, median), Math.max(1, median)].map(place) as [number, number];
+    parts.push(
+      text(left - 16, y + 16, title, "end"),
+      text(left - 16, y + 31, detail, "end small"),
+      `<rect x="${fixed(from)}" y="${y + 10}" width="${
+        fixed(Math.max(1, to - from))
+      }" height="18" fill="${COLORS[median < 1 ? 1 : 0]}" opacity="0.8"/>`,
+      `<line x1="${fixed(place(low))}" x2="${fixed(place(high))}" y1="${y + 19}" y2="${
+        y + 19
+      }" stroke="#222"/>`,
+      text(right + 12, y + 23, label),
+    );
+  });
+  return svg(bottom + 16, parts);
 }
 
 /** How far each line is reached: 1 is the line itself, on a logarithmic scale from 1/4 to 4. */

@@ -17,7 +17,7 @@ interface Guest {
 const path = Deno.args[0] ?? "./chat.sock";
 const room = new Set<Guest>();
 
-/** Tells all but one, and waits for nobody: who does not read must not hold up the others. */
+/** Tells all but one, and waits for nobody: a guest who does not read must not hold up the others. */
 function tell(text: string, except: Guest): void {
   for (const guest of room) {
     if (guest === except) continue;

@@ -19,7 +19,7 @@ interface Container {
 
 const path = Deno.args[0] ?? "/var/run/docker.sock";
 
-// fetch says of every refusal the same.
+// fetch says the same of every refusal; this says why.
 const { state } = await probe(path);
 if (state !== "alive") {
   console.error(`There is no Docker at ${path}: ${state}`);

@@ -18,7 +18,7 @@ const METHODS: Record<string, (...params: number[]) => unknown> = {
   sleep: (ms = 0) => new Promise((resolve) => setTimeout(() => resolve(`slept ${ms} ms`), ms)),
 };
 
-/** What came is anybody's: its shape is checked before it is used. */
+/** Anybody may have sent it: its shape is checked before it is used. */
 function parse(value: unknown): Request {
   const { id, method, params } = value as Partial<Request>;
   if (!Number.isSafeInteger(id) || typeof method !== "string" || !Array.isArray(params)) {
@@ -47,7 +47,7 @@ await using server = await serve({ path, signal: stop.signal }, async (conn, { d
     })().catch(() => {}); // The client has gone: its loop ends as well.
     running.add(answer);
     answer.finally(() => running.delete(answer));
-    // Who asks faster than it is answered waits.
+    // A client that asks faster than it is answered has to wait.
     if (running.size >= 100) await Promise.race(running);
   }
   await Promise.all(running);

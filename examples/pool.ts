@@ -15,7 +15,7 @@ interface Task {
   question: Question;
   resolve: (answer: number) => void;
   reject: (reason: Error) => void;
-  /** How many children have ended over it. */
+  /** How many children have ended while they worked on it. */
   crashes: number;
 }
 interface Worker {
@@ -28,7 +28,7 @@ interface Worker {
 class Pool implements AsyncDisposable {
   readonly #module: URL;
   readonly #workers = new Set<Worker>();
-  /** What nobody was there for. */
+  /** Tasks that came while there was no worker. */
   #waiting: Task[] = [];
   #closing = false;
 

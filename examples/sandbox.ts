@@ -1,6 +1,6 @@
 /**
- * Asking a module that nobody trusts. It runs in a process of its own with nothing but a socket; what
- * it does there – throw, loop for ever, flood – costs its parent one answer.
+ * Asking a module that nobody trusts. It runs in a process of its own with nothing but a socket. Whatever
+ * it does there (throw, loop for ever, flood) costs its parent no more than one answer.
  *
  * Terminal: deno run --allow-run --allow-env --allow-read examples/sandbox.ts
  */

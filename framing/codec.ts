@@ -45,16 +45,16 @@ export interface ByteWriter {
 /**
  * How messages become bytes, and bytes messages.
  *
- * - A codec has no state of its own: what has come of an incomplete message is given to it again,
- *   together with what came after.
+ * - A codec has no state of its own: if a message is incomplete, the same bytes are given to it again
+ *   together with those that came after. So one codec can be used for any number of connections.
  * - Whatever `encode` or `decode` throws reaches the caller of `send` or `receive` as it is.
  * - Its methods must not use the channel that calls them.
  */
 export interface Codec<T> {
   /**
-   * The most bytes that a message may have. The codec itself compares, before it allocates anything
-   * for a message; where it does not, a channel refuses an incomplete message of which it has 64 KiB
-   * more than that.
+   * The most bytes that a message may have. The codec itself should check it before it allocates anything
+   * for a message. If it does not, a channel still refuses an incomplete message once it has 64 KiB more
+   * than that of it.
    */
   readonly maxBytes: number;
   /**
@@ -67,18 +67,18 @@ export interface Codec<T> {
   /**
    * Takes one message off the beginning of what has come.
    *
-   * - The message may be, or have, a view of `bytes`: they do not change any more.
+   * - The message may be, or contain, a view of `bytes`: they do not change any more.
    *
    * @param bytes At least one byte; the first is the first of a message.
    * @param scanned How many of them were there at the last call, if it gave `undefined`: a search for the
    * end of the message can go on from there. Else 0.
-   * @returns The message and the number of bytes that it took. Without a whole message `undefined` or,
-   * where the beginning tells, the number of bytes that the whole will have: room is then made once,
-   * and the next call comes when they are there.
+   * @returns The message and the number of bytes that it took. If it is not whole yet: `undefined`; or, if
+   * the beginning tells, the number of bytes that the whole will have. Memory for them is then allocated
+   * once, and the next call comes when they are there.
    */
   decode(bytes: Uint8Array, scanned: number): DecodedMessage<T> | number | undefined;
   /**
-   * Takes all messages at once. For speed alone: without it `decode` is called for each.
+   * Takes all messages at once. It is for speed alone: without it `decode` is called for each message.
    *
    * @param bytes What has come, as in `decode`.
    * @param scanned As in `decode`.
@@ -87,8 +87,8 @@ export interface Codec<T> {
    */
   decodeAll?(bytes: Uint8Array, scanned: number, messages: T[]): number;
   /**
-   * Makes a message of the bytes that are left at the peer's end of file. Without it, and where it is not
-   * a message, that is a `TruncatedMessage`.
+   * Makes a message of the bytes that are left at the peer's end of file. Without this method such bytes
+   * are a `TruncatedMessage`; throw that yourself if they are not a message.
    *
    * @param rest At least one byte, of which `decode` made no message.
    * @returns The message.

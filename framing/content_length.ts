@@ -36,7 +36,7 @@ const ASCII = new TextDecoder("latin1");
  * ```
  *
  * - **Any bytes** can be in a message; it may be empty.
- * - **A message that comes in** is a view of the memory that it was read to.
+ * - **A message that comes in** is a view of the memory that it was read into.
  * - **Headers**: there must be exactly one `Content-Length`, of decimal digits. Others, such as
  *   `Content-Type`, are skipped.
  * - **Malformed**: `Deno.errors.InvalidData` where `Content-Length` is absent, repeated or no number, a
@@ -48,7 +48,7 @@ const ASCII = new TextDecoder("latin1");
  * @param options The limit.
  * @returns The codec.
  * @throws {TypeError} when an option is of the wrong kind.
- * @throws {RangeError} when `maxBytes` is no whole number of at least 1.
+ * @throws {RangeError} when `maxBytes` is not a whole number of at least 1.
  *
  * @example A language server's request
  * ```ts

@@ -23,7 +23,7 @@ export interface DelimitedOptions {
  *
  * - **Any bytes but the delimiter** can be in a message; it may be empty. `send` refuses one with the
  *   delimiter in it: `RangeError`.
- * - **A message that comes in** is a view of the memory that it was read to.
+ * - **A message that comes in** is a view of the memory that it was read into.
  * - **Too large**: `MessageTooLarge`, on `send` and, as soon as more than that has come without the
  *   delimiter, on `receive`.
  * - **Cut short**, before the delimiter: `TruncatedMessage` with what there is.
@@ -33,7 +33,7 @@ export interface DelimitedOptions {
  * @param options The limit.
  * @returns The codec.
  * @throws {TypeError} when an argument is of the wrong kind.
- * @throws {RangeError} when the delimiter is no byte, or `maxBytes` no whole number of at least 1.
+ * @throws {RangeError} when the delimiter is not a byte, or `maxBytes` is not a whole number of at least 1.
  *
  * @example Usage
  * ```ts

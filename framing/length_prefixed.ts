@@ -36,7 +36,7 @@ export interface LengthPrefixedOptions {
  * ```
  *
  * - **Any bytes** can be in a message; it may be empty.
- * - **A message that comes in** is a view of the memory that it was read to.
+ * - **A message that comes in** is a view of the memory that it was read into.
  * - **Too large**: `MessageTooLarge`, on `send` and, as soon as the length has come, on `receive`; nothing
  *   is allocated for it. That includes every length of 2^53 and more in eight bytes.
  * - **Cut short**, within the length or the message: `TruncatedMessage` with what there is.
@@ -46,7 +46,7 @@ export interface LengthPrefixedOptions {
  * @param options The size of the prefix and its byte order, and the limit.
  * @returns The codec.
  * @throws {TypeError} when an option is of the wrong kind.
- * @throws {RangeError} when `maxBytes` is no whole number of at least 1.
+ * @throws {RangeError} when `maxBytes` is not a whole number of at least 1.
  *
  * @example Usage
  * ```ts

@@ -44,9 +44,9 @@ const CR = 13;
  *   with a lone surrogate, for which there is no UTF-8: `TypeError`.
  * - **What comes in** ends with a line feed, or with a carriage return and one; other carriage returns
  *   are a part of the line. A byte order mark is kept.
- * - The lines of one read are parts of one string, as `slice` makes them: who keeps a short line of many
- *   keeps all of them, up to 256 KiB.
- * - **Malformed**: `Deno.errors.InvalidData` where the bytes are no UTF-8.
+ * - The lines of one read are parts of one string, as `slice` makes them: as long as one short line of many
+ *   is kept, all of them are, up to 256 KiB.
+ * - **Malformed**: `Deno.errors.InvalidData` if the bytes are not UTF-8.
  * - **Too large**: `MessageTooLarge`, on `send` and, as soon as more than that has come without an end, on
  *   `receive`.
  * - **Cut short**: `TruncatedMessage` with what there is, unless `allowUnterminated` makes it a line.
@@ -54,14 +54,15 @@ const CR = 13;
  * @param options The limit, and what to do with a last line that has no end.
  * @returns The codec.
  * @throws {TypeError} when an option is of the wrong kind.
- * @throws {RangeError} when `maxBytes` is no whole number of at least 1.
+ * @throws {RangeError} when `maxBytes` is not a whole number of at least 1.
  *
  * @example Usage
  * ```ts
  * import { lines, messages, pair } from "@uds/uds";
  * import { assertEquals } from "@std/assert";
  *
- * await using child = await pair("sh", { args: ["-c", "read line <&3; echo got $line >&3"] });
+ * const script = "read line <&3; echo got $line >&3";
+ * await using child = await pair("sh", { args: ["-c", script] });
  * await using conn = messages(child.conn, lines());
  * await conn.send("ping");
  * assertEquals(await conn.receive(), "got ping");

@@ -30,16 +30,16 @@ export interface MessagesOptions {
   maxPending?: number;
   /**
    * Milliseconds within which a message has to be complete, counted from the first read that brings a
-   * part of it, while somebody receives. Then receiving fails with `Deno.errors.TimedOut`. It is for peers
-   * that nobody trusts: they could hold a connection with half a message.
+   * part of it, while somebody receives. After that receiving fails with `Deno.errors.TimedOut`. It is for
+   * peers that you do not trust: they could hold a connection with half a message.
    *
    * @default {Infinity}
    */
   frameTimeout?: number;
   /**
-   * Whether the memory of a message is used again for the next one: what is received is valid until the
-   * next `receive` or turn of a loop. Nothing is allocated then for bytes that come in, which more than doubles
-   * the speed of messages of a mebibyte. It makes no difference to texts and JSON.
+   * Whether the memory of a message is used again for the next one: what is received is then valid only
+   * until the next `receive` or turn of a loop. Nothing is allocated for bytes that come in, which more than
+   * doubles the speed of messages of a mebibyte. It makes no difference to texts and JSON.
    *
    * @default {false}
    */
@@ -62,7 +62,7 @@ export interface ReceiveOptions {
 }
 
 /**
- * A connection of whole messages.
+ * A connection of whole messages: what {@linkcode messages} returns.
  *
  * - **Sending** appends to a buffer. Everything that is sent in one turn of the event loop leaves in one
  *   write; more than 64 KiB leave at once, and so does the first answer to something that has come.
@@ -70,16 +70,17 @@ export interface ReceiveOptions {
  *   message goes to one of them, first come, first served. Leaving a loop with `break` leaves everything
  *   else as it is: the next message is for the next one who receives.
  * - **Failures of receiving** are final: what had come before is delivered, and then each `receive` rejects
- *   with the same error. A program that wants to go on after a line that is no JSON receives `lines()` and
- *   parses them itself. Sending is not affected, so that a last answer can be sent.
- * - **Failures of sending** are final as well, except where a message is refused: that appends nothing, and
- *   the next one is sent as if nothing had been. Receiving is not affected: what the peer sent before it
- *   left can be received.
- * - **Others' turn**: messages are decoded by the hundred. A peer that floods tiny ones takes a quarter of a
+ *   with the same error. To go on after a line that is not JSON, receive `lines()` and parse them yourself.
+ *   Sending is not affected, so that a last answer can be sent.
+ * - **Failures of sending** are final as well, except when a message is refused: then nothing of it is
+ *   appended, and the next one can be sent. Receiving is not affected: what the peer sent before it left can
+ *   be received.
+ * - **Fairness**: messages are decoded by the hundred. A peer that floods tiny ones takes a quarter of a
  *   millisecond at a time; then the other connections of the process have their turn.
- * - **Memory**: bytes that come in are views of the memory that they were read to, which is not used again,
- *   and lives as long as one of them: 16 to 256 KiB, or what a large message needed. Of a message that is kept for long, keep a copy:
- *   `message.slice()`. Texts are their own, but for those of `lines()`; JSON values are.
+ * - **Memory**: bytes that come in are views of the memory that they were read into. It is not used again,
+ *   and lives as long as one of them: 16 to 256 KiB, or what a large message needed. To keep a message for
+ *   long, keep a copy: `message.slice()`. JSON values and texts have memory of their own, except that the
+ *   texts of `lines()` may be parts of a longer one.
  */
 export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposable {
   /**
@@ -106,13 +107,13 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    */
   flush(): Promise<void>;
   /**
-   * Receives a message.
+   * Receives the next message. At the end (the peer's end of file, or `draining`) it gives `undefined`.
    *
    * @param options A signal to give up.
-   * @returns The message, or `undefined` at the end: the peer's end of file, or `draining`.
+   * @returns The message, or `undefined` at the end.
    * @throws {MessageTooLarge} when the message is larger than the codec allows.
    * @throws {TruncatedMessage} when the end of file comes within a message.
-   * @throws {Deno.errors.InvalidData} when what came is no message.
+   * @throws {Deno.errors.InvalidData} when what came is not a message.
    * @throws {Deno.errors.TimedOut} when `frameTimeout` is over.
    * @throws {Deno.errors.ConnectionReset} when the peer closed with bytes of ours unread.
    * @throws {ConnectionClosed} when `close()` was called.
@@ -120,15 +121,15 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    */
   receive(options?: ReceiveOptions): Promise<T | undefined>;
   /**
-   * Receives what has come together: the fastest way. A batch has at least one message, and at
-   * most a few thousand.
+   * Receives messages in arrays, each with all that have come together. It is the fastest way. A batch has
+   * at least one message, and at most a few thousand.
    *
    * @returns The batches; to be iterated once or several times, as the messages themselves.
    */
   batches(): AsyncIterable<T[]>;
   /**
-   * The messages, until the end. After `close()` on this side the iteration ends; all other failures of
-   * `receive` it throws.
+   * Receives the messages one by one, until the end. After `close()` on this side the iteration ends; it
+   * throws all other failures of `receive`.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<T>;
   /**
@@ -149,11 +150,11 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
 }
 
 /**
- * Makes a {@linkcode Messages} of a connection: whole messages, at the speed of the kernel.
+ * Sends and receives whole messages over a connection.
  *
- * - It owns the connection from now on: closing it closes the connection, which must not be read or written
- *   by anybody else.
- * - Without `closeWrite` and `close` on the connection, those of the channel do everything but tell the peer.
+ * - From now on the {@linkcode Messages} own the connection: closing them closes it, and nobody else may
+ *   read from it or write to it.
+ * - If the connection has no `closeWrite` or `close`, that of the channel does everything but tell the peer.
  *
  * **Permissions**: none.
  *
@@ -169,19 +170,16 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
  * import { connect, json, lines, messages, serve } from "@uds/uds";
  * import { assertEquals } from "@std/assert";
  *
- * interface Sum {
- *   a: number;
- *   b: number;
- * }
  * const path = `${await Deno.makeTempDir()}/sum.sock`;
+ * const numbers = json<number[]>(lines({ maxBytes: 1000 }));
  * await using _server = await serve(path, async (conn, { draining }) => {
- *   await using client = messages(conn, json<Sum | number>(lines({ maxBytes: 1000 })), { draining });
- *   for await (const { a, b } of client as AsyncIterable<Sum>) await client.send(a + b);
+ *   await using client = messages(conn, numbers, { draining });
+ *   for await (const [a = 0, b = 0] of client) await client.send([a + b]);
  * });
  *
- * await using server = messages(await connect(path), json<Sum | number>(lines()));
- * await server.send({ a: 1, b: 2 });
- * assertEquals(await server.receive(), 3);
+ * await using server = messages(await connect(path), numbers);
+ * await server.send([1, 2]);
+ * assertEquals(await server.receive(), [3]);
  * ```
  */
 export function messages<T>(

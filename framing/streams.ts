@@ -4,10 +4,12 @@ import { BLOCK_SIZE, OutputBuffer } from "../_internal/output_buffer.ts";
 import type { Codec } from "./codec.ts";
 
 /**
- * Makes a stream that turns messages into bytes: `source.pipeThrough(encodeStream(codec)).pipeTo(conn.writable)`.
+ * Makes a stream that turns messages into bytes:
+ * `source.pipeThrough(encodeStream(codec)).pipeTo(conn.writable)`.
  *
  * - What is written in one turn of the event loop, or while the reader is busy, is put together into chunks
- *   of 64 KiB; bytes of that length and more are passed on from where they are, and must not be changed afterwards.
+ *   of 64 KiB. Bytes of that length and more are passed on from where they are, and must not be changed
+ *   afterwards.
  * - **Backpressure**: a write waits while 64 KiB wait to be read.
  * - A message that the codec refuses fails both sides of the stream with what the codec throws; the bytes of
  *   the messages before it are lost, as far as they were not read.
@@ -16,14 +18,15 @@ import type { Codec } from "./codec.ts";
  *
  * @param codec How messages become bytes.
  * @returns The stream.
- * @throws {TypeError} when it is no codec.
+ * @throws {TypeError} when it is not a codec.
  *
  * @example Usage
  * ```ts
  * import { encodeStream, json, lines } from "@uds/uds";
  * import { assertEquals } from "@std/assert";
  *
- * const bytes = ReadableStream.from([{ id: 1 }, { id: 2 }]).pipeThrough(encodeStream(json(lines())));
+ * const bytes = ReadableStream.from([{ id: 1 }, { id: 2 }])
+ *   .pipeThrough(encodeStream(json(lines())));
  * assertEquals(await new Response(bytes).text(), '{"id":1}\n{"id":2}\n');
  * ```
  */
@@ -122,7 +125,7 @@ export function encodeStream<T>(codec: Codec<T>): TransformStream<T, Uint8Array>
  *
  * @param codec How bytes become messages.
  * @returns The stream.
- * @throws {TypeError} when it is no codec.
+ * @throws {TypeError} when it is not a codec.
  *
  * @example Usage
  * ```ts

@@ -16,13 +16,13 @@ let scratch: Uint8Array | undefined;
  *
  * - **What is sent**: any text but one with a lone surrogate, for which there is no UTF-8: `TypeError`;
  *   and what the frames refuse.
- * - **Malformed**: `Deno.errors.InvalidData` where the bytes of a frame are no UTF-8. A byte order mark is
+ * - **Malformed**: `Deno.errors.InvalidData` if the bytes of a frame are not UTF-8. A byte order mark is
  *   kept.
  * - **Too large** and **cut short**: what the frames say.
  *
  * @param frames The codec of the bytes. For lines there is {@linkcode lines}, which makes texts itself.
  * @returns The codec.
- * @throws {TypeError} when `frames` is no codec, or is one of texts already.
+ * @throws {TypeError} when `frames` is not a codec, or is one of texts already.
  *
  * @example Usage
  * ```ts

@@ -146,18 +146,31 @@ for (const { page, line, kind, text } of pages.flatMap(blocksOf)) {
   }, { needs, deadline: 15_000 });
 }
 
-test("README.md and docs/ link to what exists", async () => {
-  for (const page of pages) {
+/** The names by which the headings of a page are linked to. */
+function anchorsOf(text: string): string[] {
+  return [...text.replace(/^```.*?^```$/gms, "").matchAll(/^#+ (.*)$/gm)].map(([, title = ""]) =>
+    title.toLowerCase().replace(/[^\p{L}\p{N}_\- ]/gu, "").replaceAll(" ", "-")
+  );
+}
+
+test("anchorsOf() has the headings of a page, and not the comments of its code", () => {
+  assertEquals(anchorsOf("# Deno.serve, `x`: y\n```sh\n# no\n```\n## Ω 2\n"), [
+    "denoserve-x-y",
+    "ω-2",
+  ]);
+});
+
+test("the pages link to what exists", async () => {
+  const others = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
+  for (const page of [...pages, ...others, "bench/README.md"]) {
     const text = await Deno.readTextFile(join(ROOT, page));
     for (const [, target = ""] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
-      if (/^(https?:|#)/.test(target)) continue;
+      if (/^https?:/.test(target)) continue;
       const [file = "", anchor] = target.split("#");
-      const path = join(ROOT, dirname(page), file);
+      const path = file === "" ? join(ROOT, page) : join(ROOT, dirname(page), file);
       assert(await Deno.stat(path).then(() => true, () => false), `${page}: ${target}`);
       if (anchor === undefined) continue;
-      const anchors = [...(await Deno.readTextFile(path)).matchAll(/^#+ (.*)$/gm)].map((
-        [, title],
-      ) => title!.toLowerCase().replace(/[^\w\- ]/g, "").replaceAll(" ", "-"));
+      const anchors = anchorsOf(await Deno.readTextFile(path));
       assert(anchors.includes(anchor), `${page}: ${target} is no heading there`);
     }
   }

@@ -243,13 +243,16 @@ test("the demo shows the main job in under 10 s and leaves nothing behind", asyn
   }).output();
   const text = new TextDecoder().decode(stdout);
   assertEquals(code, 0);
-  assertMatch(text, /\n {2}srw------- \S+ \S+ \S+echo\.sock\n/);
+  // While the server runs, and after it was killed.
+  assertEquals(text.match(/\n {2}ls -l {3}\| srw------- \S+ \S+ \S+echo\.sock\n/g)?.length, 2);
+  assertMatch(text, /second {2}\| uds: Cannot serve on .*: it is in use by process \d+/);
+  assertMatch(text, /\n {2}next {4}\| listening on \S+echo\.sock\n/);
   for (const piece of ["This is the mess", "age. It will be ", "repeated."]) {
     assert(text.includes(`client  | received "${piece}"`), piece);
   }
   assert(text.includes("client  | This is the message. It will be repeated."));
   assert(text.includes("pair    | response from child: pong"));
-  assertMatch(text, IS_ROOT ? /nobody {2}\| ConnectDenied: .* mode 0600 / : /needs root/);
+  assertMatch(text, IS_ROOT ? /nobody {2}\| ConnectDenied: .* mode 0600 / : /takes root/);
   assertEquals(dir.list(), []);
   // No process still has the directory in its arguments.
   const processes = [...Deno.readDirSync("/proc")].filter((e) => /^\d+$/.test(e.name)).filter(

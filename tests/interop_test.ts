@@ -358,16 +358,18 @@ function page(): string {
   );
   return `# Other ends
 
-What programs without this package have exchanged with it, byte for byte: every value of a byte, and a
-mebibyte in no order. \`tests/interop_test.ts\` does it in every run, and fails where this page says
-something else; \`UDS_UPDATE_DOCS=1 deno task test tests/interop_test.ts\` writes it.
+Which programs that know nothing of this package have talked to it, and what they exchanged, compared
+byte for byte: all 256 values of a byte, then a mebibyte of random ones. \`tests/interop_test.ts\` does
+this in every run, and fails if this page says anything else;
+\`UDS_UPDATE_DOCS=1 deno task test tests/interop_test.ts\` writes the page.
 
 | | ${ROLES.map(([, heading]) => heading).join(" | ")} |
 | --- | --- | --- | --- |
 ${rows.map((row) => `| ${row} |`).join("\n")}
 
-Who ends first has ended its direction before the other one begins. \`nc\` as a server ends with its client's direction, whatever it still has to send. The command
-line, \`uds\`, passes 64 MiB through \`connect\`, \`listen\`, \`send\` and \`run\` with \`nc\`, \`socat\` and Python
+“Whoever ends first”: it was tried both ways, with one side ending its direction before the other side
+begins. As a server, \`nc\` ends as soon as its client ends its direction, whatever it still has to send.
+The command line, \`uds\`, passes 64 MiB through \`connect\`, \`listen\`, \`send\` and \`run\` with \`nc\`, \`socat\` and Python
 at the other end (\`tests/cli_pipe_test.ts\`).
 `;
 }

@@ -1,14 +1,17 @@
 /**
- * The benchmark's ratios in README.md, taken from bench/results/report.json.
+ * The benchmark's ratios in README.md, as a plot and as a table, taken from bench/results/report.json.
  *
- * `deno run -A tools/benchmark_table.ts` writes them between the two markers; with `--check` it fails
- * where what stands there is something else.
+ * `deno run -A tools/benchmark_table.ts` writes the plot to bench/results/summary.svg, and the table
+ * between the two markers; with `--check` it fails where either is something else.
  */
 
+import type { Environment } from "../bench/environment.ts";
+import { summaryOf, type SummaryRow } from "../bench/plot.ts";
 import { number } from "../bench/report.ts";
 
 const README = "README.md";
 const REPORT = "bench/results/report.json";
+const PLOT = "bench/results/summary.svg";
 const MARKED = /(<!-- benchmark: .*? -->\n).*?(<!-- \/benchmark -->)/s;
 
 /** The lines of the report that the front page has: those that answer a user's question, won or lost. */
@@ -31,7 +34,10 @@ const LINES: readonly (readonly [subject: string, ours: string, baseline: string
 ];
 
 interface Report {
-  environment: { date: string; system: string; processor: string; cores: number; memory: string };
+  environment: Pick<
+    Environment,
+    "date" | "system" | "processor" | "cores" | "memory" | "versions"
+  >;
   rounds: number;
   lines: {
     subject: string;
@@ -44,38 +50,70 @@ interface Report {
   subjects: { name: string; title: string }[];
 }
 
-/** What stands between the markers. */
-function benchmarkText({ environment, rounds, lines, subjects }: Report): string {
-  const { date, system, processor, cores, memory } = environment;
-  const rows = LINES.map(([subject, ours, baseline]) => {
+type ReportLine = Report["lines"][number];
+
+/** The lines of the front page, each with the title of its subject. */
+function linesOf({ lines, subjects }: Report): { title: string; line: ReportLine }[] {
+  return LINES.map(([subject, ours, baseline]) => {
     const line = lines.find((line) =>
       line.subject === subject && line.ours === ours && line.baseline === baseline
     );
     if (line === undefined) {
       throw new Error(`${REPORT} has no line "${subject}", "${ours}", "${baseline}"`);
     }
-    const title = subjects.find(({ name }) => name === subject)?.title ?? subject;
-    return `| ${title} | ${ours} | ${baseline} | ${ratioOf(line)} |`;
+    return { title: subjects.find(({ name }) => name === subject)?.title ?? subject, line };
   });
+}
+
+/** What stands between the markers. */
+function benchmarkText(report: Report): string {
+  const { date, system, processor, cores, memory } = report.environment;
+  const rows = linesOf(report).map(({ title, line }) =>
+    `| ${title} | ${line.ours} | ${line.baseline} | ${ratioOf(line)} |`
+  );
   return `
-${date}, ${system}, ${processor}, ${cores} cores, ${memory}; the median of ${rounds} rounds, and in
-brackets the middle half of them. **×** is how many times as fast as the other one, **× cost** how many
-times its time or memory.
+![How fast uds is, beside what one would use instead: the ratios of the table below](${PLOT})
+
+Measured on ${date}: ${system}, ${processor}, ${cores} cores, ${memory}. Each ratio is the median of
+${report.rounds} rounds; the middle half of them is in brackets. **×** is how many times as fast as the
+other one, **× cost** how many times its time or memory.
 
 | what | uds | beside | ratio |
 | --- | --- | --- | --- |
 ${rows.join("\n")}
 
-[The plot](bench/results/plot.svg), [all figures](bench/results/report.md), and
-[how they were measured](bench/README.md).
+[All figures](bench/results/report.md), [all plots](bench/results/plot.svg),
+[how it was measured](bench/README.md).
 
 `;
 }
 
-function ratioOf({ ratio, atMost, missing }: Report["lines"][number]): string {
+function ratioOf({ ratio, atMost, missing }: ReportLine): string {
   if (ratio === undefined) return `not measured: ${missing}`;
   const unit = atMost === undefined ? "×" : "× cost";
   return `**${number(ratio.median)} ${unit}** (${number(ratio.low)}–${number(ratio.high)})`;
+}
+
+/** The same lines as a plot; a cost is turned round, so that more is better. */
+function benchmarkPlot(report: Report): string {
+  const { date, processor, cores, versions } = report.environment;
+  const rows = linesOf(report).flatMap(({ title, line }): SummaryRow[] => {
+    const { ours, baseline, ratio, atMost } = line;
+    if (ratio === undefined) return [];
+    const { median, low, high } = ratio;
+    const detail = `${ours}, beside ${baseline}`;
+    return [
+      atMost === undefined ? { title, detail, median, low, high, label: `${number(median)} ×` } : {
+        title,
+        detail,
+        median: 1 / median,
+        low: 1 / high,
+        high: 1 / low,
+        label: `${number(median)} × the cost`,
+      },
+    ];
+  });
+  return summaryOf(rows, `${date}, ${processor}, ${cores} cores, Deno ${versions["Deno"]}`);
 }
 
 /** A Markdown text as `deno fmt` has it. */
@@ -96,12 +134,17 @@ async function formatted(text: string): Promise<string> {
 const readme = await Deno.readTextFile(README);
 if (!MARKED.test(readme)) throw new Error(`${README} has no markers for the benchmark`);
 const report: Report = JSON.parse(await Deno.readTextFile(REPORT));
-const text = benchmarkText(report);
-const expected = await formatted(readme.replace(MARKED, (_, begin, end) => begin + text + end));
-if (!Deno.args.includes("--check")) await Deno.writeTextFile(README, expected);
-else if (expected !== readme) {
-  console.error(
-    `${README} does not have the ratios of ${REPORT}: run deno run -A tools/benchmark_table.ts`,
-  );
-  Deno.exit(1);
+const table = benchmarkText(report);
+const expected = {
+  [README]: await formatted(readme.replace(MARKED, (_, begin, end) => begin + table + end)),
+  [PLOT]: benchmarkPlot(report),
+};
+for (const [file, text] of Object.entries(expected)) {
+  if (!Deno.args.includes("--check")) await Deno.writeTextFile(file, text);
+  else if (text !== await Deno.readTextFile(file).catch(() => undefined)) {
+    console.error(
+      `${file} does not have the ratios of ${REPORT}: run deno run -A tools/benchmark_table.ts`,
+    );
+    Deno.exitCode = 1;
+  }
 }

@@ -1,7 +1,7 @@
 /**
  * The demo: an echo server in a process of its own, a client in another, the socket's mode and owner, a
- * second user who is refused, and a child process on a socket pair. It leaves no file and no process
- * behind.
+ * second server and a second user who are refused, a start after a crash, and a child process on a socket
+ * pair. It leaves no file and no process behind.
  */
 
 import { fromFileUrl, join } from "@std/path/posix";
@@ -11,6 +11,13 @@ const NOBODY = 65534;
 const MESSAGE = "This is the message. It will be repeated.";
 
 const bold = (text: string) => Deno.stdout.isTerminal() ? `\x1b[1m${text}\x1b[0m` : text;
+
+let steps = 0;
+
+/** Announces what comes next, and what to look for. */
+function step(title: string, what: string): void {
+  console.log(`${steps++ === 0 ? "" : "\n"}${bold(`${steps}. ${title}`)}\n   ${what}\n`);
+}
 
 /** Starts a Deno program of this project; what it says is shown line by line under its name. */
 function start(name: string, script: string, args: string[], flags: string[]) {
@@ -102,17 +109,19 @@ async function main(): Promise<void> {
   // Whoever gets in is decided by the socket's mode alone, so the directory is open.
   await Deno.chmod(directory, 0o755);
   const path = join(directory, "echo.sock");
+  const serve = async (name: string) => {
+    const server = start(name, "cli.ts", ["echo", path, "--piece", "16"], flags(path, true));
+    await server.ready;
+    return server;
+  };
   let server;
   try {
-    console.log(bold("An echo server, in a process of its own"));
-    server = start("server", "cli.ts", ["echo", path, "--piece", "16"], flags(path, true));
-    await server.ready;
+    step("An echo server", "It is a process of its own, and sends back what it gets.");
+    server = await serve("server");
     expect(server.lines[0]?.startsWith("listening") === true, "the server did not start");
+    console.log(`  ls -l   | ${listing(path)}`);
 
-    console.log(bold("\nThe socket, as ls -l shows it"));
-    console.log(`  ${listing(path)}`);
-
-    console.log(bold("\nA client, in another process"));
+    step("A client", "A third process sends a message, in pieces of 16 bytes, and gets it back.");
     const client = start(
       "client",
       "cli.ts",
@@ -122,7 +131,11 @@ async function main(): Promise<void> {
     const { code, lines } = await client.ended();
     expect(code === 0 && lines.includes(MESSAGE), "the message did not come back");
 
-    console.log(bold("\nA second user"));
+    step("A second server", "It wants the same path, which has an owner already: it is refused.");
+    const { code: taken } = await (await serve("second")).ended();
+    expect(taken === 5, "the second server was not refused");
+
+    step("A second user", "The socket has mode 0600, so the system lets in its owner alone.");
     if (Deno.uid() === 0) {
       const script = "tools/demo.ts";
       const other = start("nobody", script, ["--as-nobody", path], [
@@ -132,10 +145,20 @@ async function main(): Promise<void> {
       const { code } = await other.ended();
       expect(code === 6, "the other user was not refused");
     } else {
-      console.log("  This part needs root, to become another user: run the demo as root to see it");
+      console.log("  To become another user takes root: run the demo as root to see this part.");
     }
 
-    console.log(bold("\nA child, on a socket that has no path"));
+    step(
+      "A crash",
+      "kill -9 leaves the socket file behind. The next start finds it dead, and replaces it.",
+    );
+    server.child.kill("SIGKILL");
+    await server.ended();
+    console.log(`  ls -l   | ${listing(path)}`);
+    server = await serve("next");
+    expect(server.lines[0]?.startsWith("listening") === true, "it did not start after the crash");
+
+    step("A parent and its child", "They talk over a socket that has no path: nobody else can.");
     const family = start("pair", "examples/socketpair.ts", [], [
       "--allow-run",
       "--allow-env",
@@ -147,13 +170,13 @@ async function main(): Promise<void> {
       "parent and child did not talk",
     );
 
-    console.log(bold("\nThe server is told to stop"));
+    step("The end", "The server gets SIGTERM.");
     server.child.kill("SIGTERM");
     const { code: end } = await server.ended();
     server = undefined;
     const left = [...Deno.readDirSync(directory)].map((entry) => entry.name);
     expect(end === 0 && left.length === 0, `the server left ${left.join(", ")} behind`);
-    console.log(`  Its socket and its lock are gone: ${directory} is empty`);
+    console.log(`  ls -A   | nothing: the socket and its lock are gone`);
   } finally {
     server?.child.kill("SIGKILL");
     await server?.child.status;
