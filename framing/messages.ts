@@ -76,7 +76,8 @@ export interface ReceiveOptions {
  *   appended, and the next one can be sent. Receiving is not affected: what the peer sent before it left can
  *   be received.
  * - **Fairness**: messages are decoded by the hundred. A peer that floods tiny ones takes a quarter of a
- *   millisecond at a time; then the other connections of the process have their turn.
+ *   millisecond at a time, up to one where nobody else had anything to do; then the other connections of
+ *   the process have their turn.
  * - **Memory**: bytes that come in are views of the memory that they were read into. It is not used again,
  *   and lives as long as one of them: 16 to 256 KiB, or what a large message needed. To keep a message for
  *   long, keep a copy: `message.slice()`. JSON values and texts have memory of their own, except that the
@@ -87,8 +88,8 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    * Sends a message after those sent before. It is encoded before this returns, except for bytes of 64 KiB
    * or more, which must not change before the promise resolves.
    *
-   * - It resolves at once while less than `maxPending` bytes wait to be written; of 64 KiB or more, when
-   *   the kernel has them. The peer may not have read them yet in either case.
+   * - It resolves at once while less than `maxPending` bytes wait to be written; of large ones, from 64 KiB
+   *   on, it may wait until the kernel has them. The peer may not have read them yet in either case.
    * - A promise that rejects unawaited does not end the process.
    *
    * @param message The message.
