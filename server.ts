@@ -16,7 +16,10 @@ import { checkCount, checkDuration, checkFunction, checkOptions } from "./_inter
 export interface PathLoss {
   /** The path. */
   readonly path: string;
-  /** What is there instead of the server's socket: nothing, another socket, or something else. */
+  /**
+   * What is there instead of the server's socket: nothing, another socket, or something else.
+   * `"other"` also stands for what cannot be looked at.
+   */
   readonly found: "nothing" | "socket" | "other";
   /** Whether the server binds it again. */
   readonly heals: boolean;

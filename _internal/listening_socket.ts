@@ -295,9 +295,8 @@ export class ListeningSocket {
   }
 
   #tellLoss(heals: boolean): void {
-    const there = lstat(this.addr.path as string);
-    const found = there === null ? "nothing" : there.isSocket ? "socket" : "other";
-    this.#events?.onPathLost({ path: this.addr.path as string, found, heals });
+    const path = this.addr.path as string;
+    this.#events?.onPathLost({ path, found: whatIsAt(path), heals });
   }
 
   /**
@@ -493,6 +492,16 @@ async function bind(
     },
   );
   return { listener, own };
+}
+
+/** What is at a path that was lost; `"other"` also where its directory does not let us look. */
+function whatIsAt(path: string): Loss["found"] {
+  try {
+    const there = lstat(path);
+    return there === null ? "nothing" : there.isSocket ? "socket" : "other";
+  } catch {
+    return "other";
+  }
 }
 
 /** Refuses what is no function, and what would never be called. */
