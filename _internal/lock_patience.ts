@@ -7,7 +7,6 @@
 
 import { SocketInUse } from "../errors.ts";
 import { delay } from "./delay.ts";
-import type { Obstacle } from "./path_lock.ts";
 
 /** So long a lock is tried before it counts as taken. */
 export const BUSY_MS = 200;
@@ -22,6 +21,19 @@ export interface Attempt {
   operation: string;
   path: string;
 }
+
+/** Who holds a lock, as far as that can be told. */
+export interface LockHolder {
+  /** Its pid. */
+  holder: number | undefined;
+  /** The inode of the socket that it has published by renaming it. */
+  published?: number;
+  /** The lock file. */
+  info?: Deno.FileInfo;
+}
+
+/** Why the lock could not be taken just now. */
+export type Obstacle = LockHolder | { error: Error };
 
 /** One wait for a lock. */
 export class LockPatience {
