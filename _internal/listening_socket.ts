@@ -349,44 +349,52 @@ export class ListeningSocket {
   async drain(signal: AbortSignal): Promise<SocketConnection | undefined> {
     this.#watch?.stop();
     if (this.#healing !== undefined) await within(signal, this.#healing);
-    const path = this.addr.path as string;
     const secret = crypto.getRandomValues(new Uint8Array(SECRET_SIZE));
     const { promise: found, resolve: find } = Promise.withResolvers<SocketConnection | undefined>();
     this.#recognise = ({ aside }, conn) => {
       aside.then((bytes) => isSame(bytes, secret) && find(conn));
     };
     try {
-      let connecting: Promise<Deno.UnixConn> | undefined;
-      {
-        const turn = this.#claim?.turnToLeave(signal);
-        using _turn = turn instanceof Promise ? await turn : turn;
-        // The connection reaches the kernel before the name is removed: there is only an instant between.
-        const hasName = this.#claim?.hasName() ?? true;
-        if (hasName) connecting = Deno.connect({ transport: "unix", path });
-        else if (this.#claim?.look() === "replaced") this.#silence = NAMELESS;
-        connecting?.catch(() => {});
-        this.#claim?.removeName();
-      }
-      using own = await connecting;
+      using own = await this.#giveUpName(signal);
       if (own === undefined) return undefined;
       await own.write(secret);
       // It is in the backlog: also when time is over it should be found, lest it count as somebody.
       let timer: ReturnType<typeof setTimeout> | undefined;
-      const stop = () => timer = setTimeout(() => find(undefined), LATE_MS);
-      signal.addEventListener("abort", stop, { once: true });
-      if (signal.aborted) stop();
+      const stop = onAbort(signal, () => timer = setTimeout(() => find(undefined), LATE_MS));
       const conn = await found;
       if (conn !== undefined) this.#silence = MARKED;
-      signal.removeEventListener("abort", stop);
+      stop();
       clearTimeout(timer);
       return conn;
     } catch {
-      // The backlog is full, there is no descriptor left, or the name cannot be removed: close() will
-      // say so.
+      // The backlog is full, or there is no descriptor left.
       return undefined;
     } finally {
       this.#recognise = undefined;
     }
+  }
+
+  /**
+   * Connects to the path, where it is still ours, and removes it in the next instant. Gives the
+   * connection, which is in the backlog before the name is gone.
+   */
+  async #giveUpName(signal: AbortSignal): Promise<Deno.UnixConn | undefined> {
+    const taking = this.#claim?.turnToLeave(signal);
+    using _turn = taking instanceof Promise ? await taking : taking;
+    let connecting: Promise<Deno.UnixConn> | undefined;
+    if (this.#claim?.hasName() ?? true) {
+      connecting = Deno.connect({ transport: "unix", path: this.addr.path as string });
+      connecting.catch(() => {});
+    } else if (this.#claim?.look() === "replaced") {
+      this.#silence = NAMELESS;
+    }
+    try {
+      this.#claim?.removeName();
+    } catch {
+      // close() tries it once more, and says so.
+    }
+    // Not awaited: the turn is given back first.
+    return connecting;
   }
 
   /**
