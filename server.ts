@@ -9,7 +9,8 @@ import type { ClaimOptions } from "./claim.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionServer, guard, printError, printLoss } from "./_internal/connection_server.ts";
 import { onAbort } from "./_internal/delay.ts";
-import { LISTENING_OPTIONS, ListeningSocket } from "./_internal/listening_socket.ts";
+import { LISTENING_OPTIONS } from "./_internal/listening_options.ts";
+import { ListeningSocket } from "./_internal/listening_socket.ts";
 import { checkCount, checkDuration, checkFunction, checkOptions } from "./_internal/options.ts";
 
 /** What is at a path that a server has lost. */

@@ -9,7 +9,8 @@
 import type { UnixAddr } from "../address.ts";
 import { isSocketError } from "../errors.ts";
 import { onAbort } from "./delay.ts";
-import type { ListeningEvents, ListeningSocket } from "./listening_socket.ts";
+import type { ListeningEvents, Loss } from "./listening_options.ts";
+import type { ListeningSocket } from "./listening_socket.ts";
 import { checkDuration, checkOptions } from "./options.ts";
 import type { SocketConnection } from "./socket_connection.ts";
 
@@ -271,9 +272,7 @@ export function guard(callback: () => void): void {
 }
 
 /** A path that was lost, in a line. */
-export function printLoss(
-  { path, found, heals }: Parameters<ListeningEvents["onPathLost"]>[0],
-): void {
+export function printLoss({ path, found, heals }: Loss): void {
   const how = found === "nothing" ? "was removed" : "was replaced";
   const then = heals ? "It is bound again" : "New clients do not reach this server any more";
   console.error(`uds: The socket ${JSON.stringify(path)} ${how}. ${then}`);
