@@ -40,7 +40,8 @@ export async function listen(flags: ListenFlags, path: SocketPath): Promise<numb
   const wait = () =>
     flags.timeout === undefined ? undefined : setTimeout(() => {
       isLate = true;
-      listener.close();
+      // Why it could not is told at the end, which closes it as well.
+      listener.close().catch(() => {});
     }, flags.timeout);
   let timer = wait();
   for await (const conn of listener) {
