@@ -15,9 +15,9 @@ import { attempt } from "./_internal/system_error.ts";
 /** How a socket path is owned: for {@linkcode claim}, and for `listen()` and `serve()`. */
 export interface ClaimOptions {
   /**
-   * The permission bits of the socket file, at most `0o777`, with the owner's write bit. On Linux and macOS whoever may write
-   * may connect; some BSDs ignore the file's mode, and there the directory must keep others out.
-   * The default admits the owner alone.
+   * The permission bits of the socket file, at most `0o777`, with the owner's write bit. On Linux and
+   * macOS whoever may write may connect; some BSDs ignore the file's mode, and there the directory must
+   * keep others out. The default admits the owner alone.
    *
    * @default {0o600}
    */

@@ -44,9 +44,9 @@ export interface PairOptions {
    *
    * - It may read everything in the directories that it may import from, also where a symbolic link in
    *   them leads, and a source map that a file of its names is opened wherever it is.
-   * - The storage APIs (`localStorage`, `caches`, and Deno KV where its `deno.json` turns it on) write below Deno's cache directory, in a place of the
-   *   module's own; `node:sqlite` may spill into the directory of temporary files, WebGPU drivers have
-   *   caches of their own.
+   * - The storage APIs (`localStorage`, `caches`, and Deno KV where its `deno.json` turns it on) write
+   *   below Deno's cache directory, in a place of the module's own; `node:sqlite` may spill into the
+   *   directory of temporary files, WebGPU drivers have caches of their own.
    * - Its memory and its processor time are not limited: `ArrayBuffer`s are outside the V8 heap. Bound
    *   the time yourself and `kill()`.
    * - What is in Deno's cache already can be imported, from whichever host it came; a list of hosts for

@@ -20,7 +20,7 @@ export type ListenFlags = CommonFlags & FramingFlags & {
   readonly timeout?: number;
 };
 
-/** So long a client has to end, once this side has been asked to: for what is on its way. */
+/** How long a client has to end after we were told to stop: what is on its way should still arrive. */
 const STOP_MS = 500;
 
 /** The command. */

@@ -15,7 +15,7 @@ import { QuietEnd, Talk } from "./talk.ts";
 /** Its options. */
 export type TapFlags = RelayFlags & FramingFlags;
 
-/** Whence something comes. */
+/** Which way something goes. */
 type Direction = "to-target" | "to-client";
 
 /** What is shown of a connection. */

@@ -19,14 +19,14 @@ export class AcceptQueue {
   readonly #path: string;
   #current: Acceptor;
   readonly #emptied = new Set<Acceptor>();
-  /** Who was accepted before anybody asked. */
+  /** Those who were accepted before anybody asked for a connection. */
   readonly #early: Accepted[] = [];
-  /** Who asks. */
+  /** The call that waits for a connection. */
   #waiting: PromiseWithResolvers<Accepted> | undefined;
   #onPause: OnPause | undefined;
   #isReferenced = true;
   #isClosed = false;
-  /** Nobody will ask any more. */
+  /** Nobody will ask for a connection any more. */
   #isAbandoned = false;
 
   /**

@@ -124,7 +124,8 @@ export class ChildProcess {
     if (this.#exited) return;
     this.#killError = undefined;
     this.#child.kill(signal as NodeJS.Signals);
-    // Else no second signal is sent, and a child that traps this one counts as killed by it.
+    // Without this no second signal would be sent, and a child that traps the first one would count as
+    // killed by it.
     Object.assign(this.#child, { killed: false, signalCode: null });
     const cause = this.#killError as Error | undefined;
     if (cause === undefined) return;

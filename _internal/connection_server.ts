@@ -49,7 +49,7 @@ export class ConnectionServer {
   readonly #draining = new AbortController();
   readonly #cut = new AbortController();
   readonly #info: HandlerInfo;
-  /** The open connections, whether their handler runs or, while draining, waits for its turn. */
+  /** The open connections: those whose handler runs and, while draining, those who wait for one. */
   readonly #open = new Set<SocketConnection>();
   readonly #waiting: SocketConnection[] = [];
   readonly #stopListeningToSignal: () => void;
@@ -77,7 +77,7 @@ export class ConnectionServer {
     if (firstByteTimeout !== undefined) this.#timeouts.firstByteTimeout = firstByteTimeout;
     this.#info = { draining: this.#draining.signal, signal: this.#cut.signal };
     this.finished = this.#run();
-    // It is there for those who ask.
+    // Nobody has to look at it: a rejection that is not awaited must not end the process.
     this.finished.catch(() => {});
     this.#stopListeningToSignal = onAbort(
       options.signal,
@@ -87,7 +87,7 @@ export class ConnectionServer {
       onReplaced: () => {
         this.#replaced = true;
         guard(() => options.onReplaced?.());
-        // If that has not begun one itself.
+        // The callback may have begun one itself: then it is the same one.
         this.shutdown().catch((error) => this.#report(error));
       },
       onPathLost: (loss) => guard(() => (options.onPathLost ?? printLoss)(loss)),

@@ -36,16 +36,16 @@ import {
 import { SocketConnection, type SocketConnectionOptions } from "./socket_connection.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
 
-/** So long our own connection may still be found when the time is over. */
+/** How long to look for our own connection once the deadline has passed. */
 const LATE_MS = 100;
 
-/** When a backlog counts as empty: so many turns of the loop in which nobody comes, and so long. */
+/** How many turns of the loop, and for how long, nobody must come before a backlog counts as empty. */
 interface Silence {
   turns: number;
   ms: number;
 }
 
-/** Where a connection of our own marks its end. */
+/** Where a connection of our own marks the end of the backlog. */
 const MARKED: Silence = { turns: 3, ms: 0 };
 /** Where there could be none: the backlog was full, no descriptor was left, or the name was lost. */
 const UNMARKED: Silence = { turns: 40, ms: 0 };
@@ -56,7 +56,7 @@ const UNMARKED: Silence = { turns: 40, ms: 0 };
  */
 const NAMELESS: Silence = { turns: 1000, ms: 500 };
 
-/** So long somebody who has our path is left alone before it is asked again whether it is alive. */
+/** How long to wait before asking again whether the one who has our path is alive. */
 const ASK_AGAIN_MS = 10_000;
 
 /** A listener, its path and its lock. */
@@ -70,12 +70,12 @@ export class ListeningSocket {
   /** Aborts when the socket is closed. */
   readonly #closing = new AbortController();
   #healing: Promise<void> | undefined;
-  /** The end of a listener that was replaced. */
+  /** Settles when all listeners that have lost their name are closed. */
   #retiring: Promise<void> | undefined;
   /** When it may be asked again whether somebody is at the path that was lost. */
   #askAgainAt = -Infinity;
   #healFailed = false;
-  /** How it will be told that the backlog is empty. */
+  /** What will show that the backlog is empty. */
   #silence = UNMARKED;
   /** While draining: looks whether a connection that was accepted is our own. */
   #recognise: ((candidate: Candidate, conn: SocketConnection) => void) | undefined;
@@ -268,7 +268,7 @@ export class ListeningSocket {
       using own = await this.#giveUpName(signal);
       if (own === undefined) return undefined;
       await own.write(secret);
-      // It is in the backlog: also when time is over it should be found, lest it count as somebody.
+      // It is in the backlog. If it were not found there, even late, it would count as a client.
       let timer: ReturnType<typeof setTimeout> | undefined;
       const stop = onAbort(signal, () => timer = setTimeout(() => find(undefined), LATE_MS));
       const conn = await found;

@@ -18,10 +18,10 @@ import { type Attempt, type LockHolder, LockPatience } from "./lock_patience.ts"
 import { PathLock } from "./path_lock.ts";
 import { attempt } from "./system_error.ts";
 
-/** So long others may take to bind and publish, or to close. */
+/** How long others may take to bind and publish, or to close. */
 const TURN_MS = 5000;
 
-/** What there is to take where nothing is published by rename. */
+/** The turn where there are none: nothing is published by rename. */
 const NO_TURN: Disposable = { [Symbol.dispose]() {} };
 
 /** What is wanted of a path's lock. */
@@ -79,8 +79,8 @@ export class LockAndTurn {
   }
 
   /**
-   * The turn to give up a name or a listener, at once where it is free. Who keeps it for too long, or
-   * keeps us from taking it, does not keep us from leaving.
+   * The turn in which to give up a name or a listener; without a promise where it is free. If it cannot be
+   * had, or not in time, we leave without it.
    */
   turnToLeave(signal?: AbortSignal): Disposable | Promise<Disposable> {
     if (!this.#options.hasTurns) return NO_TURN;

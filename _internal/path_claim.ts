@@ -55,7 +55,7 @@ export class PathClaim {
   readonly #options: PathClaimOptions;
   readonly #wanted: Attempt;
   readonly #locks: LockAndTurn;
-  /** What was at the path when nobody was found there who could be displaced. */
+  /** What may be displaced at the path: a dead socket, or that of the server to be replaced. */
   #vacant: Deno.FileInfo | null = null;
   #own: Deno.FileInfo | null = null;
   readonly #directory: SocketDirectory;
@@ -171,8 +171,8 @@ export class PathClaim {
   }
 
   /**
-   * Tells whether the path, which is lost, can be bound again: nobody is there who could be displaced.
-   * `undefined` where it is not lost after all. It takes the turn.
+   * Whether the path, which is lost, can be bound again without displacing anybody; `undefined` where it is
+   * not lost after all. To be called in our turn.
    */
   async canRebind(signal: AbortSignal): Promise<boolean | undefined> {
     if (this.look() !== "lost") return undefined;
@@ -197,16 +197,17 @@ export class PathClaim {
     return this.#locks.turnToLeave(signal);
   }
 
-  /** Gives up the name: removes the socket file, if it is still ours. It takes the turn. */
+  /** Gives up the name: removes the socket file, if it is still ours. To be called in our turn. */
   removeName(): void {
     for (const path of new Set([this.path, this.bindPath])) removeIfSame(path, this.#own);
   }
 
   /**
-   * Runs `close`, which will unlink the bound path blindly, and keeps a stranger's file out of its
-   * way. There is a name for that which needs no permission of its own: that of a lock which is held,
-   * because it is held by its descriptor. Whoever wants the lock meanwhile finds no regular file and
-   * tries again; a stranger's regular file is locked meanwhile, lest it be taken for the lock.
+   * Runs `close`, which unlinks the bound path whatever is there, and keeps a stranger's file out of its
+   * way. The file is moved to the name of the lock meanwhile, which needs no further permission: the lock
+   * is held by its descriptor and can do without its name. Whoever wants the lock in that time finds no
+   * regular file and tries again; if the stranger's file is a regular one it is locked, so that nobody
+   * takes it for the lock.
    *
    * @param turn The turn, where there is one.
    */
@@ -229,7 +230,7 @@ export class PathClaim {
     return isGranted("read", other) && isGranted("write", other) ? other : undefined;
   }
 
-  /** Gives up the name and then the lock. It takes the turn. Idempotent. */
+  /** Gives up the name and then the lock. To be called in our turn. Idempotent. */
   release(): void {
     this.#released = true;
     try {
@@ -292,7 +293,7 @@ export class PathClaim {
     }
   }
 
-  /** Whether what is at a path that was ours is nothing that this server would leave there. */
+  /** Whether this server binds its path again, given what it has found there instead of its socket. */
   #mayHeal(there: Deno.FileInfo | null): boolean {
     if (this.bindPath === this.path) return false;
     // A dead socket may be that of a successor which did not come to its end.
@@ -366,7 +367,7 @@ export class PathClaim {
   }
 }
 
-/** Whether an error says who is in the way. */
+/** Whether an error says that somebody is in the way. */
 function isRefusal(error: unknown): boolean {
   return error instanceof SocketInUse || error instanceof NotASocket ||
     error instanceof ConnectDenied;

@@ -65,7 +65,7 @@ function whyUnsafe(
   if ((mode & GROUP_AND_OTHERS_WRITE) !== 0 && (mode & 0o1000) === 0) {
     return `others may write to it (mode ${octal(mode)}, no sticky bit)`;
   }
-  // Whoever may write to a directory above it may swap it for another one of ours.
+  // Whoever may write to a directory above it can put another directory of this user in its place.
   if (before !== undefined && !isSameDirectory(before, info)) {
     return "it was replaced while the socket was bound";
   }
