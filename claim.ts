@@ -17,8 +17,7 @@ export interface ClaimOptions {
   /**
    * The permission bits of the socket file, at most `0o777`, with the owner's write bit. On Linux and macOS
    * anyone who may write may connect; some BSDs ignore the file's mode, and there the directory must keep
-   * others out.
-   * The default admits the owner alone.
+   * others out. The default admits the owner alone.
    *
    * @default {0o600}
    */

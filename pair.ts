@@ -5,19 +5,17 @@
  * @module
  */
 
-import { dirname, fromFileUrl, resolve } from "@std/path/posix";
+import { fromFileUrl } from "@std/path/posix";
 import { permissions } from "./address.ts";
 import type { Connection } from "./connection.ts";
 import { AdoptedSocket } from "./_internal/adopted_socket.ts";
 import { adoptedConnection, CHILD_FD, ChildProcess } from "./_internal/child_process.ts";
-import { delay } from "./_internal/delay.ts";
 import { isGranted, requireGrants } from "./_internal/grants.ts";
-import { findConfig } from "./_internal/module_config.ts";
-import { FAILED, LOADED, sandboxArgs } from "./_internal/module_sandbox.ts";
-import { checkInteger, checkOptions, MAX_DELAY, show } from "./_internal/options.ts";
+import { moduleArgs, moduleLoaded } from "./_internal/module_child.ts";
+import { checkInteger, checkOptions, show } from "./_internal/options.ts";
 import { checkPairOptions } from "./_internal/pair_options.ts";
+import { PairedChild } from "./_internal/paired_child.ts";
 import { requireRuntime } from "./_internal/runtime.ts";
-import type { SocketConnection } from "./_internal/socket_connection.ts";
 import { openSocketPair } from "./_internal/socket_pair.ts";
 import { attempt } from "./_internal/system_error.ts";
 
@@ -220,7 +218,7 @@ export async function pair(command: string | URL, options: PairOptions = {}): Pr
   const paired = new PairedChild(child, options, isModule);
   if (isModule) {
     try {
-      await loaded(child, name);
+      await moduleLoaded(child, name);
     } catch (error) {
       child.kill("SIGKILL");
       await paired[Symbol.asyncDispose]();
@@ -229,43 +227,6 @@ export async function pair(command: string | URL, options: PairOptions = {}): Pr
     }
   }
   return paired;
-}
-
-/** The arguments with which Deno runs a module. */
-async function moduleArgs(module: URL, options: PairOptions): Promise<string[]> {
-  const own = dirname(fromFileUrl(module));
-  const directories = (options.modules ?? [own]).map((entry) =>
-    entry instanceof URL ? resolve(fromFileUrl(entry)) : resolve(entry)
-  );
-  const comma = directories.find((directory) => directory.includes(","));
-  if (comma !== undefined) {
-    throw new TypeError(
-      `Cannot start ${show(module.href)}: the directory ${
-        show(comma)
-      } that it is to read has a comma, ` +
-        `which deno's flags have no escape for. Move the module`,
-    );
-  }
-  const { permissions } = options;
-  try {
-    return await sandboxArgs({
-      module,
-      args: options.args ?? [],
-      directories,
-      permissions: permissions === undefined || permissions === "none" ? {} : permissions,
-      config: findConfig(own, directories),
-    });
-  } catch (error) {
-    if (!(error instanceof Deno.errors.InvalidData)) throw error;
-    throw cannotLoad(module.href, error.message);
-  }
-}
-
-function cannotLoad(name: string, reason: string): Error {
-  return Object.assign(
-    new Deno.errors.InvalidData(`Cannot load the module ${show(name)}: ${reason}`),
-    { operation: "pair", path: null },
-  );
 }
 
 /** The variables that say where Deno has its cache. */
@@ -287,161 +248,6 @@ function environment(
     return value === undefined ? [] : [[name, value]];
   });
   return { ...Object.fromEntries(cache), ...env, ...quiet };
-}
-
-/** Resolves when a module has been loaded, and rejects with the reason why it has not. */
-async function loaded(child: ChildProcess, name: string): Promise<void> {
-  const first = new Uint8Array(1);
-  const count = await child.transport.read(first);
-  if (count !== null && first[0] === LOADED) return;
-  let reason = "it ended before it was loaded";
-  if (count !== null && first[0] === FAILED) {
-    reason = clean(await new Response(child.conn.readable).text());
-  } else {
-    if (await endsWithin(child, KILLED_MS)) {
-      reason += `, with exit code ${(await child.status).code}. Its standard error says more`;
-    }
-  }
-  throw cannotLoad(name, reason);
-}
-
-/** A message of Deno's without its colours, and without the place in the entry of ours. */
-function clean(text: string): string {
-  // deno-lint-ignore no-control-regex -- an escape sequence begins with one
-  return text.replace(/\x1b\[[0-9;]*m/g, "").replace(/\n +at data:.*/g, "");
-}
-
-/** How long a child that has been sent SIGKILL is waited for: the kernel may hold it. */
-const KILLED_MS = 5000;
-
-/** How long a child's output may rest before it counts as read by nobody: at least, at most. */
-const RESTING_MS = [100, 2000] as const;
-
-class PairedChild implements Child {
-  readonly #child: ChildProcess;
-  readonly #grace: number;
-  /** The outputs that are copied to this process's own: not the user's. */
-  readonly #copied = new Set<SocketConnection>();
-  #ended: Promise<void> | undefined;
-
-  constructor(child: ChildProcess, options: PairOptions, isModule: boolean) {
-    const { grace, signal } = options;
-    this.#child = child;
-    this.#grace = grace ?? 2000;
-    if (isModule) {
-      const [, stdout, stderr] = child.streams;
-      if (stdout && options.stdout === undefined) this.#copy(stdout, Deno.stdout);
-      if (stderr && options.stderr === undefined) this.#copy(stderr, Deno.stderr);
-    }
-    const abort = () => void this.#terminate();
-    if (signal?.aborted) abort();
-    signal?.addEventListener("abort", abort, { once: true });
-    child.status.then(() => signal?.removeEventListener("abort", abort));
-  }
-
-  get conn(): Connection {
-    return this.#child.conn;
-  }
-
-  get pid(): number {
-    return this.#child.pid;
-  }
-
-  get status(): Promise<Deno.CommandStatus> {
-    return this.#child.status;
-  }
-
-  get stdin(): WritableStream<Uint8Array> {
-    return this.#stream(0, "stdin").writable;
-  }
-
-  get stdout(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    return this.#stream(1, "stdout").readable;
-  }
-
-  get stderr(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    return this.#stream(2, "stderr").readable;
-  }
-
-  kill(signal: Deno.Signal = "SIGTERM"): void {
-    if (typeof signal !== "string") {
-      throw new TypeError(`Invalid signal: expected a name such as "SIGTERM", got ${show(signal)}`);
-    }
-    this.#child.kill(signal);
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#ended ??= this.#end();
-    return this.#ended;
-  }
-
-  #stream(index: number, name: string): SocketConnection {
-    const stream = this.#child.streams[index];
-    if (stream === undefined || this.#copied.has(stream)) {
-      throw new TypeError(`Cannot get ${name}: it is not piped. Pass ${name}: "piped" to pair()`);
-    }
-    return stream;
-  }
-
-  async #end(): Promise<void> {
-    const { conn, streams } = this.#child;
-    // Not waited for: a child that does not read holds both back for ever.
-    for (const stream of [conn, streams[0]]) stream?.closeWrite().catch(() => {});
-    if (!await endsWithin(this.#child, this.#grace)) await this.#terminate();
-    const [stdin, ...outputs] = streams;
-    await Promise.all(outputs.map((output) => output && this.#leave(output)));
-    stdin?.close();
-    conn.close();
-  }
-
-  async #terminate(): Promise<void> {
-    try {
-      this.#child.kill("SIGTERM");
-      if (await endsWithin(this.#child, this.#grace)) return;
-      this.#child.kill("SIGKILL");
-      await endsWithin(this.#child, KILLED_MS);
-    } catch (error) {
-      // It has become another user's: what remains is to leave it alone.
-      if (!(error instanceof Deno.errors.PermissionDenied)) throw error;
-    }
-  }
-
-  /**
-   * Copies an output of a module's to one of ours. It does not get that one itself: it could read from it,
-   * if it is a terminal or a socket, and shut it down.
-   */
-  async #copy(output: SocketConnection, target: { write(data: Uint8Array): Promise<number> }) {
-    this.#copied.add(output);
-    output.unref();
-    try {
-      for await (const chunk of output.readable) {
-        for (let at = 0; at < chunk.length;) at += await target.write(chunk.subarray(at));
-      }
-    } catch {
-      // Nobody is left to read it, here or there.
-    }
-  }
-
-  /** Closes an output of the child, which has ended, as soon as nobody is reading it. */
-  async #leave(output: SocketConnection): Promise<void> {
-    const [least, most] = RESTING_MS;
-    for (let before = -1; output.readable.locked && output.bytesRead > before;) {
-      before = output.bytesRead;
-      const ended = new AbortController();
-      output.closed.then(() => ended.abort());
-      await delay(Math.min(Math.max(this.#grace, least), most), ended.signal).catch(() => {});
-      if (ended.signal.aborted) return;
-    }
-    output.close();
-  }
-}
-
-/** Whether a child ends within some milliseconds. */
-async function endsWithin(child: ChildProcess, ms: number): Promise<boolean> {
-  const ended = new AbortController();
-  child.status.then(() => ended.abort());
-  await delay(Math.min(ms, MAX_DELAY), ended.signal).catch(() => {});
-  return child.exited;
 }
 
 /** Options of {@linkcode inherited}. */

@@ -62,7 +62,7 @@ export interface ProbeOptions {
   connect?: boolean;
 }
 
-/** A socket between its bind and its listen refuses like a dead one: ask again after so long. */
+/** When to ask again: a socket between its bind and its listen refuses like a dead one. */
 const STALE_MS = 100;
 
 /**

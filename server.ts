@@ -9,14 +9,18 @@ import type { ClaimOptions } from "./claim.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionServer, guard, printError, printLoss } from "./_internal/connection_server.ts";
 import { onAbort } from "./_internal/delay.ts";
-import { LISTENING_OPTIONS, ListeningSocket } from "./_internal/listening_socket.ts";
+import { LISTENING_OPTIONS } from "./_internal/listening_options.ts";
+import { ListeningSocket } from "./_internal/listening_socket.ts";
 import { checkCount, checkDuration, checkFunction, checkOptions } from "./_internal/options.ts";
 
 /** What is at a path that a server has lost. */
 export interface PathLoss {
   /** The path. */
   readonly path: string;
-  /** What is there instead of the server's socket: nothing, another socket, or something else. */
+  /**
+   * What is there instead of the server's socket: nothing, another socket, or something else.
+   * `"other"` also stands for what cannot be looked at.
+   */
   readonly found: "nothing" | "socket" | "other";
   /** Whether the server binds it again. */
   readonly heals: boolean;

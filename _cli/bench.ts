@@ -29,7 +29,7 @@ const BULK = 256 * 1024;
 /** Messages that are on their way at the same time. */
 const WINDOW = 1024;
 const PROGRESS_MS = 100;
-/** So long until what does not answer is taken for something else than an echo. */
+/** How long to wait for an answer before the server counts as something else than an echo. */
 const ANSWER_MS = 2000;
 
 interface Report {

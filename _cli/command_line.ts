@@ -1,6 +1,7 @@
 /** Understanding a command line. */
 
-import { type Command, COMMANDS, type Invocation } from "./commands.ts";
+import type { Command, Invocation } from "./command.ts";
+import { COMMANDS } from "./commands.ts";
 import { InvalidValue } from "./parameters.ts";
 import { UsageError } from "./talk.ts";
 

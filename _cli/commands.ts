@@ -1,21 +1,15 @@
 /**
  * The table of commands, from which parsing, help, suggestions and completion are made. What a command
- * does is in a file of its own, which is loaded when it is called.
+ * does is in a file of its own, which is loaded when it is called: therefore `completion` and
+ * `permissions` can read this table, although it names them.
  */
 
-import type {
-  Command as Route,
-  CommandContext,
-  FlagParametersForType,
-  TypedCommandParameters,
-  TypedPositionalParameter,
-} from "npm:@stricli/core@1.3.0";
 import { permissions, type SocketPath } from "../address.ts";
 import type { BenchFlags } from "./bench.ts";
+import { type Command, command } from "./command.ts";
 import type { ConnectFlags } from "./connect.ts";
 import type { EchoFlags } from "./echo.ts";
-import { type Endpoint, endpoint } from "./endpoint.ts";
-import type { Docs } from "./help.ts";
+import type { Endpoint } from "./endpoint.ts";
 import type { ListenFlags } from "./listen.ts";
 import type { LsFlags } from "./ls.ts";
 import {
@@ -28,7 +22,10 @@ import {
   option,
   OWNERSHIP,
   PATH,
+  PIECE,
+  RELAYING,
   SHORT,
+  SIDES,
 } from "./options.ts";
 import { duration, positive, seconds, type Shell, shell, text } from "./parameters.ts";
 import type { RelayFlags } from "./relay.ts";
@@ -37,72 +34,6 @@ import type { SendFlags } from "./send.ts";
 import type { ServeFlags } from "./serve.ts";
 import type { CommonFlags } from "./talk.ts";
 import type { TapFlags } from "./tap.ts";
-
-/** A command line that has been understood. */
-export interface Invocation {
-  /** Loads the command and runs it; gives the exit code. */
-  run(): Promise<number>;
-  /** The Deno permissions that it takes. */
-  needs(): Promise<Deno.PermissionOptionsObject>;
-}
-
-/** A command of the table, whatever its options and arguments are. */
-export interface Command extends Docs {
-  readonly parameters: Route<CommandContext>["parameters"];
-  /** What is called when the options and arguments have been understood. */
-  invoke(flags: object, args: readonly unknown[]): Invocation;
-}
-
-type AllFlags = CommonFlags & Readonly<Record<string, unknown>>;
-type Needs = Deno.PermissionOptionsObject;
-
-/** A command with the types of its options and arguments. */
-interface TypedCommand<Flags extends AllFlags, Args extends readonly unknown[]> extends Docs {
-  parameters: TypedCommandParameters<Flags, Args, CommandContext>;
-  needs(flags: Flags, ...args: Args): Needs | Promise<Needs>;
-  load(): Promise<(flags: Flags, ...args: Args) => Promise<number>>;
-}
-
-function command<Flags extends AllFlags, Args extends readonly unknown[]>(
-  { parameters, needs, load, ...docs }: TypedCommand<Flags, Args>,
-): Command {
-  return {
-    ...docs,
-    // What is parsed by these parameters is of those types.
-    parameters: parameters as Command["parameters"],
-    invoke: (flags, args) => ({
-      run: async () => await (await load())(flags as Flags, ...args as Args),
-      needs: async () => await needs(flags as Flags, ...args as Args),
-    }),
-  };
-}
-
-const PIECE = option(
-  positive,
-  "BYTES",
-  "read at most BYTES at a time, and say what each piece was",
-);
-
-const SIDES: readonly [
-  TypedPositionalParameter<Endpoint, CommandContext>,
-  TypedPositionalParameter<Endpoint, CommandContext>,
-] = [
-  {
-    parse: endpoint,
-    placeholder: "LISTEN",
-    brief: "where clients connect: unix:PATH, tcp:HOST:PORT or tls:HOST:PORT",
-  },
-  { parse: endpoint, placeholder: "TARGET", brief: "where they are passed on to: the same" },
-];
-
-const RELAYING: FlagParametersForType<RelayFlags, CommandContext> = {
-  ...OWNERSHIP,
-  timeout: option(seconds, "SECONDS", "how long to try TARGET (default 5)"),
-  cert: option(text, "FILE", "the certificate of a LISTEN tls:, else one to show to a TARGET tls:"),
-  key: option(text, "FILE", "its key"),
-  ca: option(text, "FILE", "trust this certificate, or authority, of a TARGET tls: as well"),
-  ...COMMON,
-};
 
 const MESSAGES =
   `With --framing each line of the input is sent as a message, and each message that comes is printed as

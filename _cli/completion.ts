@@ -37,7 +37,7 @@ const WORDS: Readonly<Record<string, () => readonly string[]>> = {
   help: () => [...COMMANDS.keys()],
   permissions: () => [...COMMANDS.keys()],
 };
-/** The commands with a command line of something else, after so many arguments of their own. */
+/** The commands that end with another command line, and how many arguments of their own come before it. */
 const RUNNING: Readonly<Record<string, number>> = { run: 0, serve: 1 };
 
 function names(): string[] {

@@ -6,7 +6,7 @@ export interface Bin {
   count: number;
 }
 
-/** Bins to a doubling: so many that a shape shows, and so few that they fit a terminal. */
+/** Bins to a doubling: enough to show a shape, and few enough to fit a terminal. */
 const BINS_PER_DOUBLING = 2;
 
 /** The bins of sorted values, each wider than the one before by the same factor; none left out. */

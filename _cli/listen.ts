@@ -20,7 +20,7 @@ export type ListenFlags = CommonFlags & FramingFlags & {
   readonly timeout?: number;
 };
 
-/** So long a client has to end, once this side has been asked to: for what is on its way. */
+/** How long a client has to end after we were told to stop: what is on its way should still arrive. */
 const STOP_MS = 500;
 
 /** The command. */
@@ -40,7 +40,8 @@ export async function listen(flags: ListenFlags, path: SocketPath): Promise<numb
   const wait = () =>
     flags.timeout === undefined ? undefined : setTimeout(() => {
       isLate = true;
-      listener.close();
+      // Why it could not is told at the end, which closes it as well.
+      listener.close().catch(() => {});
     }, flags.timeout);
   let timer = wait();
   for await (const conn of listener) {

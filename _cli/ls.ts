@@ -33,7 +33,7 @@ const DEFAULTS: Deno.PermissionOptionsObject = {
   sys: ["uid"],
 };
 
-/** So many are looked at together: one that nobody listens on takes a tenth of a second. */
+/** How many are looked at together: one that nobody listens on takes a tenth of a second. */
 const BATCH = 64;
 
 /** The command. */

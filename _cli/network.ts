@@ -14,9 +14,9 @@ export interface Identity {
   readonly key?: string;
 }
 
-/** So long those who are connected have to finish, as with a server on a path. */
+/** How long those who are connected have to finish, as with a server on a path. */
 const SHUTDOWN_MS = 5000;
-/** So long until accepting is tried again where descriptors run out. */
+/** How long to wait before accepting again where descriptors run out. */
 const BACKOFF_MS = 100;
 
 class NetworkConnection implements ByteStream {
@@ -101,7 +101,7 @@ async function open(
 /** Options of {@linkcode serveNetwork}. */
 export interface ServeNetworkOptions {
   identity: Identity;
-  /** So long a client has for its part of the TLS handshake. */
+  /** How long a client has for its part of the TLS handshake, in milliseconds. */
   timeout: number;
   /** Ends the server: who is connected has 5 seconds to finish. */
   signal: AbortSignal;

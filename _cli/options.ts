@@ -9,9 +9,11 @@ import type {
 } from "npm:@stricli/core@1.3.0";
 import type { SocketPath } from "../address.ts";
 import type { ConnectingFlags } from "./connect.ts";
+import { type Endpoint, endpoint } from "./endpoint.ts";
 import type { FramingFlags } from "./framing.ts";
 import type { OwnershipFlags } from "./ownership.ts";
 import { FRAMINGS, octalMode, positive, seconds, socketPath, text } from "./parameters.ts";
+import type { RelayFlags } from "./relay.ts";
 import type { CommonFlags } from "./talk.ts";
 
 /** An option without a value. */
@@ -83,4 +85,34 @@ export const PATH: TypedPositionalParameter<SocketPath, CommandContext> = {
   parse: socketPath,
   placeholder: "PATH",
   brief: "the path of the socket; @name is an abstract name (Linux)",
+};
+
+/** How much to read at a time. */
+export const PIECE: TypedFlagParameter<number | undefined, CommandContext> = option(
+  positive,
+  "BYTES",
+  "read at most BYTES at a time, and say what each piece was",
+);
+
+/** The two sides of a relay. */
+export const SIDES: readonly [
+  TypedPositionalParameter<Endpoint, CommandContext>,
+  TypedPositionalParameter<Endpoint, CommandContext>,
+] = [
+  {
+    parse: endpoint,
+    placeholder: "LISTEN",
+    brief: "where clients connect: unix:PATH, tcp:HOST:PORT or tls:HOST:PORT",
+  },
+  { parse: endpoint, placeholder: "TARGET", brief: "where they are passed on to: the same" },
+];
+
+/** How a relay listens, and reaches its target. */
+export const RELAYING: FlagParametersForType<RelayFlags, CommandContext> = {
+  ...OWNERSHIP,
+  timeout: option(seconds, "SECONDS", "how long to try TARGET (default 5)"),
+  cert: option(text, "FILE", "the certificate of a LISTEN tls:, else one to show to a TARGET tls:"),
+  key: option(text, "FILE", "its key"),
+  ca: option(text, "FILE", "trust this certificate, or authority, of a TARGET tls: as well"),
+  ...COMMON,
 };

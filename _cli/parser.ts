@@ -16,7 +16,8 @@ import {
   text_en,
   version,
 } from "npm:@stricli/core@1.3.0";
-import { type Command, COMMANDS, type Invocation } from "./commands.ts";
+import type { Command, Invocation } from "./command.ts";
+import { COMMANDS } from "./commands.ts";
 import { formatCommand, formatProgram } from "./help.ts";
 import { InvalidValue } from "./parameters.ts";
 import { UsageError } from "./talk.ts";

@@ -10,9 +10,9 @@ const PRESENCE_MS = 200;
 export interface PassOptions {
   /** Ends the source. */
   signal?: AbortSignal;
-  /** At most so many bytes are read at once. */
+  /** How many bytes to read at once, at most. */
   size?: number;
-  /** Is told what was read, before it is printed. */
+  /** Called with what was read, before it is printed. */
   onPiece?: (data: Uint8Array) => void;
 }
 

@@ -83,7 +83,7 @@ export async function passMessages(
     clearTimeout(timer);
     stop();
     signal?.removeEventListener("abort", stop);
-    // Until then it may still take what is for the next client.
+    // Until it has ended it might still take a message that is for the next client.
     channel.close();
     await sent.catch(() => {});
   }

@@ -5,7 +5,7 @@ import { QuietEnd } from "./talk.ts";
 /** Bytes that are read at once. */
 export const BUFFER_SIZE: number = 256 * 1024;
 
-/** Where nothing comes for so long, nothing is there. */
+/** How long to wait, after an abort, for input that may be there already. */
 const IDLE_MS = 50;
 
 /** What is to be sent, chunk by chunk. */

@@ -53,6 +53,11 @@ export class Talk {
 
   /** Says what went wrong, also with `--quiet`; gives the exit code. */
   fail(error: unknown, code: number = codeOf(error)): number {
+    if (error instanceof SuppressedError) {
+      // What went wrong, and what else went wrong when it was cleaned up after that.
+      const codes = [this.fail(error.suppressed), this.fail(error.error)];
+      return codes.find((each) => each !== OK) ?? OK;
+    }
     if (error instanceof QuietEnd) return code;
     const message = error instanceof Error ? error.message : String(error);
     if (this.#json) {

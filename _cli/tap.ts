@@ -6,6 +6,7 @@ import type { Endpoint } from "./endpoint.ts";
 import { OK } from "./exit_codes.ts";
 import { codecOf, describe, type FramingFlags, textOf } from "./framing.ts";
 import type { ByteStream } from "./network.ts";
+import { printable } from "./printable.ts";
 import { checkFlags, type RelayFlags, serveRelay } from "./relay.ts";
 import { stopSignal } from "./signals.ts";
 import { print } from "./streams.ts";
@@ -14,7 +15,7 @@ import { QuietEnd, Talk } from "./talk.ts";
 /** Its options. */
 export type TapFlags = RelayFlags & FramingFlags;
 
-/** Whence something comes. */
+/** Which way something goes. */
 type Direction = "to-target" | "to-client";
 
 /** What is shown of a connection. */
@@ -182,11 +183,15 @@ function formatLine(sight: Stamped, flags: FramingFlags): string {
     case "end":
       return `${head} ${arrow(sight.direction)} ${dim("end")}\n`;
     case "undecodable":
-      return `${head} ${arrow(sight.direction)} ${dim(`${sight.reason}. Raw from here`)}\n`;
+      return `${head} ${arrow(sight.direction)} ${
+        dim(printable(`${sight.reason}. Raw from here`))
+      }\n`;
     case "open":
       return `${head} ${dim("open")}\n`;
     case "close":
-      return `${head} ${dim(`close${sight.reason === undefined ? "" : `: ${sight.reason}`}`)}\n`;
+      return `${head} ${
+        dim(`close${sight.reason === undefined ? "" : `: ${printable(sight.reason)}`}`)
+      }\n`;
   }
 }
 
@@ -194,13 +199,15 @@ function arrow(direction: Direction): string {
   return direction === "to-target" ? green("→") : yellow("←");
 }
 
+/** Control characters that have a short name, as JSON has it. */
+const SHORT: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
 /** Bytes a line of a dump has. */
 const DUMP_WIDTH = 16;
 
 function content(message: Uint8Array, flags: FramingFlags): string {
   const text = flags.hex ? undefined : textOf(message);
-  // deno-lint-ignore no-control-regex -- what would move the cursor
-  if (text !== undefined) return text.replace(/[\x00-\x1f\x7f-\x9f]/g, escape);
+  if (text !== undefined) return printable(text.replace(/[\n\r\t]/g, (c) => SHORT[c] as string));
   let dump = "";
   for (let at = 0; at < message.length; at += DUMP_WIDTH) {
     const row = message.subarray(at, at + DUMP_WIDTH);
@@ -210,10 +217,4 @@ function content(message: Uint8Array, flags: FramingFlags): string {
     dump += `\n  ${place}  ${hex.padEnd(DUMP_WIDTH * 3)} ${dim(seen.join(""))}`;
   }
   return dump;
-}
-
-/** A control character as JSON has it. */
-function escape(control: string): string {
-  const named: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
-  return named[control] ?? `\\x${control.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }

@@ -16,10 +16,10 @@ const LAST_PAUSE_MS = 1000;
 /** Failures of accept that concern one client or one moment, not the listener. */
 const PASSING = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ECONNABORTED", "EPROTO"]);
 
-/** An episode of failures has ended when accepting has worked for so long. */
+/** How long accepting has to work for an episode of failures to be over. */
 const EPISODE_MS = 2 * LAST_PAUSE_MS;
 
-/** Is told why accepting pauses, and whether it is the first time in its episode. */
+/** Called when accepting pauses: why, and whether this is the first failure of its episode. */
 export type OnPause = (error: Error, isFirst: boolean) => void;
 
 /** Accepts from one listener. */
@@ -46,7 +46,7 @@ export class Acceptor {
     this.#listener = listener;
     this.#path = path;
     this.#begun = begun;
-    // Its failure is for who asks for it.
+    // Its failure is told to whoever accepts next.
     this.#begun?.catch(() => {});
   }
 

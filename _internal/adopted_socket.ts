@@ -46,7 +46,7 @@ type WithHandle = { _handle: unknown };
 export class AdoptedSocket implements Transport {
   readonly #socket: Socket;
   readonly #readers: Reader[] = [];
-  /** What came before it was asked for: with `onread` at most the one buffer. */
+  /** What has come and nobody has read yet: with `onread` at most the one buffer. */
   #rest: Uint8Array[] = [];
   #endPushed = false;
   #ended = false;

@@ -12,8 +12,10 @@ import type { Socket } from "node:net";
 import { basename, dirname, resolve } from "@std/path/posix";
 import type { UnixAddr } from "../address.ts";
 import { AdoptedSocket } from "./adopted_socket.ts";
+import { delay } from "./delay.ts";
 import { isGranted } from "./grants.ts";
 import { builtin } from "./node.ts";
+import { MAX_DELAY } from "./options.ts";
 import { SocketConnection } from "./socket_connection.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
 
@@ -42,6 +44,9 @@ const NODE_STDIO = { piped: "pipe", inherit: "inherit", null: "ignore" } as cons
 
 /** The numbers of signals, from which a shell makes an exit code. */
 const SIGNAL_BASE = 128;
+
+/** How long a child that has been sent SIGKILL is waited for: the kernel may hold it. */
+export const KILLED_MS = 5000;
 
 /** A connection over an adopted descriptor; neither of its ends has a name. */
 export function adoptedConnection(
@@ -104,7 +109,11 @@ export class ChildProcess {
     throw refusalOf(options, cause);
   }
 
-  get exited(): boolean {
+  /** Whether it ends within some milliseconds. */
+  async endsWithin(ms: number): Promise<boolean> {
+    const ended = new AbortController();
+    this.status.then(() => ended.abort());
+    await delay(Math.min(ms, MAX_DELAY), ended.signal).catch(() => {});
     return this.#exited;
   }
 
@@ -115,7 +124,8 @@ export class ChildProcess {
     if (this.#exited) return;
     this.#killError = undefined;
     this.#child.kill(signal as NodeJS.Signals);
-    // Else no second signal is sent, and a child that traps this one counts as killed by it.
+    // Without this no second signal would be sent, and a child that traps the first one would count as
+    // killed by it.
     Object.assign(this.#child, { killed: false, signalCode: null });
     const cause = this.#killError as Error | undefined;
     if (cause === undefined) return;

@@ -9,7 +9,8 @@
 import type { UnixAddr } from "../address.ts";
 import { isSocketError } from "../errors.ts";
 import { onAbort } from "./delay.ts";
-import type { ListeningEvents, ListeningSocket } from "./listening_socket.ts";
+import type { ListeningEvents, Loss } from "./listening_options.ts";
+import type { ListeningSocket } from "./listening_socket.ts";
 import { checkDuration, checkOptions } from "./options.ts";
 import type { SocketConnection } from "./socket_connection.ts";
 
@@ -48,7 +49,7 @@ export class ConnectionServer {
   readonly #draining = new AbortController();
   readonly #cut = new AbortController();
   readonly #info: HandlerInfo;
-  /** The open connections, whether their handler runs or, while draining, waits for its turn. */
+  /** The open connections: those whose handler runs and, while draining, those who wait for one. */
   readonly #open = new Set<SocketConnection>();
   readonly #waiting: SocketConnection[] = [];
   readonly #stopListeningToSignal: () => void;
@@ -76,7 +77,7 @@ export class ConnectionServer {
     if (firstByteTimeout !== undefined) this.#timeouts.firstByteTimeout = firstByteTimeout;
     this.#info = { draining: this.#draining.signal, signal: this.#cut.signal };
     this.finished = this.#run();
-    // It is there for those who ask.
+    // Nobody has to look at it: a rejection that is not awaited must not end the process.
     this.finished.catch(() => {});
     this.#stopListeningToSignal = onAbort(
       options.signal,
@@ -86,7 +87,7 @@ export class ConnectionServer {
       onReplaced: () => {
         this.#replaced = true;
         guard(() => options.onReplaced?.());
-        // If that has not begun one itself.
+        // The callback may have begun one itself: then it is the same one.
         this.shutdown().catch((error) => this.#report(error));
       },
       onPathLost: (loss) => guard(() => (options.onPathLost ?? printLoss)(loss)),
@@ -271,9 +272,7 @@ export function guard(callback: () => void): void {
 }
 
 /** A path that was lost, in a line. */
-export function printLoss(
-  { path, found, heals }: Parameters<ListeningEvents["onPathLost"]>[0],
-): void {
+export function printLoss({ path, found, heals }: Loss): void {
   const how = found === "nothing" ? "was removed" : "was replaced";
   const then = heals ? "It is bound again" : "New clients do not reach this server any more";
   console.error(`uds: The socket ${JSON.stringify(path)} ${how}. ${then}`);

@@ -24,9 +24,9 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-/** The runtime (tokio) looks for what has come to sockets after so many turns that leave it no rest. */
+/** After how many turns without a rest the runtime (tokio) looks at its sockets in any case. */
 const BUSY_TURNS = 61;
-/** So often others may go first. */
+/** How often others may go first. */
 const MOST_LOOKS = 10;
 
 /** How often something has come to a connection of this process. */
@@ -60,7 +60,7 @@ export function othersTurn(): Promise<boolean> {
 
 /** Calls back when the signal aborts, now if it has already; gives back the way to stop listening. */
 export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
-  // Not before the caller has what this gives back.
+  // Not at once: the caller may need what this returns.
   if (signal?.aborted) queueMicrotask(callback);
   else signal?.addEventListener("abort", callback, { once: true });
   return () => signal?.removeEventListener("abort", callback);

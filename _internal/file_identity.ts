@@ -57,6 +57,9 @@ export function ownership(
   };
 }
 
+/** The permission bits that let others than the owner write. */
+export const GROUP_AND_OTHERS_WRITE = 0o022;
+
 /** Permission bits as people write them: `0600`. */
 export function octal(mode: number): string {
   return `0${(mode & 0o777).toString(8).padStart(3, "0")}`;

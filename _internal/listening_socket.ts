@@ -7,18 +7,24 @@
  *   nobody comes any more to the one that has no name.
  */
 
-import { resolveSocketPath, type SocketPath, type UnixAddr } from "../address.ts";
+import { resolveSocketPath, type UnixAddr } from "../address.ts";
 import { SocketInUse } from "../errors.ts";
-import { Acceptor, type OnPause } from "./acceptor.ts";
-import { CLAIM_OPTIONS, claimDefaults, requireClaimable } from "./claim_options.ts";
+import { AcceptQueue } from "./accept_queue.ts";
+import type { Acceptor, OnPause } from "./acceptor.ts";
+import { claimDefaults, requireClaimable } from "./claim_options.ts";
 import { onAbort } from "./delay.ts";
 import { lstat } from "./file_identity.ts";
 import { requireGrants } from "./grants.ts";
-import { checkFunction, checkSignal } from "./options.ts";
-import { PathClaim, type PathClaimOptions } from "./path_claim.ts";
+import {
+  checkEvents,
+  type ListeningEvents,
+  type ListeningOptions,
+  type Loss,
+} from "./listening_options.ts";
+import { checkSignal } from "./options.ts";
+import { PathClaim } from "./path_claim.ts";
 import { PathWatch } from "./path_watch.ts";
 import { requireRuntime } from "./runtime.ts";
-import { SocketConnection, type SocketConnectionOptions } from "./socket_connection.ts";
 import {
   type Candidate,
   connectToSelf,
@@ -27,52 +33,19 @@ import {
   SECRET_SIZE,
   type SelfConnection,
 } from "./self_connection.ts";
+import { SocketConnection, type SocketConnectionOptions } from "./socket_connection.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
 
-/** What `listen()` and `serve()` have in common. */
-export type ListeningOptions =
-  & { readonly [K in keyof PathClaimOptions]?: PathClaimOptions[K] }
-  & Partial<Omit<ListeningEvents, "onError">>
-  & { readonly path: SocketPath; readonly signal?: AbortSignal };
-
-/** The names of those options. */
-export const LISTENING_OPTIONS: readonly string[] = [
-  "path",
-  ...CLAIM_OPTIONS,
-  "publish",
-  "selfHeal",
-  "onReplaced",
-  "onPathLost",
-  "signal",
-];
-
-/** What is at a path that was lost, and whether that is mended. */
-interface Loss {
-  path: string;
-  found: "nothing" | "socket" | "other";
-  heals: boolean;
-}
-
-/** What is told of the path. */
-export interface ListeningEvents {
-  onReplaced: () => void;
-  onPathLost: (loss: Loss) => void;
-  onError: (error: unknown) => void;
-}
-
-/** An accepted connection, of which a little may have been read already. */
-type Accepted = Pick<Candidate, "conn"> & Partial<Candidate>;
-
-/** So long our own connection may still be found when the time is over. */
+/** How long to look for our own connection once the deadline has passed. */
 const LATE_MS = 100;
 
-/** When a backlog counts as empty: so many turns of the loop in which nobody comes, and so long. */
+/** How many turns of the loop, and for how long, nobody must come before a backlog counts as empty. */
 interface Silence {
   turns: number;
   ms: number;
 }
 
-/** Where a connection of our own marks its end. */
+/** Where a connection of our own marks the end of the backlog. */
 const MARKED: Silence = { turns: 3, ms: 0 };
 /** Where there could be none: the backlog was full, no descriptor was left, or the name was lost. */
 const UNMARKED: Silence = { turns: 40, ms: 0 };
@@ -83,58 +56,44 @@ const UNMARKED: Silence = { turns: 40, ms: 0 };
  */
 const NAMELESS: Silence = { turns: 1000, ms: 500 };
 
-/** So long somebody who has our path is left alone before it is asked again whether it is alive. */
+/** How long to wait before asking again whether the one who has our path is alive. */
 const ASK_AGAIN_MS = 10_000;
 
 /** A listener, its path and its lock. */
 export class ListeningSocket {
   readonly addr: UnixAddr;
-  readonly #operation: string;
   readonly #claim: PathClaim | undefined;
-  #acceptor: Acceptor;
-  /** Those of which everyone is accepted, whether somebody asks or not: they have no name. */
-  readonly #emptied = new Set<Acceptor>();
-  /** Who was accepted before anybody asked. */
-  readonly #early: Accepted[] = [];
-  /** Who asks. */
-  #waiting: PromiseWithResolvers<Accepted> | undefined;
-  #onPause: OnPause | undefined;
-  #isReferenced = true;
+  readonly #queue: AcceptQueue;
   #closed: Promise<void> | undefined;
-  /** Nobody will ask any more. */
-  #isAbandoned = false;
   #watch: PathWatch | undefined;
   #events: ListeningEvents | undefined;
   /** Aborts when the socket is closed. */
   readonly #closing = new AbortController();
   #healing: Promise<void> | undefined;
-  /** The end of a listener that was replaced. */
+  /** Settles when all listeners that have lost their name are closed. */
   #retiring: Promise<void> | undefined;
   /** When it may be asked again whether somebody is at the path that was lost. */
   #askAgainAt = -Infinity;
   #healFailed = false;
-  /** How it will be told that the backlog is empty. */
+  /** What will show that the backlog is empty. */
   #silence = UNMARKED;
   /** While draining: looks whether a connection that was accepted is our own. */
   #recognise: ((candidate: Candidate, conn: SocketConnection) => void) | undefined;
 
   private constructor(
-    operation: string,
     path: string,
     listener: Deno.UnixListener,
     claim?: PathClaim,
     own?: SelfConnection,
   ) {
     this.addr = { transport: "unix", path };
-    this.#operation = operation;
     this.#claim = claim;
-    this.#acceptor = new Acceptor(listener, path, own?.accepting);
-    if (own !== undefined) this.#early.push(...own.later);
+    this.#queue = new AcceptQueue(path, listener, own);
   }
 
   /** Whether the last attempt to accept failed, and the next one waits. */
   get pausing(): boolean {
-    return this.#acceptor.pausing;
+    return this.#queue.current.pausing;
   }
 
   /** Checks the options, claims the path, and listens; the mode is set when it resolves. */
@@ -154,7 +113,7 @@ export class ListeningSocket {
     try {
       signal?.throwIfAborted();
       const { listener, own } = await bind(claim);
-      const socket = new ListeningSocket(operation, path, listener, claim, own);
+      const socket = new ListeningSocket(path, listener, claim, own);
       if (!signal?.aborted) return socket;
       await socket.close();
       throw signal.reason;
@@ -178,7 +137,7 @@ export class ListeningSocket {
     requireGrants(attempt(operation, name), { net: true }, fields);
     try {
       const listener = Deno.listen({ transport: "unix", path: name });
-      return new ListeningSocket(operation, name, listener);
+      return new ListeningSocket(name, listener);
     } catch (error) {
       if (codeOf(error) === "EADDRINUSE") {
         throw new SocketInUse(
@@ -202,8 +161,7 @@ export class ListeningSocket {
     onPause?: OnPause,
     timeouts?: Pick<SocketConnectionOptions, "idleTimeout" | "firstByteTimeout">,
   ): Promise<SocketConnection> {
-    this.#onPause = onPause;
-    return this.#next().then(({ conn, aside }) => {
+    return this.#queue.next(onPause).then(({ conn, aside }) => {
       if (this.#recognise !== undefined) aside ??= readSome(conn, SECRET_SIZE);
       const wrapped = new SocketConnection(conn, {
         localAddr: this.addr,
@@ -216,47 +174,9 @@ export class ListeningSocket {
     });
   }
 
-  #next(): Promise<Accepted> {
-    const early = this.#early.shift();
-    if (early !== undefined) return Promise.resolve(early);
-    if (this.#closed !== undefined) return Promise.reject(this.#closedError());
-    this.#waiting = Promise.withResolvers();
-    this.#pull(this.#acceptor);
-    return this.#waiting.promise;
-  }
-
-  /** Makes sure that an accept is pending on a listener. */
-  #pull(acceptor: Acceptor): void {
-    if (acceptor.accepting) return;
-    acceptor.accept((error, isFirst) => this.#onPause?.(error, isFirst)).then(
-      (conn) => {
-        this.#deliver({ conn });
-        if (this.#emptied.has(acceptor)) this.#pull(acceptor);
-      },
-      (error) => {
-        // The other one goes on.
-        if (acceptor !== this.#acceptor) return;
-        this.#waiting?.reject(this.#closed === undefined ? error : this.#closedError());
-        this.#waiting = undefined;
-      },
-    );
-  }
-
-  #deliver(accepted: Accepted): void {
-    if (this.#waiting !== undefined) {
-      this.#waiting.resolve(accepted);
-      this.#waiting = undefined;
-    } else if (this.#isAbandoned) {
-      accepted.conn.close();
-    } else {
-      this.#early.push(accepted);
-    }
-  }
-
   /** Ends the pause of an accept that failed: there may be a free descriptor now. */
   wake(): void {
-    this.#acceptor.wake();
-    for (const acceptor of this.#emptied) acceptor.wake();
+    this.#queue.wake();
   }
 
   /** Begins to look after the path. */
@@ -295,9 +215,8 @@ export class ListeningSocket {
   }
 
   #tellLoss(heals: boolean): void {
-    const there = lstat(this.addr.path as string);
-    const found = there === null ? "nothing" : there.isSocket ? "socket" : "other";
-    this.#events?.onPathLost({ path: this.addr.path as string, found, heals });
+    const path = this.addr.path as string;
+    this.#events?.onPathLost({ path, found: whatIsAt(path), heals });
   }
 
   /**
@@ -307,17 +226,13 @@ export class ListeningSocket {
   async #bindAgain(claim: PathClaim): Promise<void> {
     const { listener, own } = await bind(claim);
     this.#watch?.renew();
-    const old = this.#acceptor;
-    this.#acceptor = new Acceptor(listener, claim.path, own?.accepting);
-    if (!this.#isReferenced) listener.unref();
-    for (const candidate of own?.later ?? []) this.#deliver(candidate);
-    if (this.#waiting !== undefined) this.#pull(this.#acceptor);
+    const old = this.#queue.renew(listener, own);
     this.#retiring = this.#retire(claim, old, this.#retiring);
   }
 
   /** Closes a listener that has lost its name, when nobody comes to it any more. */
   async #retire(claim: PathClaim, old: Acceptor, before?: Promise<void>): Promise<void> {
-    this.#empty(old);
+    this.#queue.empty(old);
     await old.quiet(() => NAMELESS.turns, NAMELESS.ms, this.#closing.signal);
     await before;
     try {
@@ -327,13 +242,7 @@ export class ListeningSocket {
       await old.close();
       this.#events?.onError(claim.failureToLeave(error));
     }
-    this.#emptied.delete(old);
-  }
-
-  /** Accepts everyone who comes to a listener, whether somebody asks or not. */
-  #empty(acceptor: Acceptor): void {
-    this.#emptied.add(acceptor);
-    this.#pull(acceptor);
+    this.#queue.forget(old);
   }
 
   /**
@@ -350,44 +259,52 @@ export class ListeningSocket {
   async drain(signal: AbortSignal): Promise<SocketConnection | undefined> {
     this.#watch?.stop();
     if (this.#healing !== undefined) await within(signal, this.#healing);
-    const path = this.addr.path as string;
     const secret = crypto.getRandomValues(new Uint8Array(SECRET_SIZE));
     const { promise: found, resolve: find } = Promise.withResolvers<SocketConnection | undefined>();
     this.#recognise = ({ aside }, conn) => {
       aside.then((bytes) => isSame(bytes, secret) && find(conn));
     };
     try {
-      let connecting: Promise<Deno.UnixConn> | undefined;
-      {
-        const turn = this.#claim?.turnToLeave(signal);
-        using _turn = turn instanceof Promise ? await turn : turn;
-        // The connection reaches the kernel before the name is removed: there is only an instant between.
-        const hasName = this.#claim?.hasName() ?? true;
-        if (hasName) connecting = Deno.connect({ transport: "unix", path });
-        else if (this.#claim?.look() === "replaced") this.#silence = NAMELESS;
-        connecting?.catch(() => {});
-        this.#claim?.removeName();
-      }
-      using own = await connecting;
+      using own = await this.#giveUpName(signal);
       if (own === undefined) return undefined;
       await own.write(secret);
-      // It is in the backlog: also when time is over it should be found, lest it count as somebody.
+      // It is in the backlog. If it were not found there, even late, it would count as a client.
       let timer: ReturnType<typeof setTimeout> | undefined;
-      const stop = () => timer = setTimeout(() => find(undefined), LATE_MS);
-      signal.addEventListener("abort", stop, { once: true });
-      if (signal.aborted) stop();
+      const stop = onAbort(signal, () => timer = setTimeout(() => find(undefined), LATE_MS));
       const conn = await found;
       if (conn !== undefined) this.#silence = MARKED;
-      signal.removeEventListener("abort", stop);
+      stop();
       clearTimeout(timer);
       return conn;
     } catch {
-      // The backlog is full, there is no descriptor left, or the name cannot be removed: close() will
-      // say so.
+      // The backlog is full, or there is no descriptor left.
       return undefined;
     } finally {
       this.#recognise = undefined;
     }
+  }
+
+  /**
+   * Connects to the path, where it is still ours, and removes it in the next instant. Gives the
+   * connection, which is in the backlog before the name is gone.
+   */
+  async #giveUpName(signal: AbortSignal): Promise<Deno.UnixConn | undefined> {
+    const taking = this.#claim?.turnToLeave(signal);
+    using _turn = taking instanceof Promise ? await taking : taking;
+    let connecting: Promise<Deno.UnixConn> | undefined;
+    if (this.#claim?.hasName() ?? true) {
+      connecting = Deno.connect({ transport: "unix", path: this.addr.path as string });
+      connecting.catch(() => {});
+    } else if (this.#claim?.look() === "replaced") {
+      this.#silence = NAMELESS;
+    }
+    try {
+      this.#claim?.removeName();
+    } catch {
+      // close() tries it once more, and says so.
+    }
+    // Not awaited: the turn is given back first.
+    return connecting;
   }
 
   /**
@@ -400,7 +317,7 @@ export class ListeningSocket {
    */
   async quiet(connections: () => number, signal: AbortSignal): Promise<void> {
     const { turns, ms } = this.#silence;
-    await this.#acceptor.quiet(() => turns + Math.ceil(connections() / 64), ms, signal);
+    await this.#queue.current.quiet(() => turns + Math.ceil(connections() / 64), ms, signal);
     // Those who had connected before the path was lost.
     if (this.#retiring !== undefined) await within(signal, this.#retiring);
   }
@@ -410,16 +327,16 @@ export class ListeningSocket {
    * whoever asks, also after that.
    */
   async leave(): Promise<void> {
-    this.#empty(this.#acceptor);
-    await this.#acceptor.quiet(() => NAMELESS.turns, NAMELESS.ms, this.#closing.signal);
+    const { current } = this.#queue;
+    this.#queue.empty(current);
+    await current.quiet(() => NAMELESS.turns, NAMELESS.ms, this.#closing.signal);
     this.#closed ??= this.#close();
     await this.#closed;
   }
 
   /** Closes the listener and gives the path back. Whoever still waits in the backlog is reset. */
   close(): Promise<void> {
-    this.#isAbandoned = true;
-    for (const { conn } of this.#early.splice(0)) conn.close();
+    this.#queue.abandon();
     this.#closed ??= this.#close();
     return this.#closed;
   }
@@ -427,13 +344,13 @@ export class ListeningSocket {
   async #close(): Promise<void> {
     this.#watch?.stop();
     this.#closing.abort();
-    this.wake();
+    this.#queue.close();
     if (this.#healing !== undefined) await this.#healing;
     if (this.#retiring !== undefined) await this.#retiring;
     const claim = this.#claim;
     const taking = claim?.turnToLeave();
     const turn = taking instanceof Promise ? await taking : taking;
-    const closeListener = () => this.#acceptor.close();
+    const closeListener = () => this.#queue.current.close();
     // Whatever cannot be removed, the listener is closed.
     const failures: unknown[] = [];
     for (
@@ -455,24 +372,11 @@ export class ListeningSocket {
   }
 
   ref(): void {
-    this.#isReferenced = true;
-    this.#acceptor.ref();
+    this.#queue.ref();
   }
 
   unref(): void {
-    this.#isReferenced = false;
-    this.#acceptor.unref();
-  }
-
-  #closedError(): Error {
-    const { path } = this.addr;
-    const cause = new Deno.errors.BadResource("Listener has been closed");
-    return systemError(
-      attempt("accept", path as string),
-      cause,
-      { operation: "accept", path },
-      "the listener was closed",
-    );
+    this.#queue.unref();
   }
 }
 
@@ -495,12 +399,13 @@ async function bind(
   return { listener, own };
 }
 
-/** Refuses what is no function, and what would never be called. */
-function checkEvents({ onReplaced, onPathLost, publish }: ListeningOptions): void {
-  if (onReplaced !== undefined) checkFunction("onReplaced", onReplaced);
-  if (onPathLost !== undefined) checkFunction("onPathLost", onPathLost);
-  if (onReplaced !== undefined && publish !== "rename") {
-    throw new TypeError('Invalid onReplaced: it needs publish: "rename"');
+/** What is at a path that was lost; `"other"` also where its directory does not let us look. */
+function whatIsAt(path: string): Loss["found"] {
+  try {
+    const there = lstat(path);
+    return there === null ? "nothing" : there.isSocket ? "socket" : "other";
+  } catch {
+    return "other";
   }
 }
 
@@ -508,6 +413,5 @@ function checkEvents({ onReplaced, onPathLost, publish }: ListeningOptions): voi
 async function within(signal: AbortSignal, work: Promise<void>): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const stop = onAbort(signal, resolve);
-  await Promise.race([work, promise]);
-  stop();
+  await Promise.race([work, promise]).finally(stop);
 }

@@ -1,19 +1,18 @@
 /**
  * How long a lock that is taken is tried again, and what is said then.
  *
- * - A prober holds a shared lock for an instant, and a holder writes its pid an instant after it has the
- *   lock: so what is found at the first try is not what is told.
+ * - A prober holds a shared lock for an instant, and a holder writes its pid an instant after it has taken
+ *   the lock. So the first try does not decide.
  */
 
 import { SocketInUse } from "../errors.ts";
 import { delay } from "./delay.ts";
-import type { Obstacle } from "./path_lock.ts";
 
-/** So long a lock is tried before it counts as taken. */
+/** How long a lock is tried before it counts as taken. */
 export const BUSY_MS = 200;
-/** So long an empty or a changing pid is read again before the holder stays unknown. */
+/** How long an empty or changing pid is read again before the holder counts as unknown. */
 const PID_MS = 500;
-/** A pid that stayed the same so long is the holder's own, not its predecessor's. */
+/** How long a pid has to stay the same to be the holder's own, and not its predecessor's. */
 const PID_SETTLED_MS = 10;
 export const RETRY_MS = 5;
 
@@ -22,6 +21,19 @@ export interface Attempt {
   operation: string;
   path: string;
 }
+
+/** Who holds a lock, as far as that can be told. */
+export interface LockHolder {
+  /** Its pid. */
+  holder: number | undefined;
+  /** The inode of the socket that it has published by renaming it. */
+  published?: number;
+  /** The lock file. */
+  info?: Deno.FileInfo;
+}
+
+/** Why the lock could not be taken just now. */
+export type Obstacle = LockHolder | { error: Error };
 
 /** One wait for a lock. */
 export class LockPatience {

@@ -1,28 +1,29 @@
 /**
  * Owning a socket path, step by step: lock, reclaim, bind, secure, publish, leave. `claim()` and
- * `listen()` are thin layers over it.
+ * `listen()` are thin layers over it. Who else may be at it meanwhile is told in `lock_and_turn.ts`.
  *
  * - The bind is the only moment at which a file appears. Where this process may set its umask, the
  *   file is born with no more bits than asked for; elsewhere strangers may be able to connect for an
  *   instant, and the caller of {@linkcode PathClaim.bind} must turn them away.
- * - With `publish: "rename"` there is a second lock, `<path>.lock.new`: the turn. Whoever binds
- *   `<path>.new`, renames it, removes a name or closes a listener that was bound there holds it. Both
- *   locks are needed for all that, but for one thing: a successor that may replace a server has the turn
- *   alone, and makes its lock file the lock of the path by renaming it, after the socket.
- * - A successor that ends between the two has left a dead socket, and the server that it was to replace
- *   still has the lock: it binds the path again.
  */
 
-import { dirname } from "@std/path/posix";
 import { ConnectDenied, InsecurePath, NotASocket, SocketInUse } from "../errors.ts";
-import { isSameFile, kindOf, lstat, octal, removeIfSame } from "./file_identity.ts";
+import {
+  GROUP_AND_OTHERS_WRITE,
+  isSameFile,
+  kindOf,
+  lstat,
+  removeIfSame,
+} from "./file_identity.ts";
 import { sheltered } from "./file_shelter.ts";
 import { isGranted } from "./grants.ts";
 import { knock } from "./knock.ts";
-import { type Attempt, LockPatience } from "./lock_patience.ts";
-import { type LockHolder, PathLock } from "./path_lock.ts";
+import { LockAndTurn } from "./lock_and_turn.ts";
+import type { Attempt } from "./lock_patience.ts";
 import { removeDead, requireVacant } from "./path_occupant.ts";
+import { SocketDirectory } from "./socket_directory.ts";
 import { attempt, codeOf, isSystemFailure, stateOf, systemError } from "./system_error.ts";
+import { narrowUmask } from "./umask.ts";
 
 /** What may be asked of a claimed path, checked, with its defaults filled in. */
 export interface PathClaimOptions {
@@ -45,14 +46,6 @@ export interface PathClaimOptions {
  */
 export type PathState = "ours" | "lost" | "replaced";
 
-/** So long others may take to bind and publish, or to close. */
-const TURN_MS = 5000;
-
-/** What there is to take where nothing is published by rename. */
-const NO_TURN: Disposable = { [Symbol.dispose]() {} };
-
-const GROUP_AND_OTHERS_WRITE = 0o022;
-
 /** A socket path that this process owns, or is about to take over. */
 export class PathClaim {
   /** The path that clients use. */
@@ -61,24 +54,25 @@ export class PathClaim {
   readonly bindPath: string;
   readonly #options: PathClaimOptions;
   readonly #wanted: Attempt;
-  /** Nothing only until a server that holds it has been replaced. */
-  #lock: PathLock | undefined;
-  /** The turn in which this server starts. */
-  #turn: PathLock | undefined;
-  /** The server that is to be replaced. */
-  #rival: LockHolder | undefined;
-  /** What was at the path when nobody was found there who could be displaced. */
+  readonly #locks: LockAndTurn;
+  /** What may be displaced at the path: a dead socket, or that of the server to be replaced. */
   #vacant: Deno.FileInfo | null = null;
   #own: Deno.FileInfo | null = null;
-  /** The directory that was found to be safe. */
-  #directory: Deno.FileInfo | undefined;
+  readonly #directory: SocketDirectory;
   #released = false;
 
-  private constructor(path: string, options: PathClaimOptions, operation: string) {
-    this.path = path;
-    this.bindPath = options.publish === "rename" ? `${path}.new` : path;
+  private constructor(
+    wanted: Attempt,
+    options: PathClaimOptions,
+    directory: SocketDirectory,
+    locks: LockAndTurn,
+  ) {
+    this.path = wanted.path;
+    this.bindPath = options.publish === "rename" ? `${wanted.path}.new` : wanted.path;
     this.#options = options;
-    this.#wanted = { operation, path };
+    this.#wanted = wanted;
+    this.#directory = directory;
+    this.#locks = locks;
   }
 
   /** Takes the lock, or finds who may be replaced, and clears the path of a dead socket. */
@@ -88,15 +82,21 @@ export class PathClaim {
     operation: string,
     signal?: AbortSignal,
   ): Promise<PathClaim> {
-    if (options.createDirectory) createDirectory(path, operation);
-    const claim = new PathClaim(path, options, operation);
+    const wanted = { operation, path };
+    const directory = new SocketDirectory(wanted);
+    if (options.createDirectory) directory.create();
+    const lockOptions = {
+      hasTurns: options.publish === "rename",
+      replaces: options.existing === "replace",
+    };
+    const locks = await LockAndTurn.acquire(wanted, lockOptions, signal);
+    const claim = new PathClaim(wanted, options, directory, locks);
     try {
-      await claim.#takeLock(signal);
-      if (options.verifyDirectory) claim.#verifyDirectory();
+      if (options.verifyDirectory) directory.verify(locks.uid);
       await claim.#clear(signal);
       return claim;
     } catch (error) {
-      claim.#unlock();
+      locks.release();
       throw error === signal?.reason ? error : claim.#failure(error);
     }
   }
@@ -130,7 +130,7 @@ export class PathClaim {
     const before = this.#own;
     try {
       const born = this.#bornFile();
-      if (this.#options.verifyDirectory) this.#verifyDirectory();
+      if (this.#options.verifyDirectory) this.#directory.verify(this.#locks.uid);
       const meant = changesOwner ? mode & ~0o020 : mode;
       const exposed = ((born.mode ?? 0) & GROUP_AND_OTHERS_WRITE & ~meant) !== 0;
       // In this order: chmod first would let the old group in.
@@ -147,7 +147,7 @@ export class PathClaim {
       this.#own = before;
       throw this.#failure(error);
     } finally {
-      this.#endStart();
+      this.#locks.endStart();
     }
   }
 
@@ -163,19 +163,20 @@ export class PathClaim {
   look(): PathState {
     const there = lstat(this.path);
     const isOurs = isSameFile(there, this.#own);
-    if (this.#lock?.hasName()) return isOurs ? "ours" : "lost";
-    const isTaken = (isOurs || this.#mayHeal(there)) && this.#lockAgain();
+    if (this.#locks.hasLock()) return isOurs ? "ours" : "lost";
+    const isTaken = (isOurs || this.#mayHeal(there)) &&
+      this.#locks.retake(this.#own?.ino ?? null);
     if (isOurs) return "ours";
     return isTaken && there?.isSocket ? "replaced" : "lost";
   }
 
   /**
-   * Tells whether the path, which is lost, can be bound again: nobody is there who could be displaced.
-   * `undefined` where it is not lost after all. It takes the turn.
+   * Whether the path, which is lost, can be bound again without displacing anybody; `undefined` where it is
+   * not lost after all. To be called in our turn.
    */
   async canRebind(signal: AbortSignal): Promise<boolean | undefined> {
     if (this.look() !== "lost") return undefined;
-    if (!this.#mayHeal(lstat(this.path)) || !this.#lock?.hasName()) return false;
+    if (!this.#mayHeal(lstat(this.path)) || !this.#locks.hasLock()) return false;
     try {
       this.#vacant = await requireVacant(this.#wanted, "reclaim", signal);
       await this.#vacate(this.bindPath, signal);
@@ -186,35 +187,27 @@ export class PathClaim {
     }
   }
 
-  /** Waits for the turn; without `publish: "rename"` there is none. Dispose of it to give it back. */
-  async takeTurn(signal?: AbortSignal): Promise<Disposable> {
-    return this.bindPath === this.path ? NO_TURN : await this.#takeTurn(signal);
+  /** Waits for the turn, as {@linkcode LockAndTurn.takeTurn}. */
+  takeTurn(signal?: AbortSignal): Promise<Disposable> {
+    return this.#locks.takeTurn(signal);
   }
 
-  /**
-   * The turn to give up a name or a listener, at once where it is free. Who keeps it for too long, or
-   * keeps us from taking it, does not keep us from leaving.
-   */
+  /** The turn to leave in, as {@linkcode LockAndTurn.turnToLeave}. */
   turnToLeave(signal?: AbortSignal): Disposable | Promise<Disposable> {
-    if (this.bindPath === this.path) return NO_TURN;
-    try {
-      const result = PathLock.try(this.#turnPath, this.#wanted);
-      return result instanceof PathLock ? result : this.takeTurn(signal).catch(() => NO_TURN);
-    } catch {
-      return NO_TURN;
-    }
+    return this.#locks.turnToLeave(signal);
   }
 
-  /** Gives up the name: removes the socket file, if it is still ours. It takes the turn. */
+  /** Gives up the name: removes the socket file, if it is still ours. To be called in our turn. */
   removeName(): void {
     for (const path of new Set([this.path, this.bindPath])) removeIfSame(path, this.#own);
   }
 
   /**
-   * Runs `close`, which will unlink the bound path blindly, and keeps a stranger's file out of its
-   * way. There is a name for that which needs no permission of its own: that of a lock which is held,
-   * because it is held by its descriptor. Whoever wants the lock meanwhile finds no regular file and
-   * tries again; a stranger's regular file is locked meanwhile, lest it be taken for the lock.
+   * Runs `close`, which unlinks the bound path whatever is there, and keeps a stranger's file out of its
+   * way. The file is moved to the name of the lock meanwhile, which needs no further permission: the lock
+   * is held by its descriptor and can do without its name. Whoever wants the lock in that time finds no
+   * regular file and tries again; if the stranger's file is a regular one it is locked, so that nobody
+   * takes it for the lock.
    *
    * @param turn The turn, where there is one.
    */
@@ -231,19 +224,19 @@ export class PathClaim {
    * the socket and both names are a successor's: then another name, where this process may use one.
    */
   #aside(turn: Disposable | undefined): string | undefined {
-    const lock = this.bindPath === this.path ? this.#lock : turn;
-    if (lock instanceof PathLock && lock.isInPlace()) return lock.path;
+    const spare = this.#locks.nameToSpare(turn);
+    if (spare !== undefined) return spare;
     const other = `${this.bindPath}.${Deno.pid}`;
     return isGranted("read", other) && isGranted("write", other) ? other : undefined;
   }
 
-  /** Gives up the name and then the lock. It takes the turn. Idempotent. */
+  /** Gives up the name and then the lock. To be called in our turn. Idempotent. */
   release(): void {
     this.#released = true;
     try {
       this.removeName();
     } finally {
-      this.#unlock();
+      this.#locks.release();
     }
   }
 
@@ -253,69 +246,17 @@ export class PathClaim {
     return isSystemFailure(error) ? systemError(start, error, this.#wanted) : error;
   }
 
-  get #turnPath(): string {
-    return `${this.path}.lock.new`;
-  }
-
-  get #lockPath(): string {
-    return `${this.path}.lock`;
-  }
-
   #attempt(): string {
     return attempt(this.#wanted.operation, this.path);
-  }
-
-  /** Takes the lock; with `publish: "rename"` the turn as well, and with `"replace"` only that where it must. */
-  async #takeLock(signal: AbortSignal | undefined): Promise<void> {
-    const replaces = this.#options.existing === "replace";
-    const patience = new LockPatience(
-      this.#wanted,
-      (holder) =>
-        `${this.#attempt()}: it is in use by ${holder}, which holds its lock. ` +
-        (replaces
-          ? `It cannot be replaced, because it was not published by rename: stop`
-          : `Stop`) +
-        ` that one first, or choose another path`,
-    );
-    if (this.bindPath === this.path) {
-      this.#lock = await PathLock.acquire(this.#lockPath, this.#wanted, patience, signal);
-      return;
-    }
-    for (;;) {
-      this.#turn = await this.#takeTurn(signal);
-      const result = PathLock.try(this.#lockPath, this.#wanted);
-      if (result instanceof PathLock) {
-        this.#lock = result;
-        return;
-      }
-      if (replaces && "published" in result) {
-        this.#rival = result;
-        return;
-      }
-      // Whoever holds the lock may need the turn to give it back.
-      this.#endStart();
-      await patience.wait(result, signal);
-    }
-  }
-
-  async #takeTurn(signal: AbortSignal | undefined): Promise<PathLock> {
-    const path = this.#turnPath;
-    const patience = new LockPatience(
-      this.#wanted,
-      (holder) =>
-        `${this.#attempt()}: ${holder} is starting or ending there, and does not come to an end: it ` +
-        `holds ${JSON.stringify(path)}. Stop that one first, or choose another path`,
-      TURN_MS,
-    );
-    return await PathLock.acquire(path, this.#wanted, patience, signal);
   }
 
   /** Makes sure that nobody is at the path but who may be replaced. */
   async #clear(signal: AbortSignal | undefined): Promise<void> {
     const there = lstat(this.path);
-    if (this.#rival === undefined) await this.#vacate(this.path, signal);
+    const { rival } = this.#locks;
+    if (rival === undefined) await this.#vacate(this.path, signal);
     // Its inode cannot be another file's as long as it listens.
-    else if (there?.isSocket && there.ino === this.#rival.published) this.#vacant = there;
+    else if (there?.isSocket && there.ino === rival.published) this.#vacant = there;
     else this.#vacant = await requireVacant(this.#wanted, "reclaim", signal);
     // In our turn nobody but us uses the other name: a socket there is a dead owner's.
     if (this.bindPath !== this.path) await this.#vacate(this.bindPath, signal);
@@ -340,84 +281,29 @@ export class PathClaim {
     const there = lstat(this.path);
     if (there !== null && !isSameFile(there, this.#vacant)) throw this.#takenMeanwhile();
     if (!isSameFile(lstat(this.bindPath), own)) throw this.#replacedWhileBound();
-    if (this.#rival !== undefined) {
-      const { info, published } = this.#rival;
-      const result = PathLock.try(this.#lockPath, this.#wanted);
-      if (result instanceof PathLock) this.#lock = result;
-      else if (
-        "error" in result || result.published !== published ||
-        !isSameFile(result.info ?? null, info ?? null)
-      ) throw this.#takenMeanwhile();
-    }
-    this.#rival = undefined;
-    if (this.#lock !== undefined) {
-      this.#lock.mark(own.ino);
-      Deno.renameSync(this.bindPath, this.path);
-      return;
-    }
-    const turn = this.#turn as PathLock;
-    turn.mark(own.ino);
+    if (!this.#locks.confirm()) throw this.#takenMeanwhile();
+    this.#locks.mark(own.ino);
     Deno.renameSync(this.bindPath, this.path);
     try {
-      turn.moveTo(this.#lockPath);
+      this.#locks.succeed();
     } catch (error) {
       // A dead socket stays, which the one who still has the lock replaces.
       this.#own = null;
       throw error;
     }
-    this.#lock = turn;
-    this.#turn = undefined;
   }
 
-  /** Whether what is at a path that was ours is nothing that this server would leave there. */
+  /** Whether this server binds its path again, given what it has found there instead of its socket. */
   #mayHeal(there: Deno.FileInfo | null): boolean {
     if (this.bindPath === this.path) return false;
     // A dead socket may be that of a successor which did not come to its end.
     return there === null ? this.#options.selfHeal : there.isSocket === true;
   }
 
-  /** Takes the lock again that somebody removed; tells whether somebody else has it. */
-  #lockAgain(): boolean {
-    let result;
-    try {
-      result = PathLock.try(this.#lockPath, this.#wanted);
-    } catch {
-      // The directory is gone, or full.
-      return false;
-    }
-    if (!(result instanceof PathLock)) return !("error" in result);
-    if (result.uid !== this.#lock?.uid) {
-      result.disown();
-      result.release();
-      return false;
-    }
-    this.#lock.release();
-    this.#lock = result;
-    if (this.bindPath !== this.path) result.mark(this.#own?.ino ?? null);
-    return false;
-  }
-
-  #endStart(): void {
-    try {
-      this.#turn?.release();
-    } catch {
-      // It is free; whoever takes the turn next removes its file.
-    }
-    this.#turn = undefined;
-  }
-
-  #unlock(): void {
-    try {
-      this.#lock?.release();
-    } finally {
-      this.#endStart();
-    }
-  }
-
   /** Removes what a bind has left that failed after it made the file: nobody listens there. */
   async #removeHalfMade(): Promise<void> {
     const info = lstat(this.bindPath);
-    if (!info?.isSocket || info.uid !== (this.#turn ?? this.#lock)?.uid) return;
+    if (!info?.isSocket || info.uid !== this.#locks.uid) return;
     if ((await knock(this.bindPath)).answer === "refused") removeIfSame(this.bindPath, info);
   }
 
@@ -448,26 +334,8 @@ export class PathClaim {
           `Bind exactly this path, synchronously`,
       );
     }
-    for (const lock of [this.#turn, this.#lock]) {
-      if (lock === undefined || lock.uid === born.uid) continue;
-      lock.disown();
-      throw this.#foreignLock(lock.path, lock.uid, born.uid);
-    }
-    const rival = this.#rival?.info;
-    if (rival !== undefined && rival.uid !== born.uid) {
-      throw this.#foreignLock(this.#lockPath, rival.uid, born.uid);
-    }
+    this.#locks.requireOwner(born.uid);
     return born;
-  }
-
-  #foreignLock(path: string, owner: number | null, self: number | null): Error {
-    return new InsecurePath(
-      `${
-        attempt("lock", path)
-      }: it belongs to uid ${owner} and this process is uid ${self}, so its ` +
-        `owner could lock you out or let others in. Remove it, or choose a directory of your own`,
-      { operation: this.#wanted.operation, path },
-    );
   }
 
   #replacedWhileBound(): Error {
@@ -485,30 +353,6 @@ export class PathClaim {
     );
   }
 
-  #verifyDirectory(): void {
-    const directory = dirname(this.path);
-    const info = Deno.lstatSync(directory);
-    const mode = info.mode ?? 0;
-    let reason;
-    if (!info.isDirectory) reason = `it is ${kindOf(info)}`;
-    else if (info.uid !== 0 && info.uid !== (this.#turn ?? this.#lock)?.uid) {
-      reason = `it belongs to uid ${info.uid}`;
-    } else if ((mode & GROUP_AND_OTHERS_WRITE) !== 0 && (mode & 0o1000) === 0) {
-      reason = `others may write to it (mode ${octal(mode)}, no sticky bit)`;
-    } else if (this.#directory !== undefined && !isSameDirectory(this.#directory, info)) {
-      // Whoever may write to a directory above it may swap it for another one of ours.
-      reason = "it was replaced while the socket was bound";
-    }
-    this.#directory = info;
-    if (reason !== undefined) {
-      throw new InsecurePath(
-        `${this.#attempt()}: its directory "${directory}" is not safe: ` +
-          `${reason}. Choose a directory that only you can write to`,
-        { operation: this.#wanted.operation, path: directory },
-      );
-    }
-  }
-
   /** An error of ours as it is; one of the system in our shape. */
   #failure(error: unknown): unknown {
     if (!isSystemFailure(error) || (error as { operation?: string }).operation) return error;
@@ -523,36 +367,10 @@ export class PathClaim {
   }
 }
 
-/** Whether an error says who is in the way. */
+/** Whether an error says that somebody is in the way. */
 function isRefusal(error: unknown): boolean {
   return error instanceof SocketInUse || error instanceof NotASocket ||
     error instanceof ConnectDenied;
-}
-
-/** Not by its times: binding a socket in it changes some. */
-function isSameDirectory(a: Deno.FileInfo, b: Deno.FileInfo): boolean {
-  return a.dev === b.dev && a.ino === b.ino;
-}
-
-function createDirectory(path: string, operation: string): void {
-  try {
-    Deno.mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw systemError(`Cannot create the directory of "${path}"`, error, { operation, path });
-  }
-}
-
-/**
- * Takes bits away from what is created next, where this process may; gives back the way to restore
- * it. The umask belongs to the whole process, and Deno creates files on other threads too: therefore
- * only for a synchronous call, and never the owner's bits, without which a directory made by another
- * thread in that instant could not be entered.
- */
-function narrowUmask(mask: number): () => void {
-  if (!isGranted("sys", "umask")) return () => {};
-  const before = Deno.umask();
-  Deno.umask(before | mask);
-  return () => void Deno.umask(before);
 }
 
 async function dispose(value: Disposable | AsyncDisposable): Promise<void> {

@@ -13,7 +13,14 @@
 import { InsecurePath } from "../errors.ts";
 import { delay } from "./delay.ts";
 import { isSameFile, kindOf, lstat, removeIfSame } from "./file_identity.ts";
-import { type Attempt, BUSY_MS, type LockPatience, RETRY_MS } from "./lock_patience.ts";
+import {
+  type Attempt,
+  BUSY_MS,
+  type LockHolder,
+  type LockPatience,
+  type Obstacle,
+  RETRY_MS,
+} from "./lock_patience.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
 
 /**
@@ -24,19 +31,6 @@ const CONTENT = /^(\d{0,10})\n?(?:published (\d{1,20})\n?)?$/;
 
 /** Longer than any content. */
 const MAX_CONTENT = 64;
-
-/** Who holds a lock, as far as that can be told. */
-export interface LockHolder {
-  /** Its pid. */
-  holder: number | undefined;
-  /** The inode of the socket that it has published by renaming it. */
-  published?: number;
-  /** The lock file. */
-  info?: Deno.FileInfo;
-}
-
-/** Why the lock could not be taken just now. */
-export type Obstacle = LockHolder | { error: Error };
 
 /** A lock that this process holds. */
 export class PathLock implements Disposable {

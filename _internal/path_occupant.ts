@@ -7,12 +7,12 @@ import { knock } from "./knock.ts";
 import type { Attempt } from "./lock_patience.ts";
 import { attempt, stateOf, systemError } from "./system_error.ts";
 
-/** A socket between its bind and its listen refuses like a dead one: ask again after so long. */
+/** When to ask again: a socket between its bind and its listen refuses like a dead one. */
 const STALE_MS = 100;
 
 /**
- * Tells that nobody is at a path who could be displaced: gives the dead socket that is there, or `null`.
- * Everything else is refused.
+ * Makes sure that taking a path displaces nobody: gives the dead socket that is there, or `null` where
+ * there is nothing. Everything else is refused.
  *
  * @param wanted What is tried, for the errors; its path is the one that is looked at.
  * @param existing With `"fail"` a socket is refused whether it is dead or not.

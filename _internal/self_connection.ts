@@ -12,12 +12,12 @@ export interface Candidate {
   aside: Promise<Uint8Array>;
 }
 
-/** What came of {@linkcode connectToSelf}. */
+/** What {@linkcode connectToSelf} gives. */
 export interface SelfConnection {
   /** The two ends of our own connection. */
   accepted: Deno.UnixConn;
   connected: Deno.UnixConn;
-  /** Who came after it and was accepted besides. */
+  /** Those who came after it, and have been accepted as well. */
   later: Candidate[];
   /** An accept that is still pending. */
   accepting: Promise<Deno.UnixConn> | undefined;
@@ -26,7 +26,7 @@ export interface SelfConnection {
 /** How many bytes nobody guesses. */
 export const SECRET_SIZE = 32;
 
-/** So many connections are looked at together; bytes that are there arrive within so many turns. */
+/** How many connections are looked at together, and within how many turns bytes that are there arrive. */
 const WINDOW = 64;
 const TURNS = 3;
 

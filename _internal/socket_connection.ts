@@ -11,9 +11,10 @@
 
 import type { UnixAddr } from "../address.ts";
 import { ConnectionClosed } from "../errors.ts";
+import { ChunkBuffer } from "./chunk_buffer.ts";
 import { arrived, delay } from "./delay.ts";
+import { IdleTimer } from "./idle_timer.ts";
 import { show } from "./options.ts";
-import { readBuffer } from "./read_buffer.ts";
 import { addPipeSource, addPipeTarget } from "./stream_pipe.ts";
 import { codeOf, stateOf, systemError } from "./system_error.ts";
 
@@ -44,10 +45,6 @@ export interface SocketConnectionOptions {
 /** How long an async disposal waits for queued writes. */
 const FLUSH_MS = 5000;
 
-/** Chunks of a stream: they grow with what comes, between these sizes. */
-const MIN_CHUNK = 16 * 1024;
-const MAX_CHUNK = 256 * 1024;
-
 const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** A connection over a transport, which it owns. */
@@ -57,9 +54,8 @@ export class SocketConnection {
   readonly closed: Promise<void>;
   readonly #transport: Transport;
   readonly #resolveClosed: () => void;
-  readonly #idleTimeout: number | undefined;
-  /** Milliseconds that a read may wait as things are. */
-  #patience: number | undefined;
+  /** Where there is a limit on how long a read may wait. */
+  readonly #idle: IdleTimer | undefined;
   #bytesRead = 0;
   #bytesWritten = 0;
 
@@ -73,9 +69,6 @@ export class SocketConnection {
   #writeEnded = false;
   #endOfFile = false;
   #closeWrite: Promise<void> | undefined;
-  #idleTimer: ReturnType<typeof setTimeout> | undefined;
-  #lastActive = 0;
-  #waitingReads = 0;
 
   #queued = 0;
   #lastJob: Promise<unknown> = Promise.resolve();
@@ -91,8 +84,10 @@ export class SocketConnection {
     this.#transport = transport;
     this.localAddr = options.localAddr;
     this.remoteAddr = options.remoteAddr;
-    this.#idleTimeout = limit(options.idleTimeout);
-    this.#patience = limit(options.firstByteTimeout ?? options.idleTimeout);
+    const { idleTimeout = Infinity, firstByteTimeout = idleTimeout } = options;
+    if (Math.min(idleTimeout, firstByteTimeout) < Infinity) {
+      this.#idle = new IdleTimer(firstByteTimeout, idleTimeout, (ms) => this.#endIdle(ms));
+    }
     this.#readEnded = options.only === "write";
     this.#writeEnded = options.only === "read";
     this.#aside = options.aside?.then((bytes) => {
@@ -134,7 +129,7 @@ export class SocketConnection {
     if (this.#over === "close()") throw this.#closedError("read");
     if (this.#endOfFile) return null;
     if (buffer.length === 0) return 0;
-    this.#waits();
+    this.#idle?.begin();
     try {
       const count = await this.#transport.read(buffer);
       if (count === null) {
@@ -149,7 +144,7 @@ export class SocketConnection {
       if (this.#endOfFile && this.#over === "both ends") return null;
       throw this.#failed("read", cause);
     } finally {
-      this.#waitingReads--;
+      this.#idle?.end();
     }
   }
 
@@ -158,9 +153,9 @@ export class SocketConnection {
     const before = this.#aside as Promise<Uint8Array>;
     const { promise, resolve } = Promise.withResolvers<Uint8Array>();
     this.#aside = promise;
-    this.#waits();
+    this.#idle?.begin();
     const aside = await before;
-    this.#waitingReads--;
+    this.#idle?.end();
     const rest = aside.subarray(buffer.length);
     if (rest.length === 0 && this.#aside === promise) this.#aside = undefined;
     // Ask the transport before the next reader does: first come, first served.
@@ -280,8 +275,7 @@ export class SocketConnection {
   }
 
   #openReadable(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    let buffer: Uint8Array<ArrayBuffer> | undefined;
-    let size = MIN_CHUNK;
+    const buffer = new ChunkBuffer();
     let cancelled = false;
     let taken = false;
     /** The stream still has the request of a reader that has gone: it is answered by a chunk. */
@@ -326,8 +320,7 @@ export class SocketConnection {
           request.respond(count ?? 0);
           return;
         }
-        buffer ??= readBuffer(size);
-        const count = await read(buffer);
+        const count = await read(buffer.bytes);
         if (cancelled) return;
         if (count === null) {
           controller.close();
@@ -336,15 +329,7 @@ export class SocketConnection {
         }
         if (taken) return;
         abandoned = false;
-        if (count * 2 < buffer.length) {
-          // A small chunk gets memory of its own, and the buffer serves again.
-          controller.enqueue(buffer.slice(0, count));
-          if (size > MIN_CHUNK && count * 8 < size) [size, buffer] = [size / 2, undefined];
-        } else {
-          controller.enqueue(buffer.subarray(0, count));
-          buffer = undefined;
-          if (count === size) size = Math.min(2 * size, MAX_CHUNK);
-        }
+        controller.enqueue(buffer.take(count));
       },
       cancel: () => {
         cancelled = true;
@@ -374,7 +359,7 @@ export class SocketConnection {
   #end(by: "close()" | "both ends"): void {
     if (this.#over !== undefined) return;
     this.#over = by;
-    clearTimeout(this.#idleTimer);
+    this.#idle?.stop();
     this.#transport.close();
     this.#resolveClosed();
   }
@@ -433,51 +418,21 @@ export class SocketConnection {
     return `Cannot ${verb} ${server === "" ? "the unnamed peer" : `a client${server}`}`;
   }
 
-  /** A read begins to wait. */
-  #waits(): void {
-    this.#waitingReads++;
-    if (this.#patience === undefined) return;
-    this.#lastActive = performance.now();
-    this.#watchIdle(this.#patience);
-  }
-
   /** Bytes have come. */
   #came(count: number): void {
     this.#bytesRead += count;
     arrived();
-    if (this.#patience === undefined && this.#idleTimeout === undefined) return;
-    this.#lastActive = performance.now();
-    if (this.#patience === this.#idleTimeout || count === 0) return;
-    this.#patience = this.#idleTimeout;
-    clearTimeout(this.#idleTimer);
-    this.#idleTimer = undefined;
-    // Other readers wait as well.
-    if (this.#patience !== undefined) this.#watchIdle(this.#patience);
+    this.#idle?.came(count);
   }
 
-  /** Ends the connection when a read has waited so long. One timer serves any number of reads. */
-  #watchIdle(ms: number): void {
-    const check = () => {
-      this.#idleTimer = undefined;
-      const rest = this.#lastActive + ms - performance.now();
-      if (this.#waitingReads === 0) return;
-      if (rest > 0) {
-        this.#idleTimer = setTimeout(check, Math.ceil(rest));
-        return;
-      }
-      const timedOut = new Deno.errors.TimedOut(`nothing came for ${ms} ms`);
-      const cause = Object.assign(timedOut, { code: "ETIMEDOUT" });
-      const fields = { operation: "read", path: this.#path() };
-      this.#failure = systemError(this.#start("read"), cause, fields);
-      this.#end("close()");
-    };
-    this.#idleTimer ??= setTimeout(check, ms);
+  /** Ends the connection when a read has waited for too long. */
+  #endIdle(ms: number): void {
+    const timedOut = new Deno.errors.TimedOut(`nothing came for ${ms} ms`);
+    const cause = Object.assign(timedOut, { code: "ETIMEDOUT" });
+    const fields = { operation: "read", path: this.#path() };
+    this.#failure = systemError(this.#start("read"), cause, fields);
+    this.#end("close()");
   }
-}
-
-/** A number of milliseconds, where there is a limit. */
-function limit(ms: number | undefined): number | undefined {
-  return ms === Infinity ? undefined : ms;
 }
 
 /** A rejection that nobody awaits must not end the process. */

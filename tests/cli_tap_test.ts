@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { connect, serve } from "@uds/uds";
 import { onTerminal, Process, uds, udsCommand } from "./_cli.ts";
 import { decode, encode, readAll, TempDir, test } from "./_helpers.ts";
@@ -83,6 +83,21 @@ test("uds tap on a terminal shows lines in colour, without control characters", 
   assertMatch(escaped, message);
   assertMatch(escaped, /<ESC>\[33m←<ESC>\[0m [^\n]* {2}red \\x1b\[31m\r\n/);
 }, { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] });
+
+test(
+  "uds tap on a terminal shows why something cannot be decoded without control characters",
+  async () => {
+    await using dir = new TempDir();
+    await using tap = await tapping(dir, ["--framing", "content-length"], onTerminal);
+    // A byte that is U+009D in Latin-1: the beginning of a command to a terminal.
+    await tap.exchange(new Uint8Array([0x9d, ...encode("0;title\r\n\r\n")]));
+    await tap.process.stdout.until("close");
+    const text = await tap.process.stdout.text();
+    assertStringIncludes(text, '"\\x9d0;title" is no header');
+    assert(!text.includes("\x9d"), text);
+  },
+  { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] },
+);
 
 test("uds tap --hex on a terminal shows a dump", async () => {
   await using dir = new TempDir();

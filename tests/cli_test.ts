@@ -9,7 +9,7 @@ import { parse } from "../_cli/command_line.ts";
 import { UsageError } from "../_cli/talk.ts";
 import { claim, permissionFlags, permissions, serve } from "@uds/uds";
 import { Process, uds, udsCommand } from "./_cli.ts";
-import { FullListener, makeStale, run, TempDir, test } from "./_helpers.ts";
+import { fixture, FullListener, makeStale, run, TempDir, test } from "./_helpers.ts";
 
 const MESSAGE = "This is the message. It will be repeated.";
 
@@ -238,6 +238,28 @@ test("uds of a path that the system denies ends with exit code 6", async () => {
     assertEquals([code, stdout], [6, says], stderr);
   }
 }, { root: true });
+
+test(
+  "uds listen that times out and cannot remove its path says both, and ends with exit code 8",
+  async () => {
+    await using dir = new TempDir(0o777);
+    const path = dir.file("s.sock");
+    await using program = fixture("cli_as_nobody.ts", ["-A"], ["listen", "--timeout", "1", path]);
+    while (!dir.list().includes("s.sock")) await new Promise((resolve) => setTimeout(resolve, 5));
+    Deno.chmodSync(dir.path, 0o755);
+    assertEquals((await program.status).code, 8);
+    // Where coverage is measured, this user may not write it down.
+    const lines = (await program.stderr()).trimEnd().split("\n")
+      .filter((line) => !line.startsWith("Failed to create coverage file"));
+    assertEquals(lines.slice(0, 2), [
+      `listening on ${path}`,
+      `uds: Cannot serve ${path}: no client within 1 s`,
+    ]);
+    assertStringIncludes(lines[2]!, `uds: Cannot remove "${path}" and its lock`);
+    assertEquals(lines.length, 3);
+  },
+  { root: true },
+);
 
 test("uds send says that its output cannot be written, with exit code 1", async () => {
   await using dir = new TempDir();

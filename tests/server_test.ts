@@ -428,6 +428,26 @@ test("serve() with idleTimeout ends a stream that waits too long", async () => {
   assertEquals(told.map(fieldsOf), [["TimedOut", "read", path, "ETIMEDOUT"]]);
 });
 
+test("serve() with idleTimeout waits for nothing when a connection has ended before it is read", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("e.sock");
+  const told: unknown[] = [];
+  await using server = await serve(
+    { path, idleTimeout: 60_000, onError: (error) => void told.push(error) },
+    async (conn) => {
+      await conn.readable.cancel();
+      await conn.closeWrite();
+      // A timer that is left behind fails the test.
+      await conn.read(new Uint8Array(8));
+    },
+  );
+  const client = await connect(path);
+  assertEquals(await readText(client), null);
+  client.close();
+  await server.shutdown();
+  assertEquals(told.map(fieldsOf), [["ConnectionClosed", "read", path, undefined]]);
+});
+
 test("serve() with idleTimeout does not cut a handler that is busy and does not read", async () => {
   await using dir = new TempDir();
   const path = dir.file("b.sock");

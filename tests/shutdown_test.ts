@@ -454,17 +454,22 @@ for (const timeout of [0, 1, 20]) {
   });
 }
 
-test("shutdown() closes the listener also where the files cannot be removed", async () => {
-  await using dir = new TempDir(0o777);
-  const path = dir.file("d.sock");
-  await using server = fixture("server_fallen.ts", ["--allow-all"], [path]);
-  assertEquals(await server.line(), "listening");
-  // It ends by itself, and says in one line of ours what it could not remove.
-  const lines = await server.output();
-  assertEquals(JSON.parse(lines[0]!), ["PermissionDenied", "serve", path, "EACCES"]);
-  assertEquals((await server.status).code, 0);
-  assertEquals((await probe(path)).state, "stale");
-}, { root: true });
+for (
+  const [what, mode] of [["", "600"], [", and does not serve its own connection", "666"]] as const
+) {
+  test(`shutdown() closes the listener also where the files cannot be removed${what}`, async () => {
+    await using dir = new TempDir(0o777);
+    const path = dir.file("d.sock");
+    // Nobody else may connect to a file of mode 600, the server itself neither.
+    await using server = fixture("server_fallen.ts", ["--allow-all"], [path, mode]);
+    assertEquals(await server.line(), "listening");
+    // It ends by itself, and says in one line of ours what it could not remove.
+    const lines = await within(4000, server.output());
+    assertEquals(JSON.parse(lines[0]!), ["PermissionDenied", "serve", path, "EACCES", 0]);
+    assertEquals((await server.status).code, 0);
+    assertEquals((await probe(path)).state, "stale");
+  }, { root: true });
+}
 
 testAlone("shutdown() with timeout 0 cuts off at once", async () => {
   await using dir = new TempDir();

@@ -591,6 +591,36 @@ together("A server that has lost its path", {
     assertEquals(await greetingAt(path), "hello");
     assertEquals(errors, ["ENOENT"]);
   },
+  "serve() with selfHeal survives a directory that becomes a file while it waits for its turn":
+    async () => {
+      await using dir = new TempDir();
+      Deno.mkdirSync(dir.file("d"));
+      const path = dir.file("d/a.sock");
+      const told = gate<PathLoss>();
+      const errors: unknown[] = [];
+      await using _server = await serve({
+        path,
+        ...RENAME,
+        selfHeal: true,
+        onPathLost: told.open,
+        onError: (error) => errors.push((error as { code?: string }).code),
+      }, greet("hello"));
+      {
+        using turn = Deno.openSync(`${path}.lock.new`, { write: true, createNew: true });
+        turn.lockSync(true);
+        Deno.removeSync(path);
+        // The loss is noticed after 300 ms; then the server waits for the turn.
+        await new Promise((resolve) => setTimeout(resolve, 600));
+        Deno.renameSync(dir.file("d"), dir.file("e"));
+        Deno.writeTextFileSync(dir.file("d"), "");
+        assertEquals(await within(1000, told.opened), { path, found: "other", heals: false });
+      }
+      assertEquals(errors, ["ENOTDIR"]);
+      Deno.removeSync(dir.file("d"));
+      Deno.renameSync(dir.file("e"), dir.file("d"));
+      await within(1000, healed(path, null));
+      assertEquals(await greetingAt(path), "hello");
+    },
   "serve() with selfHeal can be replaced, shut down and healed again after it has healed":
     async () => {
       await using dir = new TempDir();

@@ -106,7 +106,7 @@ async function connectAsNobody(path: string): Promise<void> {
 
 async function main(): Promise<void> {
   const directory = await Deno.makeTempDir({ prefix: "uds-demo-" });
-  // Whoever gets in is decided by the socket's mode alone, so the directory is open.
+  // The directory is open, so that the socket's mode alone decides who gets in.
   await Deno.chmod(directory, 0o755);
   const path = join(directory, "echo.sock");
   const serve = async (name: string) => {

@@ -68,7 +68,8 @@ async function coverage(): Promise<boolean> {
   // What a process that was killed had begun to write.
   for (const { name } of Deno.readDirSync(COVERAGE_DIRECTORY)) {
     const file = `${COVERAGE_DIRECTORY}/${name}`;
-    if (!Deno.readTextFileSync(file).endsWith("}")) Deno.removeSync(file);
+    // The last brace is the only one that is not indented.
+    if (!Deno.readTextFileSync(file).endsWith("\n}")) Deno.removeSync(file);
   }
   const { stdout, success } = await new Deno.Command(Deno.execPath(), {
     args: ["coverage", COVERAGE_DIRECTORY, "--lcov"],

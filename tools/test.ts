@@ -37,7 +37,7 @@ const LONGEST = ["tests/lifecycle_test.ts", "tests/faults/crash_test.ts"];
 /** What compares times has the machine for itself, at the end. */
 const ALONE = ["tests/faults/limits_test.ts", "tests/faults/soak_test.ts"];
 
-/** So much of a file's failures is shown again at the end. */
+/** How many lines of a file's failures are shown again at the end. */
 const MOST_LINES = 40;
 
 /** All test files of a directory. */

@@ -1,0 +1,71 @@
+/** A Deno module as a child: what it is started with, and whether it could be loaded. */
+
+import { dirname, fromFileUrl, resolve } from "@std/path/posix";
+import { type ChildProcess, KILLED_MS } from "./child_process.ts";
+import { findConfig } from "./module_config.ts";
+import { FAILED, LOADED, sandboxArgs } from "./module_sandbox.ts";
+import { show } from "./options.ts";
+
+/** The options of `pair()` that concern the start of a module. */
+interface ModuleOptions {
+  args?: string[];
+  modules?: (string | URL)[];
+  permissions?: "none" | Deno.PermissionOptionsObject;
+}
+
+/** The arguments with which Deno runs a module. */
+export async function moduleArgs(module: URL, options: ModuleOptions): Promise<string[]> {
+  const own = dirname(fromFileUrl(module));
+  const directories = (options.modules ?? [own]).map((entry) =>
+    entry instanceof URL ? resolve(fromFileUrl(entry)) : resolve(entry)
+  );
+  const comma = directories.find((directory) => directory.includes(","));
+  if (comma !== undefined) {
+    throw new TypeError(
+      `Cannot start ${show(module.href)}: the directory ${
+        show(comma)
+      } that it is to read has a comma, ` +
+        `which deno's flags have no escape for. Move the module`,
+    );
+  }
+  const { permissions } = options;
+  try {
+    return await sandboxArgs({
+      module,
+      args: options.args ?? [],
+      directories,
+      permissions: permissions === undefined || permissions === "none" ? {} : permissions,
+      config: findConfig(own, directories),
+    });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.InvalidData)) throw error;
+    throw cannotLoad(module.href, error.message);
+  }
+}
+
+/** Resolves when a module has been loaded, and rejects with the reason why it has not. */
+export async function moduleLoaded(child: ChildProcess, name: string): Promise<void> {
+  const first = new Uint8Array(1);
+  const count = await child.transport.read(first);
+  if (count !== null && first[0] === LOADED) return;
+  let reason = "it ended before it was loaded";
+  if (count !== null && first[0] === FAILED) {
+    reason = clean(await new Response(child.conn.readable).text());
+  } else if (await child.endsWithin(KILLED_MS)) {
+    reason += `, with exit code ${(await child.status).code}. Its standard error says more`;
+  }
+  throw cannotLoad(name, reason);
+}
+
+/** A message of Deno's without its colours, and without the place in the entry of ours. */
+function clean(text: string): string {
+  // deno-lint-ignore no-control-regex -- an escape sequence begins with one
+  return text.replace(/\x1b\[[0-9;]*m/g, "").replace(/\n +at data:.*/g, "");
+}
+
+function cannotLoad(name: string, reason: string): Error {
+  return Object.assign(
+    new Deno.errors.InvalidData(`Cannot load the module ${show(name)}: ${reason}`),
+    { operation: "pair", path: null },
+  );
+}
