@@ -1,7 +1,8 @@
 /** Connections of TCP and TLS, in the manner of those of this package. */
 
 import type { Connection } from "../connection.ts";
-import type { NetworkEndpoint } from "./endpoint.ts";
+import { type NetworkEndpoint, shownEndpoint } from "./endpoint.ts";
+import { failure } from "./failure.ts";
 
 /** What passing on takes of a connection: that of a network has no more. */
 export type ByteStream = Pick<Connection, "read" | "write" | "closeWrite" | "close">;
@@ -111,13 +112,11 @@ export interface ServeNetworkOptions {
 
 /** Serves a port, until the signal: as `serve()` does a path. */
 export async function serveNetwork(
-  { scheme, hostname, port }: NetworkEndpoint,
-  { identity: { cert, key }, timeout, signal, onListen, onError }: ServeNetworkOptions,
+  side: NetworkEndpoint,
+  { identity, timeout, signal, onListen, onError }: ServeNetworkOptions,
   handler: (conn: ByteStream, signal: AbortSignal) => Promise<unknown>,
 ): Promise<void> {
-  using listener: Deno.Listener<Deno.TcpConn | Deno.TlsConn> = scheme === "tcp"
-    ? Deno.listen({ hostname, port })
-    : Deno.listenTls({ hostname, port, cert: cert!, key: key! });
+  using listener = listen(side, identity);
   const cut = new AbortController();
   const running = new Set<Promise<void>>();
   const stop = () => listener[Symbol.dispose]();
@@ -154,5 +153,19 @@ export async function serveNetwork(
     } catch (error) {
       if (!cut.signal.aborted) onError(error);
     }
+  }
+}
+
+function listen(
+  side: NetworkEndpoint,
+  { cert, key }: Identity,
+): Deno.Listener<Deno.TcpConn | Deno.TlsConn> {
+  const { scheme, hostname, port } = side;
+  try {
+    return scheme === "tcp"
+      ? Deno.listen({ hostname, port })
+      : Deno.listenTls({ hostname, port, cert: cert!, key: key! });
+  } catch (error) {
+    throw failure(`Cannot listen on ${shownEndpoint(side)}`, error as Error);
   }
 }
