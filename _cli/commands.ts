@@ -458,11 +458,12 @@ ${ENDS}`,
       ["uds tap /tmp/tap.sock /run/docker.sock", "then DOCKER_HOST=unix:///tmp/tap.sock docker ps"],
       ["uds tap --framing u32be --hex /tmp/tap.sock /tmp/agent.sock", "what is asked of ssh-agent"],
       ["uds tap --framing lines /tmp/tap.sock tcp:127.0.0.1:6379", "a protocol of lines"],
-      ["uds tap /tmp/tap.sock /run/app.sock | jq -r .text", "for a script"],
+      ["uds tap /tmp/tap.sock /run/app.sock | jq -r '.text // empty'", "for a script"],
     ],
     notes:
       `On a terminal a line for each message: its time, the number of the connection, the direction (→ to
-TARGET, ← to the client), its size and its text; bytes that are no text as a dump, and all with --hex.
+TARGET, ← to the client), its size and its text, with each line of that below the one before; bytes
+that are no text as a dump, and all with --hex.
 Elsewhere, and with --json, an object for each. Without --framing each read is shown, however it was cut.
 What cannot be decoded is shown raw from there on, and passed on in any case.
 ${ENDS}`,
