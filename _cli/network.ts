@@ -106,7 +106,7 @@ export interface ServeNetworkOptions {
   timeout: number;
   /** Ends the server: who is connected has 5 seconds to finish. */
   signal: AbortSignal;
-  onListen: (addr: Deno.NetAddr) => void;
+  onListen: (port: number) => void;
   onError: (error: unknown) => void;
 }
 
@@ -121,7 +121,9 @@ export async function serveNetwork(
   const running = new Set<Promise<void>>();
   const stop = () => listener[Symbol.dispose]();
   signal.addEventListener("abort", stop);
-  onListen(listener.addr as Deno.NetAddr);
+  const { port } = listener.addr as Deno.NetAddr;
+  const address = shownEndpoint({ ...side, port });
+  onListen(port);
 
   let wasTold = false;
   while (!signal.aborted) {
@@ -133,7 +135,7 @@ export async function serveNetwork(
     } catch (error) {
       if (signal.aborted) break;
       // No descriptor is left, say: the server goes on, and says so once.
-      if (!wasTold) onError(error);
+      if (!wasTold) onError(failure(`Cannot accept on ${address}`, error as Error));
       wasTold = true;
       await new Promise((resolve) => setTimeout(resolve, BACKOFF_MS));
     }
@@ -144,7 +146,7 @@ export async function serveNetwork(
 
   async function serveOne(accepted: Deno.TcpConn | Deno.TlsConn): Promise<void> {
     try {
-      const conn = await open(accepted, timeout);
+      const conn = await opened(accepted);
       try {
         await handler(conn, cut.signal);
       } finally {
@@ -152,6 +154,15 @@ export async function serveNetwork(
       }
     } catch (error) {
       if (!cut.signal.aborted) onError(error);
+    }
+  }
+
+  async function opened(accepted: Deno.TcpConn | Deno.TlsConn): Promise<ByteStream> {
+    const { hostname, port } = accepted.remoteAddr as Deno.NetAddr;
+    try {
+      return await open(accepted, timeout);
+    } catch (error) {
+      throw failure(`Cannot serve ${hostname} port ${port} on ${address}`, error as Error);
     }
   }
 }

@@ -117,7 +117,7 @@ export async function serveRelay(
       identity,
       timeout,
       signal,
-      onListen: ({ port }) => listening({ ...from, port }),
+      onListen: (port) => listening({ ...from, port }),
       onError,
     }, serveOne);
   }

@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { connect, serve } from "@uds/uds";
 import { parse } from "../_cli/command_line.ts";
 import { UsageError } from "../_cli/talk.ts";
@@ -80,6 +86,12 @@ test("uds relay passes on by TLS, to a server whose certificate it trusts alone"
   assertEquals((await exchange(strict, encode("")).catch(() => encode(""))).length, 0);
   await other.stderr.until("invalid peer certificate");
   assertStringIncludes(await other.stderr.text(), `Cannot connect to ${address}: invalid peer`);
+  await using plain = await relaying([dir.file("d.sock"), far.address.replace("tls", "tcp")]);
+  await exchange(dir.file("d.sock"), encode("not TLS"));
+  await far.stderr.until("corrupt message");
+  const refused = new RegExp(`Cannot serve 127.0.0.1 port \\d+ on ${far.address}: .* corrupt`);
+  assertMatch(await far.stderr.text(), refused);
+  assertEquals(plain.address, `unix:${dir.file("d.sock")}`);
 }, { needs: ["openssl"] });
 
 test("uds relay goes on where its target cannot be reached, and says so", async () => {
