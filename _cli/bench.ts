@@ -9,6 +9,7 @@ import { OK } from "./exit_codes.ts";
 import { requireGrants } from "./grants.ts";
 import { type Bin, histogram, quantile } from "./histogram.ts";
 import { shownPath } from "./parameters.ts";
+import { stopSignal } from "./signals.ts";
 import { print } from "./streams.ts";
 import { type CommonFlags, UsageError } from "./talk.ts";
 
@@ -54,19 +55,30 @@ export async function bench(flags: BenchFlags, path?: SocketPath): Promise<numbe
   if ((path === undefined) !== (flags.self === true)) {
     throw new UsageError("it takes PATH or --self, and not both", "bench");
   }
-  if (path !== undefined) {
-    const report = await measure(flags, path, shownPath(path));
-    await print(flags.json ? `${JSON.stringify(report)}\n` : format(report));
-    return OK;
-  }
+  const report = path === undefined
+    ? await measureSelf(flags)
+    : await measure(flags, path, shownPath(path));
+  await print(flags.json ? `${JSON.stringify(report)}\n` : format(report));
+  return OK;
+}
+
+/** Measures an echo of its own, in a directory that is removed in any case. */
+async function measureSelf(flags: BenchFlags): Promise<Report> {
   requireGrants("Cannot serve an echo", SELF_NEEDS);
+  const signal = stopSignal();
   const directory = await Deno.makeTempDir({ prefix: "uds-" });
+  const server = "an echo in this process";
   try {
     const own = `${directory}/echo.sock`;
-    await using _server = await serve(own, echo);
-    const report = await measure(flags, own, "an echo in this process");
-    await print(flags.json ? `${JSON.stringify(report)}\n` : format(report));
-    return OK;
+    await using echoing = await serve(own, echo);
+    // That ends whatever is being measured.
+    signal.addEventListener("abort", () => echoing.shutdown({ timeout: 0 }));
+    signal.throwIfAborted();
+    const report = await measure(flags, own, server);
+    signal.throwIfAborted();
+    return report;
+  } catch (error) {
+    throw signal.aborted ? new Error(`Cannot measure ${server}: told to stop`) : error;
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
@@ -194,14 +206,20 @@ async function measureMessages(
   for (let i = 0; i < WINDOW; i++) channel.send(message);
   let got = 0;
   let now = from;
+  let isOver = false;
   for await (const batch of channel.batches()) {
+    if (isOver) continue;
     now = performance.now();
-    if (now >= end) break;
+    if (now >= end) {
+      // The server sends back what it still has: one that is cut off would take it for a failure.
+      isOver = true;
+      channel.closeWrite().catch(() => {});
+      continue;
+    }
     if (now >= from) got += batch.length;
     for (let i = 0; i < batch.length; i++) channel.send(message);
     progress.show("messages", () => `${count(got / Math.max(now - from, 1) * 1000)}/s`);
   }
-  channel.close();
   return { size: SMALL, perSecond: Math.round(got / Math.max(now - from, 1) * 1000) };
 }
 
@@ -233,7 +251,7 @@ const BAR_WIDTH = 40;
 function format({ server, deno, roundTrips, bulk, messages }: Report): string {
   const most = Math.max(...roundTrips.histogram.map((bin) => bin.count));
   const bars = roundTrips.histogram.map((bin) => {
-    const bar = "█".repeat(Math.round(bin.count / most * BAR_WIDTH)) || "▏";
+    const bar = "█".repeat(Math.round(bin.count / most * BAR_WIDTH)) || (bin.count > 0 ? "▏" : "");
     return `  ${time(bin.from).padStart(7)}  ${bar.padEnd(BAR_WIDTH)}  ${count(bin.count)}`;
   });
   const { median, p99, longest, perSecond } = roundTrips;

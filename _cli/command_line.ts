@@ -8,6 +8,9 @@ import { UsageError } from "./talk.ts";
 /** The commands whose arguments are a command line: what follows its first word is not for uds. */
 const PASSING_ON = ["permissions", "run"];
 
+/** The options that stand without a command. */
+const OWN_OPTIONS = ["--help", "-h", "--version", "-V"];
+
 /** What the library takes for an option; what else begins with "-" it would take for an argument. */
 const OPTION = /^(-[a-z]+|-[a-z]=.+|--[a-z][a-z-.\d_]+(=.+)?)$/i;
 
@@ -16,13 +19,16 @@ export async function parse(args: readonly string[]): Promise<Invocation | strin
   const [name, ...rest] = args;
   if (name === undefined) throw new UsageError("there is no command");
   if (name === "help") return await parse([...rest.slice(0, 1), "--help"]);
+  if (name.startsWith("-") && !OWN_OPTIONS.includes(name)) {
+    throw new UsageError(`there is no option ${JSON.stringify(name)} before a command`);
+  }
   const command = COMMANDS.get(name);
   const invocation = command && parsePlain(command, rest);
   if (invocation !== undefined) return invocation;
   const { parseOptions } = await import("./parser.ts");
   return command === undefined
     ? await parseOptions(undefined, args)
-    : await parseOptions(name, prepare(name, rest));
+    : await parseOptions(name, prepare(name, command, rest));
 }
 
 /**
@@ -44,13 +50,22 @@ function parsePlain({ parameters, invoke }: Command, args: string[]): Invocation
   }
 }
 
-/** Marks where the options of `uds` end, and refuses what only looks like one. */
-function prepare(name: string, args: string[]): string[] {
+/** Marks where the options of `uds` end, takes `-w5` apart, and refuses what only looks like an option. */
+function prepare(name: string, { parameters }: Command, args: string[]): string[] {
+  const { flags = {}, aliases = {} } = parameters;
+  const takesValue = (arg: string) => {
+    const option = arg.startsWith("--") ? arg.slice(2) : aliases[arg[1] as keyof typeof aliases];
+    return option !== undefined && (flags[option]?.kind ?? "boolean") !== "boolean";
+  };
   const end = args.findIndex((arg) =>
     arg === "--" || PASSING_ON.includes(name) && !arg.startsWith("-")
   );
-  const options = end < 0 ? args : args.slice(0, end);
-  const stray = options.find((arg) => /^-./.test(arg) && !OPTION.test(arg));
+  const options = (end < 0 ? args : args.slice(0, end)).flatMap((arg) =>
+    /^-\w[^=]/.test(arg) && takesValue(arg) ? [arg.slice(0, 2), arg.slice(2)] : [arg]
+  );
+  const stray = options.find((arg, i) =>
+    /^-./.test(arg) && !OPTION.test(arg) && !takesValue(options[i - 1] ?? "")
+  );
   if (stray !== undefined) {
     const quoted = JSON.stringify(stray);
     throw new UsageError(
@@ -58,5 +73,6 @@ function prepare(name: string, args: string[]): string[] {
       name,
     );
   }
-  return end < 0 || args[end] === "--" ? args : [...options, "--", ...args.slice(end)];
+  if (end < 0) return options;
+  return [...options, ...(args[end] === "--" ? [] : ["--"]), ...args.slice(end)];
 }

@@ -391,12 +391,12 @@ ${ENDS}`,
       ["uds tap /tmp/tap.sock /run/docker.sock", "then DOCKER_HOST=unix:///tmp/tap.sock docker ps"],
       ["uds tap --framing u32be --hex /tmp/tap.sock /tmp/agent.sock", "what ssh-agent is asked"],
       ["uds tap --framing lines /tmp/tap.sock tcp:127.0.0.1:6379", "a protocol of lines"],
-      ["uds tap /tmp/tap.sock /run/app.sock | jq -r .text", "for a script"],
+      ["uds tap /tmp/tap.sock /run/app.sock | jq -r '.text // empty'", "for a script"],
     ],
     notes:
       `On a terminal it prints a line for each message: its time, the number of the connection, the direction
-(→ to TARGET, ← to the client), its size and its text. Bytes that are no text are shown as a dump, with
---hex all are. Elsewhere, and with --json, it prints an object for each. Without --framing it shows what
+(→ to TARGET, ← to the client), its size and its text, whose lines stand below each other. Bytes that are
+no text are shown as a dump, with --hex all are. Elsewhere, and with --json, it prints an object for each. Without --framing it shows what
 each read brought. From where a message cannot be decoded it shows raw bytes; it passes on everything.
 ${ENDS}`,
     parameters: {

@@ -84,8 +84,11 @@ function bash(): string {
   return `# Completion of uds for bash: source <(uds completion bash)
 _uds() {
   local current=\${COMP_WORDS[COMP_CWORD]} before=\${COMP_WORDS[COMP_CWORD-1]}
-  local options= valued= words= at
+  local command=\${COMP_WORDS[1]} first=2 options= valued= words= at
   COMPREPLY=()
+  # bash takes --framing=KIND for three words.
+  if [[ $current == = ]]; then current=; fi
+  if [[ $before == = ]]; then before=\${COMP_WORDS[COMP_CWORD-2]}; fi
   if ((COMP_CWORD == 1)); then
     COMPREPLY=($(compgen -W ${quote(`${names().join(" ")} --help --version`)} -- "$current"))
     return
@@ -100,14 +103,17 @@ _uds() {
   case $before in
 ${cases.join("\n")}
   esac
-  case \${COMP_WORDS[1]} in
+  if [[ $command == permissions ]] && ((COMP_CWORD > 2)); then command=\${COMP_WORDS[2]} first=3; fi
+  case $command in
 ${all.join("\n")}
   esac
   [[ " $valued " == *" $before "* ]] && return
   if [[ $current == -* ]]; then
     COMPREPLY=($(compgen -W "$options" -- "$current"))
-  elif [[ -n $words ]] && ((COMP_CWORD == 2)); then
+  elif [[ -n $words ]] && ((COMP_CWORD == first)); then
     COMPREPLY=($(compgen -W "$words" -- "$current"))
+  elif [[ $command == run && ($before == run || $before == -*) ]]; then
+    COMPREPLY=($(compgen -c -- "$current"))
   fi
 }
 complete -o default -F _uds uds
@@ -139,15 +145,27 @@ function zsh(): string {
   });
   return `# Completion of uds for zsh: source <(uds completion zsh)
 _uds() {
-  local -a commands=(
+  local -a known=(
 ${briefs.join("\n")}
   )
   if ((CURRENT == 2)); then
-    _describe command commands
+    _describe command known
     return
   fi
   shift words
   ((CURRENT--))
+  if [[ $words[1] == permissions ]] && ((CURRENT > 2)); then
+    shift words
+    ((CURRENT--))
+  fi
+  # What follows -- is a command line of its own.
+  local -i at=$words[(i)--]
+  if [[ $words[1] == (${Object.keys(RUNNING).join("|")}) ]] && ((at < CURRENT)); then
+    shift $at words
+    ((CURRENT -= at))
+    _normal
+    return
+  fi
   case $words[1] in
 ${cases.join("\n")}
   esac
@@ -162,7 +180,10 @@ function zshOption({ name, letter, brief, placeholder, values }: Option): string
   const action = values.length > 0 ? `(${values.join(" ")})` : file;
   const value = placeholder === undefined ? "" : `:${placeholder}:${action}`;
   return spellings([{ name, letter, brief, placeholder, values }])
-    .map((spelling) => `${spelling}${what}${value}`);
+    .map((spelling) => {
+      const assigned = placeholder !== undefined && spelling.startsWith("--") ? "=" : "";
+      return `${spelling}${assigned}${what}${value}`;
+    });
 }
 
 function fish(): string {
@@ -192,8 +213,20 @@ end
 # Only the first word tells: another command may be an argument.
 function __uds_is
     set -l words (commandline -opc)
-    test (count $words) -ge 2; and test "$words[2]" = "$argv[1]"
+    test (count $words) -ge 3; and test "$words[2]" = permissions; and set -e words[2]
+    test (count $words) -ge 2; and test "$words[2]" = "$argv[1]"; and not contains -- -- $words
 end
+# What follows -- is a command line of its own.
+function __uds_runs
+    set -l words (commandline -opc)
+    contains -- "$words[2]" ${Object.keys(RUNNING).join(" ")}; and contains -- -- $words
+end
+function __uds_run
+    set -l words (commandline -opc) (commandline -ct)
+    set -l at (contains -i -- -- $words)
+    complete -C (string join -- ' ' (string escape -- $words[(math $at + 1)..-2]) $words[-1])
+end
+complete -c uds -n __uds_runs -f -a '(__uds_run)'
 ${lines.join("\n")}
 `;
 }

@@ -1,7 +1,8 @@
 /** Connections of TCP and TLS, in the manner of those of this package. */
 
 import type { Connection } from "../connection.ts";
-import type { NetworkEndpoint } from "./endpoint.ts";
+import { type NetworkEndpoint, shownEndpoint } from "./endpoint.ts";
+import { failure } from "./failure.ts";
 
 /** What passing on takes of a connection: that of a network has no more. */
 export type ByteStream = Pick<Connection, "read" | "write" | "closeWrite" | "close">;
@@ -105,24 +106,24 @@ export interface ServeNetworkOptions {
   timeout: number;
   /** Ends the server: who is connected has 5 seconds to finish. */
   signal: AbortSignal;
-  onListen: (addr: Deno.NetAddr) => void;
+  onListen: (port: number) => void;
   onError: (error: unknown) => void;
 }
 
 /** Serves a port, until the signal: as `serve()` does a path. */
 export async function serveNetwork(
-  { scheme, hostname, port }: NetworkEndpoint,
-  { identity: { cert, key }, timeout, signal, onListen, onError }: ServeNetworkOptions,
+  side: NetworkEndpoint,
+  { identity, timeout, signal, onListen, onError }: ServeNetworkOptions,
   handler: (conn: ByteStream, signal: AbortSignal) => Promise<unknown>,
 ): Promise<void> {
-  using listener: Deno.Listener<Deno.TcpConn | Deno.TlsConn> = scheme === "tcp"
-    ? Deno.listen({ hostname, port })
-    : Deno.listenTls({ hostname, port, cert: cert!, key: key! });
+  using listener = listen(side, identity);
   const cut = new AbortController();
   const running = new Set<Promise<void>>();
   const stop = () => listener[Symbol.dispose]();
   signal.addEventListener("abort", stop);
-  onListen(listener.addr as Deno.NetAddr);
+  const { port } = listener.addr as Deno.NetAddr;
+  const address = shownEndpoint({ ...side, port });
+  onListen(port);
 
   let wasTold = false;
   while (!signal.aborted) {
@@ -134,7 +135,7 @@ export async function serveNetwork(
     } catch (error) {
       if (signal.aborted) break;
       // No descriptor is left, say: the server goes on, and says so once.
-      if (!wasTold) onError(error);
+      if (!wasTold) onError(failure(`Cannot accept on ${address}`, error as Error));
       wasTold = true;
       await new Promise((resolve) => setTimeout(resolve, BACKOFF_MS));
     }
@@ -145,7 +146,7 @@ export async function serveNetwork(
 
   async function serveOne(accepted: Deno.TcpConn | Deno.TlsConn): Promise<void> {
     try {
-      const conn = await open(accepted, timeout);
+      const conn = await opened(accepted);
       try {
         await handler(conn, cut.signal);
       } finally {
@@ -154,5 +155,28 @@ export async function serveNetwork(
     } catch (error) {
       if (!cut.signal.aborted) onError(error);
     }
+  }
+
+  async function opened(accepted: Deno.TcpConn | Deno.TlsConn): Promise<ByteStream> {
+    const { hostname, port } = accepted.remoteAddr as Deno.NetAddr;
+    try {
+      return await open(accepted, timeout);
+    } catch (error) {
+      throw failure(`Cannot serve ${hostname} port ${port} on ${address}`, error as Error);
+    }
+  }
+}
+
+function listen(
+  side: NetworkEndpoint,
+  { cert, key }: Identity,
+): Deno.Listener<Deno.TcpConn | Deno.TlsConn> {
+  const { scheme, hostname, port } = side;
+  try {
+    return scheme === "tcp"
+      ? Deno.listen({ hostname, port })
+      : Deno.listenTls({ hostname, port, cert: cert!, key: key! });
+  } catch (error) {
+    throw failure(`Cannot listen on ${shownEndpoint(side)}`, error as Error);
   }
 }

@@ -1,11 +1,13 @@
 /** `uds relay LISTEN TARGET`: every connection to one side passed on to a connection to the other one. */
 
+import { resolveSocketPath } from "../address.ts";
 import { connect } from "../client.ts";
 import type { Connection } from "../connection.ts";
 import { relay as pass } from "../relay.ts";
 import { serve } from "../server.ts";
 import { type Endpoint, endpointNeeds, shownEndpoint } from "./endpoint.ts";
 import { OK } from "./exit_codes.ts";
+import { failure } from "./failure.ts";
 import { requireGrants, union } from "./grants.ts";
 import { type ByteStream, connectNetwork, type Identity, serveNetwork } from "./network.ts";
 import { ownership, type OwnershipFlags, ownershipNeeds } from "./ownership.ts";
@@ -47,6 +49,13 @@ export function checkFlags(command: string, flags: RelayFlags, from: Endpoint, t
   if ((mode ?? group) !== undefined && from.scheme !== "unix") {
     refuse("--mode and --group are for a LISTEN unix:");
   }
+  // Each connection would make another one, until no descriptor is left.
+  if (placeOf(from) === placeOf(to)) refuse("LISTEN and TARGET are the same");
+}
+
+/** What tells one side from another one. */
+function placeOf(side: Endpoint): string {
+  return side.scheme === "unix" ? resolveSocketPath(side.path) : `${side.hostname}:${side.port}`;
 }
 
 /** The permissions that it takes. */
@@ -99,7 +108,7 @@ export async function serveRelay(
       path: from.path,
       signal,
       ...await ownership(flags),
-      onListen: () => listening(from),
+      onListen: ({ path }) => listening({ ...from, path: path ?? from.path }),
       onError,
     }, (conn, info) => serveOne(conn, info.signal));
     await server.finished;
@@ -108,7 +117,7 @@ export async function serveRelay(
       identity,
       timeout,
       signal,
-      onListen: ({ port }) => listening({ ...from, port }),
+      onListen: (port) => listening({ ...from, port }),
       onError,
     }, serveOne);
   }
@@ -139,16 +148,23 @@ async function dial(side: Endpoint, identity: Identity, timeout: number): Promis
   if (side.scheme === "unix") return await connect({ path: side.path, timeout });
   try {
     return await connectNetwork(side, identity, timeout);
-  } catch (cause) {
-    const { message } = cause as Error;
-    throw new Error(`Cannot connect to ${shownEndpoint(side)}: ${message}`, { cause });
+  } catch (error) {
+    throw failure(`Cannot connect to ${shownEndpoint(side)}`, error as Error);
   }
 }
 
 async function readIdentity({ cert, key, ca }: RelayFlags): Promise<Identity> {
   return {
-    ...(cert !== undefined && { cert: await Deno.readTextFile(cert) }),
-    ...(key !== undefined && { key: await Deno.readTextFile(key) }),
-    ...(ca !== undefined && { caCerts: [await Deno.readTextFile(ca)] }),
+    ...(cert !== undefined && { cert: await readFile(cert) }),
+    ...(key !== undefined && { key: await readFile(key) }),
+    ...(ca !== undefined && { caCerts: [await readFile(ca)] }),
   };
+}
+
+async function readFile(file: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(file);
+  } catch (error) {
+    throw failure(`Cannot read ${JSON.stringify(file)}`, error as Error);
+  }
 }

@@ -2,7 +2,7 @@
 
 import { permissions, resolveSocketPath, type SocketPath } from "../address.ts";
 import { claim } from "../claim.ts";
-import { SocketNotFound } from "../errors.ts";
+import { isSocketError, SocketNotFound } from "../errors.ts";
 import { probe } from "../probe.ts";
 import { OK } from "./exit_codes.ts";
 import { requireGrants, union } from "./grants.ts";
@@ -45,8 +45,17 @@ async function remove(path: string): Promise<void> {
       path,
     });
   }
-  const claimed = await claim(path);
-  await claimed.release();
+  try {
+    const claimed = await claim(path);
+    await claimed.release();
+  } catch (error) {
+    // Whoever removes does not want another path.
+    if (isSocketError(error)) {
+      error.message = error.message.replace(/^Cannot claim/, "Cannot remove")
+        .replace(/(, or|\.) choose another path$/i, "");
+    }
+    throw error;
+  }
 }
 
 /** Whether somebody holds the lock of a path. */

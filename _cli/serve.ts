@@ -30,6 +30,7 @@ export async function serve(
 ): Promise<number> {
   const talk = new Talk(flags);
   const signal = stopSignal();
+  const running = new Set<Promise<void>>();
   await using server = await listen({
     path: socketPath(path),
     signal,
@@ -42,18 +43,26 @@ export async function serve(
     ...(flags.max !== undefined && { maxConnections: flags.max }),
     onListen: (addr) => talk.listening(addr.path),
     onError: (error) => void talk.fail(error),
-  }, async (conn, info) => {
-    await using child = await startOnStdio(command, args, { signal: info.signal });
+  }, (conn, info) => {
+    const served = serveOne(conn, info.signal).finally(() => running.delete(served));
+    running.add(served);
+    return served;
+  });
+  signal.addEventListener("abort", () => talk.ending());
+  await server.finished;
+  // Those that were cut off are ended too, whatever they do about SIGTERM, before this process goes.
+  await Promise.allSettled(running);
+  return OK;
+
+  async function serveOne(conn: Connection, cut: AbortSignal): Promise<void> {
+    await using child = await startOnStdio(command, args, { signal: cut });
     await passUntilIdle(conn, child.conn, flags.idle);
     const { code } = await child.status;
     if (code !== 0) {
       const { pid } = child;
       talk.say(`process ${pid} ended with ${code}`, { event: "ended", pid, code });
     }
-  });
-  signal.addEventListener("abort", () => talk.ending());
-  await server.finished;
-  return OK;
+  }
 }
 
 /** The permissions that it takes. */

@@ -1,6 +1,6 @@
 /** `uds tap LISTEN TARGET`: a relay that shows what passes. */
 
-import { decodeStream } from "../framing.ts";
+import { type Codec, decodeStream } from "../framing.ts";
 import { dim, green, yellow } from "./color.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { OK } from "./exit_codes.ts";
@@ -83,7 +83,7 @@ class Tapped implements ByteStream {
   readonly #bytes: WritableStreamDefaultWriter<Uint8Array>;
   readonly #shown: Promise<void>;
   #hasEnded = false;
-  /** What comes is no message any more: it is shown as it is. */
+  /** What comes is no message, or none any more: it is shown as it comes. */
   #isRaw: boolean;
 
   constructor(
@@ -96,10 +96,11 @@ class Tapped implements ByteStream {
     this.#direction = direction;
     this.#show = show;
     this.#isRaw = (flags.framing ?? "raw") === "raw";
-    const { readable, writable } = decodeStream(codecOf(flags));
+    const { readable, writable } = decodeStream(
+      sightsOf(codecOf(flags), direction, () => this.#isRaw = true),
+    );
     this.#bytes = writable.getWriter();
-    this.#bytes.closed.catch(() => {});
-    this.#shown = this.#showMessages(readable);
+    this.#shown = this.#showAll(readable);
   }
 
   async read(buffer: Uint8Array): Promise<number | null> {
@@ -108,14 +109,11 @@ class Tapped implements ByteStream {
       await this.#end();
       await this.#show({ event: "end", direction: this.#direction });
     } else if (this.#isRaw) {
-      await this.#show(this.#data(buffer.subarray(0, count)));
+      await this.#show(dataOf(this.#direction, buffer.subarray(0, count)));
     } else {
       // Whoever does not read what is shown holds the connection back. A copy: messages are views.
-      const chunk = buffer.slice(0, count);
-      await this.#bytes.write(chunk).catch(async () => {
-        await this.#shown;
-        await this.#show(this.#data(chunk));
-      });
+      await this.#bytes.write(buffer.slice(0, count));
+      if (this.#isRaw) await this.#end();
     }
     return count;
   }
@@ -140,24 +138,51 @@ class Tapped implements ByteStream {
   async #end(): Promise<void> {
     if (!this.#hasEnded) {
       this.#hasEnded = true;
-      await this.#bytes.close().catch(() => {});
+      await this.#bytes.close();
     }
     await this.#shown;
   }
 
-  async #showMessages(messages: ReadableStream<Uint8Array>): Promise<void> {
-    try {
-      for await (const message of messages) await this.#show(this.#data(message));
-    } catch (error) {
-      this.#isRaw = true;
-      const { message: reason } = error as Error;
-      await this.#show({ event: "undecodable", direction: this.#direction, reason });
+  async #showAll(sights: ReadableStream<Sight[]>): Promise<void> {
+    for await (const some of sights) {
+      for (const sight of some) await this.#show(sight);
     }
   }
+}
 
-  #data(message: Uint8Array): Sight {
-    return { event: "data", direction: this.#direction, message };
-  }
+function dataOf(direction: Direction, message: Uint8Array): Sight {
+  return { event: "data", direction, message };
+}
+
+/** What is shown of the messages of a codec; at the end, of what it could not decode. */
+function sightsOf(
+  codec: Codec<Uint8Array>,
+  direction: Direction,
+  onUndecodable: () => void,
+): Codec<Sight[]> {
+  let failure: Error | undefined;
+  return {
+    // The codec itself compares with its own limit.
+    maxBytes: Number.MAX_SAFE_INTEGER,
+    encode() {},
+    decode(bytes, scanned) {
+      if (failure !== undefined) return undefined;
+      try {
+        const found = codec.decode(bytes, scanned);
+        if (typeof found !== "object") return found;
+        return { message: [dataOf(direction, found.message)], end: found.end };
+      } catch (error) {
+        failure = error as Error;
+        onUndecodable();
+        return undefined;
+      }
+    },
+    finish(rest) {
+      if (failure === undefined && codec.finish) return [dataOf(direction, codec.finish(rest))];
+      const reason = failure?.message ?? "The end came within a message";
+      return [{ event: "undecodable", direction, reason }, dataOf(direction, rest)];
+    },
+  };
 }
 
 type Stamped = Sight & { connection: number; time: Date };
@@ -174,11 +199,14 @@ function formatJson(sight: Stamped, flags: FramingFlags): string {
 function formatLine(sight: Stamped, flags: FramingFlags): string {
   const time = sight.time.toTimeString().slice(0, 8);
   const ms = String(sight.time.getMilliseconds()).padStart(3, "0");
-  const head = dim(`${time}.${ms} #${sight.connection}`);
+  const stamp = `${time}.${ms} #${sight.connection}`;
+  const head = dim(stamp);
   switch (sight.event) {
     case "data": {
       const size = `${sight.message.length} B`.padStart(7);
-      return `${head} ${arrow(sight.direction)} ${dim(size)}  ${content(sight.message, flags)}\n`;
+      return `${head} ${arrow(sight.direction)} ${dim(size)}  ${
+        content(sight.message, flags, stamp.length + BEFORE_CONTENT)
+      }\n`;
     }
     case "end":
       return `${head} ${arrow(sight.direction)} ${dim("end")}\n`;
@@ -199,15 +227,18 @@ function arrow(direction: Direction): string {
   return direction === "to-target" ? green("→") : yellow("←");
 }
 
-/** Control characters that have a short name, as JSON has it. */
-const SHORT: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
-
+/** Columns between the number of the connection and the content. */
+const BEFORE_CONTENT = " →       B  ".length;
 /** Bytes a line of a dump has. */
 const DUMP_WIDTH = 16;
 
-function content(message: Uint8Array, flags: FramingFlags): string {
+/** A text, line below line from a column on; other bytes as a dump. */
+function content(message: Uint8Array, flags: FramingFlags, column: number): string {
   const text = flags.hex ? undefined : textOf(message);
-  if (text !== undefined) return printable(text.replace(/[\n\r\t]/g, (c) => SHORT[c] as string));
+  if (text !== undefined) {
+    const lines = text.split(/(?<=\n)/).map((line) => line.replace(/[\p{Cc}\p{Cf}]/gu, escape));
+    return lines.join(`\n${" ".repeat(column)}`);
+  }
   let dump = "";
   for (let at = 0; at < message.length; at += DUMP_WIDTH) {
     const row = message.subarray(at, at + DUMP_WIDTH);
@@ -217,4 +248,11 @@ function content(message: Uint8Array, flags: FramingFlags): string {
     dump += `\n  ${place}  ${hex.padEnd(DUMP_WIDTH * 3)} ${dim(seen.join(""))}`;
   }
   return dump;
+}
+
+const NAMED: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
+/** What would move the cursor, or turn the text around; it stands back, for a backslash may be there too. */
+function escape(control: string): string {
+  return dim(NAMED[control] ?? printable(control));
 }

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { serve } from "@uds/uds";
 import { histogram, quantile } from "../_cli/histogram.ts";
 import { onTerminal, Process, uds, udsCommand } from "./_cli.ts";
-import { TempDir, test } from "./_helpers.ts";
+import { decode, TempDir, test } from "./_helpers.ts";
 
 test("uds bench --json tells round trips, bulk and messages of a server", async () => {
   await using dir = new TempDir();
@@ -40,6 +40,29 @@ test(
   },
   { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] },
 );
+
+for (const what of ["round trips", "bulk", "messages"]) {
+  test(`uds bench --self on a terminal leaves nothing at Ctrl-C during ${what}`, async () => {
+    await using dir = new TempDir();
+    const command = onTerminal(udsCommand(["bench", "--self", "--seconds", "0.5"]));
+    await using process = new Process(command, {
+      input: "open",
+      env: { TMPDIR: dir.path, TERM: "xterm", NO_COLOR: "1" },
+    });
+    await process.stdout.until(`\r\x1b[K${what}: `);
+    await process.type("\x03");
+    const { code, stdout } = await process.ended;
+    assertEquals(code, 1);
+    const said = "\r\x1b[Kuds: Cannot measure an echo in this process: told to stop\r\n";
+    assertStringIncludes(decode(stdout), said);
+    assertEquals(dir.list(), []);
+  }, { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] });
+}
+
+test("uds bench --self ends its connections in a way that is no failure for the server", async () => {
+  const { code, stderr } = await uds(["bench", "--self", "--seconds", "0.1"]);
+  assertEquals([code, stderr], [0, ""]);
+});
 
 test("uds bench refuses a server that is no echo", async () => {
   await using dir = new TempDir();

@@ -17,6 +17,9 @@ const LINES: [words: string[], offered: string[]][] = [
   [["permissions", "ta"], ["tap"]],
   [["completion", ""], ["bash", "zsh", "fish"]],
   [["relay", "--c"], ["--cert", "--ca"]],
+  [["permissions", "tap", "--c"], ["--cert", "--ca"]],
+  [["run", "--", "sha256su"], ["sha256sum"]],
+  [["serve", "/tmp/x", "--", "sha256su"], ["sha256sum"]],
 ];
 
 for (const [words, offered] of LINES) {
@@ -25,7 +28,8 @@ for (const [words, offered] of LINES) {
     const program = `source "$1"; shift; COMP_WORDS=(uds "$@"); COMP_CWORD=$#; _uds
       printf '%s\\n' "\${COMPREPLY[@]}"`;
     const { stdout } = await run("bash", ["-c", program, "-", await script(dir, "bash"), ...words]);
-    assertEquals(stdout.trimEnd().split("\n").sort(), offered.toSorted());
+    // A program that is in two directories of PATH is offered twice.
+    assertEquals([...new Set(stdout.trimEnd().split("\n"))].sort(), offered.toSorted());
   }, { needs: ["bash"] });
 
   test(`uds completion fish offers ${offered.join(" ")} for ${words.join(" ")}`, async () => {
@@ -51,9 +55,42 @@ test("uds completion zsh offers the commands and the options", async () => {
   assertEquals(stderr, "");
   const lines = stdout.split("\n");
   assert(lines.some((line) => line.startsWith("serve:serve a path")));
-  assert(lines.some((line) => /^--framing\[.*\]:KIND:\(lines nul .*\)$/.test(line)), stdout);
+  assert(lines.some((line) => /^--framing=\[.*\]:KIND:\(lines nul .*\)$/.test(line)), stdout);
   assert(lines.includes("*:file:_files"));
 }, { needs: ["zsh"] });
+
+test("uds completion bash offers the values of --framing=", async () => {
+  await using dir = new TempDir();
+  // So bash takes the word apart.
+  const program = `source "$1"; COMP_WORDS=(uds send --framing = u); COMP_CWORD=4; _uds
+    echo "\${COMPREPLY[@]}"`;
+  const { stdout } = await run("bash", ["-c", program, "-", await script(dir, "bash")]);
+  assertEquals(stdout, "u32be u32le\n");
+}, { needs: ["bash"] });
+
+for (
+  const [typed, completed] of [
+    ["uds li", "uds listen"],
+    ["uds send --framing=n", "uds send --framing=nul"],
+    ["uds run -- sha256su", "uds run -- sha256sum"],
+    ["uds serve /tmp/x -- sha256su", "uds serve /tmp/x -- sha256sum"],
+    ["uds permissions tap --fr", "uds permissions tap --framing="],
+  ] as const
+) {
+  test(`uds completion zsh makes ${completed} of ${typed} at Tab`, async () => {
+    await using dir = new TempDir();
+    const program = `zmodload zsh/zpty
+      zpty shell "TERM=dumb zsh -fi"
+      zpty -w shell "PS1=; autoload -U compinit; compinit -uD; source $1; echo rea''dy"
+      zpty -r shell shown '*ready*'
+      zpty -w -n shell "$2"$'\t'
+      zpty -r shell shown "*$3*"
+      zpty -d shell
+      print -r -- $shown`;
+    const args = ["-fc", program, "-", await script(dir, "zsh"), typed, completed];
+    assertStringIncludes((await run("zsh", args)).stdout, completed);
+  }, { needs: ["zsh"] });
+}
 
 test("uds completion refuses another shell", async () => {
   const { code, stderr } = await uds(["completion", "tcsh"], { flags: [] });

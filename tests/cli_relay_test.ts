@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { connect, serve } from "@uds/uds";
 import { parse } from "../_cli/command_line.ts";
 import { UsageError } from "../_cli/talk.ts";
@@ -80,6 +86,12 @@ test("uds relay passes on by TLS, to a server whose certificate it trusts alone"
   assertEquals((await exchange(strict, encode("")).catch(() => encode(""))).length, 0);
   await other.stderr.until("invalid peer certificate");
   assertStringIncludes(await other.stderr.text(), `Cannot connect to ${address}: invalid peer`);
+  await using plain = await relaying([dir.file("d.sock"), far.address.replace("tls", "tcp")]);
+  await exchange(dir.file("d.sock"), encode("not TLS"));
+  await far.stderr.until("corrupt message");
+  const refused = new RegExp(`Cannot serve 127.0.0.1 port \\d+ on ${far.address}: .* corrupt`);
+  assertMatch(await far.stderr.text(), refused);
+  assertEquals(plain.address, `unix:${dir.file("d.sock")}`);
 }, { needs: ["openssl"] });
 
 test("uds relay goes on where its target cannot be reached, and says so", async () => {
@@ -116,6 +128,8 @@ for (
     [["--cert", "c", "--key", "k", "/tmp/a", "/tmp/b"], "are for tls:"],
     [["--ca", "c", "/tmp/a", "tcp:localhost:1"], "--ca is for a TARGET tls:"],
     [["--mode", "660", "tcp:127.0.0.1:0", "/tmp/a"], "are for a LISTEN unix:"],
+    [["unix:/tmp/b/../a", "/tmp/a"], "LISTEN and TARGET are the same"],
+    [["tcp:127.0.0.1:9", "tcp:127.0.0.1:9"], "LISTEN and TARGET are the same"],
   ] as const
 ) {
   test(`uds relay ${args.join(" ")} ends with exit code 2`, async () => {
@@ -124,6 +138,21 @@ for (
     assertStringIncludes(stderr, message);
   });
 }
+
+test("uds relay says where it cannot listen", async () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const address = `tcp:127.0.0.1:${taken.addr.port}`;
+  const { code, stderr } = await uds(["relay", address, "/tmp/a"]);
+  assertEquals([code, stderr], [5, `uds: Cannot listen on ${address}: Address already in use\n`]);
+});
+
+test("uds relay says which file it cannot read", async () => {
+  await using dir = new TempDir();
+  const [file, to] = [dir.file("c.pem"), "tls:localhost:1"];
+  const { code, stderr } = await uds(["relay", "--ca", file, dir.file("a.sock"), to]);
+  assertEquals([code, stderr], [3, `uds: Cannot read "${file}": No such file or directory\n`]);
+  assertEquals(dir.list(), []);
+});
 
 test("uds relay names the permissions that are missing", async () => {
   const sides = ["unix:/tmp/a.sock", "tcp:[::1]:5432"];

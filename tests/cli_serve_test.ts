@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { connect } from "@uds/uds";
 import { FLAGS, Process, uds, udsCommand } from "./_cli.ts";
 import { decode, encode, pseudoRandom, readAll, readText, TempDir, test } from "./_helpers.ts";
@@ -109,6 +109,18 @@ test("uds serve --idle closes a connection on which nothing passes, and ends its
   assertEquals(decode(await readAll(conn)), "x");
   await server.stderr.until("nothing has passed for 0.2 s");
 });
+
+test("uds serve leaves no process behind, though it ignores SIGTERM", async () => {
+  await using dir = new TempDir();
+  const script = 'trap "" TERM; echo $$; while :; do sleep 1; done';
+  await using server = await serving([dir.file("s.sock"), "--", "sh", "-c", script]);
+  await using conn = await connect(dir.file("s.sock"));
+  const pid = Number(await readText(conn));
+  server.kill("SIGTERM");
+  assertEquals((await server.ended).code, 0);
+  // It was sent SIGKILL before the server ended, and reaped.
+  assertThrows(() => Deno.kill(pid, 0 as unknown as Deno.Signal), Deno.errors.NotFound);
+}, { deadline: 15_000 });
 
 test("uds serve --group and --mode set group and mode, a name by /etc/group", async () => {
   await using dir = new TempDir();

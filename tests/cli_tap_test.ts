@@ -62,6 +62,51 @@ test("uds tap shows raw what cannot be decoded, and passes it on", async () => {
   assertMatch(text, /"direction":"to-target","size":11,"text":"no headers\\n"/);
 });
 
+for (
+  const [what, data, seen, reason] of [
+    [
+      "an end within a message",
+      "\0\0\0\x02hi\0\0\0\x09cut",
+      ["hi", "\0\0\0\x09cut"],
+      "The end came",
+    ],
+    [
+      "what is no message",
+      `\0\0\0\x02hi~~~~${"x".repeat(5000)}`,
+      ["hi", `~~~~${"x".repeat(5000)}`],
+      "Cannot decode",
+    ],
+  ] as const
+) {
+  test(`uds tap shows each byte once, also of ${what}`, async () => {
+    await using dir = new TempDir();
+    await using tap = await tapping(dir, ["--framing", "u32be"]);
+    assertEquals(decode(await tap.exchange(encode(data))), data);
+    await tap.process.stdout.until("close");
+    const lines = (await tap.process.stdout.text()).trimEnd().split("\n");
+    const sights = lines.map((line) => JSON.parse(line))
+      .filter(({ direction }) => direction === "to-target");
+    assertEquals(sights.map(({ event }) => event), ["data", "undecodable", "data", "end"]);
+    assertEquals(sights.filter(({ event }) => event === "data").map(({ text }) => text), [...seen]);
+    assertStringIncludes(sights[1].reason, reason);
+  });
+}
+
+test("uds tap on a terminal shows the lines of a text below one another", async () => {
+  await using dir = new TempDir();
+  await using tap = await tapping(dir, [], (command) => {
+    return ["env", "NO_COLOR=1", ...onTerminal(command)];
+  });
+  await tap.exchange(encode("GET / HTTP/1.1\r\nHost: \u202Ed\r\n\r\n"));
+  await tap.process.stdout.until("close");
+  const text = await tap.process.stdout.text();
+  const [, head, host, empty] = text.match(
+    /\n(.* )GET \/ HTTP\/1\.1\\r\\n\r\n(.*)Host: \\u\{202e\}d\\r\\n\r\n(.*)\\r\\n\r\n/,
+  ) ?? [];
+  assertMatch(head!, /^[\d:.]{12} #1 → {4}30 B {2}$/);
+  assertEquals([host, empty], [" ".repeat(head!.length), " ".repeat(head!.length)]);
+}, { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] });
+
 test("uds tap ends when nobody reads what it shows", async () => {
   await using dir = new TempDir();
   const head = (command: string[]) => ["sh", "-c", '"$@" | head -n 1', "sh", ...command];
@@ -78,10 +123,14 @@ test("uds tap on a terminal shows lines in colour, without control characters", 
   await tap.process.stdout.until("close");
   const text = await tap.process.stdout.text();
   const escaped = text.replaceAll("\x1b", "<ESC>");
-  const message = /<ESC>\[32m→<ESC>\[0m [^\n]* {2}red \\x1b\[31m\r\n/;
+  // What stands for a control character stands back: a backslash of the text does not.
+  const message = /<ESC>\[32m→<ESC>\[0m [^\n]* {2}red <ESC>\[2m\\x1b<ESC>\[0m\[31m\r\n/;
   assertMatch(escaped, /<ESC>\[2m[\d:.]{12} #1<ESC>\[0m <ESC>\[32m→/);
   assertMatch(escaped, message);
-  assertMatch(escaped, /<ESC>\[33m←<ESC>\[0m [^\n]* {2}red \\x1b\[31m\r\n/);
+  assertMatch(
+    escaped,
+    /<ESC>\[33m←<ESC>\[0m [^\n]* {2}red <ESC>\[2m\\x1b<ESC>\[0m\[31m\r\n/,
+  );
 }, { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] });
 
 test(

@@ -24,7 +24,11 @@ const MISTAKES: [what: string, args: string[], message: string, command?: string
   ["no command", [], "there is no command"],
   ["an unknown command", ["sned"], 'there is no command "sned". Is it send?'],
   ["a property of every object", ["toString"], 'there is no command "toString"'],
-  ["an option before the command", ["--quiet", "ls"], 'there is no command "--quiet"'],
+  [
+    "an option before the command",
+    ["--quiet", "ls"],
+    'there is no option "--quiet" before a command',
+  ],
   ["a missing path", ["echo"], "PATH is missing", "echo"],
   ["an argument too many", ["echo", "/tmp/x", "y"], 'one argument too many: "y"', "echo"],
   [
@@ -58,6 +62,10 @@ const MISTAKES: [what: string, args: string[], message: string, command?: string
     "probe",
   ],
   ["no time at all", ["bench", "--self", "--seconds", "0"], "more than no time", "bench"],
+  ["a negative time", ["send", "--timeout", "-1", "/tmp/x"], 'and not "-1"', "send"],
+  ["a letter with a time that is none", ["send", "-wx", "/tmp/x"], 'and not "x"', "send"],
+  ["a letter with a value that takes none", ["send", "-q1", "/tmp/x"], 'no option "-q1"', "send"],
+  ["nothing but --", ["--", "ls"], 'no option "--" before a command'],
   ["nothing to remove", ["rm"], "PATH is missing", "rm"],
   ["no command to run", ["run"], "CMD is missing", "run"],
   ["no command to ask about", ["permissions"], "COMMAND is missing", "permissions"],
@@ -91,6 +99,13 @@ for (
     else assertMatch(result.stderr, /^uds: [^\n]+\n(Try: uds [^\n]*--help\n)?$/);
   });
 }
+
+test("uds takes -w0.1 for -w 0.1", async () => {
+  await using dir = new TempDir();
+  const { code, stderr } = await uds(["listen", "-w0.1", dir.file("s.sock")]);
+  assertEquals(code, 8);
+  assertStringIncludes(stderr, "no client within 0.1 s");
+});
 
 test("uds --json tells a mistake as JSON", async () => {
   const { code, stdout, stderr } = await uds(["probe", "--json"]);
@@ -582,7 +597,10 @@ test("uds rm removes dead sockets and their locks, and goes on after a refusal",
   const [a, live, absent, b, c] = stderr.split("\n");
   assertMatch(c!, /^uds: .*c\.sock.* there is no such file/);
   assertEquals([a, b], ["a", "b"].map((name) => `removed ${dir.file(`${name}.sock`)}`));
-  assertMatch(live!, /^uds: .*live\.sock.* in use by process/);
+  assertMatch(
+    live!,
+    /^uds: Cannot remove ".*live\.sock": it is in use by process .*Stop that one first$/,
+  );
   assertMatch(absent!, /^uds: .*absent\.sock.* there is no such file/);
   assertEquals(dir.list(), ["c.sock.lock", "live.sock", "live.sock.lock"]);
 });

@@ -1,0 +1,12 @@
+/** Failures of the system that Deno tells without saying what was tried. */
+
+/**
+ * The same failure, of the same class, with what was tried before it.
+ *
+ * @param attempt What was tried, such as `Cannot read "c.pem"`.
+ * @param cause What Deno threw.
+ */
+export function failure(attempt: string, cause: Error): Error {
+  const state = cause.message.replace(/ \(os error \d+\).*$/s, "");
+  return new (cause.constructor as ErrorConstructor)(`${attempt}: ${state}`, { cause });
+}
