@@ -27,6 +27,7 @@ import {
   run,
   TempDir,
   test,
+  testAlone,
 } from "./_helpers.ts";
 
 const NOBODY = 65534;
@@ -276,7 +277,7 @@ for (const how of ["serve", "raw"] as const) {
   }
 }
 
-test(
+testAlone(
   "claim() never displaces a foreign server that has bound the path and does not listen yet",
   async () => {
     await using dir = new TempDir();
