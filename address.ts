@@ -11,8 +11,8 @@
  * @module
  */
 
-import { dirname, fromFileUrl, join, resolve } from "@std/path/posix";
 import { InsecurePath } from "./errors.ts";
+import { absolutePath, directoryOf, pathOfUrl } from "./_internal/absolute_path.ts";
 import { ALL_PERMISSIONS, requireGrants, toFlags } from "./_internal/grants.ts";
 import { systemError } from "./_internal/system_error.ts";
 import { checkBoolean, checkChoice, checkOptions, show } from "./_internal/options.ts";
@@ -128,9 +128,7 @@ export function resolveSocketPath(path: SocketPath): string {
   }
   checkFileName(path);
   try {
-    // With an absolute beginning: else it would look for a working directory at `process`, which Deno
-    // makes at the first look, in half the time of a start.
-    return checkLength(resolve(path.startsWith("/") ? "/" : Deno.cwd(), path));
+    return checkLength(absolutePath(path));
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
     const fields = { operation: "resolve", path };
@@ -154,13 +152,13 @@ function fromUrl(url: URL): string {
   }
   let path;
   try {
-    path = fromFileUrl(url);
+    path = pathOfUrl(url);
   } catch {
     throw new TypeError(
       `Invalid socket path ${show(url.href)}: its percent escapes are not those of UTF-8`,
     );
   }
-  return resolve(checkFileName(path));
+  return absolutePath(checkFileName(path));
 }
 
 function checkFileName(path: string): string {
@@ -294,8 +292,8 @@ export function permissions(
     for (const list of [read, write]) list.push(`${path}.new`, `${lock}.new`);
     net.push(`unix:${path}.new`);
   }
-  if (options.verifyDirectory) read.push(dirname(path));
-  if (options.createDirectory) write.push(dirname(path));
+  if (options.verifyDirectory) read.push(directoryOf(path));
+  if (options.createDirectory) write.push(directoryOf(path));
   return { read, write, net };
 }
 
@@ -370,9 +368,9 @@ export async function runtimePath(name: string): Promise<string> {
   const isGiven = given?.startsWith("/") ?? false;
   // Without a final slash, behind which a symbolic link would not be seen.
   const directory = isGiven
-    ? resolve(given as string)
-    : join(Deno.env.get("TMPDIR") || "/tmp", `uds-${uid}`);
-  const path = resolveSocketPath(join(directory, `${name}.sock`));
+    ? absolutePath(given as string)
+    : absolutePath(`${Deno.env.get("TMPDIR") || "/tmp"}/uds-${uid}`);
+  const path = resolveSocketPath(`${directory}/${name}.sock`);
   if (isGiven) {
     need({ read: [directory] }, directory);
   } else {

@@ -5,18 +5,13 @@
  * @module
  */
 
-import { fromFileUrl } from "@std/path/posix";
 import { permissions } from "./address.ts";
 import type { Connection } from "./connection.ts";
-import { AdoptedSocket } from "./_internal/adopted_socket.ts";
-import { adoptedConnection, CHILD_FD, ChildProcess } from "./_internal/child_process.ts";
-import { isGranted, requireGrants } from "./_internal/grants.ts";
-import { moduleArgs, moduleLoaded } from "./_internal/module_child.ts";
+import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./_internal/adopted_socket.ts";
+import { requireGrants } from "./_internal/grants.ts";
 import { checkInteger, checkOptions, show } from "./_internal/options.ts";
 import { checkPairOptions } from "./_internal/pair_options.ts";
-import { PairedChild } from "./_internal/paired_child.ts";
 import { requireRuntime } from "./_internal/runtime.ts";
-import { openSocketPair } from "./_internal/socket_pair.ts";
 import { attempt } from "./_internal/system_error.ts";
 
 /** Options of {@linkcode pair}. */
@@ -203,51 +198,10 @@ export async function pair(command: string | URL, options: PairOptions = {}): Pr
   }
   requireGrants(attempt("start", name), permissions("pair", command, { clearEnv }), fields);
 
-  const child = await ChildProcess.start({
-    command: isModule ? Deno.execPath() : command,
-    args: isModule ? await moduleArgs(command, options) : options.args ?? [],
-    env: environment(options.env ?? {}, clearEnv, isModule),
-    cwd: options.cwd instanceof URL ? fromFileUrl(options.cwd) : options.cwd,
-    stdio: [
-      options.stdin ?? "null",
-      options.stdout ?? (isModule ? "piped" : "inherit"),
-      options.stderr ?? (isModule ? "piped" : "inherit"),
-    ],
-    isSandbox: isModule,
-  });
-  const paired = new PairedChild(child, options, isModule);
-  if (isModule) {
-    try {
-      await moduleLoaded(child, name);
-    } catch (error) {
-      child.kill("SIGKILL");
-      await paired[Symbol.asyncDispose]();
-      signal?.throwIfAborted();
-      throw error;
-    }
-  }
-  return paired;
-}
-
-/** The variables that say where Deno has its cache. */
-const CACHE_VARIABLES = ["DENO_DIR", "XDG_CACHE_HOME", "HOME"];
-
-/** The whole environment of the child. */
-function environment(
-  env: Record<string, string>,
-  clearEnv: boolean,
-  isModule: boolean,
-): Record<string, string> {
-  // No look beside it for packages, and none over the network for a newer Deno.
-  const quiet = isModule ? { DENO_NO_PACKAGE_JSON: "1", DENO_NO_UPDATE_CHECK: "1" } : {};
-  if (!clearEnv) return { ...Deno.env.toObject(), ...env, ...quiet };
-  if (!isModule) return env;
-  // What the module imports from the registries is in this process's cache, which these lead to.
-  const cache = CACHE_VARIABLES.flatMap((name) => {
-    const value = isGranted("env", name) ? Deno.env.get(name) : undefined;
-    return value === undefined ? [] : [[name, value]];
-  });
-  return { ...Object.fromEntries(cache), ...env, ...quiet };
+  // Loaded here: a child, which needs `inherited()` alone, starts sooner without it.
+  const { startPair } = await import("./_internal/pair_start.ts");
+  signal?.throwIfAborted();
+  return await startPair(command, options, clearEnv);
 }
 
 /** Options of {@linkcode inherited}. */
@@ -357,6 +311,7 @@ export async function socketpair(
   refuseOther("type", options.type, "stream", "Deno connects stream sockets only");
   refuseOther("protocol", options.protocol, 0, "Unix domain sockets have no other protocol");
   requireRuntime();
+  const { openSocketPair } = await import("./_internal/socket_pair.ts");
   return await openSocketPair();
 }
 

@@ -11,10 +11,16 @@
  */
 
 import type { Socket, SocketConstructorOpts } from "node:net";
+import type { UnixAddr } from "../address.ts";
 import { NotASocket } from "../errors.ts";
 import { builtin } from "./node.ts";
 import { readBuffer } from "./read_buffer.ts";
-import type { Transport } from "./socket_connection.ts";
+import { SocketConnection, type Transport } from "./socket_connection.ts";
+
+/** The descriptor of a child at which it finds its socket. */
+export const CHILD_FD = 3;
+
+const NO_ADDR: UnixAddr = { transport: "unix", path: null };
 
 const BUFFER_SIZE = 256 * 1024;
 
@@ -254,6 +260,15 @@ export class AdoptedSocket implements Transport {
     if (--this.#pending === 0 && !this.#closed) this.#socket.unref();
     settle();
   }
+}
+
+/** A connection over an adopted descriptor; neither of its ends has a name. */
+export function adoptedConnection(
+  transport: AdoptedSocket,
+  only?: "read" | "write",
+): SocketConnection {
+  const addresses = { localAddr: NO_ADDR, remoteAddr: NO_ADDR };
+  return new SocketConnection(transport, { ...addresses, ...(only && { only }) });
 }
 
 /** Why a descriptor could not be adopted. */

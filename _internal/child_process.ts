@@ -9,14 +9,15 @@
 
 import type { ChildProcess as NodeChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
-import { basename, dirname, resolve } from "@std/path/posix";
-import type { UnixAddr } from "../address.ts";
-import { AdoptedSocket } from "./adopted_socket.ts";
+import { basename } from "@std/path/posix/basename";
+import { dirname } from "@std/path/posix/dirname";
+import { resolve } from "@std/path/posix/resolve";
+import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./adopted_socket.ts";
 import { delay } from "./delay.ts";
 import { isGranted } from "./grants.ts";
 import { builtin } from "./node.ts";
 import { MAX_DELAY } from "./options.ts";
-import { SocketConnection } from "./socket_connection.ts";
+import type { SocketConnection } from "./socket_connection.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
 
 /** How one of the three standard streams is connected. */
@@ -34,11 +35,6 @@ export interface ChildProcessOptions {
   isSandbox?: boolean;
 }
 
-/** The descriptor of the child at which it finds its socket. */
-export const CHILD_FD = 3;
-
-const NO_ADDR: UnixAddr = { transport: "unix", path: null };
-
 /** Node's words for what Deno calls otherwise. */
 const NODE_STDIO = { piped: "pipe", inherit: "inherit", null: "ignore" } as const;
 
@@ -47,15 +43,6 @@ const SIGNAL_BASE = 128;
 
 /** How long a child that has been sent SIGKILL is waited for: the kernel may hold it. */
 export const KILLED_MS = 5000;
-
-/** A connection over an adopted descriptor; neither of its ends has a name. */
-export function adoptedConnection(
-  transport: AdoptedSocket,
-  only?: "read" | "write",
-): SocketConnection {
-  const addresses = { localAddr: NO_ADDR, remoteAddr: NO_ADDR };
-  return new SocketConnection(transport, { ...addresses, ...(only && { only }) });
-}
 
 /** A child that has been started. */
 export class ChildProcess {

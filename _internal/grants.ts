@@ -6,7 +6,7 @@
  * queries would be a good part of the work, asks {@linkcode mayPrompt} first.
  */
 
-import { fromFileUrl } from "@std/path/posix";
+import { pathOfUrl } from "./absolute_path.ts";
 import { show } from "./options.ts";
 
 /** A kind of permission, and what it is granted for: `true` for everything. */
@@ -89,7 +89,7 @@ export function toFlags(set: Deno.PermissionOptionsObject): string[] {
 /** The path of a `file:` URL: no other one has one that could be granted. */
 function pathOf(kind: string, url: URL): string {
   try {
-    return fromFileUrl(url);
+    return pathOfUrl(url);
   } catch (cause) {
     throw new TypeError(
       `Cannot write the permission ${kind} for ${show(url.href)} as a flag: expected a file: URL`,

@@ -1,13 +1,15 @@
 /** A Deno module as a child: what it is started with, and whether it could be loaded. */
 
-import { dirname, fromFileUrl, resolve } from "@std/path/posix";
+import { dirname } from "@std/path/posix/dirname";
+import { fromFileUrl } from "@std/path/posix/from-file-url";
+import { resolve } from "@std/path/posix/resolve";
 import { type ChildProcess, KILLED_MS } from "./child_process.ts";
 import { findConfig } from "./module_config.ts";
 import { FAILED, LOADED, sandboxArgs } from "./module_sandbox.ts";
 import { show } from "./options.ts";
 
 /** The options of `pair()` that concern the start of a module. */
-interface ModuleOptions {
+export interface ModuleOptions {
   args?: string[];
   modules?: (string | URL)[];
   permissions?: "none" | Deno.PermissionOptionsObject;

@@ -8,7 +8,12 @@
  *   there that has to be within them as well.
  */
 
-import { basename, dirname, fromFileUrl, join, resolve, toFileUrl } from "@std/path/posix";
+import { basename } from "@std/path/posix/basename";
+import { dirname } from "@std/path/posix/dirname";
+import { fromFileUrl } from "@std/path/posix/from-file-url";
+import { join } from "@std/path/posix/join";
+import { resolve } from "@std/path/posix/resolve";
+import { toFileUrl } from "@std/path/posix/to-file-url";
 import { isGranted } from "./grants.ts";
 import { show } from "./options.ts";
 

@@ -15,7 +15,7 @@
  *   where loading fails, the reason comes instead. The parent knows by that which of the two it was.
  */
 
-import { resolve } from "@std/path/posix";
+import { resolve } from "@std/path/posix/resolve";
 import { kindsWithout, toFlags } from "./grants.ts";
 
 /** What the child says first: the module is loaded, or why it is not. */

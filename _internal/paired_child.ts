@@ -12,7 +12,7 @@ import { show } from "./options.ts";
 import type { SocketConnection } from "./socket_connection.ts";
 
 /** The options of `pair()` that concern a child that runs. */
-interface PairedChildOptions {
+export interface PairedChildOptions {
   grace?: number;
   signal?: AbortSignal;
   stdout?: unknown;

@@ -5,8 +5,8 @@
  *   still the same one when the socket has been bound.
  */
 
-import { dirname } from "@std/path/posix";
 import { InsecurePath } from "../errors.ts";
+import { directoryOf } from "./absolute_path.ts";
 import { GROUP_AND_OTHERS_WRITE, kindOf, octal } from "./file_identity.ts";
 import type { Attempt } from "./lock_patience.ts";
 import { attempt, systemError } from "./system_error.ts";
@@ -21,7 +21,7 @@ export class SocketDirectory {
   /** @param wanted What is tried, for the errors; its path is that of the socket. */
   constructor(wanted: Attempt) {
     this.#wanted = wanted;
-    this.#path = dirname(wanted.path);
+    this.#path = directoryOf(wanted.path);
   }
 
   /** Makes it, and those above it, closed to others; what is there stays as it is. */

@@ -1,6 +1,5 @@
 /** Two connections that are each other's peer, both in this process. */
 
-import { join } from "@std/path/posix";
 import { requireGrants } from "./grants.ts";
 import { connectToSelf } from "./self_connection.ts";
 import { SocketConnection } from "./socket_connection.ts";
@@ -14,7 +13,7 @@ export async function openSocketPair(): Promise<[SocketConnection, SocketConnect
   requireGrants("Cannot make a socket pair", { read: true, write: true }, fields);
   const directory = await Deno.makeTempDir({ prefix: "uds-" });
   try {
-    return wrap(await meet(join(directory, "pair")));
+    return wrap(await meet(`${directory}/pair`));
   } finally {
     await Deno.remove(directory, { recursive: true });
   }

@@ -14,6 +14,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { dirname, fromFileUrl, resolve } from "@std/path/posix";
 import { denoArgs, fixture, readText, run, TempDir, test } from "./_helpers.ts";
 import {
   BAD_CALLS,
@@ -514,5 +515,40 @@ test("resolveSocketPath() of a relative path says that the working directory has
     assert(error.message.includes("the working directory does not exist any more"));
   } finally {
     Deno.chdir(before);
+  }
+});
+
+test("resolveSocketPath() and permissions() take paths apart as @std/path does", () => {
+  const parts = [
+    "a",
+    "b.sock",
+    "..",
+    ".",
+    "",
+    "...",
+    ".hidden",
+    "ä ö",
+    "%41",
+    "a%",
+    "~",
+    "c:d",
+    "-",
+  ];
+  let seed = 1;
+  const random = (below: number) => {
+    // A small generator, the same each time (Lehmer, 1951).
+    seed = seed * 48_271 % 0x7fff_ffff;
+    return seed % below;
+  };
+  for (let i = 0; i < 5000; i++) {
+    const some = Array.from({ length: random(7) }, () => parts[random(parts.length)]);
+    const path = `${random(2) === 0 ? "/" : ""}${some.join("/")}/x`;
+    const absolute = resolve(path);
+    assertEquals(resolveSocketPath(path), absolute);
+    const { write } = permissions("serve", path, { createDirectory: true });
+    assertEquals((write as string[]).at(-1), dirname(absolute));
+
+    const url = new URL(`file:///${some.map((part) => encodeURI(part!)).join("/")}/x%`);
+    assertEquals(resolveSocketPath(url), resolve(fromFileUrl(url)));
   }
 });

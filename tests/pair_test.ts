@@ -770,12 +770,16 @@ test("pair() with a signal that was aborted before rejects with its reason, and 
   assertEquals(dir.list(), []);
 });
 
-test("pair(): an abort at once after the call ends the child", async () => {
+test("pair(): an abort at once after the call rejects with its reason, and starts nothing", async () => {
+  await using dir = new TempDir();
+  const processes = children();
   const abort = new AbortController();
-  const starting = shell("exec sleep 5", { signal: abort.signal });
-  abort.abort();
-  await using child = await starting;
-  assertEquals((await child.status).signal, "SIGTERM");
+  const starting = shell(`: >'${dir.file("started")}'`, { signal: abort.signal });
+  const reason = new Error("never mind");
+  abort.abort(reason);
+  assertEquals(await assertRejects(() => starting, Error), reason);
+  assertEquals(children(), processes);
+  assertEquals(dir.list(), []);
 });
 
 test("pair(): an abort while a module is loaded rejects with the reason, and leaves nothing", async () => {

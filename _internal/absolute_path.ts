@@ -1,0 +1,32 @@
+/**
+ * Paths, made absolute.
+ *
+ * - They do what `resolve`, `dirname` and `fromFileUrl` of `@std/path/posix` do, and a test compares
+ *   them. A client takes less time to connect than those take to be loaded.
+ */
+
+/** Makes a path absolute, without `.`, `..` and repeated or final slashes. */
+export function absolutePath(path: string): string {
+  const parts: string[] = [];
+  for (const part of (path.startsWith("/") ? path : `${Deno.cwd()}/${path}`).split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== "" && part !== ".") parts.push(part);
+  }
+  return `/${parts.join("/")}`;
+}
+
+/** The directory of an absolute path. */
+export function directoryOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("/")) || "/";
+}
+
+/**
+ * The path of a `file:` URL.
+ *
+ * @throws {TypeError} when it is another URL.
+ * @throws {URIError} when its escapes are not those of UTF-8.
+ */
+export function pathOfUrl(url: URL): string {
+  if (url.protocol !== "file:") throw new TypeError("expected a file: URL");
+  return decodeURIComponent(url.pathname.replace(/%(?![0-9a-f]{2})/gi, "%25"));
+}

@@ -1,0 +1,73 @@
+/** The start of a pair: a program or a module, with its environment and its standard streams. */
+
+import { pathOfUrl } from "./absolute_path.ts";
+import { ChildProcess, type ChildStdio } from "./child_process.ts";
+import { isGranted } from "./grants.ts";
+import { moduleArgs, moduleLoaded, type ModuleOptions } from "./module_child.ts";
+import { PairedChild, type PairedChildOptions } from "./paired_child.ts";
+
+/** The options of `pair()`, checked. */
+interface StartOptions extends ModuleOptions, PairedChildOptions {
+  env?: Record<string, string>;
+  cwd?: string | URL;
+  stdin?: ChildStdio;
+  stdout?: ChildStdio;
+  stderr?: ChildStdio;
+}
+
+/**
+ * Starts the child of a pair; of a module, when it is there it has been loaded.
+ *
+ * @param clearEnv Whether it gets no variable but those of `env`.
+ */
+export async function startPair(
+  command: string | URL,
+  options: StartOptions,
+  clearEnv: boolean,
+): Promise<PairedChild> {
+  const isModule = command instanceof URL;
+  const child = await ChildProcess.start({
+    command: isModule ? Deno.execPath() : command,
+    args: isModule ? await moduleArgs(command, options) : options.args ?? [],
+    env: environment(options.env ?? {}, clearEnv, isModule),
+    cwd: options.cwd instanceof URL ? pathOfUrl(options.cwd) : options.cwd,
+    stdio: [
+      options.stdin ?? "null",
+      options.stdout ?? (isModule ? "piped" : "inherit"),
+      options.stderr ?? (isModule ? "piped" : "inherit"),
+    ],
+    isSandbox: isModule,
+  });
+  const paired = new PairedChild(child, options, isModule);
+  if (!isModule) return paired;
+  try {
+    await moduleLoaded(child, command.href);
+    return paired;
+  } catch (error) {
+    child.kill("SIGKILL");
+    await paired[Symbol.asyncDispose]();
+    options.signal?.throwIfAborted();
+    throw error;
+  }
+}
+
+/** The variables that say where Deno has its cache. */
+const CACHE_VARIABLES = ["DENO_DIR", "XDG_CACHE_HOME", "HOME"];
+
+/** The whole environment of the child. */
+function environment(
+  env: Record<string, string>,
+  clearEnv: boolean,
+  isModule: boolean,
+): Record<string, string> {
+  // No look beside it for packages, and none over the network for a newer Deno.
+  const quiet = isModule ? { DENO_NO_PACKAGE_JSON: "1", DENO_NO_UPDATE_CHECK: "1" } : {};
+  if (!clearEnv) return { ...Deno.env.toObject(), ...env, ...quiet };
+  if (!isModule) return env;
+  // What the module imports from the registries is in this process's cache, which these lead to.
+  const cache = CACHE_VARIABLES.flatMap((name) => {
+    const value = isGranted("env", name) ? Deno.env.get(name) : undefined;
+    return value === undefined ? [] : [[name, value]];
+  });
+  return { ...Object.fromEntries(cache), ...env, ...quiet };
+}
