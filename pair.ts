@@ -5,14 +5,11 @@
  * @module
  */
 
-import { permissions } from "./address.ts";
 import type { Connection } from "./connection.ts";
 import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./_internal/adopted_socket.ts";
-import { requireGrants } from "./_internal/grants.ts";
 import { checkInteger, checkOptions, show } from "./_internal/options.ts";
 import { checkPairOptions } from "./_internal/pair_options.ts";
 import { requireRuntime } from "./_internal/runtime.ts";
-import { attempt } from "./_internal/system_error.ts";
 
 /** Options of {@linkcode pair}. */
 export interface PairOptions {
@@ -185,23 +182,10 @@ export async function pair(command: string | URL, options: PairOptions = {}): Pr
   requireRuntime();
   const { signal } = options;
   signal?.throwIfAborted();
-  const isModule = command instanceof URL;
-  const clearEnv = options.clearEnv ?? isModule;
-  const name = isModule ? command.href : command;
-  const fields = { operation: "pair", path: null };
-  if (isModule && Deno.build.standalone) {
-    const error = new Deno.errors.NotSupported(
-      `${attempt("start", name)}: this program was compiled, so there is no Deno to run a module ` +
-        `with. Run it with deno, or start another program`,
-    );
-    throw Object.assign(error, fields);
-  }
-  requireGrants(attempt("start", name), permissions("pair", command, { clearEnv }), fields);
-
   // Loaded here: a child, which needs `inherited()` alone, starts sooner without it.
   const { startPair } = await import("./_internal/pair_start.ts");
   signal?.throwIfAborted();
-  return await startPair(command, options, clearEnv);
+  return await startPair(command, options);
 }
 
 /** Options of {@linkcode inherited}. */

@@ -1,31 +1,41 @@
 /** The start of a pair: a program or a module, with its environment and its standard streams. */
 
+import { permissions } from "../address.ts";
 import { pathOfUrl } from "./absolute_path.ts";
 import { ChildProcess, type ChildStdio } from "./child_process.ts";
-import { isGranted } from "./grants.ts";
+import { isGranted, requireGrants } from "./grants.ts";
 import { moduleArgs, moduleLoaded, type ModuleOptions } from "./module_child.ts";
 import { PairedChild, type PairedChildOptions } from "./paired_child.ts";
+import { attempt } from "./system_error.ts";
 
 /** The options of `pair()`, checked. */
 interface StartOptions extends ModuleOptions, PairedChildOptions {
   env?: Record<string, string>;
+  clearEnv?: boolean;
   cwd?: string | URL;
   stdin?: ChildStdio;
   stdout?: ChildStdio;
   stderr?: ChildStdio;
 }
 
-/**
- * Starts the child of a pair; of a module, when it is there it has been loaded.
- *
- * @param clearEnv Whether it gets no variable but those of `env`.
- */
+/** Starts the child of a pair. A module that is returned has been loaded. */
 export async function startPair(
   command: string | URL,
   options: StartOptions,
-  clearEnv: boolean,
 ): Promise<PairedChild> {
   const isModule = command instanceof URL;
+  const clearEnv = options.clearEnv ?? isModule;
+  const start = attempt("start", isModule ? command.href : command);
+  const fields = { operation: "pair", path: null };
+  if (isModule && Deno.build.standalone) {
+    const error = new Deno.errors.NotSupported(
+      `${start}: this program was compiled, so there is no Deno to run a module ` +
+        `with. Run it with deno, or start another program`,
+    );
+    throw Object.assign(error, fields);
+  }
+  requireGrants(start, permissions("pair", command, { clearEnv }), fields);
+
   const child = await ChildProcess.start({
     command: isModule ? Deno.execPath() : command,
     args: isModule ? await moduleArgs(command, options) : options.args ?? [],
