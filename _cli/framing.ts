@@ -2,7 +2,7 @@
 
 import { type Codec, contentLength, delimited, lengthPrefixed } from "../framing.ts";
 import type { Framing } from "./parameters.ts";
-import type { Source } from "./streams.ts";
+import { BUFFER_SIZE, type Source } from "./streams.ts";
 import type { CommonFlags } from "./talk.ts";
 
 /** The options. */
@@ -29,15 +29,16 @@ export function codecOf({ framing = "raw" }: FramingFlags): Codec<Uint8Array> {
   }
 }
 
+const LF = 10;
 const CR = 13;
-const LF = delimited(10);
+const DELIMITED = delimited(LF);
 
 /** Lines: a carriage return before the end is none of the line; the last one may have no end. */
 const LINES: Codec<Uint8Array> = {
-  maxBytes: LF.maxBytes,
-  encode: (message, out) => LF.encode(message, out),
+  maxBytes: DELIMITED.maxBytes,
+  encode: (message, out) => DELIMITED.encode(message, out),
   decode(bytes, scanned) {
-    const found = LF.decode(bytes, scanned);
+    const found = DELIMITED.decode(bytes, scanned);
     if (typeof found !== "object" || found.message.at(-1) !== CR) return found;
     return { message: found.message.subarray(0, -1), end: found.end };
   },
@@ -108,7 +109,9 @@ export function messageSource(source: Source, flags: FramingFlags): Source {
 class LineSource implements Source {
   readonly #source: Source;
   readonly #flags: FramingFlags;
-  #rest = new Uint8Array(0);
+  #buffer = new Uint8Array(BUFFER_SIZE);
+  #start = 0;
+  #end = 0;
   #isOver = false;
 
   constructor(source: Source, flags: FramingFlags) {
@@ -118,9 +121,10 @@ class LineSource implements Source {
 
   async next(signal: AbortSignal): Promise<Uint8Array | null | undefined> {
     for (let scanned = 0;;) {
-      const end = this.#rest.indexOf(10, scanned);
+      const rest = this.#rest;
+      const end = rest.indexOf(LF, scanned);
       if (end >= 0) return this.#message(end);
-      scanned = this.#rest.length;
+      scanned = rest.length;
       if (this.#isOver) return scanned === 0 ? null : this.#message(scanned);
       const chunk = await this.#source.next(signal);
       if (chunk === undefined) return undefined;
@@ -128,17 +132,32 @@ class LineSource implements Source {
         this.#isOver = true;
         continue;
       }
-      const all = new Uint8Array(scanned + chunk.length);
-      all.set(this.#rest);
-      all.set(chunk, scanned);
-      this.#rest = all;
+      this.#append(chunk);
       this.#source.take();
     }
   }
 
   take(): void {
-    const end = this.#rest.indexOf(10);
-    this.#rest = end < 0 ? new Uint8Array(0) : this.#rest.subarray(end + 1);
+    const end = this.#rest.indexOf(LF);
+    this.#start = end < 0 ? this.#end : this.#start + end + 1;
+  }
+
+  /** What no line was taken of. */
+  get #rest(): Uint8Array {
+    return this.#buffer.subarray(this.#start, this.#end);
+  }
+
+  #append(chunk: Uint8Array): void {
+    const rest = this.#rest;
+    const size = rest.length + chunk.length;
+    if (size > this.#buffer.length - this.#start) {
+      // Twice what there is: a long line is not copied with each of its chunks.
+      if (size > this.#buffer.length) this.#buffer = new Uint8Array(2 * size);
+      this.#buffer.set(rest);
+      this.#start = 0;
+    }
+    this.#buffer.set(chunk, this.#start + rest.length);
+    this.#end = this.#start + size;
   }
 
   /** A line as a message; its carriage return is none of it. */

@@ -19,10 +19,16 @@ export interface Source {
   take(): void;
 }
 
-/** Standard input. What has been read and was not taken stays, for whoever asks next. */
+/**
+ * Standard input. What has been read and was not taken stays, for whoever asks next.
+ *
+ * - While a chunk is used the next one is read, into a second buffer.
+ */
 export class Input implements Source {
-  readonly #buffer = new Uint8Array(BUFFER_SIZE);
+  readonly #buffers = [new Uint8Array(BUFFER_SIZE), new Uint8Array(BUFFER_SIZE)] as const;
+  #reads = 0;
   #chunk: Promise<Uint8Array | null> | undefined;
+  #ahead: Promise<Uint8Array | null> | undefined;
 
   next(signal: AbortSignal): Promise<Uint8Array | null | undefined> {
     const chunk = this.#chunk ??= this.#read();
@@ -31,7 +37,10 @@ export class Input implements Source {
       const abort = () => timer = setTimeout(() => resolve(undefined), IDLE_MS);
       if (signal.aborted) abort();
       else signal.addEventListener("abort", abort, { once: true });
-      chunk.then(resolve, reject).finally(() => {
+      chunk.then((data) => {
+        if (data !== null && this.#chunk === chunk) this.#ahead ??= this.#read();
+        resolve(data);
+      }, reject).finally(() => {
         clearTimeout(timer);
         signal.removeEventListener("abort", abort);
       });
@@ -39,16 +48,21 @@ export class Input implements Source {
   }
 
   take(): void {
-    this.#chunk = undefined;
+    this.#chunk = this.#ahead;
+    this.#ahead = undefined;
   }
 
-  async #read(): Promise<Uint8Array | null> {
-    try {
-      const count = await Deno.stdin.read(this.#buffer);
-      return count === null ? null : this.#buffer.subarray(0, count);
-    } catch (cause) {
-      throw new Error(`Cannot read standard input: ${(cause as Error).message}`, { cause });
-    }
+  #read(): Promise<Uint8Array | null> {
+    const buffer = this.#buffers[this.#reads++ % 2] as Uint8Array;
+    const chunk = Deno.stdin.read(buffer).then(
+      (count) => count === null ? null : buffer.subarray(0, count),
+      (cause) => {
+        throw new Error(`Cannot read standard input: ${(cause as Error).message}`, { cause });
+      },
+    );
+    // Its failure is for who asks for it.
+    chunk.catch(() => {});
+    return chunk;
   }
 }
 

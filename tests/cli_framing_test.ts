@@ -55,6 +55,17 @@ for (const [options, input, output] of SHOWN) {
   });
 }
 
+test("uds connect --framing lines sends lines of every size between others, whole", async () => {
+  await using dir = new TempDir();
+  await using _server = await echo(dir.file("s.sock"));
+  const sizes = [0, 1, 65_535, 65_536, 262_143, 262_144, 262_145, 700_000, 3, 5_000_000, 0, 9];
+  const input = sizes.map((size, i) => `${String.fromCharCode(97 + i).repeat(size)}\n`).join("");
+  const args = ["connect", "--framing", "lines", dir.file("s.sock")];
+  const { code, stdout, stderr } = await uds(args, { input });
+  assertEquals([code, stderr, stdout.length], [0, "", input.length]);
+  assertEquals(stdout === input, true);
+});
+
 test("uds send --json prints bytes that are no text in hexadecimal", async () => {
   await using dir = new TempDir();
   await using _server = await serve(dir.file("s.sock"), async (conn) => {
