@@ -275,6 +275,27 @@ test("contentLength() skips other headers, and reads names in any case", async (
   }
 });
 
+test("contentLength() takes no longer for a header block that is full of blanks", () => {
+  const blanks = " \t".repeat(4000);
+  const begin = performance.now();
+  assertThrows(
+    () => contentLength().decode(encode(`A:${blanks}\rx\r\n\r\n`), 0),
+    Deno.errors.InvalidData,
+    "is no header",
+  );
+  assertThrows(
+    () => contentLength().decode(encode(`Content-Length:1${blanks}x\r\n\r\n`), 0),
+    Deno.errors.InvalidData,
+    "its Content-Length is",
+  );
+  assertEquals(
+    contentLength().decode(encode(`Content-Length:${blanks}1\r\n\r\nx`), 0),
+    { message: encode("x"), end: blanks.length + 21 },
+  );
+  // It took minutes.
+  assert(performance.now() - begin < 1000);
+});
+
 // ---- What is refused on the way in --------------------------------------------------------------------
 
 const LIMIT = { maxBytes: 4 };
