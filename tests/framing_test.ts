@@ -296,6 +296,21 @@ test("contentLength() takes no longer for a header block that is full of blanks"
   assert(performance.now() - begin < 1000);
 });
 
+test("text() is not disturbed by a text that its frames encode for themselves", async () => {
+  const head = text(lengthPrefixed());
+  const body = lengthPrefixed();
+  const frames: Codec<Uint8Array> = {
+    maxBytes: 100,
+    encode(message, out) {
+      head.encode("kind", out);
+      body.encode(message, out);
+    },
+    decode: () => undefined,
+  };
+  const expected = await encoded(text(lengthPrefixed()), "kind", "grün!");
+  assertEquals(await encoded(text(frames), "grün!"), expected);
+});
+
 // ---- What is refused on the way in --------------------------------------------------------------------
 
 const LIMIT = { maxBytes: 4 };
