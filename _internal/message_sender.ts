@@ -85,6 +85,11 @@ export class MessageSender<T> {
       this.#unreported = false;
       return rejected(this.#failure);
     }
+    try {
+      this.#out.checkIdle();
+    } catch (error) {
+      return rejected(error);
+    }
     if (this.#pending === 0) return DONE;
     const written = this.#whenWritten();
     this.#writeAll();
@@ -93,6 +98,11 @@ export class MessageSender<T> {
 
   closeWrite(): Promise<void> {
     if (this.#ended === "close()") return rejected(closedError(this.#conn, "send", this.#ended));
+    try {
+      this.#out.checkIdle();
+    } catch (error) {
+      return rejected(error);
+    }
     this.#ended = "closeWrite()";
     return this.#closeWrite ??= handled(this.flush().then(() => this.#conn.closeWrite?.()));
   }

@@ -8,6 +8,8 @@
  */
 
 import type { ByteWriter, Codec } from "../framing/codec.ts";
+import { checkBytes } from "./codec_tools.ts";
+import { checkInteger } from "./options.ts";
 import { readBuffer } from "./read_buffer.ts";
 import { checkWellFormed } from "./utf8.ts";
 
@@ -50,18 +52,27 @@ export class OutputBuffer implements ByteWriter {
     return this.#sealed.length > 0;
   }
 
-  /** Appends a message whole or, where its codec throws, not at all. */
-  append<T>(codec: Codec<T>, message: T): void {
+  /** Refuses what is called by a codec that has not done: it could be taken back after it was written. */
+  checkIdle(): void {
     if (this.#encoding) {
       throw new TypeError("Cannot send a message: its codec is still encoding another one");
     }
+  }
+
+  /** Appends a message whole or, where its codec throws, not at all. */
+  append<T>(codec: Codec<T>, message: T): void {
+    this.checkIdle();
     const block = this.#block;
     const length = this.#length;
     const count = this.#sealed.length;
     this.borrowed = false;
     this.#encoding = true;
     try {
-      codec.encode(message, this);
+      const result: unknown = codec.encode(message, this);
+      if (result instanceof Promise) {
+        result.catch(() => {});
+        throw new TypeError("Invalid codec: encode() is asynchronous");
+      }
     } catch (error) {
       for (const { bytes } of this.#sealed.splice(count)) this.#sealedBytes -= bytes.length;
       this.#block = block;
@@ -96,6 +107,7 @@ export class OutputBuffer implements ByteWriter {
   }
 
   bytes(data: Uint8Array): void {
+    checkBytes(data);
     const size = data.length;
     if (size > this.#block.length - this.#length) return this.#spread(data);
     this.#block.set(data, this.#length);
@@ -136,6 +148,7 @@ export class OutputBuffer implements ByteWriter {
   }
 
   reserve(size: number): Uint8Array {
+    checkInteger("size", size ?? null, 0, Number.MAX_SAFE_INTEGER);
     if (size > this.#block.length - this.#length) this.#renew(size);
     const place = this.#block.subarray(this.#length, this.#length += size);
     // A block may have been used before, by another channel.

@@ -23,6 +23,7 @@ export interface ByteWriter {
    *
    * @param data The bytes. Up to 64 KiB are copied; more than that may be sent from where they are,
    * and must not change before they are sent.
+   * @throws {TypeError} when it is no Uint8Array.
    */
   bytes(data: Uint8Array): void;
   /**
@@ -38,6 +39,7 @@ export interface ByteWriter {
    *
    * @param size Their number.
    * @returns The place of these bytes.
+   * @throws {RangeError} when it is not a whole number of at least 0.
    */
   reserve(size: number): Uint8Array;
 }
@@ -58,7 +60,7 @@ export interface Codec<T> {
    */
   readonly maxBytes: number;
   /**
-   * Appends a message. If it throws, nothing is appended.
+   * Appends a message, before it returns. If it throws, nothing is appended.
    *
    * @param message The message.
    * @param out Where to append it.

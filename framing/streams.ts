@@ -1,5 +1,6 @@
 import { checkCodec } from "../_internal/codec_tools.ts";
 import { InputBuffer } from "../_internal/input_buffer.ts";
+import { show } from "../_internal/options.ts";
 import { BLOCK_SIZE, OutputBuffer } from "../_internal/output_buffer.ts";
 import type { Codec } from "./codec.ts";
 
@@ -158,6 +159,9 @@ export function decodeStream<T>(codec: Codec<T>): TransformStream<Uint8Array, T>
   };
   return new TransformStream<Uint8Array, T>({
     transform(chunk, controller) {
+      if (!(chunk instanceof Uint8Array)) {
+        throw new TypeError(`Invalid chunk: expected a Uint8Array, got ${show(chunk)}`);
+      }
       input.adopt(chunk);
       decode(controller, (messages) => {
         while (input.decode(messages));

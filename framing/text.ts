@@ -59,7 +59,19 @@ class Text implements TextCodec {
   encode(message: string, out: ByteWriter): void {
     checkString(message);
     checkWellFormed(message);
-    this.#frames.encode(encodeText(message), out);
+    if (3 * message.length > SCRATCH_SIZE) {
+      this.#frames.encode(ENCODER.encode(message), out);
+      return;
+    }
+    const place = scratch ?? new Uint8Array(SCRATCH_SIZE);
+    // The frames may encode a text of their own before they copy this one.
+    scratch = undefined;
+    try {
+      const { written } = ENCODER.encodeInto(message, place);
+      this.#frames.encode(place.subarray(0, written), out);
+    } finally {
+      scratch = place;
+    }
   }
 
   decode(bytes: Uint8Array, scanned: number): DecodedMessage<string> | number | undefined {
@@ -71,12 +83,6 @@ class Text implements TextCodec {
   decodeAll(bytes: Uint8Array, scanned: number, messages: string[]): number {
     return decodeAllWith(this.#frames, bytes, scanned, messages, decodeText);
   }
-}
-
-function encodeText(text: string): Uint8Array {
-  if (3 * text.length > SCRATCH_SIZE) return ENCODER.encode(text);
-  scratch ??= new Uint8Array(SCRATCH_SIZE);
-  return scratch.subarray(0, ENCODER.encodeInto(text, scratch).written);
 }
 
 function decodeText(bytes: Uint8Array): string {

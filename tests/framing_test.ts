@@ -275,6 +275,42 @@ test("contentLength() skips other headers, and reads names in any case", async (
   }
 });
 
+test("contentLength() takes no longer for a header block that is full of blanks", () => {
+  const blanks = " \t".repeat(4000);
+  const begin = performance.now();
+  assertThrows(
+    () => contentLength().decode(encode(`A:${blanks}\rx\r\n\r\n`), 0),
+    Deno.errors.InvalidData,
+    "is no header",
+  );
+  assertThrows(
+    () => contentLength().decode(encode(`Content-Length:1${blanks}x\r\n\r\n`), 0),
+    Deno.errors.InvalidData,
+    "its Content-Length is",
+  );
+  assertEquals(
+    contentLength().decode(encode(`Content-Length:${blanks}1\r\n\r\nx`), 0),
+    { message: encode("x"), end: blanks.length + 21 },
+  );
+  // It took minutes.
+  assert(performance.now() - begin < 1000);
+});
+
+test("text() is not disturbed by a text that its frames encode for themselves", async () => {
+  const head = text(lengthPrefixed());
+  const body = lengthPrefixed();
+  const frames: Codec<Uint8Array> = {
+    maxBytes: 100,
+    encode(message, out) {
+      head.encode("kind", out);
+      body.encode(message, out);
+    },
+    decode: () => undefined,
+  };
+  const expected = await encoded(text(lengthPrefixed()), "kind", "grün!");
+  assertEquals(await encoded(text(frames), "grün!"), expected);
+});
+
 // ---- What is refused on the way in --------------------------------------------------------------------
 
 const LIMIT = { maxBytes: 4 };
@@ -672,6 +708,63 @@ test("send() within encode() is refused", async () => {
   await channel.flush();
   assertEquals(conn.bytes, unhex("01"));
 });
+
+test("flush() and closeWrite() within encode() are refused, and nothing is sent twice", async () => {
+  for (const call of ["flush", "closeWrite"] as const) {
+    const conn = new Pieces();
+    const codec: Codec<number> = {
+      maxBytes: 100,
+      encode(value, out) {
+        out.byte(value);
+        if (value !== 2) return;
+        inner = channel[call]();
+        throw new Error("no");
+      },
+      decode: () => undefined,
+    };
+    let inner: Promise<void> | undefined;
+    const channel = messages(conn, codec);
+    channel.send(1);
+    await assertRejects(() => channel.send(2), Error, "no");
+    await assertRejects(() => inner!, TypeError, "still encoding another");
+    await channel.send(3);
+    await channel.closeWrite();
+    assertEquals(conn.bytes, unhex("01 03"));
+  }
+});
+
+const MISUSED: [string, (out: ByteWriter) => unknown, ErrorClass][] = [
+  ["reserve(-1)", (out) => out.reserve(-1), RangeError],
+  ["reserve(NaN)", (out) => out.reserve(NaN), RangeError],
+  ["reserve(1.5)", (out) => out.reserve(1.5), RangeError],
+  ["reserve()", (out) => out.reserve(undefined as never), TypeError],
+  ["bytes() of a string", (out) => out.bytes("abc" as never), TypeError],
+  ["bytes() of an ArrayBuffer", (out) => out.bytes(new ArrayBuffer(3) as never), TypeError],
+  ["bytes() of other numbers", (out) => out.bytes(new Uint16Array(3) as never), TypeError],
+  ["text() of a number", (out) => out.text(5 as never), TypeError],
+  ["a promise", (out) => Promise.resolve(out.byte(1)), TypeError],
+  ["a promise that rejects", () => Promise.reject(new Error("later")), TypeError],
+];
+
+for (const [what, misuse, Class] of MISUSED) {
+  test(`send() refuses a codec whose encode() makes ${what}, and appends nothing`, async () => {
+    const conn = new Pieces();
+    const codec: Codec<boolean> = {
+      maxBytes: 100,
+      encode(wrong, out) {
+        out.byte(7);
+        if (wrong) return misuse(out) as void;
+      },
+      decode: () => undefined,
+    };
+    const channel = messages(conn, codec);
+    channel.send(false);
+    await assertRejects(() => channel.send(true), Class);
+    await channel.send(false);
+    await channel.flush();
+    assertEquals(conn.bytes, unhex("07 07"));
+  });
+}
 
 // ---- Arguments ------------------------------------------------------------------------------------------
 
@@ -1479,6 +1572,17 @@ test("decodeStream() fails with the error of what came, and of an end within a m
       ),
     MessageTooLarge,
   );
+});
+
+test("decodeStream() refuses a chunk that is no Uint8Array", async () => {
+  for (const chunk of ["abc", new ArrayBuffer(2), new Uint16Array([1, 256]), null]) {
+    const chunks = ReadableStream.from([chunk as never, encode("a\n")]);
+    await assertRejects(
+      () => Array.fromAsync(chunks.pipeThrough(decodeStream(lines()))),
+      TypeError,
+      "Invalid chunk: expected a Uint8Array, got ",
+    );
+  }
 });
 
 test("decodeStream() takes no further chunk before the messages of the last one are read", async () => {

@@ -28,7 +28,7 @@ export class FrameCounter {
       this.buffer = new Uint8Array(needed);
       this.#view = new DataView(this.buffer.buffer);
     }
-    this.buffer.set(buffer.subarray(start, end));
+    if (start > 0 || this.buffer !== buffer) this.buffer.set(buffer.subarray(start, end));
     this.end = end - start;
   }
 }

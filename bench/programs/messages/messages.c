@@ -19,7 +19,7 @@ static size_t parse(char *buffer, size_t end) {
     bytes_counted += length;
     start += 4 + length;
   }
-  memmove(buffer, buffer + start, end - start);
+  if (start > 0) memmove(buffer, buffer + start, end - start);
   return end - start;
 }
 
