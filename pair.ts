@@ -35,7 +35,8 @@ export interface PairOptions {
   clearEnv?: boolean;
   /**
    * For a module: what it may do besides reading its own directories, as for a worker. Relative paths are
-   * from this process's directory. `"none"` leaves these holes, which are Deno's:
+   * from this process's directory. Unless it may do everything, it cannot start workers: in one, nothing
+   * would keep it from files that Deno itself has open. `"none"` leaves these holes, which are Deno's:
    *
    * - **Files**: it may read everything in the directories that it may import from, and what symbolic links
    *   in them lead to. A source map that one of its files names is opened wherever it is.

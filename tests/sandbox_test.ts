@@ -408,12 +408,7 @@ const REFUSALS: [name: string, outcome: RegExp][] = [
   ["import Module.register", /is not a function/],
   ["import Module.registerHooks", /^NotCapable: Requires read access/],
   ["import ShadowRealm", /is not a constructor/],
-  ["worker", /Requires read access/],
-  ["worker with read: true", /^NotCapable: Can't escalate/],
-  ["worker of npm:", /--cached-only is specified/],
-  ["worker of https:", /--cached-only is specified/],
-  ["worker classic", /Classic workers are not supported/],
-  ["worker_threads env", /Requires env access to "HOME"/],
+  ["worker", /^NotCapable: Cannot start a worker: /],
   ["write process.report", /nothing written/],
   ["write sqlite ATTACH", /too many attached databases - max 0/],
   ["write sqlite VACUUM INTO", /too many attached databases - max 0/],
@@ -519,7 +514,7 @@ test(
   { needs: ["script"] },
 );
 
-test("pair(module) ends the process of a module that uses an unstable option of Worker", async () => {
+test("pair(module) ends the process of a module that does not catch the refusal of a worker", async () => {
   await using dir = new TempDir();
   const text = saying(
     "1",
@@ -914,6 +909,76 @@ test("pair(module) keeps it from the storage of the project's own programs, and 
       null,
     ]);
   }
+});
+
+test("pair(module) keeps it from the databases of Deno's cache, which its process has open", async () => {
+  await using dir = new TempDir();
+  const url = await write(dir, {
+    "own/w.ts": saying(
+      "[codes.length > 0, codes.filter((code) => code === 0)]",
+      `
+      const take = ({ binding }) => {
+        const { Pipe } = binding("pipe_wrap");
+        const { WriteWrap } = binding("stream_wrap");
+        const { guessHandleType } = binding("util");
+        const fds = Array.from({ length: 60 }, (_, fd) => fd);
+        return fds.filter((fd) => fd > 3 && guessHandleType(fd) === "FILE").map((fd) => {
+          const pipe = new Pipe(0);
+          const code = pipe.open(fd);
+          if (code === 0) pipe.writeUtf8String(new WriteWrap(), "${STOLEN}");
+          return code;
+        });
+      };
+      const codes = take(process);
+      const text = "postMessage((" + take + ")(process))";
+      try {
+        const worker = new Worker("data:text/javascript," + encodeURIComponent(text), { type: "module" });
+        codes.push(...await new Promise((resolve) => worker.onmessage = (e) => resolve(e.data)));
+        worker.terminate();
+      } catch { /* as it should be */ }
+    `,
+    ),
+  });
+  const cache = dir.file("cache");
+  assertEquals(await saidJson(url, { env: { DENO_DIR: cache } }), [true, []]);
+  for (const { name, isFile } of Deno.readDirSync(cache)) {
+    if (isFile) assert(!(await Deno.readTextFile(`${cache}/${name}`)).includes(STOLEN), name);
+  }
+});
+
+test("pair(module) lets it start workers where everything is granted", async () => {
+  await using dir = new TempDir();
+  const text = saying(
+    "answer",
+    `
+    const worker = new Worker("data:text/javascript,postMessage(1)", { type: "module" });
+    const answer = await new Promise((resolve) => worker.onmessage = (e) => resolve(e.data));
+    worker.terminate();
+  `,
+  );
+  const granted = Object.fromEntries(KINDS.map((kind) => [kind, true]));
+  assertEquals(await saidJson(await write(dir, { "w.ts": text }), { permissions: granted }), 1);
+});
+
+test("pair(module) lets it start processes with pipes where that is granted", async () => {
+  await using dir = new TempDir();
+  const text = saying(
+    "output",
+    `
+    import { spawn } from "node:child_process";
+    const stdio = ["pipe", "pipe", "inherit", "pipe"];
+    const child = spawn("/bin/sh", ["-c", "read x; echo got $x; echo more >&3"], { stdio, env: {} });
+    child.stdin.end("line\\n");
+    const output = await Promise.all([child.stdout, child.stdio[3]].map(async (stream) => {
+      let text = "";
+      for await (const chunk of stream) text += chunk;
+      return text;
+    }));
+  `,
+  );
+  const permissions = { run: ["/bin/sh"], env: ["NODE_V8_COVERAGE"] };
+  const said = await saidJson(await write(dir, { "w.ts": text }), { permissions });
+  assertEquals(said, ["got line\n", "more\n"]);
 });
 
 test("pair(module) is refused where `modules` is empty", async () => {
