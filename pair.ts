@@ -11,7 +11,9 @@ import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./_internal/adopted_
 import { requireGrants } from "./_internal/grants.ts";
 import { checkInteger, checkOptions, show } from "./_internal/options.ts";
 import { checkPairOptions } from "./_internal/pair_options.ts";
+import { startPair } from "./_internal/pair_start.ts";
 import { requireRuntime } from "./_internal/runtime.ts";
+import { openSocketPair } from "./_internal/socket_pair.ts";
 import { attempt } from "./_internal/system_error.ts";
 
 /** Options of {@linkcode pair}. */
@@ -184,8 +186,7 @@ export interface Child extends AsyncDisposable {
 export async function pair(command: string | URL, options: PairOptions = {}): Promise<Child> {
   checkPairOptions(command, options);
   requireRuntime();
-  const { signal } = options;
-  signal?.throwIfAborted();
+  options.signal?.throwIfAborted();
   const isModule = command instanceof URL;
   const clearEnv = options.clearEnv ?? isModule;
   const name = isModule ? command.href : command;
@@ -198,11 +199,7 @@ export async function pair(command: string | URL, options: PairOptions = {}): Pr
     throw Object.assign(error, fields);
   }
   requireGrants(attempt("start", name), permissions("pair", command, { clearEnv }), fields);
-
-  // Loaded here: a child, which needs `inherited()` alone, starts sooner without it.
-  const { startPair } = await import("./_internal/pair_start.ts");
-  signal?.throwIfAborted();
-  return await startPair(command, options, clearEnv);
+  return await startPair(command, { ...options }, clearEnv);
 }
 
 /** Options of {@linkcode inherited}. */
@@ -312,7 +309,6 @@ export async function socketpair(
   refuseOther("type", options.type, "stream", "Deno connects stream sockets only");
   refuseOther("protocol", options.protocol, 0, "Unix domain sockets have no other protocol");
   requireRuntime();
-  const { openSocketPair } = await import("./_internal/socket_pair.ts");
   return await openSocketPair();
 }
 

@@ -17,7 +17,7 @@
  *   where loading fails, the reason comes instead. The parent knows by that which of the two it was.
  */
 
-import { resolve } from "@std/path/posix/resolve";
+import { absolutePath } from "./absolute_path.ts";
 import { kindsWithout, toFlags } from "./grants.ts";
 
 /** What the child says first: the module is loaded, or why it is not. */
@@ -110,7 +110,7 @@ function absolute(permissions: Deno.PermissionOptionsObject): Deno.PermissionOpt
     const isPath = (entry: unknown): entry is string =>
       typeof entry === "string" &&
       (["read", "write", "ffi"].includes(kind) || kind === "run" && entry.includes("/"));
-    return [kind, value.map((entry) => isPath(entry) ? resolve(entry) : entry)];
+    return [kind, value.map((entry) => isPath(entry) ? absolutePath(entry) : entry)];
   });
   return Object.fromEntries(entries);
 }

@@ -26,9 +26,9 @@ export async function startPair(
   clearEnv: boolean,
 ): Promise<PairedChild> {
   const isModule = command instanceof URL;
+  // What is waited for comes last: the options count as they are at the call.
   const child = await ChildProcess.start({
     command: isModule ? Deno.execPath() : command,
-    args: isModule ? await moduleArgs(command, options) : options.args ?? [],
     env: environment(options.env ?? {}, clearEnv, isModule),
     cwd: options.cwd instanceof URL ? pathOfUrl(options.cwd) : options.cwd,
     stdio: [
@@ -37,6 +37,7 @@ export async function startPair(
       options.stderr ?? (isModule ? "piped" : "inherit"),
     ],
     isSandbox: isModule,
+    args: isModule ? await moduleArgs(command, options) : options.args ?? [],
   });
   const paired = new PairedChild(child, options, isModule);
   if (!isModule) return paired;

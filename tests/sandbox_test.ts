@@ -117,11 +117,8 @@ test("pair(module) lets it import the package from Deno's cache, with no directo
   const cacheDir = dir.file("cache");
   const sources = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, async (request) => {
     const { pathname } = new URL(request.url);
-    const text = pathname === "/std_path.js"
-      ? `export * from "node:path"; export { fileURLToPath as fromFileUrl, pathToFileURL as toFileUrl } from "node:url";`
-      : await Deno.readTextFile(`${ROOT}${pathname.slice(1)}`);
-    const type = pathname.endsWith(".js") ? "text/javascript" : "application/typescript";
-    return new Response(text, { headers: { "content-type": type } });
+    const text = await Deno.readTextFile(`${ROOT}${pathname.slice(1)}`);
+    return new Response(text, { headers: { "content-type": "application/typescript" } });
   });
   const host = `127.0.0.1:${sources.addr.port}`;
   const url = await write(dir, {
@@ -129,7 +126,6 @@ test("pair(module) lets it import the package from Deno's cache, with no directo
     "own/deno.json": JSON.stringify({
       imports: {
         "@uds/uds": `http://${host}/pair.ts`,
-        "@std/path/posix": `http://${host}/std_path.js`,
       },
     }),
   });
