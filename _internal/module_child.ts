@@ -57,10 +57,17 @@ export async function moduleLoaded(child: ChildProcess, name: string): Promise<v
   throw cannotLoad(name, reason);
 }
 
-/** A message of Deno's without its colours, and without the place in the entry of ours. */
+/**
+ * A message of Deno's without its colours, and without the place in the entry of ours. It quotes lines of
+ * the module, whose control characters a terminal would obey: they are escaped.
+ */
 function clean(text: string): string {
   // deno-lint-ignore no-control-regex -- an escape sequence begins with one
-  return text.replace(/\x1b\[[0-9;]*m/g, "").replace(/\n +at data:.*/g, "");
+  const plain = text.replace(/\x1b\[[0-9;]*m/g, "").replace(/\n +at data:.*/g, "");
+  return plain.replace(/(?![\n\t])[\p{Cc}\p{Cf}]/gu, (character) => {
+    const code = (character.codePointAt(0) as number).toString(16);
+    return code.length > 2 ? `\\u{${code}}` : `\\x${code.padStart(2, "0")}`;
+  });
 }
 
 function cannotLoad(name: string, reason: string): Error {

@@ -571,6 +571,15 @@ test("pair(module) does not read for it what an import map puts in the place of 
   assertMatch(outcome, /^undefined$|Requires read access/);
 });
 
+test("pair(module) quotes a line of it without what a terminal would obey", async () => {
+  await using dir = new TempDir();
+  const url = await write(dir, { "w.ts": `let y = "\x1b]52;c;AAAA\x07\x9b2J\r\u202e" = 1;` });
+  const error = await assertRefused(() => pair(url), Deno.errors.InvalidData, "let y = ");
+  // deno-lint-ignore no-control-regex -- those are meant
+  assertEquals(error.message.match(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/g), null);
+  assert(error.message.includes(String.raw`"\x1b]52;c;AAAA\x07\x9b2J\x0d\u{202e}`), error.message);
+});
+
 /** Configurations in the module's own directory with which Deno would open files elsewhere. */
 const LEADING_OUT: Record<string, Record<string, string>> = {
   "importMap": { "own/deno.json": `{ "importMap": "../secret.json" }` },
