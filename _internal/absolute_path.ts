@@ -39,6 +39,20 @@ export function pathOfUrl(url: URL): string {
   return decodeURIComponent(url.pathname.replace(/%(?![0-9a-f]{2})/gi, "%25"));
 }
 
+/** What keeps a URL from being a path and nothing more. */
+export function faultOfUrl(url: URL): string | undefined {
+  if (url.protocol !== "file:") return "expected a file: URL";
+  if (url.host !== "") return "a file: URL with a host names nothing here";
+  if (url.search !== "" || url.hash !== "") {
+    return `it has a query or a hash. Escape "?" and "#" in a path as %3F and %23`;
+  }
+  try {
+    return pathOfUrl(url).includes("\0") ? "it contains a NUL" : undefined;
+  } catch {
+    return "its percent escapes are not those of UTF-8";
+  }
+}
+
 /** The `file:` URL of an absolute path. */
 export function urlOfPath(path: string): URL {
   return new URL(`file://${path.split("/").map(encodeURIComponent).join("/")}`);

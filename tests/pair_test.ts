@@ -691,6 +691,47 @@ for (
   });
 }
 
+/** What would be started, or granted, other than it says: in part ignored, or replaced. */
+const MISREAD: Record<string, [command: string | URL, options: unknown, message: string]> = {
+  "a cwd with a host": ["true", { cwd: new URL("file://host/tmp") }, `cwd "file://host/tmp": `],
+  "a cwd with a hash": ["true", { cwd: new URL("file:///tmp#1") }, `cwd "file:///tmp#1": `],
+  "a cwd with a query": ["true", { cwd: new URL("file:///tmp?1") }, `cwd "file:///tmp?1": `],
+  "a cwd with a NUL": ["true", { cwd: new URL("file:///tmp%00") }, "contains a NUL"],
+  "a cwd that is no UTF-8": ["true", { cwd: new URL("file:///%ff") }, "not those of UTF-8"],
+  "a surrogate in a cwd": ["true", { cwd: "/\ud800" }, "Invalid cwd"],
+  "a surrogate in an argument": ["true", { args: ["\ud800"] }, "Invalid args[0]"],
+  "a surrogate in a variable": ["true", { env: { A: "\ud800" } }, "Invalid env.A"],
+  "a surrogate in a name": ["true", { env: { "\ud800": "" } }, "Invalid name of a variable"],
+  "a surrogate in a program": ["\ud800", {}, "Invalid command"],
+  "a module with a host": [new URL("file://host/w.ts"), {}, `command "file://host/w.ts": `],
+  "a module that is no UTF-8": [new URL("file:///%ff.ts"), {}, "not those of UTF-8"],
+  "a module with a NUL": [new URL("file:///%00.ts"), {}, "contains a NUL"],
+};
+for (const name of ["modules", "permissions.read", "permissions.write"]) {
+  for (const href of ["file://host/", "file:///a#b", "file:///a?b", "file:///%ff", "file:///%00"]) {
+    const [, kind] = name.split(".");
+    const options = kind === undefined
+      ? { modules: [new URL(href)] }
+      : { permissions: { [kind]: [new URL(href)] } };
+    MISREAD[`${name} ${href}`] = [
+      new URL("file:///w.ts"),
+      options,
+      `Invalid ${name}[0] "${href}": `,
+    ];
+  }
+}
+for (const [name, [command, options, message]] of Object.entries(MISREAD)) {
+  test(`pair() refuses what would be misread: ${name}`, async () => {
+    await assertRejects(() => pair(command, options as PairOptions), TypeError, message);
+  });
+}
+
+test("permissionFlags() refuses a URL of which a part would be ignored", () => {
+  for (const href of ["file://host/", "file:///a#b", "file:///a?b"]) {
+    assertThrows(() => permissionFlags({ read: [new URL(href)] }), TypeError, `"${href}"`);
+  }
+});
+
 test("pair() where no descriptor is left rejects, also the first time, and works when there is one", async () => {
   const program = `
     import { pair } from "@uds/uds";
