@@ -9,7 +9,9 @@ import type { Connection } from "./connection.ts";
 import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./_internal/adopted_socket.ts";
 import { checkInteger, checkOptions, show } from "./_internal/options.ts";
 import { checkPairOptions } from "./_internal/pair_options.ts";
+import { startPair } from "./_internal/pair_start.ts";
 import { requireRuntime } from "./_internal/runtime.ts";
+import { openSocketPair } from "./_internal/socket_pair.ts";
 
 /** Options of {@linkcode pair}. */
 export interface PairOptions {
@@ -32,7 +34,8 @@ export interface PairOptions {
   clearEnv?: boolean;
   /**
    * For a module: what it may do besides reading its own directories, as for a worker. Relative paths are
-   * from this process's directory. `"none"` leaves these holes, which are Deno's:
+   * from this process's directory. Unless it may do everything, it cannot start workers: in one, nothing
+   * would keep it from files that Deno itself has open. `"none"` leaves these holes, which are Deno's:
    *
    * - **Files**: it may read everything in the directories that it may import from, and what symbolic links
    *   in them lead to. A source map that one of its files names is opened wherever it is.
@@ -180,12 +183,8 @@ export interface Child extends AsyncDisposable {
 export async function pair(command: string | URL, options: PairOptions = {}): Promise<Child> {
   checkPairOptions(command, options);
   requireRuntime();
-  const { signal } = options;
-  signal?.throwIfAborted();
-  // Loaded here: a child, which needs `inherited()` alone, starts sooner without it.
-  const { startPair } = await import("./_internal/pair_start.ts");
-  signal?.throwIfAborted();
-  return await startPair(command, options);
+  options.signal?.throwIfAborted();
+  return await startPair(command, { ...options });
 }
 
 /** Options of {@linkcode inherited}. */
@@ -295,7 +294,6 @@ export async function socketpair(
   refuseOther("type", options.type, "stream", "Deno connects stream sockets only");
   refuseOther("protocol", options.protocol, 0, "Unix domain sockets have no other protocol");
   requireRuntime();
-  const { openSocketPair } = await import("./_internal/socket_pair.ts");
   return await openSocketPair();
 }
 

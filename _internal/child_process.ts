@@ -9,9 +9,7 @@
 
 import type { ChildProcess as NodeChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
-import { basename } from "@std/path/posix/basename";
-import { dirname } from "@std/path/posix/dirname";
-import { resolve } from "@std/path/posix/resolve";
+import { absolutePath } from "./absolute_path.ts";
 import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./adopted_socket.ts";
 import { delay } from "./delay.ts";
 import { isGranted } from "./grants.ts";
@@ -130,7 +128,7 @@ export class ChildProcess {
  * another spelling it would look for Deno's path among the arguments.)
  */
 function respell(command: string): string {
-  return command === Deno.execPath() ? `${dirname(command)}/./${basename(command)}` : command;
+  return command === Deno.execPath() ? command.replace(/\/(?=[^/]*$)/, "/./") : command;
 }
 
 type ErrorClass = new (message: string, options?: ErrorOptions) => Error;
@@ -176,15 +174,17 @@ function requireStartable({ command, args, cwd, env }: ChildProcessOptions): voi
   if (long >= 0) refuse("E2BIG", `args[${long}] is longer than the ${MAX_ARG - 1} bytes of Linux`);
   if (!command.includes("/")) {
     const places = env["PATH"]?.split(":");
-    if (places?.every((at) => look(resolve(cwd ?? ".", at, command)) === null)) refuse("ENOENT");
+    if (places?.every((at) => look(absolutePath(command, absolutePath(at, cwd))) === null)) {
+      refuse("ENOENT");
+    }
     return;
   }
-  const info = look(resolve(cwd ?? ".", command));
+  const info = look(absolutePath(command, cwd));
   if (info === null) refuse("ENOENT");
   if (info?.isDirectory) refuse("EACCES", "it is a directory");
   if (info?.mode != null && (info.mode & 0o111) === 0) refuse("EACCES");
-  const interpreter = info?.isFile ? interpreterOf(resolve(cwd ?? ".", command)) : undefined;
-  if (interpreter !== undefined && look(resolve(cwd ?? ".", interpreter)) === null) {
+  const interpreter = info?.isFile ? interpreterOf(absolutePath(command, cwd)) : undefined;
+  if (interpreter !== undefined && look(absolutePath(interpreter, cwd)) === null) {
     refuse("ENOENT", `its first line names an interpreter that does not exist, ${interpreter}`);
   }
 }

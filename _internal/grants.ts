@@ -6,7 +6,7 @@
  * queries would be a good part of the work, asks {@linkcode mayPrompt} first.
  */
 
-import { pathOfUrl } from "./absolute_path.ts";
+import { faultOfUrl, pathOfUrl } from "./absolute_path.ts";
 import { show } from "./options.ts";
 
 /** A kind of permission, and what it is granted for: `true` for everything. */
@@ -88,14 +88,11 @@ export function toFlags(set: Deno.PermissionOptionsObject): string[] {
 
 /** The path of a `file:` URL: no other one has one that could be granted. */
 function pathOf(kind: string, url: URL): string {
-  try {
-    return pathOfUrl(url);
-  } catch (cause) {
-    throw new TypeError(
-      `Cannot write the permission ${kind} for ${show(url.href)} as a flag: expected a file: URL`,
-      { cause },
-    );
-  }
+  const fault = faultOfUrl(url);
+  if (fault === undefined) return pathOfUrl(url);
+  throw new TypeError(
+    `Cannot write the permission ${kind} for ${show(url.href)} as a flag: ${fault}`,
+  );
 }
 
 /** The part of a set of permissions that is not granted; empty where all of it is. */

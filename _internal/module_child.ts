@@ -1,8 +1,6 @@
 /** A Deno module as a child: what it is started with, and whether it could be loaded. */
 
-import { dirname } from "@std/path/posix/dirname";
-import { fromFileUrl } from "@std/path/posix/from-file-url";
-import { resolve } from "@std/path/posix/resolve";
+import { absolutePath, directoryOf, pathOfUrl } from "./absolute_path.ts";
 import { type ChildProcess, KILLED_MS } from "./child_process.ts";
 import { findConfig } from "./module_config.ts";
 import { FAILED, LOADED, sandboxArgs } from "./module_sandbox.ts";
@@ -17,9 +15,9 @@ export interface ModuleOptions {
 
 /** The arguments with which Deno runs a module. */
 export async function moduleArgs(module: URL, options: ModuleOptions): Promise<string[]> {
-  const own = dirname(fromFileUrl(module));
+  const own = directoryOf(absolutePath(pathOfUrl(module)));
   const directories = (options.modules ?? [own]).map((entry) =>
-    entry instanceof URL ? resolve(fromFileUrl(entry)) : resolve(entry)
+    absolutePath(entry instanceof URL ? pathOfUrl(entry) : entry)
   );
   const comma = directories.find((directory) => directory.includes(","));
   if (comma !== undefined) {
@@ -34,7 +32,7 @@ export async function moduleArgs(module: URL, options: ModuleOptions): Promise<s
   try {
     return await sandboxArgs({
       module,
-      args: options.args ?? [],
+      args: [...options.args ?? []],
       directories,
       permissions: permissions === undefined || permissions === "none" ? {} : permissions,
       config: findConfig(own, directories),
@@ -59,10 +57,17 @@ export async function moduleLoaded(child: ChildProcess, name: string): Promise<v
   throw cannotLoad(name, reason);
 }
 
-/** A message of Deno's without its colours, and without the place in the entry of ours. */
+/**
+ * A message of Deno's without its colours, and without the place in the entry of ours. It quotes lines of
+ * the module, whose control characters a terminal would obey: they are escaped.
+ */
 function clean(text: string): string {
   // deno-lint-ignore no-control-regex -- an escape sequence begins with one
-  return text.replace(/\x1b\[[0-9;]*m/g, "").replace(/\n +at data:.*/g, "");
+  const plain = text.replace(/\x1b\[[0-9;]*m/g, "").replace(/\n +at data:.*/g, "");
+  return plain.replace(/(?![\n\t])[\p{Cc}\p{Cf}]/gu, (character) => {
+    const code = (character.codePointAt(0) as number).toString(16);
+    return code.length > 2 ? `\\u{${code}}` : `\\x${code.padStart(2, "0")}`;
+  });
 }
 
 function cannotLoad(name: string, reason: string): Error {

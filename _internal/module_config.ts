@@ -8,12 +8,7 @@
  *   there that has to be within them as well.
  */
 
-import { basename } from "@std/path/posix/basename";
-import { dirname } from "@std/path/posix/dirname";
-import { fromFileUrl } from "@std/path/posix/from-file-url";
-import { join } from "@std/path/posix/join";
-import { resolve } from "@std/path/posix/resolve";
-import { toFileUrl } from "@std/path/posix/to-file-url";
+import { absolutePath, directoryOf, pathOfUrl, urlOfPath } from "./absolute_path.ts";
 import { isGranted } from "./grants.ts";
 import { show } from "./options.ts";
 
@@ -32,20 +27,20 @@ type Config = Partial<Record<Key, unknown>>;
  */
 export function findConfig(directory: string, directories: string[]): string | undefined {
   let found: string | undefined;
-  for (let at = directory;; at = dirname(at)) {
+  for (let at = directory;; at = directoryOf(at)) {
     const file = configIn(at);
     if (file === null) return found;
     // Those further up count as well: they may be the roots of a workspace.
     if (file !== undefined && isWithin(file, directories)) checkConfig(file, directories);
     found ??= file;
-    if (dirname(at) === at) return found;
+    if (directoryOf(at) === at) return found;
   }
 }
 
 /** The configuration in a directory, if there is one; `null` where this process may not look. */
 function configIn(directory: string): string | null | undefined {
   for (const name of ["deno.json", "deno.jsonc"]) {
-    const file = join(directory, name);
+    const file = absolutePath(name, directory);
     if (!isGranted("read", file)) return null;
     if (look(file) === null) continue;
     if (isFile(file)) return file;
@@ -84,7 +79,7 @@ function checkConfig(file: string, directories: string[], seen = new Set<string>
   seen.add(file);
   const config = parse(file);
   const { importMap, links, patch, workspace } = config;
-  checkTsconfig(join(dirname(file), "tsconfig.json"), directories, seen);
+  checkTsconfig(absolutePath("tsconfig.json", directoryOf(file)), directories, seen);
   if (importMap !== undefined) requireWithin("importMap", importMap, file, directories);
   for (const [key, value] of Object.entries({ links, patch, workspace })) {
     for (const entry of entriesOf(value)) {
@@ -111,7 +106,7 @@ function checkTsconfig(file: string, directories: string[], seen: Set<string>): 
   for (const reference of entriesOf(references)) {
     const { path: entry } = (reference ?? {}) as { path?: unknown };
     const path = requireWithin("references", entry, file, directories);
-    if (path !== undefined) checkTsconfig(join(path, "tsconfig.json"), directories, seen);
+    if (path !== undefined) checkTsconfig(absolutePath("tsconfig.json", path), directories, seen);
   }
 }
 
@@ -131,10 +126,10 @@ function entriesOf(value: unknown): unknown[] {
 /** The directories that an entry stands for: `packages/*` for all in `packages`. */
 function membersAt(path: string | undefined): string[] {
   if (path === undefined) return [];
-  if (basename(path) !== "*") return [path];
-  const parent = dirname(path);
+  if (!path.endsWith("/*")) return [path];
+  const parent = directoryOf(path);
   if (!look(parent)?.isDirectory) return [];
-  return [...Deno.readDirSync(parent)].map(({ name }) => join(parent, name));
+  return [...Deno.readDirSync(parent)].map(({ name }) => absolutePath(name, parent));
 }
 
 /** The path that an entry leads to; `undefined` for what is no file. */
@@ -144,10 +139,12 @@ function requireWithin(
   file: string,
   directories: string[],
 ): string | undefined {
-  const url = typeof entry === "string" ? URL.parse(entry, toFileUrl(file)) : null;
+  const url = typeof entry === "string" ? URL.parse(entry, urlOfPath(file)) : null;
   if (url !== null && url.protocol !== "file:") return undefined;
   const isPattern = typeof entry === "string" && /[*?{[]/.test(entry.replace(/\/\*\/?$/, ""));
-  const path = url === null || url.host !== "" || isPattern ? undefined : resolve(fromFileUrl(url));
+  const path = url === null || url.host !== "" || isPattern
+    ? undefined
+    : absolutePath(pathOfUrl(url));
   if (path !== undefined && isWithin(path, directories)) return path;
   throw new Deno.errors.InvalidData(
     `the ${show(key)} of its ${show(file)} leads out of the directories that it may import from, ` +

@@ -11,11 +11,13 @@
  * - Packages below any `node_modules` may be read whatever is denied, so there is none to be found, and
  *   no `package.json`.
  * - The storage APIs get an origin of the module's own, not that of the project.
+ * - Deno has the databases of its cache open for writing, and node:net would take over their descriptors
+ *   for anybody. Here it does not, and as a worker would have a node:net of its own, there are no workers.
  * - Before the module runs, and after all of its graph has loaded, one byte comes through the socket;
  *   where loading fails, the reason comes instead. The parent knows by that which of the two it was.
  */
 
-import { resolve } from "@std/path/posix/resolve";
+import { absolutePath } from "./absolute_path.ts";
 import { kindsWithout, toFlags } from "./grants.ts";
 
 /** What the child says first: the module is loaded, or why it is not. */
@@ -23,17 +25,46 @@ export const LOADED = 1;
 /** Followed by the text of the error, until the end. */
 export const FAILED = 0;
 
+/** The system's number for a bad descriptor. */
+const EBADF = 9;
+
 /** A `data:` URL of JavaScript. */
 function script(text: string): string {
   return `data:text/javascript,${encodeURIComponent(text)}`;
 }
 
 /**
+ * Makes descriptors of files, and workers, out of reach. A class of Node's cannot be replaced where it is
+ * imported by name, but what it extends can: a worker's constructor calls that before anything else.
+ */
+const CONFINE = `
+const { Pipe } = process.binding("pipe_wrap");
+const { guessHandleType } = process.binding("util");
+const { open } = Pipe.prototype;
+const { apply } = Reflect;
+Object.defineProperty(Pipe.prototype, "open", {
+  value(number) {
+    const fd = number | 0;
+    return guessHandleType(fd) === "FILE" ? ${-EBADF} : apply(open, this, [fd]);
+  },
+  configurable: false,
+  writable: false,
+});
+const { NotCapable } = Deno.errors;
+function refuse() {
+  throw new NotCapable("Cannot start a worker: a module in a sandbox has none. Let its parent start more modules");
+}
+for (const Class of [Worker, process.getBuiltinModule("node:worker_threads").Worker]) {
+  Object.setPrototypeOf(Class, refuse);
+  Object.preventExtensions(Class);
+}`;
+
+/**
  * The entry. What it imports beside the module, in the same graph, runs when all of that is loaded. An
  * import map of the module's could put a file in the place of anything whose name it knows, so that has a
  * name that nobody knows before, and `node:fs` is not imported.
  */
-function entry(): string {
+function entry(isConfined: boolean): string {
   const sayLoaded = script(`globalThis[Symbol.for("uds.loaded")]();//${crypto.randomUUID()}`);
   return script(`
 const fs = globalThis.process.getBuiltinModule("node:fs");
@@ -49,6 +80,7 @@ globalThis[key] = () => {
 };
 const both = ${JSON.stringify(sayLoaded)};
 try {
+  ${isConfined ? CONFINE : ""}
   await import("data:text/javascript," + encodeURIComponent(
     "import " + JSON.stringify(both) + "; import " + JSON.stringify(module) + ";"
   ));
@@ -78,7 +110,7 @@ function absolute(permissions: Deno.PermissionOptionsObject): Deno.PermissionOpt
     const isPath = (entry: unknown): entry is string =>
       typeof entry === "string" &&
       (["read", "write", "ffi"].includes(kind) || kind === "run" && entry.includes("/"));
-    return [kind, value.map((entry) => isPath(entry) ? resolve(entry) : entry)];
+    return [kind, value.map((entry) => isPath(entry) ? absolutePath(entry) : entry)];
   });
   return Object.fromEntries(entries);
 }
@@ -89,6 +121,7 @@ export async function sandboxArgs(options: SandboxOptions): Promise<string[]> {
   const given = absolute(permissions);
   const readable = Array.isArray(given.read) ? [...directories, ...given.read] : directories;
   const granted = { ...given, read: given.read === true ? true : readable };
+  const flags = toFlags(granted);
   const name = new TextEncoder().encode(module.href);
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", name));
   const origin = `uds-${hash.subarray(0, 16).toHex()}`;
@@ -102,9 +135,9 @@ export async function sandboxArgs(options: SandboxOptions): Promise<string[]> {
     "--vendor=false",
     `--location=https://${origin}.invalid/`,
     ...(config === undefined ? ["--no-config"] : ["--config", config]),
-    ...toFlags(granted),
+    ...flags,
     ...kindsWithout(granted).filter((kind) => kind !== "import").map((kind) => `--deny-${kind}`),
-    entry(),
+    entry(!flags.includes("--allow-all")),
     module.href,
     ...args,
   ];

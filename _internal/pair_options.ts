@@ -1,5 +1,6 @@
 /** What `pair()` checks before it asks the system for anything. */
 
+import { faultOfUrl } from "./absolute_path.ts";
 import {
   checkBoolean,
   checkChoice,
@@ -36,7 +37,8 @@ export function checkPairOptions(
       }`,
     );
   }
-  if (!isModule) checkText("command", command);
+  if (isModule) checkModule(command);
+  else checkText("command", command);
   checkOptions("pair", options, OPTIONS);
   const { args, cwd, env, permissions, modules } = options;
   for (const [i, arg] of entriesOf("args", args)) checkText(`args[${i}]`, arg);
@@ -94,7 +96,13 @@ function checkPermission(kind: string, value: unknown): void {
   const takesUrls = ["read", "write", "run", "ffi"].includes(kind);
   const isEntry = (entry: unknown) =>
     typeof entry === "string" && entry !== "" || takesUrls && entry instanceof URL;
-  if (Array.isArray(value) && value.every(isEntry)) return;
+  if (Array.isArray(value) && value.every(isEntry)) {
+    for (const [i, entry] of value.entries()) {
+      if (entry instanceof URL) checkUrl(`permissions.${kind}[${i}]`, entry);
+      else checkText(`permissions.${kind}[${i}]`, entry);
+    }
+    return;
+  }
   const entries = takesUrls ? "paths and file: URLs" : "strings";
   throw new TypeError(
     `Invalid permissions.${kind}: expected true, false or an array of ${entries} that are not empty, got ${
@@ -103,15 +111,35 @@ function checkPermission(kind: string, value: unknown): void {
   );
 }
 
+/** Refuses the URL of a module that has no path; a query and a hash it may have. */
+function checkModule(module: URL): void {
+  const url = new URL(module);
+  url.search = url.hash = "";
+  checkUrl("command", url);
+}
+
+/** Refuses a URL of which something would be ignored: that path may be one that nobody meant. */
+function checkUrl(name: string, url: URL): void {
+  const fault = faultOfUrl(url);
+  if (fault === undefined) return;
+  throw new TypeError(`Invalid ${name} ${show(url.href)}: ${fault}`);
+}
+
 function checkText(name: string, value: unknown): void {
   if (typeof value !== "string" || value.includes("\0")) {
     throw new TypeError(`Invalid ${name}: expected a string without NUL, got ${show(value)}`);
   }
+  if (value.isWellFormed()) return;
+  throw new TypeError(
+    `Invalid ${name} ${show(value)}: it contains a lone surrogate, which UTF-8 cannot hold`,
+  );
 }
 
 function checkPlace(name: string, value: unknown): void {
-  if (value instanceof URL && value.protocol === "file:") return;
-  if (typeof value === "string" && value !== "" && !value.includes("\0")) return;
+  if (value instanceof URL && value.protocol === "file:") return checkUrl(name, value);
+  if (typeof value === "string" && value !== "" && !value.includes("\0")) {
+    return checkText(name, value);
+  }
   throw new TypeError(`Invalid ${name}: expected a path or a file: URL, got ${show(value)}`);
 }
 
@@ -126,6 +154,7 @@ function checkEnvironment(env: unknown): void {
         `Invalid env: a name is not empty and has no "=" and no NUL, and this is ${show(name)}`,
       );
     }
+    checkText("name of a variable in env", name);
     checkText(`env.${name}`, value);
   }
 }

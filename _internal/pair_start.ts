@@ -35,10 +35,9 @@ export async function startPair(
     throw Object.assign(error, fields);
   }
   requireGrants(start, permissions("pair", command, { clearEnv }), fields);
-
+  // What is waited for comes last: the options count as they are at the call.
   const child = await ChildProcess.start({
     command: isModule ? Deno.execPath() : command,
-    args: isModule ? await moduleArgs(command, options) : options.args ?? [],
     env: environment(options.env ?? {}, clearEnv, isModule),
     cwd: options.cwd instanceof URL ? pathOfUrl(options.cwd) : options.cwd,
     stdio: [
@@ -47,6 +46,7 @@ export async function startPair(
       options.stderr ?? (isModule ? "piped" : "inherit"),
     ],
     isSandbox: isModule,
+    args: isModule ? await moduleArgs(command, options) : options.args ?? [],
   });
   const paired = new PairedChild(child, options, isModule);
   if (!isModule) return paired;

@@ -14,7 +14,8 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { dirname, fromFileUrl, resolve } from "@std/path/posix";
+import { dirname, fromFileUrl, resolve, toFileUrl } from "@std/path/posix";
+import { absolutePath, urlOfPath } from "../_internal/absolute_path.ts";
 import { denoArgs, fixture, readText, run, TempDir, test } from "./_helpers.ts";
 import {
   BAD_CALLS,
@@ -550,5 +551,9 @@ test("resolveSocketPath() and permissions() take paths apart as @std/path does",
 
     const url = new URL(`file:///${some.map((part) => encodeURI(part!)).join("/")}/x%`);
     assertEquals(resolveSocketPath(url), resolve(fromFileUrl(url)));
+
+    const base = `${random(2) === 0 ? "/" : ""}${parts[random(parts.length)]}`;
+    assertEquals(absolutePath(path, base), resolve(base, path));
+    assertEquals(fromFileUrl(urlOfPath(absolute)), fromFileUrl(toFileUrl(absolute)));
   }
 });

@@ -691,6 +691,73 @@ for (
   });
 }
 
+/** What would be started, or granted, other than it says: in part ignored, or replaced. */
+const MISREAD: Record<string, [command: string | URL, options: unknown, message: string]> = {
+  "a cwd with a host": ["true", { cwd: new URL("file://host/tmp") }, `cwd "file://host/tmp": `],
+  "a cwd with a hash": ["true", { cwd: new URL("file:///tmp#1") }, `cwd "file:///tmp#1": `],
+  "a cwd with a query": ["true", { cwd: new URL("file:///tmp?1") }, `cwd "file:///tmp?1": `],
+  "a cwd with a NUL": ["true", { cwd: new URL("file:///tmp%00") }, "contains a NUL"],
+  "a cwd that is no UTF-8": ["true", { cwd: new URL("file:///%ff") }, "not those of UTF-8"],
+  "a surrogate in a cwd": ["true", { cwd: "/\ud800" }, "Invalid cwd"],
+  "a surrogate in an argument": ["true", { args: ["\ud800"] }, "Invalid args[0]"],
+  "a surrogate in a variable": ["true", { env: { A: "\ud800" } }, "Invalid env.A"],
+  "a surrogate in a name": ["true", { env: { "\ud800": "" } }, "Invalid name of a variable"],
+  "a surrogate in a program": ["\ud800", {}, "Invalid command"],
+  "a module with a host": [new URL("file://host/w.ts"), {}, `command "file://host/w.ts": `],
+  "a module that is no UTF-8": [new URL("file:///%ff.ts"), {}, "not those of UTF-8"],
+  "a module with a NUL": [new URL("file:///%00.ts"), {}, "contains a NUL"],
+};
+for (const name of ["modules", "permissions.read", "permissions.write"]) {
+  for (const href of ["file://host/", "file:///a#b", "file:///a?b", "file:///%ff", "file:///%00"]) {
+    const [, kind] = name.split(".");
+    const options = kind === undefined
+      ? { modules: [new URL(href)] }
+      : { permissions: { [kind]: [new URL(href)] } };
+    MISREAD[`${name} ${href}`] = [
+      new URL("file:///w.ts"),
+      options,
+      `Invalid ${name}[0] "${href}": `,
+    ];
+  }
+}
+for (const [name, [command, options, message]] of Object.entries(MISREAD)) {
+  test(`pair() refuses what would be misread: ${name}`, async () => {
+    await assertRejects(() => pair(command, options as PairOptions), TypeError, message);
+  });
+}
+
+test("permissionFlags() refuses a URL of which a part would be ignored", () => {
+  for (const href of ["file://host/", "file:///a#b", "file:///a?b"]) {
+    assertThrows(() => permissionFlags({ read: [new URL(href)] }), TypeError, `"${href}"`);
+  }
+});
+
+test("pair() where no descriptor is left rejects, also the first time, and works when there is one", async () => {
+  const program = `
+    import { pair } from "@uds/uds";
+    Deno.addSignalListener("SIGUSR1", () => {}); // without one, Deno 2.9.6 ends by itself
+    const files = [];
+    try { for (;;) files.push(Deno.openSync("/dev/null")); } catch { /* none is left */ }
+    const start = () => pair("true").then((child) => child.status, (error) => error);
+    const errors = [await start(), await start()];
+    for (const file of files) file.close();
+    for (const { operation, code, message } of errors) console.log(operation, code, message);
+    console.log((await start()).code);
+    Deno.exit();`;
+  const deno = [
+    Deno.execPath(),
+    "eval",
+    "--quiet",
+    `--config=${ROOT}deno.json`,
+    "--no-lock",
+    program,
+  ];
+  const { stdout } = await run("sh", ["-c", `ulimit -n 64; exec "$0" "$@"`, ...deno]);
+  const refusal = `pair EMFILE Cannot start "true": this process has too many open files. ` +
+    `Raise its limit (ulimit -n)\n`;
+  assertEquals(stdout, `${refusal}${refusal}0\n`);
+});
+
 test("pair() takes cwd, env and args", async () => {
   await using dir = new TempDir();
   const script = 'printf "%s|" "$PWD" "$UDS_A" "$@" >&3';
@@ -770,17 +837,45 @@ test("pair() with a signal that was aborted before rejects with its reason, and 
   assertEquals(dir.list(), []);
 });
 
-test("pair(): an abort at once after the call rejects with its reason, and starts nothing", async () => {
-  await using dir = new TempDir();
-  const processes = children();
+test("pair(): an abort at once after the call ends the child", async () => {
   const abort = new AbortController();
-  const starting = shell(`: >'${dir.file("started")}'`, { signal: abort.signal });
-  const reason = new Error("never mind");
-  abort.abort(reason);
-  assertEquals(await assertRejects(() => starting, Error), reason);
-  assertEquals(children(), processes);
-  assertEquals(dir.list(), []);
+  const starting = shell("exec sleep 5", { signal: abort.signal });
+  abort.abort();
+  await using child = await starting;
+  assertEquals((await child.status).signal, "SIGTERM");
 });
+
+for (const kind of ["a program", "a module"]) {
+  test(`pair() of ${kind} takes its options, and the directory, as they are at the call`, async () => {
+    await using dir = new TempDir();
+    for (const name of ["a", "b"]) await Deno.mkdir(dir.file(name));
+    const module = new URL(`file://${dir.file("w.ts")}`);
+    await Deno.writeTextFile(
+      module,
+      `import fs from "node:fs";
+       fs.writeSync(3, [Deno.args, Deno.cwd(), Deno.env.get("UDS_X")].join(" "));`,
+    );
+    const args = kind === "a module"
+      ? ["1"]
+      : ["-c", `printf '%s ' "$1" "$PWD" "$UDS_X" >&3`, "sh", "1"];
+    const permissions = { env: ["UDS_X"] };
+    const options: PairOptions = { args, cwd: dir.file("a"), env: { UDS_X: "x" } };
+    if (kind === "a module") options.permissions = permissions;
+    const before = Deno.cwd();
+    const starting = pair(kind === "a module" ? module : "sh", options);
+    args[args.length - 1] = "2";
+    permissions.env = [];
+    options.env!["UDS_X"] = "y";
+    options.cwd = dir.file("b");
+    Deno.chdir(dir.file("b"));
+    try {
+      await using child = await starting;
+      assertEquals(decode(await readAll(child.conn)).trim(), `1 ${dir.file("a")} x`);
+    } finally {
+      Deno.chdir(before);
+    }
+  });
+}
 
 test("pair(): an abort while a module is loaded rejects with the reason, and leaves nothing", async () => {
   const processes = children();

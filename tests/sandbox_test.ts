@@ -117,11 +117,8 @@ test("pair(module) lets it import the package from Deno's cache, with no directo
   const cacheDir = dir.file("cache");
   const sources = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, async (request) => {
     const { pathname } = new URL(request.url);
-    const text = pathname === "/std_path.js"
-      ? `export * from "node:path"; export { fileURLToPath as fromFileUrl, pathToFileURL as toFileUrl } from "node:url";`
-      : await Deno.readTextFile(`${ROOT}${pathname.slice(1)}`);
-    const type = pathname.endsWith(".js") ? "text/javascript" : "application/typescript";
-    return new Response(text, { headers: { "content-type": type } });
+    const text = await Deno.readTextFile(`${ROOT}${pathname.slice(1)}`);
+    return new Response(text, { headers: { "content-type": "application/typescript" } });
   });
   const host = `127.0.0.1:${sources.addr.port}`;
   const url = await write(dir, {
@@ -129,7 +126,6 @@ test("pair(module) lets it import the package from Deno's cache, with no directo
     "own/deno.json": JSON.stringify({
       imports: {
         "@uds/uds": `http://${host}/pair.ts`,
-        "@std/path/posix": `http://${host}/std_path.js`,
       },
     }),
   });
@@ -408,12 +404,7 @@ const REFUSALS: [name: string, outcome: RegExp][] = [
   ["import Module.register", /is not a function/],
   ["import Module.registerHooks", /^NotCapable: Requires read access/],
   ["import ShadowRealm", /is not a constructor/],
-  ["worker", /Requires read access/],
-  ["worker with read: true", /^NotCapable: Can't escalate/],
-  ["worker of npm:", /--cached-only is specified/],
-  ["worker of https:", /--cached-only is specified/],
-  ["worker classic", /Classic workers are not supported/],
-  ["worker_threads env", /Requires env access to "HOME"/],
+  ["worker", /^NotCapable: Cannot start a worker: /],
   ["write process.report", /nothing written/],
   ["write sqlite ATTACH", /too many attached databases - max 0/],
   ["write sqlite VACUUM INTO", /too many attached databases - max 0/],
@@ -519,7 +510,7 @@ test(
   { needs: ["script"] },
 );
 
-test("pair(module) ends the process of a module that uses an unstable option of Worker", async () => {
+test("pair(module) ends the process of a module that does not catch the refusal of a worker", async () => {
   await using dir = new TempDir();
   const text = saying(
     "1",
@@ -578,6 +569,15 @@ test("pair(module) does not read for it what an import map puts in the place of 
   const outcome = await said(url).catch((error) => error.message);
   assert(!outcome.includes(STOLEN), outcome);
   assertMatch(outcome, /^undefined$|Requires read access/);
+});
+
+test("pair(module) quotes a line of it without what a terminal would obey", async () => {
+  await using dir = new TempDir();
+  const url = await write(dir, { "w.ts": `let y = "\x1b]52;c;AAAA\x07\x9b2J\r\u202e" = 1;` });
+  const error = await assertRefused(() => pair(url), Deno.errors.InvalidData, "let y = ");
+  // deno-lint-ignore no-control-regex -- those are meant
+  assertEquals(error.message.match(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/g), null);
+  assert(error.message.includes(String.raw`"\x1b]52;c;AAAA\x07\x9b2J\x0d\u{202e}`), error.message);
 });
 
 /** Configurations in the module's own directory with which Deno would open files elsewhere. */
@@ -914,6 +914,76 @@ test("pair(module) keeps it from the storage of the project's own programs, and 
       null,
     ]);
   }
+});
+
+test("pair(module) keeps it from the databases of Deno's cache, which its process has open", async () => {
+  await using dir = new TempDir();
+  const url = await write(dir, {
+    "own/w.ts": saying(
+      "[codes.length > 0, codes.filter((code) => code === 0)]",
+      `
+      const take = ({ binding }) => {
+        const { Pipe } = binding("pipe_wrap");
+        const { WriteWrap } = binding("stream_wrap");
+        const { guessHandleType } = binding("util");
+        const fds = Array.from({ length: 60 }, (_, fd) => fd);
+        return fds.filter((fd) => fd > 3 && guessHandleType(fd) === "FILE").map((fd) => {
+          const pipe = new Pipe(0);
+          const code = pipe.open(fd);
+          if (code === 0) pipe.writeUtf8String(new WriteWrap(), "${STOLEN}");
+          return code;
+        });
+      };
+      const codes = take(process);
+      const text = "postMessage((" + take + ")(process))";
+      try {
+        const worker = new Worker("data:text/javascript," + encodeURIComponent(text), { type: "module" });
+        codes.push(...await new Promise((resolve) => worker.onmessage = (e) => resolve(e.data)));
+        worker.terminate();
+      } catch { /* as it should be */ }
+    `,
+    ),
+  });
+  const cache = dir.file("cache");
+  assertEquals(await saidJson(url, { env: { DENO_DIR: cache } }), [true, []]);
+  for (const { name, isFile } of Deno.readDirSync(cache)) {
+    if (isFile) assert(!(await Deno.readTextFile(`${cache}/${name}`)).includes(STOLEN), name);
+  }
+});
+
+test("pair(module) lets it start workers where everything is granted", async () => {
+  await using dir = new TempDir();
+  const text = saying(
+    "answer",
+    `
+    const worker = new Worker("data:text/javascript,postMessage(1)", { type: "module" });
+    const answer = await new Promise((resolve) => worker.onmessage = (e) => resolve(e.data));
+    worker.terminate();
+  `,
+  );
+  const granted = Object.fromEntries(KINDS.map((kind) => [kind, true]));
+  assertEquals(await saidJson(await write(dir, { "w.ts": text }), { permissions: granted }), 1);
+});
+
+test("pair(module) lets it start processes with pipes where that is granted", async () => {
+  await using dir = new TempDir();
+  const text = saying(
+    "output",
+    `
+    import { spawn } from "node:child_process";
+    const stdio = ["pipe", "pipe", "inherit", "pipe"];
+    const child = spawn("/bin/sh", ["-c", "read x; echo got $x; echo more >&3"], { stdio, env: {} });
+    child.stdin.end("line\\n");
+    const output = await Promise.all([child.stdout, child.stdio[3]].map(async (stream) => {
+      let text = "";
+      for await (const chunk of stream) text += chunk;
+      return text;
+    }));
+  `,
+  );
+  const permissions = { run: ["/bin/sh"], env: ["NODE_V8_COVERAGE"] };
+  const said = await saidJson(await write(dir, { "w.ts": text }), { permissions });
+  assertEquals(said, ["got line\n", "more\n"]);
 });
 
 test("pair(module) is refused where `modules` is empty", async () => {
