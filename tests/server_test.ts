@@ -697,6 +697,9 @@ for (const [name, start] of Object.entries(STARTS)) {
     );
     assertStrictEquals(error, reason);
     assertEquals(dir.list(), []);
+    const abstract = `\0uds-aborted-${Deno.pid}`;
+    const same = await assertRejects(() => start(abstract, AbortSignal.abort(reason)), Error);
+    assertStrictEquals(same, reason);
   });
 
   test(`${name}() rejects or ends when its signal aborts while it starts, at whatever step`, async () => {
