@@ -274,6 +274,20 @@ for (const [what, make] of Object.entries(LEFT)) {
   });
 }
 
+test('serve() with existing: "fail" starts where a server was killed while it started', async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  await makeStale(`${path}.new`);
+  await using server = await serve(
+    { path, publish: "rename", existing: "fail" },
+    greet("hello"),
+  );
+  assertEquals(await greetingAt(path), "hello");
+  assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
+  await server.shutdown();
+  assertEquals(dir.list(), []);
+});
+
 // ---- … and who is not replaced --------------------------------------------------------------------
 
 interface Resident extends AsyncDisposable {
