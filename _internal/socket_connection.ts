@@ -120,7 +120,16 @@ export class SocketConnection {
       this.#takeOver?.();
       this.#takeQueue?.();
     }
-    return this.#next(buffer);
+    return this.#idle === undefined ? this.#next(buffer) : this.#nextInTime(buffer, this.#idle);
+  }
+
+  async #nextInTime(buffer: Uint8Array, idle: IdleTimer): Promise<number | null> {
+    idle.begin();
+    try {
+      return await this.#next(buffer);
+    } finally {
+      idle.end();
+    }
   }
 
   #next(buffer: Uint8Array): Promise<number | null> {
@@ -134,7 +143,6 @@ export class SocketConnection {
     if (this.#over === "close()") throw this.#closedError("read");
     if (this.#endOfFile) return null;
     if (buffer.length === 0) return 0;
-    this.#idle?.begin();
     try {
       const count = await this.#transport.read(buffer);
       if (count === null) {
@@ -148,8 +156,6 @@ export class SocketConnection {
       // A second reader that waited when the first one met the end.
       if (this.#endOfFile && this.#over === "both ends") return null;
       throw this.#failed("read", cause);
-    } finally {
-      this.#idle?.end();
     }
   }
 
@@ -158,9 +164,7 @@ export class SocketConnection {
     const before = this.#aside as Promise<Uint8Array>;
     const { promise, resolve } = Promise.withResolvers<Uint8Array>();
     this.#aside = promise;
-    this.#idle?.begin();
     const aside = await before;
-    this.#idle?.end();
     const rest = aside.subarray(buffer.length);
     if (rest.length === 0 && this.#aside === promise) this.#aside = undefined;
     // Ask the transport before the next reader does: first come, first served.
@@ -298,9 +302,12 @@ export class SocketConnection {
       const takeOver = this.#takeOver = () => {
         if (taken) return;
         taken = true;
+        // Nobody waits for it any more.
+        this.#idle?.end();
         this.#setAside([promise]);
       };
       let bytes = NOTHING;
+      this.#idle?.begin();
       try {
         const count = await this.#next(into);
         // All in this turn: nobody else may read before it is settled whose the bytes are.
@@ -320,6 +327,7 @@ export class SocketConnection {
         return true;
       } finally {
         fills = false;
+        if (!taken) this.#idle?.end();
         this.#takeOver = undefined;
         resolve(bytes);
       }
@@ -416,7 +424,12 @@ export class SocketConnection {
     const fields = { operation, path, ...(unsent && { unsent }) };
     if (this.#failure !== undefined) {
       if (operation === "read") return this.#failure;
-      return systemError(this.#start(operation), this.#failure, fields, stateOf(this.#failure));
+      return systemError(
+        this.#start(operation),
+        this.#failure,
+        fields,
+        stateOf(this.#failure.cause),
+      );
     }
     if (this.#over !== undefined) {
       return this.#closedError(operation, this.#over, unsent);
@@ -473,6 +486,8 @@ export class SocketConnection {
 
   /** Ends the connection when a read has waited for too long. */
   #endIdle(ms: number): void {
+    if (this.#readable?.locked === false) this.#takeOver?.();
+    if (!this.#idle?.isWaiting) return;
     const timedOut = new Deno.errors.TimedOut(`nothing came for ${ms} ms`);
     const cause = Object.assign(timedOut, { code: "ETIMEDOUT" });
     const fields = { operation: "read", path: this.#path() };

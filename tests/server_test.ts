@@ -491,6 +491,51 @@ test("serve() with idleTimeout counts from the read, not from what came before",
   client.close();
 });
 
+for (const how of ["cancel", "releaseLock"] as const) {
+  test(`serve() with idleTimeout does not count a read that was given up by ${how}()`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("g.sock");
+    const told: unknown[] = [];
+    await using _server = await serve(
+      { path, idleTimeout: 100, onError: (error) => void told.push(error) },
+      async (conn) => {
+        const reader = conn.readable.getReader();
+        reader.read().catch(() => {});
+        await delay(10);
+        await reader[how]();
+        await delay(300);
+        await conn.write(encode("at last"));
+        // Who reads then waits for the first time.
+        await conn.write(encode(`, ${await readText(conn)}`));
+      },
+    );
+    const client = await connect(path);
+    assertEquals(await readText(client), "at last");
+    await client.write(encode("thanks"));
+    assertEquals(await readText(client), ", thanks");
+    assertEquals(told, []);
+    client.close();
+  });
+}
+
+test("serve() with idleTimeout counts from the first of several reads that wait", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  const told: unknown[] = [];
+  await using _server = await serve(
+    { path, idleTimeout: 300, onError: (error) => void told.push(error) },
+    async (conn) => {
+      const first = conn.read(new Uint8Array(8));
+      const timer = setInterval(() => conn.read(new Uint8Array(8)).catch(() => {}), 100);
+      await first.finally(() => clearInterval(timer));
+    },
+  );
+  const client = await connect(path);
+  assertEquals(await within(2000, readText(client)), null);
+  assert(told[0] instanceof Deno.errors.TimedOut);
+  client.close();
+});
+
 test("serve() with idleTimeout leaves a client alone who sends a byte in time", async () => {
   await using dir = new TempDir();
   const path = dir.file("t.sock");
