@@ -205,16 +205,21 @@ export class ListeningSocket {
       this.#healFailed = false;
     }
     if (performance.now() < this.#askAgainAt && lstat(claim.path) !== null) return;
+    let isTold = !isFirst;
+    const tell = (heals: boolean) => {
+      if (!isTold) this.#tellLoss(heals);
+      isTold = true;
+    };
     try {
       using _turn = await claim.takeTurn(this.#closing.signal);
       const heals = await claim.canRebind(this.#closing.signal);
       if (heals === undefined) return;
-      if (isFirst) this.#tellLoss(heals);
+      tell(heals);
       if (heals) await this.#bindAgain(claim);
       else if (lstat(claim.path) !== null) this.#askAgainAt = performance.now() + ASK_AGAIN_MS;
     } catch (error) {
       if (this.#closing.signal.aborted) return;
-      if (isFirst) this.#tellLoss(false);
+      tell(false);
       if (!this.#healFailed) this.#events?.onError(error);
       this.#healFailed = true;
     }
