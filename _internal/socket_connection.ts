@@ -12,7 +12,7 @@
 import type { UnixAddr } from "../address.ts";
 import { ConnectionClosed } from "../errors.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
-import { arrived, delay } from "./delay.ts";
+import { arrived, delay, turn } from "./delay.ts";
 import { IdleTimer } from "./idle_timer.ts";
 import { show } from "./options.ts";
 import { addPipeSource, addPipeTarget } from "./stream_pipe.ts";
@@ -256,11 +256,16 @@ export class SocketConnection {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#queued > 0 && this.#over === undefined) {
+    // A stream that was opened just now hands over what it has only after its start.
+    for (let i = 0; i < 3 && this.#writable !== undefined; i++) await undefined;
+    const deadline = performance.now() + FLUSH_MS;
+    while (this.#queued > 0 && this.#over === undefined && performance.now() < deadline) {
       const flushed = new AbortController();
       const stop = () => flushed.abort();
       this.#lastJob.then(stop, stop);
-      await delay(FLUSH_MS, flushed.signal).catch(() => {});
+      await delay(deadline - performance.now(), flushed.signal).catch(() => {});
+      // It hands over one chunk after the other, and then its end.
+      if (this.#writable !== undefined) await turn();
     }
     this.close();
   }

@@ -791,6 +791,20 @@ for (const mode of ["default", "byob"] as const) {
   });
 }
 
+test("await using sends what writable was given in the same turn, and its end", async () => {
+  await using dir = new TempDir();
+  using pair = await withPeer(dir);
+  const { conn, peer } = pair;
+  {
+    await using ending = conn;
+    const writer = ending.writable.getWriter();
+    writer.write(encode("one"));
+    writer.write(encode("two"));
+    writer.close();
+  }
+  assertEquals(decode(await readAll(peer)), "onetwo");
+});
+
 /** What comes next: by `read()`, or by a reader of the stream that asks for up to 5 bytes. */
 const NEXT: Record<string, (conn: Connection) => Promise<string>> = {
   "read()": async (conn) => await readText(conn) ?? "",

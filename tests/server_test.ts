@@ -820,6 +820,25 @@ test("serve() flushes what a handler wrote without waiting, and then closes", as
   client.close();
 });
 
+for (const isClosed of [true, false]) {
+  const end = isClosed ? ", its end" : "";
+  test(`serve() flushes what a handler gave its writable without waiting${end}, and then closes`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("w.sock");
+    await using _server = await serve(path, (conn) => {
+      const writer = conn.writable.getWriter();
+      // More than the kernel holds, and chunks that the stream hands over only after that.
+      writer.write(new Uint8Array(1024 * 1024));
+      for (const text of ["one", "two", "three"]) writer.write(encode(text));
+      if (isClosed) writer.close();
+      return Promise.resolve();
+    });
+    using client = await connect(path);
+    const bytes = await readAll(client);
+    assertEquals(decode(bytes.subarray(1024 * 1024)), "onetwothree");
+  });
+}
+
 test("serve() flushes what a handler wrote before it failed", async () => {
   await using dir = new TempDir();
   const path = dir.file("j.sock");
