@@ -43,6 +43,9 @@ export interface Connection extends Disposable, AsyncDisposable {
   readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
   /**
    * What the peer gets, as a stream. Its `close()` is `closeWrite()`; its `abort()` is `close()`.
+   *
+   * - As with any stream, and other than with `write`, a promise of its writer that rejects unawaited ends
+   *   the process.
    */
   readonly writable: WritableStream<Uint8Array>;
   /** Resolves when the descriptor is closed, for whatever reason. Never rejects. */

@@ -247,7 +247,8 @@ export interface UnixServer extends AsyncDisposable {
   /**
    * Ends the server without losing anyone who had reached it.
    *
-   * 1. The name is given up: the socket file is removed.
+   * 1. The name is given up: the socket file is removed. (An abstract name lasts until the listener is
+   *    closed: who connects in between may be reset.)
    * 2. Those who wait in the backlog are accepted and served, if need be when others have finished.
    * 3. The listener is closed and the lock released: a successor may start.
    * 4. `draining` aborts; the handlers have until the deadline to finish.

@@ -1,7 +1,7 @@
 /**
  * How long reads of a connection may wait: one timer for any number of them.
  *
- * - It counts only while a read waits, from when the last one began to wait or the last bytes came.
+ * - It counts only while a read waits, from when the first one began to wait or the last bytes came.
  * - Until the first byte has come another time may hold than after it.
  */
 
@@ -27,10 +27,14 @@ export class IdleTimer {
     this.#onIdle = onIdle;
   }
 
+  /** Whether a read waits. */
+  get isWaiting(): boolean {
+    return this.#waiting > 0;
+  }
+
   /** A read begins to wait. */
   begin(): void {
-    this.#waiting++;
-    this.#lastActive = performance.now();
+    if (this.#waiting++ === 0) this.#lastActive = performance.now();
     this.#start();
   }
 

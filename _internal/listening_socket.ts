@@ -47,6 +47,8 @@ interface Silence {
 
 /** Where a connection of our own marks the end of the backlog. */
 const MARKED: Silence = { turns: 3, ms: 0 };
+/** Where one does, and the name stays as long as the listener: others come all the time. */
+const NAMED: Silence = { turns: 0, ms: 0 };
 /** Where there could be none: the backlog was full, no descriptor was left, or the name was lost. */
 const UNMARKED: Silence = { turns: 40, ms: 0 };
 /**
@@ -106,7 +108,9 @@ export class ListeningSocket {
     checkEvents(options);
     const checked = claimDefaults(claimOptions, ["reclaim", "fail", "replace"]);
     const path = resolveSocketPath(given);
-    if (path.startsWith("\0")) return ListeningSocket.#openAbstract(path, claimOptions, operation);
+    if (path.startsWith("\0")) {
+      return ListeningSocket.#openAbstract(path, claimOptions, operation, signal);
+    }
     requireClaimable(operation, path, claimOptions);
     signal?.throwIfAborted();
     const claim = await PathClaim.acquire(path, checked, operation, signal);
@@ -127,6 +131,7 @@ export class ListeningSocket {
     name: string,
     claimOptions: Omit<ListeningOptions, "path" | "signal">,
     operation: "listen" | "serve",
+    signal: AbortSignal | undefined,
   ): ListeningSocket {
     // An abstract name has neither mode nor owner nor file: refuse to promise any.
     if (Object.values(claimOptions).some((value) => value !== undefined)) {
@@ -135,6 +140,7 @@ export class ListeningSocket {
     requireRuntime();
     const fields = { operation, path: name };
     requireGrants(attempt(operation, name), { net: true }, fields);
+    signal?.throwIfAborted();
     try {
       const listener = Deno.listen({ transport: "unix", path: name });
       return new ListeningSocket(name, listener);
@@ -199,16 +205,21 @@ export class ListeningSocket {
       this.#healFailed = false;
     }
     if (performance.now() < this.#askAgainAt && lstat(claim.path) !== null) return;
+    let isTold = !isFirst;
+    const tell = (heals: boolean) => {
+      if (!isTold) this.#tellLoss(heals);
+      isTold = true;
+    };
     try {
       using _turn = await claim.takeTurn(this.#closing.signal);
       const heals = await claim.canRebind(this.#closing.signal);
       if (heals === undefined) return;
-      if (isFirst) this.#tellLoss(heals);
+      tell(heals);
       if (heals) await this.#bindAgain(claim);
       else if (lstat(claim.path) !== null) this.#askAgainAt = performance.now() + ASK_AGAIN_MS;
     } catch (error) {
       if (this.#closing.signal.aborted) return;
-      if (isFirst) this.#tellLoss(false);
+      tell(false);
       if (!this.#healFailed) this.#events?.onError(error);
       this.#healFailed = true;
     }
@@ -272,7 +283,7 @@ export class ListeningSocket {
       let timer: ReturnType<typeof setTimeout> | undefined;
       const stop = onAbort(signal, () => timer = setTimeout(() => find(undefined), LATE_MS));
       const conn = await found;
-      if (conn !== undefined) this.#silence = MARKED;
+      if (conn !== undefined) this.#silence = this.#claim === undefined ? NAMED : MARKED;
       stop();
       clearTimeout(timer);
       return conn;
@@ -317,6 +328,7 @@ export class ListeningSocket {
    */
   async quiet(connections: () => number, signal: AbortSignal): Promise<void> {
     const { turns, ms } = this.#silence;
+    if (turns === 0) return;
     await this.#queue.current.quiet(() => turns + Math.ceil(connections() / 64), ms, signal);
     // Those who had connected before the path was lost.
     if (this.#retiring !== undefined) await within(signal, this.#retiring);

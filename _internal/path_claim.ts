@@ -179,7 +179,7 @@ export class PathClaim {
     if (!this.#mayHeal(lstat(this.path)) || !this.#locks.hasLock()) return false;
     try {
       this.#vacant = await requireVacant(this.#wanted, "reclaim", signal);
-      await this.#vacate(this.bindPath, signal);
+      await this.#vacate(this.bindPath, "reclaim", signal);
       return true;
     } catch (error) {
       if (isRefusal(error)) return false;
@@ -254,19 +254,22 @@ export class PathClaim {
   async #clear(signal: AbortSignal | undefined): Promise<void> {
     const there = lstat(this.path);
     const { rival } = this.#locks;
-    if (rival === undefined) await this.#vacate(this.path, signal);
+    if (rival === undefined) await this.#vacate(this.path, this.#options.existing, signal);
     // Its inode cannot be another file's as long as it listens.
     else if (there?.isSocket && there.ino === rival.published) this.#vacant = there;
     else this.#vacant = await requireVacant(this.#wanted, "reclaim", signal);
     // In our turn nobody but us uses the other name: a socket there is a dead owner's.
-    if (this.bindPath !== this.path) await this.#vacate(this.bindPath, signal);
+    if (this.bindPath !== this.path) await this.#vacate(this.bindPath, "reclaim", signal);
   }
 
   /** Removes a socket that nobody listens on; refuses everything else. */
-  async #vacate(path: string, signal: AbortSignal | undefined): Promise<void> {
-    const existing = this.#options.existing === "fail" ? "fail" : "reclaim";
+  async #vacate(
+    path: string,
+    existing: PathClaimOptions["existing"],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const wanted = { ...this.#wanted, path };
-    const dead = await requireVacant(wanted, existing, signal);
+    const dead = await requireVacant(wanted, existing === "fail" ? "fail" : "reclaim", signal);
     if (dead !== null) removeDead(wanted, dead);
   }
 

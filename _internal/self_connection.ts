@@ -30,19 +30,27 @@ export const SECRET_SIZE = 32;
 const WINDOW = 64;
 const TURNS = 3;
 
+const NOTHING = new Uint8Array(0);
+
 /**
  * Connects to our own listener and accepts that connection. The backlog is a queue: everyone who stood
  * in it before is dropped; who came later is handed on.
+ *
+ * - Strangers may say nothing, so a window of them is dropped without knowing who they are. In a busy
+ *   process ours may be one of them, because its bytes have not been read yet. Then there is another one,
+ *   which is given more time.
  */
 export async function connectToSelf(
   listener: Deno.UnixListener,
   path: string,
 ): Promise<SelfConnection> {
   const secret = crypto.getRandomValues(new Uint8Array(SECRET_SIZE));
-  const connected = await connectPast(listener, path);
+  let connected = await connectPast(listener, path);
   let window: Candidate[] = [];
   try {
     await connected.write(secret);
+    let turns = TURNS;
+    let isFound = false;
     const { promise: found, resolve: find } = Promise.withResolvers<Deno.UnixConn>();
     for (;;) {
       const accepting = listener.accept();
@@ -55,19 +63,26 @@ export async function connectToSelf(
       const { conn } = next;
       const aside = readSome(conn, secret.length);
       aside.then((bytes) => {
-        if (isSame(bytes, secret)) find(conn);
+        if (!isSame(bytes, secret)) return;
+        isFound = true;
+        find(conn);
       });
       window.push({ conn, aside });
-      if (window.length === WINDOW) {
-        for (let i = 0; i < TURNS; i++) await turn();
-        if (await Promise.race([found, undefined]) !== undefined) continue;
-        for (const { conn } of window) conn.close();
-        window = [];
-      }
+      if (window.length < WINDOW) continue;
+      for (let i = 0; i < turns && !isFound; i++) await turn();
+      if (isFound) continue;
+      for (const { conn } of window) conn.close();
+      window = [];
+      // A write of no bytes tells whether the other end is still there.
+      if (await connected.write(NOTHING).then(() => true, () => false)) continue;
+      connected.close();
+      connected = await connectPast(listener, path);
+      await connected.write(secret);
+      turns *= 4;
     }
   } catch (error) {
     for (const { conn } of window) conn.close();
-    connected.close();
+    connected[Symbol.dispose]();
     throw error;
   }
 }

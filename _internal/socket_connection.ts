@@ -12,7 +12,7 @@
 import type { UnixAddr } from "../address.ts";
 import { ConnectionClosed } from "../errors.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
-import { arrived, delay } from "./delay.ts";
+import { arrived, delay, turn } from "./delay.ts";
 import { IdleTimer } from "./idle_timer.ts";
 import { show } from "./options.ts";
 import { addPipeSource, addPipeTarget } from "./stream_pipe.ts";
@@ -77,6 +77,8 @@ export class SocketConnection {
   #aside: Promise<Uint8Array> | undefined;
   /** Lets the stream's pending read be for the next reader. */
   #takeOver: (() => void) | undefined;
+  /** Lets what the stream holds be for the next reader. */
+  #takeQueue: (() => void) | undefined;
   #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
   #writable: WritableStream<Uint8Array> | undefined;
 
@@ -114,8 +116,20 @@ export class SocketConnection {
       );
     }
     // Whoever the stream's read was for has gone.
-    if (this.#readable?.locked === false) this.#takeOver?.();
-    return this.#next(buffer);
+    if (this.#readable?.locked === false) {
+      this.#takeOver?.();
+      this.#takeQueue?.();
+    }
+    return this.#idle === undefined ? this.#next(buffer) : this.#nextInTime(buffer, this.#idle);
+  }
+
+  async #nextInTime(buffer: Uint8Array, idle: IdleTimer): Promise<number | null> {
+    idle.begin();
+    try {
+      return await this.#next(buffer);
+    } finally {
+      idle.end();
+    }
   }
 
   #next(buffer: Uint8Array): Promise<number | null> {
@@ -129,7 +143,6 @@ export class SocketConnection {
     if (this.#over === "close()") throw this.#closedError("read");
     if (this.#endOfFile) return null;
     if (buffer.length === 0) return 0;
-    this.#idle?.begin();
     try {
       const count = await this.#transport.read(buffer);
       if (count === null) {
@@ -143,8 +156,6 @@ export class SocketConnection {
       // A second reader that waited when the first one met the end.
       if (this.#endOfFile && this.#over === "both ends") return null;
       throw this.#failed("read", cause);
-    } finally {
-      this.#idle?.end();
     }
   }
 
@@ -153,9 +164,7 @@ export class SocketConnection {
     const before = this.#aside as Promise<Uint8Array>;
     const { promise, resolve } = Promise.withResolvers<Uint8Array>();
     this.#aside = promise;
-    this.#idle?.begin();
     const aside = await before;
-    this.#idle?.end();
     const rest = aside.subarray(buffer.length);
     if (rest.length === 0 && this.#aside === promise) this.#aside = undefined;
     // Ask the transport before the next reader does: first come, first served.
@@ -247,11 +256,16 @@ export class SocketConnection {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#queued > 0 && this.#over === undefined) {
+    // A stream that was opened just now hands over what it has only after its start.
+    for (let i = 0; i < 3 && this.#writable !== undefined; i++) await undefined;
+    const deadline = performance.now() + FLUSH_MS;
+    while (this.#queued > 0 && this.#over === undefined && performance.now() < deadline) {
       const flushed = new AbortController();
       const stop = () => flushed.abort();
       this.#lastJob.then(stop, stop);
-      await delay(FLUSH_MS, flushed.signal).catch(() => {});
+      await delay(deadline - performance.now(), flushed.signal).catch(() => {});
+      // It hands over one chunk after the other, and then its end.
+      if (this.#writable !== undefined) await turn();
     }
     this.close();
   }
@@ -276,60 +290,89 @@ export class SocketConnection {
 
   #openReadable(): ReadableStream<Uint8Array<ArrayBuffer>> {
     const buffer = new ChunkBuffer();
+    let controller!: ReadableByteStreamController;
     let cancelled = false;
-    let taken = false;
-    /** The stream still has the request of a reader that has gone: it is answered by a chunk. */
+    /** A read fills the memory of a reader that brought its own, */
+    let fills = false;
+    /** and that reader has gone since. */
     let abandoned = false;
 
-    /** Reads for the stream, or, if nobody reads from it any more, for the next reader. */
-    const read = async (into: Uint8Array): Promise<number | null> => {
+    /**
+     * Reads, and gives what comes to the stream by `give`, or, if nobody reads from it any more, to the
+     * next reader. Tells whether the stream has what it asked for.
+     */
+    const read = async (into: Uint8Array, give: (count: number) => void): Promise<boolean> => {
       const { promise, resolve } = Promise.withResolvers<Uint8Array>();
-      taken = false;
+      let taken = false;
       const takeOver = this.#takeOver = () => {
         if (taken) return;
         taken = true;
-        this.#aside = promise;
+        // Nobody waits for it any more.
+        this.#idle?.end();
+        this.#setAside([promise]);
       };
       let bytes = NOTHING;
+      this.#idle?.begin();
       try {
         const count = await this.#next(into);
-        if (count !== null) {
-          if (!stream.locked) takeOver();
-          if (taken) bytes = into.slice(0, count);
+        // All in this turn: nobody else may read before it is settled whose the bytes are.
+        fills = false;
+        if (count !== null && !stream.locked) takeOver();
+        if (taken && count !== null) bytes = into.slice(0, count);
+        if (cancelled) return true;
+        if (count === null) {
+          controller.close();
+          controller.byobRequest?.respond(0);
+        } else if (!taken) {
+          give(count);
+        } else if (controller.byobRequest) {
+          if (stream.locked) return false;
+          forget();
         }
-        return count;
+        return true;
       } finally {
+        fills = false;
+        if (!taken) this.#idle?.end();
         this.#takeOver = undefined;
         resolve(bytes);
       }
     };
 
+    /** Lets the request of a reader that has gone be: the next one would stand behind it, and wait. */
+    const forget = () => {
+      controller.enqueue(new Uint8Array(1));
+      takeQueue();
+    };
+
+    /** What has been read and nobody has taken from the stream yet; nobody may hold its lock. */
+    const takeQueue = () => {
+      const reader = stream.getReader();
+      const chunks = [];
+      while ((controller.desiredSize ?? 0) < 0) chunks.push(reader.read());
+      reader.releaseLock();
+      return chunks.map((chunk) => chunk.then(({ value }) => value ?? NOTHING));
+    };
+
     const stream: ReadableStream<Uint8Array<ArrayBuffer>> = new ReadableStream({
       type: "bytes",
-      pull: async (controller) => {
+      start: (given) => {
+        controller = given;
+      },
+      pull: async () => {
         const request = controller.byobRequest;
-        if (request?.view && !abandoned) {
+        if (request?.view) {
           const { buffer, byteOffset, byteLength } = request.view;
-          const count = await read(new Uint8Array(buffer, byteOffset, byteLength));
-          if (cancelled) return;
-          if (taken && count !== null) {
-            abandoned = true;
-            return;
-          }
-          if (count === null) controller.close();
-          request.respond(count ?? 0);
-          return;
+          const view = new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+          fills = true;
+          abandoned = false;
+          const isDone = await read(view, (count) => {
+            if (abandoned) controller.enqueue(view.slice(0, count));
+            else request.respond(count);
+          });
+          if (isDone) return;
         }
-        const count = await read(buffer.bytes);
-        if (cancelled) return;
-        if (count === null) {
-          controller.close();
-          controller.byobRequest?.respond(0);
-          return;
-        }
-        if (taken) return;
-        abandoned = false;
-        controller.enqueue(buffer.take(count));
+        const give = (count: number) => controller.enqueue(buffer.take(count));
+        while (!await read(buffer.bytes, give));
       },
       cancel: () => {
         cancelled = true;
@@ -338,8 +381,24 @@ export class SocketConnection {
         this.#settle();
       },
     }, { highWaterMark: 0 });
+
+    onRelease(stream, () => {
+      if (fills) abandoned = true;
+      else if (!cancelled && controller.byobRequest) forget();
+    });
+    this.#takeQueue = () => {
+      if ((controller.desiredSize ?? 0) < 0) this.#setAside(takeQueue());
+    };
     addPipeSource(stream);
     return stream;
+  }
+
+  /** Puts what has been read before everything else that waits for a reader. */
+  #setAside(parts: Promise<Uint8Array>[]): void {
+    const [first] = parts;
+    this.#aside = this.#aside === undefined && parts.length === 1
+      ? first
+      : Promise.all([...parts, this.#aside ?? NOTHING]).then(concat);
   }
 
   /** Runs jobs of the write direction one after another. */
@@ -370,7 +429,12 @@ export class SocketConnection {
     const fields = { operation, path, ...(unsent && { unsent }) };
     if (this.#failure !== undefined) {
       if (operation === "read") return this.#failure;
-      return systemError(this.#start(operation), this.#failure, fields, stateOf(this.#failure));
+      return systemError(
+        this.#start(operation),
+        this.#failure,
+        fields,
+        stateOf(this.#failure.cause),
+      );
     }
     if (this.#over !== undefined) {
       return this.#closedError(operation, this.#over, unsent);
@@ -427,6 +491,8 @@ export class SocketConnection {
 
   /** Ends the connection when a read has waited for too long. */
   #endIdle(ms: number): void {
+    if (this.#readable?.locked === false) this.#takeOver?.();
+    if (!this.#idle?.isWaiting) return;
     const timedOut = new Deno.errors.TimedOut(`nothing came for ${ms} ms`);
     const cause = Object.assign(timedOut, { code: "ETIMEDOUT" });
     const fields = { operation: "read", path: this.#path() };
@@ -439,4 +505,31 @@ export class SocketConnection {
 function handled<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;
+}
+
+/** Some bytes, one after the other. */
+function concat(parts: Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** Calls back when a reader that brings its own memory has let go of a stream. */
+function onRelease(stream: ReadableStream<Uint8Array>, callback: () => void): void {
+  const getReader = stream.getReader.bind(stream);
+  stream.getReader = function (options?: { mode: "byob" }) {
+    const reader = getReader(options as { mode: "byob" });
+    if (options?.mode !== "byob") return reader;
+    let isReleased = false;
+    reader.releaseLock = () => {
+      ReadableStreamBYOBReader.prototype.releaseLock.call(reader);
+      if (!isReleased) callback();
+      isReleased = true;
+    };
+    return reader;
+  } as typeof stream.getReader;
 }

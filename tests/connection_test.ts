@@ -791,6 +791,81 @@ for (const mode of ["default", "byob"] as const) {
   });
 }
 
+test("await using sends what writable was given in the same turn, and its end", async () => {
+  await using dir = new TempDir();
+  using pair = await withPeer(dir);
+  const { conn, peer } = pair;
+  {
+    await using ending = conn;
+    const writer = ending.writable.getWriter();
+    writer.write(encode("one"));
+    writer.write(encode("two"));
+    writer.close();
+  }
+  assertEquals(decode(await readAll(peer)), "onetwo");
+});
+
+/** What comes next: by `read()`, or by a reader of the stream that asks for up to 5 bytes. */
+const NEXT: Record<string, (conn: Connection) => Promise<string>> = {
+  "read()": async (conn) => await readText(conn) ?? "",
+  "a reader": async (conn) => {
+    const reader = conn.readable.getReader();
+    const { value } = await reader.read();
+    reader.releaseLock();
+    return decode(value ?? new Uint8Array(0));
+  },
+  "a reader with its own memory": async (conn) => {
+    const reader = conn.readable.getReader({ mode: "byob" });
+    const { value } = await reader.read(new Uint8Array(5));
+    reader.releaseLock();
+    return decode(value ?? new Uint8Array(0));
+  },
+};
+
+for (const mode of ["default", "byob"] as const) {
+  for (const [how, next] of Object.entries(NEXT)) {
+    for (const early of [true, false]) {
+      const when = early ? "before" : "after";
+      test(
+        `readable released at once or while it reads (${mode}), ${how} coming ${when} the bytes, loses none`,
+        async () => {
+          await using dir = new TempDir();
+          for (let turns = 0; turns < 2; turns++) {
+            using pair = await withPeer(dir);
+            const { conn, peer } = pair;
+            // The stream has read before, and will again.
+            await peer.write(encode("first"));
+            const reader = mode === "byob"
+              ? conn.readable.getReader({ mode })
+              : conn.readable.getReader();
+            await reader.read(new Uint8Array(5) as never);
+            const pending = assertRejects(() => reader.read(new Uint8Array(3) as never), TypeError);
+            for (let i = 0; i < turns; i++) await turn();
+            reader.releaseLock();
+            await pending;
+
+            let text = "";
+            if (early) {
+              const waiting = next(conn);
+              await turn();
+              await peer.write(encode("a few bytes"));
+              text += await waiting;
+            } else {
+              await peer.write(encode("a few bytes"));
+              await turn();
+            }
+            while (text.length < 5) text += await next(conn);
+            await peer.closeWrite();
+            text += decode(await readAll(conn));
+            assertEquals(text, "a few bytes");
+          }
+        },
+        { deadline: 1000 },
+      );
+    }
+  }
+}
+
 test("readable given up by one reader goes on with the next one", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);

@@ -491,6 +491,51 @@ test("serve() with idleTimeout counts from the read, not from what came before",
   client.close();
 });
 
+for (const how of ["cancel", "releaseLock"] as const) {
+  test(`serve() with idleTimeout does not count a read that was given up by ${how}()`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("g.sock");
+    const told: unknown[] = [];
+    await using _server = await serve(
+      { path, idleTimeout: 100, onError: (error) => void told.push(error) },
+      async (conn) => {
+        const reader = conn.readable.getReader();
+        reader.read().catch(() => {});
+        await delay(10);
+        await reader[how]();
+        await delay(300);
+        await conn.write(encode("at last"));
+        // Who reads then waits for the first time.
+        await conn.write(encode(`, ${await readText(conn)}`));
+      },
+    );
+    const client = await connect(path);
+    assertEquals(await readText(client), "at last");
+    await client.write(encode("thanks"));
+    assertEquals(await readText(client), ", thanks");
+    assertEquals(told, []);
+    client.close();
+  });
+}
+
+test("serve() with idleTimeout counts from the first of several reads that wait", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  const told: unknown[] = [];
+  await using _server = await serve(
+    { path, idleTimeout: 300, onError: (error) => void told.push(error) },
+    async (conn) => {
+      const first = conn.read(new Uint8Array(8));
+      const timer = setInterval(() => conn.read(new Uint8Array(8)).catch(() => {}), 100);
+      await first.finally(() => clearInterval(timer));
+    },
+  );
+  const client = await connect(path);
+  assertEquals(await within(2000, readText(client)), null);
+  assert(told[0] instanceof Deno.errors.TimedOut);
+  client.close();
+});
+
 test("serve() with idleTimeout leaves a client alone who sends a byte in time", async () => {
   await using dir = new TempDir();
   const path = dir.file("t.sock");
@@ -697,6 +742,9 @@ for (const [name, start] of Object.entries(STARTS)) {
     );
     assertStrictEquals(error, reason);
     assertEquals(dir.list(), []);
+    const abstract = `\0uds-aborted-${Deno.pid}`;
+    const same = await assertRejects(() => start(abstract, AbortSignal.abort(reason)), Error);
+    assertStrictEquals(same, reason);
   });
 
   test(`${name}() rejects or ends when its signal aborts while it starts, at whatever step`, async () => {
@@ -771,6 +819,25 @@ test("serve() flushes what a handler wrote without waiting, and then closes", as
   assertEquals([kept?.bytesWritten, client.bytesRead], [1 << 20, 1 << 20]);
   client.close();
 });
+
+for (const isClosed of [true, false]) {
+  const end = isClosed ? ", its end" : "";
+  test(`serve() flushes what a handler gave its writable without waiting${end}, and then closes`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("w.sock");
+    await using _server = await serve(path, (conn) => {
+      const writer = conn.writable.getWriter();
+      // More than the kernel holds, and chunks that the stream hands over only after that.
+      writer.write(new Uint8Array(1024 * 1024));
+      for (const text of ["one", "two", "three"]) writer.write(encode(text));
+      if (isClosed) writer.close();
+      return Promise.resolve();
+    });
+    using client = await connect(path);
+    const bytes = await readAll(client);
+    assertEquals(decode(bytes.subarray(1024 * 1024)), "onetwothree");
+  });
+}
 
 test("serve() flushes what a handler wrote before it failed", async () => {
   await using dir = new TempDir();

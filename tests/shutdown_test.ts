@@ -119,6 +119,34 @@ test("shutdown() serves everyone who waits in the backlog", async () => {
   closeAll(clients);
 });
 
+test("shutdown() of an abstract name comes to an end though clients keep coming", async () => {
+  const name = `\0uds-shutdown-test-${Deno.pid}`;
+  const coming = gate();
+  let served = 0;
+  const server = await serve(name, async (conn) => {
+    if (++served === 10) coming.open();
+    await conn.write(encode(`you said ${await readText(conn)}`));
+  });
+  let isEnding = false;
+  const answers: Promise<unknown>[] = [];
+  const ask = async () => {
+    using conn = await connect({ path: name, timeout: 0 });
+    await conn.write(encode("hello"));
+    return await readText(conn);
+  };
+  // One in each turn of the loop, whether the others are answered or not.
+  const timer = setInterval(() => {
+    const answer = ask().catch((error) => error);
+    if (!isEnding) answers.push(answer);
+  }, 0);
+  await coming.opened;
+  isEnding = true;
+  const { aborted } = await within(10_000, server.shutdown({ timeout: Infinity }));
+  clearInterval(timer);
+  assertEquals(aborted, 0);
+  assertEquals(new Set(await Promise.all(answers)), new Set(["you said hello"]));
+});
+
 test("shutdown() serves the backlog while the process is busy with other connections", async () => {
   await using dir = new TempDir();
   const path = dir.file("y.sock");

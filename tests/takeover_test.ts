@@ -274,6 +274,20 @@ for (const [what, make] of Object.entries(LEFT)) {
   });
 }
 
+test('serve() with existing: "fail" starts where a server was killed while it started', async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  await makeStale(`${path}.new`);
+  await using server = await serve(
+    { path, publish: "rename", existing: "fail" },
+    greet("hello"),
+  );
+  assertEquals(await greetingAt(path), "hello");
+  assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
+  await server.shutdown();
+  assertEquals(dir.list(), []);
+});
+
 // ---- … and who is not replaced --------------------------------------------------------------------
 
 interface Resident extends AsyncDisposable {
@@ -645,6 +659,36 @@ together("A server that has lost its path", {
       await next.shutdown();
       assertEquals(dir.list(), []);
     },
+});
+
+test("onPathLost is called once where binding the path again fails at first", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  const losses: PathLoss[] = [];
+  const errors: unknown[] = [];
+  await using _server = await serve({
+    path,
+    ...RENAME,
+    selfHeal: true,
+    onPathLost: (loss) => losses.push(loss),
+    onError: (error) => errors.push((error as { code?: string }).code),
+  }, greet("hello"));
+  const { ino } = Deno.lstatSync(path);
+  const { listen } = Deno;
+  // What a lack of descriptors does at that moment.
+  Deno.listen = () => {
+    Deno.listen = listen;
+    throw Object.assign(new Error("Too many open files (os error 24)"), { code: "EMFILE" });
+  };
+  try {
+    Deno.removeSync(path);
+    await within(2000, healed(path, ino));
+  } finally {
+    Deno.listen = listen;
+  }
+  assertEquals(await greetingAt(path), "hello");
+  assertEquals(losses, [{ path, found: "nothing", heals: true }]);
+  assertEquals(errors, ["EMFILE"]);
 });
 
 // ---- A successor that does not come to its end -----------------------------------------------------
