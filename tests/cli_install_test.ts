@@ -30,8 +30,6 @@ async function use(command: string[], dir: TempDir): Promise<void> {
 }
 
 const ALL = [...FLAGS, "--allow-run", "--allow-env"];
-/** What stands in for JSR where there is no configuration with links. */
-const IMPORT_MAP = ["--import-map", join(ROOT, "links/import_map.json")];
 
 test("uds runs from a clone, from any directory", async () => {
   await using dir = new TempDir();
@@ -41,7 +39,7 @@ test("uds runs from a clone, from any directory", async () => {
 test("uds installs from a clone by deno install -g", async () => {
   await using dir = new TempDir();
   await using root = new TempDir();
-  const args = ["install", "--global", "--root", root.path, "--name", "uds", ...ALL, ...IMPORT_MAP];
+  const args = ["install", "--global", "--root", root.path, "--name", "uds", ...ALL];
   await deno([...args, join(ROOT, "cli.ts")], dir.path);
   // The installed command calls deno by its name.
   const path = `${dirname(Deno.execPath())}:${Deno.env.get("PATH")}`;
@@ -73,7 +71,7 @@ test("uds runs from what is published", async () => {
     files.filter((file) => /\/(tests|tools|bench)\//.test(file)),
     [join(ROOT, "bench/results/summary.svg")],
   );
-  await use([Deno.execPath(), "run", ...ALL, ...IMPORT_MAP, join(unpacked.path, "cli.ts")], dir);
+  await use([Deno.execPath(), "run", ...ALL, join(unpacked.path, "cli.ts")], dir);
 });
 
 testAlone("uds probe of a live path takes at most twice as long as an empty script", async () => {

@@ -30,7 +30,7 @@ function blocksOf(page: string): Block[] {
 /** A block as it is run here: from this clone, in a directory of its own, and not all tests again. */
 function runnable(text: string, dir: TempDir): string {
   return text.replaceAll("/tmp/", `${dir.path}/`)
-    .replace(/(?<=^deno install .*)jsr:@uds\/uds\/cli/, "--import-map links/import_map.json cli.ts")
+    .replace(/(?<=^deno install .*)jsr:@uds\/uds\/cli/, "cli.ts")
     .replace(/\btask test$/gm, "task test tests/docs_test.ts --filter=steps");
 }
 
