@@ -65,7 +65,8 @@ export function checkString(message: unknown): asserts message is string {
 export function checkCodec(name: string, codec: unknown): void {
   const { encode, decode, maxBytes } = (codec ?? {}) as Partial<Codec<unknown>>;
   if (
-    typeof encode !== "function" || typeof decode !== "function" || typeof maxBytes !== "number"
+    typeof encode !== "function" || typeof decode !== "function" ||
+    typeof maxBytes !== "number" || Number.isNaN(maxBytes)
   ) {
     throw new TypeError(
       `Invalid ${name}: expected a codec with encode, decode and maxBytes, got ${show(codec)}`,

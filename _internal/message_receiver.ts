@@ -232,7 +232,13 @@ export class MessageReceiver<T> {
   /** Makes messages of what has come. */
   #decode(begins: boolean): void {
     this.#more = false;
-    this.#more = this.#in.decode(this.#queue);
+    // Somebody waits, so the queue is empty. What the codec calls in the meantime must not take from it.
+    const found: T[] = [];
+    try {
+      this.#more = this.#in.decode(found);
+    } finally {
+      if (!this.#closed) this.#queue = found;
+    }
     // Where messages were completed, what is left is the beginning of another one.
     if (begins || this.#queue.length > 0) this.#timeLeft = this.#frameTimeout;
     this.#tell();

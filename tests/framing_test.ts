@@ -11,6 +11,7 @@ import {
   lengthPrefixed,
   lines,
   listen,
+  type Messages,
   messages,
   MessageTooLarge,
   serve,
@@ -768,7 +769,9 @@ for (const [what, misuse, Class] of MISUSED) {
 
 // ---- Arguments ------------------------------------------------------------------------------------------
 
+const PLAIN: Codec<Uint8Array> = { maxBytes: 1, encode() {}, decode: () => undefined };
 const BAD: [string, () => unknown, ErrorClass, string][] = [
+  ["text(frames without a limit)", () => text({ ...PLAIN, maxBytes: NaN }), TypeError, "codec"],
   ["lengthPrefixed({ prefix: 3 })", () => lengthPrefixed({ prefix: 3 as 4 }), TypeError, "prefix"],
   [
     "lengthPrefixed({ maxBytes: 0 })",
@@ -1173,6 +1176,28 @@ test("a failure of receiving comes after what came before it, and stays; sending
   assertEquals(await ours.receive(), { error: "no JSON" });
   await theirs[Symbol.asyncDispose]();
   ours.close();
+});
+
+test("receive() within decode() waits for its turn, and no message is lost", async () => {
+  let inner: Promise<number | undefined> | undefined;
+  const codec = json(lines(), (value) => {
+    if (value === 2) inner = channel.receive();
+    return value as number;
+  });
+  const channel: Messages<number> = messages(new Pieces(encode("1\n2\n3\n4\n")), codec);
+  assertEquals(await channel.receive(), 1);
+  assertEquals(await inner, 2);
+  assertEquals(await Array.fromAsync(channel), [3, 4]);
+});
+
+test("close() within decode() drops what was decoded", async () => {
+  const codec = json(lines(), (value) => {
+    if (value === 2) channel.close();
+    return value as number;
+  });
+  const channel: Messages<number> = messages(new Pieces(encode("1\n2\n3\n")), codec);
+  await assertRejects(() => channel.receive(), ConnectionClosed);
+  await assertRejects(() => channel.receive(), ConnectionClosed);
 });
 
 test("iteration ends when close() is called on this side", async () => {
