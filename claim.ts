@@ -121,6 +121,7 @@ export interface SocketClaim extends AsyncDisposable {
  * @throws {ConnectDenied} when a socket is there that this process may not connect to.
  * @throws {InsecurePath} when the lock file or the directory is not safe to use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.
+ * @throws {Deno.errors.NotADirectory} when the path leads through a file.
  * @throws {Deno.errors.PermissionDenied} when the directory does not let this process make a file, or the
  * file cannot be given to the user or the group.
  * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.

@@ -141,6 +141,7 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  * @throws {ConnectDenied} when a socket is there that this process may not connect to.
  * @throws {InsecurePath} when the lock file or the directory is not safe to use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.
+ * @throws {Deno.errors.NotADirectory} when the path leads through a file.
  * @throws {Deno.errors.PermissionDenied} when the directory does not let this process make a file, or the
  * file cannot be given to the user or the group.
  * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.
@@ -209,8 +210,9 @@ export interface ServeOptions extends ListenOptions {
   /** Is called once, with the address, when the server listens. */
   onListen?: (addr: UnixAddr) => void;
   /**
-   * Is called with what went wrong: the rejection of a handler, with its `info`; or a failure to accept,
-   * without, once until accepting works again. Whatever it does, even if it throws, the server goes on.
+   * Is called with what went wrong: the rejection of a handler, with its `info`; or, without, a failure to
+   * accept, once until accepting works again, to bind a lost path again, or to end when the server ends
+   * by itself. Whatever it does, even if it throws, the server goes on.
    *
    * @default {standard error: a line for a failure of the system, else the error with its stack}
    */
@@ -290,6 +292,7 @@ export interface UnixServer extends AsyncDisposable {
  * @throws {ConnectDenied} when a socket is there that this process may not connect to.
  * @throws {InsecurePath} when the lock file or the directory is not safe to use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.
+ * @throws {Deno.errors.NotADirectory} when the path leads through a file.
  * @throws {Deno.errors.PermissionDenied} when the directory does not let this process make a file, or the
  * file cannot be given to the user or the group.
  * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.

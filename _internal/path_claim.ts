@@ -22,7 +22,14 @@ import { LockAndTurn } from "./lock_and_turn.ts";
 import type { Attempt } from "./lock_patience.ts";
 import { removeDead, requireVacant } from "./path_occupant.ts";
 import { SocketDirectory } from "./socket_directory.ts";
-import { attempt, codeOf, isSystemFailure, stateOf, systemError } from "./system_error.ts";
+import {
+  attempt,
+  codeOf,
+  failureToOwn,
+  isSystemFailure,
+  stateOf,
+  systemError,
+} from "./system_error.ts";
 import { narrowUmask } from "./umask.ts";
 
 /** What may be asked of a claimed path, checked, with its defaults filled in. */
@@ -366,7 +373,7 @@ export class PathClaim {
         { ...this.#wanted, cause: error },
       );
     }
-    return systemError(this.#attempt(), error, this.#wanted);
+    return failureToOwn(this.#wanted, error);
   }
 }
 

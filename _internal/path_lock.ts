@@ -21,7 +21,7 @@ import {
   type Obstacle,
   RETRY_MS,
 } from "./lock_patience.ts";
-import { attempt, codeOf, systemError } from "./system_error.ts";
+import { attempt, codeOf, failureToOwn } from "./system_error.ts";
 
 /**
  * What a lock file holds: the pid of its holder, or nothing yet; in a second line the inode of the
@@ -76,7 +76,7 @@ export class PathLock implements Disposable {
     try {
       return PathLock.#try(path);
     } catch (error) {
-      throw systemError(attempt(wanted.operation, wanted.path), error, { ...wanted });
+      throw failureToOwn(wanted, error);
     }
   }
 

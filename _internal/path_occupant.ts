@@ -44,13 +44,15 @@ export async function requireVacant(
     if (answer === "denied") {
       throw new ConnectDenied(
         `${start}: a socket of uid ${info.uid} with mode ${octal(info.mode ?? 0)} is there, ` +
-          `and whether it is alive cannot be told without permission to connect`,
+          `and whether it is alive cannot be told without permission to connect. ` +
+          `Run as that user, or choose another path`,
         { ...wanted, cause, ...ownership(info) },
       );
     }
     if (answer === "mistyped") {
       throw new NotASocket(
-        `${start}: it is a datagram or sequenced-packet socket, which was left untouched`,
+        `${start}: it is a datagram or sequenced-packet socket, which was left untouched. ` +
+          `Choose another path`,
         { ...wanted, cause },
       );
     }
@@ -84,7 +86,10 @@ export function removeDead({ operation, path }: Attempt, info: Deno.FileInfo): v
       attempt(operation, path),
       error,
       { operation, path },
-      `a dead socket of uid ${info.uid} is there, and it could not be removed (${stateOf(error)})`,
+      `a dead socket of uid ${info.uid} is there, and it could not be removed (${
+        stateOf(error)
+      }). ` +
+        `Remove it as that user, or choose another path`,
     );
   }
 }

@@ -29,9 +29,14 @@ export class SocketDirectory {
     try {
       Deno.mkdirSync(this.#path, { recursive: true, mode: 0o700 });
     } catch (error) {
-      throw systemError(`Cannot create the directory of "${this.#wanted.path}"`, error, {
-        ...this.#wanted,
-      });
+      throw systemError(
+        `Cannot create the directory of "${this.#wanted.path}"`,
+        error,
+        { ...this.#wanted },
+        error instanceof Deno.errors.AlreadyExists
+          ? `${JSON.stringify(this.#path)} is there, and no directory`
+          : undefined,
+      );
     }
   }
 

@@ -76,3 +76,24 @@ export function systemError(
   if (unsent) Object.defineProperty(error, "unsent", { value: unsent, configurable: true });
   return Object.assign(error, shown, code === undefined ? {} : { code });
 }
+
+/** What helps where a path cannot be had. */
+const REMEDIES: Record<string, string> = {
+  EACCES: "Choose a directory that this process may write to",
+  ENOENT: "Make it first",
+};
+
+/**
+ * An error of {@linkcode systemError} for a path that was to be owned, with the way out where it is known.
+ *
+ * @param wanted What was tried, and the path.
+ * @param cause What Deno threw.
+ */
+export function failureToOwn(
+  { operation, path }: { operation: string; path: string },
+  cause: unknown,
+): SocketError {
+  const remedy = REMEDIES[codeOf(cause) ?? ""];
+  const state = stateOf(cause) + (remedy === undefined ? "" : `. ${remedy}`);
+  return systemError(attempt(operation, path), cause, { operation, path }, state);
+}

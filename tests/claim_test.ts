@@ -419,7 +419,8 @@ const THINGS: Record<string, (path: string) => Promise<Thing> | Thing> = {
     );
     await server.line();
     return {
-      says: "it is a datagram or sequenced-packet socket, which was left untouched",
+      says:
+        "it is a datagram or sequenced-packet socket, which was left untouched. Choose another path",
       async [Symbol.asyncDispose]() {
         await using _server = server;
         const script = "import socket, sys\n" +

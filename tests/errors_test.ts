@@ -264,7 +264,7 @@ const OWNING = ([
     operation,
     at: below,
     code: "ENOENT",
-    says: "its directory does not exist",
+    says: "its directory does not exist. Make it first",
     causedBy: "ENOENT",
   },
   {
@@ -788,7 +788,10 @@ for (const operation of ["claim", "listen", "serve"]) {
         uid: 0,
         gid: Deno.gid() as number,
       });
-      assertMatch(String(message), /^Cannot .*: a socket of uid 0 with mode 0600 is there.*[^.]$/);
+      assertMatch(
+        String(message),
+        /^Cannot .*: a socket of uid 0 with mode 0600 is there.*\. Run as that user, or choose another path$/,
+      );
     },
     { root: true },
   );
@@ -800,7 +803,10 @@ for (const operation of ["claim", "listen", "serve"]) {
       const path = dir.file("s.sock");
       const { message, ...fields } = await failAsNobody(operation, path);
       assertEquals(fields, { class: "PermissionDenied", operation, path, code: "EACCES" });
-      assertMatch(String(message), /^Cannot .*: the file system denies it$/);
+      assertMatch(
+        String(message),
+        /^Cannot .*: the file system denies it\. Choose a directory that this process may write to$/,
+      );
     },
     { root: true },
   );
