@@ -174,17 +174,17 @@ function requireStartable({ command, args, cwd, env }: ChildProcessOptions): voi
   if (long >= 0) refuse("E2BIG", `args[${long}] is longer than the ${MAX_ARG - 1} bytes of Linux`);
   if (!command.includes("/")) {
     const places = env["PATH"]?.split(":");
-    if (places?.every((at) => look(absolutePath(command, absolutePath(at, cwd))) === null)) {
+    if (places?.every((at) => look(`${at || "."}/${command}`, cwd) === null)) {
       refuse("ENOENT");
     }
     return;
   }
-  const info = look(absolutePath(command, cwd));
+  const info = look(command, cwd);
   if (info === null) refuse("ENOENT");
   if (info?.isDirectory) refuse("EACCES", "it is a directory");
   if (info?.mode != null && (info.mode & 0o111) === 0) refuse("EACCES");
-  const interpreter = info?.isFile ? interpreterOf(absolutePath(command, cwd)) : undefined;
-  if (interpreter !== undefined && look(absolutePath(interpreter, cwd)) === null) {
+  const interpreter = info?.isFile ? interpreterOf(command, cwd) : undefined;
+  if (interpreter !== undefined && look(interpreter, cwd) === null) {
     refuse("ENOENT", `its first line names an interpreter that does not exist, ${interpreter}`);
   }
 }
@@ -197,9 +197,9 @@ function sizeOf(text: string): number {
 }
 
 /** The interpreter that the first line of a script names. */
-function interpreterOf(path: string): string | undefined {
+function interpreterOf(path: string, base: string | undefined): string | undefined {
   try {
-    using file = Deno.openSync(path);
+    using file = Deno.openSync(absolutePath(path, base));
     const start = new Uint8Array(256);
     const text = new TextDecoder().decode(start.subarray(0, file.readSync(start) ?? 0));
     return /^#![ \t]*([^\s]+)/.exec(text)?.[1];
@@ -209,10 +209,10 @@ function interpreterOf(path: string): string | undefined {
 }
 
 /** What is at a path: `null` for nothing, `undefined` where that cannot be told. */
-function look(path: string): Deno.FileInfo | null | undefined {
-  if (!isGranted("read", path)) return undefined;
+function look(path: string, base?: string): Deno.FileInfo | null | undefined {
   try {
-    return Deno.statSync(path);
+    const whole = absolutePath(path, base);
+    return isGranted("read", whole) ? Deno.statSync(whole) : undefined;
   } catch (error) {
     return error instanceof Deno.errors.NotFound ? null : undefined;
   }

@@ -5,6 +5,9 @@ import { type ChildProcess, KILLED_MS } from "./child_process.ts";
 import { findConfig } from "./module_config.ts";
 import { FAILED, LOADED, sandboxArgs } from "./module_sandbox.ts";
 import { show } from "./options.ts";
+import { attempt, systemError } from "./system_error.ts";
+
+const FIELDS = { operation: "pair", path: null };
 
 /** The options of `pair()` that concern the start of a module. */
 export interface ModuleOptions {
@@ -15,6 +18,25 @@ export interface ModuleOptions {
 
 /** The arguments with which Deno runs a module. */
 export async function moduleArgs(module: URL, options: ModuleOptions): Promise<string[]> {
+  try {
+    return await argsOf(module, options);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound) || hasWorkingDirectory()) throw error;
+    const state =
+      "a path in its options is relative, and the working directory does not exist any more";
+    throw systemError(attempt("start", module.href), error, FIELDS, state);
+  }
+}
+
+function hasWorkingDirectory(): boolean {
+  try {
+    return Deno.cwd() !== "";
+  } catch {
+    return false;
+  }
+}
+
+async function argsOf(module: URL, options: ModuleOptions): Promise<string[]> {
   const own = directoryOf(absolutePath(pathOfUrl(module)));
   const directories = (options.modules ?? [own]).map((entry) =>
     absolutePath(entry instanceof URL ? pathOfUrl(entry) : entry)
@@ -38,8 +60,8 @@ export async function moduleArgs(module: URL, options: ModuleOptions): Promise<s
       config: findConfig(own, directories),
     });
   } catch (error) {
-    if (!(error instanceof Deno.errors.InvalidData)) throw error;
-    throw cannotLoad(module.href, error.message);
+    if (error instanceof Deno.errors.InvalidData) throw cannotLoad(module.href, error.message);
+    throw error;
   }
 }
 
@@ -73,6 +95,6 @@ function clean(text: string): string {
 function cannotLoad(name: string, reason: string): Error {
   return Object.assign(
     new Deno.errors.InvalidData(`Cannot load the module ${show(name)}: ${reason}`),
-    { operation: "pair", path: null },
+    FIELDS,
   );
 }

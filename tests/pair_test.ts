@@ -732,6 +732,30 @@ test("permissionFlags() refuses a URL of which a part would be ignored", () => {
   }
 });
 
+test("pair() of a relative path says what is the matter where the working directory was removed", async () => {
+  await using dir = new TempDir();
+  await Deno.writeTextFile(dir.file("w.ts"), "");
+  const module = new URL(`file://${dir.file("w.ts")}`);
+  const gone = dir.file("gone");
+  await Deno.mkdir(gone);
+  const before = Deno.cwd();
+  Deno.chdir(gone);
+  await Deno.remove(gone);
+  try {
+    const start = `Cannot start "${module.href}": a path in its options is relative`;
+    for (const options of [{ modules: ["x"] }, { permissions: { read: ["x"] } }]) {
+      const error = await assertRejects(() => pair(module, options), Deno.errors.NotFound, start);
+      assertEquals((error as Error & { operation?: string }).operation, "pair");
+    }
+    const message = `Cannot start "./x": there is no such program`;
+    await assertRejects(() => pair("./x"), Deno.errors.NotFound, message);
+    await using child = await pair("sh", { args: ["-c", "echo here >&3"], stderr: "null" });
+    assertEquals(decode(await readAll(child.conn)), "here\n");
+  } finally {
+    Deno.chdir(before);
+  }
+});
+
 test("pair() where no descriptor is left rejects, also the first time, and works when there is one", async () => {
   const program = `
     import { pair } from "@uds/uds";

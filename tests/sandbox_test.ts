@@ -289,17 +289,24 @@ test("pair(module) runs with exactly the permissions that permissions() says", a
 });
 
 test("pair() refuses a module in a compiled program, where there is no Deno to run it", async () => {
+  await using dir = new TempDir();
   // Compiling takes a download; what the program would find is put in its place.
-  const { code, stdout, stderr } = await run(Deno.execPath(), [
-    "eval",
-    `--config=${ROOT}deno.json`,
-    "--no-lock",
+  await Deno.writeTextFile(
+    dir.file("compiled.ts"),
     `Object.defineProperty(Deno, "build", { value: { ...Deno.build, standalone: true } });
     const { pair } = await import("@uds/uds");
     const error = await pair(new URL("file:///x.ts")).catch((error) => error);
     console.log(error instanceof Deno.errors.NotSupported, error.operation, error.message);
     await using child = await pair("true");
     console.log((await child.status).code);`,
+  );
+  const { code, stdout, stderr } = await run(Deno.execPath(), [
+    "run",
+    "-A",
+    "--quiet",
+    `--config=${ROOT}deno.json`,
+    "--no-lock",
+    dir.file("compiled.ts"),
   ]);
   assertEquals([code, stderr], [0, ""]);
   assertMatch(stdout, /^true pair Cannot start "file:\/\/\/x\.ts": this program was compiled/);
