@@ -27,7 +27,8 @@ export interface PairOptions {
   env?: Record<string, string>;
   /**
    * Whether the child gets only the variables of `env`. If not, this process needs `--allow-env`, because
-   * it has to hand on all of its own.
+   * it has to hand on all of its own. In either case node:child_process adds `DENO_EXTRA_STDIO_FDS`, and
+   * `NODE_V8_COVERAGE` where this process has it; a module also gets what says where Deno's cache is.
    *
    * @default {false for a program, true for a module}
    */

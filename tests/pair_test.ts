@@ -782,6 +782,14 @@ test("pair() where no descriptor is left rejects, also the first time, and works
   assertEquals(stdout, `${refusal}${refusal}0\n`);
 });
 
+test("pair() with clearEnv gives the child the variables of `env`, and those that are documented", async () => {
+  const options: PairOptions = { clearEnv: true, env: { A: "1" }, stdout: "piped" };
+  await using child = await pair("/usr/bin/env", options);
+  const lines = (await new Response(child.stdout).text()).trim().split("\n");
+  const own = lines.filter((line) => !line.startsWith("NODE_V8_COVERAGE="));
+  assertEquals(own.sort(), ["A=1", "DENO_EXTRA_STDIO_FDS=3"]);
+});
+
 test("pair() takes cwd, env and args", async () => {
   await using dir = new TempDir();
   const script = 'printf "%s|" "$PWD" "$UDS_A" "$@" >&3';
