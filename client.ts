@@ -87,6 +87,7 @@ const DEFAULT_TIMEOUT_MS = 5000;
  * @throws {ConnectDenied} when the file system does not allow it; with `mode`, `uid` and `gid`.
  * @throws {InsecurePath} when the file belongs to nobody in `owner`.
  * @throws {ConnectTimeout} when the time is over; the last refusal is the `cause`.
+ * @throws {Deno.errors.WouldBlock} when the backlog is full and `timeout` is 0.
  * @throws {Deno.errors.NotADirectory} when the path leads through a file.
  * @throws {Deno.errors.FilesystemLoop} when it has too many symbolic links.
  * @throws {Error} with `code` `"EMFILE"` when this process has no descriptor left.
@@ -217,7 +218,11 @@ function refusalOf(path: string, cause: unknown): Error {
   switch (answerOf(cause)) {
     case "absent":
       return new SocketNotFound(
-        `${start}: there is no such file. Start the server first`,
+        `${start}: ${
+          isLink(path)
+            ? "it is a symbolic link that leads to nothing. Start the server there"
+            : "there is no such file. Start the server first"
+        }`,
         fields,
       );
     case "refused":
@@ -249,6 +254,15 @@ function refusalOf(path: string, cause: unknown): Error {
       return systemError(start, cause, fields, "its backlog is full: the server does not keep up");
     default:
       return systemError(start, cause, fields);
+  }
+}
+
+/** Whether a symbolic link is there, where that can be seen. */
+function isLink(path: string): boolean {
+  try {
+    return !path.startsWith("\0") && Deno.lstatSync(path).isSymlink;
+  } catch {
+    return false;
   }
 }
 

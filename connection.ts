@@ -22,7 +22,8 @@ export type { UnixAddr } from "./address.ts";
  *   on; the peer's end of file makes `read` give `null`, and writing goes on. When both have ended the
  *   descriptor closes by itself, and `closed` resolves.
  * - **The streams and the methods** use the same connection, and can be used by turns. What a stream
- *   had read when it was cancelled is not lost: the next `read` gives it.
+ *   had read when it was cancelled is not lost: the next `read` gives it. (The standard drops what waits
+ *   in the stream itself, which takes a reader that was released before another one cancelled.)
  * - **Failures** reject with the error that Deno has for them (`ConnectionReset`, `BrokenPipe`) in the
  *   shape of `SocketError`; that of a `write` has what was not sent as `unsent`. If the peer closes
  *   before it has read everything from us, the kernel makes that a reset: once everything that it sent

@@ -506,7 +506,7 @@ const refusals: Record<string, Refusal> = {
     Class: SocketNotFound,
     Base: Deno.errors.NotFound,
     code: "ENOENT",
-    says: "there is no such file. Start the server first",
+    says: "it is a symbolic link that leads to nothing. Start the server there",
   },
   "NothingListening at a stale file": {
     prepare: (dir) => makeStale(dir.file("x.sock")),
