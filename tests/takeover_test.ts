@@ -24,6 +24,7 @@ import {
   run,
   TempDir,
   test,
+  testAlone,
   within,
 } from "./_helpers.ts";
 
@@ -68,16 +69,17 @@ async function other(path: string, options: Record<string, unknown> = {}): Promi
   return program;
 }
 
-/** Tests that mostly wait for seconds, at once: a failure says which of them it was. */
+/** Tests that mostly wait for seconds, at once: a failure says which of them it was, when all have ended. */
 function together(name: string, rows: Record<string, () => Promise<void>>): void {
-  test(`${name} (${Object.keys(rows).length} cases at once)`, async () => {
-    await Promise.all(
-      Object.entries(rows).map(async ([row, run]) => {
-        await run().catch((cause) => {
-          throw new Error(`${row}: ${cause}`, { cause });
-        });
-      }),
+  testAlone(`${name} (${Object.keys(rows).length} cases at once)`, async () => {
+    const entries = Object.entries(rows);
+    const results = await Promise.allSettled(entries.map(([, run]) => run()));
+    const failures = results.flatMap((result, i) =>
+      result.status === "rejected"
+        ? [new Error(`${entries[i]![0]}: ${result.reason}`, { cause: result.reason })]
+        : []
     );
+    if (failures.length > 0) throw failures[0];
   });
 }
 
@@ -661,7 +663,7 @@ together("A server that has lost its path", {
     },
 });
 
-test("onPathLost is called once where binding the path again fails at first", async () => {
+testAlone("onPathLost is called once where binding the path again fails at first", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
   const losses: PathLoss[] = [];
