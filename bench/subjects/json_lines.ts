@@ -22,8 +22,7 @@ export const jsonLines: Subject = {
       missed:
         "It is as fast as JSON.stringify and JSON.parse after one another without any socket, and what " +
         "is left is theirs. Tried: short texts encoded by a loop instead of a call, longer slices to " +
-        "decode; they took it from 0.64 to 1.09 of JSON alone, while readline became faster as well. " +
-        "With more or less other work on the cores it was between 3.0 and 4.9.",
+        "decode, which both helped. With more or less other work on the cores it was between 3.0 and 4.9.",
     },
     {
       ours: "uds, one by one",
