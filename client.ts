@@ -213,13 +213,13 @@ function refusalOf(path: string, cause: unknown): Error {
   if (cause instanceof Deno.errors.NotCapable) {
     requireGrants(start, permissions("connect", path), fields, true);
   }
-  const info = path.startsWith("\0") ? undefined : lookAt(path);
+  const info = lookAt(path);
   const other = info !== undefined && !info.isSocket ? kindOf(info) : undefined;
   switch (answerOf(cause)) {
     case "absent":
       return new SocketNotFound(
         `${start}: ${
-          isLink(path)
+          lookAt(path, Deno.lstatSync)?.isSymlink
             ? "it is a symbolic link that leads to nothing. Start the server there"
             : "there is no such file. Start the server first"
         }`,
@@ -257,19 +257,11 @@ function refusalOf(path: string, cause: unknown): Error {
   }
 }
 
-/** Whether a symbolic link is there, where that can be seen. */
-function isLink(path: string): boolean {
+/** What connecting meets, symbolic links followed unless another look is wanted; an abstract name is no file. */
+function lookAt(path: string, look = Deno.statSync): Deno.FileInfo | undefined {
+  if (path.startsWith("\0")) return undefined;
   try {
-    return !path.startsWith("\0") && Deno.lstatSync(path).isSymlink;
-  } catch {
-    return false;
-  }
-}
-
-/** What connecting meets: symbolic links followed. */
-function lookAt(path: string): Deno.FileInfo | undefined {
-  try {
-    return Deno.statSync(path);
+    return look(path);
   } catch {
     // The refusal is told without it.
     return undefined;
