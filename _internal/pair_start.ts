@@ -71,7 +71,9 @@ function environment(
   isModule: boolean,
 ): Record<string, string> {
   // No look beside it for packages, and none over the network for a newer Deno.
-  const quiet = isModule ? { DENO_NO_PACKAGE_JSON: "1", DENO_NO_UPDATE_CHECK: "1" } : {};
+  const quiet: Record<string, string> = isModule
+    ? { DENO_NO_PACKAGE_JSON: "1", DENO_NO_UPDATE_CHECK: "1" }
+    : {};
   if (!clearEnv) return { ...Deno.env.toObject(), ...env, ...quiet };
   if (!isModule) return env;
   // What the module imports from the registries is in this process's cache, which these lead to.
