@@ -15,7 +15,13 @@ import { InsecurePath } from "./errors.ts";
 import { absolutePath, directoryOf, pathOfUrl } from "./_internal/absolute_path.ts";
 import { ALL_PERMISSIONS, requireGrants, toFlags } from "./_internal/grants.ts";
 import { systemError } from "./_internal/system_error.ts";
-import { checkBoolean, checkChoice, checkOptions, show } from "./_internal/options.ts";
+import {
+  checkArguments,
+  checkBoolean,
+  checkChoice,
+  checkOptions,
+  show,
+} from "./_internal/options.ts";
 
 /**
  * The address of a socket.
@@ -249,6 +255,7 @@ export function permissions(
   target: SocketPath,
   options: PermissionsOptions = {},
 ): Deno.PermissionOptionsObject {
+  checkArguments("permissions", arguments, 3, "permissions(operation, path, { publish })");
   if (!OPERATIONS.includes(operation)) {
     throw new TypeError(
       `Invalid operation ${show(operation)}: expected one of ${OPERATIONS.map(show).join(", ")}`,

@@ -7,7 +7,7 @@
 import { resolveSocketPath, type SocketPath } from "./address.ts";
 import { InsecurePath } from "./errors.ts";
 import { CLAIM_OPTIONS, claimDefaults, requireClaimable } from "./_internal/claim_options.ts";
-import { checkFunction, checkOptions } from "./_internal/options.ts";
+import { checkArguments, checkFunction, checkOptions } from "./_internal/options.ts";
 import { turn } from "./_internal/delay.ts";
 import { PathClaim } from "./_internal/path_claim.ts";
 import { attempt } from "./_internal/system_error.ts";
@@ -142,6 +142,7 @@ export interface SocketClaim extends AsyncDisposable {
  * ```
  */
 export async function claim(path: SocketPath, options: ClaimOptions = {}): Promise<SocketClaim> {
+  checkArguments("claim", arguments, 2, "claim(path, { mode })");
   checkOptions("claim", options, CLAIM_OPTIONS);
   const checked = claimDefaults(options);
   const absolute = resolveSocketPath(path);

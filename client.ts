@@ -20,6 +20,7 @@ import { isSameFile, kindOf, octal, ownership } from "./_internal/file_identity.
 import { mayPrompt, requireGrants } from "./_internal/grants.ts";
 import { answerOf } from "./_internal/knock.ts";
 import {
+  checkArguments,
   checkBoolean,
   checkDuration,
   checkInteger,
@@ -110,6 +111,7 @@ const DEFAULT_TIMEOUT_MS = 5000;
  * ```
  */
 export async function connect(options: SocketPath | ConnectOptions): Promise<Connection> {
+  checkArguments("connect", arguments, 1, "connect({ path, timeout })");
   const given: ConnectOptions = typeof options === "string" || options instanceof URL
     ? { path: options }
     : options;

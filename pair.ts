@@ -7,7 +7,7 @@
 
 import type { Connection } from "./connection.ts";
 import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./_internal/adopted_socket.ts";
-import { checkInteger, checkOptions, show } from "./_internal/options.ts";
+import { checkArguments, checkInteger, checkOptions, show } from "./_internal/options.ts";
 import { checkPairOptions } from "./_internal/pair_options.ts";
 import { startPair } from "./_internal/pair_start.ts";
 import { requireRuntime } from "./_internal/runtime.ts";
@@ -182,6 +182,7 @@ export interface Child extends AsyncDisposable {
  * ```
  */
 export async function pair(command: string | URL, options: PairOptions = {}): Promise<Child> {
+  checkArguments("pair", arguments, 2, "pair(command, { args })");
   checkPairOptions(command, options);
   requireRuntime();
   options.signal?.throwIfAborted();
@@ -227,6 +228,7 @@ export interface InheritedOptions {
  * ```
  */
 export function inherited(options: InheritedOptions = {}): Connection {
+  checkArguments("inherited", arguments, 1, "inherited({ fd })");
   checkOptions("inherited", options, ["fd"]);
   checkInteger("fd", options.fd, 0, 0x7fff_ffff);
   requireRuntime();
@@ -290,6 +292,7 @@ export interface SocketPairOptions {
 export async function socketpair(
   options: SocketPairOptions = {},
 ): Promise<[Connection, Connection]> {
+  checkArguments("socketpair", arguments, 1, "socketpair({ type })");
   checkOptions("socketpair", options, ["family", "type", "protocol"]);
   refuseOther("family", options.family, "unix", "other address families have no socket pair");
   refuseOther("type", options.type, "stream", "Deno connects stream sockets only");

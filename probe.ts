@@ -8,7 +8,7 @@ import { permissions, resolveSocketPath, type SocketPath } from "./address.ts";
 import { isSameFile, lstat } from "./_internal/file_identity.ts";
 import { requireGrants } from "./_internal/grants.ts";
 import { knock } from "./_internal/knock.ts";
-import { checkBoolean, checkOptions } from "./_internal/options.ts";
+import { checkArguments, checkBoolean, checkOptions } from "./_internal/options.ts";
 import { peekLock } from "./_internal/path_lock.ts";
 import { requireRuntime } from "./_internal/runtime.ts";
 import { attempt, systemError } from "./_internal/system_error.ts";
@@ -103,6 +103,7 @@ const STALE_MS = 100;
  * ```
  */
 export async function probe(path: SocketPath, options: ProbeOptions = {}): Promise<ProbeResult> {
+  checkArguments("probe", arguments, 2, "probe(path, { connect })");
   checkOptions("probe", options, ["connect"]);
   checkBoolean("connect", options.connect);
   const connect = options.connect ?? true;

@@ -11,7 +11,13 @@ import { ConnectionServer, guard, printError, printLoss } from "./_internal/conn
 import { onAbort } from "./_internal/delay.ts";
 import { LISTENING_OPTIONS } from "./_internal/listening_options.ts";
 import { ListeningSocket } from "./_internal/listening_socket.ts";
-import { checkCount, checkDuration, checkFunction, checkOptions } from "./_internal/options.ts";
+import {
+  checkArguments,
+  checkCount,
+  checkDuration,
+  checkFunction,
+  checkOptions,
+} from "./_internal/options.ts";
 
 /** What is at a path that a server has lost. */
 export interface PathLoss {
@@ -165,6 +171,7 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  * ```
  */
 export async function listen(options: SocketPath | ListenOptions): Promise<UnixListener> {
+  checkArguments("listen", arguments, 1, "listen({ path, mode })");
   const given = withPath(options);
   checkOptions("listen", given, LISTENING_OPTIONS);
   return new Listener(await ListeningSocket.open(given, "listen"), given);
@@ -319,6 +326,7 @@ export async function serve(
   options: SocketPath | ServeOptions,
   handler: ServeHandler,
 ): Promise<UnixServer> {
+  checkArguments("serve", arguments, 2, "serve({ path, mode }, handler)");
   const given: ServeOptions = withPath(options);
   checkOptions("serve", given, [
     ...LISTENING_OPTIONS,

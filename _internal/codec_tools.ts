@@ -7,9 +7,27 @@ import { checkInteger, show } from "./options.ts";
 /** The default of `maxBytes`. */
 export const MAX_BYTES: number = 16 * 1024 * 1024;
 
-/** Refuses a limit that is none. */
-export function checkMaxBytes(value: unknown): void {
-  checkInteger("maxBytes", value, 1, Number.MAX_SAFE_INTEGER);
+/** The largest `maxBytes`, 4 GiB: far more than a process can keep twice, as decoding may have to. */
+const MAX_BUFFER_BYTES = 2 ** 32;
+
+/**
+ * The largest `maxBytes` of a text: the longest string of V8, whose characters may have one byte each
+ * (v8-primitive.h, `String::kMaxLength` on 64 bits).
+ */
+export const MAX_TEXT_BYTES: number = 2 ** 29 - 24;
+
+/** Throws unless the value is a limit that a message can reach. */
+export function checkMaxBytes(value: unknown, most: number = MAX_BUFFER_BYTES): void {
+  checkInteger("maxBytes", value, 1, most);
+}
+
+/** Throws unless a string can hold every message of the frames. */
+export function checkTextFrames({ maxBytes }: Codec<unknown>): void {
+  if (maxBytes <= MAX_TEXT_BYTES) return;
+  throw new RangeError(
+    `Invalid frames: their maxBytes is ${maxBytes}, and a string has at most ${MAX_TEXT_BYTES} ` +
+      `characters. Set a smaller maxBytes`,
+  );
 }
 
 /** What is refused because of its size. */

@@ -10,6 +10,22 @@ export function show(value: unknown): string {
   return typeof value === "bigint" ? `${value}n` : String(value);
 }
 
+/**
+ * Throws if a function got more arguments than it takes: an option in the wrong place would go unnoticed.
+ *
+ * @param name The function.
+ * @param given Its `arguments`.
+ * @param most How many it takes.
+ * @param call How it is called.
+ */
+export function checkArguments(name: string, given: IArguments, most: number, call: string): void {
+  if (given.length <= most) return;
+  const position = ["first", "second", "third", "fourth"][most] ?? `${most + 1}th`;
+  throw new TypeError(
+    `Unexpected ${position} argument of ${name}(): ${show(given[most])}. Call it as ${call}`,
+  );
+}
+
 /** Refuses what is no object, and options that do not exist: a misspelt one would go unnoticed. */
 export function checkOptions(name: string, options: unknown, known: readonly string[]): void {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {

@@ -5,7 +5,7 @@ import {
   MAX_BYTES,
   tooLarge,
 } from "../_internal/codec_tools.ts";
-import { checkOptions } from "../_internal/options.ts";
+import { checkArguments, checkOptions } from "../_internal/options.ts";
 import type { ByteWriter, Codec, DecodedMessage } from "./codec.ts";
 
 /** Options of {@linkcode contentLength}. */
@@ -48,7 +48,7 @@ const ASCII = new TextDecoder("latin1");
  * @param options The limit.
  * @returns The codec.
  * @throws {TypeError} when an option is of the wrong kind.
- * @throws {RangeError} when `maxBytes` is not a whole number of at least 1.
+ * @throws {RangeError} when `maxBytes` is not a whole number from 1 to 2^32.
  *
  * @example A language server's request
  * ```ts
@@ -63,6 +63,7 @@ const ASCII = new TextDecoder("latin1");
  * ```
  */
 export function contentLength(options: ContentLengthOptions = {}): Codec<Uint8Array> {
+  checkArguments("contentLength", arguments, 1, "contentLength({ maxBytes })");
   checkOptions("contentLength", options, ["maxBytes"]);
   const { maxBytes = MAX_BYTES } = options;
   checkMaxBytes(maxBytes);

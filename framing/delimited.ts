@@ -1,5 +1,5 @@
 import { checkBytes, checkMaxBytes, MAX_BYTES, tooLarge } from "../_internal/codec_tools.ts";
-import { checkInteger, checkOptions } from "../_internal/options.ts";
+import { checkArguments, checkInteger, checkOptions } from "../_internal/options.ts";
 import type { ByteWriter, Codec, DecodedMessage } from "./codec.ts";
 
 /** Options of {@linkcode delimited}. */
@@ -33,7 +33,7 @@ export interface DelimitedOptions {
  * @param options The limit.
  * @returns The codec.
  * @throws {TypeError} when an argument is of the wrong kind.
- * @throws {RangeError} when the delimiter is not a byte, or `maxBytes` is not a whole number of at least 1.
+ * @throws {RangeError} when the delimiter is not a byte, or `maxBytes` is not a whole number from 1 to 2^32.
  *
  * @example Usage
  * ```ts
@@ -48,6 +48,7 @@ export interface DelimitedOptions {
  * ```
  */
 export function delimited(byte: number, options: DelimitedOptions = {}): Codec<Uint8Array> {
+  checkArguments("delimited", arguments, 2, "delimited(byte, { maxBytes })");
   checkInteger("byte", byte ?? null, 0, 255);
   checkOptions("delimited", options, ["maxBytes"]);
   const { maxBytes = MAX_BYTES } = options;

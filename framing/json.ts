@@ -1,5 +1,5 @@
-import { checkCodec, decodeAllWith, malformed } from "../_internal/codec_tools.ts";
-import { checkFunction, show } from "../_internal/options.ts";
+import { checkCodec, checkTextFrames, decodeAllWith, malformed } from "../_internal/codec_tools.ts";
+import { checkArguments, checkFunction, show } from "../_internal/options.ts";
 import type { ByteWriter, Codec, DecodedMessage, TextCodec } from "./codec.ts";
 import { text } from "./text.ts";
 
@@ -24,6 +24,7 @@ import { text } from "./text.ts";
  * @param parse Checks a value that came in, and makes a message of it; it throws to refuse it.
  * @returns The codec.
  * @throws {TypeError} when an argument is of the wrong kind.
+ * @throws {RangeError} when the frames may be larger than a string.
  *
  * @example Messages that are checked
  * ```ts
@@ -51,7 +52,9 @@ export function json<T = unknown>(
   frames: TextCodec | Codec<Uint8Array>,
   parse?: (value: unknown) => T,
 ): Codec<T> {
+  checkArguments("json", arguments, 2, "json(frames, parse)");
   checkCodec("frames", frames);
+  checkTextFrames(frames);
   if (parse !== undefined) checkFunction("parse", parse);
   return new Json<T>("text" in frames ? frames : text(frames), parse);
 }

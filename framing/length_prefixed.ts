@@ -1,5 +1,5 @@
 import { checkBytes, checkMaxBytes, MAX_BYTES, tooLarge } from "../_internal/codec_tools.ts";
-import { checkBoolean, checkOptions, show } from "../_internal/options.ts";
+import { checkArguments, checkBoolean, checkOptions, show } from "../_internal/options.ts";
 import type { ByteWriter, Codec, DecodedMessage } from "./codec.ts";
 
 /** Options of {@linkcode lengthPrefixed}. */
@@ -46,7 +46,7 @@ export interface LengthPrefixedOptions {
  * @param options The size of the prefix and its byte order, and the limit.
  * @returns The codec.
  * @throws {TypeError} when an option is of the wrong kind.
- * @throws {RangeError} when `maxBytes` is not a whole number of at least 1.
+ * @throws {RangeError} when `maxBytes` is not a whole number from 1 to 2^32.
  *
  * @example Usage
  * ```ts
@@ -61,6 +61,7 @@ export interface LengthPrefixedOptions {
  * ```
  */
 export function lengthPrefixed(options: LengthPrefixedOptions = {}): Codec<Uint8Array> {
+  checkArguments("lengthPrefixed", arguments, 1, "lengthPrefixed({ prefix, maxBytes })");
   checkOptions("lengthPrefixed", options, ["prefix", "littleEndian", "maxBytes"]);
   const { prefix = 4, littleEndian = false, maxBytes = MAX_BYTES } = options;
   if (typeof prefix !== "number" || ![1, 2, 4, 8].includes(prefix)) {

@@ -3,10 +3,11 @@ import {
   checkString,
   malformed,
   MAX_BYTES,
+  MAX_TEXT_BYTES,
   tooLarge,
   truncated,
 } from "../_internal/codec_tools.ts";
-import { checkBoolean, checkOptions } from "../_internal/options.ts";
+import { checkArguments, checkBoolean, checkOptions } from "../_internal/options.ts";
 import { decodeUtf8 } from "../_internal/utf8.ts";
 import type { ByteWriter, DecodedMessage, TextCodec } from "./codec.ts";
 
@@ -19,8 +20,9 @@ export interface LinesOptions {
    */
   maxBytes?: number;
   /**
-   * Whether what comes before the end of file without a line feed is a line as well, as in files that
-   * people edit. By default it is taken for a line that was cut short.
+   * Whether the bytes before the end of file are a line even without a line feed, as in files that people
+   * edit. A carriage return at their end is a part of that line. By default such a line counts as cut
+   * short.
    *
    * @default {false}
    */
@@ -54,7 +56,7 @@ const CR = 13;
  * @param options The limit, and what to do with a last line that has no end.
  * @returns The codec.
  * @throws {TypeError} when an option is of the wrong kind.
- * @throws {RangeError} when `maxBytes` is not a whole number of at least 1.
+ * @throws {RangeError} when `maxBytes` is not a whole number from 1 to 536,870,888, the longest string.
  *
  * @example Usage
  * ```ts
@@ -69,9 +71,10 @@ const CR = 13;
  * ```
  */
 export function lines(options: LinesOptions = {}): TextCodec {
+  checkArguments("lines", arguments, 1, "lines({ maxBytes })");
   checkOptions("lines", options, ["maxBytes", "allowUnterminated"]);
   const { maxBytes = MAX_BYTES, allowUnterminated = false } = options;
-  checkMaxBytes(maxBytes);
+  checkMaxBytes(maxBytes, MAX_TEXT_BYTES);
   checkBoolean("allowUnterminated", allowUnterminated);
   return new Lines(maxBytes, allowUnterminated);
 }
@@ -142,15 +145,19 @@ class Lines implements TextCodec {
 
   finish(rest: Uint8Array): string {
     if (!this.#allowUnterminated) throw truncated(rest);
-    return this.#line(rest);
+    // Only a carriage return before a line feed is a part of the end.
+    return this.#text(rest);
   }
 
-  /** The text of a line without its line feed. */
+  /** The text of a line that a line feed follows. */
   #line(bytes: Uint8Array): string {
-    const size = bytes[bytes.length - 1] === CR ? bytes.length - 1 : bytes.length;
-    if (size > this.maxBytes) throw tooLarge("decode", size, this.maxBytes);
-    const text = decodeUtf8(bytes.subarray(0, size));
-    if (text === undefined) throw malformed(`a line of ${size} bytes is no UTF-8`);
+    return this.#text(bytes[bytes.length - 1] === CR ? bytes.subarray(0, -1) : bytes);
+  }
+
+  #text(bytes: Uint8Array): string {
+    if (bytes.length > this.maxBytes) throw tooLarge("decode", bytes.length, this.maxBytes);
+    const text = decodeUtf8(bytes);
+    if (text === undefined) throw malformed(`a line of ${bytes.length} bytes is no UTF-8`);
     return text;
   }
 }

@@ -2,6 +2,7 @@ import type { Connection } from "../connection.ts";
 import { checkCodec } from "../_internal/codec_tools.ts";
 import { MessageChannel } from "../_internal/message_channel.ts";
 import {
+  checkArguments,
   checkBoolean,
   checkDuration,
   checkInteger,
@@ -188,6 +189,7 @@ export function messages<T>(
   codec: Codec<T>,
   options: MessagesOptions = {},
 ): Messages<T> {
+  checkArguments("messages", arguments, 3, "messages(conn, codec, { maxPending })");
   if (typeof conn?.read !== "function" || typeof conn.write !== "function") {
     throw new TypeError(
       `Invalid connection: expected something with read and write, got ${show(conn)}`,

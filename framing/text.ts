@@ -1,4 +1,10 @@
-import { checkCodec, checkString, decodeAllWith, malformed } from "../_internal/codec_tools.ts";
+import {
+  checkCodec,
+  checkString,
+  checkTextFrames,
+  decodeAllWith,
+  malformed,
+} from "../_internal/codec_tools.ts";
 import { checkWellFormed, decodeUtf8 } from "../_internal/utf8.ts";
 import type { ByteWriter, Codec, DecodedMessage, TextCodec } from "./codec.ts";
 
@@ -23,6 +29,7 @@ let scratch: Uint8Array | undefined;
  * @param frames The codec of the bytes. For lines there is {@linkcode lines}, which makes texts itself.
  * @returns The codec.
  * @throws {TypeError} when `frames` is not a codec, or is one of texts already.
+ * @throws {RangeError} when the frames may be larger than a string.
  *
  * @example Usage
  * ```ts
@@ -38,6 +45,7 @@ let scratch: Uint8Array | undefined;
  */
 export function text(frames: Codec<Uint8Array>): TextCodec {
   checkCodec("frames", frames);
+  checkTextFrames(frames);
   if ("text" in frames) throw new TypeError("Invalid frames: its messages are texts already");
   return new Text(frames);
 }
