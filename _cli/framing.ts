@@ -160,9 +160,14 @@ class LineSource implements Source {
     this.#end = this.#start + size;
   }
 
-  /** A line as a message; its carriage return is none of it. */
+  /**
+   * A line as a message. With other frames than lines each byte before the line feed is a part of it; with
+   * lines a carriage return there is a part of the end.
+   */
   #message(end: number): Uint8Array {
-    const line = this.#rest.subarray(0, this.#rest[end - 1] === CR ? end - 1 : end);
+    const rest = this.#rest;
+    const hasCr = this.#flags.framing === "lines" && end < rest.length && rest[end - 1] === CR;
+    const line = rest.subarray(0, hasCr ? end - 1 : end);
     if (!this.#flags.hex) return line;
     try {
       return fromHex(new TextDecoder().decode(line));

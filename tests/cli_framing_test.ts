@@ -42,6 +42,13 @@ const SHOWN: [options: string[], input: string, output: string][] = [
   [["--framing", "u32be", "--hex"], "00 ff:0A\n", "00ff0a\n"],
   [["--framing", "nul", "--hex", "--json"], "68 69", '{"size":2,"hex":"6869"}\n'],
   [["--framing", "lines", "--json"], "\xff\n", '{"size":2,"text":"\xff"}\n'],
+  [["--framing", "u32be", "--json"], "a\r\n", '{"size":2,"text":"a\\r"}\n'],
+  [
+    ["--framing", "nul", "--json"],
+    "a\r\n\r\n",
+    '{"size":2,"text":"a\\r"}\n{"size":1,"text":"\\r"}\n',
+  ],
+  [["--framing", "lines", "--json"], "a\r\n", '{"size":1,"text":"a"}\n'],
   [["--hex"], "ff00", "ff00\n"],
   [["--framing", "lines"], "no end", "no end\n"],
 ];
