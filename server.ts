@@ -7,7 +7,7 @@
 import type { SocketPath, UnixAddr } from "./address.ts";
 import type { ClaimOptions } from "./claim.ts";
 import type { Connection } from "./connection.ts";
-import { ConnectionServer, guard, printError, printLoss } from "./_internal/connection_server.ts";
+import { ConnectionServer, ErrorPrinter, guard, printLoss } from "./_internal/connection_server.ts";
 import { onAbort } from "./_internal/delay.ts";
 import { LISTENING_OPTIONS } from "./_internal/listening_options.ts";
 import { ListeningSocket } from "./_internal/listening_socket.ts";
@@ -221,7 +221,7 @@ export interface ServeOptions extends ListenOptions {
    * accept, once until accepting works again, to bind a lost path again, or to end when the server ends
    * by itself. Whatever it does, even if it throws, the server goes on.
    *
-   * @default {standard error: a line for a failure of the system, else the error with its stack}
+   * @default {standard error: a line for a failure of the system, else the error with its stack. Of errors of one kind, at most one a second; the others are counted}
    */
   onError?: (error: unknown, info?: ServeHandlerInfo) => void;
 }
@@ -354,20 +354,22 @@ function withPath<T extends ListenOptions>(options: SocketPath | T): T | ListenO
 
 class Listener implements UnixListener {
   readonly #socket: ListeningSocket;
+  readonly #printer = new ErrorPrinter();
   #last: Promise<unknown> = Promise.resolve();
   readonly #stopListeningToSignal: () => void;
 
   constructor(socket: ListeningSocket, { signal, onReplaced, onPathLost }: ListenOptions) {
     this.#socket = socket;
-    this.#stopListeningToSignal = onAbort(signal, () => void this.close().catch(printError));
+    const { print } = this.#printer;
+    this.#stopListeningToSignal = onAbort(signal, () => void this.close().catch(print));
     socket.watch({
       onReplaced: () => {
         this.#stopListeningToSignal();
-        guard(() => onReplaced?.());
-        socket.leave().catch(printError);
+        guard(() => onReplaced?.(), print);
+        socket.leave().catch(print);
       },
-      onPathLost: (loss) => guard(() => (onPathLost ?? printLoss)(loss)),
-      onError: printError,
+      onPathLost: (loss) => guard(() => (onPathLost ?? printLoss)(loss), print),
+      onError: print,
     });
   }
 
@@ -396,7 +398,7 @@ class Listener implements UnixListener {
 
   close(): Promise<void> {
     this.#stopListeningToSignal();
-    return this.#socket.close();
+    return this.#socket.close().finally(() => this.#printer.flush());
   }
 
   [Symbol.asyncDispose](): Promise<void> {

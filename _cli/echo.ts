@@ -16,14 +16,14 @@ export type EchoFlags = CommonFlags & {
 
 /** The command. */
 export async function echo(flags: EchoFlags, path: SocketPath): Promise<number> {
-  const talk = new Talk(flags);
+  using talk = new Talk(flags);
   const signal = stopSignal();
   await using server = await serve({
     path,
     signal,
     ...(flags.mode !== undefined && { mode: flags.mode }),
     onListen: (addr) => talk.listening(addr.path),
-    onError: (error) => void talk.fail(error),
+    onError: (error) => talk.report(error),
   }, (conn) => sendBack(conn, talk, flags.piece));
   signal.addEventListener("abort", () => talk.ending());
   await server.finished;

@@ -26,7 +26,7 @@ const STOP_MS = 500;
 /** The command. */
 export async function listen(flags: ListenFlags, path: SocketPath): Promise<number> {
   checkPassFlags("listen", flags);
-  const talk = new Talk(flags);
+  using talk = new Talk(flags);
   const signal = stopSignal();
   await using listener = await open({
     path,
@@ -53,7 +53,7 @@ export async function listen(flags: ListenFlags, path: SocketPath): Promise<numb
     } catch (error) {
       if (!flags.keep || error instanceof QuietEnd) throw error;
       // What one client does wrong is its own.
-      talk.fail(error);
+      talk.report(error);
     }
     if (flags.keep) timer = wait();
   }

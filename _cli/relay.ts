@@ -28,7 +28,7 @@ const TIMEOUT_MS = 5000;
 /** The command. */
 export async function relay(flags: RelayFlags, from: Endpoint, to: Endpoint): Promise<number> {
   checkFlags("relay", flags, from, to);
-  const talk = new Talk(flags);
+  using talk = new Talk(flags);
   const signal = stopSignal();
   await serveRelay(flags, from, to, { talk, signal });
   return OK;
@@ -100,7 +100,7 @@ export async function serveRelay(
   requireGrants("Cannot relay", needs(flags, from, to));
   const identity = await readIdentity(flags);
   const { timeout = TIMEOUT_MS } = flags;
-  const onError = (error: unknown) => void talk.fail(error);
+  const onError = (error: unknown) => talk.report(error);
   signal.addEventListener("abort", () => talk.ending());
 
   if (from.scheme === "unix") {

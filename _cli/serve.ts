@@ -28,7 +28,7 @@ export async function serve(
   command: string,
   ...args: string[]
 ): Promise<number> {
-  const talk = new Talk(flags);
+  using talk = new Talk(flags);
   const signal = stopSignal();
   const running = new Set<Promise<void>>();
   await using server = await listen({
@@ -42,7 +42,7 @@ export async function serve(
     }),
     ...(flags.max !== undefined && { maxConnections: flags.max }),
     onListen: (addr) => talk.listening(addr.path),
-    onError: (error) => void talk.fail(error),
+    onError: (error) => talk.report(error),
   }, (conn, info) => {
     const served = serveOne(conn, info.signal).finally(() => running.delete(served));
     running.add(served);
@@ -60,7 +60,8 @@ export async function serve(
     const { code } = await child.status;
     if (code !== 0) {
       const { pid } = child;
-      talk.say(`process ${pid} ended with ${code}`, { event: "ended", pid, code });
+      const text = `process ${pid} ended with ${code}`;
+      talk.sayCounted(`ended with ${code}`, text, { event: "ended", pid, code });
     }
   }
 }

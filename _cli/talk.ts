@@ -1,5 +1,6 @@
 /** What a command says beside its data: on standard error, for people or as JSON. */
 
+import { andMore, CountedLines, kindOfError } from "../_internal/counted_lines.ts";
 import { isSocketError, SocketInUse } from "../errors.ts";
 import { red } from "./color.ts";
 import { exitCodeOf, OK, USAGE } from "./exit_codes.ts";
@@ -26,19 +27,42 @@ export class UsageError extends Error {
   }
 }
 
-/** What a command says; with `--json` each time as an object on a line of its own. */
-export class Talk {
+/**
+ * What a command says; with `--json` each time as an object on a line of its own. Dispose of it where
+ * {@linkcode Talk.report} or {@linkcode Talk.sayCounted} is used, so that what they counted is written.
+ */
+export class Talk implements Disposable {
   readonly #json: boolean;
   readonly #quiet: boolean;
+  readonly #lines: CountedLines;
 
   constructor({ json = false, quiet = false }: CommonFlags) {
     this.#json = json;
     this.#quiet = quiet;
+    this.#lines = new CountedLines({ onlyFirst: quiet });
+  }
+
+  /** Writes what was counted. */
+  [Symbol.dispose](): void {
+    this.#lines.flush();
   }
 
   /** Says something that is not needed: nothing with `--quiet`. */
   say(text: string, data: Record<string, unknown>): void {
     if (!this.#quiet) write(this.#json ? JSON.stringify(data) : printable(text));
+  }
+
+  /** Says something that each client can provoke: at most one line a second of a kind, the rest counted. */
+  sayCounted(kind: string, text: string, data: Record<string, unknown>): void {
+    this.#lines.add(kind, (more) => this.say(text + andMore(more), { ...data, ...counted(more) }));
+  }
+
+  /**
+   * Says what went wrong with one client of a server: at most one line a second of a kind, the rest
+   * counted. With `--quiet` the first one only.
+   */
+  report(error: unknown): void {
+    this.#lines.add(kindOfError(error), (more) => void this.fail(error, codeOf(error), more));
   }
 
   /** Says that clients can connect now. */
@@ -52,7 +76,7 @@ export class Talk {
   }
 
   /** Says what went wrong, also with `--quiet`; gives the exit code. */
-  fail(error: unknown, code: number = codeOf(error)): number {
+  fail(error: unknown, code: number = codeOf(error), more: number = 0): number {
     if (error instanceof SuppressedError) {
       // What went wrong, and what else went wrong when it was cleaned up after that.
       const codes = [this.fail(error.suppressed), this.fail(error.error)];
@@ -61,15 +85,22 @@ export class Talk {
     if (error instanceof QuietEnd) return code;
     const message = error instanceof Error ? error.message : String(error);
     if (this.#json) {
-      write(JSON.stringify({ error: describe(error, message), exitCode: code }));
+      write(
+        JSON.stringify({ error: describe(error, message), exitCode: code, ...counted(more) }),
+      );
       return code;
     }
-    write(`${red("uds:")} ${message.split("\n").map(printable).join("\n")}`);
+    write(`${red("uds:")} ${message.split("\n").map(printable).join("\n")}${andMore(more)}`);
     if (error instanceof UsageError) {
       write(`Try: uds ${error.command === undefined ? "" : `${error.command} `}--help`);
     }
     return code;
   }
+}
+
+/** Returns the field for lines that were left out; nothing for none. */
+function counted(more: number): { more?: number } {
+  return more === 0 ? {} : { more };
 }
 
 /** Writes a line to standard error. */

@@ -29,7 +29,7 @@ type Sight =
 /** The command. */
 export async function tap(flags: TapFlags, from: Endpoint, to: Endpoint): Promise<number> {
   checkFlags("tap", flags, from, to);
-  const talk = new Talk(flags);
+  using talk = new Talk(flags);
   const told = stopSignal();
   const failed = new AbortController();
   const signal = AbortSignal.any([told, failed.signal]);

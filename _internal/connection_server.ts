@@ -8,6 +8,7 @@
 
 import type { UnixAddr } from "../address.ts";
 import { isSocketError } from "../errors.ts";
+import { andMore, CountedLines, kindOfError } from "./counted_lines.ts";
 import { onAbort } from "./delay.ts";
 import type { ListeningEvents, Loss } from "./listening_options.ts";
 import type { ListeningSocket } from "./listening_socket.ts";
@@ -44,6 +45,7 @@ export class ConnectionServer {
   readonly #socket: ListeningSocket;
   readonly #handler: Handler;
   readonly #onError: (error: unknown, info?: HandlerInfo) => void;
+  readonly #printer = new ErrorPrinter();
   readonly #maxConnections: number;
   readonly #timeouts: Pick<ConnectionServerOptions, "idleTimeout" | "firstByteTimeout"> = {};
   readonly #draining = new AbortController();
@@ -70,7 +72,7 @@ export class ConnectionServer {
   constructor(socket: ListeningSocket, handler: Handler, options: ConnectionServerOptions) {
     this.#socket = socket;
     this.#handler = handler;
-    this.#onError = options.onError ?? printError;
+    this.#onError = options.onError ?? this.#printer.print;
     this.#maxConnections = options.maxConnections ?? Infinity;
     const { idleTimeout, firstByteTimeout } = options;
     if (idleTimeout !== undefined) this.#timeouts.idleTimeout = idleTimeout;
@@ -86,14 +88,14 @@ export class ConnectionServer {
     socket.watch({
       onReplaced: () => {
         this.#replaced = true;
-        guard(() => options.onReplaced?.());
+        this.#guard(() => options.onReplaced?.());
         // The callback may have begun one itself: then it is the same one.
         this.shutdown().catch((error) => this.#report(error));
       },
-      onPathLost: (loss) => guard(() => (options.onPathLost ?? printLoss)(loss)),
+      onPathLost: (loss) => this.#guard(() => (options.onPathLost ?? printLoss)(loss)),
       onError: (error) => this.#report(error),
     });
-    guard(() => options.onListen?.(socket.addr));
+    this.#guard(() => options.onListen?.(socket.addr));
   }
 
   get addr(): UnixAddr {
@@ -199,6 +201,7 @@ export class ConnectionServer {
         this.#draining.abort();
         await this.#waitForHandlers(deadline);
         this.#cutOff();
+        this.#printer.flush();
       }
     }
     return { completed: this.#completed, aborted: this.#aborted };
@@ -257,17 +260,21 @@ export class ConnectionServer {
   };
 
   #report(error: unknown, info?: HandlerInfo): void {
-    guard(() => this.#onError(error, info));
+    this.#guard(() => this.#onError(error, info));
+  }
+
+  #guard(callback: () => void): void {
+    guard(callback, this.#printer.print);
   }
 }
 
 /** Runs a callback of the user's, which must not end the server. */
-export function guard(callback: () => void): void {
+export function guard(callback: () => void, onFailure: (error: unknown) => void): void {
   try {
     const result: unknown = callback();
-    if (result instanceof Promise) result.catch(printError);
+    if (result instanceof Promise) result.catch(onFailure);
   } catch (error) {
-    printError(error);
+    onFailure(error);
   }
 }
 
@@ -278,10 +285,27 @@ export function printLoss({ path, found, heals }: Loss): void {
   console.error(`uds: The socket ${JSON.stringify(path)} ${how}. ${then}`);
 }
 
-/** A failure of the system in a line; the mistake of a handler with its stack. */
-export function printError(error: unknown): void {
+/** Prints the errors of one server on standard error, at most one a second of each kind. */
+export class ErrorPrinter {
+  readonly #lines = new CountedLines();
+
+  /** Prints an error, or counts it. */
+  readonly print = (error: unknown): void => {
+    this.#lines.add(kindOfError(error), (more) => printError(error, more));
+  };
+
+  /** Prints what was counted. Call this when the server ends. */
+  flush(): void {
+    this.#lines.flush();
+  }
+}
+
+/** Prints a failure of the system as a line, and any other error with its stack. */
+function printError(error: unknown, more: number): void {
   try {
-    console.error(isSocketError(error) ? `uds: ${error.message}` : error);
+    if (isSocketError(error)) console.error(`uds: ${error.message}${andMore(more)}`);
+    else if (more === 0) console.error(error);
+    else console.error(error, andMore(more).trim());
   } catch {
     // Not even standard error is left; the server still is.
   }
