@@ -377,8 +377,12 @@ class Listener implements UnixListener {
     return this.#socket.addr;
   }
 
+  readonly #failed = (error: Error, isFirst: boolean): void => {
+    if (isFirst) this.#printer.print(error);
+  };
+
   accept(): Promise<Connection> {
-    const accepted = this.#last.then(() => this.#socket.accept());
+    const accepted = this.#last.then(() => this.#socket.accept(this.#failed));
     this.#last = accepted.catch(() => {});
     return accepted;
   }

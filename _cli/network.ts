@@ -1,5 +1,6 @@
 /** Connections of TCP and TLS, in the manner of those of this package. */
 
+import { Acceptor } from "../_internal/acceptor.ts";
 import type { Connection } from "../connection.ts";
 import { type NetworkEndpoint, shownEndpoint } from "./endpoint.ts";
 import { failure } from "./failure.ts";
@@ -17,8 +18,6 @@ export interface Identity {
 
 /** How long those who are connected have to finish, as with a server on a path. */
 const SHUTDOWN_MS = 5000;
-/** How long to wait before accepting again where descriptors run out. */
-const BACKOFF_MS = 100;
 
 class NetworkConnection implements ByteStream {
   readonly #conn: Deno.Conn;
@@ -116,33 +115,39 @@ export async function serveNetwork(
   { identity, timeout, signal, onListen, onError }: ServeNetworkOptions,
   handler: (conn: ByteStream, signal: AbortSignal) => Promise<unknown>,
 ): Promise<void> {
-  using listener = listen(side, identity);
+  const listener = listen(side, identity);
   const cut = new AbortController();
   const running = new Set<Promise<void>>();
-  const stop = () => listener[Symbol.dispose]();
-  signal.addEventListener("abort", stop);
   const { port } = listener.addr as Deno.NetAddr;
   const address = shownEndpoint({ ...side, port });
+  const acceptor = new Acceptor(
+    listener,
+    (cause) => failure(`Cannot accept on ${address}`, cause as Error),
+  );
+  acceptor.onFailure = (error, isFirst) => {
+    if (isFirst) onError(error);
+  };
+  signal.addEventListener("abort", () => acceptor.close());
   onListen(port);
 
-  let wasTold = false;
-  while (!signal.aborted) {
+  let lost: unknown;
+  while (!signal.aborted && lost === undefined) {
     try {
-      const conn = await listener.accept();
-      wasTold = false;
-      const served = serveOne(conn).finally(() => running.delete(served));
+      const conn = await acceptor.accept();
+      const served = serveOne(conn).finally(() => {
+        running.delete(served);
+        acceptor.wake();
+      });
       running.add(served);
     } catch (error) {
-      if (signal.aborted) break;
-      // No descriptor is left, say: the server goes on, and says so once.
-      if (!wasTold) onError(failure(`Cannot accept on ${address}`, error as Error));
-      wasTold = true;
-      await new Promise((resolve) => setTimeout(resolve, BACKOFF_MS));
+      if (!signal.aborted) lost = error;
     }
   }
+  await acceptor.close();
   const timer = setTimeout(() => cut.abort(), SHUTDOWN_MS);
   await Promise.all(running);
   clearTimeout(timer);
+  if (lost !== undefined) throw lost;
 
   async function serveOne(accepted: Deno.TcpConn | Deno.TlsConn): Promise<void> {
     try {

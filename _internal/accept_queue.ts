@@ -7,7 +7,7 @@
  *   once nobody comes to it. Whoever comes that way before somebody asks waits here.
  */
 
-import { Acceptor, type OnPause } from "./acceptor.ts";
+import type { Acceptor, OnFailure } from "./acceptor.ts";
 import type { Candidate, SelfConnection } from "./self_connection.ts";
 import { attempt, systemError } from "./system_error.ts";
 
@@ -23,7 +23,7 @@ export class AcceptQueue {
   readonly #early: Accepted[] = [];
   /** The call that waits for a connection. */
   #waiting: PromiseWithResolvers<Accepted> | undefined;
-  #onPause: OnPause | undefined;
+  #onFailure: OnFailure | undefined;
   #isReferenced = true;
   #isClosed = false;
   /** Nobody will ask for a connection any more. */
@@ -31,13 +31,13 @@ export class AcceptQueue {
 
   /**
    * @param path The path that clients use, for the errors.
-   * @param listener Its listener.
+   * @param acceptor Its listener.
    * @param own What is left of a connection of our own to it.
    */
-  constructor(path: string, listener: Deno.UnixListener, own?: SelfConnection) {
+  constructor(path: string, acceptor: Acceptor, own?: SelfConnection) {
     this.#path = path;
-    this.#current = new Acceptor(listener, path, own?.accepting);
-    if (own !== undefined) this.#early.push(...own.later);
+    this.#current = acceptor;
+    this.#add(acceptor, own);
   }
 
   /** The listener that has the name. */
@@ -48,10 +48,10 @@ export class AcceptQueue {
   /**
    * Gives the next connection. One call at a time.
    *
-   * @param onPause Is told each failure to accept that passes.
+   * @param onFailure Is told each failure to accept that it survives.
    */
-  next(onPause?: OnPause): Promise<Accepted> {
-    this.#onPause = onPause;
+  next(onFailure?: OnFailure): Promise<Accepted> {
+    this.#onFailure = onFailure;
     const early = this.#early.shift();
     if (early !== undefined) return Promise.resolve(early);
     if (this.#isClosed) return Promise.reject(this.#closedError());
@@ -61,11 +61,11 @@ export class AcceptQueue {
   }
 
   /** Puts another listener in the place of the current one, and gives that one back. */
-  renew(listener: Deno.UnixListener, own?: SelfConnection): Acceptor {
+  renew(acceptor: Acceptor, own?: SelfConnection): Acceptor {
     const old = this.#current;
-    this.#current = new Acceptor(listener, this.#path, own?.accepting);
-    if (!this.#isReferenced) listener.unref();
-    for (const candidate of own?.later ?? []) this.#deliver(candidate);
+    this.#current = acceptor;
+    if (!this.#isReferenced) acceptor.unref();
+    this.#add(acceptor, own);
     if (this.#waiting !== undefined) this.#pull(this.#current);
     return old;
   }
@@ -109,10 +109,20 @@ export class AcceptQueue {
     this.#current.unref();
   }
 
+  /** Takes over a listener, with what is left of a connection of our own to it. */
+  #add(acceptor: Acceptor, own: SelfConnection | undefined): void {
+    acceptor.onFailure = (error, isFirst) => this.#onFailure?.(error, isFirst);
+    for (const candidate of own?.later ?? []) this.#deliver(candidate);
+    if (own !== undefined) this.#take(acceptor, own.accepting);
+  }
+
   /** Makes sure that an accept is pending on a listener. */
   #pull(acceptor: Acceptor): void {
-    if (acceptor.accepting) return;
-    acceptor.accept((error, isFirst) => this.#onPause?.(error, isFirst)).then(
+    if (!acceptor.accepting) this.#take(acceptor, acceptor.accept());
+  }
+
+  #take(acceptor: Acceptor, accepting: Promise<Deno.UnixConn>): void {
+    accepting.then(
       (conn) => {
         this.#deliver({ conn });
         if (this.#emptied.has(acceptor)) this.#pull(acceptor);

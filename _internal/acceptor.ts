@@ -1,9 +1,10 @@
 /**
  * One listener of Deno's, from its first accept to its end.
  *
- * - `accept` survives what passes: no descriptor left (`EMFILE`, `ENFILE`), no memory, a client that
- *   gave up. It tries again after a pause that doubles from 5 ms to 1 s, or as soon as
- *   {@linkcode Acceptor.wake} says that a descriptor was freed.
+ * - `accept` survives every failure but the loss of the listener's own descriptor. A failure costs at
+ *   most one client: the next attempt follows at once.
+ * - Where attempts fail one after the other it pauses between them, from 5 ms to 100 ms. A pause ends
+ *   early when {@linkcode Acceptor.wake} is called, because a descriptor may be free.
  * - Closing waits for the pending accept: Deno unlinks the path that it bound only with its rejection.
  */
 
@@ -11,80 +12,106 @@ import { delay, turn } from "./delay.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
 
 const FIRST_PAUSE_MS = 5;
-const LAST_PAUSE_MS = 1000;
+const LAST_PAUSE_MS = 100;
 
-/** Failures of accept that concern one client or one moment, not the listener. */
-const PASSING = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ECONNABORTED", "EPROTO"]);
+/** The descriptor is gone, or does not listen. Deno calls EOPNOTSUPP `ENOTSUP`. */
+const LOST = new Set(["EBADF", "EINVAL", "ENOTSOCK", "ENOTSUP", "EOPNOTSUPP"]);
+
+/** Deno says that a listener is closed for EINTR as well: it is believed after so many times in a row. */
+const MAX_CLOSED_ANSWERS = 10;
 
 /** How long accepting has to work for an episode of failures to be over. */
-const EPISODE_MS = 2 * LAST_PAUSE_MS;
+const EPISODE_MS = 2000;
 
-/** Called when accepting pauses: why, and whether this is the first failure of its episode. */
-export type OnPause = (error: Error, isFirst: boolean) => void;
+/** Called when an attempt to accept has failed, and whether it is the first failure of its episode. */
+export type OnFailure = (error: Error, isFirst: boolean) => void;
+
+/** Says in the shape of an error what an attempt to accept met. */
+export type Explain = (cause: unknown, state?: string) => Error;
+
+/** What it takes of a listener. */
+export interface Listening<Conn> {
+  accept(): Promise<Conn>;
+  close(): void;
+  ref(): void;
+  unref(): void;
+}
 
 /** Accepts from one listener. */
-export class Acceptor {
+export class Acceptor<Conn = Deno.UnixConn> {
   /** Whether the last attempt to accept failed, and the next one waits. */
   pausing = false;
   /** Whether an accept is pending. */
   accepting = false;
-  readonly #listener: Deno.UnixListener;
-  readonly #path: string;
-  #begun: Promise<Deno.UnixConn> | undefined;
+  /** Is told each failure that accepting survives. */
+  onFailure: OnFailure | undefined;
+  readonly #listener: Listening<Conn>;
+  readonly #explain: Explain;
+  readonly #lastFailures = new Map<string, number>();
   #ended: Promise<unknown> = Promise.resolve();
-  #accepted = 0;
+  /** How many clients have left the backlog. */
+  #taken = 0;
   #closed = false;
   #wake = new AbortController();
-  #lastFailure = -Infinity;
 
   /**
    * @param listener The listener, which is closed with this.
-   * @param path The path that clients use, for the errors.
-   * @param begun An accept that is pending.
+   * @param explain Makes the errors.
    */
-  constructor(listener: Deno.UnixListener, path: string, begun?: Promise<Deno.UnixConn>) {
+  constructor(listener: Listening<Conn>, explain: Explain) {
     this.#listener = listener;
-    this.#path = path;
-    this.#begun = begun;
-    // Its failure is told to whoever accepts next.
-    this.#begun?.catch(() => {});
+    this.#explain = explain;
   }
 
-  /**
-   * Accepts one connection. One call at a time.
-   *
-   * @param onPause Is told each failure that passes, and whether it is the first one of its episode.
-   */
-  accept(onPause?: OnPause): Promise<Deno.UnixConn> {
+  /** Accepts one connection. One call at a time. */
+  accept(): Promise<Conn> {
     this.accepting = true;
-    const accepted = this.#accept(onPause).finally(() => this.accepting = false);
+    const accepted = this.#accept().finally(() => this.accepting = false);
     this.#ended = accepted.catch(() => {});
     return accepted;
   }
 
-  async #accept(onPause?: OnPause): Promise<Deno.UnixConn> {
-    for (let pause = FIRST_PAUSE_MS;; pause = Math.min(2 * pause, LAST_PAUSE_MS)) {
+  async #accept(): Promise<Conn> {
+    let pause = 0;
+    let closedAnswers = 0;
+    for (;;) {
       try {
-        const begun = this.#begun ?? this.#listener.accept();
-        this.#begun = undefined;
-        const conn = await begun;
-        this.#accepted++;
+        const conn = await this.#listener.accept();
+        this.#taken++;
         return conn;
-      } catch (error) {
-        const failure = systemError(attempt("accept", this.#path), error, {
-          operation: "accept",
-          path: this.#path,
-        });
-        if (this.#closed || !PASSING.has(codeOf(error) ?? "")) throw failure;
-        const now = performance.now();
-        this.pausing = true;
-        onPause?.(failure, now - this.#lastFailure > EPISODE_MS);
-        this.#lastFailure = now;
-        this.#wake = new AbortController();
-        await delay(pause, this.#wake.signal).catch(() => {});
-        this.pausing = false;
+      } catch (cause) {
+        closedAnswers = cause instanceof Deno.errors.BadResource ? closedAnswers + 1 : 0;
+        const isLost = LOST.has(codeOf(cause) ?? "") || closedAnswers === MAX_CLOSED_ANSWERS;
+        if (this.#closed || isLost) throw this.#explain(cause);
+        if (cause instanceof Deno.errors.InvalidData) {
+          // Accepted, and dropped by Deno. Each costs a client a connection, so there is no need to pause.
+          this.#taken++;
+          this.#tell(
+            this.#explain(cause, "a client was dropped, because its own path is not UTF-8"),
+          );
+        } else {
+          await this.#pause(pause, this.#explain(cause));
+          pause = Math.min(2 * pause || FIRST_PAUSE_MS, LAST_PAUSE_MS);
+        }
       }
     }
+  }
+
+  async #pause(ms: number, failure: Error): Promise<void> {
+    this.pausing = ms > 0;
+    this.#wake = new AbortController();
+    const paused = ms > 0 ? delay(ms, this.#wake.signal).catch(() => {}) : undefined;
+    this.#tell(failure);
+    await paused;
+    this.pausing = false;
+  }
+
+  #tell(failure: Error): void {
+    const now = performance.now();
+    const kind = codeOf(failure) ?? failure.message;
+    const isFirst = now - (this.#lastFailures.get(kind) ?? -Infinity) > EPISODE_MS;
+    this.#lastFailures.set(kind, now);
+    this.onFailure?.(failure, isFirst);
   }
 
   /** Ends the pause of an accept that failed: there may be a free descriptor now. */
@@ -93,8 +120,8 @@ export class Acceptor {
   }
 
   /**
-   * Resolves when nobody has come for so many turns of the loop, and for so long. Somebody else accepts
-   * meanwhile, without a pause.
+   * Resolves when no client has come for so many turns of the loop, and for so long. Another caller
+   * accepts meanwhile, without a pause.
    *
    * @param turns How many; asked again at each turn.
    * @param ms Milliseconds.
@@ -102,15 +129,15 @@ export class Acceptor {
    */
   async quiet(turns: () => number, ms: number, signal: AbortSignal): Promise<void> {
     let count = 0;
-    let seen = this.#accepted;
+    let seen = this.#taken;
     let since = performance.now();
     while (!signal.aborted && (count < turns() || performance.now() - since < ms)) {
       await turn();
-      if (this.#accepted === seen && !this.pausing) {
+      if (this.#taken === seen && !this.pausing) {
         count++;
       } else {
         count = 0;
-        seen = this.#accepted;
+        seen = this.#taken;
         since = performance.now();
       }
     }
@@ -123,7 +150,6 @@ export class Acceptor {
     this.wake();
     this.#listener.close();
     await this.#ended;
-    await this.#begun?.then((conn) => conn.close(), () => {});
   }
 
   ref(): void {
@@ -133,4 +159,10 @@ export class Acceptor {
   unref(): void {
     this.#listener.unref();
   }
+}
+
+/** Returns what makes the errors of accepting on a path. */
+export function explainAccept(path: string): Explain {
+  return (cause, state) =>
+    systemError(attempt("accept", path), cause, { operation: "accept", path }, state);
 }

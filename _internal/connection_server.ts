@@ -137,7 +137,7 @@ export class ConnectionServer {
           await new Promise<void>((resolve) => this.#slot = resolve);
           continue;
         }
-        const conn = await this.#socket.accept(this.#paused, this.#timeouts);
+        const conn = await this.#socket.accept(this.#failedToAccept, this.#timeouts);
         this.#accepted++;
         this.#open.add(conn);
         this.#waiting.push(conn);
@@ -253,8 +253,8 @@ export class ConnectionServer {
     this.#open.clear();
   }
 
-  /** Accepting pauses: no descriptor is left, say. */
-  readonly #paused = (error: Error, isFirst: boolean): void => {
+  /** An attempt to accept has failed: no descriptor is left, say. */
+  readonly #failedToAccept = (error: Error, isFirst: boolean): void => {
     if (isFirst) this.#report(error);
     if (this.#stopping) this.#start();
   };

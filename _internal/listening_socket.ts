@@ -10,7 +10,7 @@
 import { resolveSocketPath, type UnixAddr } from "../address.ts";
 import { SocketInUse } from "../errors.ts";
 import { AcceptQueue } from "./accept_queue.ts";
-import type { Acceptor, OnPause } from "./acceptor.ts";
+import { Acceptor, explainAccept, type OnFailure } from "./acceptor.ts";
 import { claimDefaults, requireClaimable } from "./claim_options.ts";
 import { onAbort } from "./delay.ts";
 import { lstat } from "./file_identity.ts";
@@ -84,13 +84,13 @@ export class ListeningSocket {
 
   private constructor(
     path: string,
-    listener: Deno.UnixListener,
+    acceptor: Acceptor,
     claim?: PathClaim,
     own?: SelfConnection,
   ) {
     this.addr = { transport: "unix", path };
     this.#claim = claim;
-    this.#queue = new AcceptQueue(path, listener, own);
+    this.#queue = new AcceptQueue(path, acceptor, own);
   }
 
   /** Whether the last attempt to accept failed, and the next one waits. */
@@ -116,8 +116,8 @@ export class ListeningSocket {
     const claim = await PathClaim.acquire(path, checked, operation, signal);
     try {
       signal?.throwIfAborted();
-      const { listener, own } = await bind(claim);
-      const socket = new ListeningSocket(path, listener, claim, own);
+      const { acceptor, own } = await bind(claim);
+      const socket = new ListeningSocket(path, acceptor, claim, own);
       if (!signal?.aborted) return socket;
       await socket.close();
       throw signal.reason;
@@ -143,7 +143,7 @@ export class ListeningSocket {
     signal?.throwIfAborted();
     try {
       const listener = Deno.listen({ transport: "unix", path: name });
-      return new ListeningSocket(name, listener);
+      return new ListeningSocket(name, new Acceptor(listener, explainAccept(name)));
     } catch (error) {
       if (codeOf(error) === "EADDRINUSE") {
         throw new SocketInUse(
@@ -160,14 +160,14 @@ export class ListeningSocket {
   /**
    * Accepts one connection. One call at a time.
    *
-   * @param onPause Is told each failure that passes, and whether it is the first one of its episode.
+   * @param onFailure Is told each failure that accepting survives, and whether it is the first one of its episode.
    * @param timeouts How long a read of the connection may wait.
    */
   accept(
-    onPause?: OnPause,
+    onFailure?: OnFailure,
     timeouts?: Pick<SocketConnectionOptions, "idleTimeout" | "firstByteTimeout">,
   ): Promise<SocketConnection> {
-    return this.#queue.next(onPause).then(({ conn, aside }) => {
+    return this.#queue.next(onFailure).then(({ conn, aside }) => {
       if (this.#recognise !== undefined) aside ??= readSome(conn, SECRET_SIZE);
       const wrapped = new SocketConnection(conn, {
         localAddr: this.addr,
@@ -235,9 +235,9 @@ export class ListeningSocket {
    * for the backlog of the old one, and closing it unlinks a name at which nothing is any more.
    */
   async #bindAgain(claim: PathClaim): Promise<void> {
-    const { listener, own } = await bind(claim);
+    const { acceptor, own } = await bind(claim);
     this.#watch?.renew();
-    const old = this.#queue.renew(listener, own);
+    const old = this.#queue.renew(acceptor, own);
     this.#retiring = this.#retire(claim, old, this.#retiring);
   }
 
@@ -278,7 +278,10 @@ export class ListeningSocket {
     try {
       using own = await this.#giveUpName(signal);
       if (own === undefined) return undefined;
-      await own.write(secret);
+      const lost = () => find(undefined);
+      // Neither is awaited: a system that takes no byte must not outlast the deadline.
+      own.write(secret).catch(lost);
+      own.read(new Uint8Array(1)).then(lost, lost);
       // It is in the backlog. If it were not found there, even late, it would count as a client.
       let timer: ReturnType<typeof setTimeout> | undefined;
       const stop = onAbort(signal, () => timer = setTimeout(() => find(undefined), LATE_MS));
@@ -398,17 +401,23 @@ export class ListeningSocket {
  */
 async function bind(
   claim: PathClaim,
-): Promise<{ listener: Deno.UnixListener; own: SelfConnection | undefined }> {
+): Promise<{ acceptor: Acceptor; own: SelfConnection | undefined }> {
   let own: SelfConnection | undefined;
-  const listener = await claim.bind(
-    () => Deno.listen({ transport: "unix", path: claim.bindPath }),
-    async (bound) => {
-      own = await connectToSelf(bound, claim.bindPath);
-      own.accepted.close();
-      own.connected.close();
-    },
-  );
-  return { listener, own };
+  try {
+    const listener = await claim.bind(
+      () => Deno.listen({ transport: "unix", path: claim.bindPath }),
+      async (bound) => {
+        own = await connectToSelf(bound, claim.bindPath, claim.path);
+        own.accepted.close();
+        own.connected.close();
+      },
+    );
+    return { acceptor: own?.acceptor ?? new Acceptor(listener, explainAccept(claim.path)), own };
+  } catch (error) {
+    own?.accepting.catch(() => {});
+    await own?.acceptor.close();
+    throw error;
+  }
 }
 
 /** What is at a path that was lost; `"other"` also where its directory does not let us look. */

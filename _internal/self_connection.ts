@@ -3,6 +3,7 @@
  * before it is accepted. The backlog is a queue, so it marks a place in it.
  */
 
+import { Acceptor, explainAccept } from "./acceptor.ts";
 import { turn } from "./delay.ts";
 import { codeOf } from "./system_error.ts";
 
@@ -19,8 +20,10 @@ export interface SelfConnection {
   connected: Deno.UnixConn;
   /** Those who came after it, and have been accepted as well. */
   later: Candidate[];
-  /** An accept that is still pending. */
-  accepting: Promise<Deno.UnixConn> | undefined;
+  /** What accepts from the listener, */
+  acceptor: Acceptor;
+  /** and an accept of it that is still pending. */
+  accepting: Promise<Deno.UnixConn>;
 }
 
 /** How many bytes nobody guesses. */
@@ -29,6 +32,9 @@ export const SECRET_SIZE = 32;
 /** How many connections are looked at together, and within how many turns bytes that are there arrive. */
 const WINDOW = 64;
 const TURNS = 3;
+
+/** How long nothing can be accepted, for want of descriptors say, until a start is given up. */
+const START_MS = 1000;
 
 const NOTHING = new Uint8Array(0);
 
@@ -39,26 +45,50 @@ const NOTHING = new Uint8Array(0);
  * - Strangers may say nothing, so a window of them is dropped without knowing who they are. In a busy
  *   process ours may be one of them, because its bytes have not been read yet. Then there is another one,
  *   which is given more time.
+ *
+ * @param listener The listener.
+ * @param path The path that it is bound to.
+ * @param shown The path that clients use, for the errors.
  */
 export async function connectToSelf(
   listener: Deno.UnixListener,
   path: string,
+  shown: string = path,
 ): Promise<SelfConnection> {
+  const acceptor = new Acceptor(listener, explainAccept(shown));
+  try {
+    return await connectBy(acceptor, path);
+  } catch (error) {
+    await acceptor.close();
+    throw error;
+  }
+}
+
+async function connectBy(acceptor: Acceptor, path: string): Promise<SelfConnection> {
+  const { promise: failed, reject } = Promise.withResolvers<never>();
+  failed.catch(() => {});
+  let failing: number | undefined;
+  acceptor.onFailure = (error) => {
+    if (!acceptor.pausing) return;
+    failing ??= performance.now();
+    if (performance.now() - failing > START_MS) reject(error);
+  };
   const secret = crypto.getRandomValues(new Uint8Array(SECRET_SIZE));
-  let connected = await connectPast(listener, path);
+  let connected = await connectPast(acceptor, path, failed);
   let window: Candidate[] = [];
   try {
-    await connected.write(secret);
+    await Promise.race([connected.write(secret), failed]);
     let turns = TURNS;
     let isFound = false;
     const { promise: found, resolve: find } = Promise.withResolvers<Deno.UnixConn>();
     for (;;) {
-      const accepting = listener.accept();
-      const next = await Promise.race([accepting.then((conn) => ({ conn })), found]);
+      const accepting = acceptor.accept();
+      const next = await Promise.race([accepting.then((conn) => ({ conn })), found, failed]);
+      failing = undefined;
       if (!("conn" in next)) {
         const at = window.findIndex(({ conn }) => conn === next);
         for (const { conn } of window.slice(0, at)) conn.close();
-        return { accepted: next, connected, later: window.slice(at + 1), accepting };
+        return { accepted: next, connected, later: window.slice(at + 1), acceptor, accepting };
       }
       const { conn } = next;
       const aside = readSome(conn, secret.length);
@@ -76,7 +106,7 @@ export async function connectToSelf(
       // A write of no bytes tells whether the other end is still there.
       if (await connected.write(NOTHING).then(() => true, () => false)) continue;
       connected.close();
-      connected = await connectPast(listener, path);
+      connected = await connectPast(acceptor, path, failed);
       await connected.write(secret);
       turns *= 4;
     }
@@ -100,13 +130,17 @@ export async function readSome(conn: Deno.UnixConn, size: number): Promise<Uint8
 }
 
 /** Connects; strangers who fill the backlog are dropped to make room. */
-async function connectPast(listener: Deno.UnixListener, path: string): Promise<Deno.UnixConn> {
+async function connectPast(
+  acceptor: Acceptor,
+  path: string,
+  failed: Promise<never>,
+): Promise<Deno.UnixConn> {
   for (;;) {
     try {
       return await Deno.connect({ transport: "unix", path });
     } catch (error) {
       if (codeOf(error) !== "EAGAIN") throw error;
-      (await listener.accept()).close();
+      (await Promise.race([acceptor.accept(), failed])).close();
     }
   }
 }

@@ -13,7 +13,7 @@ function slowly(listener: Deno.UnixListener, turns: number): Deno.UnixListener {
     };
     return conn;
   };
-  return { accept } as Deno.UnixListener;
+  return { accept, close: () => listener.close() } as Deno.UnixListener;
 }
 
 test(
@@ -21,7 +21,7 @@ test(
   async () => {
     await using dir = new TempDir();
     const path = dir.file("s.sock");
-    using listener = Deno.listen({ transport: "unix", path });
+    const listener = Deno.listen({ transport: "unix", path });
     // With our own they fill what is looked at together: it is dropped before its bytes are read.
     const strangers = await Promise.all(
       Array.from({ length: 63 }, () => Deno.connect({ transport: "unix", path })),
@@ -38,7 +38,8 @@ test(
     }
     own.accepted.close();
     own.connected.close();
-    own.accepting?.catch(() => {});
+    own.accepting.catch(() => {});
+    await own.acceptor.close();
   },
   { deadline: 3000 },
 );
