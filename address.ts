@@ -22,6 +22,7 @@ import {
   checkOptions,
   show,
 } from "./_internal/options.ts";
+import { quoteAddress } from "./_internal/shown_address.ts";
 
 /**
  * The address of a socket.
@@ -30,7 +31,9 @@ import {
  * - A `URL` must be a `file:` URL without host, query or hash.
  * - A string that starts with a NUL, `"\0name"`, is an abstract name (Linux only). It has no file and
  *   therefore no permissions: every process in the network namespace may connect. The command line
- *   writes it `@name`.
+ *   writes it `@name`. All of its characters count, NULs included: a program that pads its name with
+ *   NULs to the full 108 bytes, as HAProxy does, is reached at the padded name alone.
+ * - Deno names sockets in UTF-8. A name with other bytes cannot be written here.
  */
 export type SocketPath = string | URL;
 
@@ -91,7 +94,7 @@ const SPECIAL_DIRECTORIES = ["/dev/", "/proc/", "/sys/"];
  * Checks the address of a socket and makes it absolute.
  *
  * - At most 107 bytes on Linux, 103 on macOS: bytes of UTF-8, not characters.
- * - Refused: an empty path, a NUL inside, a final `/`, a URL with host, query or hash, a URL that was
+ * - Refused: an empty path, a NUL inside a path, a final `/`, a URL with host, query or hash, a URL that was
  *   passed as a string (`"file:///…"`, `"unix:///…"`), and a lone surrogate, which UTF-8 cannot hold.
  * - Symbolic links are not resolved, and nothing is asked of the file system.
  *
@@ -171,7 +174,7 @@ function checkFileName(path: string): string {
   if (path.includes("\0")) {
     throw new TypeError(
       `Invalid socket path ${show(path)}: it contains a NUL. ` +
-        `An abstract name has it as its first character only`,
+        `Only an abstract name has one, as its first character`,
     );
   }
   if (path.endsWith("/")) {
@@ -191,11 +194,6 @@ function checkAbstractName(name: string): string {
   if (name.length === 1) {
     throw new TypeError(`Invalid socket path ${show(name)}: the abstract name is empty`);
   }
-  if (name.includes("\0", 1)) {
-    throw new TypeError(
-      `Invalid socket path ${show(name)}: an abstract name has a NUL as its first character only`,
-    );
-  }
   return checkLength(name);
 }
 
@@ -204,9 +202,12 @@ function checkLength(path: string): string {
   const bytes = new TextEncoder().encode(path).length;
   const limit = path.startsWith("\0") ? MAX_PATH_BYTES + 1 : MAX_PATH_BYTES;
   if (bytes > limit) {
+    const how = path.startsWith("\0")
+      ? `, and the system allows at most ${limit}. Choose a shorter name`
+      : ` when absolute, and the system allows at most ${limit}. Choose a shorter directory: ` +
+        `runtimePath() finds one`;
     throw new RangeError(
-      `Invalid socket path ${show(path)}: it has ${bytes} bytes when absolute, and the system ` +
-        `allows at most ${limit}. Choose a shorter directory: runtimePath() finds one`,
+      `Invalid socket path ${quoteAddress(path)}: it has ${bytes} bytes${how}`,
     );
   }
   return path;

@@ -5,6 +5,7 @@ import {
   ConnectDenied,
   ConnectTimeout,
   InsecurePath,
+  isSocketError,
   NotASocket,
   NothingListening,
   SocketInUse,
@@ -63,6 +64,8 @@ export const STATE_CODES: Readonly<Record<SocketState, number>> = {
 /** The exit code of an error; a plain `TypeError` or `RangeError` is an argument that is wrong. */
 export function exitCodeOf(error: unknown): number {
   for (const [Class, code] of CODES) if (error instanceof Class) return code;
+  // Deno makes a TypeError of EINVAL.
+  if (isSocketError(error)) return FAILURE;
   const constructor = (error as Error | null)?.constructor;
   return constructor === TypeError || constructor === RangeError ? USAGE : FAILURE;
 }

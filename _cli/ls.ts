@@ -49,9 +49,9 @@ export async function ls(flags: LsFlags, ...directories: string[]): Promise<numb
   for (const place of places) {
     find(place, isDefault || flags.recursive === true, files, (error) => {
       // Of what nobody has asked for by name, what is not there or not for us is no failure.
-      if (isDefault) return;
+      if (isDefault && !(error instanceof Deno.errors.InvalidData)) return;
       const failure = talk.fail(error);
-      if (code === OK) code = failure;
+      if (code === OK && !isDefault) code = failure;
     });
   }
 
@@ -122,6 +122,10 @@ function find(place: string, deep: boolean, files: Files, onError: (error: Error
         // Another file system may be one that does not answer.
         else if (info.isDirectory && info.dev === device) walk(path, device);
       } catch (error) {
+        if (error instanceof Deno.errors.NotFound && name.includes("\ufffd")) {
+          onError(leftOut(path));
+          continue;
+        }
         // It may have gone since; and Deno shows /dev, /proc and /sys only to who may do everything.
         const isNothing = error instanceof Deno.errors.NotFound ||
           error instanceof Deno.errors.NotCapable;
@@ -134,6 +138,14 @@ function find(place: string, deep: boolean, files: Files, onError: (error: Error
 /** The entries of a directory, all of them at once: errors come here, not in the middle. */
 function readDirectory(directory: string): Deno.DirEntry[] {
   return [...Deno.readDirSync(directory)];
+}
+
+/** Deno puts U+FFFD in the place of bytes that are not UTF-8, and does not find the file by that name. */
+function leftOut(path: string): Error {
+  return new Deno.errors.InvalidData(
+    `Cannot list ${JSON.stringify(path)}: its name is not UTF-8, and Deno cannot name it. ` +
+      `It may be a socket`,
+  );
 }
 
 /** An error of the same class that says which file it is about. */

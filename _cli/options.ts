@@ -84,7 +84,7 @@ export const CONNECTING: FlagParametersForType<ConnectingFlags, CommandContext> 
 export const PATH: TypedPositionalParameter<SocketPath, CommandContext> = {
   parse: socketPath,
   placeholder: "PATH",
-  brief: "the path of the socket; @name is an abstract name (Linux)",
+  brief: "the path of the socket; @name is an abstract name (Linux), \\0 in it a NUL, \\xNN a byte",
 };
 
 /** How much to read at a time. */

@@ -1,23 +1,52 @@
 /** The values that options and arguments may have. */
 
+import { shownAddress } from "../_internal/shown_address.ts";
 import type { SocketPath } from "../address.ts";
 
 /** The value of an option is none that it takes. */
 export class InvalidValue extends Error {}
 
-/** A path as the command line writes it: `@name` is the abstract name. */
+/** A path as the command line writes it: `@name` is the abstract name, with escapes. */
 export function socketPath(value: string): SocketPath {
-  return value.startsWith("@") ? `\0${value.slice(1)}` : value;
+  return value.startsWith("@") ? `\0${unescapeName(text(value))}` : text(value);
+}
+
+/** The abstract name that `@name` writes: `\0`, `\xNN` and `\\` are a NUL, a byte and a backslash. */
+function unescapeName(value: string): string {
+  const bytes: number[] = [];
+  for (const [part, hex] of value.slice(1).matchAll(/\\x([0-9a-f]{2})|\\.?|[^\\]+/gis)) {
+    if (hex !== undefined) bytes.push(Number.parseInt(hex, 16));
+    else if (part === "\\0") bytes.push(0);
+    else if (part === "\\\\") bytes.push(0x5c);
+    else if (part.startsWith("\\")) {
+      throw new InvalidValue(
+        `takes \\0, \\xNN or \\\\ after a backslash in @name, and not ${show(value)}`,
+      );
+    } else bytes.push(...new TextEncoder().encode(part));
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(new Uint8Array(bytes));
+  } catch {
+    throw new InvalidValue(
+      `takes an abstract name that is UTF-8, because Deno cannot name others, and not ${
+        show(value)
+      }`,
+    );
+  }
 }
 
 /** An address as the command line writes it. */
 export function shownPath(path: SocketPath | null): string {
-  const text = String(path);
-  return text.startsWith("\0") ? `@${text.slice(1)}` : text;
+  return shownAddress(String(path));
 }
 
-/** An argument as it is. */
+/** An argument as it is. Deno puts U+FFFD in the place of bytes that are not UTF-8: they are lost. */
 export function text(value: string): string {
+  if (value.includes("\ufffd")) {
+    throw new InvalidValue(
+      `takes UTF-8 alone, because Deno reads no other, and not ${show(value)}`,
+    );
+  }
   return value;
 }
 

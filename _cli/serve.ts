@@ -1,15 +1,15 @@
 /** `uds serve PATH -- CMD ARG…`: a process for each connection, with it as its input and output. */
 
-import { permissions } from "../address.ts";
+import { permissions, type SocketPath } from "../address.ts";
 import type { Connection } from "../connection.ts";
 import { serve as listen } from "../server.ts";
 import { OK } from "./exit_codes.ts";
 import { union } from "./grants.ts";
 import { ownership, type OwnershipFlags, ownershipNeeds } from "./ownership.ts";
-import { socketPath } from "./parameters.ts";
+import { InvalidValue, socketPath } from "./parameters.ts";
 import { stopSignal } from "./signals.ts";
 import { SHELL, startOnStdio } from "./stdio_child.ts";
-import { type CommonFlags, Talk } from "./talk.ts";
+import { type CommonFlags, Talk, UsageError } from "./talk.ts";
 
 /** Its options. */
 export type ServeFlags = CommonFlags & OwnershipFlags & {
@@ -32,7 +32,7 @@ export async function serve(
   const signal = stopSignal();
   const running = new Set<Promise<void>>();
   await using server = await listen({
-    path: socketPath(path),
+    path: readPath(path),
     signal,
     ...await ownership(flags),
     ...(flags.replace && {
@@ -66,10 +66,20 @@ export async function serve(
   }
 }
 
+/** The path, which the parser takes for one text among others. */
+function readPath(value: string): SocketPath {
+  try {
+    return socketPath(value);
+  } catch (error) {
+    if (error instanceof InvalidValue) throw new UsageError(`PATH ${error.message}`, "serve");
+    throw error;
+  }
+}
+
 /** The permissions that it takes. */
 export function needs(flags: ServeFlags, path: string): Deno.PermissionOptionsObject {
   return union([
-    permissions("serve", socketPath(path), flags.replace ? { publish: "rename" } : {}),
+    permissions("serve", readPath(path), flags.replace ? { publish: "rename" } : {}),
     permissions("pair", SHELL),
     ownershipNeeds(flags),
   ]);

@@ -1,6 +1,7 @@
 /** What a command says beside its data: on standard error, for people or as JSON. */
 
 import { andMore, CountedLines, kindOfError } from "../_internal/counted_lines.ts";
+import { shortAddress } from "../_internal/shown_address.ts";
 import { isSocketError, SocketInUse } from "../errors.ts";
 import { red } from "./color.ts";
 import { exitCodeOf, OK, USAGE } from "./exit_codes.ts";
@@ -67,7 +68,10 @@ export class Talk implements Disposable {
 
   /** Says that clients can connect now. */
   listening(path: string | null): void {
-    this.say(`listening on ${shownPath(path)}`, { event: "listening", path: shownPath(path) });
+    this.say(`listening on ${shortAddress(String(path))}`, {
+      event: "listening",
+      path: shownPath(path),
+    });
   }
 
   /** Says that it has been told to stop. */

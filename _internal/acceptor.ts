@@ -90,7 +90,8 @@ export class Acceptor<Conn = Deno.UnixConn> {
             this.#explain(cause, "a client was dropped, because its own path is not UTF-8"),
           );
         } else {
-          await this.#pause(pause, this.#explain(cause));
+          const state = closedAnswers > 0 ? "the attempt was interrupted" : undefined;
+          await this.#pause(pause, this.#explain(cause, state));
           pause = Math.min(2 * pause || FIRST_PAUSE_MS, LAST_PAUSE_MS);
         }
       }

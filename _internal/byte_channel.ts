@@ -4,6 +4,7 @@ import type { UnixAddr } from "../address.ts";
 import { ConnectionClosed } from "../errors.ts";
 import type { ByteChannel } from "../framing/messages.ts";
 import { show } from "./options.ts";
+import { quoteAddress } from "./shown_address.ts";
 
 /** The path that tells the channel from others, as far as it is known. */
 export function pathOf(conn: ByteChannel): string | null {
@@ -14,7 +15,7 @@ export function pathOf(conn: ByteChannel): string | null {
 /** The beginning of a message: `Cannot send to "/run/app.sock"`. */
 export function startOf(verb: string, conn: ByteChannel): string {
   const path = pathOf(conn);
-  return `Cannot ${verb} ${path === null ? "the peer" : JSON.stringify(path)}`;
+  return `Cannot ${verb} ${path === null ? "the peer" : quoteAddress(path)}`;
 }
 
 /** For what is tried after the end of this side. */

@@ -15,6 +15,7 @@ import { ChunkBuffer } from "./chunk_buffer.ts";
 import { arrived, delay, turn } from "./delay.ts";
 import { IdleTimer } from "./idle_timer.ts";
 import { show } from "./options.ts";
+import { quoteAddress } from "./shown_address.ts";
 import { addPipeSource, addPipeTarget } from "./stream_pipe.ts";
 import { codeOf, stateOf, systemError } from "./system_error.ts";
 
@@ -477,8 +478,8 @@ export class SocketConnection {
       ? "write to"
       : "half-close";
     const { remoteAddr: { path }, localAddr } = this;
-    if (path !== null) return `Cannot ${verb} ${JSON.stringify(path)}`;
-    const server = localAddr.path === null ? "" : ` of ${JSON.stringify(localAddr.path)}`;
+    if (path !== null) return `Cannot ${verb} ${quoteAddress(path)}`;
+    const server = localAddr.path === null ? "" : ` of ${quoteAddress(localAddr.path)}`;
     return `Cannot ${verb} ${server === "" ? "the unnamed peer" : `a client${server}`}`;
   }
 

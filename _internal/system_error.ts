@@ -1,6 +1,7 @@
 /** How a failure of the system is told: what was tried, where, what stands in the way. */
 
 import type { SocketError } from "../errors.ts";
+import { quoteAddress } from "./shown_address.ts";
 
 /** The verb phrase of each operation. */
 const PHRASES: Record<string, string> = {
@@ -27,7 +28,7 @@ const STATES: Record<string, string> = {
 
 /** The beginning of a message: `Cannot connect to "/run/app.sock"`. */
 export function attempt(operation: string, path: string): string {
-  return `Cannot ${PHRASES[operation] ?? operation} ${JSON.stringify(path)}`;
+  return `Cannot ${PHRASES[operation] ?? operation} ${quoteAddress(path)}`;
 }
 
 /** The system's code of an error, such as `"ENOENT"`. */

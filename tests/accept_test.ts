@@ -3,6 +3,7 @@ import { connect, type Connection, listen, serve } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Acceptor, explainAccept } from "../_internal/acceptor.ts";
 import { connectToSelf } from "../_internal/self_connection.ts";
+import { CLIENTS, countEchoes, startFailing } from "./_failing_accept.ts";
 import { Process, udsCommand } from "./_cli.ts";
 import { encode, fixturePath, Program, readText, TempDir, test, testAlone } from "./_helpers.ts";
 
@@ -149,18 +150,16 @@ testAlone(
     const flood = new Program("python3", [
       "-c",
       `
-import socket
+import socket, time
 print("ready", flush=True)
 i = 0
 while True:
     client = socket.socket(socket.AF_UNIX)
     client.bind(b"\\0uds-\\xff-flood-%d" % i)
     i += 1
-    try:
-        client.connect("${path}")
-    except BlockingIOError:
-        pass
+    client.connect("${path}")
     client.close()
+    time.sleep(0.001)
 `,
     ]);
     await using _flood = flood;
@@ -192,6 +191,21 @@ test("uds echo says in one line that it drops clients whose own names are not UT
 }, NEEDS);
 
 // ---- Failures of the system -------------------------------------------------------------------------
+
+test(
+  "uds echo answers 20 of 20 clients while five attempts to accept fail, and says so once",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("x.sock");
+    await using echo = startFailing(["echo", path], "EPERM", "5..9");
+    await echo.stderr.until("listening");
+    assertEquals(await countEchoes(() => Deno.connect({ transport: "unix", path })), CLIENTS);
+    echo.kill("SIGTERM");
+    const { code, stderr } = await echo.ended;
+    assertEquals([code, stderr.match(/uds: Cannot accept/g)?.length], [0, 1], stderr);
+  },
+  { needs: ["strace"] },
+);
 
 /** Accepts as the attempts say: an error fails, a number is a connection. */
 function acceptorOf(attempts: (Error | number)[]): Acceptor<number> {

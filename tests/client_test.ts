@@ -579,7 +579,10 @@ test("connect() rejects with NothingListening at an abstract name that nobody ha
   const error = await refusal(connect(path));
   assertInstanceOf(error, NothingListening);
   assertEquals([error.path, error.code], [path, "ECONNREFUSED"]);
-  assertEquals(error.message, `${start(path)}nobody listens on it. Start the server`);
+  assertEquals(
+    error.message,
+    `Cannot connect to "@${path.slice(1)}": nobody listens on it. Start the server`,
+  );
 });
 
 for (const [type, name] of [["SOCK_DGRAM", "datagram"], ["SOCK_SEQPACKET", "seqpacket"]]) {
