@@ -33,8 +33,10 @@ export const SECRET_SIZE = 32;
 const WINDOW = 64;
 const TURNS = 3;
 
-/** How long nothing can be accepted, for want of descriptors say, until a start is given up. */
-const START_MS = 1000;
+/** How long accepting may fail, for want of descriptors say, until a start is given up. */
+const FAILING_MS = 1000;
+/** How long it may take altogether. */
+const LIMIT_MS = 10_000;
 
 const NOTHING = new Uint8Array(0);
 
@@ -56,23 +58,36 @@ export async function connectToSelf(
   shown: string = path,
 ): Promise<SelfConnection> {
   const acceptor = new Acceptor(listener, explainAccept(shown));
+  const { promise: failed, reject } = Promise.withResolvers<never>();
+  failed.catch(() => {});
+  const late = "nothing could be accepted in time";
+  const timer = setTimeout(() => reject(new Deno.errors.TimedOut(late)), LIMIT_MS);
+  let first = 0;
+  let last = -Infinity;
+  acceptor.onFailure = (error) => {
+    // The others cost one client each.
+    if (!acceptor.pausing) return;
+    const now = performance.now();
+    if (now - last > FAILING_MS / 2) first = now;
+    last = now;
+    if (now - first > FAILING_MS) reject(error);
+  };
   try {
-    return await connectBy(acceptor, path);
+    return await connectBy(acceptor, path, failed);
   } catch (error) {
     await acceptor.close();
     throw error;
+  } finally {
+    clearTimeout(timer);
   }
 }
 
-async function connectBy(acceptor: Acceptor, path: string): Promise<SelfConnection> {
-  const { promise: failed, reject } = Promise.withResolvers<never>();
-  failed.catch(() => {});
-  let failing: number | undefined;
-  acceptor.onFailure = (error) => {
-    if (!acceptor.pausing) return;
-    failing ??= performance.now();
-    if (performance.now() - failing > START_MS) reject(error);
-  };
+/** Does so until `failed` rejects. */
+async function connectBy(
+  acceptor: Acceptor,
+  path: string,
+  failed: Promise<never>,
+): Promise<SelfConnection> {
   const secret = crypto.getRandomValues(new Uint8Array(SECRET_SIZE));
   let connected = await connectPast(acceptor, path, failed);
   let window: Candidate[] = [];
@@ -84,7 +99,6 @@ async function connectBy(acceptor: Acceptor, path: string): Promise<SelfConnecti
     for (;;) {
       const accepting = acceptor.accept();
       const next = await Promise.race([accepting.then((conn) => ({ conn })), found, failed]);
-      failing = undefined;
       if (!("conn" in next)) {
         const at = window.findIndex(({ conn }) => conn === next);
         for (const { conn } of window.slice(0, at)) conn.close();
@@ -104,10 +118,11 @@ async function connectBy(acceptor: Acceptor, path: string): Promise<SelfConnecti
       for (const { conn } of window) conn.close();
       window = [];
       // A write of no bytes tells whether the other end is still there.
-      if (await connected.write(NOTHING).then(() => true, () => false)) continue;
+      const isThere = connected.write(NOTHING).then(() => true, () => false);
+      if (await Promise.race([isThere, failed])) continue;
       connected.close();
       connected = await connectPast(acceptor, path, failed);
-      await connected.write(secret);
+      await Promise.race([connected.write(secret), failed]);
       turns *= 4;
     }
   } catch (error) {
