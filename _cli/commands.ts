@@ -172,6 +172,8 @@ ${ENDS}`,
       `Without DIR it lists all below $XDG_RUNTIME_DIR (else $TMPDIR/uds-UID, else /tmp/uds-UID) and below
 /run. It does not leave the file system of a directory, and does not follow symbolic links in it.
 
+What has a name that is not UTF-8 is reported and left out: Deno cannot name it.
+
 The state comes from the lock beside a socket: "claimed" means that a program with this package has it,
 and its process is named. Of any other socket only a connection could tell more: it is "unknown". With
 --probe it connects, which the servers notice, and says "alive", "full", "stale", "denied" or
