@@ -20,7 +20,7 @@ function unescapeName(value: string): string {
     else if (part === "\\\\") bytes.push(0x5c);
     else if (part.startsWith("\\")) {
       throw new InvalidValue(
-        `takes \\0, \\xNN or \\\\ after a backslash in @name, and not ${show(value)}`,
+        `must have \\0, \\xNN or \\\\ where @name has a backslash, got ${show(value)}`,
       );
     } else bytes.push(...new TextEncoder().encode(part));
   }
@@ -28,9 +28,7 @@ function unescapeName(value: string): string {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(new Uint8Array(bytes));
   } catch {
     throw new InvalidValue(
-      `takes an abstract name that is UTF-8, because Deno cannot name others, and not ${
-        show(value)
-      }`,
+      `must be an abstract name in UTF-8, because Deno cannot name others, got ${show(value)}`,
     );
   }
 }
@@ -44,7 +42,7 @@ export function shownPath(path: SocketPath | null): string {
 export function text(value: string): string {
   if (value.includes("\ufffd")) {
     throw new InvalidValue(
-      `takes UTF-8 alone, because Deno reads no other, and not ${show(value)}`,
+      `must be UTF-8, because Deno loses all other bytes, got ${show(value)}`,
     );
   }
   return value;

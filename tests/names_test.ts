@@ -37,7 +37,7 @@ while True:
   assertEquals(conn.remoteAddr.path, name);
   assertEquals(await probe(name), { state: "alive" });
   const escaped = `@${bare}${"\\0".repeat(107 - bare.length)}`;
-  assertEquals((await uds(["send", escaped, ""])).stdout, "hello");
+  assertEquals((await uds(["connect", escaped])).stdout, "hello");
   const unpadded = await uds(["connect", `@${bare}`]);
   assertEquals(unpadded.code, 4);
   assertStringIncludes(unpadded.stderr, `Cannot connect to "@${bare}": nobody listens on it`);
@@ -92,12 +92,12 @@ for (
 
 for (
   const [written, says] of [
-    ["@a\\q", "takes \\0, \\xNN or \\\\ after a backslash"],
-    ["@a\\", "takes \\0, \\xNN or \\\\ after a backslash"],
-    ["@a\\x4", "takes \\0, \\xNN or \\\\ after a backslash"],
-    ["@name\\xff", "takes an abstract name that is UTF-8, because Deno cannot name others"],
-    ["@name\ufffd", "takes UTF-8 alone"],
-    ["caf\ufffd.sock", "takes UTF-8 alone"],
+    ["@a\\q", "must have \\0, \\xNN or \\\\ where @name has a backslash"],
+    ["@a\\", "must have \\0, \\xNN or \\\\ where @name has a backslash"],
+    ["@a\\x4", "must have \\0, \\xNN or \\\\ where @name has a backslash"],
+    ["@name\\xff", "must be an abstract name in UTF-8, because Deno cannot name others"],
+    ["@name\ufffd", "must be UTF-8"],
+    ["caf\ufffd.sock", "must be UTF-8"],
   ] as const
 ) {
   test(`the command line refuses ${written}`, () => {
@@ -157,7 +157,7 @@ for name in (b"caf\\xe9.sock", b"dead.sock"):
     if (name !== "serve") {
       assertStringIncludes(
         stderr,
-        'PATH takes UTF-8 alone, because Deno reads no other, and not "caf',
+        'PATH must be UTF-8, because Deno loses all other bytes, got "caf',
       );
     }
   }
