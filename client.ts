@@ -252,6 +252,11 @@ function refusalOf(path: string, cause: unknown): Error {
         { ...fields, mode, uid, gid },
       );
     }
+    case "alive": {
+      const state = "its server is bound to a name that is not UTF-8, which Deno refuses. " +
+        "Bind the server to another name";
+      return systemError(start, cause, fields, state);
+    }
     case "full":
       return systemError(start, cause, fields, "its backlog is full: the server does not keep up");
     default:

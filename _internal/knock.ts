@@ -27,6 +27,8 @@ export async function knock(path: string): Promise<{ answer: Answer; cause?: unk
 
 /** What a refused connection says of the one who should answer. */
 export function answerOf(cause: unknown): Answer | undefined {
+  // Deno has connected, and cannot read the name that the server is bound to.
+  if (cause instanceof Deno.errors.InvalidData) return "alive";
   switch (codeOf(cause)) {
     case "EAGAIN":
       return "full";

@@ -126,6 +126,36 @@ test(
   LINUX,
 );
 
+test("a live server that is bound to a name that is not UTF-8 counts as alive", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("plain.sock");
+  const program = new Program("python3", [
+    "-c",
+    `
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+name = sys.argv[1].encode() + b"\\xff"
+listener.bind(name)
+listener.listen()
+os.rename(name, sys.argv[1])
+print("ready", flush=True)
+sys.stdin.read()`,
+    path,
+  ], { stdin: "piped" });
+  await using _program = program;
+  assertEquals(await program.line(), "ready");
+  assertEquals((await probe(path)).state, "alive");
+  const refused = await assertRejects(() => serve(path, async () => {}), Deno.errors.AddrInUse);
+  assertStringIncludes(refused.message, "Cannot serve on");
+  const error = await assertRejects(() => connect(path), Deno.errors.InvalidData);
+  assertEquals(
+    error.message,
+    `Cannot connect to "${path}": its server is bound to a name that is not UTF-8, which Deno refuses. ` +
+      `Bind the server to another name`,
+  );
+  assertEquals((await uds(["ls", "--probe", dir.path])).code, 0);
+}, { needs: ["python3"] });
+
 // ---- Files ------------------------------------------------------------------------------------------
 
 test("uds says that Deno cannot name a socket whose name is not UTF-8", async () => {
