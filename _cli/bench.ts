@@ -9,6 +9,7 @@ import { OK } from "./exit_codes.ts";
 import { requireGrants } from "./grants.ts";
 import { type Bin, histogram, quantile } from "./histogram.ts";
 import { shownPath } from "./parameters.ts";
+import { json } from "./printable.ts";
 import { stopSignal } from "./signals.ts";
 import { print } from "./streams.ts";
 import { type CommonFlags, UsageError } from "./talk.ts";
@@ -58,7 +59,7 @@ export async function bench(flags: BenchFlags, path?: SocketPath): Promise<numbe
   const report = path === undefined
     ? await measureSelf(flags)
     : await measure(flags, path, shownPath(path));
-  await print(flags.json ? `${JSON.stringify(report)}\n` : format(report));
+  await print(flags.json ? `${json(report)}\n` : format(report));
   return OK;
 }
 

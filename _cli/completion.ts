@@ -45,15 +45,15 @@ function names(): string[] {
 }
 
 function optionsOf(command: string): Option[] {
-  const { flags = {}, aliases = {} } = COMMANDS.get(command)?.parameters ?? {};
+  const { flags, aliases } = COMMANDS.get(command)?.parameters ?? { flags: {}, aliases: {} };
   const letters = new Map(
-    Object.entries(aliases).map(([letter, name]) => [name as string, letter]),
+    Object.entries(aliases).map(([letter, name]) => [name, letter]),
   );
   const options = Object.entries(flags).map(([name, flag]): Option => ({
     name,
     letter: letters.get(name),
     brief: flag.brief,
-    placeholder: flag.kind === "boolean" ? undefined : flag.placeholder ?? "VALUE",
+    placeholder: flag.kind === "boolean" ? undefined : flag.placeholder,
     values: flag.kind === "enum" ? flag.values : [],
   }));
   return [...options, HELP];

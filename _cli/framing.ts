@@ -2,6 +2,7 @@
 
 import { type Codec, contentLength, delimited, lengthPrefixed } from "../framing.ts";
 import type { Framing } from "./parameters.ts";
+import { json } from "./printable.ts";
 import { BUFFER_SIZE, type Source } from "./streams.ts";
 import type { CommonFlags } from "./talk.ts";
 
@@ -69,7 +70,7 @@ function fromHex(text: string): Uint8Array {
 
 /** A message that has come, as a line of the output. */
 export function toLine(message: Uint8Array, flags: FramingFlags & CommonFlags): Uint8Array {
-  if (flags.json) return encode(`${JSON.stringify(describe(message, flags))}\n`);
+  if (flags.json) return encode(`${json(describe(message, flags))}\n`);
   if (flags.hex) return encode(`${message.toHex()}\n`);
   const line = new Uint8Array(message.length + 1);
   line.set(message);

@@ -3,7 +3,14 @@
 import { permissionFlags } from "../address.ts";
 
 /** The property of a permission descriptor that scopes each kind. */
-const SCOPES = { read: "path", write: "path", net: "host", env: "variable", sys: "kind" } as const;
+const SCOPES = {
+  read: "path",
+  write: "path",
+  net: "host",
+  env: "variable",
+  sys: "kind",
+  run: "command",
+} as const;
 
 /** Whether a permission is granted, without asking for it. */
 export function isGranted(kind: string, value?: string): boolean {

@@ -1,7 +1,7 @@
 /** The help texts: examples first. */
 
-import type { Command, CommandContext } from "npm:@stricli/core@1.3.0";
 import { bold } from "./color.ts";
+import type { Command } from "./command.ts";
 
 /** A line to type, and what it does. */
 export type Example = readonly [line: string, what: string];
@@ -17,48 +17,56 @@ export interface Docs {
   readonly notes?: string;
 }
 
-type Parameters = Command<CommandContext>["parameters"];
-type Style = globalThis.Parameters<Command<CommandContext>["formatHelp"]>[0];
+const EXAMPLES: readonly Example[] = [
+  ["uds echo /tmp/echo.sock", "serve an echo"],
+  ["uds send /tmp/echo.sock hello", "talk to it"],
+  ["uds connect /tmp/app.sock", "standard input and output on a socket"],
+  ["uds ls", "which sockets are there, and who has them"],
+];
+
+const NOTES = `uds COMMAND --help tells the rest.
+
+Exit codes: 0 done, or alive; 1 failure; 2 the command line is wrong; 3 nothing at the path; 4 nobody
+listens on it; 5 in use, claimed or full; 6 denied by the system; 7 not a socket; 8 timed out; 9 a Deno
+permission is missing.`;
+
+/** The options that every command has, and the program itself. */
+const OWN_OPTIONS: readonly Example[] = [
+  [option("h", "help"), "print this help"],
+  [option("V", "version"), "print the version"],
+];
 
 /** The help of a command. */
-export function formatCommand(docs: Docs, parameters: Parameters, style: Style): string {
-  const { flags = {}, aliases = {}, positional } = parameters;
-  const short = Object.entries(aliases).map(([letter, name]) => [name, letter] as const);
-  const letters = new Map<string, string>(short);
-  const operands = positional?.kind === "array" ? [positional.parameter] : positional?.parameters;
-  const options = Object.entries(flags).map(([name, flag]) =>
-    [option(letters.get(name), name, flag.placeholder), flag.brief] as const
-  );
-  for (const { name, aliases, brief } of style.additionalFlags) {
-    options.push([option(aliases?.[0], name), brief]);
-  }
-  const sections = [
-    bold(`${style.prefix.join(" ")} ${docs.usage}: ${docs.brief}`),
+export function formatCommand(name: string, { parameters, ...docs }: Command): string {
+  const { flags, aliases, positional } = parameters;
+  const letters = new Map(Object.entries(aliases).map(([letter, name]) => [name, letter]));
+  const operands = positional.kind === "array" ? [positional.parameter] : positional.parameters;
+  const options = Object.entries(flags).map(([name, flag]) => {
+    const placeholder = flag.kind === "boolean" ? undefined : flag.placeholder;
+    return [option(letters.get(name), name, placeholder), flag.brief] as const;
+  });
+  return sections([
+    bold(`uds ${name} ${docs.usage}: ${docs.brief}`),
     columns(docs.examples),
-    columns((operands ?? []).map(({ placeholder = "", brief }) => [placeholder, brief])),
-    columns(options),
+    columns(operands.map(({ placeholder, brief }) => [placeholder, brief])),
+    columns([...options, ...OWN_OPTIONS]),
     docs.notes ?? "",
-  ];
-  return `${sections.filter((section) => section !== "").join("\n\n")}\n`;
+  ]);
 }
 
 /** The help of the whole program. */
-export function formatProgram(
-  docs: Omit<Docs, "usage">,
-  commands: readonly Example[],
-  style: Style,
-): string {
-  const sections = [
-    bold(docs.brief),
-    columns(docs.examples),
-    columns(commands),
-    columns(style.additionalFlags.map(({ name, aliases, brief }) => [
-      option(aliases?.[0], name),
-      brief,
-    ])),
-    docs.notes ?? "",
-  ];
-  return `${sections.join("\n\n")}\n`;
+export function formatProgram(commands: ReadonlyMap<string, Command>): string {
+  return sections([
+    bold("uds: Unix domain sockets"),
+    columns(EXAMPLES),
+    columns([...commands].map(([name, { brief }]) => [name, brief])),
+    columns(OWN_OPTIONS),
+    NOTES,
+  ]);
+}
+
+function sections(all: readonly string[]): string {
+  return `${all.filter((section) => section !== "").join("\n\n")}\n`;
 }
 
 function option(letter: string | undefined, name: string, placeholder?: string): string {

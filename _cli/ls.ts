@@ -5,6 +5,7 @@ import { NotASocket, SocketNotFound } from "../errors.ts";
 import { OK } from "./exit_codes.ts";
 import { isGranted, requireGrants } from "./grants.ts";
 import { octal } from "./parameters.ts";
+import { json } from "./printable.ts";
 import { print } from "./streams.ts";
 import { table } from "./table.ts";
 import { type CommonFlags, Talk } from "./talk.ts";
@@ -61,7 +62,7 @@ export async function ls(flags: LsFlags, ...directories: string[]): Promise<numb
     const looks = found.splice(0, BATCH).map(([path, info]) => look(path, info, flags.probe));
     entries.push(...await Promise.all(looks));
   }
-  if (flags.json) await print(`${JSON.stringify(entries)}\n`);
+  if (flags.json) await print(`${json(entries)}\n`);
   else if (entries.length > 0) await print(show(entries));
   else if (code === OK) talk.say(`no sockets in ${places.join(" and ")}`, {});
   return code;

@@ -1,24 +1,18 @@
 /** Options and arguments that several commands have. */
 
-import type {
-  Aliases,
-  CommandContext,
-  FlagParametersForType,
-  TypedFlagParameter,
-  TypedPositionalParameter,
-} from "npm:@stricli/core@1.3.0";
 import type { SocketPath } from "../address.ts";
+import type { Argument, Letters, Options, Switch, ValueOption } from "./command.ts";
 import type { ConnectingFlags } from "./connect.ts";
 import { type Endpoint, endpoint } from "./endpoint.ts";
 import type { FramingFlags } from "./framing.ts";
 import type { OwnershipFlags } from "./ownership.ts";
-import { FRAMINGS, octalMode, positive, seconds, socketPath, text } from "./parameters.ts";
+import { FRAMINGS, octalMode, piece, positive, seconds, socketPath, text } from "./parameters.ts";
 import type { RelayFlags } from "./relay.ts";
 import type { CommonFlags } from "./talk.ts";
 
 /** An option without a value. */
-export function flag(brief: string): TypedFlagParameter<boolean | undefined, CommandContext> {
-  return { kind: "boolean", brief, optional: true, withNegated: false };
+export function flag(brief: string): Switch {
+  return { kind: "boolean", brief };
 }
 
 /** An option with a value that may be left out. */
@@ -26,78 +20,74 @@ export function option<T>(
   parse: (value: string) => T,
   placeholder: string,
   brief: string,
-): TypedFlagParameter<T | undefined, CommandContext> {
-  return { kind: "parsed", parse, placeholder, brief, optional: true } as TypedFlagParameter<
-    T | undefined,
-    CommandContext
-  >;
+): ValueOption<T> {
+  return { kind: "parsed", parse, placeholder, brief };
 }
 
 /** Options that all commands have. */
-export const COMMON: FlagParametersForType<CommonFlags, CommandContext> = {
+export const COMMON: Options<CommonFlags> = {
   json: flag("write results, events and errors as JSON"),
   quiet: flag("print nothing but results and errors"),
 };
 
 /** Their letters. */
-export const SHORT: Aliases<keyof CommonFlags> = { q: "quiet" };
+export const SHORT: Letters<CommonFlags> = { q: "quiet" };
 
 /** Permission bits. */
-export const MODE: TypedFlagParameter<number | undefined, CommandContext> = option(
+export const MODE: ValueOption<number> = option(
   octalMode,
   "MODE",
   "permission bits of the socket file, in octal (default 600)",
 );
 
 /** To whom a socket file belongs. */
-export const OWNERSHIP: FlagParametersForType<OwnershipFlags, CommandContext> = {
+export const OWNERSHIP: Options<OwnershipFlags> = {
   mode: MODE,
   group: option(text, "GROUP", "its group, a name or a number; the mode is then 660 by default"),
 };
 
 /** How messages are shown. */
-export const FRAMING: FlagParametersForType<FramingFlags, CommandContext> = {
+export const FRAMING: Options<FramingFlags> = {
   framing: {
     kind: "enum",
     values: FRAMINGS,
     placeholder: "KIND",
     brief: `deal in messages: ${FRAMINGS.join(", ")}`,
-    optional: true,
   },
   hex: flag("write and read messages in hexadecimal"),
 };
 
 /** How many messages to wait for. */
-export const EXPECT: TypedFlagParameter<number | undefined, CommandContext> = option(
+export const EXPECT: ValueOption<number> = option(
   positive,
   "COUNT",
   "stop when COUNT messages have come",
 );
 
 /** How to connect. */
-export const CONNECTING: FlagParametersForType<ConnectingFlags, CommandContext> = {
+export const CONNECTING: Options<ConnectingFlags> = {
   wait: flag("wait for the server if it is not there yet"),
   timeout: option(seconds, "SECONDS", "how long to try (default 5)"),
 };
 
 /** A path. */
-export const PATH: TypedPositionalParameter<SocketPath, CommandContext> = {
+export const PATH: Argument<SocketPath> = {
   parse: socketPath,
   placeholder: "PATH",
   brief: "the path of the socket; @name is an abstract name (Linux), \\0 in it a NUL, \\xNN a byte",
 };
 
 /** How much to read at a time. */
-export const PIECE: TypedFlagParameter<number | undefined, CommandContext> = option(
-  positive,
+export const PIECE: ValueOption<number> = option(
+  piece,
   "BYTES",
   "read at most BYTES at a time, and say what each piece was",
 );
 
 /** The two sides of a relay. */
 export const SIDES: readonly [
-  TypedPositionalParameter<Endpoint, CommandContext>,
-  TypedPositionalParameter<Endpoint, CommandContext>,
+  Argument<Endpoint>,
+  Argument<Endpoint>,
 ] = [
   {
     parse: endpoint,
@@ -108,7 +98,7 @@ export const SIDES: readonly [
 ];
 
 /** How a relay listens, and reaches its target. */
-export const RELAYING: FlagParametersForType<RelayFlags, CommandContext> = {
+export const RELAYING: Options<RelayFlags> = {
   ...OWNERSHIP,
   timeout: option(seconds, "SECONDS", "how long to try TARGET (default 5)"),
   cert: option(text, "FILE", "the certificate of a LISTEN tls:, else one to show to a TARGET tls:"),

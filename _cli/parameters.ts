@@ -61,12 +61,28 @@ export function octal(mode: number): string {
   return `0${mode.toString(8).padStart(3, "0")}`;
 }
 
+/** The highest count: more than there can be of anything that is counted. */
+const MAX_COUNT = 0x7fff_ffff;
+
+/** The most bytes that are read at a time: such a buffer fits into any memory. */
+const MAX_PIECE = 16 * 1024 * 1024;
+
 /** A whole number of at least one. */
 export function positive(value: string): number {
+  return wholeNumber(value, MAX_COUNT);
+}
+
+/** A number of bytes that are read at a time. */
+export function piece(value: string): number {
+  return wholeNumber(value, MAX_PIECE);
+}
+
+function wholeNumber(value: string, most: number): number {
   const number = Number(value);
-  if (!/^\d+$/.test(value) || !Number.isSafeInteger(number) || number < 1) {
+  if (!/^\d+$/.test(value) || number < 1) {
     throw new InvalidValue(`takes a whole number of at least 1, and not ${show(value)}`);
   }
+  if (number > most) throw new InvalidValue(`takes at most ${most}, and not ${show(value)}`);
   return number;
 }
 
@@ -97,8 +113,12 @@ const MAX_DELAY = 0x7fff_ffff;
 /** Seconds, such as `1.5`, as milliseconds. */
 export function seconds(value: string): number {
   const ms = Math.ceil(Number(value) * 1000);
-  if (!/^(\d+\.?\d*|\.\d+)$/.test(value) || ms > MAX_DELAY) {
+  if (!/^(\d+\.?\d*|\.\d+)$/.test(value)) {
     throw new InvalidValue(`takes a number of seconds, such as 1.5, and not ${show(value)}`);
+  }
+  if (ms > MAX_DELAY) {
+    const most = Math.floor(MAX_DELAY / 1000);
+    throw new InvalidValue(`takes at most ${most} seconds (24 days), and not ${show(value)}`);
   }
   return ms;
 }

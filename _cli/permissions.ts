@@ -3,6 +3,7 @@
 import { permissionFlags } from "../address.ts";
 import { parse } from "./command_line.ts";
 import { OK } from "./exit_codes.ts";
+import { json } from "./printable.ts";
 import { print } from "./streams.ts";
 import type { CommonFlags } from "./talk.ts";
 
@@ -11,7 +12,7 @@ export async function printPermissions(flags: CommonFlags, ...args: string[]): P
   const parsed = await parse(args);
   const set = typeof parsed === "string" ? {} : await parsed.needs();
   if (flags.json) {
-    await print(`${JSON.stringify(set)}\n`);
+    await print(`${json(set)}\n`);
   } else {
     const line = ["deno", "run", ...permissionFlags(set), program(), ...args];
     await print(`${line.map(quote).join(" ")}\n`);

@@ -4,6 +4,7 @@ import type { SocketPath } from "../address.ts";
 import { probe as look } from "../probe.ts";
 import { STATE_CODES } from "./exit_codes.ts";
 import { octal, shownPath } from "./parameters.ts";
+import { json } from "./printable.ts";
 import { print } from "./streams.ts";
 import { type CommonFlags, Talk } from "./talk.ts";
 
@@ -13,7 +14,7 @@ export async function probe(flags: CommonFlags, path: SocketPath): Promise<numbe
   if (flags.json) {
     const found = { path: shownPath(path), state, uid, gid, holder };
     const shown = mode === undefined ? found : { ...found, mode: octal(mode) };
-    await print(`${JSON.stringify(shown)}\n`);
+    await print(`${json(shown)}\n`);
   } else if (!flags.quiet) {
     await print(`${state}\n`);
     const details = [

@@ -7,6 +7,7 @@ import { probe } from "../probe.ts";
 import { OK } from "./exit_codes.ts";
 import { requireGrants, union } from "./grants.ts";
 import { shownPath } from "./parameters.ts";
+import { json } from "./printable.ts";
 import { print } from "./streams.ts";
 import { type CommonFlags, Talk } from "./talk.ts";
 
@@ -26,7 +27,7 @@ export async function rm(flags: CommonFlags, ...paths: SocketPath[]): Promise<nu
       if (code === OK) code = failure;
     }
   }
-  if (flags.json) await print(`${JSON.stringify({ removed })}\n`);
+  if (flags.json) await print(`${json({ removed })}\n`);
   return code;
 }
 

@@ -7,7 +7,7 @@ import { pass } from "./pass.ts";
 import { onStopSignals } from "./signals.ts";
 import { startOnStdio } from "./stdio_child.ts";
 import { Input } from "./streams.ts";
-import { type CommonFlags, Talk } from "./talk.ts";
+import { type CommonFlags, Talk, UsageError } from "./talk.ts";
 
 /** Its options. */
 export type RunFlags = CommonFlags & {
@@ -20,6 +20,7 @@ const NOT_EXECUTABLE = 126;
 
 /** The command. */
 export async function run(flags: RunFlags, command: string, ...args: string[]): Promise<number> {
+  if (command === "") throw new UsageError("CMD is empty", "run");
   const talk = new Talk(flags);
   let child;
   try {

@@ -28,6 +28,7 @@ export async function serve(
   command: string,
   ...args: string[]
 ): Promise<number> {
+  if (command === "") throw new UsageError("CMD is empty", "serve");
   using talk = new Talk(flags);
   const signal = stopSignal();
   const running = new Set<Promise<void>>();

@@ -6,7 +6,7 @@ import { isSocketError, SocketInUse } from "../errors.ts";
 import { red } from "./color.ts";
 import { exitCodeOf, OK, USAGE } from "./exit_codes.ts";
 import { shownPath } from "./parameters.ts";
-import { printable } from "./printable.ts";
+import { json, printable } from "./printable.ts";
 
 /** The options that all commands have. */
 export type CommonFlags = {
@@ -50,7 +50,7 @@ export class Talk implements Disposable {
 
   /** Says something that is not needed: nothing with `--quiet`. */
   say(text: string, data: Record<string, unknown>): void {
-    if (!this.#quiet) write(this.#json ? JSON.stringify(data) : printable(text));
+    if (!this.#quiet) write(this.#json ? json(data) : printable(text));
   }
 
   /** Says something that each client can provoke: at most one line a second of a kind, the rest counted. */
@@ -89,9 +89,7 @@ export class Talk implements Disposable {
     if (error instanceof QuietEnd) return code;
     const message = error instanceof Error ? error.message : String(error);
     if (this.#json) {
-      write(
-        JSON.stringify({ error: describe(error, message), exitCode: code, ...counted(more) }),
-      );
+      write(json({ error: describe(error, message), exitCode: code, ...counted(more) }));
       return code;
     }
     write(`${red("uds:")} ${message.split("\n").map(printable).join("\n")}${andMore(more)}`);

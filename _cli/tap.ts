@@ -6,7 +6,7 @@ import type { Endpoint } from "./endpoint.ts";
 import { OK } from "./exit_codes.ts";
 import { codecOf, describe, type FramingFlags, textOf } from "./framing.ts";
 import type { ByteStream } from "./network.ts";
-import { printable } from "./printable.ts";
+import { json, printable } from "./printable.ts";
 import { checkFlags, type RelayFlags, serveRelay } from "./relay.ts";
 import { stopSignal } from "./signals.ts";
 import { print } from "./streams.ts";
@@ -192,7 +192,7 @@ function formatJson(sight: Stamped, flags: FramingFlags): string {
   const head = { time: time.toISOString(), connection, event };
   const { message, ...other } = rest as { message?: Uint8Array };
   const body = message === undefined ? other : { ...other, ...describe(message, flags) };
-  return `${JSON.stringify({ ...head, ...body })}\n`;
+  return `${json({ ...head, ...body })}\n`;
 }
 
 /** A line for people: time, connection, direction, size, and what it is. */
