@@ -88,6 +88,14 @@ export interface PairOptions {
    */
   stderr?: "piped" | "inherit" | "null";
   /**
+   * Whether to give the child a session and a process group of its own. Ctrl-C on the terminal then does
+   * not reach it, nor the end of the terminal, and it cannot open `/dev/tty`. `kill()` still signals the
+   * child alone.
+   *
+   * @default {false}
+   */
+  detached?: boolean;
+  /**
    * Milliseconds that the child has to end by itself when it is disposed of, before it gets SIGTERM,
    * and again before SIGKILL.
    *

@@ -5,6 +5,7 @@ import { connect as open, type ConnectOptions } from "../client.ts";
 import { OK } from "./exit_codes.ts";
 import { type FramingFlags, messageSource } from "./framing.ts";
 import { checkPassFlags, passAs } from "./pass_messages.ts";
+import { keepIgnored } from "./signals.ts";
 import { Input } from "./streams.ts";
 import type { CommonFlags } from "./talk.ts";
 
@@ -22,6 +23,7 @@ export type ConnectingFlags = {
 /** The command. */
 export async function connect(flags: ConnectFlags, path: SocketPath): Promise<number> {
   checkPassFlags("connect", flags);
+  keepIgnored();
   const conn = await open(connectOptions(flags, path));
   await passAs(conn, messageSource(new Input(), flags), flags);
   return OK;

@@ -2,6 +2,7 @@
 
 import { parse } from "./command_line.ts";
 import { OK } from "./exit_codes.ts";
+import { endAsInit } from "./signals.ts";
 import { print } from "./streams.ts";
 import { Talk } from "./talk.ts";
 
@@ -13,6 +14,7 @@ import { Talk } from "./talk.ts";
  */
 export async function main(args: readonly string[]): Promise<number> {
   try {
+    endAsInit();
     const parsed = await parse(args);
     if (typeof parsed !== "string") return await parsed.run();
     await print(parsed);

@@ -33,16 +33,11 @@ export async function run(flags: RunFlags, command: string, ...args: string[]): 
   }
   await using running = child;
   const stop = new AbortController();
-  onStopSignals((signal, release) => {
-    if (stop.signal.aborted) {
-      running.kill("SIGKILL");
-      release();
-      Deno.kill(Deno.pid, signal);
-    }
+  onStopSignals((signal) => {
     stop.abort();
     // From a terminal SIGINT has come to the child as well.
-    if (signal === "SIGTERM") running.kill("SIGTERM");
-  });
+    if (signal !== "SIGINT") running.kill(signal);
+  }, () => running.kill("SIGKILL"));
   const said = flags.stdio
     ? undefined
     : running.stdout.pipeTo(Deno.stderr.writable, { preventClose: true }).catch(() => {});

@@ -2,11 +2,14 @@
 
 import { permissions, type SocketPath } from "../address.ts";
 import type { Connection } from "../connection.ts";
+import type { Child } from "../pair.ts";
 import { serve as listen } from "../server.ts";
 import { OK } from "./exit_codes.ts";
 import { union } from "./grants.ts";
+import { CommandOutput } from "./command_output.ts";
 import { ownership, type OwnershipFlags, ownershipNeeds } from "./ownership.ts";
 import { InvalidValue, socketPath } from "./parameters.ts";
+import { ProcessGroups } from "./process_groups.ts";
 import { stopSignal } from "./signals.ts";
 import { SHELL, startOnStdio } from "./stdio_child.ts";
 import { type CommonFlags, Talk, UsageError } from "./talk.ts";
@@ -21,6 +24,9 @@ export type ServeFlags = CommonFlags & OwnershipFlags & {
 /** Bytes that are read at once: there may be many connections. */
 const BUFFER_SIZE = 64 * 1024;
 
+/** How long to wait, at the end, for commands that were killed: the kernel may hold one. */
+const KILLED_MS = 10_000;
+
 /** The command. */
 export async function serve(
   flags: ServeFlags,
@@ -30,8 +36,10 @@ export async function serve(
 ): Promise<number> {
   if (command === "") throw new UsageError("CMD is empty", "serve");
   using talk = new Talk(flags);
-  const signal = stopSignal();
+  const groups = new ProcessGroups();
+  const signal = stopSignal(() => groups.kill("KILL"));
   const running = new Set<Promise<void>>();
+  let hasServed = false;
   await using server = await listen({
     path: readPath(path),
     signal,
@@ -45,6 +53,9 @@ export async function serve(
     onListen: (addr) => talk.listening(addr.path),
     onError: (error) => talk.report(error),
   }, (conn, info) => {
+    // One signal for all connections: it is that of the server.
+    if (!hasServed) info.signal.addEventListener("abort", () => groups.kill("TERM"));
+    hasServed = true;
     const served = serveOne(conn, info.signal).finally(() => running.delete(served));
     running.add(served);
     return served;
@@ -52,12 +63,16 @@ export async function serve(
   signal.addEventListener("abort", () => talk.ending());
   await server.finished;
   // Those that were cut off are ended too, whatever they do about SIGTERM, before this process goes.
-  await Promise.allSettled(running);
+  await Promise.race([
+    Promise.allSettled(running),
+    new Promise((resolve) => setTimeout(resolve, KILLED_MS)),
+  ]);
   return OK;
 
   async function serveOne(conn: Connection, cut: AbortSignal): Promise<void> {
-    await using child = await startOnStdio(command, args, { signal: cut });
-    await passUntilIdle(conn, child.conn, flags.idle);
+    await using child = await startOnStdio(command, args, { signal: cut, detached: true });
+    groups.add(child);
+    await passUntilOver(conn, child, flags.idle);
     const { code } = await child.status;
     if (code !== 0) {
       const { pid } = child;
@@ -87,15 +102,16 @@ export function needs(flags: ServeFlags, path: string): Deno.PermissionOptionsOb
 }
 
 /**
- * Passes everything on between a client and a process, until the process has ended its output.
+ * Passes everything on between a client and a command, until the command has ended its output, or itself.
  *
- * - What the process does not read is dropped: it may have said all that it had to say.
- * - A client that has gone ends the process's input, and its output where it still writes.
+ * - What the command does not read is dropped: it may have said all that it had to say.
+ * - A client that has gone ends the command's input, and its output where it still writes.
+ * - What a command leaves running does not keep the connection open, though it has the socket.
  * - Both are closed when nothing has passed in either direction for the time.
  */
-async function passUntilIdle(
+async function passUntilOver(
   client: Connection,
-  process: Connection,
+  child: Child,
   idle: number | undefined,
 ): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -108,26 +124,33 @@ async function passUntilIdle(
         `Closed a connection: nothing has passed for ${idle / 1000} s`,
       );
       client.close();
-      process.close();
+      child.conn.close();
     }, idle);
   };
   passed();
-  const input = pump(client, process, passed).catch(() => process.closeWrite().catch(() => {}));
+  const input = pump(client, child.conn, passed).catch(() =>
+    child.conn.closeWrite().catch(() => {})
+  );
   try {
-    await pump(process, client, passed);
+    await pump(new CommandOutput(child), client, passed);
   } catch {
-    // The client has gone, or was cut off: the process notices as it would in a pipe.
-    process.close();
+    // The client has gone, or was cut off: the command notices as it would in a pipe.
+    child.conn.close();
   } finally {
     clearTimeout(timer);
     client.close();
+    child.status.then(() => child.conn.close());
     await input;
   }
   if (late !== undefined) throw late;
 }
 
 /** Passes one direction on, and its end. */
-async function pump(from: Connection, to: Connection, passed: () => void): Promise<void> {
+async function pump(
+  from: Pick<Connection, "read">,
+  to: Connection,
+  passed: () => void,
+): Promise<void> {
   const buffer = new Uint8Array(BUFFER_SIZE);
   for (;;) {
     const count = await from.read(buffer);

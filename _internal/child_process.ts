@@ -29,6 +29,8 @@ export interface ChildProcessOptions {
   env: Record<string, string>;
   cwd: string | undefined;
   stdio: [ChildStdio, ChildStdio, ChildStdio];
+  /** Whether it gets a session of its own. */
+  isDetached?: boolean;
   /** Whether the command is Deno with permission flags. */
   isSandbox?: boolean;
 }
@@ -81,12 +83,13 @@ export class ChildProcess {
 
   /** Starts it; rejects where that fails, and then nothing is left. */
   static async start(options: ChildProcessOptions): Promise<ChildProcess> {
-    const { command, args, env, cwd, stdio, isSandbox } = options;
+    const { command, args, env, cwd, stdio, isDetached = false, isSandbox } = options;
     requireStartable(options);
     const { spawn } = builtin("node:child_process");
     const child = spawn(isSandbox ? command : respell(command), args, {
       env,
       cwd,
+      detached: isDetached,
       stdio: [...stdio.map((way) => NODE_STDIO[way]), "pipe"],
     });
     if (child.pid !== undefined) return new ChildProcess(child, child.pid);

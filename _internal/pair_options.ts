@@ -20,6 +20,7 @@ const OPTIONS = [
   "stdin",
   "stdout",
   "stderr",
+  "detached",
   "grace",
   "signal",
 ] as const;
@@ -73,6 +74,7 @@ export function checkPairOptions(
   for (const name of ["stdin", "stdout", "stderr"] as const) {
     checkChoice(name, options[name], ["piped", "inherit", "null"]);
   }
+  checkBoolean("detached", options.detached);
   checkDuration("grace", options.grace);
   checkSignal(options.signal);
 }

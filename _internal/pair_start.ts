@@ -16,6 +16,7 @@ interface StartOptions extends ModuleOptions, PairedChildOptions {
   stdin?: ChildStdio;
   stdout?: ChildStdio;
   stderr?: ChildStdio;
+  detached?: boolean;
 }
 
 /** Starts the child of a pair. A module that is returned has been loaded. */
@@ -45,6 +46,7 @@ export async function startPair(
       options.stdout ?? (isModule ? "piped" : "inherit"),
       options.stderr ?? (isModule ? "piped" : "inherit"),
     ],
+    isDetached: options.detached ?? false,
     isSandbox: isModule,
     args: isModule ? await moduleArgs(command, options) : options.args ?? [],
   });
