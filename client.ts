@@ -44,7 +44,7 @@ export interface ConnectOptions {
   timeout?: number;
   /**
    * Whether to wait for a server that is still starting: to try again, until the time is over, while
-   * there is no file or nobody listens. A server with a full backlog is waited for in any case.
+   * there is no file, nobody listens, or the file system denies it. A server with a full backlog is waited for in any case.
    *
    * @default {false}
    */
@@ -65,6 +65,9 @@ const FIRST_PAUSE_MS = 2;
 const LAST_PAUSE_MS = 100;
 
 const DEFAULT_TIMEOUT_MS = 5000;
+
+/** What a server that is still starting may refuse: some set the mode of their file last. */
+const STARTING = [SocketNotFound, NothingListening, ConnectDenied];
 
 /**
  * Connects to the server at a path.
@@ -143,7 +146,7 @@ export async function connect(options: SocketPath | ConnectOptions): Promise<Con
     } catch (error) {
       signal?.throwIfAborted();
       const again = codeOf(error) === "EAGAIN" ||
-        wait && (error instanceof SocketNotFound || error instanceof NothingListening);
+        wait && STARTING.some((Class) => error instanceof Class);
       if (!again || timeout === 0) throw error;
       refusal = error as SocketError;
     }

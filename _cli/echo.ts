@@ -3,6 +3,7 @@
 import type { SocketPath } from "../address.ts";
 import type { Connection } from "../connection.ts";
 import { serve } from "../server.ts";
+import { refuseActivation } from "./activation.ts";
 import { OK } from "./exit_codes.ts";
 import { stopSignal } from "./signals.ts";
 import { BUFFER_SIZE } from "./streams.ts";
@@ -16,6 +17,7 @@ export type EchoFlags = CommonFlags & {
 
 /** The command. */
 export async function echo(flags: EchoFlags, path: SocketPath): Promise<number> {
+  refuseActivation(path);
   using talk = new Talk(flags);
   const signal = stopSignal();
   await using server = await serve({

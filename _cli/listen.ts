@@ -4,6 +4,7 @@ import type { SocketPath } from "../address.ts";
 import type { Connection } from "../connection.ts";
 import { ConnectionClosed } from "../errors.ts";
 import { listen as open } from "../server.ts";
+import { refuseActivation } from "./activation.ts";
 import { OK } from "./exit_codes.ts";
 import { type FramingFlags, messageSource } from "./framing.ts";
 import { checkPassFlags, passAs, type PassFlags } from "./pass_messages.ts";
@@ -26,6 +27,7 @@ const STOP_MS = 500;
 /** The command. */
 export async function listen(flags: ListenFlags, path: SocketPath): Promise<number> {
   checkPassFlags("listen", flags);
+  refuseActivation(path);
   using talk = new Talk(flags);
   const signal = stopSignal();
   await using listener = await open({

@@ -66,7 +66,7 @@ export const EXPECT: ValueOption<number> = option(
 
 /** How to connect. */
 export const CONNECTING: Options<ConnectingFlags> = {
-  wait: flag("wait for the server if it is not there yet"),
+  wait: flag("wait for the server if it is not there, or not open, yet"),
   timeout: option(seconds, "SECONDS", "how long to try (default 5)"),
 };
 

@@ -5,6 +5,7 @@ import { connect } from "../client.ts";
 import type { Connection } from "../connection.ts";
 import { relay as pass } from "../relay.ts";
 import { serve } from "../server.ts";
+import { refuseActivation } from "./activation.ts";
 import { type Endpoint, endpointNeeds, shownEndpoint } from "./endpoint.ts";
 import { OK } from "./exit_codes.ts";
 import { failure } from "./failure.ts";
@@ -104,6 +105,7 @@ export async function serveRelay(
   signal.addEventListener("abort", () => talk.ending());
 
   if (from.scheme === "unix") {
+    refuseActivation(from.path);
     await using server = await serve({
       path: from.path,
       signal,

@@ -6,6 +6,7 @@ import type { Child } from "../pair.ts";
 import { serve as listen } from "../server.ts";
 import { OK } from "./exit_codes.ts";
 import { union } from "./grants.ts";
+import { refuseActivation } from "./activation.ts";
 import { CommandOutput } from "./command_output.ts";
 import { ownership, type OwnershipFlags, ownershipNeeds } from "./ownership.ts";
 import { InvalidValue, socketPath } from "./parameters.ts";
@@ -35,6 +36,7 @@ export async function serve(
   ...args: string[]
 ): Promise<number> {
   if (command === "") throw new UsageError("CMD is empty", "serve");
+  refuseActivation(readPath(path));
   using talk = new Talk(flags);
   const groups = new ProcessGroups();
   const signal = stopSignal(() => groups.kill("KILL"));
