@@ -3,6 +3,9 @@
 import type { Child } from "../pair.ts";
 import { SHELL } from "./stdio_child.ts";
 
+/** How long a group has to end after SIGTERM: less than pair() gives the command alone. */
+const GRACE_MS = 1500;
+
 /** Sends signals to whole groups. Deno would need `--allow-run` for every program to do that itself. */
 export class ProcessGroups {
   readonly #pids = new Set<number>();
@@ -11,6 +14,12 @@ export class ProcessGroups {
   add({ pid, status }: Child): void {
     this.#pids.add(pid);
     status.then(() => this.#pids.delete(pid));
+  }
+
+  /** Asks all of them to end, and kills those whose command has not ended then. */
+  end(): void {
+    this.kill("TERM");
+    setTimeout(() => this.kill("KILL"), GRACE_MS);
   }
 
   /** Sends a signal to all of them. */

@@ -56,7 +56,7 @@ export async function serve(
     onError: (error) => talk.report(error),
   }, (conn, info) => {
     // One signal for all connections: it is that of the server.
-    if (!hasServed) info.signal.addEventListener("abort", () => groups.kill("TERM"));
+    if (!hasServed) info.signal.addEventListener("abort", () => groups.end());
     hasServed = true;
     const served = serveOne(conn, info.signal).finally(() => running.delete(served));
     running.add(served);

@@ -87,6 +87,8 @@ test("uds echo on a terminal ends at once at the second Ctrl-C", async () => {
   await readText(conn);
   await terminal.type(CTRL_C);
   await terminal.stdout.until("ending");
+  // Sooner it would count as the same one.
+  await new Promise((resolve) => setTimeout(resolve, 550));
   await terminal.type(CTRL_C);
   // Of a program that a signal has ended, script gives 128 and its number.
   assertEquals((await shown(terminal)).code, 130);
