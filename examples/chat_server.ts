@@ -6,6 +6,7 @@
  */
 
 import { lines, type Messages, messages, serve } from "@uds/uds";
+import { stopSignal } from "./shared/stop_signal.ts";
 
 interface Guest {
   name: string;
@@ -30,11 +31,8 @@ function tell(text: string, except: Guest): void {
   }
 }
 
-const stop = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.addSignalListener(signal, () => stop.abort());
-}
-await using server = await serve({ path, signal: stop.signal }, async (conn, { draining }) => {
+const signal = stopSignal();
+await using server = await serve({ path, signal }, async (conn, { draining }) => {
   await using channel = messages(conn, lines({ maxBytes: 1000 }), { draining });
   await channel.send("What is your name?");
   const name = await channel.receive();

@@ -6,6 +6,7 @@
  */
 
 import { claim } from "@uds/uds";
+import { stopSignal } from "./shared/stop_signal.ts";
 
 const API = "1.44";
 const CONTAINER = {
@@ -33,13 +34,10 @@ function answer(request: Request): Response {
   }
 }
 
-const stop = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.addSignalListener(signal, () => stop.abort());
-}
+const signal = stopSignal();
 await using path = await claim(Deno.args[0] ?? "./docker.sock");
 const server = await path.bind(() =>
-  Deno.serve({ path: path.path, signal: stop.signal, onListen() {} }, answer)
+  Deno.serve({ path: path.path, signal, onListen() {} }, answer)
 );
 console.log(`listening on ${path.path}`);
 await server.finished;

@@ -6,17 +6,13 @@
  */
 
 import { listen } from "@uds/uds";
+import { stopSignal } from "./shared/stop_signal.ts";
 
 const path = Deno.args[0] ?? "./uds_socket";
 
 await using listener = await listen(path);
-// The first signal lets the client who is there finish; the second one has its usual effect.
-const SIGNALS = ["SIGINT", "SIGTERM"] as const;
-function stop() {
-  for (const signal of SIGNALS) Deno.removeSignalListener(signal, stop);
-  listener.close();
-}
-for (const signal of SIGNALS) Deno.addSignalListener(signal, stop);
+// The first signal lets the client that is there finish.
+stopSignal().addEventListener("abort", () => listener.close());
 console.log(`starting up on ${listener.addr.path}`);
 
 console.log("waiting for a connection");

@@ -6,16 +6,14 @@
  */
 
 import { claim } from "@uds/uds";
+import { stopSignal } from "./shared/stop_signal.ts";
 
-const stop = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.addSignalListener(signal, () => stop.abort());
-}
+const signal = stopSignal();
 
 await using path = await claim(Deno.args[0] ?? "./http.sock", { mode: 0o660 });
 const server = await path.bind(() =>
   Deno.serve(
-    { path: path.path, signal: stop.signal, onListen() {} },
+    { path: path.path, signal, onListen() {} },
     (request) => new Response(`${request.method} ${new URL(request.url).pathname}\n`),
   )
 );

@@ -6,6 +6,7 @@
  */
 
 import { json, lines, messages, serve } from "@uds/uds";
+import { stopSignal } from "./shared/stop_signal.ts";
 
 interface Request {
   id: number;
@@ -27,12 +28,9 @@ function parse(value: unknown): Request {
   return { id: id!, method, params };
 }
 
-const stop = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.addSignalListener(signal, () => stop.abort());
-}
+const signal = stopSignal();
 const path = Deno.args[0] ?? "./json.sock";
-await using server = await serve({ path, signal: stop.signal }, async (conn, { draining }) => {
+await using server = await serve({ path, signal }, async (conn, { draining }) => {
   await using client = messages(conn, json<unknown>(lines({ maxBytes: 65536 })), { draining });
   const running = new Set<Promise<void>>();
   for await (const message of client) {

@@ -7,20 +7,18 @@
  */
 
 import { serve } from "@uds/uds";
+import { stopSignal } from "./shared/stop_signal.ts";
 
 const path = Deno.args[0] ?? "./app.sock";
 const version = Deno.args[1] ?? `process ${Deno.pid}`;
 
-const stop = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.addSignalListener(signal, () => stop.abort());
-}
+const signal = stopSignal();
 let served = 0;
 await using server = await serve({
   path,
   publish: "rename",
   existing: "replace",
-  signal: stop.signal,
+  signal,
   onReplaced: () => console.log(`${version} has been replaced`),
 }, async (conn) => {
   await conn.write(new TextEncoder().encode(`${version}\n`));
