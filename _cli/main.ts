@@ -1,7 +1,7 @@
 /** The command line: understands it, runs the command, and turns what it throws into an exit code. */
 
 import { parse } from "./command_line.ts";
-import { OK } from "./exit_codes.ts";
+import { FAILURE, OK } from "./exit_codes.ts";
 import { endAsInit } from "./signals.ts";
 import { print } from "./streams.ts";
 import { Talk } from "./talk.ts";
@@ -13,6 +13,10 @@ import { Talk } from "./talk.ts";
  * @returns The exit code.
  */
 export async function main(args: readonly string[]): Promise<number> {
+  const end = args.indexOf("--");
+  const json = (end < 0 ? args : args.slice(0, end)).includes("--json");
+  const talk = new Talk({ json });
+  tellUncaught(talk);
   try {
     endAsInit();
     const parsed = await parse(args);
@@ -20,8 +24,16 @@ export async function main(args: readonly string[]): Promise<number> {
     await print(parsed);
     return OK;
   } catch (error) {
-    const end = args.indexOf("--");
-    const json = (end < 0 ? args : args.slice(0, end)).includes("--json");
-    return new Talk({ json }).fail(error);
+    return talk.fail(error);
   }
+}
+
+/** Ends this process at an error that nothing has caught: Deno would print the line of our code first. */
+function tellUncaught(talk: Talk): void {
+  const end = (event: Event, error: unknown) => {
+    event.preventDefault();
+    Deno.exit(talk.fail(error) || FAILURE);
+  };
+  addEventListener("unhandledrejection", (event) => end(event, event.reason));
+  addEventListener("error", (event) => end(event, event.error));
 }
