@@ -6,6 +6,7 @@
 
 import { resolveSocketPath, type SocketPath } from "./address.ts";
 import { InsecurePath } from "./errors.ts";
+import { seenFrom } from "./_internal/caller_stack.ts";
 import { CLAIM_OPTIONS, claimDefaults, requireClaimable } from "./_internal/claim_options.ts";
 import { checkArguments, checkFunction, checkOptions } from "./_internal/options.ts";
 import { turn } from "./_internal/delay.ts";
@@ -142,7 +143,16 @@ export interface SocketClaim extends AsyncDisposable {
  * ```
  */
 export async function claim(path: SocketPath, options: ClaimOptions = {}): Promise<SocketClaim> {
-  checkArguments("claim", arguments, 2, "claim(path, { mode })");
+  try {
+    checkArguments("claim", arguments, 2, "claim(path, { mode })");
+    return await acquire(path, options);
+  } catch (error) {
+    throw seenFrom(claim, error);
+  }
+}
+
+/** Checks the options, and claims. */
+async function acquire(path: SocketPath, options: ClaimOptions): Promise<SocketClaim> {
   checkOptions("claim", options, CLAIM_OPTIONS);
   const checked = claimDefaults(options);
   const absolute = resolveSocketPath(path);

@@ -15,6 +15,7 @@ import {
   type SocketError,
   SocketNotFound,
 } from "./errors.ts";
+import { seenFrom } from "./_internal/caller_stack.ts";
 import { delay } from "./_internal/delay.ts";
 import { isSameFile, kindOf, octal, ownership } from "./_internal/file_identity.ts";
 import { mayPrompt, requireGrants } from "./_internal/grants.ts";
@@ -114,7 +115,16 @@ const STARTING = [SocketNotFound, NothingListening, ConnectDenied];
  * ```
  */
 export async function connect(options: SocketPath | ConnectOptions): Promise<Connection> {
-  checkArguments("connect", arguments, 1, "connect({ path, timeout })");
+  try {
+    checkArguments("connect", arguments, 1, "connect({ path, timeout })");
+    return await tryToConnect(options);
+  } catch (error) {
+    throw seenFrom(connect, error);
+  }
+}
+
+/** Checks the options, and tries until the time is over. */
+async function tryToConnect(options: SocketPath | ConnectOptions): Promise<Connection> {
   const given: ConnectOptions = typeof options === "string" || options instanceof URL
     ? { path: options }
     : options;

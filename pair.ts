@@ -7,6 +7,7 @@
 
 import type { Connection } from "./connection.ts";
 import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./_internal/adopted_socket.ts";
+import { seenFrom } from "./_internal/caller_stack.ts";
 import { checkArguments, checkInteger, checkOptions, show } from "./_internal/options.ts";
 import { checkPairOptions } from "./_internal/pair_options.ts";
 import { startPair } from "./_internal/pair_start.ts";
@@ -190,11 +191,15 @@ export interface Child extends AsyncDisposable {
  * ```
  */
 export async function pair(command: string | URL, options: PairOptions = {}): Promise<Child> {
-  checkArguments("pair", arguments, 2, "pair(command, { args })");
-  checkPairOptions(command, options);
-  requireRuntime();
-  options.signal?.throwIfAborted();
-  return await startPair(command, { ...options });
+  try {
+    checkArguments("pair", arguments, 2, "pair(command, { args })");
+    checkPairOptions(command, options);
+    requireRuntime();
+    options.signal?.throwIfAborted();
+    return await startPair(command, { ...options });
+  } catch (error) {
+    throw seenFrom(pair, error);
+  }
 }
 
 /** Options of {@linkcode inherited}. */
@@ -236,11 +241,15 @@ export interface InheritedOptions {
  * ```
  */
 export function inherited(options: InheritedOptions = {}): Connection {
-  checkArguments("inherited", arguments, 1, "inherited({ fd })");
-  checkOptions("inherited", options, ["fd"]);
-  checkInteger("fd", options.fd, 0, 0x7fff_ffff);
-  requireRuntime();
-  return adoptedConnection(AdoptedSocket.fromDescriptor(options.fd ?? CHILD_FD));
+  try {
+    checkArguments("inherited", arguments, 1, "inherited({ fd })");
+    checkOptions("inherited", options, ["fd"]);
+    checkInteger("fd", options.fd, 0, 0x7fff_ffff);
+    requireRuntime();
+    return adoptedConnection(AdoptedSocket.fromDescriptor(options.fd ?? CHILD_FD));
+  } catch (error) {
+    throw seenFrom(inherited, error);
+  }
 }
 
 /** Options of {@linkcode socketpair}: those of the system call, with the values that Deno can give. */
@@ -300,13 +309,17 @@ export interface SocketPairOptions {
 export async function socketpair(
   options: SocketPairOptions = {},
 ): Promise<[Connection, Connection]> {
-  checkArguments("socketpair", arguments, 1, "socketpair({ type })");
-  checkOptions("socketpair", options, ["family", "type", "protocol"]);
-  refuseOther("family", options.family, "unix", "other address families have no socket pair");
-  refuseOther("type", options.type, "stream", "Deno connects stream sockets only");
-  refuseOther("protocol", options.protocol, 0, "Unix domain sockets have no other protocol");
-  requireRuntime();
-  return await openSocketPair();
+  try {
+    checkArguments("socketpair", arguments, 1, "socketpair({ type })");
+    checkOptions("socketpair", options, ["family", "type", "protocol"]);
+    refuseOther("family", options.family, "unix", "other address families have no socket pair");
+    refuseOther("type", options.type, "stream", "Deno connects stream sockets only");
+    refuseOther("protocol", options.protocol, 0, "Unix domain sockets have no other protocol");
+    requireRuntime();
+    return await openSocketPair();
+  } catch (error) {
+    throw seenFrom(socketpair, error);
+  }
 }
 
 function refuseOther(option: string, value: unknown, only: unknown, reason: string): void {

@@ -5,6 +5,7 @@
  */
 
 import { permissions, resolveSocketPath, type SocketPath } from "./address.ts";
+import { seenFrom } from "./_internal/caller_stack.ts";
 import { isSameFile, lstat } from "./_internal/file_identity.ts";
 import { requireGrants } from "./_internal/grants.ts";
 import { knock } from "./_internal/knock.ts";
@@ -103,7 +104,16 @@ const STALE_MS = 100;
  * ```
  */
 export async function probe(path: SocketPath, options: ProbeOptions = {}): Promise<ProbeResult> {
-  checkArguments("probe", arguments, 2, "probe(path, { connect })");
+  try {
+    checkArguments("probe", arguments, 2, "probe(path, { connect })");
+    return await lookAt(path, options);
+  } catch (error) {
+    throw seenFrom(probe, error);
+  }
+}
+
+/** Checks the options, and looks. */
+async function lookAt(path: SocketPath, options: ProbeOptions): Promise<ProbeResult> {
   checkOptions("probe", options, ["connect"]);
   checkBoolean("connect", options.connect);
   const connect = options.connect ?? true;

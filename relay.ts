@@ -6,6 +6,7 @@
 
 import type { Connection } from "./connection.ts";
 import type { SocketError } from "./errors.ts";
+import { seenFrom } from "./_internal/caller_stack.ts";
 import { checkArguments, checkOptions, checkSignal, show } from "./_internal/options.ts";
 import { readBuffer } from "./_internal/read_buffer.ts";
 import { systemError } from "./_internal/system_error.ts";
@@ -68,7 +69,20 @@ export async function relay(
   b: Connection,
   options: RelayOptions = {},
 ): Promise<RelayResult> {
-  checkArguments("relay", arguments, 3, "relay(a, b, { signal })");
+  try {
+    checkArguments("relay", arguments, 3, "relay(a, b, { signal })");
+    return await relayBoth(a, b, options);
+  } catch (error) {
+    throw seenFrom(relay, error);
+  }
+}
+
+/** Checks the options, and passes both ways. */
+async function relayBoth(
+  a: Connection,
+  b: Connection,
+  options: RelayOptions,
+): Promise<RelayResult> {
   for (const conn of [a, b]) {
     if (typeof conn?.read !== "function" || typeof conn.closeWrite !== "function") {
       throw new TypeError(`Invalid connection: expected a Connection, got ${show(conn)}`);

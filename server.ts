@@ -7,6 +7,7 @@
 import type { SocketPath, UnixAddr } from "./address.ts";
 import type { ClaimOptions } from "./claim.ts";
 import type { Connection } from "./connection.ts";
+import { seenFrom } from "./_internal/caller_stack.ts";
 import { ConnectionServer, ErrorPrinter, guard, printLoss } from "./_internal/connection_server.ts";
 import { onAbort } from "./_internal/delay.ts";
 import { LISTENING_OPTIONS } from "./_internal/listening_options.ts";
@@ -171,7 +172,16 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  * ```
  */
 export async function listen(options: SocketPath | ListenOptions): Promise<UnixListener> {
-  checkArguments("listen", arguments, 1, "listen({ path, mode })");
+  try {
+    checkArguments("listen", arguments, 1, "listen({ path, mode })");
+    return await openListener(options);
+  } catch (error) {
+    throw seenFrom(listen, error);
+  }
+}
+
+/** Checks the options, and listens. */
+async function openListener(options: SocketPath | ListenOptions): Promise<UnixListener> {
   const given = withPath(options);
   checkOptions("listen", given, LISTENING_OPTIONS);
   return new Listener(await ListeningSocket.open(given, "listen"), given);
@@ -326,7 +336,19 @@ export async function serve(
   options: SocketPath | ServeOptions,
   handler: ServeHandler,
 ): Promise<UnixServer> {
-  checkArguments("serve", arguments, 2, "serve({ path, mode }, handler)");
+  try {
+    checkArguments("serve", arguments, 2, "serve({ path, mode }, handler)");
+    return await openServer(options, handler);
+  } catch (error) {
+    throw seenFrom(serve, error);
+  }
+}
+
+/** Checks the options, and serves. */
+async function openServer(
+  options: SocketPath | ServeOptions,
+  handler: ServeHandler,
+): Promise<UnixServer> {
   const given: ServeOptions = withPath(options);
   checkOptions("serve", given, [
     ...LISTENING_OPTIONS,

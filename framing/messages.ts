@@ -1,4 +1,5 @@
 import type { Connection } from "../connection.ts";
+import { seenFrom } from "../_internal/caller_stack.ts";
 import { checkCodec } from "../_internal/codec_tools.ts";
 import { MessageChannel } from "../_internal/message_channel.ts";
 import {
@@ -189,20 +190,24 @@ export function messages<T>(
   codec: Codec<T>,
   options: MessagesOptions = {},
 ): Messages<T> {
-  checkArguments("messages", arguments, 3, "messages(conn, codec, { maxPending })");
-  if (typeof conn?.read !== "function" || typeof conn.write !== "function") {
-    throw new TypeError(
-      `Invalid connection: expected something with read and write, got ${show(conn)}`,
-    );
+  try {
+    checkArguments("messages", arguments, 3, "messages(conn, codec, { maxPending })");
+    if (typeof conn?.read !== "function" || typeof conn.write !== "function") {
+      throw new TypeError(
+        `Invalid connection: expected something with read and write, got ${show(conn)}`,
+      );
+    }
+    checkCodec("codec", codec);
+    checkOptions("messages", options, ["maxPending", "frameTimeout", "reuse", "draining"]);
+    const { maxPending = MAX_PENDING, frameTimeout, reuse, draining } = options;
+    checkInteger("maxPending (bytes)", maxPending, 1, Number.MAX_SAFE_INTEGER);
+    checkDuration("frameTimeout", frameTimeout, 1);
+    checkBoolean("reuse", reuse);
+    checkSignal(draining);
+    return new MessageChannel(conn, codec, { ...options, maxPending });
+  } catch (error) {
+    throw seenFrom(messages, error);
   }
-  checkCodec("codec", codec);
-  checkOptions("messages", options, ["maxPending", "frameTimeout", "reuse", "draining"]);
-  const { maxPending = MAX_PENDING, frameTimeout, reuse, draining } = options;
-  checkInteger("maxPending (bytes)", maxPending, 1, Number.MAX_SAFE_INTEGER);
-  checkDuration("frameTimeout", frameTimeout, 1);
-  checkBoolean("reuse", reuse);
-  checkSignal(draining);
-  return new MessageChannel(conn, codec, { ...options, maxPending });
 }
 
 /** Enough for the kernel to be kept busy, and what a thousand stalled peers may cost. */
