@@ -3,7 +3,7 @@ import { parse } from "../_cli/command_line.ts";
 import { COMMANDS } from "../_cli/commands.ts";
 import { json } from "../_cli/printable.ts";
 import { UsageError } from "../_cli/talk.ts";
-import { Process, uds } from "./_cli.ts";
+import { onTerminal, Process, uds, udsCommand } from "./_cli.ts";
 import { decode, ROOT, TempDir, test } from "./_helpers.ts";
 
 /** Arguments that every command accepts. */
@@ -125,3 +125,15 @@ test("uds imports no package", async () => {
   assertEquals(others, []);
   assert(modules.length > 50);
 });
+
+test("uds --json prints no colors on a terminal", async () => {
+  await using dir = new TempDir();
+  using _listener = Deno.listen({ transport: "unix", path: dir.file("s") });
+  const command = udsCommand(["ls", "--json", dir.path, "/nowhere"]);
+  await using terminal = new Process(onTerminal(command), { env: { NO_COLOR: "", TERM: "xterm" } });
+  const { stdout } = await terminal.ended;
+  const text = decode(stdout);
+  assertStringIncludes(text, '"state"');
+  assertStringIncludes(text, '"error"');
+  assert(!text.includes("\x1b"), text);
+}, { needs: ["script"] });

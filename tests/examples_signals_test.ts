@@ -15,7 +15,7 @@ for (const isTwice of [true, false]) {
     await conn.write(encode("one"));
     assertEquals(await readText(conn), "one");
     server.kill("SIGINT");
-    await pause(isTwice ? 1 : 700);
+    await pause(isTwice ? 1 : 1500);
     server.kill("SIGINT");
     if (isTwice) {
       await conn.write(encode("two"));

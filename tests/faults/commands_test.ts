@@ -57,3 +57,19 @@ test("Ctrl-C under deno task lets the client of uds serve finish, 10 times", asy
     assertEquals(dir.list(), ["deno.json"]);
   }
 }, { deadline: 60_000, needs: ["script"] });
+
+test("uds serve ends gracefully for the program timeout, which sends SIGTERM twice", async () => {
+  await using dir = new TempDir();
+  const command = udsCommand(["serve", dir.file("s"), "--", "cat"], ALL);
+  await using server = new Process(["timeout", "--preserve-status", "4", ...command]);
+  await using conn = await connect({ path: dir.file("s"), wait: true });
+  await conn.write(encode("part one "));
+  await readText(conn);
+  await server.stderr.until("ending");
+  await pause(100);
+  await conn.write(encode("part two"));
+  await conn.closeWrite();
+  assertEquals(decode(await readAll(conn)), "part two");
+  assertEquals((await server.ended).code, 0);
+  assertEquals(dir.list(), []);
+}, { needs: ["timeout"] });
