@@ -219,7 +219,8 @@ function checkLength(path: string): string {
  * - `"connect"`: read, write and net for the socket.
  * - `"serve"`, `"claim"`: the same, and read and write for its lock file, `<path>.lock`. With
  *   `publish: "rename"` also all three for `<path>.new`; with `createDirectory` write for the
- *   directory, with `verifyDirectory` read.
+ *   directory; with `verifyDirectory` read for the directory and for each one above it, except for
+ *   the root directory, which is looked at where that is granted.
  * - `"probe"`: read for the socket and its lock; write and net for the socket unless `connect` is
  *   `false`.
  * - `"pair"`: run for the command, which is the target, or for Deno itself where that is the URL of a
@@ -300,9 +301,16 @@ export function permissions(
     for (const list of [read, write]) list.push(`${path}.new`, `${lock}.new`);
     net.push(`unix:${path}.new`);
   }
-  if (options.verifyDirectory) read.push(directoryOf(path));
+  if (options.verifyDirectory) read.push(...directoriesOf(path));
   if (options.createDirectory) write.push(directoryOf(path));
   return { read, write, net };
+}
+
+/** The directory of a path and those above it, without the root where it is not the only one. */
+function directoriesOf(path: string): string[] {
+  const directory = directoryOf(path);
+  const above = directoryOf(directory);
+  return above === "/" ? [directory] : [directory, ...directoriesOf(directory)];
 }
 
 /**

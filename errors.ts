@@ -36,6 +36,8 @@ export interface SocketError extends Error {
   readonly path: string | null;
   /** The system's error code, such as `"ECONNREFUSED"`, where there is one. */
   readonly code?: string;
+  /** Of a failed start whose files could not all be removed: why not. */
+  readonly cleanupError?: unknown;
   /** Of a failed write or send: the bytes that were not handed to the kernel. */
   readonly unsent?: Uint8Array;
   /** Of a failed relay: the bytes that had been passed on from `a` to `b`. */

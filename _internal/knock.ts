@@ -39,10 +39,9 @@ export function answerOf(cause: unknown): Answer | undefined {
       return "denied";
     case "ENOENT":
       return "absent";
+    case "EPROTOTYPE":
+      return "mistyped";
     default:
-      // EPROTOTYPE has no code in Deno: only its number in the text (91 on Linux, 41 on macOS).
-      return cause instanceof Error && /\(os error (91|41)\)/.test(cause.message)
-        ? "mistyped"
-        : undefined;
+      return undefined;
   }
 }

@@ -34,7 +34,7 @@ import {
   type SelfConnection,
 } from "./self_connection.ts";
 import { SocketConnection, type SocketConnectionOptions } from "./socket_connection.ts";
-import { attempt, codeOf, systemError } from "./system_error.ts";
+import { attempt, cleanUpAfter, codeOf, systemError } from "./system_error.ts";
 
 /** How long to look for our own connection once the deadline has passed. */
 const LATE_MS = 100;
@@ -122,7 +122,7 @@ export class ListeningSocket {
       await socket.close();
       throw signal.reason;
     } catch (error) {
-      claim.release();
+      await cleanUpAfter(error, () => claim.release());
       throw error;
     }
   }

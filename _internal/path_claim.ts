@@ -13,6 +13,7 @@ import {
   isSameFile,
   kindOf,
   lstat,
+  octal,
   removeIfSame,
 } from "./file_identity.ts";
 import { sheltered } from "./file_shelter.ts";
@@ -24,6 +25,7 @@ import { removeDead, requireVacant } from "./path_occupant.ts";
 import { SocketDirectory } from "./socket_directory.ts";
 import {
   attempt,
+  cleanUpAfter,
   codeOf,
   failureToOwn,
   isSystemFailure,
@@ -31,6 +33,9 @@ import {
   systemError,
 } from "./system_error.ts";
 import { narrowUmask } from "./umask.ts";
+
+/** The permission bits that let connect, on Linux and macOS. */
+const WRITE = 0o222;
 
 /** What may be asked of a claimed path, checked, with its defaults filled in. */
 export interface PathClaimOptions {
@@ -103,8 +108,9 @@ export class PathClaim {
       await claim.#clear(signal);
       return claim;
     } catch (error) {
-      locks.release();
-      throw error === signal?.reason ? error : claim.#failure(error);
+      const failure = error === signal?.reason ? error : claim.#failure(error);
+      await cleanUpAfter(failure, () => locks.release());
+      throw failure;
     }
   }
 
@@ -122,37 +128,37 @@ export class PathClaim {
       throw systemError(this.#attempt(), cause, this.#wanted);
     }
     const { mode, uid, gid } = this.#options;
-    const changesOwner = uid !== undefined || gid !== undefined;
-    // Until the owner is changed the bits would let in those whom they are not meant for.
-    const restoreUmask = narrowUmask(changesOwner ? 0o077 : ~mode & 0o077);
+    const weakness = this.#directory.weakness(this.#locks.uid);
+    const changesOwner = weakness === undefined && (uid !== undefined || gid !== undefined);
+    // Until chown, the group bits would apply to the wrong group.
+    const mask = changesOwner ? 0o077 : ~mode & 0o077;
+    const restoreUmask = narrowUmask(mask, weakness !== undefined);
     let value: T;
     try {
       value = open();
     } catch (error) {
       restoreUmask();
-      if (codeOf(error) !== "EADDRINUSE") await this.#removeHalfMade();
-      throw this.#failure(error);
+      const failure = this.#failure(error);
+      if (codeOf(error) !== "EADDRINUSE") await this.#removeHalfMade(failure);
+      throw failure;
     }
     restoreUmask();
     const before = this.#own;
     try {
-      const born = this.#bornFile();
+      const created = this.#createdFile(weakness);
       if (this.#options.verifyDirectory) this.#directory.verify(this.#locks.uid);
       const meant = changesOwner ? mode & ~0o020 : mode;
-      const exposed = ((born.mode ?? 0) & GROUP_AND_OTHERS_WRITE & ~meant) !== 0;
-      // In this order: chmod first would let the old group in.
-      if (changesOwner) this.#changeOwner(uid, gid);
-      Deno.chmodSync(this.bindPath, mode);
-      this.#own = Deno.lstatSync(this.bindPath);
-      if (!isSameFile(born, this.#own)) throw this.#replacedWhileBound();
+      const exposed = ((created.mode ?? 0) & GROUP_AND_OTHERS_WRITE & ~meant) !== 0;
+      this.#secure(created, weakness);
       if (exposed) await turnAway(value);
       if (this.bindPath !== this.path) this.#publish();
       return value;
     } catch (error) {
-      await dispose(value);
-      this.removeName();
+      const failure = this.#failure(error);
+      await cleanUpAfter(failure, () => this.shelter(() => dispose(value)));
+      await cleanUpAfter(failure, () => this.removeName());
       this.#own = before;
-      throw this.#failure(error);
+      throw failure;
     } finally {
       this.#locks.endStart();
     }
@@ -311,13 +317,56 @@ export class PathClaim {
   }
 
   /** Removes what a bind has left that failed after it made the file: nobody listens there. */
-  async #removeHalfMade(): Promise<void> {
-    const info = lstat(this.bindPath);
-    if (!info?.isSocket || info.uid !== this.#locks.uid) return;
-    if ((await knock(this.bindPath)).answer === "refused") removeIfSame(this.bindPath, info);
+  async #removeHalfMade(failure: unknown): Promise<void> {
+    await cleanUpAfter(failure, async () => {
+      const info = lstat(this.bindPath);
+      if (!info?.isSocket || info.uid !== this.#locks.uid) return;
+      if ((await knock(this.bindPath)).answer === "refused") removeIfSame(this.bindPath, info);
+    });
   }
 
-  #changeOwner(uid: number | undefined, gid: number | undefined): void {
+  /**
+   * Gives the socket its owner and its mode. Both calls follow a symbolic link, and Deno has none that does
+   * not. Where another user could put one there, the socket stays as it was created. That will do if the
+   * owner is right, and the bits that decide who may connect: all others have no effect.
+   */
+  #secure(created: Deno.FileInfo, weakness: string | undefined): void {
+    const { mode, uid = created.uid, gid = created.gid } = this.#options;
+    const changesOwner = uid !== created.uid || gid !== created.gid;
+    const changesMode = (created.mode ?? 0) & 0o777 ^ mode;
+    if (weakness !== undefined) {
+      if (changesOwner) throw this.#unsafe(weakness, "Its owner");
+      if ((changesMode & WRITE) !== 0) throw this.#unsafe(weakness, "Its mode");
+    }
+    try {
+      // In this order: chmod first would let the old group in.
+      if (changesOwner) this.#changeOwner();
+      if (changesMode !== 0 && weakness === undefined) this.#changeMode();
+      this.#own = Deno.lstatSync(this.bindPath);
+    } catch (error) {
+      throw codeOf(error) === "ENOENT" ? this.#replacedWhileBound(error) : error;
+    }
+    if (!isSameFile(created, this.#own)) throw this.#replacedWhileBound();
+  }
+
+  #changeMode(): void {
+    const { mode } = this.#options;
+    try {
+      Deno.chmodSync(this.bindPath, mode);
+    } catch (error) {
+      const unsupported = ["EPERM", "EINVAL", "ENOTSUP", "ENOSYS"].includes(codeOf(error) ?? "");
+      throw systemError(
+        this.#attempt(),
+        error,
+        this.#wanted,
+        `its mode could not be set to ${octal(mode)}: ${stateOf(error)}` +
+          (unsupported ? ". Choose a directory whose file system keeps the mode of a socket" : ""),
+      );
+    }
+  }
+
+  #changeOwner(): void {
+    const { uid, gid } = this.#options;
     try {
       Deno.chownSync(this.bindPath, uid ?? null, gid ?? null);
     } catch (error) {
@@ -335,24 +384,41 @@ export class PathClaim {
   }
 
   /** The file that `open` made; who made it must be who made the lock. */
-  #bornFile(): Deno.FileInfo {
-    const born = lstat(this.bindPath);
-    if (!born?.isSocket) {
-      const found = born === null ? "nothing" : kindOf(born);
+  #createdFile(weakness: string | undefined): Deno.FileInfo {
+    const created = lstat(this.bindPath);
+    if (!created?.isSocket) {
+      // Only the `open` of a claim can have bound something else.
+      if (weakness !== undefined || this.#wanted.operation !== "claim") {
+        throw this.#replacedWhileBound();
+      }
+      const found = created === null ? "nothing" : kindOf(created);
       throw new TypeError(
         `${this.#attempt()}: there is ${found} after the bind. ` +
           `Bind exactly this path, synchronously`,
       );
     }
-    this.#locks.requireOwner(born.uid);
-    return born;
+    this.#own = created;
+    this.#locks.requireOwner(created.uid);
+    return created;
   }
 
-  #replacedWhileBound(): Error {
+  /** Refuses to change a socket that another user could exchange for a link to some other file. */
+  #unsafe(weakness: string, what: "Its mode" | "Its owner"): Error {
+    const remedy = what === "Its owner" || isGranted("sys", "umask")
+      ? ""
+      : ", or run with --allow-sys";
+    return new InsecurePath(
+      `${this.#attempt()}: ${weakness}. ${what} cannot be set there without risk to other files. ` +
+        `Choose a directory that only you can write to${remedy}`,
+      this.#wanted,
+    );
+  }
+
+  #replacedWhileBound(cause?: unknown): Error {
     return new InsecurePath(
       `${this.#attempt()}: somebody replaced it while it was bound. ` +
         `Choose a directory that only you can write to`,
-      this.#wanted,
+      { ...this.#wanted, code: "EPERM", cause },
     );
   }
 
@@ -384,12 +450,8 @@ function isRefusal(error: unknown): boolean {
 }
 
 async function dispose(value: Disposable | AsyncDisposable): Promise<void> {
-  try {
-    // An `open` that is asynchronous, and wrong, may have bound something by then.
-    const opened = await value;
-    if (Symbol.asyncDispose in opened) await opened[Symbol.asyncDispose]();
-    else opened[Symbol.dispose]();
-  } catch {
-    // What is told is why it had to be disposed of.
-  }
+  // An `open` that is asynchronous, and wrong, may have bound something by then.
+  const opened = await value;
+  if (Symbol.asyncDispose in opened) await opened[Symbol.asyncDispose]();
+  else opened[Symbol.dispose]();
 }

@@ -1,15 +1,38 @@
 /**
  * The directory of a socket: made for it, or found to be safe.
  *
- * - Safe is a directory of this user or root in which nobody else can put or replace files, and which is
- *   still the same one when the socket has been bound.
+ * - It is safe if no other user can put another file in the place of the socket, or another directory in
+ *   the place of one on the way to it.
+ * - So each directory from the root on must belong to root or to this user. Others may write to it only if
+ *   it has the sticky bit, with which they cannot rename or remove what is not theirs.
+ * - A symbolic link on the way leads on; the directory that holds the link counts like the others.
  */
 
 import { InsecurePath } from "../errors.ts";
 import { directoryOf } from "./absolute_path.ts";
 import { GROUP_AND_OTHERS_WRITE, kindOf, octal } from "./file_identity.ts";
+import { isGranted, requireGrants } from "./grants.ts";
 import type { Attempt } from "./lock_patience.ts";
 import { attempt, systemError } from "./system_error.ts";
+
+/** Linux follows no more symbolic links than this in one path, and refuses the path then (ELOOP). */
+const MAX_LINKS = 40;
+
+const STICKY = 0o1000;
+
+/** A directory, or a link, that another user can exchange or fill. */
+interface Weakness {
+  path: string;
+  reason: string;
+}
+
+/** The two ways to look at the file system; both return `undefined` where this process may not. */
+interface Look {
+  /** Returns what is at a path itself. */
+  at(path: string): Deno.FileInfo | undefined;
+  /** Returns where a symbolic link leads. */
+  target(path: string): string | undefined;
+}
 
 /** The directory that a socket's file is, or will be, in. */
 export class SocketDirectory {
@@ -41,40 +64,132 @@ export class SocketDirectory {
   }
 
   /**
-   * Refuses a directory that is not safe, or another one than at the last look.
+   * Throws `InsecurePath` unless the directory is safe, a directory itself, and the same one as at the
+   * last look.
    *
-   * @param uid The user whose it may be beside root.
+   * @param uid The user of this process.
    */
   verify(uid: number | null | undefined): void {
     const info = Deno.lstatSync(this.#path);
-    const reason = whyUnsafe(info, uid, this.#before);
+    if (!info.isDirectory) this.#refuse({ path: this.#path, reason: `it is ${kindOf(info)}` });
+    const weakness = weaknessOf(this.#path, uid, {
+      at: (path) => this.#require(path),
+      target: Deno.readLinkSync,
+    });
+    if (weakness !== undefined) this.#refuse(weakness);
+    // Root and this user can still exchange it.
+    if (this.#before !== undefined && !isSameDirectory(this.#before, info)) {
+      this.#refuse({ path: this.#path, reason: "it was replaced while the socket was bound" });
+    }
     this.#before = info;
-    if (reason === undefined) return;
+  }
+
+  /**
+   * Reports why another user could exchange the socket; `undefined` where none can, as far as this process
+   * may look. What it may not look at counts as safe: a grant for a directory would be one for everything
+   * below it, which is too much to ask of every server.
+   *
+   * @param uid The user of this process.
+   */
+  weakness(uid: number | null | undefined): string | undefined {
+    const weakness = weaknessOf(this.#path, uid, WHERE_GRANTED);
+    return weakness && this.#describe(weakness);
+  }
+
+  /** Looks at a directory; throws `NotCapable` where that is not permitted. */
+  #require(path: string): Deno.FileInfo | undefined {
+    // Read permission for the root would be one for every file.
+    if (path === "/" && this.#path !== "/") return WHERE_GRANTED.at(path);
+    const { operation, path: socket } = this.#wanted;
+    requireGrants(attempt(operation, socket), { read: [path] }, this.#wanted);
+    return Deno.lstatSync(path);
+  }
+
+  #refuse(weakness: Weakness): never {
     const { operation, path } = this.#wanted;
     throw new InsecurePath(
-      `${attempt(operation, path)}: its directory "${this.#path}" is not safe: ` +
-        `${reason}. Choose a directory that only you can write to`,
-      { operation, path: this.#path },
+      `${attempt(operation, path)}: ${this.#describe(weakness)}. ` +
+        `Choose a directory that only you can write to`,
+      { operation, path: weakness.path },
     );
   }
+
+  #describe({ path, reason }: Weakness): string {
+    const which = path === this.#path ? "its directory" : "on the way to it,";
+    return `${which} ${JSON.stringify(path)} is not safe: ${reason}`;
+  }
+}
+
+/** Returns the first place on the way to a directory where another user can change where it leads. */
+function weaknessOf(
+  directory: string,
+  uid: number | null | undefined,
+  look: Look,
+): Weakness | undefined {
+  const root = look.at("/");
+  // The owner of the root directory owns the system: in a user namespace it need not be user 0.
+  const trusted = [0, uid, root?.uid];
+  const names = namesOf(directory);
+  let path = "/";
+  let info = root;
+  for (let links = 0; links <= MAX_LINKS;) {
+    const reason = info && whyUnsafe(info, trusted);
+    if (reason !== undefined) return { path, reason };
+    const name = names.shift();
+    if (name === undefined) return undefined;
+    const next = name === ".." ? directoryOf(path) : `${path === "/" ? "" : path}/${name}`;
+    const found = look.at(next);
+    if (!found?.isSymlink) {
+      path = next;
+      info = found;
+      continue;
+    }
+    // In a directory with the sticky bit the owner of the link can exchange it.
+    if (info !== undefined && isWritable(info) && !trusted.includes(found.uid)) {
+      return { path: next, reason: `it is a symbolic link of uid ${found.uid}` };
+    }
+    const target = look.target(next);
+    if (target === undefined) return undefined;
+    links++;
+    names.unshift(...namesOf(target));
+    if (target.startsWith("/")) [path, info] = ["/", root];
+  }
+  return undefined;
 }
 
 function whyUnsafe(
   info: Deno.FileInfo,
-  uid: number | null | undefined,
-  before: Deno.FileInfo | undefined,
+  trusted: (number | null | undefined)[],
 ): string | undefined {
+  if (!trusted.includes(info.uid)) return `it belongs to uid ${info.uid}`;
   const mode = info.mode ?? 0;
-  if (!info.isDirectory) return `it is ${kindOf(info)}`;
-  if (info.uid !== 0 && info.uid !== uid) return `it belongs to uid ${info.uid}`;
-  if ((mode & GROUP_AND_OTHERS_WRITE) !== 0 && (mode & 0o1000) === 0) {
+  if (isWritable(info) && (mode & STICKY) === 0) {
     return `others may write to it (mode ${octal(mode)}, no sticky bit)`;
   }
-  // Whoever may write to a directory above it can put another directory of this user in its place.
-  if (before !== undefined && !isSameDirectory(before, info)) {
-    return "it was replaced while the socket was bound";
-  }
   return undefined;
+}
+
+/** Whether its group or others may write to it; a user in an access control list counts as its group. */
+function isWritable({ mode }: Deno.FileInfo): boolean {
+  return ((mode ?? 0) & GROUP_AND_OTHERS_WRITE) !== 0;
+}
+
+/** What is wrong with the path is told by the call that uses it. */
+const WHERE_GRANTED: Look = {
+  at: (path) => isGranted("read", path) ? orUndefined(() => Deno.lstatSync(path)) : undefined,
+  target: (path) => orUndefined(() => Deno.readLinkSync(path)),
+};
+
+function orUndefined<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
+  }
+}
+
+function namesOf(path: string): string[] {
+  return path.split("/").filter((name) => name !== "" && name !== ".");
 }
 
 /** Not by its times: binding a socket in it changes some. */

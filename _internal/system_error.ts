@@ -1,6 +1,6 @@
 /** How a failure of the system is told: what was tried, where, what stands in the way. */
 
-import type { SocketError } from "../errors.ts";
+import { isSocketError, type SocketError } from "../errors.ts";
 import { quoteAddress } from "./shown_address.ts";
 
 /** The verb phrase of each operation. */
@@ -16,6 +16,7 @@ const PHRASES: Record<string, string> = {
 /** What a code means to somebody who did not write the program, where Deno's own words do not say. */
 const STATES: Record<string, string> = {
   EACCES: "the file system denies it",
+  EDQUOT: "the disk quota is used up",
   ECONNRESET: "the peer closed it before reading everything that was sent",
   EMFILE: "this process has too many open files. Raise its limit (ulimit -n)",
   ENFILE: "the system has too many open files",
@@ -31,17 +32,47 @@ export function attempt(operation: string, path: string): string {
   return `Cannot ${PHRASES[operation] ?? operation} ${quoteAddress(path)}`;
 }
 
+/** The codes that Deno 2.9.6 leaves out: it has only the number, in the text. Linux, then macOS. */
+const CODES: Record<string, [linux: number, darwin: number]> = {
+  EDQUOT: [122, 69],
+  EFBIG: [27, 27],
+  EHOSTDOWN: [112, 64],
+  EMLINK: [31, 31],
+  ENETDOWN: [100, 50],
+  ENFILE: [23, 23],
+  ENODEV: [19, 19],
+  ENOLCK: [37, 77],
+  ENOSYS: [38, 78],
+  ENXIO: [6, 6],
+  EOVERFLOW: [75, 84],
+  EPROTO: [71, 100],
+  EPROTOTYPE: [91, 41],
+  ESHUTDOWN: [108, 58],
+  ESTALE: [116, 70],
+};
+
 /** The system's code of an error, such as `"ENOENT"`. */
 export function codeOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null | undefined)?.code;
-  return typeof code === "string" ? code : undefined;
+  if (typeof code === "string") return code;
+  const number = numberOf(error);
+  if (number === undefined) return undefined;
+  const column = Deno.build.os === "darwin" ? 1 : 0;
+  return Object.keys(CODES).find((name) => CODES[name]?.[column] === number);
+}
+
+/** The system's number of an error, which Deno writes behind its text. */
+function numberOf(error: unknown): number | undefined {
+  const digits = error instanceof Error && / \(os error (\d+)\)/.exec(error.message)?.[1];
+  return digits ? Number(digits) : undefined;
 }
 
 /** Whether an error is a failure of the system; Deno gives a code to most of them only. */
 export function isSystemFailure(error: unknown): error is Error {
   const classes: unknown[] = Object.values(Deno.errors);
   return error instanceof Error && !(error instanceof DOMException) &&
-    (codeOf(error) !== undefined || classes.includes(error.constructor));
+    (codeOf(error) !== undefined || numberOf(error) !== undefined ||
+      classes.includes(error.constructor));
 }
 
 /** What went wrong, in words: of the code where it is known, else of the system. */
@@ -78,10 +109,36 @@ export function systemError(
   return Object.assign(error, shown, code === undefined ? {} : { code });
 }
 
+/**
+ * Cleans up after a failure. What goes wrong with that is attached to the failure as `cleanupError`, and
+ * does not hide it.
+ *
+ * @param failure What is about to be thrown.
+ * @param cleanUp Removes what the failure left.
+ */
+export async function cleanUpAfter(
+  failure: unknown,
+  cleanUp: () => void | Promise<void>,
+): Promise<void> {
+  try {
+    await cleanUp();
+  } catch (error) {
+    if (isSocketError(failure)) {
+      Object.assign(failure, { cleanupError: failure.cleanupError ?? error });
+    }
+  }
+}
+
 /** What helps where a path cannot be had. */
 const REMEDIES: Record<string, string> = {
   EACCES: "Choose a directory that this process may write to",
+  EDQUOT: "Free some space, or choose a directory on another file system",
   ENOENT: "Make it first",
+  ENOSPC: "Free some space, or choose a directory on another file system",
+  ENOTSUP: "Choose a directory whose file system can hold a socket",
+  EPERM: "Choose a directory whose file system can hold a socket, and where no security policy " +
+    "denies it",
+  EROFS: "Choose a directory on another file system",
 };
 
 /**

@@ -6,6 +6,7 @@ import {
   listen,
   type ListenOptions,
   NotASocket,
+  permissions,
   serve,
   SocketInUse,
 } from "@uds/uds";
@@ -723,10 +724,11 @@ async function asNobody(
   verify = "",
 ): Promise<Record<string, unknown>> {
   const directory = dirname(path);
+  const { read } = permissions("claim", path, { verifyDirectory: verify === "verify" });
   await using program = fixture(
     "claim_as_nobody.ts",
     [
-      `--allow-read=${directory}`,
+      `--allow-read=${[directory, ...read as string[]].join()}`,
       `--allow-write=${directory}`,
       `--allow-net=unix:${path}`,
       // Becoming another user cannot be granted by itself.

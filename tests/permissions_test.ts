@@ -31,6 +31,12 @@ interface Row {
 
 const beside = (path: string) => path.slice(0, path.lastIndexOf("/"));
 
+/** The directories of a path, from the nearest one on, without the root. */
+function directoriesOf(path: string): string[] {
+  const directory = beside(path);
+  return directory === "" ? [] : [directory, ...directoriesOf(directory)];
+}
+
 /** What all owners of a path need. */
 const owning = (path: string) => ({
   read: [path, `${path}.lock`],
@@ -68,7 +74,7 @@ const ROWS: Row[] = [
     operation: "serve",
     options: { verifyDirectory: true },
     needs: (path) => ({
-      read: [path, `${path}.lock`, beside(path)],
+      read: [path, `${path}.lock`, ...directoriesOf(path)],
       write: [path, `${path}.lock`],
       net: [`unix:${path}`],
     }),
@@ -151,6 +157,11 @@ for (const row of ROWS) {
     assertEquals(permissionsOf(row, path), row.needs(path) as Deno.PermissionOptionsObject);
   });
 }
+
+test("permissions() of verifyDirectory name the root directory only for a socket in it", () => {
+  const { read } = permissions("serve", "/s.sock", { verifyDirectory: true });
+  assertEquals(read, ["/s.sock", "/s.sock.lock", "/"]);
+});
 
 test("permissions() of createDirectory and verifyDirectory name the directory once", () => {
   const set = permissions("claim", "/run/s.sock", { createDirectory: true, verifyDirectory: true });
@@ -320,10 +331,10 @@ function assertAsksFor(error: Record<string, string>, { operation, path }: Use, 
 
 /** Each single permission of a row: its kind, its place in the list, and what it is for. */
 function singles(row: Row): [kind: string, index: number, entry: string][] {
-  return Object.entries(row.needs("D/P")).flatMap(([kind, entries]) =>
+  return Object.entries(row.needs("/T/D/P")).flatMap(([kind, entries]) =>
     entries.map((entry, index): [string, number, string] => [kind, index, entry])
-      // A grant for the directory is one for what is in it: without the others nothing is missing.
-      .filter(([, , entry]) => entry === "D" || !entries.includes("D"))
+      // A grant for a directory is one for what is in it: without the others nothing is missing.
+      .filter(([, , entry]) => !directoriesOf(entry).some((above) => entries.includes(above)))
   );
 }
 
