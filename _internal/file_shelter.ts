@@ -20,16 +20,26 @@ export async function sheltered(
   using _guard = lstat(path)?.isFile ? lockForeign(path) : undefined;
   let moved = false;
   try {
-    Deno.renameSync(path, aside);
-    moved = true;
+    moved = unlessGone(() => Deno.renameSync(path, aside));
   } finally {
     try {
       await close();
     } finally {
-      if (moved && lstat(path) === null) Deno.renameSync(aside, path);
+      if (moved && lstat(path) === null) unlessGone(() => Deno.renameSync(aside, path));
       // A second stranger took the place of the first one, as it would have anyway.
-      else if (moved) Deno.removeSync(aside);
+      else if (moved) unlessGone(() => Deno.removeSync(aside));
     }
+  }
+}
+
+/** Does something to a file; reports whether it was there. */
+function unlessGone(act: () => void): boolean {
+  try {
+    act();
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
   }
 }
 

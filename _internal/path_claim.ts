@@ -299,7 +299,11 @@ export class PathClaim {
     if (!isSameFile(lstat(this.bindPath), own)) throw this.#replacedWhileBound();
     if (!this.#locks.confirm()) throw this.#takenMeanwhile();
     this.#locks.mark(own.ino);
-    Deno.renameSync(this.bindPath, this.path);
+    try {
+      Deno.renameSync(this.bindPath, this.path);
+    } catch (error) {
+      throw codeOf(error) === "ENOENT" ? this.#replacedWhileBound(error) : error;
+    }
     try {
       this.#locks.succeed();
     } catch (error) {

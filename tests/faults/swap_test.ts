@@ -1,0 +1,31 @@
+import { assert, assertEquals } from "@std/assert";
+import { test } from "../_helpers.ts";
+import { attackBySwaps } from "../_swap.ts";
+
+/** Another user who swaps the name of a socket for a link to a file of root's, for 10 seconds and 5,000 starts. */
+
+const OPTIONS: Record<string, Record<string, unknown>> = {
+  "{ mode: 0o666 }": { mode: 0o666 },
+  '{ mode: 0o666, publish: "rename" }': { mode: 0o666, publish: "rename" },
+  "{ mode: 0o660, uid, gid }": { mode: 0o660, uid: 65534, gid: 65534 },
+  "{ verifyDirectory: true }": { mode: 0o666, verifyDirectory: true },
+};
+
+for (const how of ["listen", "claim"] as const) {
+  for (const [what, options] of Object.entries(OPTIONS)) {
+    if (how === "claim" && "publish" in options) continue;
+    test(
+      `${how}(${what}) changes no other file while another user swaps names, 5,000 starts`,
+      async () => {
+        const outcome = await attackBySwaps({ how, options, ms: 10_000, starts: 5000 });
+        console.log(JSON.stringify(outcome));
+        assertEquals(outcome.changed, 0);
+        assert(outcome.swaps > 0 || options.verifyDirectory === true, "nothing was swapped");
+        const raw = Object.keys(outcome.outcomes).filter((name) => name.endsWith("(raw)"));
+        // A claim takes what is at the path for the work of its own `open`, unless it knows better.
+        assertEquals(raw, []);
+      },
+      { root: true, needs: ["gcc", "setpriv"], deadline: 60_000 },
+    );
+  }
+}
