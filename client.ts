@@ -17,6 +17,7 @@ import {
 } from "./errors.ts";
 import { seenFrom } from "./_internal/caller_stack.ts";
 import { delay } from "./_internal/delay.ts";
+import { modeAllows, POLICY, TO_CONNECT } from "./_internal/denial.ts";
 import { isSameFile, kindOf, octal, ownership } from "./_internal/file_identity.ts";
 import { mayPrompt, requireGrants } from "./_internal/grants.ts";
 import { answerOf } from "./_internal/knock.ts";
@@ -254,14 +255,18 @@ function refusalOf(path: string, cause: unknown): Error {
         fields,
       );
     case "denied": {
+      // It has neither a file nor a directory, and no mode.
+      if (path.startsWith("\0")) return new ConnectDenied(`${start}: ${POLICY}`, fields);
       if (info === undefined) {
         return new ConnectDenied(`${start}: a directory on the way denies it`, fields);
       }
       const { mode, uid, gid } = ownership(info);
+      const rights = `its mode ${octal(mode ?? 0)} and owner ${uid}:${gid}`;
       return new ConnectDenied(
-        `${start}: its mode ${octal(mode ?? 0)} and owner ${uid}:${gid} do not let this process ` +
-          `write, which connecting needs. Run as that user or in that group, or have the server ` +
-          `widen the mode`,
+        modeAllows(info, TO_CONNECT)
+          ? `${start}: ${rights} would let this process connect, but ${POLICY}`
+          : `${start}: ${rights} do not let this process write, which connecting needs. Run as ` +
+            `that user or in that group, or have the server widen the mode`,
         { ...fields, mode, uid, gid },
       );
     }

@@ -61,11 +61,22 @@ export const STATE_CODES: Readonly<Record<SocketState, number>> = {
   "not-a-socket": NOT_A_SOCKET,
 };
 
-/** The exit code of an error; a plain `TypeError` or `RangeError` is an argument that is wrong. */
+/** The exit code of an error. */
 export function exitCodeOf(error: unknown): number {
   for (const [Class, code] of CODES) if (error instanceof Class) return code;
-  // Deno makes a TypeError of EINVAL.
-  if (isSocketError(error)) return FAILURE;
-  const constructor = (error as Error | null)?.constructor;
-  return constructor === TypeError || constructor === RangeError ? USAGE : FAILURE;
+  return isWrongArgument(error) ? USAGE : FAILURE;
+}
+
+/**
+ * Reports whether an error says that an argument is wrong: a plain `TypeError` or `RangeError`. Deno throws
+ * a `TypeError` for EINVAL of the system too; that one has a code, or a cause that has one.
+ */
+function isWrongArgument(error: unknown): boolean {
+  if (!(error instanceof Error) || isSocketError(error)) return false;
+  const isPlain = error.constructor === TypeError || error.constructor === RangeError;
+  return isPlain && !hasCode(error) && !hasCode(error.cause);
+}
+
+function hasCode(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code !== undefined;
 }

@@ -87,16 +87,22 @@ export class Talk implements Disposable {
       return codes.find((each) => each !== OK) ?? OK;
     }
     if (error instanceof QuietEnd) return code;
+    this.#report(error, code, more);
+    // The failure decides the code; what else failed after it is only told.
+    if (isSocketError(error) && error.cleanupError !== undefined) this.fail(error.cleanupError);
+    return code;
+  }
+
+  #report(error: unknown, code: number, more: number): void {
     const message = error instanceof Error ? error.message : String(error);
     if (this.#json) {
       write(json({ error: describe(error, message), exitCode: code, ...counted(more) }));
-      return code;
+      return;
     }
     write(`${red("uds:")} ${message.split("\n").map(printable).join("\n")}${andMore(more)}`);
     if (error instanceof UsageError) {
       write(`Try: uds ${error.command === undefined ? "" : `${error.command} `}--help`);
     }
-    return code;
   }
 }
 

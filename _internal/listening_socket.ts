@@ -34,7 +34,7 @@ import {
   type SelfConnection,
 } from "./self_connection.ts";
 import { SocketConnection, type SocketConnectionOptions } from "./socket_connection.ts";
-import { attempt, cleanUpAfter, codeOf, systemError } from "./system_error.ts";
+import { attempt, codeOf, failureToOwn } from "./system_error.ts";
 
 /** How long to look for our own connection once the deadline has passed. */
 const LATE_MS = 100;
@@ -122,7 +122,7 @@ export class ListeningSocket {
       await socket.close();
       throw signal.reason;
     } catch (error) {
-      await cleanUpAfter(error, () => claim.release());
+      await claim.cleanUpAfter(error, () => claim.release());
       throw error;
     }
   }
@@ -153,7 +153,7 @@ export class ListeningSocket {
           { ...fields, cause: error },
         );
       }
-      throw systemError(attempt(operation, name), error, fields);
+      throw failureToOwn(fields, error);
     }
   }
 

@@ -7,7 +7,7 @@
  *   instant, and the caller of {@linkcode PathClaim.bind} must turn them away.
  */
 
-import { ConnectDenied, InsecurePath, NotASocket, SocketInUse } from "../errors.ts";
+import { ConnectDenied, InsecurePath, isSocketError, NotASocket, SocketInUse } from "../errors.ts";
 import {
   GROUP_AND_OTHERS_WRITE,
   isSameFile,
@@ -25,7 +25,6 @@ import { removeDead, requireVacant } from "./path_occupant.ts";
 import { SocketDirectory } from "./socket_directory.ts";
 import {
   attempt,
-  cleanUpAfter,
   codeOf,
   failureToOwn,
   isSystemFailure,
@@ -109,7 +108,7 @@ export class PathClaim {
       return claim;
     } catch (error) {
       const failure = error === signal?.reason ? error : claim.#failure(error);
-      await cleanUpAfter(failure, () => locks.release());
+      await claim.cleanUpAfter(failure, () => locks.release());
       throw failure;
     }
   }
@@ -155,8 +154,8 @@ export class PathClaim {
       return value;
     } catch (error) {
       const failure = this.#failure(error);
-      await cleanUpAfter(failure, () => this.shelter(() => dispose(value)));
-      await cleanUpAfter(failure, () => this.removeName());
+      await this.cleanUpAfter(failure, () => this.shelter(() => dispose(value)));
+      await this.cleanUpAfter(failure, () => this.removeName());
       this.#own = before;
       throw failure;
     } finally {
@@ -259,6 +258,22 @@ export class PathClaim {
     return isSystemFailure(error) ? systemError(start, error, this.#wanted) : error;
   }
 
+  /**
+   * Cleans up after a failure. What goes wrong with that is attached to the failure as `cleanupError`, and
+   * does not hide it.
+   *
+   * @param failure What is about to be thrown.
+   * @param cleanUp Removes what the failure left.
+   */
+  async cleanUpAfter(failure: unknown, cleanUp: () => void | Promise<void>): Promise<void> {
+    try {
+      await cleanUp();
+    } catch (error) {
+      if (!isSocketError(failure) || failure.cleanupError !== undefined) return;
+      Object.assign(failure, { cleanupError: this.failureToLeave(error) });
+    }
+  }
+
   #attempt(): string {
     return attempt(this.#wanted.operation, this.path);
   }
@@ -322,7 +337,7 @@ export class PathClaim {
 
   /** Removes what a bind has left that failed after it made the file: nobody listens there. */
   async #removeHalfMade(failure: unknown): Promise<void> {
-    await cleanUpAfter(failure, async () => {
+    await this.cleanUpAfter(failure, async () => {
       const info = lstat(this.bindPath);
       if (!info?.isSocket || info.uid !== this.#locks.uid) return;
       if ((await knock(this.bindPath)).answer === "refused") removeIfSame(this.bindPath, info);

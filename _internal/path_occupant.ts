@@ -2,6 +2,7 @@
 
 import { ConnectDenied, NotASocket, SocketInUse } from "../errors.ts";
 import { delay } from "./delay.ts";
+import { modeAllows, POLICY, TO_CONNECT } from "./denial.ts";
 import { isSameFile, kindOf, lstat, octal, ownership } from "./file_identity.ts";
 import { knock } from "./knock.ts";
 import type { Attempt } from "./lock_patience.ts";
@@ -44,8 +45,10 @@ export async function requireVacant(
     if (answer === "denied") {
       throw new ConnectDenied(
         `${start}: a socket of uid ${info.uid} with mode ${octal(info.mode ?? 0)} is there, ` +
-          `and whether it is alive cannot be told without permission to connect. ` +
-          `Run as that user, or choose another path`,
+          `and whether it is alive cannot be told without permission to connect` +
+          (modeAllows(info, TO_CONNECT)
+            ? `: ${POLICY}, or choose another path`
+            : ". Run as that user, or choose another path"),
         { ...wanted, cause, ...ownership(info) },
       );
     }

@@ -1,6 +1,9 @@
 /** How a failure of the system is told: what was tried, where, what stands in the way. */
 
-import { isSocketError, type SocketError } from "../errors.ts";
+import type { SocketError } from "../errors.ts";
+import { directoryOf } from "./absolute_path.ts";
+import { modeAllows, POLICY, TO_MAKE_A_FILE } from "./denial.ts";
+import { isGranted } from "./grants.ts";
 import { quoteAddress } from "./shown_address.ts";
 
 /** The verb phrase of each operation. */
@@ -109,26 +112,6 @@ export function systemError(
   return Object.assign(error, shown, code === undefined ? {} : { code });
 }
 
-/**
- * Cleans up after a failure. What goes wrong with that is attached to the failure as `cleanupError`, and
- * does not hide it.
- *
- * @param failure What is about to be thrown.
- * @param cleanUp Removes what the failure left.
- */
-export async function cleanUpAfter(
-  failure: unknown,
-  cleanUp: () => void | Promise<void>,
-): Promise<void> {
-  try {
-    await cleanUp();
-  } catch (error) {
-    if (isSocketError(failure)) {
-      Object.assign(failure, { cleanupError: failure.cleanupError ?? error });
-    }
-  }
-}
-
 /** What helps where a path cannot be had. */
 const REMEDIES: Record<string, string> = {
   EACCES: "Choose a directory that this process may write to",
@@ -152,6 +135,21 @@ export function failureToOwn(
   cause: unknown,
 ): SocketError {
   const remedy = REMEDIES[codeOf(cause) ?? ""];
-  const state = stateOf(cause) + (remedy === undefined ? "" : `. ${remedy}`);
+  let state = stateOf(cause) + (remedy === undefined ? "" : `. ${remedy}`);
+  if (codeOf(cause) === "EACCES" && directoryAllows(path)) {
+    state = `its directory would let this process make a file, but ${POLICY}`;
+  } else if (codeOf(cause) === "EPERM" && path.startsWith("\0")) {
+    state = POLICY;
+  }
   return systemError(attempt(operation, path), cause, { operation, path }, state);
+}
+
+/** Whether the directory of a path, where this process may look at it, has a mode that allows a file. */
+function directoryAllows(path: string): boolean {
+  const directory = directoryOf(path);
+  try {
+    return isGranted("read", directory) && modeAllows(Deno.statSync(directory), TO_MAKE_A_FILE);
+  } catch {
+    return false;
+  }
 }
