@@ -20,17 +20,24 @@ export interface ClaimOptions {
    * anyone who may write may connect; some BSDs ignore the file's mode, and there the directory must keep
    * others out. The default admits the owner alone.
    *
+   * In a directory that is not safe (see `verifyDirectory`), the mode is never set by `chmod`, which another
+   * user could lead to some other file. There the socket is created with the right write bits, where the
+   * umask allows it or this process may set its umask; read and execute bits, which have no effect, may
+   * differ. Otherwise `InsecurePath`.
+   *
    * @default {0o600}
    */
   mode?: number;
   /**
-   * The user to give the socket file to. Only root may give files away.
+   * The user to give the socket file to. Only root may give files away, and only in a directory that is
+   * safe (see `verifyDirectory`); otherwise `InsecurePath`.
    *
    * @default {the user of this process}
    */
   uid?: number;
   /**
-   * The group to give the socket file to. Except for root it must be one of the user's own.
+   * The group to give the socket file to. Except for root it must be one of the user's own. As `uid`, it
+   * needs a directory that is safe, unless the file is created with that group.
    *
    * @default {the group that the system chooses}
    */
@@ -54,10 +61,13 @@ export interface ClaimOptions {
    */
   createDirectory?: boolean;
   /**
-   * Whether to reject with `InsecurePath` unless the directory of the socket is a directory, belongs
-   * to root or to this user, and is closed to other writers or has the sticky bit. It is looked at before
-   * the bind and after it, so that nobody who may write to a directory above it puts another one in its
-   * place meanwhile. It needs read permission for the directory, therefore it is not the default.
+   * Whether to reject with `InsecurePath` unless the directory of the socket is safe: no other user can
+   * put another file in the place of the socket. The directory and each one above it must belong to root
+   * or to this user, and be closed to other writers or have the sticky bit. The directory itself must not
+   * be a symbolic link; one above it may be, if the directories that it leads through are safe.
+   *
+   * They are looked at before the bind and after it. That needs read permission for each of them, except
+   * for the root directory, which is looked at where it is granted: therefore it is not the default.
    *
    * @default {false}
    */
@@ -82,8 +92,8 @@ export interface SocketClaim extends AsyncDisposable {
    * @param open Starts a listener and returns it.
    * @returns What `open` returned. Close it before {@linkcode release}.
    * @throws {Deno.errors.BadResource} when the claim has been released.
-   * @throws {InsecurePath} when the file was more open than asked for, or belongs to another user
-   * than the lock file.
+   * @throws {InsecurePath} when the file was more open than asked for, belongs to another user than the
+   * lock file, or its mode or owner cannot be set safely in its directory.
    * @throws {TypeError} when `open` bound nothing at the path.
    */
   bind<T extends Disposable | AsyncDisposable>(open: () => T): Promise<T>;
@@ -120,7 +130,7 @@ export interface SocketClaim extends AsyncDisposable {
  * @throws {SocketInUse} when somebody alive has the path.
  * @throws {NotASocket} when something that is not a socket is there.
  * @throws {ConnectDenied} when a socket is there that this process may not connect to.
- * @throws {InsecurePath} when the lock file or the directory is not safe to use.
+ * @throws {InsecurePath} when the lock file or a directory on the way is not safe to use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.
  * @throws {Deno.errors.NotADirectory} when the path leads through a file.
  * @throws {Deno.errors.PermissionDenied} when the directory does not let this process make a file, or the
