@@ -3,17 +3,28 @@
 import { requireGrants } from "./grants.ts";
 import { connectToSelf } from "./self_connection.ts";
 import { SocketConnection } from "./socket_connection.ts";
+import { systemError } from "./system_error.ts";
 
 /** Two ends in this process. */
 export async function openSocketPair(): Promise<[SocketConnection, SocketConnection]> {
   const isLinux = Deno.build.os === "linux" || Deno.build.os === "android";
+  const start = "Cannot make a socket pair";
   const fields = { operation: "socketpair", path: null };
-  requireGrants("Cannot make a socket pair", { net: true }, fields);
-  if (isLinux) return wrap(await meet(`\0uds-pair-${crypto.randomUUID()}`));
-  requireGrants("Cannot make a socket pair", { read: true, write: true }, fields);
+  requireGrants(start, { net: true }, fields);
+  if (!isLinux) requireGrants(start, { read: true, write: true }, fields);
+  try {
+    return wrap(
+      isLinux ? await meet(`\0uds-pair-${crypto.randomUUID()}`) : await meetInDirectory(),
+    );
+  } catch (error) {
+    throw systemError(start, error, fields);
+  }
+}
+
+async function meetInDirectory(): Promise<[Deno.UnixConn, Deno.UnixConn]> {
   const directory = await Deno.makeTempDir({ prefix: "uds-" });
   try {
-    return wrap(await meet(`${directory}/pair`));
+    return await meet(`${directory}/pair`);
   } finally {
     await Deno.remove(directory, { recursive: true });
   }

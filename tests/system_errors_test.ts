@@ -1,7 +1,7 @@
-import { listen, serve } from "@uds/uds";
+import { connect, listen, serve } from "@uds/uds";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { exitCodeOf } from "../_cli/exit_codes.ts";
-import { denoArgs, run, TempDir, test } from "./_helpers.ts";
+import { denoArgs, encode, Program, readText, run, TempDir, test } from "./_helpers.ts";
 
 /** Failures of the system, injected by strace: each is told in the one shape, whatever call it is of. */
 
@@ -10,7 +10,7 @@ interface Told {
   class: string;
   message: string;
   operation: string;
-  path: string;
+  path: string | null;
   code?: string;
   cleanupError?: Told;
 }
