@@ -193,3 +193,33 @@ test("connect() that is denied by the mode says so, and by a directory too", asy
   const byDirectory = JSON.parse((await asNobody(dir.file("closed/a.sock"))).stdout);
   assertMatch(byDirectory.message, /a directory on the way denies it$/);
 }, { root: true, needs: ["setpriv"] });
+
+// ---- Other calls ------------------------------------------------------------------------------------
+
+test("serve() goes on when the system has no descriptor left for an accept", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  await using server = new Program("strace", [
+    ...["-f", "-qq", "-o", "/dev/null", "-e", "inject=accept4:error=ENFILE:when=1"],
+    ...[Deno.execPath(), ...denoArgs("server_until_line.ts", ["-A"], [path])],
+  ], { stdin: "piped" });
+  assertEquals(await server.line(), "listening");
+  {
+    await using conn = await connect(path);
+    assertEquals(await readText(conn), "\x01");
+  }
+  const stdin = server.stdin.getWriter();
+  await stdin.write(encode("end\n"));
+  const { errors, finished } = JSON.parse(await server.line());
+  assertEquals([errors[0].code, errors[0].operation, finished], ["ENFILE", "accept", null]);
+  await stdin.close();
+}, { needs: ["strace"] });
+
+test("socketpair() tells failing calls in the one shape, without a path", async () => {
+  const rows = [["bind", "ENFILE"], ["connect", "EMFILE"], ["bind", "EPERM"]] as const;
+  await Promise.all(rows.map(async ([call, error]) => {
+    const told = await use("socketpair", "", {}, failing(call, error));
+    assertEquals([told.operation, told.path, told.code], ["socketpair", null, error]);
+    assertMatch(told.message, /^Cannot make a socket pair: [a-z]/);
+  }));
+}, { needs: ["strace"] });
