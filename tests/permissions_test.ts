@@ -329,10 +329,10 @@ function assertAsksFor(error: Record<string, string>, { operation, path }: Use, 
   assertEquals(asked, flags);
 }
 
-/** Each single permission of a row: its kind, its place in the list, and what it is for. */
+/** Each single permission of a row: its kind, its place from the end of the list, and what it is for. */
 function singles(row: Row): [kind: string, index: number, entry: string][] {
   return Object.entries(row.needs("/T/D/P")).flatMap(([kind, entries]) =>
-    entries.map((entry, index): [string, number, string] => [kind, index, entry])
+    entries.map((entry, i): [string, number, string] => [kind, i - entries.length, entry])
       // A grant for a directory is one for what is in it: without the others nothing is missing.
       .filter(([, , entry]) => !directoriesOf(entry).some((above) => entries.includes(above)))
   );
