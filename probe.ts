@@ -24,8 +24,9 @@ import { delay } from "./_internal/delay.ts";
  * - `"alive"`: a server accepts connections.
  * - `"full"`: a server is there, and its backlog has no place just now.
  * - `"stale"`: a socket file that nobody listens on.
- * - `"denied"`: the file system does not let this process see or connect, or see whether somebody
- *   holds the lock.
+ * - `"denied"`: the file system does not let this process see or connect, or see whether the lock is
+ *   held. Or nobody answers, and another program's file is in the place of the lock: no server of this
+ *   package starts there.
  * - `"not-a-socket"`: another kind of file, or a socket that is no stream socket.
  */
 export type SocketState =
@@ -161,7 +162,7 @@ async function probeFile(path: string, connect: boolean): Promise<ProbeResult> {
     if (lock.held) return { state: "claimed", ...file };
     throw onlyConnectionTells(
       path,
-      lock.hidden ? "its lock is not for this process to see" : "nobody holds its lock",
+      lock.hidden ?? "nobody holds its lock",
     );
   }
 

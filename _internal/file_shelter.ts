@@ -3,7 +3,7 @@
  * whoever's file is there by then.
  */
 
-import { lstat } from "./file_identity.ts";
+import { isSameFile, lstat } from "./file_identity.ts";
 
 /**
  * Runs `close` while the file at `path` has another name, and gives it its own back.
@@ -16,18 +16,19 @@ export async function sheltered(
   aside: string,
   close: () => Promise<void>,
 ): Promise<void> {
-  // The name may be that of a lock: a regular file there would be taken for it.
-  using _guard = lstat(path)?.isFile ? lockForeign(path) : undefined;
-  let moved = false;
+  let moved: Deno.FileInfo | null = null;
   try {
-    moved = unlessGone(() => Deno.renameSync(path, aside));
+    if (unlessGone(() => Deno.renameSync(path, aside))) moved = lstat(aside);
   } finally {
     try {
       await close();
     } finally {
-      if (moved && lstat(path) === null) unlessGone(() => Deno.renameSync(aside, path));
-      // A second stranger took the place of the first one, as it would have anyway.
-      else if (moved) unlessGone(() => Deno.removeSync(aside));
+      // Another program may have put a file of its own there, for which the name is its lock.
+      if (moved !== null && isSameFile(lstat(aside), moved)) {
+        if (lstat(path) === null) unlessGone(() => Deno.renameSync(aside, path));
+        // A second stranger took the place of the first one, as it would have anyway.
+        else unlessGone(() => Deno.removeSync(aside));
+      }
     }
   }
 }
@@ -40,16 +41,5 @@ function unlessGone(act: () => void): boolean {
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
-  }
-}
-
-/** Locks a file that is not ours; where that is denied, so it is to those who would take it for a lock. */
-function lockForeign(path: string): Deno.FsFile | undefined {
-  try {
-    const file = Deno.openSync(path);
-    file.tryLockSync(true);
-    return file;
-  } catch {
-    return undefined;
   }
 }

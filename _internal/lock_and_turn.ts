@@ -15,7 +15,8 @@
 import { InsecurePath } from "../errors.ts";
 import { isSameFile } from "./file_identity.ts";
 import { type Attempt, type LockHolder, LockPatience } from "./lock_patience.ts";
-import { PathLock } from "./path_lock.ts";
+import { PathLock, peekLock } from "./path_lock.ts";
+import { requireVacant } from "./path_occupant.ts";
 import { attempt } from "./system_error.ts";
 
 /** How long others may take to bind and publish, or to close. */
@@ -85,7 +86,7 @@ export class LockAndTurn {
   turnToLeave(signal?: AbortSignal): Disposable | Promise<Disposable> {
     if (!this.#options.hasTurns) return NO_TURN;
     try {
-      const result = PathLock.try(this.#turnPath, this.#wanted);
+      const result = PathLock.trySync(this.#turnPath, this.#wanted, this.uid ?? null);
       return result instanceof PathLock ? result : this.takeTurn(signal).catch(() => NO_TURN);
     } catch {
       return NO_TURN;
@@ -107,7 +108,6 @@ export class LockAndTurn {
   requireOwner(uid: number | null): void {
     for (const lock of [this.#turn, this.#lock]) {
       if (lock === undefined || lock.uid === uid) continue;
-      lock.disown();
       throw this.#foreignLock(lock.path, lock.uid, uid);
     }
     const rival = this.#rival?.info;
@@ -124,18 +124,13 @@ export class LockAndTurn {
   retake(inode: number | null): boolean {
     let result;
     try {
-      result = PathLock.try(this.#lockPath, this.#wanted);
+      result = PathLock.trySync(this.#lockPath, this.#wanted, this.uid ?? null);
     } catch {
       // The directory is gone, or full.
       return false;
     }
     if (!(result instanceof PathLock)) return !("error" in result);
-    if (result.uid !== this.#lock?.uid) {
-      result.disown();
-      result.release();
-      return false;
-    }
-    this.#lock.release();
+    this.#lock?.release();
     this.#lock = result;
     if (this.#options.hasTurns) result.mark(inode);
     return false;
@@ -148,7 +143,7 @@ export class LockAndTurn {
   confirm(): boolean {
     if (this.#rival !== undefined) {
       const { info, published } = this.#rival;
-      const result = PathLock.try(this.#lockPath, this.#wanted);
+      const result = PathLock.trySync(this.#lockPath, this.#wanted, this.uid ?? null);
       if (result instanceof PathLock) this.#lock = result;
       else if (
         "error" in result || result.published !== published ||
@@ -182,6 +177,15 @@ export class LockAndTurn {
     this.#turn = undefined;
   }
 
+  /** Gives back both where something else has failed: a file that cannot be removed is of no use then. */
+  abandon(): void {
+    try {
+      this.release();
+    } catch {
+      // It is free, and the next start removes it.
+    }
+  }
+
   /** Gives back both. Idempotent. */
   release(): void {
     try {
@@ -199,16 +203,33 @@ export class LockAndTurn {
     return `${this.#wanted.path}.lock`;
   }
 
+  /**
+   * Takes the turn and the lock. If another program's file is in the place of one of them, a server that
+   * listens is the refusal that matters.
+   */
   async #take(signal: AbortSignal | undefined): Promise<void> {
+    try {
+      await this.#takeBoth(signal);
+    } catch (error) {
+      const isForeign = error instanceof InsecurePath;
+      // A server of ours does not make the file beside its lock less foreign.
+      if (isForeign && !(await peekLock(this.#wanted.path)).held) {
+        await requireVacant(this.#wanted, "reclaim", signal);
+      }
+      throw error;
+    }
+  }
+
+  async #takeBoth(signal: AbortSignal | undefined): Promise<void> {
     const { hasTurns, replaces } = this.#options;
     const patience = new LockPatience(
       this.#wanted,
-      (holder) =>
+      (holder, remedy) =>
         `${this.#attempt()}: it is in use by ${holder}, which holds its lock. ` +
         (replaces
-          ? `It cannot be replaced, because it was not published by rename: stop`
-          : `Stop`) +
-        ` that one first, or choose another path`,
+          ? `It cannot be replaced, because it was not published by rename: ${remedy}`
+          : capitalized(remedy)) +
+        ` first, or choose another path`,
     );
     if (!hasTurns) {
       this.#lock = await PathLock.acquire(this.#lockPath, this.#wanted, patience, signal);
@@ -217,7 +238,7 @@ export class LockAndTurn {
     try {
       for (;;) {
         this.#turn = await this.#takeTurn(signal);
-        const result = PathLock.try(this.#lockPath, this.#wanted);
+        const result = await PathLock.try(this.#lockPath, this.#wanted);
         if (result instanceof PathLock) {
           this.#lock = result;
           return;
@@ -240,9 +261,9 @@ export class LockAndTurn {
     const path = this.#turnPath;
     const patience = new LockPatience(
       this.#wanted,
-      (holder) =>
+      (holder, remedy) =>
         `${this.#attempt()}: ${holder} is starting or ending there, and does not come to an end: it ` +
-        `holds ${JSON.stringify(path)}. Stop that one first, or choose another path`,
+        `holds ${JSON.stringify(path)}. ${capitalized(remedy)} first, or choose another path`,
       TURN_MS,
     );
     return await PathLock.acquire(path, this.#wanted, patience, signal);
@@ -261,4 +282,8 @@ export class LockAndTurn {
       { operation: this.#wanted.operation, path },
     );
   }
+}
+
+function capitalized(text: string): string {
+  return text.replace(/^./, (first) => first.toUpperCase());
 }

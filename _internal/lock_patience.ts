@@ -30,6 +30,8 @@ export interface LockHolder {
   published?: number;
   /** The lock file. */
   info?: Deno.FileInfo;
+  /** Whether this process holds it. */
+  isOurs?: boolean;
 }
 
 /** Why the lock could not be taken just now. */
@@ -38,7 +40,7 @@ export type Obstacle = LockHolder | { error: Error };
 /** One wait for a lock. */
 export class LockPatience {
   readonly #attempt: Attempt;
-  readonly #explain: (holder: string) => string;
+  readonly #explain: (holder: string, remedy: string) => string;
   readonly #limit: number | undefined;
   #start: number | undefined;
   #holder: number | undefined;
@@ -46,10 +48,14 @@ export class LockPatience {
 
   /**
    * @param attempt What the lock is wanted for.
-   * @param explain The message when it is over, of who holds the lock.
+   * @param explain The message when it is over, of who holds the lock and what to do about it.
    * @param limit Milliseconds, where the holder is expected to let go.
    */
-  constructor(attempt: Attempt, explain: (holder: string) => string, limit?: number) {
+  constructor(
+    attempt: Attempt,
+    explain: (holder: string, remedy: string) => string,
+    limit?: number,
+  ) {
     this.#attempt = attempt;
     this.#explain = explain;
     this.#limit = limit;
@@ -69,10 +75,23 @@ export class LockPatience {
       if (holder !== this.#holder) [this.#holder, this.#holderSince] = [holder, now];
       const settled = holder !== undefined && now - this.#holderSince >= PID_SETTLED_MS;
       if (waited >= (this.#limit ?? (settled ? BUSY_MS : PID_MS))) {
-        const by = holder === undefined ? "a running process" : `process ${holder}`;
-        throw new SocketInUse(this.#explain(by), { ...this.#attempt, holder });
+        const remedy = obstacle.isOurs ? "close that server" : "stop that one";
+        throw new SocketInUse(this.#explain(nameOf(obstacle), remedy), {
+          ...this.#attempt,
+          holder,
+        });
       }
     }
     await delay(RETRY_MS, signal);
   }
+}
+
+/** Who holds a lock, in words. */
+function nameOf({ holder, isOurs }: LockHolder): string {
+  if (holder === undefined) return "a running process";
+  if (isOurs) return "this process";
+  // A pid of another container means another process here.
+  return holder === Deno.pid
+    ? `another process ${holder} (of a container), or a worker of this one`
+    : `process ${holder}`;
 }

@@ -108,7 +108,7 @@ export class PathClaim {
       return claim;
     } catch (error) {
       const failure = error === signal?.reason ? error : claim.#failure(error);
-      await claim.cleanUpAfter(failure, () => locks.release());
+      await claim.cleanUpAfter(failure, () => locks.abandon());
       throw failure;
     }
   }

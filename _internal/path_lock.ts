@@ -1,55 +1,61 @@
 /**
- * The lock file beside a socket: whoever holds the `flock` on `<path>.lock` owns `<path>`.
+ * The lock file beside a socket: the process that holds the `flock` on `<path>.lock` owns `<path>`.
  *
- * - The lock is the descriptor's, not the file's: when its process ends, however it ends, it is free.
- * - A lock file may be removed by its holder, because everyone checks, after locking, that the path
- *   still names the file that was locked. Without that check a removed file would mean two locks.
- * - It is opened without `O_NOFOLLOW`, which Deno does not offer: it is looked at first, never created
- *   through a symbolic link, and compared after opening. A file that is no lock is left as it is.
- * - Each step is a few microseconds of file system work. It is done synchronously, so that nothing
- *   else of this process comes between two steps.
+ * - The lock belongs to the descriptor, not to the file: the kernel frees it when its process ends.
+ * - A holder has created its lock file itself. It removes a stale one while it holds that one's lock. So
+ *   the pid in a file is its creator's, and the file belongs to the user that this process runs as.
+ * - A holder may remove its lock file, because every process checks, after locking, that the path still
+ *   names the file that it has locked. Without that check a removed file would mean two locks.
+ * - `lock_file.ts` tells a lock from another program's file. Such a file is left as it is.
  */
 
 import { InsecurePath } from "../errors.ts";
 import { delay } from "./delay.ts";
-import { isSameFile, kindOf, lstat, removeIfSame } from "./file_identity.ts";
+import { isSameFile, lstat, removeIfSame } from "./file_identity.ts";
+import {
+  encodeRecord,
+  foreignKind,
+  LOCK_MODE,
+  openLock,
+  openLockSync,
+  OTHER_CONTENT,
+  readRecord,
+} from "./lock_file.ts";
 import {
   type Attempt,
   BUSY_MS,
-  type LockHolder,
   type LockPatience,
   type Obstacle,
   RETRY_MS,
 } from "./lock_patience.ts";
-import { attempt, codeOf, failureToOwn } from "./system_error.ts";
+import { attempt, failureToOwn, stateOf } from "./system_error.ts";
 
-/**
- * What a lock file holds: the pid of its holder, or nothing yet; in a second line the inode of the
- * socket that the holder has published by renaming it, which a successor may replace.
- */
-const CONTENT = /^(\d{0,10})\n?(?:published (\d{1,20})\n?)?$/;
+/** The lock has changed since it was looked at: look again. */
+const CHANGED: Obstacle = { holder: undefined };
 
-/** Longer than any content. */
-const MAX_CONTENT = 64;
+/** The lock files that this thread has locked. */
+const locked = new Set<string>();
+
+/** Tells lock files apart: as long as one is open, no other has its inode. */
+function keyOf({ dev, ino }: Deno.FileInfo): string {
+  return `${dev}:${ino}`;
+}
 
 /** A lock that this process holds. */
 export class PathLock implements Disposable {
-  /** The user who owns the lock file. */
+  /** The user who owns the lock file: the one that this process runs as. */
   readonly uid: number | null;
   #path: string;
   readonly #file: Deno.FsFile;
   readonly #info: Deno.FileInfo;
-  /** What was in the file before. */
-  readonly #before: string;
   #held = true;
-  #isOurs = true;
 
-  private constructor(path: string, file: Deno.FsFile, info: Deno.FileInfo, before: string) {
+  private constructor(path: string, file: Deno.FsFile, info: Deno.FileInfo) {
     this.#path = path;
     this.uid = info.uid;
     this.#file = file;
     this.#info = info;
-    this.#before = before;
+    locked.add(keyOf(info));
   }
 
   /** The path of the lock file. */
@@ -65,74 +71,85 @@ export class PathLock implements Disposable {
     signal?: AbortSignal,
   ): Promise<PathLock> {
     for (;;) {
-      const result = PathLock.try(path, wanted);
+      const result = await PathLock.try(path, wanted);
       if (result instanceof PathLock) return result;
       await patience.wait(result, signal);
     }
   }
 
-  /** Takes a lock now, or tells what stands in the way. */
-  static try(path: string, wanted: Attempt): PathLock | Obstacle {
+  /** Takes a lock now, or returns what stands in the way. */
+  static async try(path: string, wanted: Attempt): Promise<PathLock | Obstacle> {
+    let found = null;
     try {
-      return PathLock.#try(path);
+      found = lstat(path);
+      if (found === null) return PathLock.#create(path);
+      const foreign = foreignKind(found);
+      if (foreign !== undefined) return refusal(path, foreign, found);
+      return PathLock.#replace(path, found, await openLock(path, found));
     } catch (error) {
-      throw failureToOwn(wanted, error);
+      return obstacleOf(path, wanted, found, error);
     }
   }
 
-  static #try(path: string): PathLock | Obstacle {
-    const before = lstat(path);
-    if (before !== null && !before.isFile) return refusal(path, kindOf(before));
-    let file;
+  /**
+   * Takes a lock now, without waiting for its file to open. A file of another user than `uid` could block,
+   * and is refused.
+   */
+  static trySync(path: string, wanted: Attempt, uid: number | null): PathLock | Obstacle {
+    let found = null;
     try {
-      file = Deno.openSync(path, {
-        read: true,
-        write: true,
-        createNew: before === null,
-        mode: 0o600,
-      });
+      found = lstat(path);
+      if (found === null) return PathLock.#create(path);
+      const foreign = foreignKind(found) ?? (found.uid === uid ? undefined : OTHER_CONTENT);
+      if (foreign !== undefined) return refusal(path, foreign, found);
+      return PathLock.#replace(path, found, openLockSync(path, found));
     } catch (error) {
-      // Somebody else created or removed it since: look again.
-      if (error instanceof Deno.errors.AlreadyExists) return { holder: undefined };
-      if (error instanceof Deno.errors.NotFound && before !== null) return { holder: undefined };
-      if (error instanceof Deno.errors.PermissionDenied && before !== null) {
-        return {
-          error: new InsecurePath(
-            `${attempt("lock", path)}: it belongs to uid ${before.uid}, and the file system ` +
-              `does not let this process open it. Choose a directory of your own`,
-            { operation: "lock", path, cause: error },
-          ),
-        };
-      }
-      throw error;
+      return obstacleOf(path, wanted, found, error);
     }
+  }
+
+  static #create(path: string): PathLock | Obstacle {
+    const file = Deno.openSync(path, {
+      read: true,
+      write: true,
+      createNew: true,
+      mode: LOCK_MODE,
+    });
     try {
       const info = file.statSync();
-      if (before !== null && !isSameFile(before, info)) return close(file, { holder: undefined });
-      if (!file.tryLockSync(true)) return close(file, { ...readHolder(file), info });
-      if (!isSameFile(lstat(path), info)) return close(file, { holder: undefined });
-      if (info.nlink !== 1) return close(file, refusal(path, "a file with hard links"));
-      const content = readContent(file);
-      if (!CONTENT.test(content)) return close(file, refusal(path, "a file with other content"));
-      rewrite(file, `${Deno.pid}\n`);
-      return new PathLock(path, file, info, content);
+      // Another process may have found it before it was locked, and take it for stale.
+      if (!file.tryLockSync(true) || !isSameFile(lstat(path), info)) return close(file, CHANGED);
+      write(file, encodeRecord(Deno.pid));
+      return new PathLock(path, file, info);
     } catch (error) {
-      // No space left, say: what was made just now is of no use to anybody.
-      if (before === null) removeIfSame(path, file.statSync());
+      // No space left, for example: an empty lock is of no use.
+      removeIfSame(path, file.statSync());
       file.close();
       throw error;
     }
   }
 
-  /** Leaves the file as it was found, and to its owner: it turned out to be somebody else's. */
-  disown(): void {
-    this.#isOurs = false;
-    rewrite(this.#file, this.#before);
+  /** Takes the place of a lock file that nobody holds. */
+  static #replace(path: string, found: Deno.FileInfo, file: Deno.FsFile): PathLock | Obstacle {
+    try {
+      const info = file.statSync();
+      if (!isSameFile(found, info)) return CHANGED;
+      const record = readRecord(file);
+      if (record === undefined) return refusal(path, OTHER_CONTENT, info);
+      if (!file.tryLockSync(true)) return { ...record, info, isOurs: locked.has(keyOf(info)) };
+      if (!isSameFile(lstat(path), info)) return CHANGED;
+      if (readRecord(file) === undefined) return refusal(path, OTHER_CONTENT, info);
+      Deno.removeSync(path);
+      return PathLock.#create(path);
+    } finally {
+      // After the new file was created: until then the inode cannot be used again.
+      file.close();
+    }
   }
 
   /** Writes down which socket the holder has published by renaming it. */
   mark(inode: number | null): void {
-    rewrite(this.#file, `${Deno.pid}\npublished ${inode ?? 0}\n`);
+    write(this.#file, encodeRecord(Deno.pid, inode ?? 0));
   }
 
   /** Gives the lock file another name, over the file that has it: then this is the lock there. */
@@ -157,10 +174,15 @@ export class PathLock implements Disposable {
     if (!this.#held) return;
     this.#held = false;
     try {
-      if (this.#isOurs) removeIfSame(this.#path, this.#info);
+      removeIfSame(this.#path, this.#info);
     } finally {
-      // Explicitly: a child between fork and exec may share the open file for a moment.
-      this.#file.unlockSync();
+      locked.delete(keyOf(this.#info));
+      try {
+        // Explicitly: a child between fork and exec may share the open file for a moment.
+        this.#file.unlockSync();
+      } catch {
+        // Closing the file unlocks it as well.
+      }
       this.#file.close();
     }
   }
@@ -174,33 +196,56 @@ export class PathLock implements Disposable {
 export interface LockState {
   held: boolean;
   holder?: number;
-  /** There is a lock file that this process may not open: whether it is held cannot be told. */
-  hidden?: boolean;
+  /**
+   * Why it cannot be told whether the lock is held: this process may not open it, or another program's file
+   * is there. No server of this package starts beside such a file.
+   */
+  hidden?: string;
 }
 
-/** Tells whether a lock is held, by a shared lock that is given back at once. */
+const HIDDEN: LockState = { held: false, hidden: "its lock is not for this process to see" };
+const FOREIGN: LockState = {
+  held: false,
+  hidden: "another program's file is in the place of its lock",
+};
+
+/** Reports whether a lock is held, by a shared lock that is given back at once. */
 export async function peekLock(socketPath: string): Promise<LockState> {
   const path = `${socketPath}.lock`;
   const start = performance.now();
+  let last: { info: Deno.FileInfo; holder: number | undefined } | undefined;
   for (;;) {
-    if (!lstat(path)?.isFile) return { held: false };
+    const isLate = performance.now() - start >= BUSY_MS;
+    const found = lstat(path);
+    if (found === null) return { held: false };
+    if (foreignKind(found) !== undefined) return FOREIGN;
     let holder;
     try {
-      using file = Deno.openSync(path);
+      using file = await openLock(path, found);
+      if (!isSameFile(found, file.statSync())) {
+        if (isLate) return FOREIGN;
+        continue;
+      }
+      const record = readRecord(file);
+      if (record === undefined) return FOREIGN;
       if (file.tryLockSync(false)) {
         file.unlockSync();
         return { held: false };
       }
-      ({ holder } = readHolder(file));
+      ({ holder } = record);
     } catch (error) {
-      if (codeOf(error) === "ENOENT") return { held: false };
-      if (error instanceof Deno.errors.PermissionDenied) return { held: false, hidden: true };
+      if (!isLate && hasChanged(path, found)) continue;
+      if (isShut(error)) return HIDDEN;
       throw error;
     }
+    // The pid of a stale lock is not the one of the process that is just replacing it: ask twice.
+    if (holder !== undefined && holder === last?.holder && isSameFile(found, last.info)) {
+      return { held: true, holder };
+    }
+    if (isLate) return { held: true };
     // An empty file: its holder is about to write its pid.
-    if (holder !== undefined) return { held: true, holder };
-    if (performance.now() - start >= BUSY_MS) return { held: true };
-    await delay(RETRY_MS);
+    if (holder === undefined) await delay(RETRY_MS);
+    last = { info: found, holder };
   }
 }
 
@@ -209,35 +254,57 @@ function close(file: Deno.FsFile, result: Obstacle): Obstacle {
   return result;
 }
 
-function refusal(path: string, found: string): Obstacle {
+/** Whether a path leads to another file, or to none, since it was looked at. */
+function hasChanged(path: string, found: Deno.FileInfo): boolean {
+  try {
+    return !isSameFile(lstat(path), found);
+  } catch {
+    // The error that led here says more.
+    return false;
+  }
+}
+
+/** Whether a file may not be opened, or not in time: its owner decides that. */
+function isShut(error: unknown): boolean {
+  return error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.TimedOut ||
+    error instanceof Deno.errors.NotCapable;
+}
+
+/** An obstacle if trying again may help, or if another user's file is there; throws the rest in our shape. */
+function obstacleOf(
+  path: string,
+  wanted: Attempt,
+  found: Deno.FileInfo | null,
+  error: unknown,
+): Obstacle {
+  // Another process created or removed it since.
+  if (error instanceof Deno.errors.AlreadyExists) return CHANGED;
+  if (found !== null && hasChanged(path, found)) return CHANGED;
+  if (found === null || !isShut(error)) throw failureToOwn(wanted, error);
   return {
     error: new InsecurePath(
-      `${attempt("lock", path)}: the lock of a socket belongs there, and it is ${found}. ` +
-        `It was left untouched: remove it, or choose another path for the socket`,
+      `${attempt("lock", path)}: it belongs to uid ${found.uid}, and this process cannot open or ` +
+        `replace it (${stateOf(error)}). Choose a directory of your own`,
+      { operation: "lock", path, cause: error },
+    ),
+  };
+}
+
+function refusal(path: string, found: string, { uid }: Deno.FileInfo): Obstacle {
+  return {
+    error: new InsecurePath(
+      `${
+        attempt("lock", path)
+      }: it is ${found} of uid ${uid}, so it is not a lock of this package, ` +
+        `and another program may need it. It was left untouched. Remove it if no program uses it ` +
+        `any more, or choose another path`,
       { operation: "lock", path },
     ),
   };
 }
 
-/** What a lock file says of its holder; nothing where it is empty or something else. */
-function readHolder(file: Deno.FsFile): LockHolder {
-  const [, digits, published] = CONTENT.exec(readContent(file)) ?? [];
-  return {
-    holder: digits ? Number(digits) : undefined,
-    ...(published !== undefined && { published: Number(published) }),
-  };
-}
-
-/** The beginning of a file: more is something else. */
-function readContent(file: Deno.FsFile): string {
-  const buffer = new Uint8Array(MAX_CONTENT);
+/** Writes the whole content in one piece: the file is never cut short. */
+function write(file: Deno.FsFile, record: Uint8Array<ArrayBuffer>): void {
   file.seekSync(0, Deno.SeekMode.Start);
-  const count = file.readSync(buffer) ?? 0;
-  return new TextDecoder().decode(buffer.subarray(0, count));
-}
-
-function rewrite(file: Deno.FsFile, content: string): void {
-  file.truncateSync();
-  file.seekSync(0, Deno.SeekMode.Start);
-  file.writeSync(new TextEncoder().encode(content));
+  file.writeSync(record);
 }

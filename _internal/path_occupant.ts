@@ -6,7 +6,7 @@ import { modeAllows, POLICY, TO_CONNECT } from "./denial.ts";
 import { isSameFile, kindOf, lstat, octal, ownership } from "./file_identity.ts";
 import { knock } from "./knock.ts";
 import type { Attempt } from "./lock_patience.ts";
-import { attempt, stateOf, systemError } from "./system_error.ts";
+import { attempt, codeOf, stateOf, systemError } from "./system_error.ts";
 
 /** When to ask again: a socket between its bind and its listen refuses like a dead one. */
 const STALE_MS = 100;
@@ -29,7 +29,9 @@ export async function requireVacant(
   if (info === null) return null;
   if (!info.isSocket) {
     throw new NotASocket(
-      `${start}: it is ${kindOf(info)}, which was left untouched. Choose another path`,
+      `${start}: it is ${kindOf(info)}, which was left untouched. ${
+        info.isSymlink ? "Name the file that it leads to, or choose" : "Choose"
+      } another path`,
       wanted,
     );
   }
@@ -80,6 +82,13 @@ export async function requireVacant(
   return info;
 }
 
+/** What helps where a dead socket cannot be removed. */
+const REMEDIES: Record<string, string> = {
+  EACCES: "Remove it as that user, or choose",
+  EBUSY: "It is a mount point: unmount it, or choose",
+  EPERM: "Remove it as that user, or choose",
+};
+
 /** Removes a dead socket. */
 export function removeDead({ operation, path }: Attempt, info: Deno.FileInfo): void {
   try {
@@ -91,8 +100,7 @@ export function removeDead({ operation, path }: Attempt, info: Deno.FileInfo): v
       { operation, path },
       `a dead socket of uid ${info.uid} is there, and it could not be removed (${
         stateOf(error)
-      }). ` +
-        `Remove it as that user, or choose another path`,
+      }). ${REMEDIES[codeOf(error) ?? ""] ?? "Choose"} another path`,
     );
   }
 }

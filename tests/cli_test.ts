@@ -10,6 +10,7 @@ import { UsageError } from "../_cli/talk.ts";
 import { claim, permissionFlags, permissions, serve } from "@uds/uds";
 import { Process, uds, udsCommand } from "./_cli.ts";
 import { fixture, FullListener, makeStale, run, TempDir, test } from "./_helpers.ts";
+import { leaveLock } from "./_lock.ts";
 
 const MESSAGE = "This is the message. It will be repeated.";
 
@@ -588,9 +589,9 @@ test("uds rm removes dead sockets and their locks, and goes on after a refusal",
   await using dir = new TempDir();
   await using _server = await echoServer(dir.file("live.sock"));
   for (const name of ["a.sock", "b.sock"]) await makeStale(dir.file(name));
-  await Deno.writeTextFile(dir.file("a.sock.lock"), "");
+  leaveLock(dir.file("a.sock.lock"), 99999);
   // Without a socket it may be anybody's.
-  await Deno.writeTextFile(dir.file("c.sock.lock"), "99999\n");
+  leaveLock(dir.file("c.sock.lock"), 99999);
   const names = ["a.sock", "live.sock", "absent.sock", "b.sock", "c.sock"];
   const { code, stdout, stderr } = await uds(["rm", ...names.map((name) => dir.file(name))]);
   assertEquals([code, stdout], [5, ""]);

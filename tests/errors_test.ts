@@ -216,7 +216,7 @@ const OWNING = ([
     is: SocketInUse,
     operation,
     code: "EADDRINUSE",
-    says: `in use by process ${Deno.pid}`,
+    says: "in use by this process",
     causedBy: null,
     fields: (error) => assertEquals(error.holder, Deno.pid),
   },

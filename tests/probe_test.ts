@@ -11,6 +11,7 @@ import {
   TempDir,
   test,
 } from "./_helpers.ts";
+import { leaveLock, lockContent } from "./_lock.ts";
 
 const UID = Deno.uid() ?? undefined;
 const GID = Deno.gid() ?? undefined;
@@ -49,9 +50,9 @@ for (const options of [{}, { connect: false }] as ProbeOptions[]) {
 
   test(`${call} of a lock file that nobody holds is free, and leaves it`, async () => {
     await using dir = new TempDir();
-    await Deno.writeTextFile(dir.file("s.sock.lock"), "1\n", { mode: 0o600 });
+    leaveLock(dir.file("s.sock.lock"), 1);
     assertEquals(await probe(dir.file("s.sock"), options), { state: "free" });
-    assertEquals(await Deno.readTextFile(dir.file("s.sock.lock")), "1\n");
+    assertEquals(await Deno.readTextFile(dir.file("s.sock.lock")), lockContent(1));
   });
 
   test(`${call} of a claim without a socket is claimed, by its process`, async () => {
@@ -62,7 +63,8 @@ for (const options of [{}, { connect: false }] as ProbeOptions[]) {
 
   test(`${call} of a held lock without a pid is claimed, by nobody known`, async () => {
     await using dir = new TempDir();
-    using lock = await Deno.open(dir.file("s.sock.lock"), { write: true, createNew: true });
+    const own = { write: true, createNew: true, mode: 0o700 };
+    using lock = await Deno.open(dir.file("s.sock.lock"), own);
     await lock.lock(true);
     assertEquals(await probe(dir.file("s.sock"), options), { state: "claimed" });
   });
@@ -248,7 +250,7 @@ test("probe() follows a symbolic link to a dead socket", async () => {
 test("probe() does not keep the path from being claimed at the same time", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
-  await Deno.writeTextFile(`${path}.lock`, "", { mode: 0o600 });
+  leaveLock(`${path}.lock`, 1);
   const probes = Array.from({ length: 20 }, () => probe(path));
   await using _claim = await claim(path);
   for (const { state } of await Promise.all(probes)) {
@@ -397,13 +399,14 @@ const PLANTED: [string, (lock: string) => Promise<unknown>][] = [
 ];
 
 for (const [what, plant] of PLANTED) {
-  test(`probe() is not disturbed by ${what} where the lock belongs`, async () => {
+  test(`probe() with ${what} where the lock belongs is denied, unless a server answers`, async () => {
     await using dir = new TempDir();
     const path = dir.file("s.sock");
     await plant(`${path}.lock`);
     const names = dir.list();
-    assertEquals(await probe(path), { state: "free" });
-    assertEquals(await probe(path, { connect: false }), { state: "free" });
+    // No server starts there, as serve() says.
+    assertEquals(await probe(path), { state: "denied" });
+    assertEquals(await probe(path, { connect: false }), { state: "denied" });
     using _listener = Deno.listen({ transport: "unix", path });
     assertEquals(await probe(path), { state: "alive", ...fileOf(path) });
     await assertOnlyConnectionTells(path);
@@ -428,7 +431,9 @@ test("probe() is not disturbed by a fifo where the lock belongs", async () => {
 test("probe() does not believe a pid in a held lock that is no number", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
-  await Deno.writeTextFile(`${path}.lock`, "-1; rm\n");
+  await Deno.writeTextFile(`${path}.lock`, lockContent(1).replace("\n1\n ", "\n-1\n"), {
+    mode: 0o700,
+  });
   using lock = await Deno.open(`${path}.lock`, { read: true });
   await lock.lock(true);
   assertEquals(await probe(path), { state: "claimed" });

@@ -79,7 +79,7 @@ for (const [name, own] of Object.entries(OWNERS)) {
       await using _owned = await own(path, given);
       assertEquals(rights(path), expected);
       // The lock stays ours, and closed.
-      assertEquals(rights(`${path}.lock`), "0:0 0600");
+      assertEquals(rights(`${path}.lock`), "0:0 0700");
     }
     assertEquals(dir.list(), []);
   }, { root: true });

@@ -27,6 +27,7 @@ import {
   testAlone,
   within,
 } from "./_helpers.ts";
+import { leaveLock, lockContent, pidIn } from "./_lock.ts";
 
 /** What a server has that others may replace. */
 const RENAME = { publish: "rename" } as const;
@@ -99,7 +100,7 @@ together("A server that is replaced", {
       );
       assertEquals(await load.line(), "asking");
       await using successor = await other(path);
-      assertEquals(Deno.readTextFileSync(`${path}.lock`).split("\n")[0], `${successor.pid}`);
+      assertEquals(pidIn(`${path}.lock`), successor.pid);
       assertEquals(await old.line(), "replaced");
       assertEquals(JSON.parse(await old.line()).errors, []);
       assertEquals((await old.status).code, 0);
@@ -252,11 +253,11 @@ const LEFT: Record<string, (path: string) => Promise<void> | void> = {
   "a dead socket": makeStale,
   "a dead socket and the lock of a server that was published by rename": async (path) => {
     await makeStale(path);
-    Deno.writeTextFileSync(`${path}.lock`, `1\npublished ${Deno.lstatSync(path).ino}\n`);
+    leaveLock(`${path}.lock`, 1, Deno.lstatSync(path).ino);
   },
   "what a successor left that was killed while it started": async (path) => {
     await makeStale(`${path}.new`);
-    Deno.writeTextFileSync(`${path}.lock.new`, "1\npublished 5\n");
+    leaveLock(`${path}.lock.new`, 1, 5);
   },
 };
 
@@ -270,7 +271,7 @@ for (const [what, make] of Object.entries(LEFT)) {
       assertEquals(await greetingAt(path), "hello");
       assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
       const { ino } = Deno.lstatSync(path);
-      assertEquals(Deno.readTextFileSync(`${path}.lock`), `${Deno.pid}\npublished ${ino}\n`);
+      assertEquals(Deno.readTextFileSync(`${path}.lock`), lockContent(Deno.pid, ino));
     }
     assertEquals(dir.list(), []);
   });
@@ -503,7 +504,7 @@ function bindsAgain(name: "listen" | "serve"): () => Promise<void> {
     assertEquals(losses, Array(3).fill({ path, found: "nothing", heals: true }));
     assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
     const { ino } = Deno.lstatSync(path);
-    assertEquals(Deno.readTextFileSync(`${path}.lock`), `${Deno.pid}\npublished ${ino}\n`);
+    assertEquals(Deno.readTextFileSync(`${path}.lock`), lockContent(Deno.pid, ino));
     for (const conn of clients) conn.close();
     await own[Symbol.asyncDispose]();
     await serving;
@@ -622,7 +623,11 @@ together("A server that has lost its path", {
         onError: (error) => errors.push((error as { code?: string }).code),
       }, greet("hello"));
       {
-        using turn = Deno.openSync(`${path}.lock.new`, { write: true, createNew: true });
+        using turn = Deno.openSync(`${path}.lock.new`, {
+          write: true,
+          createNew: true,
+          mode: 0o700,
+        });
         turn.lockSync(true);
         Deno.removeSync(path);
         // The loss is noticed after 300 ms; then the server waits for the turn.

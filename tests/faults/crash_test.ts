@@ -1,6 +1,7 @@
 import { connect } from "@uds/uds";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { denoArgs, makeStale, run, TempDir, test } from "../_helpers.ts";
+import { leaveLock } from "../_lock.ts";
 
 /**
  * Every system call with which a path is claimed and given back, taken from a traced good run: killed at
@@ -27,7 +28,7 @@ const WAYS: Record<string, Way> = {
 const BEFORE: Record<string, (path: string) => Promise<void>> = {
   "nothing there": async () => {},
   "a dead owner's files there": async (path) => {
-    await Deno.writeTextFile(`${path}.lock`, "999999\n", { mode: 0o600 });
+    leaveLock(`${path}.lock`, 999999);
     await makeStale(path);
   },
 };

@@ -218,7 +218,7 @@ test(
 test("serve() that cannot take its turn names who has it", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
-  const file = Deno.openSync(`${path}.lock.new`, { write: true, createNew: true });
+  const file = Deno.openSync(`${path}.lock.new`, { write: true, createNew: true, mode: 0o700 });
   file.writeSync(encode("4711\n"));
   file.lockSync(true);
   const abort = new AbortController();
