@@ -1,15 +1,16 @@
 /**
  * A lock file, `<path>.lock`: what tells ours from another program's, and how it is opened.
  *
- * - MySQL, MUNGE, PostgreSQL, Wayland and tmux use the same name. A file that is not ours is never opened
- *   for writing, locked, moved, shortened or removed.
+ * - MySQL, MUNGE, PostgreSQL, Wayland and tmux use the same name. A file that is not ours is never locked,
+ *   written to, moved or removed. It is not even opened, unless it has exactly the size of ours.
  * - A file is ours if its first line is {@linkcode FIRST_LINE}. It is written in one piece of a fixed size,
  *   so it is never cut short.
  * - An empty file is ours if it has {@linkcode LOCK_MODE}, which the system sets when it creates the file.
  *   A process that was killed between creating its lock and writing to it leaves such a file. The other
  *   programs' locks are not executable, so theirs never count as ours.
- * - Opening a file can block: a fifo until it has a writer, a leased file for 45 s. So a lock is opened on
- *   another thread, within {@linkcode OPEN_MS}. Opening for reading and writing never blocks on a fifo.
+ * - Opening a file can block: a fifo until it has a writer, a leased file for 45 s. Another user may put
+ *   either there after the look. So a lock is opened on another thread, within {@linkcode OPEN_MS}, and for
+ *   reading and writing where that is permitted: opening a fifo so never blocks on Linux.
  */
 
 import { kindOf } from "./file_identity.ts";
@@ -63,7 +64,9 @@ export function readRecord(file: Deno.FsFile): LockRecord | undefined {
 export function foreignKind(info: Deno.FileInfo): string | undefined {
   if (!info.isFile) return kindOf(info);
   if (info.nlink !== 1) return "a file with hard links";
-  if (info.size === 0) return hasLockMode(info) ? undefined : "an empty file";
+  if (info.size === 0) {
+    return ((info.mode ?? 0) & 0o777) === LOCK_MODE ? undefined : "an empty file";
+  }
   return info.size === SIZE_BYTES ? undefined : OTHER_CONTENT;
 }
 
@@ -71,14 +74,12 @@ export function foreignKind(info: Deno.FileInfo): string | undefined {
 export const OTHER_CONTENT = "a file with other content";
 
 /**
- * Opens a lock file.
- *
- * @param path Its path.
- * @param info The file as it was found there; compare it with what was opened.
+ * Opens a file that may be a lock by its kind and size. Compare what was opened with what was found: it
+ * may be another file by then.
  */
-export async function openLock(path: string, info: Deno.FileInfo): Promise<Deno.FsFile> {
+export async function openLock(path: string): Promise<Deno.FsFile> {
   if (blocked.has(path)) throw tooLate();
-  const opening = openFirst(path, info);
+  const opening = openFirst(path);
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<undefined>((resolve) => {
     timer = setTimeout(() => resolve(undefined), OPEN_MS);
@@ -90,8 +91,8 @@ export async function openLock(path: string, info: Deno.FileInfo): Promise<Deno.
   throw tooLate();
 }
 
-async function openFirst(path: string, info: Deno.FileInfo): Promise<Deno.FsFile> {
-  const write = mayWrite(path, info);
+async function openFirst(path: string): Promise<Deno.FsFile> {
+  const write = isGranted("write", path);
   try {
     return await Deno.open(path, { read: true, write });
   } catch (error) {
@@ -102,17 +103,8 @@ async function openFirst(path: string, info: Deno.FileInfo): Promise<Deno.FsFile
 }
 
 /** Opens a lock file of this user at once: another user's could block. */
-export function openLockSync(path: string, info: Deno.FileInfo): Deno.FsFile {
-  return Deno.openSync(path, { read: true, write: mayWrite(path, info) });
-}
-
-/** A file without our mode may be another program's, until its content was read. */
-function mayWrite(path: string, info: Deno.FileInfo): boolean {
-  return hasLockMode(info) && isGranted("write", path);
-}
-
-function hasLockMode(info: Deno.FileInfo): boolean {
-  return ((info.mode ?? 0) & 0o777) === LOCK_MODE;
+export function openLockSync(path: string): Deno.FsFile {
+  return Deno.openSync(path, { read: true, write: true });
 }
 
 function tooLate(): Error {

@@ -85,7 +85,7 @@ export class PathLock implements Disposable {
       if (found === null) return PathLock.#create(path);
       const foreign = foreignKind(found);
       if (foreign !== undefined) return refusal(path, foreign, found);
-      return PathLock.#replace(path, found, await openLock(path, found));
+      return PathLock.#replace(path, found, await openLock(path));
     } catch (error) {
       return obstacleOf(path, wanted, found, error);
     }
@@ -102,7 +102,7 @@ export class PathLock implements Disposable {
       if (found === null) return PathLock.#create(path);
       const foreign = foreignKind(found) ?? (found.uid === uid ? undefined : OTHER_CONTENT);
       if (foreign !== undefined) return refusal(path, foreign, found);
-      return PathLock.#replace(path, found, openLockSync(path, found));
+      return PathLock.#replace(path, found, openLockSync(path));
     } catch (error) {
       return obstacleOf(path, wanted, found, error);
     }
@@ -118,7 +118,7 @@ export class PathLock implements Disposable {
     try {
       const info = file.statSync();
       // Another process may have found it before it was locked, and take it for stale.
-      if (!file.tryLockSync(true) || !isSameFile(lstat(path), info)) return close(file, CHANGED);
+      if (!tryLock(file, true) || !isSameFile(lstat(path), info)) return close(file, CHANGED);
       write(file, encodeRecord(Deno.pid));
       return new PathLock(path, file, info);
     } catch (error) {
@@ -136,7 +136,7 @@ export class PathLock implements Disposable {
       if (!isSameFile(found, info)) return CHANGED;
       const record = readRecord(file);
       if (record === undefined) return refusal(path, OTHER_CONTENT, info);
-      if (!file.tryLockSync(true)) return { ...record, info, isOurs: locked.has(keyOf(info)) };
+      if (!tryLock(file, true)) return { ...record, info, isOurs: locked.has(keyOf(info)) };
       if (!isSameFile(lstat(path), info)) return CHANGED;
       if (readRecord(file) === undefined) return refusal(path, OTHER_CONTENT, info);
       Deno.removeSync(path);
@@ -221,14 +221,14 @@ export async function peekLock(socketPath: string): Promise<LockState> {
     if (foreignKind(found) !== undefined) return FOREIGN;
     let holder;
     try {
-      using file = await openLock(path, found);
+      using file = await openLock(path);
       if (!isSameFile(found, file.statSync())) {
         if (isLate) return FOREIGN;
         continue;
       }
       const record = readRecord(file);
       if (record === undefined) return FOREIGN;
-      if (file.tryLockSync(false)) {
+      if (tryLock(file, false)) {
         file.unlockSync();
         return { held: false };
       }
@@ -246,6 +246,21 @@ export async function peekLock(socketPath: string): Promise<LockState> {
     // An empty file: its holder is about to write its pid.
     if (holder === undefined) await delay(RETRY_MS);
     last = { info: found, holder };
+  }
+}
+
+/** Locks a file if nobody else has locked it; Deno does not say what its errors mean. */
+function tryLock(file: Deno.FsFile, exclusive: boolean): boolean {
+  try {
+    return file.tryLockSync(exclusive);
+  } catch (error) {
+    if (!(error instanceof Error) || error instanceof Deno.errors.Interrupted) throw error;
+    const Class = error.constructor as ErrorConstructor;
+    throw new Class(
+      `its file system cannot lock files by flock (${stateOf(error)}). ` +
+        `Choose a directory on a local file system`,
+      { cause: error },
+    );
   }
 }
 
