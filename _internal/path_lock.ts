@@ -234,7 +234,10 @@ export async function peekLock(socketPath: string): Promise<LockState> {
       }
       ({ holder } = record);
     } catch (error) {
-      if (!isLate && hasChanged(path, found)) continue;
+      if (hasChanged(path, found, error)) {
+        if (isLate) return FOREIGN;
+        continue;
+      }
       if (isShut(error)) return HIDDEN;
       throw error;
     }
@@ -269,8 +272,10 @@ function close(file: Deno.FsFile, result: Obstacle): Obstacle {
   return result;
 }
 
-/** Whether a path leads to another file, or to none, since it was looked at. */
-function hasChanged(path: string, found: Deno.FileInfo): boolean {
+/** Whether opening a file failed because the path leads to another one, or to none, since the look at it. */
+function hasChanged(path: string, found: Deno.FileInfo, error: unknown): boolean {
+  // It may be back by now.
+  if (error instanceof Deno.errors.NotFound) return true;
   try {
     return !isSameFile(lstat(path), found);
   } catch {
@@ -294,7 +299,7 @@ function obstacleOf(
 ): Obstacle {
   // Another process created or removed it since.
   if (error instanceof Deno.errors.AlreadyExists) return CHANGED;
-  if (found !== null && hasChanged(path, found)) return CHANGED;
+  if (found !== null && hasChanged(path, found, error)) return CHANGED;
   if (found === null || !isShut(error)) throw failureToOwn(wanted, error);
   return {
     error: new InsecurePath(
