@@ -21,7 +21,8 @@ import { codeOf } from "./system_error.ts";
 export const LOCK_MODE = 0o700;
 
 const FIRST_LINE = "uds socket lock\n";
-const SIZE_BYTES = 64;
+/** PostgreSQL's locks have about 70 bytes, those of the others 0 to 11. */
+const SIZE_BYTES = 499;
 const RECORD = /^(\d{1,10}) *\n(?:published (\d{1,20}) *\n)?/;
 
 /** How long opening a lock file may take; opening a file on a local disk takes microseconds. */

@@ -3,7 +3,7 @@
 /** The content of the lock of a process; with the inode of the socket that it has published by rename. */
 export function lockContent(pid: number, published?: number | null): string {
   const line = published === undefined ? "" : `published ${published}\n`;
-  return `uds socket lock\n${pid}\n${line}`.padEnd(63) + "\n";
+  return `uds socket lock\n${pid}\n${line}`.padEnd(498) + "\n";
 }
 
 /** Writes a lock file as a process leaves it that was killed. */
