@@ -1,7 +1,7 @@
 import { claim, InsecurePath, probe, serve, SocketInUse } from "@uds/uds";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { uds } from "./_cli.ts";
-import { denoArgs, makeStale, Program, ROOT, run, TempDir, test } from "./_helpers.ts";
+import { denoArgs, fixture, makeStale, Program, ROOT, run, TempDir, test } from "./_helpers.ts";
 import { leaveLock, lockContent, pidIn } from "./_lock.ts";
 
 /** Our own locks: what is left of them after a crash, whom they name, and what keeps them from being opened. */
@@ -171,6 +171,39 @@ async function hostile(dir: TempDir, source: string): Promise<Program> {
   assertEquals(await program.line(), "ready");
   return program;
 }
+
+test("serve() as root replaces a stale lock of another user by one of its own", async () => {
+  await using dir = new TempDir(0o1777);
+  const path = dir.file("a.sock");
+  leaveLock(`${path}.lock`, 1);
+  Deno.chownSync(`${path}.lock`, 65534, 65534);
+  await using _server = await serve(path, async () => {});
+  assertEquals([Deno.lstatSync(`${path}.lock`).uid, pidIn(`${path}.lock`)], [0, Deno.pid]);
+}, { root: true });
+
+test(
+  "serve() leaves a lock of another user that it may not replace, in a sticky directory",
+  async () => {
+    await using dir = new TempDir(0o1777);
+    const path = dir.file("a.sock");
+    const lock = `${path}.lock`;
+    leaveLock(lock, 1);
+    // Planted so that it may be opened, but not removed.
+    Deno.chmodSync(lock, 0o777);
+    const { ino, mtime } = Deno.lstatSync(lock);
+    await using program = fixture("claim_as_nobody.ts", ["-A"], ["serve()", path, ""]);
+    const error = JSON.parse(await program.line());
+    assertEquals([error.name, error.operation, error.path], ["InsecurePath", "serve", lock]);
+    assertStringIncludes(
+      error.message,
+      "it belongs to uid 0, and this process cannot open or replace it",
+    );
+    const after = Deno.lstatSync(lock);
+    assertEquals([after.ino, after.mtime], [ino, mtime]);
+    assertEquals(Deno.readTextFileSync(lock), lockContent(1));
+  },
+  { root: true },
+);
 
 /** Another user's lock, of our content, which blocks whoever opens it for 45 s. */
 const LEASE = `
