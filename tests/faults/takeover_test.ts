@@ -10,6 +10,7 @@ import {
   test,
   within,
 } from "../_helpers.ts";
+import { lockContent } from "../_lock.ts";
 
 /** What a server that publishes by rename needs. */
 function flags(path: string): string[] {
@@ -219,7 +220,7 @@ test("serve() that cannot take its turn names who has it", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
   const file = Deno.openSync(`${path}.lock.new`, { write: true, createNew: true, mode: 0o700 });
-  file.writeSync(encode("4711\n"));
+  file.writeSync(encode(lockContent(4711)));
   file.lockSync(true);
   const abort = new AbortController();
   const reason = new Error("no longer");
