@@ -130,7 +130,8 @@ export interface SocketClaim extends AsyncDisposable {
  * @throws {SocketInUse} when somebody alive has the path.
  * @throws {NotASocket} when something that is not a socket is there.
  * @throws {ConnectDenied} when a socket is there that this process may not connect to.
- * @throws {InsecurePath} when the lock file or a directory on the way is not safe to use.
+ * @throws {InsecurePath} when the lock file is another program's, or a directory on the way is not safe to
+ * use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.
  * @throws {Deno.errors.NotADirectory} when the path leads through a file.
  * @throws {Deno.errors.PermissionDenied} when the directory does not let this process make a file, or the
