@@ -16,6 +16,7 @@ import { arrived, delay, turn } from "./delay.ts";
 import { IdleTimer } from "./idle_timer.ts";
 import { show } from "./options.ts";
 import { quoteAddress } from "./shown_address.ts";
+import { countSocket } from "./silence.ts";
 import { addPipeSource, addPipeTarget } from "./stream_pipe.ts";
 import { codeOf, stateOf, systemError } from "./system_error.ts";
 
@@ -100,6 +101,7 @@ export class SocketConnection {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.closed = promise;
     this.#resolveClosed = resolve;
+    countSocket(1);
   }
 
   get bytesRead(): number {
@@ -419,6 +421,7 @@ export class SocketConnection {
   #end(by: "close()" | "both ends"): void {
     if (this.#over !== undefined) return;
     this.#over = by;
+    countSocket(-1);
     this.#idle?.stop();
     this.#transport.close();
     this.#resolveClosed();
