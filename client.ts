@@ -16,7 +16,6 @@ import {
   SocketNotFound,
 } from "./errors.ts";
 import { seenFrom } from "./_internal/caller_stack.ts";
-import { delay } from "./_internal/delay.ts";
 import { modeAllows, POLICY, TO_CONNECT } from "./_internal/denial.ts";
 import { isSameFile, kindOf, octal, ownership } from "./_internal/file_identity.ts";
 import { mayPrompt, requireGrants } from "./_internal/grants.ts";
@@ -30,6 +29,7 @@ import {
   checkSignal,
 } from "./_internal/options.ts";
 import { requireRuntime } from "./_internal/runtime.ts";
+import { ObservedTime } from "./_internal/silence.ts";
 import { SocketConnection } from "./_internal/socket_connection.ts";
 import { attempt, codeOf, systemError } from "./_internal/system_error.ts";
 
@@ -146,7 +146,7 @@ async function tryToConnect(options: SocketPath | ConnectOptions): Promise<Conne
   // Three queries take a quarter of the time of a connection, and elsewhere Deno's own refusal will do.
   if (mayPrompt()) requireGrants(attempt("connect", path), permissions("connect", path), fields);
 
-  const deadline = performance.now() + timeout;
+  const time = new ObservedTime(timeout);
   for (let pause = FIRST_PAUSE_MS;; pause = Math.min(2 * pause, LAST_PAUSE_MS)) {
     let refusal: SocketError;
     try {
@@ -161,7 +161,7 @@ async function tryToConnect(options: SocketPath | ConnectOptions): Promise<Conne
       if (!again || timeout === 0) throw error;
       refusal = error as SocketError;
     }
-    const left = deadline - performance.now();
+    const left = timeout - time.elapsed;
     if (left <= 0) {
       throw new ConnectTimeout(
         `${attempt("connect", path)}: no connection within ${timeout} ms. The last attempt: ` +
@@ -170,7 +170,7 @@ async function tryToConnect(options: SocketPath | ConnectOptions): Promise<Conne
       );
     }
     // At different moments, where many clients wait for one server.
-    await delay(Math.min(left, pause * (1 - Math.random() / 2)), signal);
+    await time.pause(Math.min(left, pause * (1 - Math.random() / 2)), signal);
   }
 }
 

@@ -11,10 +11,9 @@ import type { ChildProcess as NodeChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
 import { absolutePath } from "./absolute_path.ts";
 import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./adopted_socket.ts";
-import { delay } from "./delay.ts";
 import { isGranted } from "./grants.ts";
 import { builtin } from "./node.ts";
-import { MAX_DELAY } from "./options.ts";
+import { heardWithin } from "./silence.ts";
 import type { SocketConnection } from "./socket_connection.ts";
 import { attempt, codeOf, systemError } from "./system_error.ts";
 
@@ -101,7 +100,7 @@ export class ChildProcess {
   async endsWithin(ms: number): Promise<boolean> {
     const ended = new AbortController();
     this.status.then(() => ended.abort());
-    await delay(Math.min(ms, MAX_DELAY), ended.signal).catch(() => {});
+    await heardWithin(ms, ended.signal);
     return this.#exited;
   }
 

@@ -6,7 +6,7 @@
  */
 
 import { SocketInUse } from "../errors.ts";
-import { delay } from "./delay.ts";
+import { ObservedTime } from "./silence.ts";
 
 /** How long a lock is tried before it counts as taken. */
 export const BUSY_MS = 200;
@@ -42,7 +42,7 @@ export class LockPatience {
   readonly #attempt: Attempt;
   readonly #explain: (holder: string, remedy: string) => string;
   readonly #limit: number | undefined;
-  #start: number | undefined;
+  #time: ObservedTime | undefined;
   #holder: number | undefined;
   #holderSince = 0;
 
@@ -63,17 +63,16 @@ export class LockPatience {
 
   /** Waits until the next try, or throws what stands in the way. */
   async wait(obstacle: Obstacle, signal?: AbortSignal): Promise<void> {
-    const now = performance.now();
-    this.#start ??= now;
-    const waited = now - this.#start;
+    const time = this.#time ??= new ObservedTime(this.#limit ?? PID_MS);
+    const waited = time.elapsed;
     if ("error" in obstacle) {
       if (waited >= BUSY_MS) {
         throw Object.assign(obstacle.error, { operation: this.#attempt.operation });
       }
     } else {
       const { holder } = obstacle;
-      if (holder !== this.#holder) [this.#holder, this.#holderSince] = [holder, now];
-      const settled = holder !== undefined && now - this.#holderSince >= PID_SETTLED_MS;
+      if (holder !== this.#holder) [this.#holder, this.#holderSince] = [holder, waited];
+      const settled = holder !== undefined && waited - this.#holderSince >= PID_SETTLED_MS;
       if (waited >= (this.#limit ?? (settled ? BUSY_MS : PID_MS))) {
         const remedy = obstacle.isOurs ? "close that server" : "stop that one";
         throw new SocketInUse(this.#explain(nameOf(obstacle), remedy), {
@@ -82,7 +81,7 @@ export class LockPatience {
         });
       }
     }
-    await delay(RETRY_MS, signal);
+    await time.pause(RETRY_MS, signal);
   }
 }
 

@@ -13,6 +13,7 @@ import { onAbort, othersTurn } from "./delay.ts";
 import { InputBuffer } from "./input_buffer.ts";
 import { checkOptions, checkSignal } from "./options.ts";
 import type { MessageSender } from "./message_sender.ts";
+import { afterPolling, SilenceTimer } from "./silence.ts";
 import { systemError } from "./system_error.ts";
 
 /**
@@ -51,8 +52,8 @@ export class MessageReceiver<T> {
   #closed = false;
   /** Milliseconds that the message that has begun may still take. */
   #timeLeft = 0;
-  #frameTimer: ReturnType<typeof setTimeout> | undefined;
-  #drainTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #frame: SilenceTimer;
+  #cancelDrain: (() => void) | undefined;
   #stopDraining: (() => void) | undefined;
   readonly #sender: MessageSender<T>;
 
@@ -66,6 +67,7 @@ export class MessageReceiver<T> {
     this.#conn = conn;
     this.#in = new InputBuffer(codec, options.reuse);
     this.#frameTimeout = options.frameTimeout ?? Infinity;
+    this.#frame = new SilenceTimer(() => this.#timeOut());
     this.#draining = options.draining;
     this.#sender = sender;
   }
@@ -92,6 +94,11 @@ export class MessageReceiver<T> {
 
   batches(): AsyncIterableIterator<T[]> {
     return this.#iterate(() => this.#takeAll());
+  }
+
+  /** Ends receiving: the connection has failed otherwise. */
+  fail(failure: unknown): void {
+    this.#end({ failure });
   }
 
   /** Drops what nobody has received. */
@@ -178,8 +185,8 @@ export class MessageReceiver<T> {
     if (this.#over !== undefined) return;
     this.#over = over;
     this.#stopDraining?.();
-    clearTimeout(this.#drainTimer);
-    clearTimeout(this.#frameTimer);
+    this.#cancelDrain?.();
+    this.#frame.stop();
     this.#tell();
   }
 
@@ -240,38 +247,40 @@ export class MessageReceiver<T> {
       if (!this.#closed) this.#queue = found;
     }
     // Where messages were completed, what is left is the beginning of another one.
-    if (begins || this.#queue.length > 0) this.#timeLeft = this.#frameTimeout;
+    if (begins || this.#queue.length > 0) {
+      this.#timeLeft = this.#frameTimeout;
+      this.#frame.renew(this.#frameTimeout);
+    }
     this.#tell();
   }
 
-  /** Ends receiving when the message that has begun takes too long; the read cannot be taken back. */
+  /** Waits for a read within the time that the message that has begun may still take. */
   async #timed(reading: Promise<number | null>): Promise<number | null> {
-    const start = performance.now();
-    this.#frameTimer = setTimeout(() => {
-      const cause = new Deno.errors.TimedOut(
-        `a message was not complete within ${this.#frameTimeout} ms`,
-      );
-      Object.assign(cause, { code: "ETIMEDOUT" });
-      const fields = { operation: "receive", path: pathOf(this.#conn) };
-      this.#end({ failure: systemError(startOf("receive from", this.#conn), cause, fields) });
-    }, Math.max(0, this.#timeLeft));
+    this.#frame.resume(this.#timeLeft);
     try {
       return await reading;
     } finally {
-      clearTimeout(this.#frameTimer);
-      this.#timeLeft -= performance.now() - start;
+      this.#timeLeft = this.#frame.stop();
     }
   }
 
+  /** Ends receiving; the read cannot be taken back. */
+  #timeOut(): void {
+    const cause = new Deno.errors.TimedOut(
+      `a message was not complete within ${this.#frameTimeout} ms`,
+    );
+    Object.assign(cause, { code: "ETIMEDOUT" });
+    const fields = { operation: "receive", path: pathOf(this.#conn) };
+    this.#end({ failure: systemError(startOf("receive from", this.#conn), cause, fields) });
+  }
+
   /** Ends receiving unless the read that is going on finds something, or a message has begun. */
-  #drain(turns = 2): void {
+  #drain(): void {
     const reads = this.#reads;
-    clearTimeout(this.#drainTimer);
-    // What is in the kernel is read within a turn of the event loop.
-    this.#drainTimer = setTimeout(() => {
+    this.#cancelDrain?.();
+    this.#cancelDrain = afterPolling(() => {
       if (this.#over !== undefined || this.#reads !== reads) return;
-      if (turns > 1) this.#drain(turns - 1);
-      else if (this.#reading && this.#in.rest === 0) this.#end({});
-    }, 0);
+      if (this.#reading && this.#in.rest === 0) this.#end({});
+    });
   }
 }

@@ -7,8 +7,8 @@
  */
 
 import { type ChildProcess, KILLED_MS } from "./child_process.ts";
-import { delay } from "./delay.ts";
 import { show } from "./options.ts";
+import { heardWithin } from "./silence.ts";
 import type { SocketConnection } from "./socket_connection.ts";
 
 /** The options of `pair()` that concern a child that runs. */
@@ -135,8 +135,8 @@ export class PairedChild {
       before = output.bytesRead;
       const ended = new AbortController();
       output.closed.then(() => ended.abort());
-      await delay(Math.min(Math.max(this.#grace, least), most), ended.signal).catch(() => {});
-      if (ended.signal.aborted) return;
+      const ms = Math.min(Math.max(this.#grace, least), most);
+      if (await heardWithin(ms, ended.signal)) return;
     }
     output.close();
   }

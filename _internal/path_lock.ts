@@ -10,7 +10,6 @@
  */
 
 import { InsecurePath } from "../errors.ts";
-import { delay } from "./delay.ts";
 import { isSameFile, lstat, removeIfSame } from "./file_identity.ts";
 import {
   encodeRecord,
@@ -28,6 +27,7 @@ import {
   type Obstacle,
   RETRY_MS,
 } from "./lock_patience.ts";
+import { ObservedTime } from "./silence.ts";
 import { attempt, failureToOwn, stateOf } from "./system_error.ts";
 
 /** The lock has changed since it was looked at: look again. */
@@ -212,10 +212,10 @@ const FOREIGN: LockState = {
 /** Reports whether a lock is held, by a shared lock that is given back at once. */
 export async function peekLock(socketPath: string): Promise<LockState> {
   const path = `${socketPath}.lock`;
-  const start = performance.now();
+  const time = new ObservedTime(BUSY_MS);
   let last: { info: Deno.FileInfo; holder: number | undefined } | undefined;
   for (;;) {
-    const isLate = performance.now() - start >= BUSY_MS;
+    const isLate = time.elapsed >= BUSY_MS;
     const found = lstat(path);
     if (found === null) return { held: false };
     if (foreignKind(found) !== undefined) return FOREIGN;
@@ -247,7 +247,7 @@ export async function peekLock(socketPath: string): Promise<LockState> {
     }
     if (isLate) return { held: true };
     // An empty file: its holder is about to write its pid.
-    if (holder === undefined) await delay(RETRY_MS);
+    if (holder === undefined) await time.pause(RETRY_MS);
     last = { info: found, holder };
   }
 }

@@ -38,13 +38,17 @@ interface Look {
 const looks = new Set<Look>();
 let turnTimer: ReturnType<typeof setTimeout> | undefined;
 
-/** Calls back when everything that has come to this process so far has been read. */
-function afterPolling(callback: () => void): Look {
+/**
+ * Calls back when everything that has come to this process so far has been read.
+ *
+ * @returns Cancels it.
+ */
+export function afterPolling(callback: () => void): () => void {
   const turns = LEAST_TURNS + Math.ceil(openSockets / SOCKETS_PER_TURN);
   const look = { turns: Math.min(turns, MOST_TURNS), callback };
   looks.add(look);
   turnTimer ??= setTimeout(nextTurn, 0);
-  return look;
+  return () => forget(look);
 }
 
 function nextTurn(): void {
@@ -70,7 +74,7 @@ export class SilenceTimer {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** When the timer fires. */
   #firesAt = 0;
-  #look: Look | undefined;
+  #cancelLook: (() => void) | undefined;
   /** When the limit is over, if nothing is heard. */
   #due = Infinity;
   #limit = Infinity;
@@ -82,11 +86,16 @@ export class SilenceTimer {
     this.#onSilence = onSilence;
   }
 
-  /** Counts anew from now, because the other process was heard. `Infinity` is no limit. */
+  /** Counts anew from now, because the other process was heard. `Infinity` is not a limit. */
   start(ms: number): void {
+    this.renew(ms);
+    this.resume(ms);
+  }
+
+  /** Sets the whole limit, without counting yet. */
+  renew(ms: number): void {
     this.#limit = ms;
     this.#isExtended = false;
-    this.resume(ms);
   }
 
   /** Counts on with what {@linkcode stop} has left. */
@@ -97,7 +106,8 @@ export class SilenceTimer {
     }
     const now = performance.now();
     this.#due = now + ms;
-    if (this.#look !== undefined || this.#timer !== undefined && this.#firesAt <= this.#due) return;
+    if (this.#cancelLook !== undefined) return;
+    if (this.#timer !== undefined && this.#firesAt <= this.#due) return;
     clearTimeout(this.#timer);
     this.#set(now, ms);
   }
@@ -107,8 +117,8 @@ export class SilenceTimer {
     if (this.#due === Infinity) return Infinity;
     const left = this.#due - performance.now();
     clearTimeout(this.#timer);
-    if (this.#look !== undefined) forget(this.#look);
-    this.#timer = this.#look = undefined;
+    this.#cancelLook?.();
+    this.#timer = this.#cancelLook = undefined;
     this.#due = Infinity;
     return left < 0 ? this.#standstill(-left) : left;
   }
@@ -136,8 +146,8 @@ export class SilenceTimer {
       return this.#set(now, more);
     }
     const due = this.#due;
-    this.#look = afterPolling(() => {
-      this.#look = undefined;
+    this.#cancelLook = afterPolling(() => {
+      this.#cancelLook = undefined;
       if (this.#due > due) return this.#check();
       this.#due = Infinity;
       this.#onSilence();
