@@ -79,6 +79,8 @@ export interface Connection extends Disposable, AsyncDisposable {
    * @returns Their number.
    * @throws {Deno.errors.BrokenPipe} when the peer is gone; `unsent` has what the kernel did not take
    * (of a pair, up to 256 KiB of what it did take may be in it as well).
+   * @throws {Deno.errors.TimedOut} when the peer has read nothing for the server's `writeTimeout`, or a
+   * read has timed out; `unsent` as well.
    * @throws {ConnectionClosed} when `close()` or `closeWrite()` was called; `unsent` as well.
    * @throws {TypeError} when the data is none.
    */

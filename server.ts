@@ -224,6 +224,14 @@ export interface ServeOptions extends ListenOptions {
    * @default {idleTimeout}
    */
   firstByteTimeout?: number;
+  /**
+   * How long, in milliseconds, a write may wait for the client to read anything. After that the write
+   * rejects with `Deno.errors.TimedOut`, with the rest as `unsent`, and the connection is closed. A client
+   * that reads slowly is not closed. There is no default: a client may have a reason to pause.
+   *
+   * @default {Infinity}
+   */
+  writeTimeout?: number;
   /** Is called once, with the address, when the server listens. */
   onListen?: (addr: UnixAddr) => void;
   /**
@@ -292,8 +300,11 @@ export interface UnixServer extends AsyncDisposable {
  * - The path is owned as by {@linkcode listen}; when the promise resolves, the server is ready.
  * - **A failure stays with its connection**: if a handler rejects or throws, `onError` is called, the
  *   connection is closed, and the server goes on. It also goes on when descriptors run out.
- * - **Limits**: `maxConnections`, `idleTimeout`, `firstByteTimeout`; those on messages are in `messages()`
- *   and its codecs. Bytes need none: the kernel holds a fast client back until the handler reads.
+ * - **Limits**: `maxConnections`, `idleTimeout`, `firstByteTimeout`, `writeTimeout`; those on messages are
+ *   in `messages()` and its codecs. Bytes need none: the kernel holds a fast client back until the handler
+ *   reads.
+ * - **Timeouts** count silence that was observed. If this process stood still, what came meanwhile is read
+ *   before a connection is closed.
  * - **The end** is {@linkcode UnixServer.shutdown}. A process that just exits leaves its files behind, and
  *   the next start removes them. No signal handlers are installed.
  *
@@ -355,13 +366,23 @@ async function openServer(
     "maxConnections",
     "idleTimeout",
     "firstByteTimeout",
+    "writeTimeout",
     "onListen",
     "onError",
   ]);
-  const { maxConnections, idleTimeout, firstByteTimeout, onListen, onError, ...listening } = given;
+  const {
+    maxConnections,
+    idleTimeout,
+    firstByteTimeout,
+    writeTimeout,
+    onListen,
+    onError,
+    ...listening
+  } = given;
   checkCount("maxConnections", maxConnections);
   checkDuration("idleTimeout", idleTimeout, 1);
   checkDuration("firstByteTimeout", firstByteTimeout, 1);
+  checkDuration("writeTimeout", writeTimeout, 1);
   if (onListen !== undefined) checkFunction("onListen", onListen);
   if (onError !== undefined) checkFunction("onError", onError);
   checkFunction("handler", handler);

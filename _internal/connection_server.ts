@@ -9,11 +9,12 @@
 import type { UnixAddr } from "../address.ts";
 import { isSocketError } from "../errors.ts";
 import { andMore, CountedLines, kindOfError } from "./counted_lines.ts";
-import { onAbort } from "./delay.ts";
+import { onAbort, turn } from "./delay.ts";
 import type { ListeningEvents, Loss } from "./listening_options.ts";
 import type { ListeningSocket } from "./listening_socket.ts";
 import { checkDuration, checkOptions } from "./options.ts";
-import type { SocketConnection } from "./socket_connection.ts";
+import { SilenceTimer } from "./silence.ts";
+import type { SocketConnection, Timeouts } from "./socket_connection.ts";
 
 /** What a handler is told of its server. */
 interface HandlerInfo {
@@ -34,6 +35,7 @@ interface ConnectionServerOptions extends Partial<Omit<ListeningEvents, "onError
   maxConnections?: number;
   idleTimeout?: number;
   firstByteTimeout?: number;
+  writeTimeout?: number;
   signal?: AbortSignal;
   onListen?: (addr: UnixAddr) => void;
   onError?: (error: unknown, info?: HandlerInfo) => void;
@@ -47,7 +49,7 @@ export class ConnectionServer {
   readonly #onError: (error: unknown, info?: HandlerInfo) => void;
   readonly #printer = new ErrorPrinter();
   readonly #maxConnections: number;
-  readonly #timeouts: Pick<ConnectionServerOptions, "idleTimeout" | "firstByteTimeout"> = {};
+  readonly #timeouts: Timeouts = {};
   readonly #draining = new AbortController();
   readonly #cut = new AbortController();
   readonly #info: HandlerInfo;
@@ -74,9 +76,10 @@ export class ConnectionServer {
     this.#handler = handler;
     this.#onError = options.onError ?? this.#printer.print;
     this.#maxConnections = options.maxConnections ?? Infinity;
-    const { idleTimeout, firstByteTimeout } = options;
+    const { idleTimeout, firstByteTimeout, writeTimeout } = options;
     if (idleTimeout !== undefined) this.#timeouts.idleTimeout = idleTimeout;
     if (firstByteTimeout !== undefined) this.#timeouts.firstByteTimeout = firstByteTimeout;
+    if (writeTimeout !== undefined) this.#timeouts.writeTimeout = writeTimeout;
     this.#info = { draining: this.#draining.signal, signal: this.#cut.signal };
     this.finished = this.#run();
     // Nobody has to look at it: a rejection that is not awaited must not end the process.
@@ -185,21 +188,26 @@ export class ConnectionServer {
 
   async #end(timeout: number): Promise<ShutdownCounts> {
     this.#stopListeningToSignal();
-    let deadline = performance.now() + timeout;
+    const late = new AbortController();
+    const limit = new SilenceTimer(() => late.abort());
     // The path is somebody else's already: nobody waits for the end of a backlog without a name.
     const isPatient = this.#replaced && timeout > 0;
+    // With 0 there is nothing to be heard.
+    if (timeout === 0) setTimeout(() => late.abort(), 0);
+    else if (!isPatient) limit.start(timeout);
     this.#completed = 0;
     this.#stopping = true;
     this.#slot();
     try {
-      if (this.#accepting) await this.#drainBacklog(isPatient ? Infinity : deadline);
-      if (isPatient) deadline = performance.now() + timeout;
+      if (this.#accepting) await this.#drainBacklog(late.signal);
+      if (isPatient) limit.start(timeout);
     } finally {
       try {
         await this.#socket.close();
       } finally {
         this.#draining.abort();
-        await this.#waitForHandlers(deadline);
+        await this.#waitForHandlers(late.signal);
+        limit.stop();
         this.#cutOff();
         this.#printer.flush();
       }
@@ -207,25 +215,21 @@ export class ConnectionServer {
     return { completed: this.#completed, aborted: this.#aborted };
   }
 
-  /** Accepts everyone who is still in the backlog. */
-  async #drainBacklog(deadline: number): Promise<void> {
-    const late = new AbortController();
-    const left = Math.max(0, deadline - performance.now());
-    const timer = left === Infinity ? undefined : setTimeout(() => late.abort(), left);
-    const own = await this.#socket.drain(late.signal);
+  /** Accepts everyone who is still in the backlog, until the signal. */
+  async #drainBacklog(late: AbortSignal): Promise<void> {
+    const own = await this.#socket.drain(late);
     if (own !== undefined) {
       this.#open.delete(own);
       const place = this.#waiting.indexOf(own);
       if (place >= 0) this.#waiting.splice(place, 1);
       own.close();
-    } else if (!late.signal.aborted) {
+    } else if (!late.aborted) {
       // None of them is our own, and it will take a while.
       this.#handOut();
     }
-    await this.#socket.quiet(() => this.#open.size, late.signal);
-    clearTimeout(timer);
+    await this.#socket.quiet(() => this.#open.size, late);
     // When the time is over, who has just been accepted is cut off with the others.
-    if (!late.signal.aborted) this.#handOut();
+    if (!late.aborted) this.#handOut();
   }
 
   /** Lets those be served who were accepted while the backlog is drained. */
@@ -234,15 +238,15 @@ export class ConnectionServer {
     this.#start();
   }
 
-  /** Waits until no connection is left, until the deadline. */
-  async #waitForHandlers(deadline: number): Promise<void> {
+  /** Waits until no connection is left, or until the signal. */
+  async #waitForHandlers(late: AbortSignal): Promise<void> {
     if (this.#open.size === 0) return;
+    if (late.aborted) return await turn();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#empty = resolve;
-    const left = Math.max(0, deadline - performance.now());
-    const timer = left === Infinity ? undefined : setTimeout(resolve, left);
+    const stop = onAbort(late, resolve);
     await promise;
-    clearTimeout(timer);
+    stop();
   }
 
   /** Closes what is left, and counts it. */

@@ -33,7 +33,7 @@ import {
   SECRET_SIZE,
   type SelfConnection,
 } from "./self_connection.ts";
-import { SocketConnection, type SocketConnectionOptions } from "./socket_connection.ts";
+import { SocketConnection, type Timeouts } from "./socket_connection.ts";
 import { attempt, codeOf, failureToOwn } from "./system_error.ts";
 
 /** How long to look for our own connection once the deadline has passed. */
@@ -160,12 +160,13 @@ export class ListeningSocket {
   /**
    * Accepts one connection. One call at a time.
    *
-   * @param onFailure Is told each failure that accepting survives, and whether it is the first one of its episode.
-   * @param timeouts How long a read of the connection may wait.
+   * @param onFailure Called at each failure that accepting survives, with whether it is the first one of
+   * its episode.
+   * @param timeouts How long a read or a write of the connection may wait.
    */
   accept(
     onFailure?: OnFailure,
-    timeouts?: Pick<SocketConnectionOptions, "idleTimeout" | "firstByteTimeout">,
+    timeouts?: Timeouts,
   ): Promise<SocketConnection> {
     return this.#queue.next(onFailure).then(({ conn, aside }) => {
       if (this.#recognise !== undefined) aside ??= readSome(conn, SECRET_SIZE);

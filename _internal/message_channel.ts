@@ -23,7 +23,10 @@ export class MessageChannel<T> implements Messages<T> {
     options: MessagesOptions & { maxPending: number },
   ) {
     this.#conn = conn;
-    this.#sender = new MessageSender(conn, codec, options.maxPending);
+    this.#sender = new MessageSender(conn, codec, options, (failure) => {
+      this.#receiver.fail(failure);
+      conn.close?.();
+    });
     this.#receiver = new MessageReceiver(conn, codec, options, this.#sender);
   }
 

@@ -8,11 +8,11 @@
  */
 
 import type { Codec } from "../framing/codec.ts";
-import type { ByteChannel } from "../framing/messages.ts";
+import type { ByteChannel, MessagesOptions } from "../framing/messages.ts";
 import { checkProgress, closedError, pathOf, startOf } from "./byte_channel.ts";
-import { delay } from "./delay.ts";
 import { OutputBuffer, type Segment } from "./output_buffer.ts";
-import { stateOf, systemError } from "./system_error.ts";
+import { heardWithin, SilenceTimer } from "./silence.ts";
+import { codeOf, stateOf, systemError } from "./system_error.ts";
 
 /** Somebody who waits until what was sent so far is written. */
 interface Waiter {
@@ -54,11 +54,36 @@ export class MessageSender<T> {
   #unreported = false;
   #ended: "closeWrite()" | "close()" | undefined;
   #closeWrite: Promise<void> | undefined;
+  /** Where there is a limit on how long a write may stand still. */
+  readonly #stall: SilenceTimer | undefined;
+  readonly #writeTimeout: number = Infinity;
+  /** How many bytes of the connection were written when the write began, and when progress was last seen. */
+  #bytesBefore = 0;
+  #bytesSeen = 0;
 
-  constructor(conn: ByteChannel, codec: Codec<T>, maxPending: number) {
+  /** @param onTimeout Called with the failure when the peer has not read for too long. */
+  constructor(
+    conn: ByteChannel,
+    codec: Codec<T>,
+    { maxPending, writeTimeout = Infinity }: MessagesOptions & { maxPending: number },
+    onTimeout: (failure: Error) => void,
+  ) {
     this.#conn = conn;
     this.#codec = codec;
     this.#maxPending = maxPending;
+    if (writeTimeout === Infinity) return;
+    const stall = new SilenceTimer(() => {
+      const bytes = this.#bytesWritten;
+      if (bytes > this.#bytesSeen) {
+        this.#bytesSeen = bytes;
+        stall.start(writeTimeout);
+        return;
+      }
+      const left = this.#left.subarray(bytes - this.#bytesBefore);
+      onTimeout(this.#fail(timedOut(writeTimeout), left));
+    });
+    this.#stall = stall;
+    this.#writeTimeout = writeTimeout;
   }
 
   send(message: T): Promise<void> {
@@ -124,12 +149,9 @@ export class MessageSender<T> {
       const flushed = new AbortController();
       const stop = () => flushed.abort();
       this.flush().then(stop, stop);
-      await delay(FLUSH_MS, flushed.signal).catch(() => {});
+      await heardWithin(FLUSH_MS, flushed.signal);
       if (this.#ended === "close()") return undefined;
-      if (this.#pending > 0) {
-        const cause = new Deno.errors.TimedOut(`the peer did not read for ${FLUSH_MS} ms`);
-        this.#fail(Object.assign(cause, { code: "ETIMEDOUT" }), this.#left);
-      }
+      if (this.#pending > 0) this.#fail(timedOut(FLUSH_MS), this.#left);
       this.#unreported = alone && this.#failure !== undefined;
     }
     return this.#unreported ? this.#failure : undefined;
@@ -191,8 +213,9 @@ export class MessageSender<T> {
         this.#atOnce = false;
         this.#left = segment.bytes;
         while (this.#left.length > 0) {
-          const count = await this.#conn.write(this.#left);
-          if (this.#ended === "close()") return;
+          const writing = this.#conn.write(this.#left);
+          const count = await (this.#stall === undefined ? writing : this.#inTime(writing));
+          if (this.#ended === "close()" || this.#failure !== undefined) return;
           checkProgress("write()", count, this.#left.length);
           this.#left = this.#left.subarray(count);
           this.#written += count;
@@ -201,12 +224,29 @@ export class MessageSender<T> {
         this.#resolveWaiters();
       }
     } catch (cause) {
-      if (this.#ended !== "close()") {
+      if (this.#ended !== "close()" && this.#failure === undefined) {
         this.#fail(cause, (cause as { unsent?: Uint8Array } | null)?.unsent ?? this.#left);
       }
     } finally {
       this.#writing = false;
     }
+  }
+
+  async #inTime(writing: Promise<number>): Promise<number> {
+    const stall = this.#stall as SilenceTimer;
+    this.#bytesBefore = this.#bytesSeen = this.#bytesWritten;
+    stall.start(this.#writeTimeout);
+    try {
+      return await writing;
+    } finally {
+      stall.stop();
+    }
+  }
+
+  /** Bytes that the connection has written, where it counts them: a write may make progress meanwhile. */
+  get #bytesWritten(): number {
+    const { bytesWritten } = this.#conn as { bytesWritten?: unknown };
+    return typeof bytesWritten === "number" ? bytesWritten : 0;
   }
 
   #resolveWaiters(): void {
@@ -224,16 +264,19 @@ export class MessageSender<T> {
     this.#below = undefined;
   }
 
-  #fail(cause: unknown, left: Uint8Array): void {
+  #fail(cause: unknown, left: Uint8Array): Error {
     const unsent = this.#takeUnsent(left);
+    // A write that timed out has counted its own bytes.
+    const root = codeOf(cause) === "ETIMEDOUT" ? rootOf(cause) : cause;
     this.#failure = systemError(
       startOf("send to", this.#conn),
       cause,
       { operation: "send", path: pathOf(this.#conn), unsent },
-      `${stateOf(cause)}, and ${unsent.length} bytes of messages were not sent`,
+      `${stateOf(root)}, and ${unsent.length} bytes of messages were not sent`,
     );
     this.#unreported = this.#waiters.length === 0 && this.#below === undefined;
     this.#rejectWaiters(this.#failure);
+    return this.#failure;
   }
 
   /** Everything that the connection has not taken, in one. */
@@ -248,6 +291,17 @@ export class MessageSender<T> {
     this.#left = NOTHING;
     return unsent;
   }
+}
+
+function timedOut(ms: number): Error {
+  const cause = new Deno.errors.TimedOut(`the peer did not read for ${ms} ms`);
+  return Object.assign(cause, { code: "ETIMEDOUT" });
+}
+
+/** The error that began a chain of causes. */
+function rootOf(error: unknown): unknown {
+  while (error instanceof Error && error.cause !== undefined) error = error.cause;
+  return error;
 }
 
 function rejected(error: unknown): Promise<never> {

@@ -10,13 +10,13 @@
  */
 
 import type { UnixAddr } from "../address.ts";
-import { ConnectionClosed } from "../errors.ts";
+import { ConnectionClosed, type SocketError } from "../errors.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
-import { arrived, delay, turn } from "./delay.ts";
+import { arrived, turn } from "./delay.ts";
 import { IdleTimer } from "./idle_timer.ts";
 import { show } from "./options.ts";
 import { quoteAddress } from "./shown_address.ts";
-import { countSocket } from "./silence.ts";
+import { countSocket, SilenceTimer } from "./silence.ts";
 import { addPipeSource, addPipeTarget } from "./stream_pipe.ts";
 import { codeOf, stateOf, systemError } from "./system_error.ts";
 
@@ -30,14 +30,20 @@ export interface Transport {
   unref(): void;
 }
 
-/** Where a connection stands, and how long it may wait. */
-export interface SocketConnectionOptions {
-  localAddr: UnixAddr;
-  remoteAddr: UnixAddr;
+/** How long a connection may wait for its peer. */
+export interface Timeouts {
   /** Milliseconds that a read may wait; no limit by default. */
   idleTimeout?: number;
   /** The same until the first byte has come; `idleTimeout` by default. */
   firstByteTimeout?: number;
+  /** Milliseconds that a write may wait for the peer to read anything; no limit by default. */
+  writeTimeout?: number;
+}
+
+/** Where a connection stands, and how long it may wait. */
+export interface SocketConnectionOptions extends Timeouts {
+  localAddr: UnixAddr;
+  remoteAddr: UnixAddr;
   /** Bytes that were read before, by a read that may still be pending. */
   aside?: Promise<Uint8Array>;
   /** The only direction that there is, of a pipe. */
@@ -58,6 +64,8 @@ export class SocketConnection {
   readonly #resolveClosed: () => void;
   /** Where there is a limit on how long a read may wait. */
   readonly #idle: IdleTimer | undefined;
+  /** Where there is a limit on how long a write may stand still. */
+  readonly #stall: IdleTimer | undefined;
   #bytesRead = 0;
   #bytesWritten = 0;
 
@@ -88,9 +96,16 @@ export class SocketConnection {
     this.#transport = transport;
     this.localAddr = options.localAddr;
     this.remoteAddr = options.remoteAddr;
-    const { idleTimeout = Infinity, firstByteTimeout = idleTimeout } = options;
+    const { idleTimeout = Infinity, firstByteTimeout = idleTimeout, writeTimeout } = options;
     if (Math.min(idleTimeout, firstByteTimeout) < Infinity) {
       this.#idle = new IdleTimer(firstByteTimeout, idleTimeout, (ms) => this.#endIdle(ms));
+    }
+    if (writeTimeout !== undefined && writeTimeout < Infinity) {
+      this.#stall = new IdleTimer(
+        writeTimeout,
+        writeTimeout,
+        (ms) => this.#timeOut("write", `the peer did not read for ${ms} ms`),
+      );
     }
     this.#readEnded = options.only === "write";
     this.#writeEnded = options.only === "read";
@@ -142,7 +157,7 @@ export class SocketConnection {
   }
 
   async #read(buffer: Uint8Array): Promise<number | null> {
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#failure !== undefined) throw this.#failed("read", undefined);
     if (this.#over === "close()") throw this.#closedError("read");
     if (this.#endOfFile) return null;
     if (buffer.length === 0) return 0;
@@ -202,7 +217,8 @@ export class SocketConnection {
       const rest = sent === 0 ? data : data.subarray(sent);
       if (this.#over !== undefined) throw this.#failed("write", undefined, rest);
       try {
-        const count = await this.#transport.write(rest);
+        const writing = this.#transport.write(rest);
+        const count = await (this.#stall === undefined ? writing : inTime(writing, this.#stall));
         this.#bytesWritten += count;
         sent += count;
       } catch (cause) {
@@ -223,13 +239,13 @@ export class SocketConnection {
 
   closeWrite(): Promise<void> {
     this.#closeWrite ??= this.#enqueue(async () => {
-      if (this.#over === "close()") throw this.#closedError("closeWrite");
+      if (this.#over === "close()") throw this.#failed("closeWrite", undefined);
       // Where nothing is left to read, closing the descriptor is what tells the peer.
       if (this.#over === undefined && !this.#writeEnded && !this.#readEnded) {
         try {
           await this.#transport.closeWrite();
         } catch (cause) {
-          if (this.#over === "close()") throw this.#closedError("closeWrite", "close()");
+          if (this.#over === "close()") throw this.#failed("closeWrite", undefined);
           // ENOTCONN: the peer is gone, and with it the direction.
           if (codeOf(cause) !== "ENOTCONN" && codeOf(cause) !== "EPIPE") {
             throw this.#failed("closeWrite", cause);
@@ -261,16 +277,25 @@ export class SocketConnection {
   async [Symbol.asyncDispose](): Promise<void> {
     // A stream that was opened just now hands over what it has only after its start.
     for (let i = 0; i < 3 && this.#writable !== undefined; i++) await undefined;
-    const deadline = performance.now() + FLUSH_MS;
-    while (this.#queued > 0 && this.#over === undefined && performance.now() < deadline) {
-      const flushed = new AbortController();
-      const stop = () => flushed.abort();
-      this.#lastJob.then(stop, stop);
-      await delay(deadline - performance.now(), flushed.signal).catch(() => {});
+    if (this.#queued > 0) await this.#flush();
+    this.close();
+  }
+
+  /** Waits for queued writes, but not longer than their time. */
+  async #flush(): Promise<void> {
+    let isLate = false;
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const limit = new SilenceTimer(() => {
+      isLate = true;
+      resolve();
+    });
+    limit.start(FLUSH_MS);
+    while (this.#queued > 0 && this.#over === undefined && !isLate) {
+      await Promise.race([this.#lastJob, late]);
       // It hands over one chunk after the other, and then its end.
       if (this.#writable !== undefined) await turn();
     }
-    this.close();
+    limit.stop();
   }
 
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
@@ -283,6 +308,8 @@ export class SocketConnection {
 
   #openWritable(): WritableStream<Uint8Array> {
     const stream = new WritableStream<Uint8Array>({
+      // The stream itself calls abort() only after the write under way, which may wait forever.
+      start: ({ signal }) => signal.addEventListener("abort", () => this.close(), { once: true }),
       write: async (chunk) => void await this.write(chunk),
       close: () => this.closeWrite(),
       abort: () => this.close(),
@@ -423,6 +450,7 @@ export class SocketConnection {
     this.#over = by;
     countSocket(-1);
     this.#idle?.stop();
+    this.#stall?.stop();
     this.#transport.close();
     this.#resolveClosed();
   }
@@ -432,13 +460,12 @@ export class SocketConnection {
     const path = this.#path();
     const fields = { operation, path, ...(unsent && { unsent }) };
     if (this.#failure !== undefined) {
-      if (operation === "read") return this.#failure;
-      return systemError(
-        this.#start(operation),
-        this.#failure,
-        fields,
-        stateOf(this.#failure.cause),
-      );
+      if (operation === "read" && (this.#failure as SocketError).operation === operation) {
+        return this.#failure;
+      }
+      const state = stateOf(this.#failure.cause);
+      const rest = unsent === undefined ? "" : `, and ${unsent.length} bytes were not sent`;
+      return systemError(this.#start(operation), this.#failure, fields, `${state}${rest}`);
     }
     if (this.#over !== undefined) {
       return this.#closedError(operation, this.#over, unsent);
@@ -496,12 +523,23 @@ export class SocketConnection {
   /** Ends the connection when a read has waited for too long. */
   #endIdle(ms: number): void {
     if (this.#readable?.locked === false) this.#takeOver?.();
-    if (!this.#idle?.isWaiting) return;
-    const timedOut = new Deno.errors.TimedOut(`nothing came for ${ms} ms`);
-    const cause = Object.assign(timedOut, { code: "ETIMEDOUT" });
-    const fields = { operation: "read", path: this.#path() };
-    this.#failure = systemError(this.#start("read"), cause, fields);
+    if (this.#idle?.isWaiting) this.#timeOut("read", `nothing came for ${ms} ms`);
+  }
+
+  /** Closes the connection; everything that waits, and all that comes after, rejects with the state. */
+  #timeOut(operation: "read" | "write", state: string): void {
+    const cause = Object.assign(new Deno.errors.TimedOut(state), { code: "ETIMEDOUT" });
+    this.#failure = systemError(this.#start(operation), cause, { operation, path: this.#path() });
     this.#end("close()");
+  }
+}
+
+async function inTime(writing: Promise<number>, stall: IdleTimer): Promise<number> {
+  stall.begin();
+  try {
+    return await writing;
+  } finally {
+    stall.end();
   }
 }
 

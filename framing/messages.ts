@@ -39,6 +39,14 @@ export interface MessagesOptions {
    */
   frameTimeout?: number;
   /**
+   * How long, in milliseconds, messages may wait for the peer to read anything. After that sending and
+   * receiving fail with `Deno.errors.TimedOut`, and the connection is closed. A peer that reads slowly is not
+   * closed. On a pair it has to read up to 256 KiB within the time, because smaller progress cannot be seen.
+   *
+   * @default {Infinity}
+   */
+  writeTimeout?: number;
+  /**
    * Whether the memory of a message is used again for the next one: what is received is then valid only
    * until the next `receive` or turn of a loop. Nothing is allocated for bytes that come in, which more than
    * doubles the speed of messages of a mebibyte. It makes no difference to texts and JSON.
@@ -99,6 +107,7 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    * @throws {RangeError} when the codec cannot frame it: `MessageTooLarge`, or a delimiter in it.
    * @throws {Deno.errors.BrokenPipe} when the peer is gone; `unsent` has all bytes that the kernel did not
    * take, of this message and of those before it whose promises had resolved.
+   * @throws {Deno.errors.TimedOut} when the peer has read nothing for `writeTimeout`; `unsent` as well.
    * @throws {ConnectionClosed} when `close()` or `closeWrite()` was called.
    */
   send(message: T): Promise<void>;
@@ -117,7 +126,7 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    * @throws {MessageTooLarge} when the message is larger than the codec allows.
    * @throws {TruncatedMessage} when the end of file comes within a message.
    * @throws {Deno.errors.InvalidData} when what came is not a message.
-   * @throws {Deno.errors.TimedOut} when `frameTimeout` is over.
+   * @throws {Deno.errors.TimedOut} when `frameTimeout` or `writeTimeout` is over.
    * @throws {Deno.errors.ConnectionReset} when the peer closed with bytes of ours unread.
    * @throws {ConnectionClosed} when `close()` was called.
    * @throws {unknown} the reason of `signal` when it aborts.
@@ -198,10 +207,11 @@ export function messages<T>(
       );
     }
     checkCodec("codec", codec);
-    checkOptions("messages", options, ["maxPending", "frameTimeout", "reuse", "draining"]);
-    const { maxPending = MAX_PENDING, frameTimeout, reuse, draining } = options;
+    checkOptions("messages", options, MESSAGES_OPTIONS);
+    const { maxPending = MAX_PENDING, frameTimeout, writeTimeout, reuse, draining } = options;
     checkInteger("maxPending (bytes)", maxPending, 1, Number.MAX_SAFE_INTEGER);
     checkDuration("frameTimeout", frameTimeout, 1);
+    checkDuration("writeTimeout", writeTimeout, 1);
     checkBoolean("reuse", reuse);
     checkSignal(draining);
     return new MessageChannel(conn, codec, { ...options, maxPending });
@@ -209,6 +219,8 @@ export function messages<T>(
     throw seenFrom(messages, error);
   }
 }
+
+const MESSAGES_OPTIONS = ["maxPending", "frameTimeout", "writeTimeout", "reuse", "draining"];
 
 /** Enough for the kernel to be kept busy, and what a thousand stalled peers may cost. */
 const MAX_PENDING = 1024 * 1024;
