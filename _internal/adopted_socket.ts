@@ -199,6 +199,7 @@ export class AdoptedSocket implements Transport {
     }
     if (this.#readError !== undefined) return Promise.reject(this.#readError);
     if (this.#ended) return Promise.resolve(null);
+    if (this.#closed) return Promise.reject(canceled());
     return new Promise((resolve, reject) => {
       this.#readers.push({ buffer, resolve, reject });
       this.#begin();
@@ -238,7 +239,7 @@ export class AdoptedSocket implements Transport {
     // While it still ends, destroying it would keep all of it in memory for ever.
     if (this.#ending) builtin("node:timers").setImmediate(destroy);
     else destroy();
-    const error = new Deno.errors.Interrupted("operation canceled");
+    const error = canceled();
     for (const { reject } of this.#readers.splice(0)) this.#settle(() => reject(error));
   }
 
@@ -284,6 +285,11 @@ function refusalOf(fd: number, cause: Error & { code?: string }): Error {
       `pass the descriptor that the parent has agreed on`,
     fields,
   );
+}
+
+/** What Deno says of a read that closing has ended. */
+function canceled(): Error {
+  return new Deno.errors.Interrupted("operation canceled");
 }
 
 /** An error of node's as Deno has it: its class, its code. */

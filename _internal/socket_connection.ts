@@ -160,6 +160,7 @@ export class SocketConnection {
     if (this.#failure !== undefined) throw this.#failed("read", undefined);
     if (this.#over === "close()") throw this.#closedError("read");
     if (this.#endOfFile) return null;
+    if (this.#over !== undefined) throw this.#closedError("read", this.#over);
     if (buffer.length === 0) return 0;
     try {
       const count = await this.#transport.read(buffer);

@@ -6,8 +6,11 @@
  *   again as soon as it is written.
  * - It is what `pipeTo` does, by the public means of the streams. Where it would have to do more (options,
  *   an end that is locked, closed or broken) Deno's own does it.
+ * - An aborted signal closes the target at once. Deno's own waits for the write under way first, which takes
+ *   forever where the peer does not read.
  */
 
+import { onAbort } from "./delay.ts";
 import { readBuffer } from "./read_buffer.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -31,12 +34,21 @@ export function addPipeSource(readable: ReadableStream<Bytes>): void {
     target: WritableStream<Uint8Array>,
     options?: StreamPipeOptions,
   ): Promise<void> {
-    if (this === readable && options === undefined && targets.has(target)) {
+    if (this === readable && targets.has(target) && isSimple(options)) {
       const ends = lock(readable, target);
-      if (ends !== undefined) return pipe(...ends);
+      if (ends !== undefined) return pipe(...ends, options?.signal);
     }
     return ReadableStream.prototype.pipeTo.call(this, target, options);
   };
+}
+
+/** Whether there is at most a signal, which has not aborted. */
+function isSimple(options: StreamPipeOptions | undefined): boolean {
+  if (options === undefined) return true;
+  if (typeof options !== "object" || options === null) return false;
+  const { signal, preventAbort, preventCancel, preventClose } = options;
+  if (preventAbort || preventCancel || preventClose) return false;
+  return signal === undefined || signal instanceof AbortSignal && !signal.aborted;
 }
 
 type Ends = [reader: ReadableStreamBYOBReader, writer: WritableStreamDefaultWriter<Uint8Array>];
@@ -50,27 +62,46 @@ function lock(source: ReadableStream<Bytes>, target: WritableStream<Uint8Array>)
   return undefined;
 }
 
-async function pipe(...[reader, writer]: Ends): Promise<void> {
+async function pipe(
+  reader: Ends[0],
+  writer: Ends[1],
+  signal: AbortSignal | undefined,
+): Promise<void> {
   let buffer: Bytes = readBuffer(MIN_SIZE);
   let failed: ((error: unknown) => Promise<void>) | undefined;
+  let stopped: Promise<unknown> | undefined;
+  const stopListening = onAbort(signal, () => {
+    const { reason } = signal as AbortSignal;
+    stopped = Promise.all([writer.abort(reason), reader.cancel(reason)]);
+    stopped.catch(() => {});
+  });
   try {
     for (;;) {
       const size = buffer.length;
       failed = (error) => writer.abort(error);
       const { value, done } = await reader.read(buffer);
+      if (stopped !== undefined) throw signal?.reason;
       failed = (error) => reader.cancel(error);
       if (done) break;
       await writer.write(value);
+      if (stopped !== undefined) throw signal?.reason;
       buffer = value.length === size && size < MAX_SIZE
         ? readBuffer(2 * size)
         : new Uint8Array(value.buffer, value.byteOffset, size);
     }
+    // From now on there is nothing to abort.
+    stopListening();
     failed = undefined;
     await writer.close();
   } catch (error) {
+    if (stopped !== undefined) {
+      await stopped;
+      throw signal?.reason;
+    }
     await failed?.(error);
     throw error;
   } finally {
+    stopListening();
     reader.releaseLock();
     writer.releaseLock();
   }
