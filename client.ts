@@ -146,7 +146,7 @@ async function tryToConnect(options: SocketPath | ConnectOptions): Promise<Conne
   // Three queries take a quarter of the time of a connection, and elsewhere Deno's own refusal will do.
   if (mayPrompt()) requireGrants(attempt("connect", path), permissions("connect", path), fields);
 
-  const time = new ObservedTime(timeout);
+  const time = new ObservedTime();
   for (let pause = FIRST_PAUSE_MS;; pause = Math.min(2 * pause, LAST_PAUSE_MS)) {
     let refusal: SocketError;
     try {

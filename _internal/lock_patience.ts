@@ -63,7 +63,7 @@ export class LockPatience {
 
   /** Waits until the next try, or throws what stands in the way. */
   async wait(obstacle: Obstacle, signal?: AbortSignal): Promise<void> {
-    const time = this.#time ??= new ObservedTime(this.#limit ?? PID_MS);
+    const time = this.#time ??= new ObservedTime();
     const waited = time.elapsed;
     if ("error" in obstacle) {
       if (waited >= BUSY_MS) {

@@ -212,7 +212,7 @@ const FOREIGN: LockState = {
 /** Reports whether a lock is held, by a shared lock that is given back at once. */
 export async function peekLock(socketPath: string): Promise<LockState> {
   const path = `${socketPath}.lock`;
-  const time = new ObservedTime(BUSY_MS);
+  const time = new ObservedTime();
   let last: { info: Deno.FileInfo; holder: number | undefined } | undefined;
   for (;;) {
     const isLate = time.elapsed >= BUSY_MS;

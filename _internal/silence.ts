@@ -19,6 +19,8 @@ const MOST_TURNS = 1000;
 const SOCKETS_PER_TURN = 64;
 /** A pause that takes so much longer than asked for was not observed. */
 const STANDSTILL_MS = 50;
+/** How often that is left out: a process that always takes longer is overloaded, and has to time out. */
+const MOST_STANDSTILLS = 5;
 
 /** The number of connections of this process, each of which may have bytes in the kernel. */
 let openSockets = 0;
@@ -180,24 +182,17 @@ export function heardWithin(ms: number, signal: AbortSignal): Promise<boolean> {
 
 /** Pauses between attempts, and the time since the first one, without that for which the process stood still. */
 export class ObservedTime {
-  readonly #most: number;
   #at: number = performance.now();
   #asked = 0;
   #elapsed = 0;
-  #leftOut = 0;
-
-  /** @param most How many milliseconds are left out at most. */
-  constructor(most: number) {
-    this.#most = most;
-  }
+  #standstills = 0;
 
   /** Milliseconds so far. */
   get elapsed(): number {
     const now = performance.now();
     const late = now - this.#at - this.#asked;
-    const out = late < STANDSTILL_MS ? 0 : Math.min(late, this.#most - this.#leftOut);
-    this.#elapsed += now - this.#at - out;
-    this.#leftOut += out;
+    const stoodStill = late > STANDSTILL_MS && ++this.#standstills <= MOST_STANDSTILLS;
+    this.#elapsed += stoodStill ? this.#asked : now - this.#at;
     this.#at = now;
     this.#asked = 0;
     return this.#elapsed;
