@@ -50,6 +50,8 @@ export class MessageReceiver<T> {
   /** No more bytes come: the end, or a failure. */
   #over: { failure?: unknown } | undefined;
   #closed = false;
+  /** The connection itself has failed, not what was made of its bytes. */
+  #readFailed = false;
   /** Milliseconds that the message that has begun may still take. */
   #timeLeft = 0;
   readonly #frame: SilenceTimer;
@@ -174,7 +176,7 @@ export class MessageReceiver<T> {
     while (waiters.length > 0 && this.#queue.length > 0) waiters.shift()!.take();
     const over = this.#over;
     if (over === undefined || waiters.length === 0) return;
-    if ("failure" in over) this.#sender.reported();
+    if ("failure" in over) this.#sender.reported(this.#readFailed);
     for (const waiter of waiters.splice(0)) {
       if ("failure" in over) waiter.fail(over.failure);
       else waiter.end();
@@ -213,9 +215,15 @@ export class MessageReceiver<T> {
         const begun = this.#in.rest > 0;
         const reading = this.#conn.read(room);
         if (this.#draining?.aborted) this.#drain();
-        const count = begun && this.#frameTimeout !== Infinity
-          ? await this.#timed(reading)
-          : await reading;
+        let count;
+        try {
+          count = begun && this.#frameTimeout !== Infinity
+            ? await this.#timed(reading)
+            : await reading;
+        } catch (failure) {
+          this.#readFailed = true;
+          throw failure;
+        }
         this.#reads++;
         this.#turned = performance.now();
         this.#sender.turned();

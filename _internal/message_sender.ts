@@ -52,6 +52,8 @@ export class MessageSender<T> {
   #failure: Error | undefined;
   /** No call has rejected with the failure. */
   #unreported = false;
+  /** A call of receiving has rejected because the connection has failed. */
+  #isKnown = false;
   #ended: "closeWrite()" | "close()" | undefined;
   #closeWrite: Promise<void> | undefined;
   /** Where there is a limit on how long a write may stand still. */
@@ -152,14 +154,19 @@ export class MessageSender<T> {
       await heardWithin(FLUSH_MS, flushed.signal);
       if (this.#ended === "close()") return undefined;
       if (this.#pending > 0) this.#fail(timedOut(FLUSH_MS), this.#left);
-      this.#unreported = alone && this.#failure !== undefined;
+      this.#unreported = alone && !this.#isKnown && this.#failure !== undefined;
     }
     return this.#unreported ? this.#failure : undefined;
   }
 
-  /** The user knows that the connection has failed. */
-  reported(): void {
+  /**
+   * The user knows of a failure of receiving.
+   *
+   * @param isFinal Whether the connection has failed: sending then fails for the same reason.
+   */
+  reported(isFinal: boolean): void {
     this.#unreported = false;
+    if (isFinal) this.#isKnown = true;
   }
 
   /** A turn of the event loop has begun: something came. */
@@ -274,7 +281,7 @@ export class MessageSender<T> {
       { operation: "send", path: pathOf(this.#conn), unsent },
       `${stateOf(root)}, and ${unsent.length} bytes of messages were not sent`,
     );
-    this.#unreported = this.#waiters.length === 0 && this.#below === undefined;
+    this.#unreported = !this.#isKnown && this.#waiters.length === 0 && this.#below === undefined;
     this.#rejectWaiters(this.#failure);
     return this.#failure;
   }

@@ -206,6 +206,13 @@ export function messages<T>(
         `Invalid connection: expected something with read and write, got ${show(conn)}`,
       );
     }
+    // Its read() and write() return no promises, so every message would look like the end.
+    if (typeof (conn as { pipe?: unknown }).pipe === "function") {
+      throw new TypeError(
+        `Invalid connection: expected a Connection, got a stream of Node.js (${show(conn)}). ` +
+          `Use connect() or serve() instead of node:net`,
+      );
+    }
     checkCodec("codec", codec);
     checkOptions("messages", options, MESSAGES_OPTIONS);
     const { maxPending = MAX_PENDING, frameTimeout, writeTimeout, reuse, draining } = options;
