@@ -272,6 +272,10 @@ const DEADLINES: Record<string, { what: string; options: Options }> = {
     what: "half-message",
     options: { maxConnections: 100, idleTimeout: 300 },
   },
+  "1,000 peers who never read and writeTimeout": {
+    what: "never-reads",
+    options: { maxConnections: 100, writeTimeout: 300 },
+  },
 };
 
 for (const [name, { what, options }] of Object.entries(DEADLINES)) {
