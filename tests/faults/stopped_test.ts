@@ -22,7 +22,7 @@ for (const [mode, [option, before, during, answer]] of Object.entries(MODES)) {
     async () => {
       await using dir = new TempDir();
       const path = dir.file("s");
-      await using server = fixture("silence_server.ts", ["-A"], [path, mode, "1000"]);
+      await using server = fixture("silence_server.ts", ["-A"], [path, mode, "2000"]);
       assertEquals(await server.line(), "ready");
       const clients = await Promise.all(Array.from({ length: CLIENTS }, () => connect(path)));
       await Promise.all(clients.map((client) => client.write(before)));
