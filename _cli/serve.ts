@@ -4,6 +4,7 @@ import { permissions, type SocketPath } from "../address.ts";
 import type { Connection } from "../connection.ts";
 import type { Child } from "../pair.ts";
 import { serve as listen } from "../server.ts";
+import { SilenceTimer } from "../_internal/silence.ts";
 import { OK } from "./exit_codes.ts";
 import { union } from "./grants.ts";
 import { refuseActivation } from "./activation.ts";
@@ -116,19 +117,15 @@ async function passUntilOver(
   child: Child,
   idle: number | undefined,
 ): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
   let late: Error | undefined;
-  const passed = () => {
-    if (idle === undefined) return;
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      late = new Deno.errors.TimedOut(
-        `Closed a connection: nothing has passed for ${idle / 1000} s`,
-      );
-      client.close();
-      child.conn.close();
-    }, idle);
-  };
+  const silence = new SilenceTimer(() => {
+    late = new Deno.errors.TimedOut(
+      `Closed a connection: nothing has passed for ${idle! / 1000} s`,
+    );
+    client.close();
+    child.conn.close();
+  });
+  const passed = () => silence.start(idle ?? Infinity);
   passed();
   const input = pump(client, child.conn, passed).catch(() =>
     child.conn.closeWrite().catch(() => {})
@@ -139,10 +136,10 @@ async function passUntilOver(
     // The client has gone, or was cut off: the command notices as it would in a pipe.
     child.conn.close();
   } finally {
-    clearTimeout(timer);
     client.close();
     child.status.then(() => child.conn.close());
     await input;
+    silence.stop();
   }
   if (late !== undefined) throw late;
 }
