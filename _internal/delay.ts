@@ -32,6 +32,11 @@ const MOST_LOOKS = 10;
 /** How often something has come to a connection of this process. */
 let arrivals = 0;
 
+/** Returns how often something has come to a connection of this process. */
+export function countArrivals(): number {
+  return arrivals;
+}
+
 /** Something has come to a connection: whoever waits in {@linkcode othersTurn} lets it go first. */
 export function arrived(): void {
   arrivals++;

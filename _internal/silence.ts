@@ -8,15 +8,20 @@
  *   kernel by then is read first.
  */
 
-import { delay } from "./delay.ts";
+import { countArrivals, delay } from "./delay.ts";
 import { MAX_DELAY } from "./options.ts";
 
 /** Turns of the event loop after which it has polled every socket, where few are open. */
 const LEAST_TURNS = 3;
-/** The same where many are open, however many there are. */
-const MOST_TURNS = 1000;
-/** Sockets that one turn surely serves: half of the 128 operations that tokio allows a task at once. */
+/** Sockets for which one turn more is needed: half of the 128 operations that tokio allows a task at once. */
 const SOCKETS_PER_TURN = 64;
+/**
+ * Reads that fill a turn, which then does not count: writes and other sockets may take the rest of the 128
+ * operations, and what comes after them waits for another turn.
+ */
+const FULL_TURN = 32;
+/** How many turns there are at most: a process that is always busy has to time out as well. */
+const MOST_TURNS = 1000;
 /** A pause that takes so much longer than asked for was not observed. */
 const STANDSTILL_MS = 50;
 /** How often that is left out: a process that always takes longer is overloaded, and has to time out. */
@@ -32,6 +37,7 @@ export function countSocket(change: 1 | -1): void {
 
 /** A callback, and the turns of the event loop that it still waits for. */
 interface Look {
+  freeTurns: number;
   turns: number;
   readonly callback: () => void;
 }
@@ -39,6 +45,8 @@ interface Look {
 /** All looks of the process: they share their turns. */
 const looks = new Set<Look>();
 let turnTimer: ReturnType<typeof setTimeout> | undefined;
+/** The arrivals before the turn. */
+let arrivals = 0;
 
 /**
  * Calls back when everything that has come to this process so far has been read.
@@ -46,21 +54,29 @@ let turnTimer: ReturnType<typeof setTimeout> | undefined;
  * @returns Cancels it.
  */
 export function afterPolling(callback: () => void): () => void {
-  const turns = LEAST_TURNS + Math.ceil(openSockets / SOCKETS_PER_TURN);
-  const look = { turns: Math.min(turns, MOST_TURNS), callback };
+  const freeTurns = LEAST_TURNS + Math.ceil(openSockets / SOCKETS_PER_TURN);
+  const look = { freeTurns, turns: MOST_TURNS, callback };
   looks.add(look);
-  turnTimer ??= setTimeout(nextTurn, 0);
+  if (turnTimer === undefined) beginTurn();
   return () => forget(look);
 }
 
-function nextTurn(): void {
+function beginTurn(): void {
+  arrivals = countArrivals();
+  turnTimer = setTimeout(endTurn, 0);
+}
+
+function endTurn(): void {
+  const isFree = countArrivals() - arrivals < FULL_TURN;
   turnTimer = undefined;
   for (const look of looks) {
-    if (--look.turns > 0) continue;
+    look.turns--;
+    if (isFree) look.freeTurns--;
+    if (look.freeTurns > 0 && look.turns > 0) continue;
     looks.delete(look);
     look.callback();
   }
-  if (looks.size > 0) turnTimer ??= setTimeout(nextTurn, 0);
+  if (looks.size > 0 && turnTimer === undefined) beginTurn();
 }
 
 function forget(look: Look): void {
