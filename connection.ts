@@ -24,6 +24,8 @@ export type { UnixAddr } from "./address.ts";
  * - **The streams and the methods** use the same connection, and can be used by turns. What a stream
  *   had read when it was cancelled is not lost: the next `read` gives it. (The standard drops what waits
  *   in the stream itself, which takes a reader that was released before another one cancelled.)
+ * - **Descriptors and out-of-band bytes** are dropped. What follows them in the kernel is read only when more
+ *   comes, or at the end of file, because of how Deno waits for a socket.
  * - **Failures** reject with the error that Deno has for them (`ConnectionReset`, `BrokenPipe`) in the
  *   shape of `SocketError`; that of a `write` has what was not sent as `unsent`. If the peer closes
  *   before it has read everything from us, the kernel makes that a reset: once everything that it sent
@@ -45,6 +47,9 @@ export interface Connection extends Disposable, AsyncDisposable {
   /**
    * What the peer gets, as a stream. Its `close()` is `closeWrite()`; its `abort()` is `close()`.
    *
+   * - `abort()` settles at once, also while a write waits for a peer that does not read. So does
+   *   `conn.readable.pipeTo(other.writable, { signal })` when the signal aborts. Piping from any other stream
+   *   waits for the write under way, as the standard says: call `close()` when the signal aborts.
    * - As with any stream, and other than with `write`, a promise of its writer that rejects unawaited ends
    *   the process.
    */
