@@ -13,6 +13,8 @@
 
 import { InsecurePath } from "./errors.ts";
 import { absolutePath, directoryOf, pathOfUrl } from "./_internal/absolute_path.ts";
+import { kindOf, octal } from "./_internal/file_identity.ts";
+import { ambiguityOf } from "./_internal/parent_link.ts";
 import { ALL_PERMISSIONS, requireGrants, toFlags } from "./_internal/grants.ts";
 import { systemError } from "./_internal/system_error.ts";
 import {
@@ -96,7 +98,9 @@ const SPECIAL_DIRECTORIES = ["/dev/", "/proc/", "/sys/"];
  * - At most 107 bytes on Linux, 103 on macOS: bytes of UTF-8, not characters.
  * - Refused: an empty path, a NUL inside a path, a final `/`, a URL with host, query or hash, a URL that was
  *   passed as a string (`"file:///…"`, `"unix:///…"`), and a lone surrogate, which UTF-8 cannot hold.
- * - Symbolic links are not resolved, and nothing is asked of the file system.
+ * - Symbolic links are not resolved. Only where `..` follows a name, and this process may read there, that
+ *   name is looked at: behind a symbolic link to another directory, the system and Deno's permissions
+ *   disagree on where `..` leads, so the path is refused.
  *
  * @param path The address.
  * @returns The absolute path, or the abstract name as it was.
@@ -137,6 +141,7 @@ export function resolveSocketPath(path: SocketPath): string {
   }
   checkFileName(path);
   try {
+    requireOneMeaning(path);
     return checkLength(absolutePath(path));
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
@@ -144,6 +149,18 @@ export function resolveSocketPath(path: SocketPath): string {
     const state = "it is relative, and the working directory does not exist any more";
     throw systemError(`Cannot resolve ${show(path)}`, error, fields, state);
   }
+}
+
+function requireOneMeaning(path: string): void {
+  const found = ambiguityOf(path);
+  if (found === undefined) return;
+  throw new TypeError(
+    `Invalid socket path ${show(path)}: ${
+      show(found.link)
+    } is a symbolic link, and behind it ".." ` +
+      `leads to ${show(found.parent)} for the system and to ${show(found.lexical)} for Deno's ` +
+      `permissions. Write the path without ".."`,
+  );
 }
 
 /** The path of a `file:` URL. */
@@ -197,15 +214,18 @@ function checkAbstractName(name: string): string {
   return checkLength(name);
 }
 
-function checkLength(path: string): string {
+/** @param remedy What helps, for the error. */
+function checkLength(
+  path: string,
+  remedy: string = "Choose a shorter directory, such as $XDG_RUNTIME_DIR",
+): string {
   // An abstract name has no final NUL, but a first one: the limit is the same for what follows it.
   const bytes = new TextEncoder().encode(path).length;
   const limit = path.startsWith("\0") ? MAX_PATH_BYTES + 1 : MAX_PATH_BYTES;
   if (bytes > limit) {
     const how = path.startsWith("\0")
       ? `, and the system allows at most ${limit}. Choose a shorter name`
-      : ` when absolute, and the system allows at most ${limit}. Choose a shorter directory: ` +
-        `runtimePath() finds one`;
+      : ` when absolute, and the system allows at most ${limit}. ${remedy}`;
     throw new RangeError(
       `Invalid socket path ${quoteAddress(path)}: it has ${bytes} bytes${how}`,
     );
@@ -386,12 +406,17 @@ export async function runtimePath(name: string): Promise<string> {
   const directory = isGiven
     ? absolutePath(given as string)
     : absolutePath(`${Deno.env.get("TMPDIR") || "/tmp"}/uds-${uid}`);
-  const path = resolveSocketPath(`${directory}/${name}.sock`);
+  const path = checkLength(
+    `${directory}/${name}.sock`,
+    "Set XDG_RUNTIME_DIR to a shorter directory, or choose a shorter name",
+  );
   if (isGiven) {
     need({ read: [directory] }, directory);
   } else {
     need({ read: [directory], write: [directory] }, directory);
   }
+  const start = `Cannot use the runtime directory ${show(directory)}`;
+  const fields = { operation: "runtimePath", path: directory };
   let info;
   try {
     if (!isGiven) {
@@ -401,20 +426,24 @@ export async function runtimePath(name: string): Promise<string> {
     }
     info = await Deno.lstat(directory);
   } catch (error) {
-    const start = `Cannot use the runtime directory "${directory}"`;
-    const state = error instanceof Deno.errors.NotFound ? "it does not exist" : undefined;
-    throw systemError(start, error, { operation: "runtimePath", path: directory }, state);
+    const state = error instanceof Deno.errors.NotFound
+      ? isGiven
+        ? "it does not exist. Set XDG_RUNTIME_DIR to a directory that does, or unset it"
+        : "the directory that it would be in does not exist. Set TMPDIR to one that does, or unset it"
+      : undefined;
+    throw systemError(start, error, fields, state);
   }
   const mode = (info.mode ?? 0) & 0o777;
-  if (!info.isDirectory || info.uid !== uid || (mode & 0o077) !== 0) {
-    const found = info.isDirectory
-      ? `it has mode 0${mode.toString(8)} and belongs to uid ${info.uid}`
-      : "it is no directory";
-    throw new InsecurePath(
-      `Cannot use the runtime directory "${directory}": ${found}, and it must be a directory with ` +
-        `mode 0700 that belongs to uid ${uid}. Remove it, or set XDG_RUNTIME_DIR`,
-      { operation: "runtimePath", path: directory },
-    );
-  }
-  return path;
+  if (info.isDirectory && info.uid === uid && (mode & 0o077) === 0) return path;
+  const isOwn = info.isDirectory && info.uid === uid;
+  const found = info.isDirectory
+    ? `it has mode ${octal(mode)} and belongs to uid ${info.uid}`
+    : `it is ${kindOf(info)}`;
+  // Never to remove it: it may be in use, and another user's.
+  throw new InsecurePath(
+    `${start}: ${found}, and it must be a directory with mode 0700 that belongs to uid ${uid}. ` +
+      (isOwn ? `Close it with "chmod 700", or set` : "Set") +
+      ` XDG_RUNTIME_DIR to a directory of your own${isGiven ? ", or unset it" : ""}`,
+    fields,
+  );
 }

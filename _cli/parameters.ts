@@ -8,6 +8,14 @@ export class InvalidValue extends Error {}
 
 /** A path as the command line writes it: `@name` is the abstract name, with escapes. */
 export function socketPath(value: string): SocketPath {
+  const [, scheme, path] = /^(file|unix):(?:\/\/)?(.*)$/is.exec(value) ?? [];
+  if (path !== undefined) {
+    const instead = path === "" ? "" : ` Write ${show(path)}, and not ${show(value)}`;
+    throw new InvalidValue(`takes a path, or @name, without "${scheme}:".${instead}`);
+  }
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(value)) {
+    throw new InvalidValue(`takes a path, or @name, and not the URL ${show(value)}`);
+  }
   return value.startsWith("@") ? `\0${unescapeName(text(value))}` : text(value);
 }
 

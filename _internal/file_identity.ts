@@ -11,17 +11,45 @@ export function lstat(path: string): Deno.FileInfo | null {
 }
 
 /**
- * Whether two descriptions are of the same file. An inode number is used again soon after its file
- * is removed, so the time of birth counts too; where a file system has none, the time of the last
- * modification, which binding sets and which neither `chmod` nor a connection changes.
+ * Reports whether two descriptions are of the same file.
+ *
+ * - An inode number is used again soon after its file is removed, so the time of birth counts too.
+ * - Some file systems record none: ramfs, FUSE, ext4 with inodes of 128 bytes, NFS. There a socket is known
+ *   by the time of its last modification, which binding sets, and neither `chmod`, a new owner, a new name
+ *   nor a connection changes.
+ * - Writing to a regular file does change it. Ours are locks, which their holder has open, and the inode of
+ *   an open file is not used again: there device and inode are enough.
  */
 export function isSameFile(a: Deno.FileInfo | null, b: Deno.FileInfo | null): boolean {
-  return a !== null && b !== null && a.dev === b.dev && a.ino === b.ino &&
-    bornAt(a) === bornAt(b);
+  if (a === null || b === null || a.dev !== b.dev || a.ino !== b.ino) return false;
+  const [bornA, bornB] = [bornAt(a), bornAt(b)];
+  if (bornA !== undefined && bornB !== undefined) return bornA === bornB;
+  return a.isSocket === b.isSocket &&
+    (!a.isSocket || a.mtime?.getTime() === b.mtime?.getTime());
 }
 
-function bornAt(info: Deno.FileInfo): number | undefined {
-  return (info.birthtime ?? info.mtime)?.getTime();
+/** Reports whether a file is the same, and its content was not written to in between. */
+export function isUnchanged(a: Deno.FileInfo | null, b: Deno.FileInfo | null): boolean {
+  return isSameFile(a, b) && a?.mtime?.getTime() === b?.mtime?.getTime();
+}
+
+/** The time of birth in milliseconds; where there is none, some systems say 1970. */
+function bornAt({ birthtime }: Deno.FileInfo): number | undefined {
+  const time = birthtime?.getTime() ?? 0;
+  return time > 0 ? time : undefined;
+}
+
+/**
+ * Describes an open file. Returns `undefined` where Deno does not permit that: it checks the path with its
+ * symbolic links resolved, and all other calls check the path as it was given.
+ */
+export function statOpen(file: Deno.FsFile): Deno.FileInfo | undefined {
+  try {
+    return file.statSync();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) return undefined;
+    throw error;
+  }
 }
 
 /** Removes a file if it is still this one; it is no failure if it has gone. */

@@ -119,9 +119,9 @@ export class LockAndTurn {
   /**
    * Takes the lock again that somebody removed; tells whether somebody else has it.
    *
-   * @param inode That of the socket that is published.
+   * @param socket The one that is published.
    */
-  retake(inode: number | null): boolean {
+  retake(socket: Deno.FileInfo | null): boolean {
     let result;
     try {
       result = PathLock.trySync(this.#lockPath, this.#wanted, this.uid ?? null);
@@ -132,7 +132,7 @@ export class LockAndTurn {
     if (!(result instanceof PathLock)) return !("error" in result);
     this.#lock?.release();
     this.#lock = result;
-    if (this.#options.hasTurns) result.mark(inode);
+    if (socket !== null) result.mark(this.#options.hasTurns ? "published" : "bound", socket);
     return false;
   }
 
@@ -154,9 +154,9 @@ export class LockAndTurn {
     return true;
   }
 
-  /** Writes down which socket is about to be published. */
-  mark(inode: number | null): void {
-    (this.#lock ?? this.#turn)?.mark(inode);
+  /** Writes down which socket was bound, or is about to be published. */
+  mark(how: "bound" | "published", socket: Deno.FileInfo): void {
+    (this.#lock ?? this.#turn)?.mark(how, socket);
   }
 
   /** Makes the turn the lock, where the lock is that of a server whose socket has just been displaced. */

@@ -23,7 +23,7 @@ export const LOCK_MODE = 0o700;
 const FIRST_LINE = "uds socket lock\n";
 /** PostgreSQL's locks have about 70 bytes, those of the others 0 to 11. */
 const SIZE_BYTES = 499;
-const RECORD = /^(\d{1,10}) *\n(?:published (\d{1,20}) *\n)?/;
+const RECORD = /^(\d{1,10}) *\n(?:published (\d{1,20}) *\n)?(?:([0-9a-z]{7}) *\n)?/;
 
 /** How long opening a lock file may take; opening a file on a local disk takes microseconds. */
 const OPEN_MS = 1000;
@@ -37,12 +37,19 @@ export interface LockRecord {
   holder: number | undefined;
   /** The inode of the socket that the holder has published by renaming it. */
   published?: number;
+  /** Its socket as it saw it, where that could be on a shared file system. */
+  view?: string;
 }
 
 /** The bytes of a lock file. */
-export function encodeRecord(pid: number, published?: number): Uint8Array<ArrayBuffer> {
+export function encodeRecord(
+  pid: number,
+  published?: number,
+  view?: string,
+): Uint8Array<ArrayBuffer> {
   const line = published === undefined ? "" : `published ${published}\n`;
-  const record = `${FIRST_LINE}${pid}\n${line}`.padEnd(SIZE_BYTES - 1) + "\n";
+  const last = view === undefined ? "" : `${view}\n`;
+  const record = `${FIRST_LINE}${pid}\n${line}${last}`.padEnd(SIZE_BYTES - 1) + "\n";
   return new TextEncoder().encode(record);
 }
 
@@ -54,10 +61,11 @@ export function readRecord(file: Deno.FsFile): LockRecord | undefined {
   if (count === 0) return { holder: undefined };
   const text = new TextDecoder().decode(buffer.subarray(0, count));
   if (!text.startsWith(FIRST_LINE)) return undefined;
-  const [, digits, published] = RECORD.exec(text.slice(FIRST_LINE.length)) ?? [];
+  const [, digits, published, view] = RECORD.exec(text.slice(FIRST_LINE.length)) ?? [];
   return {
     holder: digits === undefined ? undefined : Number(digits),
     ...(published !== undefined && { published: Number(published) }),
+    ...(view !== undefined && { view }),
   };
 }
 

@@ -22,6 +22,7 @@ import { knock } from "./knock.ts";
 import { LockAndTurn } from "./lock_and_turn.ts";
 import type { Attempt } from "./lock_patience.ts";
 import { removeDead, requireVacant } from "./path_occupant.ts";
+import { requireThisSide } from "./other_side.ts";
 import { SocketDirectory } from "./socket_directory.ts";
 import {
   attempt,
@@ -100,6 +101,7 @@ export class PathClaim {
       hasTurns: options.publish === "rename",
       replaces: options.existing === "replace",
     };
+    await requireThisSide(wanted, lockOptions.hasTurns, signal);
     const locks = await LockAndTurn.acquire(wanted, lockOptions, signal);
     const claim = new PathClaim(wanted, options, directory, locks);
     try {
@@ -148,7 +150,8 @@ export class PathClaim {
       if (this.#options.verifyDirectory) this.#directory.verify(this.#locks.uid);
       const meant = changesOwner ? mode & ~0o020 : mode;
       const exposed = ((created.mode ?? 0) & GROUP_AND_OTHERS_WRITE & ~meant) !== 0;
-      this.#secure(created, weakness);
+      this.#own = this.#secure(created, weakness);
+      this.#locks.mark("bound", this.#own);
       if (exposed) await turnAway(value);
       if (this.bindPath !== this.path) this.#publish();
       return value;
@@ -177,7 +180,7 @@ export class PathClaim {
     const isOurs = isSameFile(there, this.#own);
     if (this.#locks.hasLock()) return isOurs ? "ours" : "lost";
     const isTaken = (isOurs || this.#mayHeal(there)) &&
-      this.#locks.retake(this.#own?.ino ?? null);
+      this.#locks.retake(this.#own);
     if (isOurs) return "ours";
     return isTaken && there?.isSocket ? "replaced" : "lost";
   }
@@ -313,7 +316,7 @@ export class PathClaim {
     if (there !== null && !isSameFile(there, this.#vacant)) throw this.#takenMeanwhile();
     if (!isSameFile(lstat(this.bindPath), own)) throw this.#replacedWhileBound();
     if (!this.#locks.confirm()) throw this.#takenMeanwhile();
-    this.#locks.mark(own.ino);
+    this.#locks.mark("published", own);
     try {
       Deno.renameSync(this.bindPath, this.path);
     } catch (error) {
@@ -349,7 +352,7 @@ export class PathClaim {
    * not. Where another user could put one there, the socket stays as it was created. That will do if the
    * owner is right, and the bits that decide who may connect: all others have no effect.
    */
-  #secure(created: Deno.FileInfo, weakness: string | undefined): void {
+  #secure(created: Deno.FileInfo, weakness: string | undefined): Deno.FileInfo {
     const { mode, uid = created.uid, gid = created.gid } = this.#options;
     const changesOwner = uid !== created.uid || gid !== created.gid;
     const changesMode = (created.mode ?? 0) & 0o777 ^ mode;
@@ -361,11 +364,12 @@ export class PathClaim {
       // In this order: chmod first would let the old group in.
       if (changesOwner) this.#changeOwner();
       if (changesMode !== 0 && weakness === undefined) this.#changeMode();
-      this.#own = Deno.lstatSync(this.bindPath);
+      const own = Deno.lstatSync(this.bindPath);
+      if (isSameFile(created, own)) return own;
     } catch (error) {
       throw codeOf(error) === "ENOENT" ? this.#replacedWhileBound(error) : error;
     }
-    if (!isSameFile(created, this.#own)) throw this.#replacedWhileBound();
+    throw this.#replacedWhileBound();
   }
 
   #changeMode(): void {

@@ -10,11 +10,12 @@
  */
 
 import { InsecurePath } from "../errors.ts";
-import { isSameFile, lstat, removeIfSame } from "./file_identity.ts";
+import { isSameFile, isUnchanged, lstat, removeIfSame, statOpen } from "./file_identity.ts";
 import {
   encodeRecord,
   foreignKind,
   LOCK_MODE,
+  type LockRecord,
   openLock,
   openLockSync,
   OTHER_CONTENT,
@@ -27,8 +28,9 @@ import {
   type Obstacle,
   RETRY_MS,
 } from "./lock_patience.ts";
+import { mayBeShared, viewOf } from "./shared_file_system.ts";
 import { ObservedTime } from "./silence.ts";
-import { attempt, failureToOwn, stateOf } from "./system_error.ts";
+import { attempt, codeOf, failureToOwn, stateOf } from "./system_error.ts";
 
 /** The lock has changed since it was looked at: look again. */
 const CHANGED: Obstacle = { holder: undefined };
@@ -115,15 +117,18 @@ export class PathLock implements Disposable {
       createNew: true,
       mode: LOCK_MODE,
     });
+    let info: Deno.FileInfo | null = null;
     try {
-      const info = file.statSync();
+      info = statOpen(file) ?? infoByContent(file, path);
       // Another process may have found it before it was locked, and take it for stale.
-      if (!tryLock(file, true) || !isSameFile(lstat(path), info)) return close(file, CHANGED);
+      if (info === null || !tryLock(file, true) || !isSameFile(lstat(path), info)) {
+        return close(file, CHANGED);
+      }
       write(file, encodeRecord(Deno.pid));
       return new PathLock(path, file, info);
     } catch (error) {
       // No space left, for example: an empty lock is of no use.
-      removeIfSame(path, file.statSync());
+      removeIfSame(path, info);
       file.close();
       throw error;
     }
@@ -132,12 +137,12 @@ export class PathLock implements Disposable {
   /** Takes the place of a lock file that nobody holds. */
   static #replace(path: string, found: Deno.FileInfo, file: Deno.FsFile): PathLock | Obstacle {
     try {
-      const info = file.statSync();
+      const info = statOpen(file) ?? found;
       if (!isSameFile(found, info)) return CHANGED;
       const record = readRecord(file);
       if (record === undefined) return refusal(path, OTHER_CONTENT, info);
       if (!tryLock(file, true)) return { ...record, info, isOurs: locked.has(keyOf(info)) };
-      if (!isSameFile(lstat(path), info)) return CHANGED;
+      if (!isUnchanged(lstat(path), found)) return CHANGED;
       if (readRecord(file) === undefined) return refusal(path, OTHER_CONTENT, info);
       Deno.removeSync(path);
       return PathLock.#create(path);
@@ -147,9 +152,13 @@ export class PathLock implements Disposable {
     }
   }
 
-  /** Writes down which socket the holder has published by renaming it. */
-  mark(inode: number | null): void {
-    write(this.#file, encodeRecord(Deno.pid, inode ?? 0));
+  /** Writes down the socket of the holder, and whether it has published it by renaming it. */
+  mark(how: "bound" | "published", socket: Deno.FileInfo): void {
+    const view = mayBeShared(socket) ? viewOf(socket) : undefined;
+    const inode = how === "published" ? socket.ino ?? 0 : undefined;
+    if (inode !== undefined || view !== undefined) {
+      write(this.#file, encodeRecord(Deno.pid, inode, view));
+    }
   }
 
   /** Gives the lock file another name, over the file that has it: then this is the lock there. */
@@ -192,6 +201,19 @@ export class PathLock implements Disposable {
   }
 }
 
+/** Returns what a lock file says, without locking it; `undefined` where there is none, or it cannot be read. */
+export async function readLock(path: string): Promise<LockRecord | undefined> {
+  try {
+    const found = lstat(path);
+    if (found === null || foreignKind(found) !== undefined) return undefined;
+    using file = await openLock(path);
+    return isSameFile(found, statOpen(file) ?? found) ? readRecord(file) : undefined;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT" || isShut(error)) return undefined;
+    throw error;
+  }
+}
+
 /** What a look at a lock file tells. */
 export interface LockState {
   held: boolean;
@@ -222,7 +244,7 @@ export async function peekLock(socketPath: string): Promise<LockState> {
     let holder;
     try {
       using file = await openLock(path);
-      if (!isSameFile(found, file.statSync())) {
+      if (!isSameFile(found, statOpen(file) ?? found)) {
         if (isLate) return FOREIGN;
         continue;
       }
@@ -321,6 +343,19 @@ function refusal(path: string, found: string, { uid }: Deno.FileInfo): Obstacle 
       { operation: "lock", path },
     ),
   };
+}
+
+/**
+ * Describes a file that this process has just created, where Deno does not permit to ask its descriptor: what
+ * was written to it must be found at the path. Returns `null` if the path leads to another file by now.
+ */
+function infoByContent(file: Deno.FsFile, path: string): Deno.FileInfo | null {
+  const mark = crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36).padStart(7, "0");
+  write(file, encodeRecord(Deno.pid, undefined, mark));
+  const info = lstat(path);
+  if (!info?.isFile) return null;
+  using there = openLockSync(path);
+  return readRecord(there)?.view === mark ? info : null;
 }
 
 /** Writes the whole content in one piece: the file is never cut short. */

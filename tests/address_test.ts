@@ -374,10 +374,10 @@ const INSECURE: [string, (at: string) => Promise<void>, string, boolean][] = [
       await Deno.mkdir(`${at}.real`, { mode: 0o700 });
       await Deno.symlink(`${at}.real`, at);
     },
-    "it is no directory",
+    "it is a symbolic link",
     false,
   ],
-  ["is a file", (at) => Deno.writeTextFile(at, "", { mode: 0o600 }), "it is no directory", false],
+  ["is a file", (at) => Deno.writeTextFile(at, "", { mode: 0o600 }), "it is a regular file", false],
   [
     "can be listed by others",
     async (at) => {
@@ -487,7 +487,7 @@ test("runtimePath() makes its directory below $TMPDIR where there is no other, a
 for (
   const [what, make, says] of [
     ["is missing", () => {}, "it does not exist"],
-    ["is a file", (path: string) => Deno.writeTextFileSync(path, ""), "it is no directory"],
+    ["is a file", (path: string) => Deno.writeTextFileSync(path, ""), "it is a regular file"],
     ["is open to others", (path: string) => Deno.mkdirSync(path), "it has mode 0755"],
   ] as const
 ) {

@@ -1,0 +1,129 @@
+/** Paths on file systems of every kind: each is mounted where only the program under test sees it. */
+
+import { assertEquals } from "@std/assert";
+import { denoArgs, ROOT, run, TempDir, test } from "./_helpers.ts";
+
+/** Runs a program of `tests/fixtures` where `mount`, lines of a shell, has prepared the directory `$M`. */
+async function runMounted(
+  directory: string,
+  mount: string,
+  script: string,
+  args: (m: string) => string[],
+  flags: string[] = ["-A"],
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const m = `${directory}/m`;
+  await Deno.mkdir(m);
+  const lines = `set -e; cd "$W"; ${mount}\nexec "$@"`;
+  return await run("env", [
+    `W=${directory}`,
+    `M=${m}`,
+    `CONFIG=${ROOT}/deno.json`,
+    ...["unshare", "--mount", "sh", "-c", lines, "sh"],
+    ...[Deno.execPath(), ...denoArgs(script, flags, args(m))],
+  ]);
+}
+
+/** What is printed as lines of JSON, as an object. */
+function factsOf({ stdout, stderr }: { stdout: string; stderr: string }): Record<string, unknown> {
+  try {
+    return Object.fromEntries(stdout.trimEnd().split("\n").map((line) => JSON.parse(line)));
+  } catch {
+    throw new Error(`No lines of JSON: ${stdout}${stderr}`);
+  }
+}
+
+/** What an ext4 file system of 4 MiB in a file is made with. */
+const ext4 = (options: string) =>
+  `truncate -s 4M image; mke2fs -q -t ext4 -O ^has_journal ${options} image >/dev/null 2>&1; ` +
+  `mount -o loop image "$M"`;
+
+const OVERLAY =
+  `mkdir layers; mount -t tmpfs none layers; mkdir layers/lower layers/upper layers/work; ` +
+  `mount -t overlay -o lowerdir=layers/lower,upperdir=layers/upper,workdir=layers/work none "$M"`;
+
+/** File systems on which everything works. */
+const WORKING: Record<string, string> = {
+  "tmpfs without programs, devices and links":
+    `mount -t tmpfs -o noexec,nodev,nosuid,nosymfollow none "$M"`,
+  "ramfs, which has no time of birth": `mount -t ramfs none "$M"`,
+  "ext4 with inodes of 128 bytes, which have no time of birth": ext4("-I 128"),
+  "FUSE, which has no time of birth and gives an inode out at once again":
+    `mkdir under; bindfs under "$M"`,
+  "overlayfs": OVERLAY,
+};
+
+test("serve() and claim() own a path on file systems of every kind", async (t) => {
+  const results = Object.entries(WORKING).map(async ([what, mount]) => {
+    await using dir = new TempDir();
+    return [what, await runMounted(dir.path, mount, "file_system_use.ts", (m) => [m])] as const;
+  });
+  for (const [what, result] of await Promise.all(results)) {
+    await t.step(what, () => {
+      assertEquals(factsOf(result), {
+        "left by direct": [],
+        "left by a crash, direct": true,
+        "after a crash, direct": [],
+        "left by rename": [],
+        "left by a crash, rename": true,
+        "after a crash, rename": [],
+        "left by claim": [],
+        "lost to another program": "socket",
+        "left to another program": ["lost"],
+      });
+    });
+  }
+}, { root: true, needs: ["unshare", "mke2fs", "bindfs"], deadline: 20_000 });
+
+// ---- The other side of a mount -------------------------------------------------------------------
+
+const OTHER_SIDE = `mkdir under; bindfs under "$M"`;
+const SCOPED = ["--allow-read", "--allow-write", "--allow-net"];
+
+for (const flags of [["-A"], SCOPED]) {
+  const how = flags === SCOPED ? "without the permission to ask for its type" : "";
+  test(
+    `serve() leaves a server on the other side of a FUSE mount alone ${how}`.trim(),
+    async () => {
+      await using dir = new TempDir();
+      const result = await runMounted(
+        dir.path,
+        OTHER_SIDE,
+        "file_system_sides.ts",
+        (m) => [m, `${dir.path}/under`],
+        flags,
+      );
+      const refused = ["SocketInUse", true];
+      assertEquals(factsOf(result), {
+        "uds direct, serve direct": refused,
+        "uds direct, serve rename": refused,
+        "uds direct, serve replace": refused,
+        "uds direct, claim": refused,
+        "uds rename, serve direct": refused,
+        "uds rename, serve rename": refused,
+        "uds rename, serve replace": refused,
+        "uds rename, claim": refused,
+        "other, serve direct": refused,
+        "other, serve rename": refused,
+        "other, serve replace": refused,
+        "other, claim": refused,
+        "says": "nobody answers there, but its file system may be shared with another machine or " +
+          "process (FUSE, NFS and the like), where its server runs. If it does not, remove the file " +
+          "by hand, or choose another path",
+        "left": ["other", "uds direct", "uds direct.lock", "uds rename", "uds rename.lock"],
+        "locks": [true, true],
+      });
+    },
+    { root: true, needs: ["unshare", "bindfs"] },
+  );
+}
+
+for (
+  const [what, mount] of [["ramfs", `mount -t ramfs none "$M"`], ["overlayfs", OVERLAY]] as const
+) {
+  test(`serve() replaces the stale socket of another program on ${what}`, async () => {
+    await using dir = new TempDir();
+    const args = (m: string) => [m];
+    const result = await runMounted(dir.path, mount, "file_system_stale.ts", args);
+    assertEquals(factsOf(result), { "left": [] });
+  }, { root: true, needs: ["unshare"] });
+}
