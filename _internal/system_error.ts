@@ -26,7 +26,7 @@ const STATES: Record<string, string> = {
   ENFILE: "the system has too many open files",
   ENOENT: "its directory does not exist",
   ENOTDIR: "a part of the path is no directory",
-  ELOOP: "the path has too many symbolic links",
+  ELOOP: "the path has too many symbolic links, or one on a file system that follows none",
   EPIPE: "the peer has closed the connection",
   EROFS: "the file system is read-only",
 };

@@ -1,6 +1,6 @@
 /** Paths on file systems of every kind: each is mounted where only the program under test sees it. */
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { denoArgs, ROOT, run, TempDir, test } from "./_helpers.ts";
 
 /** Runs a program of `tests/fixtures` where `mount`, lines of a shell, has prepared the directory `$M`. */
@@ -73,6 +73,60 @@ test("serve() and claim() own a path on file systems of every kind", async (t) =
     });
   }
 }, { root: true, needs: ["unshare", "mke2fs", "bindfs"], deadline: 20_000 });
+
+/** File systems on which a start is refused: the code, and what was there before. */
+const REFUSING: Record<string, [mount: string, code: string, before?: string[], says?: string]> = {
+  "a read-only one": [`mount -t tmpfs -o ro none "$M"`, "EROFS"],
+  "a full one": [`mount -t tmpfs -o size=4k none "$M"; echo > "$M/full"`, "ENOSPC", ["full"]],
+  "one that has no inode left for the socket": [
+    `mount -t tmpfs -o nr_inodes=2 none "$M"`,
+    "ENOSPC",
+  ],
+  "one that has no inode left for the lock": [`mount -t tmpfs -o nr_inodes=1 none "$M"`, "ENOSPC"],
+  "an immutable directory": [
+    `${ext4("-I 256")}; rmdir "$M/lost+found"; chattr +i "$M"`,
+    "EPERM",
+  ],
+  "one that follows no symbolic link": [
+    `mount -t tmpfs -o nosymfollow none "$M"; mkdir "$M/real"; ln -s real "$M/link"; ` +
+    `export REAL="$M/real"`,
+    "ELOOP",
+    [],
+    "or one on a file system that follows none",
+  ],
+};
+
+test("serve() leaves nothing on a file system that refuses it", async (t) => {
+  const results = Object.entries(REFUSING).map(async ([what, [mount, ...expected]]) => {
+    await using dir = new TempDir();
+    const args = (m: string) => [mount.includes("REAL") ? `${m}/link` : m];
+    return [what, expected, await runMounted(dir.path, mount, "file_system_use.ts", args)] as const;
+  });
+  for (const [what, [code, before = [], says = ""], result] of await Promise.all(results)) {
+    await t.step(what, () => {
+      const facts = factsOf(result);
+      assertEquals(Object.keys(facts), ["refused direct", "refused rename"]);
+      for (const fact of Object.values(facts) as Record<string, unknown>[]) {
+        assertEquals([fact.code, fact.left], [code, before]);
+        assertStringIncludes(fact.message as string, "Cannot serve on ");
+        assertStringIncludes(fact.message as string, says);
+      }
+    });
+  }
+}, { root: true, needs: ["unshare", "mke2fs", "chattr"] });
+
+test("serve() says what it cannot remove from a directory that only takes files", async () => {
+  await using dir = new TempDir();
+  const mount = `${ext4("-I 256")}; rmdir "$M/lost+found"; chattr +a "$M"`;
+  const result = await runMounted(dir.path, mount, "file_system_use.ts", (m) => [m]);
+  const { name, code, message, left } = factsOf(result)["refused direct"] as Record<
+    string,
+    unknown
+  >;
+  assertEquals([name, code, left], ["PermissionDenied", "EPERM", ["direct", "direct.lock"]]);
+  const path = `${dir.path}/m/direct`;
+  assertStringIncludes(message as string, `Cannot remove "${path}" and its lock: operation not`);
+}, { root: true, needs: ["unshare", "mke2fs", "chattr"] });
 
 // ---- The other side of a mount -------------------------------------------------------------------
 
