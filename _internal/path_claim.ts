@@ -193,6 +193,7 @@ export class PathClaim {
     if (this.look() !== "lost") return undefined;
     if (!this.#mayHeal(lstat(this.path)) || !this.#locks.hasLock()) return false;
     try {
+      await requireThisSide(this.#wanted, true, signal);
       this.#vacant = await requireVacant(this.#wanted, "reclaim", signal);
       await this.#vacate(this.bindPath, "reclaim", signal);
       return true;

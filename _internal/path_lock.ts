@@ -35,6 +35,9 @@ import { attempt, codeOf, failureToOwn, stateOf } from "./system_error.ts";
 /** The lock has changed since it was looked at: look again. */
 const CHANGED: Obstacle = { holder: undefined };
 
+/** The permission bits with which the owner reads and writes. */
+const OWNER_BITS = 0o600;
+
 /** The lock files that this thread has locked. */
 const locked = new Set<string>();
 
@@ -123,6 +126,12 @@ export class PathLock implements Disposable {
       // Another process may have found it before it was locked, and take it for stale.
       if (info === null || !tryLock(file, true) || !isSameFile(lstat(path), info)) {
         return close(file, CHANGED);
+      }
+      if (((info.mode ?? LOCK_MODE) & OWNER_BITS) !== OWNER_BITS) {
+        throw new Deno.errors.NotSupported(
+          "this process's umask takes away its own permissions for the files that it creates, so no " +
+            'later start could open the lock. Run it under "umask 077"',
+        );
       }
       write(file, encodeRecord(Deno.pid));
       return new PathLock(path, file, info);

@@ -74,8 +74,11 @@ test("serve() and claim() own a path on file systems of every kind", async (t) =
   }
 }, { root: true, needs: ["unshare", "mke2fs", "bindfs"], deadline: 20_000 });
 
-/** File systems on which a start is refused: the code, and what was there before. */
-const REFUSING: Record<string, [mount: string, code: string, before?: string[], says?: string]> = {
+/** File systems on which a start is refused: the code, what was there before, and a part of the message. */
+const REFUSING: Record<
+  string,
+  [mount: string, code: string | undefined, before?: string[], says?: string]
+> = {
   "a read-only one": [`mount -t tmpfs -o ro none "$M"`, "EROFS"],
   "a full one": [`mount -t tmpfs -o size=4k none "$M"; echo > "$M/full"`, "ENOSPC", ["full"]],
   "one that has no inode left for the socket": [
@@ -93,6 +96,22 @@ const REFUSING: Record<string, [mount: string, code: string, before?: string[], 
     "ELOOP",
     [],
     "or one on a file system that follows none",
+  ],
+  "one without sockets, as vfat (bind fails)": [
+    `set -- strace -f -qq -o "$W/trace" -e trace=bind -e inject=bind:error=EPERM "$@"`,
+    "EPERM",
+  ],
+  "any, under a umask that takes the owner's write permission": [
+    `umask 0277`,
+    undefined,
+    [],
+    'Run it under "umask 077"',
+  ],
+  "any, under a umask that takes everything": [
+    `umask 0777`,
+    undefined,
+    [],
+    'Run it under "umask 077"',
   ],
 };
 
@@ -113,7 +132,7 @@ test("serve() leaves nothing on a file system that refuses it", async (t) => {
       }
     });
   }
-}, { root: true, needs: ["unshare", "mke2fs", "chattr"] });
+}, { root: true, needs: ["unshare", "mke2fs", "chattr", "strace"] });
 
 test("serve() says what it cannot remove from a directory that only takes files", async () => {
   await using dir = new TempDir();
@@ -165,6 +184,7 @@ for (const flags of [["-A"], SCOPED]) {
           "by hand, or choose another path",
         "left": ["other", "uds direct", "uds direct.lock", "uds rename", "uds rename.lock"],
         "locks": [true, true],
+        "healing": ["socket", false, true],
       });
     },
     { root: true, needs: ["unshare", "bindfs"] },
