@@ -72,10 +72,9 @@ export function readRecord(file: Deno.FsFile): LockRecord | undefined {
 /** Returns what a file is instead of a lock of ours, or `undefined` if it may be one: then read it. */
 export function foreignKind(info: Deno.FileInfo): string | undefined {
   if (!info.isFile) return kindOf(info);
-  if (info.nlink !== 1) return "a file with hard links";
-  if (info.size === 0) {
-    return ((info.mode ?? 0) & 0o777) === LOCK_MODE ? undefined : "an empty file";
-  }
+  // FUSE shows a file that has just been removed for an instant, with none.
+  if ((info.nlink ?? 1) > 1) return "a file with hard links";
+  if (info.size === 0) return hasLockMode(info) ? undefined : "an empty file";
   return info.size === SIZE_BYTES ? undefined : OTHER_CONTENT;
 }
 

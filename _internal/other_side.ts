@@ -6,7 +6,7 @@
 import { SocketInUse } from "../errors.ts";
 import { lstat } from "./file_identity.ts";
 import type { Attempt } from "./lock_patience.ts";
-import { readLock } from "./path_lock.ts";
+import { peekLock, readLock } from "./path_lock.ts";
 import { requireVacant } from "./path_occupant.ts";
 import { isShared, viewOf } from "./shared_file_system.ts";
 import { attempt } from "./system_error.ts";
@@ -32,6 +32,8 @@ export async function requireThisSide(
     const view = viewOf(socket);
     const records = await Promise.all(suffixes.map((end) => readLock(`${path}.lock${end}`)));
     if (records.some((record) => record?.view === view)) continue;
+    // A server on this side may not have written it yet. Its lock is what refuses, without a connection.
+    if ((await peekLock(path)).held) return;
     if (await requireVacant({ operation, path: path + suffix }, "reclaim", signal) === null) {
       continue;
     }

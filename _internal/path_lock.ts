@@ -146,13 +146,15 @@ export class PathLock implements Disposable {
   /** Takes the place of a lock file that nobody holds. */
   static #replace(path: string, found: Deno.FileInfo, file: Deno.FsFile): PathLock | Obstacle {
     try {
-      const info = statOpen(file) ?? found;
+      const seen = statOpen(file);
+      const info = seen ?? found;
       if (!isSameFile(found, info)) return CHANGED;
       const record = readRecord(file);
       if (record === undefined) return refusal(path, OTHER_CONTENT, info);
       if (!tryLock(file, true)) return { ...record, info, isOurs: locked.has(keyOf(info)) };
-      if (!isUnchanged(lstat(path), found)) return CHANGED;
+      if (!isSameFile(lstat(path), info)) return CHANGED;
       if (readRecord(file) === undefined) return refusal(path, OTHER_CONTENT, info);
+      if (seen === undefined && infoByContent(file, path) === null) return CHANGED;
       Deno.removeSync(path);
       return PathLock.#create(path);
     } finally {
@@ -303,12 +305,16 @@ function close(file: Deno.FsFile, result: Obstacle): Obstacle {
   return result;
 }
 
-/** Whether opening a file failed because the path leads to another one, or to none, since the look at it. */
+/**
+ * Whether a path leads to another file, or to none, since it was looked at.
+ *
+ * @param error Why it could not be used. That it was missing for an instant is enough: where no time of birth
+ * is recorded, the next file can look the same.
+ */
 function hasChanged(path: string, found: Deno.FileInfo, error: unknown): boolean {
-  // It may be back by now.
-  if (error instanceof Deno.errors.NotFound) return true;
+  if (codeOf(error) === "ENOENT") return true;
   try {
-    return !isSameFile(lstat(path), found);
+    return !isUnchanged(lstat(path), found);
   } catch {
     // The error that led here says more.
     return false;
@@ -355,16 +361,21 @@ function refusal(path: string, found: string, { uid }: Deno.FileInfo): Obstacle 
 }
 
 /**
- * Describes a file that this process has just created, where Deno does not permit to ask its descriptor: what
- * was written to it must be found at the path. Returns `null` if the path leads to another file by now.
+ * Describes a lock file of ours where Deno does not permit to ask its descriptor: what is written to it must be
+ * found at the path. Returns `null` if the path leads to another file by now.
  */
 function infoByContent(file: Deno.FsFile, path: string): Deno.FileInfo | null {
   const mark = crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36).padStart(7, "0");
   write(file, encodeRecord(Deno.pid, undefined, mark));
   const info = lstat(path);
   if (!info?.isFile) return null;
-  using there = openLockSync(path);
-  return readRecord(there)?.view === mark ? info : null;
+  try {
+    using there = openLockSync(path);
+    return readRecord(there)?.view === mark ? info : null;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return null;
+    throw error;
+  }
 }
 
 /** Writes the whole content in one piece: the file is never cut short. */

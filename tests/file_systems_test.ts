@@ -1,6 +1,6 @@
 /** Paths on file systems of every kind: each is mounted where only the program under test sees it. */
 
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { denoArgs, ROOT, run, TempDir, test } from "./_helpers.ts";
 
 /** Runs a program of `tests/fixtures` where `mount`, lines of a shell, has prepared the directory `$M`. */
@@ -201,3 +201,19 @@ for (
     assertEquals(factsOf(result), { "left": [] });
   }, { root: true, needs: ["unshare"] });
 }
+
+test("serve() has one owner at a time below a symbolic link without times of birth", async () => {
+  await using dir = new TempDir();
+  const path = `${dir.path}/m/link/a`;
+  const witness = dir.file("witness");
+  const files = `${path},${path}.lock,${witness}`;
+  const flags = [`--allow-read=${files}`, `--allow-write=${files}`, `--allow-net=unix:${path}`];
+  // The line that starts one program starts three more first, and waits for them.
+  const mount = `${ext4("-I 128")}; mkdir "$M/real"; ln -s real "$M/link"\n` +
+    `for i in 1 2 3; do "$@" & done; "$@"; wait; set -- true`;
+  const args = () => [path, witness, "2"];
+  const { stdout, stderr } = await runMounted(dir.path, mount, "race_owner_loop.ts", args, flags);
+  const counts = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals(counts.map(({ violations }) => violations), [[], [], [], []], stderr);
+  assert(counts.some(({ acquisitions }) => acquisitions.some((count: number) => count > 0)));
+}, { root: true, needs: ["unshare", "mke2fs"] });
