@@ -248,7 +248,9 @@ function checkLength(
  * - An abstract name needs unscoped net, because Deno cannot scope a grant to one. What is below
  *   `/dev`, `/proc` or `/sys` needs every permission.
  * - Not included, because everything works without: `sys: ["umask"]`, with which a socket file never
- *   exists with a wider mode than asked for, not for an instant.
+ *   exists with a wider mode than asked for, not for an instant; and `sys: ["statfs"]`, with which a
+ *   start can tell whether a stale socket is on a file system that another machine shares.
+ * - The same for a path below a symbolic link: Deno checks the path as it was given.
  *
  * The object fits `Deno.test`'s and a worker's `permissions`; {@linkcode permissionFlags} turns it
  * into flags.
