@@ -74,7 +74,9 @@ export function foreignKind(info: Deno.FileInfo): string | undefined {
   if (!info.isFile) return kindOf(info);
   // FUSE shows a file that has just been removed for an instant, with none.
   if ((info.nlink ?? 1) > 1) return "a file with hard links";
-  if (info.size === 0) return hasLockMode(info) ? undefined : "an empty file";
+  if (info.size === 0) {
+    return ((info.mode ?? 0) & 0o777) === LOCK_MODE ? undefined : "an empty file";
+  }
   return info.size === SIZE_BYTES ? undefined : OTHER_CONTENT;
 }
 
