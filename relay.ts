@@ -32,10 +32,15 @@ const BUFFER_SIZE = 256 * 1024;
  * Passes bytes on between two connections, both ways, until both directions have ended.
  *
  * - **Half-close**: the end of file of one is passed on to the other, and the way back stays open.
+ * - **Early answers**: a connection that takes no more ends only the direction towards it. What it has
+ *   sent is still passed on, up to its end; then both are closed. The other connection can write no more
+ *   meanwhile than the kernel holds.
+ * - **Resets**: what a connection sent before it was reset is passed on first. Then both are closed.
  * - **Backpressure**: a direction holds one buffer of 256 KiB; while the slower side does not take it,
  *   nothing more is read from the faster one.
  * - **Ownership**: it owns both connections from the start. They are closed when it settles, whatever
  *   the reason.
+ * - **Bytes only**: descriptors that a peer sends along (`SCM_RIGHTS`) are not passed on. Deno drops them.
  * - A connection with itself, `relay(conn, conn)`, is an echo; both counts are then the same.
  *
  * **Permissions**: none.
@@ -45,8 +50,9 @@ const BUFFER_SIZE = 256 * 1024;
  * @param options A signal to end it.
  * @returns The number of bytes of each direction.
  * @throws {TypeError} when an argument is of the wrong kind.
- * @throws {SocketError} when a connection fails: an error of the class of the failing read or write, with
- * the bytes that were passed on as `aToB` and `bToA`.
+ * @throws {SocketError} when a connection fails: an error of the class of the first read or write that
+ * failed, after both directions have ended. `aToB` and `bToA` are the bytes that were passed on, `unsent`
+ * those that were read and could not be written.
  * @throws {unknown} the reason of `signal` when it aborts.
  *
  * @example An echo server
@@ -98,47 +104,68 @@ async function relayBoth(
     b.close();
   };
   signal?.addEventListener("abort", close, { once: true });
-  const failures: Error[] = [];
+  const failures: Failure[] = [];
+  const failed = (failure: Failure, isGone: boolean) => {
+    failures.push(failure);
+    if (isGone) close();
+  };
   const ways = signal?.aborted
     ? []
     : a === b
-    ? [pump(a, b, (bytes) => counts.bToA = counts.aToB += bytes)]
+    ? [pump(a, b, (bytes) => counts.bToA = counts.aToB += bytes, failed)]
     : [
-      pump(a, b, (bytes) => counts.aToB += bytes),
-      pump(b, a, (bytes) => counts.bToA += bytes),
+      pump(a, b, (bytes) => counts.aToB += bytes, failed),
+      pump(b, a, (bytes) => counts.bToA += bytes, failed),
     ];
-  // The first failure ends both ways: closing makes the other one settle.
-  await Promise.all(ways.map((way) =>
-    way.catch((error) => {
-      failures.push(error);
-      close();
-    })
-  ));
+  await Promise.all(ways);
   close();
   signal?.removeEventListener("abort", close);
   signal?.throwIfAborted();
-  const [failure] = failures as (Error & Partial<SocketError>)[];
+  const [failure] = failures;
   if (failure === undefined) return counts;
+  const unsent = failures.find((each) => each.unsent !== undefined)?.unsent;
   const fields = {
     operation: failure.operation ?? "relay",
     path: failure.path ?? null,
-    ...(failure.unsent && { unsent: failure.unsent }),
+    ...(unsent && { unsent }),
     ...counts,
   };
   throw systemError("Cannot go on relaying", failure, fields, failure.message);
 }
 
-/** Passes one direction on, and its end. */
+/** What a read or a write rejects with. */
+type Failure = Error & Partial<SocketError>;
+
+/**
+ * Passes one direction on, and its end. Never rejects.
+ *
+ * @param failed Called at a failure, with whether the connection that failed has gone. One that takes
+ * nothing more may still have sent something, so the other direction goes on.
+ */
 async function pump(
   from: Connection,
   to: Connection,
   passed: (bytes: number) => void,
+  failed: (failure: Failure, isGone: boolean) => void,
 ): Promise<void> {
   const buffer = readBuffer(BUFFER_SIZE);
   for (;;) {
-    const count = await from.read(buffer);
-    if (count === null) return await to.closeWrite();
-    await to.write(buffer.subarray(0, count));
+    let count;
+    try {
+      count = await from.read(buffer);
+    } catch (error) {
+      return failed(error as Failure, true);
+    }
+    try {
+      if (count === null) return await to.closeWrite();
+      await to.write(buffer.subarray(0, count));
+    } catch (error) {
+      const failure = error as Failure;
+      if (count !== null && failure.unsent) passed(count - failure.unsent.length);
+      failed(failure, from === to);
+      // It might wait for more.
+      return await to.closeWrite().catch(() => {});
+    }
     passed(count);
   }
 }
