@@ -11,7 +11,7 @@ import { type Bin, histogram, quantile } from "./histogram.ts";
 import { shownPath } from "./parameters.ts";
 import { json } from "./printable.ts";
 import { stopSignal } from "./signals.ts";
-import { print } from "./streams.ts";
+import { print, printError } from "./output.ts";
 import { type CommonFlags, UsageError } from "./talk.ts";
 
 /** Its options. */
@@ -238,11 +238,11 @@ class Progress implements Disposable {
     const now = performance.now();
     if (now < this.#next) return;
     this.#next = now + PROGRESS_MS;
-    Deno.stderr.writeSync(new TextEncoder().encode(`\r\x1b[K${what}: ${value()}`));
+    printError(`\r\x1b[K${what}: ${value()}`);
   }
 
   [Symbol.dispose](): void {
-    if (this.#isShown) Deno.stderr.writeSync(new TextEncoder().encode("\r\x1b[K"));
+    if (this.#isShown) printError("\r\x1b[K");
   }
 }
 

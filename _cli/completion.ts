@@ -3,7 +3,7 @@
 import { COMMANDS } from "./commands.ts";
 import { OK } from "./exit_codes.ts";
 import type { Shell } from "./parameters.ts";
-import { print } from "./streams.ts";
+import { print } from "./output.ts";
 import type { CommonFlags } from "./talk.ts";
 
 /** The command. */

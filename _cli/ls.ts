@@ -5,8 +5,8 @@ import { NotASocket, SocketNotFound } from "../errors.ts";
 import { OK } from "./exit_codes.ts";
 import { isGranted, requireGrants } from "./grants.ts";
 import { octal } from "./parameters.ts";
+import { print } from "./output.ts";
 import { json } from "./printable.ts";
-import { print } from "./streams.ts";
 import { table } from "./table.ts";
 import { type CommonFlags, Talk } from "./talk.ts";
 

@@ -2,8 +2,8 @@
 
 import { parse } from "./command_line.ts";
 import { FAILURE, OK } from "./exit_codes.ts";
+import { errorsPrinted, print } from "./output.ts";
 import { endAsInit } from "./signals.ts";
-import { print } from "./streams.ts";
 import { Talk } from "./talk.ts";
 
 /**
@@ -25,6 +25,8 @@ export async function main(args: readonly string[]): Promise<number> {
     return OK;
   } catch (error) {
     return talk.fail(error);
+  } finally {
+    await errorsPrinted();
   }
 }
 

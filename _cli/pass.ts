@@ -1,7 +1,8 @@
 /** Passing standard input to a connection, and what comes from it to standard output. */
 
 import type { Connection } from "../connection.ts";
-import { BUFFER_SIZE, print, type Source } from "./streams.ts";
+import { print } from "./output.ts";
+import { BUFFER_SIZE, type Source } from "./streams.ts";
 
 /** How often a peer that has ended its direction is asked whether it is still there. */
 const PRESENCE_MS = 200;

@@ -4,7 +4,8 @@ import type { Connection } from "../connection.ts";
 import { messages } from "../framing.ts";
 import { codecOf, type FramingFlags, toLine } from "./framing.ts";
 import { pass, watch } from "./pass.ts";
-import { print, type Source } from "./streams.ts";
+import { print } from "./output.ts";
+import type { Source } from "./streams.ts";
 import { type CommonFlags, UsageError } from "./talk.ts";
 
 /** Options of commands that pass something. */

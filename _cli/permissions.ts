@@ -3,8 +3,8 @@
 import { permissionFlags } from "../address.ts";
 import { parse } from "./command_line.ts";
 import { OK } from "./exit_codes.ts";
+import { print } from "./output.ts";
 import { json } from "./printable.ts";
-import { print } from "./streams.ts";
 import type { CommonFlags } from "./talk.ts";
 
 /** The command. */

@@ -4,8 +4,8 @@ import type { SocketPath } from "../address.ts";
 import { probe as look } from "../probe.ts";
 import { STATE_CODES } from "./exit_codes.ts";
 import { octal, shownPath } from "./parameters.ts";
+import { print } from "./output.ts";
 import { json } from "./printable.ts";
-import { print } from "./streams.ts";
 import { type CommonFlags, Talk } from "./talk.ts";
 
 /** The command. */

@@ -7,8 +7,8 @@ import { probe } from "../probe.ts";
 import { OK } from "./exit_codes.ts";
 import { requireGrants, union } from "./grants.ts";
 import { shownPath } from "./parameters.ts";
+import { print } from "./output.ts";
 import { json } from "./printable.ts";
-import { print } from "./streams.ts";
 import { type CommonFlags, Talk } from "./talk.ts";
 
 /** The command. */

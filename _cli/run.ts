@@ -3,6 +3,7 @@
 import { isSocketError } from "../errors.ts";
 import { pair } from "../pair.ts";
 import { exitCodeOf } from "./exit_codes.ts";
+import { passToErrors } from "./output.ts";
 import { pass } from "./pass.ts";
 import { onStopSignals } from "./signals.ts";
 import { startOnStdio } from "./stdio_child.ts";
@@ -38,9 +39,7 @@ export async function run(flags: RunFlags, command: string, ...args: string[]): 
     // From a terminal SIGINT has come to the child as well.
     if (signal !== "SIGINT") running.kill(signal);
   }, () => running.kill("SIGKILL"));
-  const said = flags.stdio
-    ? undefined
-    : running.stdout.pipeTo(Deno.stderr.writable, { preventClose: true }).catch(() => {});
+  const said = flags.stdio ? undefined : printErrors(running.stdout).catch(() => {});
   const passed = pass(running.conn, new Input(), { signal: stop.signal }).catch((error) => {
     // What a command did not read, or reset, shows in how it ended.
     if (!isSocketError(error)) throw error;
@@ -51,6 +50,11 @@ export async function run(flags: RunFlags, command: string, ...args: string[]): 
   });
   await Promise.all([passed, said, ended]);
   return (await ended).code;
+}
+
+/** Passes what a command prints on to standard error, no faster than that takes it. */
+async function printErrors(output: ReadableStream<Uint8Array>): Promise<void> {
+  for await (const chunk of output) await passToErrors(chunk);
 }
 
 /** The exit code where a command could not be started. */

@@ -7,7 +7,8 @@ import { OK } from "./exit_codes.ts";
 import { messageSource, toMessage } from "./framing.ts";
 import { pass } from "./pass.ts";
 import { checkPassFlags, passMessages } from "./pass_messages.ts";
-import { Input, Message, print } from "./streams.ts";
+import { print } from "./output.ts";
+import { Input, Message } from "./streams.ts";
 import { Talk } from "./talk.ts";
 
 /** Its options. */

@@ -1,6 +1,6 @@
-/** Standard input and output. */
+/** What is sent: standard input, or a message. */
 
-import { QuietEnd } from "./talk.ts";
+import { nextPause, rest } from "./output.ts";
 
 /** Bytes that are read at once. */
 export const BUFFER_SIZE: number = 256 * 1024;
@@ -54,15 +54,25 @@ export class Input implements Source {
 
   #read(): Promise<Uint8Array | null> {
     const buffer = this.#buffers[this.#reads++ % 2] as Uint8Array;
-    const chunk = Deno.stdin.read(buffer).then(
-      (count) => count === null ? null : buffer.subarray(0, count),
-      (cause) => {
-        throw new Error(`Cannot read standard input: ${(cause as Error).message}`, { cause });
-      },
-    );
+    const chunk = readInput(buffer);
     // Its failure is for who asks for it.
     chunk.catch(() => {});
     return chunk;
+  }
+}
+
+/** Reads standard input; where it does not block, and has nothing, it is asked again after a pause. */
+async function readInput(buffer: Uint8Array): Promise<Uint8Array | null> {
+  for (let pause = nextPause(0);; pause = nextPause(pause)) {
+    try {
+      const count = await Deno.stdin.read(buffer);
+      return count === null ? null : buffer.subarray(0, count);
+    } catch (cause) {
+      if (!(cause instanceof Deno.errors.WouldBlock)) {
+        throw new Error(`Cannot read standard input: ${(cause as Error).message}`, { cause });
+      }
+    }
+    await rest(pause);
   }
 }
 
@@ -80,16 +90,5 @@ export class Message implements Source {
 
   take(): void {
     this.#rest = null;
-  }
-}
-
-/** Writes all of it to standard output. */
-export async function print(data: Uint8Array | string): Promise<void> {
-  const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
-  try {
-    for (let sent = 0; sent < bytes.length;) sent += await Deno.stdout.write(bytes.subarray(sent));
-  } catch (cause) {
-    if (cause instanceof Deno.errors.BrokenPipe) throw new QuietEnd("nobody reads the output");
-    throw new Error(`Cannot write to standard output: ${(cause as Error).message}`, { cause });
   }
 }

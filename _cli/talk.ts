@@ -5,6 +5,7 @@ import { shortAddress } from "../_internal/shown_address.ts";
 import { isSocketError, SocketInUse } from "../errors.ts";
 import { red } from "./color.ts";
 import { exitCodeOf, OK, USAGE } from "./exit_codes.ts";
+import { printError } from "./output.ts";
 import { shownPath } from "./parameters.ts";
 import { json, printable } from "./printable.ts";
 
@@ -113,11 +114,7 @@ function counted(more: number): { more?: number } {
 
 /** Writes a line to standard error. */
 function write(line: string): void {
-  try {
-    console.error(line);
-  } catch {
-    // Where nothing can be said, on a disk that is full, the rest is still done.
-  }
+  printError(`${line}\n`);
 }
 
 function codeOf(error: unknown): number {

@@ -9,7 +9,7 @@ import type { ByteStream } from "./network.ts";
 import { json, printable } from "./printable.ts";
 import { checkFlags, type RelayFlags, serveRelay } from "./relay.ts";
 import { stopSignal } from "./signals.ts";
-import { print } from "./streams.ts";
+import { print } from "./output.ts";
 import { QuietEnd, Talk } from "./talk.ts";
 
 /** Its options. */
