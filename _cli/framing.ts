@@ -87,10 +87,12 @@ export function describe(
   return { size: message.length, ...(text === undefined ? { hex: message.toHex() } : { text }) };
 }
 
+const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 /** The text of a message; `undefined` where it is no UTF-8. */
 export function textOf(message: Uint8Array): string | undefined {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(message);
+    return DECODER.decode(message);
   } catch {
     return undefined;
   }

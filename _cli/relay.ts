@@ -87,7 +87,7 @@ export interface RelayContext {
 export interface Between {
   client: ByteStream;
   target: ByteStream;
-  over(error?: unknown): Promise<void>;
+  over(error?: unknown): void;
 }
 
 /** Relays until the signal. */
@@ -133,13 +133,13 @@ export async function serveRelay(
     // With a certificate for LISTEN the one for TARGET would be the same: it is not shown there.
     const shown = from.scheme === "tls" ? { caCerts: identity.caCerts ?? [] } : identity;
     const target = await dial(to, shown, timeout);
-    const sides = between?.(client, target) ?? { client, target, over: async () => {} };
+    const sides = between?.(client, target) ?? { client, target, over: () => {} };
     try {
       // It uses no more of them than that.
       await pass(sides.client as Connection, sides.target as Connection, { signal: cut });
-      await sides.over();
+      sides.over();
     } catch (error) {
-      await sides.over(error);
+      sides.over(error);
       throw error;
     }
   }

@@ -1,15 +1,16 @@
 /** `uds tap LISTEN TARGET`: a relay that shows what passes. */
 
-import { type Codec, decodeStream } from "../framing.ts";
+import { InputBuffer } from "../_internal/input_buffer.ts";
+import type { Codec } from "../framing.ts";
 import { dim, green, yellow } from "./color.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { OK } from "./exit_codes.ts";
 import { codecOf, describe, type FramingFlags, textOf } from "./framing.ts";
+import { GatheredOutput } from "./gathered_output.ts";
 import type { ByteStream } from "./network.ts";
 import { json, printable } from "./printable.ts";
 import { checkFlags, type RelayFlags, serveRelay } from "./relay.ts";
 import { stopSignal } from "./signals.ts";
-import { print } from "./output.ts";
 import { QuietEnd, Talk } from "./talk.ts";
 
 /** Its options. */
@@ -36,15 +37,10 @@ export async function tap(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
   const isForPeople = Deno.stdout.isTerminal() && !flags.json;
   const format = isForPeople ? formatLine : formatJson;
 
-  // One after the other: those of several connections must not be mixed within a line.
-  let printed: Promise<void> = Promise.resolve();
-  const show = (connection: number, sight: Sight): Promise<void> => {
-    const line = format({ connection, time: new Date(), ...sight }, flags);
-    return printed = printed.then(() => print(line)).catch((error) => {
-      // Nobody can see any more what passes: `uds tap … | head`.
-      failed.abort(error);
-    });
-  };
+  // Nobody can see any more what passes: `uds tap … | head`.
+  const output = new GatheredOutput((error) => failed.abort(error));
+  const show: Show = (connection, sight) =>
+    output.add(format({ connection, time: new Date(), ...sight }, flags));
 
   let count = 0;
   await serveRelay(flags, from, to, {
@@ -60,29 +56,30 @@ export async function tap(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
       return {
         client: seen[0],
         target: seen[1],
-        async over(error) {
-          await Promise.all(seen.map((side) => side.finish()));
+        over(error) {
+          for (const side of seen) side.finish();
           const reason = error instanceof Error ? { reason: error.message } : {};
-          await show(number, { event: "close", ...reason });
+          show(number, { event: "close", ...reason });
         },
       };
     },
   });
-  await printed;
+  await output.flush();
   if (failed.signal.aborted && !(failed.signal.reason instanceof QuietEnd)) {
     throw failed.signal.reason;
   }
   return OK;
 }
 
+/** Shows something of a connection. Returns a promise to wait for first, before more is shown. */
+type Show = (connection: number, sight: Sight) => Promise<void> | undefined;
+
 /** One side of a connection, of which everything that is read is shown. */
 class Tapped implements ByteStream {
   readonly #inner: ByteStream;
   readonly #direction: Direction;
-  readonly #show: (sight: Sight) => Promise<void>;
-  readonly #bytes: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #shown: Promise<void>;
-  #hasEnded = false;
+  readonly #show: (sight: Sight) => Promise<void> | undefined;
+  readonly #input: InputBuffer<Sight[]>;
   /** What comes is no message, or none any more: it is shown as it comes. */
   #isRaw: boolean;
 
@@ -90,31 +87,29 @@ class Tapped implements ByteStream {
     inner: ByteStream,
     direction: Direction,
     flags: FramingFlags,
-    show: (sight: Sight) => Promise<void>,
+    show: (sight: Sight) => Promise<void> | undefined,
   ) {
     this.#inner = inner;
     this.#direction = direction;
     this.#show = show;
     this.#isRaw = (flags.framing ?? "raw") === "raw";
-    const { readable, writable } = decodeStream(
-      sightsOf(codecOf(flags), direction, () => this.#isRaw = true),
-    );
-    this.#bytes = writable.getWriter();
-    this.#shown = this.#showAll(readable);
+    this.#input = new InputBuffer(sightsOf(codecOf(flags), direction, () => this.#isRaw = true));
   }
 
   async read(buffer: Uint8Array): Promise<number | null> {
     const count = await this.#inner.read(buffer);
+    let full: Promise<void> | undefined;
     if (count === null) {
-      await this.#end();
-      await this.#show({ event: "end", direction: this.#direction });
+      this.finish();
+      full = this.#show({ event: "end", direction: this.#direction });
     } else if (this.#isRaw) {
-      await this.#show(dataOf(this.#direction, buffer.subarray(0, count)));
+      full = this.#show(dataOf(this.#direction, buffer.subarray(0, count)));
     } else {
-      // Whoever does not read what is shown holds the connection back. A copy: messages are views.
-      await this.#bytes.write(buffer.slice(0, count));
-      if (this.#isRaw) await this.#end();
+      await this.#decode(buffer.slice(0, count));
+      if (this.#isRaw) this.finish();
     }
+    // While nobody reads what is shown the connection is held back.
+    if (full !== undefined) await full;
     return count;
   }
 
@@ -130,22 +125,21 @@ class Tapped implements ByteStream {
     this.#inner.close();
   }
 
-  /** Shows what is left. */
-  async finish(): Promise<void> {
-    await this.#end();
+  /** Shows what is left, which is no message. */
+  finish(): void {
+    const sights: Sight[][] = [];
+    this.#input.finish(sights);
+    for (const sight of sights.flat()) this.#show(sight);
   }
 
-  async #end(): Promise<void> {
-    if (!this.#hasEnded) {
-      this.#hasEnded = true;
-      await this.#bytes.close();
-    }
-    await this.#shown;
-  }
-
-  async #showAll(sights: ReadableStream<Sight[]>): Promise<void> {
-    for await (const some of sights) {
-      for (const sight of some) await this.#show(sight);
+  async #decode(bytes: Uint8Array): Promise<void> {
+    this.#input.adopt(bytes);
+    for (let more = true; more;) {
+      const sights: Sight[][] = [];
+      more = this.#input.decode(sights);
+      let full: Promise<void> | undefined;
+      for (const some of sights) for (const sight of some) full = this.#show(sight);
+      if (full !== undefined) await full;
     }
   }
 }
@@ -190,9 +184,9 @@ type Stamped = Sight & { connection: number; time: Date };
 function formatJson(sight: Stamped, flags: FramingFlags): string {
   const { time, connection, event, ...rest } = sight;
   const head = { time: time.toISOString(), connection, event };
-  const { message, ...other } = rest as { message?: Uint8Array };
-  const body = message === undefined ? other : { ...other, ...describe(message, flags) };
-  return `${json({ ...head, ...body })}\n`;
+  if (!("message" in rest)) return `${json({ ...head, ...rest })}\n`;
+  const { message, direction } = rest;
+  return `${json({ ...head, direction, ...describe(message, flags) })}\n`;
 }
 
 /** A line for people: time, connection, direction, size, and what it is. */
