@@ -18,6 +18,8 @@ import {
   EXPECT,
   flag,
   FRAMING,
+  IDLE,
+  MAX,
   MODE,
   option,
   OWNERSHIP,
@@ -27,7 +29,7 @@ import {
   SHORT,
   SIDES,
 } from "./options.ts";
-import { duration, positive, seconds, type Shell, shell, text } from "./parameters.ts";
+import { duration, seconds, type Shell, shell, text } from "./parameters.ts";
 import type { RelayFlags } from "./relay.ts";
 import type { RunFlags } from "./run.ts";
 import type { SendFlags } from "./send.ts";
@@ -252,7 +254,11 @@ state is also the exit code:
       ],
     ],
     notes:
-      `It serves many connections. The end of one direction is passed on, and the other one goes on.
+      `It serves many connections; clients beyond --max wait. With --idle a connection is closed after that
+time without a byte in either direction. The end of one direction is passed on, and the other one goes
+on; what a side sent before it failed arrives. TARGET is tried again for --timeout while nobody listens
+there. Bytes are passed on and nothing else: descriptors that a program sends along (SCM_RIGHTS) are
+lost, so tmux, for one, does not work through it.
 A port has no owner and no mode: anyone who reaches it is let in. tls: encrypts, and proves who the
 server is; it does not check who the client is. (A self-signed certificate must have the server's name,
 and basicConstraints=CA:FALSE.) Where you have an account, ssh -L and -R forward sockets.
@@ -367,9 +373,9 @@ the command, whatever it leaves running.
 ${ENDS}`,
     parameters: {
       flags: {
-        max: option(positive, "COUNT", "serve at most so many connections at a time"),
+        max: MAX,
         replace: flag("take the path over from one that was started with --replace too"),
-        idle: option(duration, "SECONDS", "close a connection on which nothing passes"),
+        idle: IDLE,
         ...OWNERSHIP,
         ...COMMON,
       },
@@ -401,7 +407,8 @@ ${ENDS}`,
       `On a terminal it prints a line for each message: its time, the number of the connection, the direction
 (→ to TARGET, ← to the client), its size and its text, whose lines stand below each other. Bytes that are
 no text are shown as a dump, with --hex all are. Elsewhere, and with --json, it prints an object for each. Without --framing it shows what
-each read brought. From where a message cannot be decoded it shows raw bytes; it passes on everything.
+each read brought. From where a message cannot be decoded it shows raw bytes; all
+bytes are passed on, but no descriptors (SCM_RIGHTS). --max, --idle and --timeout are those of relay.
 ${ENDS}`,
     parameters: {
       flags: { ...FRAMING, ...RELAYING },

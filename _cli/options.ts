@@ -6,7 +6,16 @@ import type { ConnectingFlags } from "./connect.ts";
 import { type Endpoint, endpoint } from "./endpoint.ts";
 import type { FramingFlags } from "./framing.ts";
 import type { OwnershipFlags } from "./ownership.ts";
-import { FRAMINGS, octalMode, piece, positive, seconds, socketPath, text } from "./parameters.ts";
+import {
+  duration,
+  FRAMINGS,
+  octalMode,
+  piece,
+  positive,
+  seconds,
+  socketPath,
+  text,
+} from "./parameters.ts";
 import type { RelayFlags } from "./relay.ts";
 import type { CommonFlags } from "./talk.ts";
 
@@ -97,10 +106,30 @@ export const SIDES: readonly [
   { parse: endpoint, placeholder: "TARGET", brief: "where they are passed on to: the same" },
 ];
 
+/** How many connections. */
+export const MAX: ValueOption<number> = option(
+  positive,
+  "COUNT",
+  "serve at most so many connections at a time",
+);
+
+/** For how long nothing may pass. */
+export const IDLE: ValueOption<number> = option(
+  duration,
+  "SECONDS",
+  "close a connection on which nothing passes",
+);
+
 /** How a relay listens, and reaches its target. */
 export const RELAYING: Options<RelayFlags> = {
   ...OWNERSHIP,
-  timeout: option(seconds, "SECONDS", "how long to try TARGET (default 5)"),
+  timeout: option(
+    seconds,
+    "SECONDS",
+    "how long to try TARGET, and how long TLS may take to start (default 5)",
+  ),
+  max: MAX,
+  idle: IDLE,
   cert: option(text, "FILE", "the certificate of a LISTEN tls:, else one to show to a TARGET tls:"),
   key: option(text, "FILE", "its key"),
   ca: option(text, "FILE", "trust this certificate, or authority, of a TARGET tls: as well"),

@@ -1,5 +1,6 @@
 /** `uds relay LISTEN TARGET`: every connection to one side passed on to a connection to the other one. */
 
+import { SilenceTimer } from "../_internal/silence.ts";
 import { resolveSocketPath } from "../address.ts";
 import { connect } from "../client.ts";
 import type { Connection } from "../connection.ts";
@@ -10,7 +11,14 @@ import { type Endpoint, endpointNeeds, shownEndpoint } from "./endpoint.ts";
 import { OK } from "./exit_codes.ts";
 import { failure } from "./failure.ts";
 import { requireGrants, union } from "./grants.ts";
-import { type ByteStream, connectNetwork, type Identity, serveNetwork } from "./network.ts";
+import {
+  type ByteStream,
+  connectNetwork,
+  type ConnectNetworkOptions,
+  type Identity,
+  serveNetwork,
+  TIMEOUT_MS,
+} from "./network.ts";
 import { ownership, type OwnershipFlags, ownershipNeeds } from "./ownership.ts";
 import { stopSignal } from "./signals.ts";
 import { type CommonFlags, Talk, UsageError } from "./talk.ts";
@@ -18,13 +26,12 @@ import { type CommonFlags, Talk, UsageError } from "./talk.ts";
 /** Its options. */
 export type RelayFlags = CommonFlags & OwnershipFlags & {
   readonly timeout?: number;
+  readonly max?: number;
+  readonly idle?: number;
   readonly cert?: string;
   readonly key?: string;
   readonly ca?: string;
 };
-
-/** As long as `connect()` tries. */
-const TIMEOUT_MS = 5000;
 
 /** The command. */
 export async function relay(flags: RelayFlags, from: Endpoint, to: Endpoint): Promise<number> {
@@ -100,7 +107,7 @@ export async function serveRelay(
   // A prompt would come with the first connection.
   requireGrants("Cannot relay", needs(flags, from, to));
   const identity = await readIdentity(flags);
-  const { timeout = TIMEOUT_MS } = flags;
+  const { timeout = TIMEOUT_MS, max, idle } = flags;
   const onError = (error: unknown) => talk.report(error);
   signal.addEventListener("abort", () => talk.ending());
 
@@ -110,6 +117,7 @@ export async function serveRelay(
       path: from.path,
       signal,
       ...await ownership(flags),
+      ...(max !== undefined && { maxConnections: max }),
       onListen: ({ path }) => listening({ ...from, path: path ?? from.path }),
       onError,
     }, (conn, info) => serveOne(conn, info.signal));
@@ -118,6 +126,7 @@ export async function serveRelay(
     await serveNetwork(from, {
       identity,
       timeout,
+      ...(max !== undefined && { max }),
       signal,
       onListen: (port) => listening({ ...from, port }),
       onError,
@@ -132,11 +141,15 @@ export async function serveRelay(
   async function serveOne(client: ByteStream, cut: AbortSignal): Promise<void> {
     // With a certificate for LISTEN the one for TARGET would be the same: it is not shown there.
     const shown = from.scheme === "tls" ? { caCerts: identity.caCerts ?? [] } : identity;
-    const target = await dial(to, shown, timeout);
+    const target = await dial(to, { identity: shown, timeout, cut });
+    using watch = idle === undefined ? undefined : new IdleWatch(idle);
     const sides = between?.(client, target) ?? { client, target, over: () => {} };
+    const [a, b] = [sides.client, sides.target].map((side) => watch?.watched(side) ?? side);
     try {
       // It uses no more of them than that.
-      await pass(sides.client as Connection, sides.target as Connection, { signal: cut });
+      await pass(a as Connection, b as Connection, {
+        signal: watch === undefined ? cut : AbortSignal.any([cut, watch.signal]),
+      });
       sides.over();
     } catch (error) {
       sides.over(error);
@@ -145,11 +158,50 @@ export async function serveRelay(
   }
 }
 
+/** Ends a relay on which nothing passes. */
+class IdleWatch implements Disposable {
+  readonly #idle: number;
+  readonly #abort = new AbortController();
+  readonly #timer: SilenceTimer;
+  readonly signal: AbortSignal = this.#abort.signal;
+
+  /** @param idle For how long, in milliseconds, nothing may pass. */
+  constructor(idle: number) {
+    this.#idle = idle;
+    this.#timer = new SilenceTimer(() => {
+      const message = `Closed a connection: nothing has passed for ${idle / 1000} s`;
+      this.#abort.abort(new Deno.errors.TimedOut(message));
+    });
+    this.#timer.start(idle);
+  }
+
+  /** A side whose reads and writes count. */
+  watched(side: ByteStream): ByteStream {
+    const passed = <T>(result: T): T => {
+      if (!this.signal.aborted) this.#timer.start(this.#idle);
+      return result;
+    };
+    return {
+      read: (buffer) => side.read(buffer).then(passed),
+      write: (data) => side.write(data).then(passed),
+      closeWrite: () => side.closeWrite(),
+      close: () => side.close(),
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer.stop();
+  }
+}
+
 /** Connects to a side. */
-async function dial(side: Endpoint, identity: Identity, timeout: number): Promise<ByteStream> {
-  if (side.scheme === "unix") return await connect({ path: side.path, timeout });
+async function dial(side: Endpoint, options: ConnectNetworkOptions): Promise<ByteStream> {
+  const { timeout, cut } = options;
+  if (side.scheme === "unix") {
+    return await connect({ path: side.path, timeout, wait: true, signal: cut });
+  }
   try {
-    return await connectNetwork(side, identity, timeout);
+    return await connectNetwork(side, options);
   } catch (error) {
     throw failure(`Cannot connect to ${shownEndpoint(side)}`, error as Error);
   }
