@@ -105,17 +105,14 @@ async function relayBoth(
   };
   signal?.addEventListener("abort", close, { once: true });
   const failures: Failure[] = [];
-  const failed = (failure: Failure, isGone: boolean) => {
-    failures.push(failure);
-    if (isGone) close();
-  };
+  const failed = (failure: Failure) => void failures.push(failure);
   const ways = signal?.aborted
     ? []
     : a === b
-    ? [pump(a, b, (bytes) => counts.bToA = counts.aToB += bytes, failed)]
+    ? [pump(a, b, (bytes) => counts.bToA = counts.aToB += bytes, failed, close)]
     : [
-      pump(a, b, (bytes) => counts.aToB += bytes, failed),
-      pump(b, a, (bytes) => counts.bToA += bytes, failed),
+      pump(a, b, (bytes) => counts.aToB += bytes, failed, close),
+      pump(b, a, (bytes) => counts.bToA += bytes, failed, close),
     ];
   await Promise.all(ways);
   close();
@@ -139,14 +136,16 @@ type Failure = Error & Partial<SocketError>;
 /**
  * Passes one direction on, and its end. Never rejects.
  *
- * @param failed Called at a failure, with whether the connection that failed has gone. One that takes
- * nothing more may still have sent something, so the other direction goes on.
+ * @param failed Called at a failure. A connection that takes nothing more may still have sent something, so
+ * the other direction goes on.
+ * @param gone Called when `from` cannot be read any more: then it takes nothing either.
  */
 async function pump(
   from: Connection,
   to: Connection,
   passed: (bytes: number) => void,
-  failed: (failure: Failure, isGone: boolean) => void,
+  failed: (failure: Failure) => void,
+  gone: () => void,
 ): Promise<void> {
   const buffer = readBuffer(BUFFER_SIZE);
   for (;;) {
@@ -154,7 +153,10 @@ async function pump(
     try {
       count = await from.read(buffer);
     } catch (error) {
-      return failed(error as Failure, true);
+      failed(error as Failure);
+      // What came before the failure is followed by an end, where the other side can still be told.
+      await to.closeWrite().catch(() => {});
+      return gone();
     }
     try {
       if (count === null) return await to.closeWrite();
@@ -162,7 +164,7 @@ async function pump(
     } catch (error) {
       const failure = error as Failure;
       if (count !== null && failure.unsent) passed(count - failure.unsent.length);
-      failed(failure, from === to);
+      failed(failure);
       // It might wait for more.
       return await to.closeWrite().catch(() => {});
     }
