@@ -335,7 +335,8 @@ The first SIGTERM ends the command gracefully. A second one ends it at once, hal
     ],
     notes:
       `After the message it sends the end of file, and prints what comes until the other side ends. With
---expect it sends no end of file, and waits for COUNT messages, but no longer than --timeout.
+--expect it sends no end of file, and waits for COUNT messages, but no longer than --timeout. Where
+--timeout is given, it also limits how long the other side may be silent; 0 limits only connecting.
 ${MESSAGES}`,
     parameters: {
       flags: { ...CONNECTING, piece: PIECE, ...FRAMING, expect: EXPECT, ...COMMON },

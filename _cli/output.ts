@@ -96,12 +96,16 @@ const ALL = ["read", "write", "net", "env", "run", "sys", "ffi"] as const;
 let mayLook: boolean | undefined;
 let isFile: boolean | undefined;
 
+/** Whether this process sees `/proc`. */
+export function mayReadProc(): boolean {
+  return mayLook ??= Deno.build.os === "linux" &&
+    ALL.every((name) => Deno.permissions.querySync({ name }).state === "granted");
+}
+
 /** Whether standard output is known to block, or is a file, which always takes everything. */
 async function isBlocking(): Promise<boolean> {
   if (Deno.build.os === "windows") return true;
-  mayLook ??= Deno.build.os === "linux" &&
-    ALL.every((name) => Deno.permissions.querySync({ name }).state === "granted");
-  if (mayLook) {
+  if (mayReadProc()) {
     try {
       const flags = Deno.readTextFileSync("/proc/self/fdinfo/1").match(/^flags:\s*([0-7]+)$/m);
       if (flags !== null) return (Number.parseInt(flags[1]!, 8) & O_NONBLOCK) === 0;

@@ -1,6 +1,7 @@
 /** Passing standard input to a connection, and what comes from it to standard output. */
 
 import type { Connection } from "../connection.ts";
+import type { AnswerLimit } from "./answer_limit.ts";
 import { print } from "./output.ts";
 import { BUFFER_SIZE, type Source } from "./streams.ts";
 
@@ -15,6 +16,8 @@ export interface PassOptions {
   size?: number;
   /** Called with what was read, before it is printed. */
   onPiece?: (data: Uint8Array) => void;
+  /** How long the peer may be silent. */
+  limit?: AnswerLimit;
 }
 
 /**
@@ -44,7 +47,7 @@ export async function pass(
   options.signal?.addEventListener("abort", stop);
 
   let unreadable: unknown;
-  const sent = send(conn, source, over.signal, (error) => {
+  const sent = send(conn, source, over.signal, options.limit, (error) => {
     unreadable = error;
     conn.close();
   });
@@ -73,6 +76,7 @@ async function send(
   conn: Connection,
   source: Source,
   signal: AbortSignal,
+  limit: AnswerLimit | undefined,
   onUnreadable: (error: unknown) => void,
 ): Promise<void> {
   for (;;) {
@@ -83,10 +87,16 @@ async function send(
       onUnreadable(error);
       throw error;
     }
-    if (!chunk) return await conn.closeWrite();
+    if (!chunk) {
+      limit?.start();
+      return await conn.closeWrite();
+    }
     try {
-      await conn.write(chunk);
+      limit?.start();
+      // A write of nothing would ask whether the peer is still there, which it need not be.
+      if (chunk.length > 0) await conn.write(chunk);
     } finally {
+      limit?.stop();
       // Also where it could not be sent: the rest of it is for nobody else.
       source.take();
     }
@@ -96,17 +106,19 @@ async function send(
 /** Prints what comes, until the end of file; gives the last byte. */
 async function receive(
   conn: Connection,
-  { size = BUFFER_SIZE, onPiece }: PassOptions,
+  { size = BUFFER_SIZE, onPiece, limit }: PassOptions,
 ): Promise<number | undefined> {
   const buffer = new Uint8Array(size);
   let last;
   for (;;) {
     const count = await conn.read(buffer);
+    limit?.pause();
     if (count === null) return last;
     const data = buffer.subarray(0, count);
     onPiece?.(data);
     await print(data);
     last = data.at(-1);
+    limit?.heard();
   }
 }
 

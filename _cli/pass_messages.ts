@@ -2,6 +2,7 @@
 
 import type { Connection } from "../connection.ts";
 import { messages } from "../framing.ts";
+import type { AnswerLimit } from "./answer_limit.ts";
 import { codecOf, type FramingFlags, toLine } from "./framing.ts";
 import { pass, watch } from "./pass.ts";
 import { print } from "./output.ts";
@@ -33,6 +34,7 @@ export function checkPassFlags(
  *
  * - With `expect` it is over when so many messages have come, and the end of the source is not passed on
  *   before: many servers take that for a client that has gone.
+ * - `limit` counts while the other side is waited for.
  * - `timeout` counts for the messages that are expected.
  *
  * @throws {Deno.errors.TimedOut} when the time is over.
@@ -42,7 +44,7 @@ export async function passMessages(
   conn: Connection,
   source: Source,
   flags: PassFlags,
-  signal?: AbortSignal,
+  { signal, limit }: { signal?: AbortSignal; limit?: AnswerLimit } = {},
 ): Promise<void> {
   using _closed = conn;
   const { expect = Infinity, timeout } = flags;
@@ -66,7 +68,9 @@ export async function passMessages(
   sent.catch(() => {});
   try {
     for await (const message of channel) {
+      limit?.pause();
       await print(toLine(message, flags));
+      limit?.heard();
       if (++count >= expect) return;
     }
     if (late ?? unsendable) throw late ?? unsendable;
@@ -102,10 +106,12 @@ export async function passMessages(
       // What came too late is for the next one.
       if (count >= expect) return;
       if (!message) {
+        limit?.start();
         if (expect === Infinity || signal?.aborted) await channel.closeWrite();
         return;
       }
       try {
+        limit?.start();
         // It is sent before the source may use its memory again.
         await channel.send(message);
         await channel.flush();
@@ -116,6 +122,7 @@ export async function passMessages(
         }
         throw error;
       } finally {
+        limit?.stop();
         source.take();
       }
     }
@@ -132,6 +139,6 @@ export async function passAs(
   if (flags.framing === undefined && !flags.hex) {
     await pass(conn, source, signal && { signal });
   } else {
-    await passMessages(conn, source, flags, signal);
+    await passMessages(conn, source, flags, signal && { signal });
   }
 }

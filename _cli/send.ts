@@ -2,6 +2,7 @@
 
 import type { SocketPath } from "../address.ts";
 import { connect } from "../client.ts";
+import { AnswerLimit } from "./answer_limit.ts";
 import { type ConnectFlags, connectOptions } from "./connect.ts";
 import { OK } from "./exit_codes.ts";
 import { messageSource, toMessage } from "./framing.ts";
@@ -27,20 +28,26 @@ export async function send(flags: SendFlags, path: SocketPath, message = "-"): P
   if (message === "-" && Deno.stdin.isTerminal()) {
     talk.say("type the message, and Ctrl-D", { event: "reading" });
   }
-  if (flags.framing !== undefined || flags.hex) {
-    await passMessages(conn, source, flags);
+  using limit = new AnswerLimit(conn, path, flags.timeout === 0 ? undefined : flags.timeout);
+  try {
+    if (flags.framing !== undefined || flags.hex) {
+      await passMessages(conn, source, flags, flags.expect === undefined ? { limit } : {});
+      return OK;
+    }
+    const last = await pass(conn, source, {
+      limit,
+      ...(flags.piece !== undefined && {
+        size: flags.piece,
+        onPiece(data) {
+          const text = new TextDecoder().decode(data);
+          talk.say(`received ${JSON.stringify(text)}`, { event: "received", text });
+        },
+      }),
+    });
+    // On a terminal the prompt belongs on a line of its own.
+    if (last !== undefined && last !== 0x0a && Deno.stdout.isTerminal()) await print("\n");
     return OK;
+  } catch (error) {
+    throw await limit.explain(error);
   }
-  const last = await pass(conn, source, {
-    ...(flags.piece !== undefined && {
-      size: flags.piece,
-      onPiece(data) {
-        const text = new TextDecoder().decode(data);
-        talk.say(`received ${JSON.stringify(text)}`, { event: "received", text });
-      },
-    }),
-  });
-  // On a terminal the prompt belongs on a line of its own.
-  if (last !== undefined && last !== 0x0a && Deno.stdout.isTerminal()) await print("\n");
-  return OK;
 }
