@@ -24,7 +24,10 @@ export interface PairOptions {
    * @default {that of this process}
    */
   cwd?: string | URL;
-  /** Variables of the environment, in addition to those that are inherited. */
+  /**
+   * Variables of the environment, in addition to those that are inherited. A variable that is not UTF-8
+   * cannot be inherited: it is left out, but for `PATH`, for which the promise rejects.
+   */
   env?: Record<string, string>;
   /**
    * Whether the child gets only the variables of `env`. If not, this process needs `--allow-env`, because
@@ -36,24 +39,19 @@ export interface PairOptions {
   clearEnv?: boolean;
   /**
    * For a module: what it may do besides reading its own directories, as for a worker. Relative paths are
-   * from this process's directory. Unless it may do everything, it cannot start workers: in one, nothing
-   * would keep it from files that Deno itself has open. `"none"` leaves these holes, which are Deno's:
+   * from this process's directory. Unless it may do everything, it cannot start workers, and has no storage
+   * API (`localStorage`, `caches`, Deno KV), no WebGPU, no `Deno.bundle`, no `process.binding`, and no
+   * property of Deno that this package does not know. `"none"` leaves these holes, which are Deno's:
    *
    * - **Files**: it may read everything in the directories that it may import from, and what symbolic links
-   *   in them lead to. A source map that one of its files names is opened wherever it is.
-   * - **Storage**: `localStorage`, `caches`, and Deno KV if its `deno.json` turns that on, write below
-   *   Deno's cache directory, in a place of the module's own. `node:sqlite` may spill into the directory of
-   *   temporary files; WebGPU drivers have caches of their own.
+   *   in them lead to. A source map that one of its files names is opened wherever it is. Deno writes
+   *   compiled code below its cache directory; `node:sqlite` may spill into that of temporary files.
    * - **Memory and processor time** are not limited: `ArrayBuffer`s are outside the V8 heap. Limit the time
    *   yourself, and `kill()` it.
    * - **Imports**: what is in Deno's cache already can be imported, whichever host it came from; a list of
    *   hosts for `import` limits that to them. Nothing is fetched in any case.
-   * - **Configuration**: the `deno.json` that Deno would find for it counts, if this process may read it.
-   *   Its import map may name files elsewhere: they are read only if `permissions` allow it, but whether
-   *   they exist is checked in any case. (A `deno.json` in the module's own directories may not lead Deno
-   *   out of them by `importMap`, `links`, `workspace`, or a `tsconfig.json` beside it.)
-   * - **Descriptors** of this process that are not closed on exec are its descriptors too. (A listener of
-   *   `node:net` is not closed, one of this package is.)
+   * - **Descriptors**: it uses those of its standard streams and of the socket. If it may start programs, it
+   *   can adopt any pipe or socket of its process.
    * - **Standard streams** that it inherits it may use as it likes: read from them if they are a terminal or
    *   a socket, change them, shut them down. By default it inherits none of them.
    * - **It can see** the working directory, the path of Deno, the process numbers, the memory in use, the
@@ -68,6 +66,14 @@ export interface PairOptions {
    * @default {its own directory}
    */
   modules?: (string | URL)[];
+  /**
+   * For a module: the `file:` URL of a `deno.json` with its import map and settings. Whoever passes it
+   * vouches for it: Deno opens what it names, whatever the module may read. Without it no configuration
+   * counts: no `deno.json`, `package.json` or `tsconfig.json` beside the module is read.
+   *
+   * @default {none}
+   */
+  config?: URL;
   /**
    * Standard input.
    *
@@ -118,7 +124,8 @@ export interface Child extends AsyncDisposable {
   readonly pid: number;
   /**
    * How it ended: its own exit code, or the signal that ended it (then `code` is 128 and the signal's
-   * number). It does not wait for a grandchild that still holds the socket.
+   * number). A realtime signal has no name in Deno: `signal` is `null`, and `code` tells its number. The
+   * promise does not wait for a grandchild that still holds the socket.
    */
   readonly status: Promise<Deno.CommandStatus>;
   /** Its standard input; throws unless it is `"piped"`. */
@@ -160,8 +167,9 @@ export interface Child extends AsyncDisposable {
  * - **A Deno program as a child** has the permissions that its arguments say. But if Deno's path is inside
  *   the arguments of another program (`sh -c "deno run …"`), Deno 2.9.6 inserts `-A` there unless they have
  *   a permission flag: pass one.
- * - **A realtime signal** (`kill -34` and above) that ends the child ends this process as well, because
- *   Deno 2.9.6 has no name for it and throws where nobody can catch it.
+ * - **A realtime signal** (`kill -34` and above) that ends the child becomes a rejection that nothing can
+ *   handle, in Deno 2.9.6. This package handles it; a listener of `unhandledrejection` that was added before
+ *   the start sees it as well.
  *
  * **Permissions**: `--allow-run=<command>` (for a module: the path of Deno itself) and
  * `--allow-env=NODE_V8_COVERAGE`, or `--allow-env` where the environment is handed on: see
@@ -174,7 +182,7 @@ export interface Child extends AsyncDisposable {
  * @throws {RangeError} when a number is out of range.
  * @throws {Deno.errors.NotFound} when there is no such program.
  * @throws {Deno.errors.PermissionDenied} when it is not executable.
- * @throws {Deno.errors.InvalidData} when the module cannot be loaded.
+ * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or the `PATH` to hand on is not UTF-8.
  * @throws {Deno.errors.NotSupported} when a module is to be started from a compiled program.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *

@@ -5,17 +5,19 @@
  * - Unread bytes are thrown away when the child exits, unless its streams are taken over at once.
  * - `kill()` sends one signal only, and then reports that signal even if the child traps it and exits
  *   by itself: the two fields that it sets are set back.
+ * - It throws where nothing can catch it when a signal without a name ends the child:
+ *   {@linkcode watchSignals} reports that signal.
  */
 
 import type { ChildProcess as NodeChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
-import { absolutePath } from "./absolute_path.ts";
 import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./adopted_socket.ts";
-import { isGranted } from "./grants.ts";
 import { builtin } from "./node.ts";
+import { type SignalWait, watchSignals } from "./realtime_signals.ts";
 import { heardWithin } from "./silence.ts";
 import type { SocketConnection } from "./socket_connection.ts";
-import { attempt, codeOf, systemError } from "./system_error.ts";
+import { refusalOf, requireStartable } from "./startable.ts";
+import { codeOf, systemError } from "./system_error.ts";
 
 /** How one of the three standard streams is connected. */
 export type ChildStdio = "piped" | "inherit" | "null";
@@ -30,9 +32,11 @@ export interface ChildProcessOptions {
   stdio: [ChildStdio, ChildStdio, ChildStdio];
   /** Whether it gets a session of its own. */
   isDetached?: boolean;
-  /** Whether the command is Deno with permission flags. */
-  isSandbox?: boolean;
+  /** The URL of the module, if the command is Deno with permission flags that runs one. */
+  module?: string | undefined;
 }
+
+const FIELDS = { operation: "pair", path: null };
 
 /** Node's words for what Deno calls otherwise. */
 const NODE_STDIO = { piped: "pipe", inherit: "inherit", null: "ignore" } as const;
@@ -56,7 +60,7 @@ export class ChildProcess {
   #exited = false;
   #killError: Error | undefined;
 
-  private constructor(child: NodeChildProcess, pid: number) {
+  private constructor(child: NodeChildProcess, pid: number, wait: SignalWait) {
     this.#child = child;
     this.pid = pid;
     // Only kill() fails once a child has started.
@@ -70,28 +74,35 @@ export class ChildProcess {
       return adoptedConnection(AdoptedSocket.fromStream(stream, only), only);
     });
     this.status = new Promise((resolve) => {
-      child.once("exit", (exitCode: number | null, name: string | null) => {
+      const end = (code: number, signal: Deno.Signal | null) => {
         this.#exited = true;
-        const signal = name as Deno.Signal | null;
-        const signals = builtin("node:os").constants.signals;
-        const code = exitCode ?? SIGNAL_BASE + (signal ? signals[signal as NodeJS.Signals] : 0);
+        wait.cancel();
         resolve({ success: code === 0, code, signal });
+      };
+      child.once("exit", (exitCode: number | null, name: string | null) => {
+        const signals = builtin("node:os").constants.signals;
+        const number = name === null ? 0 : signals[name as NodeJS.Signals];
+        end(exitCode ?? SIGNAL_BASE + number, name as Deno.Signal | null);
       });
+      wait.number.then((number) => end(SIGNAL_BASE + number, null));
     });
   }
 
   /** Starts it; rejects where that fails, and then nothing is left. */
   static async start(options: ChildProcessOptions): Promise<ChildProcess> {
-    const { command, args, env, cwd, stdio, isDetached = false, isSandbox } = options;
+    const { command, args, env, cwd, stdio, isDetached = false, module } = options;
     requireStartable(options);
     const { spawn } = builtin("node:child_process");
-    const child = spawn(isSandbox ? command : respell(command), args, {
-      env,
-      cwd,
-      detached: isDetached,
-      stdio: [...stdio.map((way) => NODE_STDIO[way]), "pipe"],
-    });
-    if (child.pid !== undefined) return new ChildProcess(child, child.pid);
+    const { result: child, ended } = watchSignals(() =>
+      spawn(module === undefined ? respell(command) : command, args, {
+        env,
+        cwd,
+        detached: isDetached,
+        stdio: [...stdio.map((way) => NODE_STDIO[way]), "pipe"],
+      })
+    );
+    if (child.pid !== undefined) return new ChildProcess(child, child.pid, ended);
+    ended.cancel();
     const cause = await new Promise<Error>((resolve) => child.once("error", resolve));
     throw refusalOf(options, cause);
   }
@@ -131,91 +142,4 @@ export class ChildProcess {
  */
 function respell(command: string): string {
   return command === Deno.execPath() ? command.replace(/\/(?=[^/]*$)/, "/./") : command;
-}
-
-type ErrorClass = new (message: string, options?: ErrorOptions) => Error;
-
-/** What the system's refusals mean. */
-const REFUSALS: Record<string, [ErrorClass, string]> = {
-  ENOENT: [Deno.errors.NotFound, "there is no such program"],
-  EACCES: [Deno.errors.PermissionDenied, "it is not executable for this user"],
-  ENOTDIR: [Deno.errors.NotADirectory, "a part of the path is no directory"],
-  E2BIG: [Error, "its arguments and variables are longer than the system takes"],
-};
-
-const FIELDS = { operation: "pair", path: null };
-
-/** Why a child could not be started, in the words of whoever has to mend it. */
-function refusalOf({ command }: ChildProcessOptions, cause: Error): Error {
-  const start = attempt("start", command);
-  if (cause instanceof Deno.errors.NotCapable) return systemError(start, cause, FIELDS);
-  const code = codeOf(cause);
-  const [Class, state] = REFUSALS[code ?? ""] ?? [Error, undefined];
-  const error = Object.assign(new Class(cause.message, { cause }), { code });
-  return systemError(start, error, FIELDS, state);
-}
-
-/**
- * Throws where a look tells that the start would fail: the system's own error would blame the program
- * for its directory, and Deno leaves a descriptor open at each start that fails.
- */
-function requireStartable({ command, args, cwd, env }: ChildProcessOptions): void {
-  const refuse = (code: keyof typeof REFUSALS, state?: string) => {
-    const [Class, meaning] = REFUSALS[code] as [ErrorClass, string];
-    const cause = Object.assign(new Class(state ?? meaning), { code });
-    throw systemError(attempt("start", command), cause, FIELDS, state ?? meaning);
-  };
-  if (cwd !== undefined) {
-    const info = look(cwd);
-    const shown = JSON.stringify(cwd);
-    if (info === null) refuse("ENOENT", `there is no directory ${shown} to start it in`);
-    if (info?.isDirectory === false) refuse("ENOTDIR", `${shown} is no directory to start it in`);
-  }
-  const isLong = (text: string) => text.length > MAX_ARG / 3 && sizeOf(text) >= MAX_ARG;
-  const long = Deno.build.os === "linux" ? args.findIndex(isLong) : -1;
-  if (long >= 0) refuse("E2BIG", `args[${long}] is longer than the ${MAX_ARG - 1} bytes of Linux`);
-  if (!command.includes("/")) {
-    const places = env["PATH"]?.split(":");
-    if (places?.every((at) => look(`${at || "."}/${command}`, cwd) === null)) {
-      refuse("ENOENT");
-    }
-    return;
-  }
-  const info = look(command, cwd);
-  if (info === null) refuse("ENOENT");
-  if (info?.isDirectory) refuse("EACCES", "it is a directory");
-  if (info?.mode != null && (info.mode & 0o111) === 0) refuse("EACCES");
-  const interpreter = info?.isFile ? interpreterOf(command, cwd) : undefined;
-  if (interpreter !== undefined && look(interpreter, cwd) === null) {
-    refuse("ENOENT", `its first line names an interpreter that does not exist, ${interpreter}`);
-  }
-}
-
-/** The longest argument, with the NUL at its end (execve(2), MAX_ARG_STRLEN). */
-const MAX_ARG = 131_072;
-
-function sizeOf(text: string): number {
-  return new TextEncoder().encode(text).length;
-}
-
-/** The interpreter that the first line of a script names. */
-function interpreterOf(path: string, base: string | undefined): string | undefined {
-  try {
-    using file = Deno.openSync(absolutePath(path, base));
-    const start = new Uint8Array(256);
-    const text = new TextDecoder().decode(start.subarray(0, file.readSync(start) ?? 0));
-    return /^#![ \t]*([^\s]+)/.exec(text)?.[1];
-  } catch {
-    return undefined;
-  }
-}
-
-/** What is at a path: `null` for nothing, `undefined` where that cannot be told. */
-function look(path: string, base?: string): Deno.FileInfo | null | undefined {
-  try {
-    const whole = absolutePath(path, base);
-    return isGranted("read", whole) ? Deno.statSync(whole) : undefined;
-  } catch (error) {
-    return error instanceof Deno.errors.NotFound ? null : undefined;
-  }
 }

@@ -2,7 +2,6 @@
 
 import { absolutePath, directoryOf, pathOfUrl } from "./absolute_path.ts";
 import { type ChildProcess, KILLED_MS } from "./child_process.ts";
-import { findConfig } from "./module_config.ts";
 import { FAILED, LOADED, sandboxArgs } from "./module_sandbox.ts";
 import { show } from "./options.ts";
 import { attempt, systemError } from "./system_error.ts";
@@ -14,6 +13,7 @@ export interface ModuleOptions {
   args?: string[];
   modules?: (string | URL)[];
   permissions?: "none" | Deno.PermissionOptionsObject;
+  config?: URL;
 }
 
 /** The arguments with which Deno runs a module. */
@@ -50,19 +50,14 @@ async function argsOf(module: URL, options: ModuleOptions): Promise<string[]> {
         `which deno's flags have no escape for. Move the module`,
     );
   }
-  const { permissions } = options;
-  try {
-    return await sandboxArgs({
-      module,
-      args: [...options.args ?? []],
-      directories,
-      permissions: permissions === undefined || permissions === "none" ? {} : permissions,
-      config: findConfig(own, directories),
-    });
-  } catch (error) {
-    if (error instanceof Deno.errors.InvalidData) throw cannotLoad(module.href, error.message);
-    throw error;
-  }
+  const { permissions, config } = options;
+  return await sandboxArgs({
+    module,
+    args: [...options.args ?? []],
+    directories,
+    permissions: permissions === undefined || permissions === "none" ? {} : permissions,
+    config: config && pathOfUrl(config),
+  });
 }
 
 /** Resolves when a module has been loaded, and rejects with the reason why it has not. */
@@ -72,7 +67,7 @@ export async function moduleLoaded(child: ChildProcess, name: string): Promise<v
   if (count !== null && first[0] === LOADED) return;
   let reason = "it ended before it was loaded";
   if (count !== null && first[0] === FAILED) {
-    reason = clean(await new Response(child.conn.readable).text());
+    reason = translate(clean(await new Response(child.conn.readable).text()));
   } else if (await child.endsWithin(KILLED_MS)) {
     reason += `, with exit code ${(await child.status).code}. Its standard error says more`;
   }
@@ -90,6 +85,24 @@ function clean(text: string): string {
     const code = (character.codePointAt(0) as number).toString(16);
     return code.length > 2 ? `\\u{${code}}` : `\\x${code.padStart(2, "0")}`;
   });
+}
+
+/** What Deno advises where a permission is missing, and what helps here. */
+const REMEDIES: [advice: RegExp, remedy: string][] = [
+  [
+    /Requires read access to ("[^"]*"), run again with the --allow-read flag/g,
+    `it imports $1, which is not in a directory that it may import from. If it should, pass the ` +
+    `directory of both: modules: [new URL("..", import.meta.url)]`,
+  ],
+  [
+    /Requires import access to "([^"]*)", run again with the --allow-import flag/g,
+    `it imports from $1. If it should, pass permissions: { import: ["$1"] }`,
+  ],
+];
+
+/** Replaces the advice to give Deno a flag, which starts another process than the child. */
+function translate(reason: string): string {
+  return REMEDIES.reduce((text, [advice, remedy]) => text.replace(advice, remedy), reason);
 }
 
 function cannotLoad(name: string, reason: string): Error {

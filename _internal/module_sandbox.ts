@@ -19,14 +19,12 @@
 
 import { absolutePath } from "./absolute_path.ts";
 import { kindsWithout, toFlags } from "./grants.ts";
+import { confinement } from "./sandbox_confine.ts";
 
 /** What the child says first: the module is loaded, or why it is not. */
 export const LOADED = 1;
 /** Followed by the text of the error, until the end. */
 export const FAILED = 0;
-
-/** The system's number for a bad descriptor. */
-const EBADF = 9;
 
 /** A `data:` URL of JavaScript. */
 function script(text: string): string {
@@ -34,37 +32,11 @@ function script(text: string): string {
 }
 
 /**
- * Makes descriptors of files, and workers, out of reach. A class of Node's cannot be replaced where it is
- * imported by name, but what it extends can: a worker's constructor calls that before anything else.
- */
-const CONFINE = `
-const { Pipe } = process.binding("pipe_wrap");
-const { guessHandleType } = process.binding("util");
-const { open } = Pipe.prototype;
-const { apply } = Reflect;
-Object.defineProperty(Pipe.prototype, "open", {
-  value(number) {
-    const fd = number | 0;
-    return guessHandleType(fd) === "FILE" ? ${-EBADF} : apply(open, this, [fd]);
-  },
-  configurable: false,
-  writable: false,
-});
-const { NotCapable } = Deno.errors;
-function refuse() {
-  throw new NotCapable("Cannot start a worker: a module in a sandbox has none. Let its parent start more modules");
-}
-for (const Class of [Worker, process.getBuiltinModule("node:worker_threads").Worker]) {
-  Object.setPrototypeOf(Class, refuse);
-  Object.preventExtensions(Class);
-}`;
-
-/**
  * The entry. What it imports beside the module, in the same graph, runs when all of that is loaded. An
  * import map of the module's could put a file in the place of anything whose name it knows, so that has a
  * name that nobody knows before, and `node:fs` is not imported.
  */
-function entry(isConfined: boolean): string {
+function entry(confinement: string): string {
   const sayLoaded = script(`globalThis[Symbol.for("uds.loaded")]();//${crypto.randomUUID()}`);
   return script(`
 const fs = globalThis.process.getBuiltinModule("node:fs");
@@ -80,7 +52,7 @@ globalThis[key] = () => {
 };
 const both = ${JSON.stringify(sayLoaded)};
 try {
-  ${isConfined ? CONFINE : ""}
+  ${confinement}
   await import("data:text/javascript," + encodeURIComponent(
     "import " + JSON.stringify(both) + "; import " + JSON.stringify(module) + ";"
   ));
@@ -100,6 +72,7 @@ export interface SandboxOptions {
   /** Directories that the module may import from and read. */
   directories: string[];
   permissions: Deno.PermissionOptionsObject;
+  /** The path of a configuration that the parent vouches for. */
   config: string | undefined;
 }
 
@@ -137,7 +110,11 @@ export async function sandboxArgs(options: SandboxOptions): Promise<string[]> {
     ...(config === undefined ? ["--no-config"] : ["--config", config]),
     ...flags,
     ...kindsWithout(granted).filter((kind) => kind !== "import").map((kind) => `--deny-${kind}`),
-    entry(!flags.includes("--allow-all")),
+    entry(
+      flags.includes("--allow-all")
+        ? ""
+        : confinement(flags.some((flag) => flag.startsWith("--allow-run"))),
+    ),
     module.href,
     ...args,
   ];

@@ -17,6 +17,7 @@ const OPTIONS = [
   "clearEnv",
   "permissions",
   "modules",
+  "config",
   "stdin",
   "stdout",
   "stderr",
@@ -41,14 +42,14 @@ export function checkPairOptions(
   if (isModule) checkModule(command);
   else checkText("command", command);
   checkOptions("pair", options, OPTIONS);
-  const { args, cwd, env, permissions, modules } = options;
+  const { args, cwd, env, permissions, modules, config } = options;
   for (const [i, arg] of entriesOf("args", args)) checkText(`args[${i}]`, arg);
   if (cwd !== undefined) checkPlace("cwd", cwd);
   checkEnvironment(env);
   checkBoolean("clearEnv", options.clearEnv);
-  if (!isModule && (permissions !== undefined || modules !== undefined)) {
+  if (!isModule && [permissions, modules, config].some((option) => option !== undefined)) {
     throw new TypeError(
-      `Invalid options of pair(): "permissions" and "modules" are those of a module, and ` +
+      `Invalid options of pair(): "permissions", "modules" and "config" are those of a module, and ` +
         `${show(command)} is a program. Pass a URL to run a module`,
     );
   }
@@ -70,6 +71,14 @@ export function checkPairOptions(
   }
   if (Array.isArray(modules) && modules.length === 0) {
     throw new TypeError("Invalid modules: it is empty, so the module could not be loaded");
+  }
+  if (config !== undefined) {
+    if (!(config instanceof URL)) {
+      throw new TypeError(
+        `Invalid config: expected the file: URL of a deno.json, got ${show(config)}`,
+      );
+    }
+    checkUrl("config", config);
   }
   for (const name of ["stdin", "stdout", "stderr"] as const) {
     checkChoice(name, options[name], ["piped", "inherit", "null"]);

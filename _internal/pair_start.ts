@@ -6,7 +6,9 @@ import { ChildProcess, type ChildStdio } from "./child_process.ts";
 import { isGranted, requireGrants } from "./grants.ts";
 import { moduleArgs, moduleLoaded, type ModuleOptions } from "./module_child.ts";
 import { PairedChild, type PairedChildOptions } from "./paired_child.ts";
-import { attempt } from "./system_error.ts";
+import { attempt, systemError } from "./system_error.ts";
+
+const FIELDS = { operation: "pair", path: null };
 
 /** The options of `pair()`, checked. */
 interface StartOptions extends ModuleOptions, PairedChildOptions {
@@ -27,19 +29,18 @@ export async function startPair(
   const isModule = command instanceof URL;
   const clearEnv = options.clearEnv ?? isModule;
   const start = attempt("start", isModule ? command.href : command);
-  const fields = { operation: "pair", path: null };
   if (isModule && Deno.build.standalone) {
     const error = new Deno.errors.NotSupported(
       `${start}: this program was compiled, so there is no Deno to run a module ` +
         `with. Run it with deno, or start another program`,
     );
-    throw Object.assign(error, fields);
+    throw Object.assign(error, FIELDS);
   }
-  requireGrants(start, permissions("pair", command, { clearEnv }), fields);
+  requireGrants(start, permissions("pair", command, { clearEnv }), FIELDS);
   // What is waited for comes last: the options count as they are at the call.
   const child = await ChildProcess.start({
     command: isModule ? Deno.execPath() : command,
-    env: environment(options.env ?? {}, clearEnv, isModule),
+    env: environment(options.env ?? {}, clearEnv, isModule, start),
     cwd: options.cwd instanceof URL ? pathOfUrl(options.cwd) : options.cwd,
     stdio: [
       options.stdin ?? "null",
@@ -47,7 +48,7 @@ export async function startPair(
       options.stderr ?? (isModule ? "piped" : "inherit"),
     ],
     isDetached: options.detached ?? false,
-    isSandbox: isModule,
+    module: isModule ? command.href : undefined,
     args: isModule ? await moduleArgs(command, options) : options.args ?? [],
   });
   const paired = new PairedChild(child, options, isModule);
@@ -71,17 +72,36 @@ function environment(
   env: Record<string, string>,
   clearEnv: boolean,
   isModule: boolean,
+  start: string,
 ): Record<string, string> {
   // No look beside it for packages, and none over the network for a newer Deno.
   const quiet: Record<string, string> = isModule
     ? { DENO_NO_PACKAGE_JSON: "1", DENO_NO_UPDATE_CHECK: "1" }
     : {};
-  if (!clearEnv) return { ...Deno.env.toObject(), ...env, ...quiet };
+  if (!clearEnv) {
+    // Deno leaves out what is not UTF-8, and without its PATH the child would find no program.
+    if (env["PATH"] === undefined) variable("PATH", start);
+    return { ...Deno.env.toObject(), ...env, ...quiet };
+  }
   if (!isModule) return env;
   // What the module imports from the registries is in this process's cache, which these lead to.
   const cache = CACHE_VARIABLES.flatMap((name) => {
-    const value = isGranted("env", name) ? Deno.env.get(name) : undefined;
+    if (env[name] !== undefined || !isGranted("env", name)) return [];
+    const value = variable(name, start);
     return value === undefined ? [] : [[name, value]];
   });
   return { ...Object.fromEntries(cache), ...env, ...quiet };
+}
+
+/** Returns a variable of this process. Throws if it is not UTF-8: Deno cannot hand it on. */
+function variable(name: string, start: string): string | undefined {
+  try {
+    return Deno.env.get(name);
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.InvalidData)) throw cause;
+    const state =
+      `the variable ${name} is not UTF-8, and Deno cannot hand it on. Set another one, ` +
+      `or pass one as env`;
+    throw systemError(start, cause, FIELDS, state);
+  }
 }

@@ -472,16 +472,6 @@ for (
   });
 }
 
-// A bug of Deno that nothing here can mend: when this fails, it has been mended there.
-test("a child that a realtime signal ends takes its parent along, for want of a name for it", async () => {
-  await using parent = fixture("pair_status.ts", ["--allow-run=sh", "--allow-env"], [
-    "kill -34 $$",
-  ]);
-  assertEquals(await parent.output(), []);
-  assertStringIncludes(await parent.stderr(), "Invalid signal: 34");
-  assertEquals((await parent.status).code, 1);
-});
-
 /** A child that says when it is ready, and what its traps are. */
 async function trapping(traps: string, options: PairOptions = {}): Promise<Child> {
   const child = await shell(`${traps}; echo ready >&3; while :; do sleep 0.02; done`, options);

@@ -101,7 +101,10 @@ test("pair(module) connects a module that uses node:fs alone", async () => {
 });
 
 test("pair(module) lets it import the package by its name from a project that it may read", async () => {
-  await using child = await pair(moduleOf("package_echo.ts"), { modules: [ROOT] });
+  await using child = await pair(moduleOf("package_echo.ts"), {
+    modules: [ROOT],
+    config: new URL("../deno.json", import.meta.url),
+  });
   assertEquals(await answer(child, "ping"), "ping");
 });
 
@@ -139,6 +142,7 @@ test("pair(module) lets it import the package from Deno's cache, with no directo
   // jsr.io is among the hosts that need no permission.
   await using child = await pair(url, {
     env: { DENO_DIR: cacheDir },
+    config: new URL("deno.json", url),
     permissions: { import: [host] },
   });
   assertEquals(await answer(child, "ping"), "ping");
@@ -146,7 +150,7 @@ test("pair(module) lets it import the package from Deno's cache, with no directo
 
 test("pair(module) finds the cache of this process where HOME says so", async () => {
   await using dir = new TempDir();
-  const url = await write(dir, { "own/w.ts": saying("1", `localStorage.setItem("a", "b");`) });
+  const url = await write(dir, { "own/w.ts": saying("1 as number") });
   await Deno.mkdir(dir.file("home"));
   await using parent = new Program(
     Deno.execPath(),
@@ -179,7 +183,7 @@ test("pair(module) lets it import all of its own directory, static and dynamic",
   });
 });
 
-test("pair(module) uses the import map of the nearest deno.json", async () => {
+test("pair(module) uses the import map of `config`, and of no other deno.json", async () => {
   await using dir = new TempDir();
   const url = await write(dir, {
     "own/deep/w.ts": saying("[a, b]", `import { a } from "mapped"; import { b } from "#/b.ts";`),
@@ -189,7 +193,9 @@ test("pair(module) uses the import map of the nearest deno.json", async () => {
       { "imports": { "mapped": "./deep/a.ts", "#/": "./deep/" } }`,
     "deno.json": `{ "imports": { "mapped": "./nowhere.ts" } }`,
   });
-  assertEquals(await saidJson(url), ["a", "b"]);
+  const config = new URL("../deno.jsonc", url);
+  assertEquals(await saidJson(url, { config }), ["a", "b"]);
+  await assertRefused(() => pair(url), Deno.errors.InvalidData, `"mapped" not a dependency`);
 });
 
 test("pair(module) lets it import from the directories of `modules`, and no others", async () => {
@@ -404,6 +410,8 @@ const REFUSALS: [name: string, outcome: RegExp][] = [
   ["read node:fs watchFile", /not seen/],
   ["read sqlite ATTACH", /too many attached databases - max 0/],
   ["read sqlite readfile", /no such function/],
+  ["read op_", /Cannot read properties of undefined/],
+  ["read Deno.openKv", /is not a function/],
   ["import", /^(TypeError|NotCapable): Requires read access/],
   ["import npm:", /--cached-only is specified/],
   ["import jsr:", /--cached-only is specified/],
@@ -419,9 +427,11 @@ const REFUSALS: [name: string, outcome: RegExp][] = [
   ["net EventSource", /^Error: refused/],
   ["net node:dns", /EPERM|UNKNOWN/],
   ["net node:net by name", /EPERM/],
-  ["bundle", /Failed loading|--cached-only is specified|Requires/],
+  ["ffi op_", /Cannot read properties of undefined/],
+  ["bundle", /is not a function/],
   ["ask", /^Error: (denied|null|false|undefined|end of file)$/],
   ["fd", /EBADF|Bad file descriptor|end of file|EINVAL/],
+  ["fd take over the files that Deno has open", /process.binding is not a function/],
 ];
 
 /** The outcome of every attempt, of one pass for all tests. */
@@ -431,7 +441,8 @@ async function attemptAll(): Promise<Record<string, string>> {
   await using hostile = new Hostile();
   const url = await hostile.prepare();
   const args = [JSON.stringify(hostile.targets)];
-  const report = await saidJson(url, { args, stdout: "null", stderr: "null" });
+  const config = new URL("deno.json", url);
+  const report = await saidJson(url, { args, config, stdout: "null", stderr: "null" });
   await hostile.assertUntouched();
   return report as Record<string, string>;
 }
@@ -457,6 +468,7 @@ for (const name of NAMES) {
 function onTerminal(url: URL, options: PairOptions, before: string[] = []): Program {
   const deno = ["run", "-A", "--quiet", "--no-lock", "--config", `${ROOT}deno.json`];
   const script = [`${FIXTURES}/start_module.ts`, url.pathname, JSON.stringify(options)];
+  if (options.config) script.push(options.config.href);
   const words = [...before, Deno.execPath(), ...deno, ...script];
   return new Program("script", ["-qec", words.map((word) => `'${word}'`).join(" "), "/dev/null"], {
     // The parent's own look for a newer Deno is not what is measured.
@@ -471,7 +483,8 @@ test(
     await using hostile = new Hostile();
     const url = await hostile.prepare();
     const log = hostile.dir.file("secrets/strace.log");
-    const options = { args: [JSON.stringify(hostile.targets)] };
+    const config = new URL("deno.json", url);
+    const options = { args: [JSON.stringify(hostile.targets)], config };
     const trace = ["-f", "-qq", "--trace=connect,sendto,sendmsg,sendmmsg,openat"];
     await using program = onTerminal(url, options, ["strace", ...trace, `--output=${log}`]);
     const output = (await program.output()).map((text) => text.trim());
@@ -556,8 +569,15 @@ for (const [name, text] of Object.entries(DENIED)) {
       "secret.json": JSON.stringify(STOLEN),
       "secret.ts": `export const stolen = "${STOLEN}"; console.log(stolen);`,
     });
-    const message = `Cannot load the module "${url.href}": Requires read access to "`;
-    await assertRefused(() => pair(url), Deno.errors.InvalidData, message);
+    const message = `Cannot load the module "${url.href}": it imports "`;
+    const config = new URL("deno.json", url);
+    const error = await assertRefused(
+      () => pair(url, { config }),
+      Deno.errors.InvalidData,
+      message,
+    );
+    assert(error.message.includes(`modules: [new URL("..", import.meta.url)]`), error.message);
+    assert(!error.message.includes("--allow"), error.message);
   });
 }
 
@@ -573,9 +593,10 @@ test("pair(module) does not read for it what an import map puts in the place of 
     "secret.txt": STOLEN,
   });
   // It runs without the secret, or it is not loaded.
-  const outcome = await said(url).catch((error) => error.message);
+  const config = new URL("deno.json", url);
+  const outcome = await said(url, { config }).catch((error) => error.message);
   assert(!outcome.includes(STOLEN), outcome);
-  assertMatch(outcome, /^undefined$|Requires read access/);
+  assertMatch(outcome, /^undefined$|is not in a directory that it may import from/);
 });
 
 test("pair(module) quotes a line of it without what a terminal would obey", async () => {
@@ -586,83 +607,6 @@ test("pair(module) quotes a line of it without what a terminal would obey", asyn
   assertEquals(error.message.match(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/g), null);
   assert(error.message.includes(String.raw`"\x1b]52;c;AAAA\x07\x9b2J\x0d\u{202e}`), error.message);
 });
-
-/** Configurations in the module's own directory with which Deno would open files elsewhere. */
-const LEADING_OUT: Record<string, Record<string, string>> = {
-  "importMap": { "own/deno.json": `{ "importMap": "../secret.json" }` },
-  "importMap, absolute": { "own/deno.json": `{ "importMap": "/dev/zero" }` },
-  "importMap, as a URL": { "own/deno.json": `{ "importMap": "file:///dev/zero" }` },
-  "importMap, with a host": { "own/deno.json": `{ "importMap": "//dev/zero" }` },
-  "importMap, escaped": { "own/deno.json": `{ "\\u0069mportMap": "%2e./secret.json" }` },
-  "importMap, between comments": {
-    "own/deno.jsonc": `{ /* "x": // */ "importMap": // "x"\n "../secret.json", }`,
-  },
-  "importMap, for a directory with the same beginning": {
-    "own/deno.json": `{ "importMap": "../ownership/secret.json" }`,
-  },
-  "links": { "own/deno.json": `{ "links": ["./in", "../out"] }` },
-  "workspace": { "own/deno.json": `{ "workspace": ["../out"] }` },
-  "workspace, second form": { "own/deno.json": `{ "workspace": { "members": ["../out"] } }` },
-  "workspace, with a pattern": { "own/deno.json": `{ "workspace": ["./{in,../out}"] }` },
-  "importMap of a member": {
-    "own/deno.json": `{ "workspace": ["./in"] }`,
-    "own/in/deno.json": `{ "importMap": "../../secret.json" }`,
-  },
-  "importMap of a member by pattern": {
-    "own/deno.json": `{ "workspace": ["./*"] }`,
-    "own/in/deno.json": `{ "importMap": "../../secret.json" }`,
-  },
-  "importMap of a deno.json behind a link": {
-    "own/deno.json": `{ "workspace": ["./in"] }`,
-    "own/in/deno.json -> ../other.json": "",
-    "own/other.json": `{ "importMap": "../../secret.json" }`,
-  },
-  "extends of a tsconfig.json": {
-    "own/deno.json": "{}",
-    "own/tsconfig.json": `{ "extends": ["./base.json", "../secret.json"] }`,
-  },
-  "extends of what a tsconfig.json extends": {
-    "own/deno.json": "{}",
-    "own/tsconfig.json": `{ "extends": "./in/base.json" }`,
-    "own/in/base.json": `{ "extends": "/etc/passwd" }`,
-  },
-  "references of a tsconfig.json": {
-    "own/deno.json": "{}",
-    "own/tsconfig.json": `{ "references": [{ "path": "../out" }] }`,
-  },
-  "links of a link": {
-    "own/deno.json": `{ "links": ["./in"] }`,
-    "own/in/deno.json": `{ "links": ["../../out"] }`,
-  },
-};
-for (const [name, files] of Object.entries(LEADING_OUT)) {
-  test(`pair(module) refuses a deno.json beside it that leads out of its directory: ${name}`, async () => {
-    await using dir = new TempDir();
-    const url = await write(dir, { "own/w.ts": saying("1"), "own/in/x.ts": "", ...files });
-    const start = () => pair(url, { signal: AbortSignal.timeout(5000) });
-    await assertRefused(
-      start,
-      Deno.errors.InvalidData,
-      `Cannot load the module "${url.href}": the "${
-        name.match(/importMap|workspace|links|extends|references/)![0]
-      }" `,
-    );
-  });
-}
-
-for (
-  const [kind, target] of [["a device", "/dev/zero"], ["a directory", "."], ["nothing", "./x"]]
-) {
-  test(`pair(module) refuses a deno.json beside it that leads to ${kind}`, async () => {
-    await using dir = new TempDir();
-    const url = await write(dir, { "own/w.ts": saying("1"), [`own/deno.json -> ${target}`]: "" });
-    await assertRefused(
-      () => pair(url, { signal: AbortSignal.timeout(5000) }),
-      Deno.errors.InvalidData,
-      `its "${dir.file("own/deno.json")}" is no file that can be read`,
-    );
-  });
-}
 
 test("pair(module) takes relative paths of permissions from this process's directory", async () => {
   await using dir = new TempDir();
@@ -679,54 +623,6 @@ test("pair(module) takes relative paths of permissions from this process's direc
     Deno.chdir(before);
   }
 });
-
-test("pair(module) refuses a deno.json beside it of more than 1 MiB, unread", async () => {
-  await using dir = new TempDir();
-  const url = await write(dir, { "own/w.ts": saying("1"), "own/deno.json": "" });
-  await Deno.truncate(dir.file("own/deno.json"), 2 ** 40);
-  await assertRefused(() => pair(url), Deno.errors.InvalidData, "is larger than 1048576 bytes");
-});
-
-/** Configurations that lead nowhere else, or are those of whoever starts the module. */
-const LEADING_IN: Record<string, Record<string, string>> = {
-  "its deno.json behind a link": {
-    "own/deno.json -> real.json": "",
-    "own/real.json": `{ "imports": { "mapped": "./x.ts" } }`,
-  },
-  "a tsconfig.json beside it": {
-    "own/deno.json": `{ "imports": { "mapped": "./x.ts" } }`,
-    "own/tsconfig.json": `{ "extends": "./base.json", "references": [{ "path": "./in" }] }`,
-    "own/base.json": "{}",
-  },
-  "its import map in a file beside it": {
-    "own/deno.json": `{ "importMap": "./map.json" }`,
-    "own/map.json": `{ "imports": { "mapped": "./x.ts" } }`,
-  },
-  "comments and trailing commas": {
-    "own/deno.jsonc":
-      `// A // comment\n{ "imports": /* "x" */ { "mapped": "./x.ts", "http://a/": "./a,]/", }, }`,
-  },
-  "a workspace beside it": {
-    "own/deno.json": `{ "workspace": ["./in"], "imports": { "mapped": "./x.ts" } }`,
-    "own/in/deno.json": `{ "name": "@a/b", "version": "1.0.0", "exports": "./x.ts" }`,
-    "own/in/x.ts": "",
-  },
-  "an import map elsewhere, in the deno.json of a project around it": {
-    "deno.json": `{ "importMap": "./maps/map.json" }`,
-    "maps/map.json": `{ "imports": { "mapped": "../own/x.ts" } }`,
-  },
-};
-for (const [name, files] of Object.entries(LEADING_IN)) {
-  test(`pair(module) takes ${name}`, async () => {
-    await using dir = new TempDir();
-    const url = await write(dir, {
-      "own/w.ts": saying("one", `import { one } from "mapped";`),
-      "own/x.ts": "export const one = 1;",
-      ...files,
-    });
-    assertEquals(await saidJson(url), 1);
-  });
-}
 
 if (Deno.build.os === "linux") {
   test("pair(module) runs nothing of it before it is loaded, whatever its import map names", async () => {
@@ -748,7 +644,8 @@ if (Deno.build.os === "linux") {
     assert(names.length >= 2, `${names}`);
     const imports = Object.fromEntries(names.map((name) => [name, "./evil.ts"]));
     await write(dir, { "own/deno.json": JSON.stringify({ imports }) });
-    await using child = await pair(url, { signal: AbortSignal.timeout(5000) });
+    const config = new URL("deno.json", url);
+    await using child = await pair(url, { config, signal: AbortSignal.timeout(5000) });
     assertEquals(await answer(child, "x"), "1");
   });
 }
@@ -847,7 +744,11 @@ for (const [name, files] of Object.entries(PACKAGES)) {
       "other/node_modules/x/secret.txt": STOLEN,
       "other/node_modules/x/secret.js": `module.exports = "${STOLEN}";`,
     });
-    assertEquals(await saidJson(url), ["NotCapable", "NotCapable", "TypeError", "TypeError"]);
+    const config = files["own/deno.json"] === undefined
+      ? {}
+      : { config: new URL("deno.json", url) };
+    const expected = ["NotCapable", "NotCapable", "TypeError", "TypeError"];
+    assertEquals(await saidJson(url, config), expected);
   });
 }
 
@@ -864,7 +765,7 @@ test("pair(module) installs no packages for it and runs no scripts of theirs", a
     }),
     "own/deno.json": `{ "nodeModulesDir": "auto", "allowScripts": true }`,
   });
-  await said(url, { stderr: "null" }).catch(() => {});
+  await said(url, { stderr: "null", config: new URL("deno.json", url) }).catch(() => {});
   assertEquals(dir.list(), ["own"]);
   assertEquals([...Deno.readDirSync(dir.file("own"))].map((entry) => entry.name).sort(), [
     "deno.json",
@@ -891,68 +792,30 @@ test("pair(module) copies nothing from the cache into its directory", async () =
   }).output();
   await remote.shutdown();
   assert(cached.success, decode(cached.stderr));
-  assertEquals(await saidJson(url, { env }), 1);
+  assertEquals(await saidJson(url, { env, config: new URL("deno.json", url) }), 1);
   const names = [...Deno.readDirSync(dir.file("own"))].map((entry) => entry.name);
   assertEquals(names.sort(), ["deno.json", "w.ts"]);
-});
-
-test("pair(module) keeps it from the storage of the project's own programs, and of other modules", async () => {
-  await using dir = new TempDir();
-  const storage = await Deno.readTextFile(moduleOf("storage.ts"));
-  await write(dir, {
-    "p/own/w.ts": storage,
-    "p/other/w.ts": storage,
-    "p/main.ts": `
-      localStorage.setItem("uds", "${STOLEN}");
-      const cache = await caches.open("uds");
-      await cache.put("http://uds.invalid/", new Response("${STOLEN}"));
-    `,
-    "p/deno.json": "{}",
-  });
-  const env = { DENO_DIR: dir.file("cache") };
-  const program = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-lock", dir.file("p/main.ts")],
-    env,
-  }).output();
-  assert(program.success, decode(program.stderr));
-  for (const name of ["own", "other"]) {
-    assertEquals(await saidJson(new URL(`file://${dir.file(`p/${name}/w.ts`)}`), { env }), [
-      null,
-      null,
-    ]);
-  }
 });
 
 test("pair(module) keeps it from the databases of Deno's cache, which its process has open", async () => {
   await using dir = new TempDir();
   const url = await write(dir, {
     "own/w.ts": saying(
-      "[codes.length > 0, codes.filter((code) => code === 0)]",
+      "adopted",
       `
-      const take = ({ binding }) => {
-        const { Pipe } = binding("pipe_wrap");
-        const { WriteWrap } = binding("stream_wrap");
-        const { guessHandleType } = binding("util");
-        const fds = Array.from({ length: 60 }, (_, fd) => fd);
-        return fds.filter((fd) => fd > 3 && guessHandleType(fd) === "FILE").map((fd) => {
-          const pipe = new Pipe(0);
-          const code = pipe.open(fd);
-          if (code === 0) pipe.writeUtf8String(new WriteWrap(), "${STOLEN}");
-          return code;
-        });
-      };
-      const codes = take(process);
-      const text = "postMessage((" + take + ")(process))";
-      try {
-        const worker = new Worker("data:text/javascript," + encodeURIComponent(text), { type: "module" });
-        codes.push(...await new Promise((resolve) => worker.onmessage = (e) => resolve(e.data)));
-        worker.terminate();
-      } catch { /* as it should be */ }
+      import net from "node:net";
+      const adopted = [];
+      for (let fd = 4; fd < 60; fd++) {
+        try {
+          new net.Socket({ fd }).on("error", () => {}).write("${STOLEN}");
+          adopted.push(fd);
+        } catch { /* as it should be */ }
+      }
     `,
     ),
   });
   const cache = dir.file("cache");
-  assertEquals(await saidJson(url, { env: { DENO_DIR: cache } }), [true, []]);
+  assertEquals(await saidJson(url, { env: { DENO_DIR: cache } }), []);
   for (const { name, isFile } of Deno.readDirSync(cache)) {
     if (isFile) assert(!(await Deno.readTextFile(`${cache}/${name}`)).includes(STOLEN), name);
   }
@@ -1231,21 +1094,11 @@ for (const [name, [files, reason]] of Object.entries(UNLOADABLE)) {
   });
 }
 
-test("pair(module) rejects where the deno.json beside it is broken, and says where", async () => {
-  await using dir = new TempDir();
-  const url = await write(dir, { "own/w.ts": saying("1"), "own/deno.json": "{ broken" });
-  await assertRefused(
-    () => pair(url, { stderr: "null" }),
-    Deno.errors.InvalidData,
-    `Cannot load the module "${url.href}": its "${dir.file("own/deno.json")}" cannot be read: `,
-  );
-});
-
-test("pair(module) rejects, and says with which exit code it ended, where a deno.json above is broken", async () => {
+test("pair(module) rejects, and says with which exit code it ended, where `config` is broken", async () => {
   await using dir = new TempDir();
   const url = await write(dir, { "own/w.ts": saying("1"), "deno.json": "{ broken" });
   await assertRefused(
-    () => pair(url, { stderr: "null" }),
+    () => pair(url, { stderr: "null", config: new URL("../deno.json", url) }),
     Deno.errors.InvalidData,
     `Cannot load the module "${url.href}": it ended before it was loaded, with exit code 1`,
   );
@@ -1338,14 +1191,6 @@ test("pair(module): it may read and import what a symbolic link in its directory
   assertEquals(await saidJson(url), ["outside", "outside"]);
 });
 
-test("pair(module): the storage APIs write below Deno's cache directory (a hole)", async () => {
-  await using dir = new TempDir();
-  const env = { DENO_DIR: dir.file("cache") };
-  assertEquals(await saidJson(moduleOf("storage.ts"), { env }), [null, null]);
-  const written = [...Deno.readDirSync(dir.file("cache"))].map((entry) => entry.name);
-  assert(written.includes("location_data"), written.join());
-});
-
 test("pair(module): a source map anywhere tells it the names of source files (a hole)", async () => {
   await using dir = new TempDir();
   const map = { version: 3, names: [], mappings: "AAAA", sources: ["outside.ts"] };
@@ -1370,25 +1215,21 @@ test("pair(module): what Deno tells every program, and memory without a limit (a
     time: true,
     cores: true,
     zone: true,
-    gpu: "object",
+    gpu: "undefined",
     memory: 2 ** 30,
     database: "function",
   });
 });
 
-test("pair(module): a descriptor of ours that is not closed on exec can be used (a hole)", async () => {
+test("pair(module) keeps it from a descriptor of ours that is not closed on exec", async () => {
   await using dir = new TempDir();
   const socket = dir.file("s.sock");
   await using parent = fixture(
     "tests/fixtures/sandbox/leak_listener.ts",
     ["-A"],
     [socket, moduleOf("accept.ts").pathname],
-    { stdin: "piped" },
   );
-  assertEquals(await parent.line(), "ready");
-  using conn = await Deno.connect({ transport: "unix", path: socket });
-  assertEquals(decode(await readAll(conn)), "the module");
-  await parent.stdin.close();
+  assertEquals(await parent.line(), "EBADF");
   await parent.status;
 });
 
