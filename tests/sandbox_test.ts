@@ -195,7 +195,7 @@ test("pair(module) uses the import map of `config`, and of no other deno.json", 
   });
   const config = new URL("../deno.jsonc", url);
   assertEquals(await saidJson(url, { config }), ["a", "b"]);
-  await assertRefused(() => pair(url), Deno.errors.InvalidData, `"mapped" not a dependency`);
+  await assertRefused(() => pair(url), Deno.errors.InvalidData, "not a dependency");
 });
 
 test("pair(module) lets it import from the directories of `modules`, and no others", async () => {
@@ -807,7 +807,7 @@ test("pair(module) keeps it from the databases of Deno's cache, which its proces
       const adopted = [];
       for (let fd = 4; fd < 60; fd++) {
         try {
-          new net.Socket({ fd }).on("error", () => {}).write("${STOLEN}");
+          new net.Socket({ fd }).on("error", () => {}).write(["TOP", "SECRET"].join("-"));
           adopted.push(fd);
         } catch { /* as it should be */ }
       }
