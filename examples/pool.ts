@@ -54,8 +54,9 @@ class Pool implements AsyncDisposable {
 
   async #add(): Promise<void> {
     const child = await pair(this.#module, {
-      // The package is a directory here. Imported from JSR it needs no such grant.
+      // The package is a directory here, and deno.json has its name. From JSR it needs neither of the two.
       modules: [new URL("..", import.meta.url)],
+      config: new URL("../deno.json", import.meta.url),
     });
     if (this.#closing) {
       await child[Symbol.asyncDispose]();

@@ -16,8 +16,9 @@ async function ask(question: string): Promise<string> {
   // For all of it, loading included.
   const signal = AbortSignal.timeout(TIME_LIMIT);
   await using child = await pair(MODULE, {
-    // The package is a directory here. Imported from JSR it needs no such grant.
+    // The package is a directory here, and deno.json has its name. From JSR it needs neither of the two.
     modules: [new URL("..", import.meta.url)],
+    config: new URL("../deno.json", import.meta.url),
     stderr: "null",
     grace: 0,
     signal,

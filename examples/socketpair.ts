@@ -24,8 +24,9 @@ if (Deno.args[0] === "child") {
 } else {
   await using child = await pair(new URL(import.meta.url), {
     args: ["child"],
-    // The package is a directory here. Imported from JSR it needs no such grant.
+    // The package is a directory here, and deno.json has its name. From JSR it needs neither of the two.
     modules: [new URL("..", import.meta.url)],
+    config: new URL("../deno.json", import.meta.url),
     // It is no stranger, and may have our output itself: so the lines come in their true order.
     stdout: "inherit",
   });
