@@ -49,7 +49,7 @@ export function checkPairOptions(
   checkBoolean("clearEnv", options.clearEnv);
   if (!isModule && [permissions, modules, config].some((option) => option !== undefined)) {
     throw new TypeError(
-      `Invalid options of pair(): "permissions", "modules" and "config" are those of a module, and ` +
+      `Invalid options of pair(): "config", "permissions" and "modules" are those of a module, and ` +
         `${show(command)} is a program. Pass a URL to run a module`,
     );
   }

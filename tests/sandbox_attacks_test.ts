@@ -258,5 +258,5 @@ test("pair(module) takes `config` for a module only, and only as a file: URL", a
   const config = new URL("https://example.com/deno.json");
   await assertRejects(() => pair(new URL("file:///m.ts"), { config }), TypeError, "config");
   const file = new URL("file:///deno.json");
-  await assertRejects(() => pair("true", { config: file }), TypeError, `"config" are those of a`);
+  await assertRejects(() => pair("true", { config: file }), TypeError, `"modules" are those of a`);
 });
