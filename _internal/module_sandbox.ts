@@ -8,11 +8,9 @@
  *   Deno allows by default.
  * - What is not granted is denied by name, because node:child_process inserts `-A` where there is no
  *   permission flag. (But for `import`: with that denied, nothing could be imported from the cache.)
- * - Packages below any `node_modules` may be read whatever is denied, so there is none to be found, and
- *   no `package.json`.
- * - The storage APIs get an origin of the module's own, not that of the project.
- * - Deno has the databases of its cache open for writing, and node:net would take over their descriptors
- *   for anybody. Here it does not, and as a worker would have a node:net of its own, there are no workers.
+ * - No configuration counts but one that the parent vouches for. Packages below any `node_modules` may
+ *   be read whatever is denied, so there is none to be found, and no `package.json`.
+ * - What Deno's permissions do not guard is hidden: {@linkcode confinement}.
  * - Before the module runs, and after all of its graph has loaded, one byte comes through the socket;
  *   where loading fails, the reason comes instead. The parent knows by that which of the two it was.
  */
