@@ -31,10 +31,11 @@ async function meetInDirectory(): Promise<[Deno.UnixConn, Deno.UnixConn]> {
 }
 
 async function meet(path: string): Promise<[Deno.UnixConn, Deno.UnixConn]> {
-  using listener = Deno.listen({ transport: "unix", path });
-  const { accepted, connected, later, accepting } = await connectToSelf(listener, path);
+  const listener = Deno.listen({ transport: "unix", path });
+  const { accepted, connected, later, acceptor, accepting } = await connectToSelf(listener, path);
   for (const { conn } of later) conn.close();
-  accepting?.then((conn) => conn.close(), () => {});
+  accepting.then((conn) => conn.close(), () => {});
+  await acceptor.close();
   return [accepted, connected];
 }
 
