@@ -302,7 +302,8 @@ use stays, and so does everything that is not a socket.`,
       `The socket has no path: nobody else can connect. What the command itself prints goes to standard
 error. The exit code is the command's; it is 127 if there is no such command, and 126 if it cannot be
 executed.
-The first SIGTERM ends the command gracefully. A second one ends it at once, half a second later or more.`,
+The first SIGTERM ends the command gracefully. A second one ends it at once, half a second later or
+more.`,
     parameters: {
       flags: { stdio: flag("the socket is the command's standard input and output"), ...COMMON },
       aliases: SHORT,
@@ -369,8 +370,8 @@ the client ends its direction, the command's input ends; when the command ends i
 connection is closed. Clients beyond --max wait. With --idle a connection is closed, and its process
 ended, after that time without a byte in either direction. With --replace a running server that also
 has --replace hands the path over, serves the clients that it has, and ends: no client is refused
-meanwhile. The command has the environment of this one, and a session of its own. The connection ends with
-the command, whatever it leaves running.
+meanwhile. The command has the environment of this one, and a session of its own. The connection ends
+with the command, whatever that leaves running.
 ${ENDS}`,
     parameters: {
       flags: {
