@@ -157,7 +157,11 @@ export class PathClaim {
       return value;
     } catch (error) {
       const failure = this.#failure(error);
-      await this.cleanUpAfter(failure, () => this.shelter(() => dispose(value)));
+      // Only a file that was seen can be told from a stranger's.
+      const close = this.#own === before
+        ? () => dispose(value)
+        : () => this.shelter(() => dispose(value));
+      await this.cleanUpAfter(failure, close);
       await this.cleanUpAfter(failure, () => this.removeName());
       this.#own = before;
       throw failure;

@@ -167,6 +167,16 @@ test("uds exits with 2 for a wrong argument alone", () => {
   assertEquals(exitCodeOf(Object.assign(new TypeError("Cannot serve on"), shaped)), 1);
 });
 
+test("listen() leaves no socket behind if it cannot look at it after the bind", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  // The third look at the path: two before the bind, one after it.
+  const inject = ["-P", path, "-e", "inject=statx:error=EIO:when=3"];
+  const told = await use("listen", path, {}, inject);
+  assertEquals([told.operation, told.code], ["listen", "EIO"]);
+  assertEquals(dir.list(), []);
+}, { needs: ["strace"] });
+
 // ---- What denies it ---------------------------------------------------------------------------------
 
 for (const [how, call] of [["connect", "connect"], ["listen", "bind"]] as const) {
