@@ -33,6 +33,11 @@ export function isUnchanged(a: Deno.FileInfo | null, b: Deno.FileInfo | null): b
   return isSameFile(a, b) && a?.mtime?.getTime() === b?.mtime?.getTime();
 }
 
+/** Reports whether the file system has recorded when a file was created. */
+export function hasTimeOfBirth(info: Deno.FileInfo): boolean {
+  return bornAt(info) !== undefined;
+}
+
 /** The time of birth in milliseconds; where there is none, some systems say 1970. */
 function bornAt({ birthtime }: Deno.FileInfo): number | undefined {
   const time = birthtime?.getTime() ?? 0;

@@ -16,11 +16,12 @@ import { attempt } from "./system_error.ts";
  * replace that server's lock file.
  *
  * @param wanted What is tried; its path is that of the socket.
- * @param hasTurns Whether `<path>.new` is bound too.
+ * @param options `hasTurns`: whether `<path>.new` is bound too. `holdsLock`: whether the lock is held by this
+ * server already, and so says nothing of another one.
  */
 export async function requireThisSide(
   wanted: Attempt,
-  hasTurns: boolean,
+  { hasTurns, holdsLock = false }: { hasTurns: boolean; holdsLock?: boolean },
   signal?: AbortSignal,
 ): Promise<void> {
   const { operation, path } = wanted;
@@ -33,7 +34,7 @@ export async function requireThisSide(
     const records = await Promise.all(suffixes.map((end) => readLock(`${path}.lock${end}`)));
     if (records.some((record) => record?.view === view)) continue;
     // A server on this side may not have written it yet. Its lock is what refuses, without a connection.
-    if ((await peekLock(path)).held) return;
+    if (!holdsLock && (await peekLock(path)).held) return;
     if (await requireVacant({ operation, path: path + suffix }, "reclaim", signal) === null) {
       continue;
     }

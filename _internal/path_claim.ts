@@ -8,8 +8,10 @@
  */
 
 import { ConnectDenied, InsecurePath, isSocketError, NotASocket, SocketInUse } from "../errors.ts";
+import { delay } from "./delay.ts";
 import {
   GROUP_AND_OTHERS_WRITE,
+  hasTimeOfBirth,
   isSameFile,
   kindOf,
   lstat,
@@ -33,6 +35,9 @@ import {
   systemError,
 } from "./system_error.ts";
 import { narrowUmask } from "./umask.ts";
+
+/** After so long files get another time: the kernel counts it in ticks of 1 to 10 ms (CONFIG_HZ). */
+const FILE_CLOCK_MS = 20;
 
 /** The permission bits that let connect, on Linux and macOS. */
 const WRITE = 0o222;
@@ -101,7 +106,7 @@ export class PathClaim {
       hasTurns: options.publish === "rename",
       replaces: options.existing === "replace",
     };
-    await requireThisSide(wanted, lockOptions.hasTurns, signal);
+    await requireThisSide(wanted, lockOptions, signal);
     const locks = await LockAndTurn.acquire(wanted, lockOptions, signal);
     const claim = new PathClaim(wanted, options, directory, locks);
     try {
@@ -152,6 +157,8 @@ export class PathClaim {
       const exposed = ((created.mode ?? 0) & GROUP_AND_OTHERS_WRITE & ~meant) !== 0;
       this.#own = this.#secure(created, weakness);
       this.#locks.mark("bound", this.#own);
+      // It is then known by its time of modification, which no later socket may have as well.
+      if (!hasTimeOfBirth(this.#own)) await delay(FILE_CLOCK_MS);
       if (exposed) await turnAway(value);
       if (this.bindPath !== this.path) this.#publish();
       return value;
@@ -197,7 +204,7 @@ export class PathClaim {
     if (this.look() !== "lost") return undefined;
     if (!this.#mayHeal(lstat(this.path)) || !this.#locks.hasLock()) return false;
     try {
-      await requireThisSide(this.#wanted, true, signal);
+      await requireThisSide(this.#wanted, { hasTurns: true, holdsLock: true }, signal);
       this.#vacant = await requireVacant(this.#wanted, "reclaim", signal);
       await this.#vacate(this.bindPath, "reclaim", signal);
       return true;

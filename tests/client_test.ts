@@ -553,7 +553,7 @@ const refusals: Record<string, Refusal> = {
     Class: Deno.errors.FilesystemLoop,
     Base: Deno.errors.FilesystemLoop,
     code: "ELOOP",
-    says: "the path has too many symbolic links",
+    says: "the path has too many symbolic links, or one on a file system that follows none",
   },
 };
 

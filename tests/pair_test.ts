@@ -1481,7 +1481,12 @@ const peers: Record<string, Peer> = {
   "a Deno module": {
     needs: [],
     start: (mode, options) =>
-      pair(toFileUrl(file("pair_peer.ts")), { ...options, modules: [ROOT], args: [mode] }),
+      pair(toFileUrl(file("pair_peer.ts")), {
+        ...options,
+        modules: [ROOT],
+        config: toFileUrl(join(ROOT, "deno.json")),
+        args: [mode],
+      }),
     mebibytes: 8,
   },
   "Node": {
