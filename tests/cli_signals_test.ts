@@ -243,11 +243,11 @@ test("uds serve ends with its terminal, with the path removed", async () => {
 
 // ---- others ------------------------------------------------------------------------------------------
 
-test("uds serve goes on after SIGTSTP and SIGCONT", async () => {
+test("uds serve goes on after SIGSTOP and SIGCONT", async () => {
   await using dir = new TempDir();
   await using server = await serving(udsCommand(["serve", dir.file("s"), "--", "cat"], ALL));
   await using conn = await client(dir.file("s"));
-  server.kill("SIGTSTP");
+  server.kill("SIGSTOP");
   while (stateOf(server.pid) !== "T") await pause(5);
   await conn.write(encode("part two"));
   server.kill("SIGCONT");
