@@ -12,6 +12,8 @@ import { connect, createSecureContext, TLSSocket } from "node:tls";
 import type { ByteStream, Identity } from "./network.ts";
 
 const BUFFER_SIZE = 64 * 1024;
+/** Turns of the event loop in which what came before the end is decrypted. */
+const END_TURNS = 3;
 
 /** Which end of the connection this is. */
 export type Role = { readonly isServer: true } | {
@@ -37,16 +39,17 @@ export async function encrypted(
   late: AbortSignal,
 ): Promise<ByteStream> {
   const identity = cert !== undefined && key !== undefined ? { cert, key } : {};
+  const below = duplex(inner);
   const socket = role.isServer
-    ? new TLSSocket(duplex(inner), { ...identity, isServer: true, allowHalfOpen: true } as never)
+    ? new TLSSocket(below, { ...identity, isServer: true, allowHalfOpen: true } as never)
     : connect({
       secureContext: trusting(identity, caCerts),
-      socket: duplex(inner),
+      socket: below,
       servername: /^[\d.]+$|:/.test(role.hostname) ? "" : role.hostname,
       host: role.hostname,
       allowHalfOpen: true,
     } as never);
-  const conn = new TlsConnection(socket, inner);
+  const conn = new TlsConnection(socket, below, inner);
   const stop = () => conn.close();
   late.addEventListener("abort", stop);
   try {
@@ -77,6 +80,8 @@ function trusting(identity: Pick<Identity, "cert" | "key">, caCerts: string[] = 
 function duplex(inner: ByteStream): Duplex {
   const stream = new Duplex({
     allowHalfOpen: true,
+    // The encrypted stream would be closed with it, and lose what was not read from it yet.
+    autoDestroy: false,
     read() {
       const buffer = new Uint8Array(BUFFER_SIZE);
       inner.read(buffer).then(
@@ -100,8 +105,17 @@ function duplex(inner: ByteStream): Duplex {
   return stream;
 }
 
+/**
+ * An encrypted connection.
+ *
+ * - Deno 2.9.6 loses ends between a socket of node:tls and the stream below it: often neither the end of
+ *   what is written reaches that stream, nor the end of that stream the reader. Both are passed on here.
+ */
 class TlsConnection implements ByteStream {
   readonly #socket: TLSSocket;
+  /** What the socket writes its encrypted bytes to, and reads them from. */
+  readonly #below: Duplex;
+  #belowEnded = false;
   readonly #inner: ByteStream;
   #rest: Uint8Array | null = null;
   #ended = false;
@@ -109,12 +123,17 @@ class TlsConnection implements ByteStream {
   /** Wakes the pending read. */
   #wake: () => void = () => {};
 
-  constructor(socket: TLSSocket, inner: ByteStream) {
+  constructor(socket: TLSSocket, below: Duplex, inner: ByteStream) {
     this.#socket = socket;
+    this.#below = below;
     this.#inner = inner;
     socket.on("readable", () => this.#wake());
     socket.on("end", () => {
       this.#ended = true;
+      this.#wake();
+    });
+    below.on("end", () => {
+      this.#belowEnded = true;
       this.#wake();
     });
     socket.on("error", (error: Error) => {
@@ -128,7 +147,7 @@ class TlsConnection implements ByteStream {
   }
 
   async read(buffer: Uint8Array): Promise<number | null> {
-    for (;;) {
+    for (let turnsAfterEnd = 0;;) {
       const data = this.#rest ?? this.#socket.read() as Uint8Array | null;
       if (data !== null) {
         const count = Math.min(data.length, buffer.length);
@@ -138,7 +157,9 @@ class TlsConnection implements ByteStream {
       }
       if (this.#ended) return null;
       if (this.#failure !== undefined) throw this.#failure;
-      await new Promise<void>((resolve) => this.#wake = resolve);
+      if (this.#belowEnded && turnsAfterEnd++ === END_TURNS) return null;
+      if (this.#belowEnded) await new Promise((resolve) => setTimeout(resolve, 0));
+      else await new Promise<void>((resolve) => this.#wake = resolve);
     }
   }
 
@@ -147,7 +168,7 @@ class TlsConnection implements ByteStream {
   }
 
   closeWrite(): Promise<void> {
-    return this.#settled((done) => this.#socket.end(done));
+    return this.#settled((done) => this.#socket.end(done)).then(() => void this.#below.end());
   }
 
   close(): void {

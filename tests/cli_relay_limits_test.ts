@@ -160,7 +160,7 @@ test("uds relay closes clients and targets that do not finish their TLS handshak
   // They are open on this side still. What node:tls itself has opened stays.
   const after = [relay, out].map(({ pid }) => descriptors(pid));
   assert(after[0]! < before[0]! + 5 && after[1]! < before[1]! + 5, `${before} ${after}`);
-  for (const client of clients) client.close();
+  for (const client of [...clients, ...toTarget]) client.close();
   const accepted = await Promise.all(Array.from({ length: 5 }, () => silent.accept()));
   for (const conn of accepted) conn.close();
 }, { needs: ["openssl"] });

@@ -94,6 +94,21 @@ test("uds relay passes on by TLS, to a server whose certificate it trusts alone"
   assertEquals(plain.address, `unix:${dir.file("d.sock")}`);
 }, { needs: ["openssl"] });
 
+test("uds relay passes the ends of both directions on by TLS, 20 times of 20", async () => {
+  await using dir = new TempDir();
+  const [cert, key] = await certificate(dir);
+  await using _server = await server(dir.file("a.sock"));
+  const sides = ["tls:127.0.0.1:0", dir.file("a.sock")];
+  await using far = await relaying(["--cert", cert, "--key", key, ...sides]);
+  const address = far.address.replace("127.0.0.1", "localhost");
+  await using _near = await relaying(["--ca", cert, dir.file("b.sock"), address]);
+  for (let i = 0; i < 20; i++) {
+    const back = await exchange(dir.file("b.sock"), DATA);
+    assertEquals(back.length, DATA.length + 4);
+    assert(back.subarray(4).every((byte, at) => byte === DATA[at]));
+  }
+}, { needs: ["openssl"], deadline: 20_000 });
+
 test("uds relay goes on where its target cannot be reached, and says so", async () => {
   await using dir = new TempDir();
   await using relay = await relaying(["--timeout", "0", dir.file("b.sock"), dir.file("a.sock")]);
