@@ -407,10 +407,11 @@ ${ENDS}`,
     ],
     notes:
       `On a terminal it prints a line for each message: its time, the number of the connection, the direction
-(→ to TARGET, ← to the client), its size and its text, whose lines stand below each other. Bytes that are
-no text are shown as a dump, with --hex all are. Elsewhere, and with --json, it prints an object for each. Without --framing it shows what
-each read brought. From where a message cannot be decoded it shows raw bytes; all
-bytes are passed on, but no descriptors (SCM_RIGHTS). --max, --idle and --timeout are those of relay.
+(→ to TARGET, ← to the client), its size and its text, whose lines stand below each other. Bytes that
+are not text are shown as a dump; with --hex all are. Elsewhere, and with --json, it prints an object
+for each message. Without --framing it shows what each read brought. From where a message cannot be
+decoded it shows raw bytes. All bytes are passed on, but no descriptors (SCM_RIGHTS). --max, --idle and
+--timeout are those of relay.
 ${ENDS}`,
     parameters: {
       flags: { ...FRAMING, ...RELAYING },
