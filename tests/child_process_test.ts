@@ -1,6 +1,6 @@
 import { pair } from "@uds/uds";
 import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
-import { denoArgs, encode, fixture, Program, readText, run, TempDir, test } from "./_helpers.ts";
+import { denoArgs, fixture, Program, readText, run, TempDir, test } from "./_helpers.ts";
 
 const flags = ["--allow-run=sh", "--allow-env"];
 
@@ -20,36 +20,44 @@ for (const number of [34, 50, 64]) {
   );
 }
 
-test("child.status reports of each of 20 children its own realtime signal, also at once", async () => {
-  const numbers = Array.from({ length: 20 }, (_, i) => 34 + i);
-  const children = await Promise.all(
-    numbers.map((number) => pair("sh", { args: ["-c", `read x <&3; kill -${number} $$`] })),
-  );
-  await using other = await pair("sh", { args: ["-c", "read x <&3; exit 3"] });
-  for (const child of [...children, other]) child.conn.write(encode("\n"));
-  const codes = await Promise.all(children.map(async (child) => (await child.status).code));
-  assertEquals(codes, numbers.map((number) => 128 + number));
-  assertEquals((await other.status).code, 3);
-  await Promise.all(children.map((child) => child[Symbol.asyncDispose]()));
-});
+/** What a program prints of children that realtime signals end; it must end well. */
+async function realtime(flags: string[], args: string[]): Promise<unknown> {
+  await using parent = fixture("pair_realtime.ts", flags, args);
+  const [line] = await parent.output();
+  assertEquals([await parent.stderr(), (await parent.status).code], ["", 0]);
+  return JSON.parse(line!);
+}
+
+test(
+  "child.status reports of each of 20 children its own realtime signal, also at once",
+  async () => {
+    const [codes, other] = await realtime(flags, ["many"]) as [number[], number];
+    const numbers = Array.from({ length: 20 }, (_, i) => 34 + i);
+    assertEquals(codes, numbers.map((number) => 128 + number));
+    assertEquals(other, 3);
+  },
+  { needs: ["sh"] },
+);
 
 test("pair() keeps what a child sent before a realtime signal ended it", async () => {
-  await using child = await pair("sh", {
-    args: ["-c", "echo last >&3; echo said; kill -40 $$"],
-    stdout: "piped",
-  });
-  assertEquals(await child.status, { success: false, code: 168, signal: null });
-  assertEquals(await readText(child.conn), "last\n");
-  assertEquals(await new Response(child.stdout).text(), "said\n");
-});
+  assertEquals(await realtime(flags, ["sent"]), [
+    { success: false, code: 168, signal: null },
+    "last\n",
+    "said\n",
+  ]);
+}, { needs: ["sh"] });
 
-test("pair(module) survives a module that a realtime signal ends, and disposal is prompt", async () => {
-  await using dir = new TempDir();
-  await Deno.writeTextFile(dir.file("m.ts"), "setInterval(() => {}, 1000);");
-  await using child = await pair(new URL(`file://${dir.file("m.ts")}`), { grace: 20_000 });
-  assertEquals((await run("sh", ["-c", `kill -35 ${child.pid}`])).code, 0);
-  assertEquals(await child.status, { success: false, code: 163, signal: null });
-});
+test(
+  "pair(module) survives a module that a realtime signal ends, and disposal is prompt",
+  async () => {
+    await using dir = new TempDir();
+    await Deno.writeTextFile(dir.file("m.ts"), "setInterval(() => {}, 1000);");
+    const [killed, status] = await realtime(["-A"], ["module", dir.file("m.ts")]) as unknown[];
+    assertEquals(killed, 0);
+    assertEquals(status, { success: false, code: 163, signal: null });
+  },
+  { needs: ["sh"] },
+);
 
 test("pair() leaves alone the rejections that are not those of its children", async () => {
   await using program = fixture("pair_rejections.ts", flags);
