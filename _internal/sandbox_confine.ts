@@ -10,6 +10,7 @@
  * - A worker would have all that anew, so there are none. A class that is imported by name cannot be
  *   replaced, but the class that it extends can, and its constructor is called first.
  * - What the module could patch afterwards is not used here, and what is put in place stays.
+ * - Nothing can be added to `Object.prototype`: Deno's own objects inherit from it.
  */
 
 import { DENO_NAMES, GLOBAL_NAMES, HANDLE_NAMES, PROCESS_NAMES } from "./sandbox_names.ts";
@@ -133,6 +134,8 @@ function confine(known: Confinement): void {
   keep(process, known.process);
   keep(globalThis, known.global);
   deleteProperty(Navigator.prototype, "gpu");
+  // A setter there would receive objects of Deno's to which something is assigned, its internals among them.
+  preventExtensions(Object.prototype);
 }
 
 /** Returns the text of a program that confines the module which runs after it. */

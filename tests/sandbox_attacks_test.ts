@@ -233,6 +233,58 @@ test("pair(module): the frames of an error's stack give no function and no objec
   assertEquals(await said(text, { stdout: "null" }), [true, []]);
 });
 
+test("pair(module): what is added to prototypes receives nothing that leads to an operation of Deno", async () => {
+  const text = `
+    const caught = new Set();
+    const add = Set.prototype.add;
+    const catchIt = (value) => {
+      if (typeof value === "object" && value !== null || typeof value === "function") Reflect.apply(add, caught, [value]);
+    };
+    const names = ["nodeProcessUnhandledRejectionCallback", "nodeProcessRejectionHandledCallback"]
+      .concat("__isWorkerThread", "__nodeProcessBootstrapped", "_dispatchedFatalErrors", "__inspectorNetwork")
+      .concat("core", "ops", "handle", "_handle", "rid", "fd", "owner", "0", "1");
+    const refused = [];
+    for (const prototype of [Object.prototype, Function.prototype, Array.prototype]) {
+      for (const name of names) {
+        const isDone = Reflect.defineProperty(prototype, name, {
+          __proto__: null,
+          configurable: true,
+          get() { catchIt(this); },
+          set(value) {
+            catchIt(this);
+            catchIt(value);
+            Object.defineProperty(this, name, { __proto__: null, value, writable: true, configurable: true, enumerable: true });
+          },
+        });
+        if (!isDone) refused.push(prototype === Object.prototype);
+      }
+    }
+    process.on("uncaughtException", () => {});
+    process.on("unhandledRejection", () => {});
+    Promise.reject(new Error("x"));
+    for (const id of ["node:worker_threads", "node:child_process", "node:cluster", "node:http2", "node:test"]) await import(id);
+    new net.Socket().on("error", () => {}).connect(1, "127.0.0.1");
+    await attempt(() => new Deno.Command("true").spawn());
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const prototype of [Object.prototype, Function.prototype, Array.prototype]) for (const name of names) delete prototype[name];
+    const operations = [];
+    const queue = [...caught];
+    for (let object; (object = queue.pop());) {
+      if (typeof object === "function" && object.name.startsWith("op_")) operations.push(object.name);
+      if (object === globalThis) continue;
+      for (const key of Reflect.ownKeys(object)) {
+        const value = Reflect.getOwnPropertyDescriptor(object, key)?.value;
+        if ((typeof value === "object" && value !== null || typeof value === "function") && !caught.has(value)) {
+          caught.add(value);
+          queue.push(value);
+        }
+      }
+    }
+    say([operations, refused.length === names.length && refused.every(Boolean)]);
+    Deno.exit();`;
+  assertEquals(await said(text), [[], true]);
+});
+
 // ---- What lies beside a module -----------------------------------------------------------------
 
 test("pair(module): nothing beside the module is opened, by the parent or the child", async () => {
