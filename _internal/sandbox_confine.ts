@@ -10,7 +10,8 @@
  * - A worker would have all that anew, so there are none. A class that is imported by name cannot be
  *   replaced, but the class that it extends can, and its constructor is called first.
  * - What the module could patch afterwards is not used here, and what is put in place stays.
- * - Nothing can be added to `Object.prototype`: Deno's own objects inherit from it.
+ * - Nothing can be added to `Object.prototype`: Deno's own objects inherit from it. `call`, `apply` and
+ *   `bind` of functions cannot be replaced: Deno calls them with its internals.
  */
 
 import { DENO_NAMES, GLOBAL_NAMES, HANDLE_NAMES, PROCESS_NAMES } from "./sandbox_names.ts";
@@ -136,6 +137,10 @@ function confine(known: Confinement): void {
   deleteProperty(Navigator.prototype, "gpu");
   // A setter there would receive objects of Deno's to which something is assigned, its internals among them.
   preventExtensions(Object.prototype);
+  // Deno calls some of its functions by these, with its internals.
+  for (const name of ["call", "apply", "bind"] as const) {
+    fix(Function.prototype, name, Function.prototype[name]);
+  }
 }
 
 /** Returns the text of a program that confines the module which runs after it. */

@@ -259,6 +259,17 @@ test("pair(module): what is added to prototypes receives nothing that leads to a
         if (!isDone) refused.push(prototype === Object.prototype);
       }
     }
+    const { call, apply, bind } = Function.prototype;
+    for (const [name, native] of Object.entries({ call, apply, bind })) {
+      const isDone = Reflect.defineProperty(Function.prototype, name, {
+        value(...values) {
+          catchIt(this);
+          values.forEach(catchIt);
+          return Reflect.apply(native, this, values);
+        },
+      });
+      if (!isDone) refused.push(true);
+    }
     process.on("uncaughtException", () => {});
     process.on("unhandledRejection", () => {});
     Promise.reject(new Error("x"));
@@ -280,7 +291,7 @@ test("pair(module): what is added to prototypes receives nothing that leads to a
         }
       }
     }
-    say([operations, refused.length === names.length && refused.every(Boolean)]);
+    say([operations, refused.length === names.length + 3 && refused.every(Boolean)]);
     Deno.exit();`;
   assertEquals(await said(text), [[], true]);
 });
