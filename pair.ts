@@ -41,7 +41,8 @@ export interface PairOptions {
    * For a module: what it may do besides reading its own directories, as for a worker. Relative paths are
    * from this process's directory. Unless it may do everything, it cannot start workers, and has no storage
    * API (`localStorage`, `caches`, Deno KV), no WebGPU, no `Deno.bundle`, no `process.binding`, and no
-   * property of Deno that this package does not know. It cannot add to `Object.prototype`. `"none"` leaves these holes, which are Deno's:
+   * property of Deno that this package does not know. It can neither add to
+   * `Object.prototype` nor replace `call`, `apply` and `bind` of functions. `"none"` leaves these holes, which are Deno's:
    *
    * - **Files**: it may read everything in the directories that it may import from, and what symbolic links
    *   in them lead to. A source map that one of its files names is opened wherever it is. Deno writes
