@@ -48,8 +48,9 @@ export interface Connection extends Disposable, AsyncDisposable {
    * What the peer gets, as a stream. Its `close()` is `closeWrite()`; its `abort()` is `close()`.
    *
    * - `abort()` settles at once, also while a write waits for a peer that does not read. So does
-   *   `conn.readable.pipeTo(other.writable, { signal })` when the signal aborts. Piping from any other stream
-   *   waits for the write under way, as the standard says: call `close()` when the signal aborts.
+   *   `conn.readable.pipeTo(other.writable, { signal })` when the signal aborts. Piping from any other stream,
+   *   or with `preventAbort`, waits for the write under way, as the standard says. Call `close()` when the
+   *   signal aborts.
    * - As with any stream, and other than with `write`, a promise of its writer that rejects unawaited ends
    *   the process.
    */

@@ -4,10 +4,10 @@
  * - A stream's chunks are its consumer's to keep, so each has memory of its own, and fetching that memory
  *   takes longer than the copy. Between two connections nobody else sees the chunks: the buffer serves
  *   again as soon as it is written.
- * - It is what `pipeTo` does, by the public means of the streams. Where it would have to do more (options,
- *   an end that is locked, closed or broken) Deno's own does it.
- * - An aborted signal closes the target at once. Deno's own waits for the write under way first, which takes
- *   forever where the peer does not read.
+ * - It is what `pipeTo` does, by the public means of the streams. Deno's own runs with `preventAbort`, and
+ *   where an end is locked, closed or broken.
+ * - An aborted signal closes the target at once. Deno's own first waits for the write under way. Without a
+ *   peer that reads, this wait never ends.
  */
 
 import { onAbort } from "./delay.ts";
@@ -34,20 +34,20 @@ export function addPipeSource(readable: ReadableStream<Bytes>): void {
     target: WritableStream<Uint8Array>,
     options?: StreamPipeOptions,
   ): Promise<void> {
-    if (this === readable && targets.has(target) && isSimple(options)) {
+    if (this === readable && targets.has(target) && isSupported(options)) {
       const ends = lock(readable, target);
-      if (ends !== undefined) return pipe(...ends, options?.signal);
+      if (ends !== undefined) return pipe(...ends, options);
     }
     return ReadableStream.prototype.pipeTo.call(this, target, options);
   };
 }
 
-/** Whether there is at most a signal, which has not aborted. */
-function isSimple(options: StreamPipeOptions | undefined): boolean {
+/** Whether {@linkcode pipe} can do what the options ask for: a target that must stay open it cannot. */
+function isSupported(options: StreamPipeOptions | undefined): boolean {
   if (options === undefined) return true;
   if (typeof options !== "object" || options === null) return false;
-  const { signal, preventAbort, preventCancel, preventClose } = options;
-  if (preventAbort || preventCancel || preventClose) return false;
+  const { signal, preventAbort } = options;
+  if (preventAbort) return false;
   return signal === undefined || signal instanceof AbortSignal && !signal.aborted;
 }
 
@@ -65,14 +65,16 @@ function lock(source: ReadableStream<Bytes>, target: WritableStream<Uint8Array>)
 async function pipe(
   reader: Ends[0],
   writer: Ends[1],
-  signal: AbortSignal | undefined,
+  { signal, preventCancel, preventClose }: StreamPipeOptions = {},
 ): Promise<void> {
   let buffer: Bytes = readBuffer(MIN_SIZE);
   let failed: ((error: unknown) => Promise<void>) | undefined;
   let stopped: Promise<unknown> | undefined;
   const stopListening = onAbort(signal, () => {
     const { reason } = signal as AbortSignal;
-    stopped = Promise.all([writer.abort(reason), reader.cancel(reason)]);
+    // A read that is pending ends with the lock; what it brings is for the next reader.
+    const leave = preventCancel ? reader.releaseLock() : reader.cancel(reason);
+    stopped = Promise.all([writer.abort(reason), leave]);
     stopped.catch(() => {});
   });
   try {
@@ -81,7 +83,7 @@ async function pipe(
       failed = (error) => writer.abort(error);
       const { value, done } = await reader.read(buffer);
       if (stopped !== undefined) throw signal?.reason;
-      failed = (error) => reader.cancel(error);
+      failed = preventCancel ? undefined : (error) => reader.cancel(error);
       if (done) break;
       await writer.write(value);
       if (stopped !== undefined) throw signal?.reason;
@@ -92,7 +94,7 @@ async function pipe(
     // From now on there is nothing to abort.
     stopListening();
     failed = undefined;
-    await writer.close();
+    if (!preventClose) await writer.close();
   } catch (error) {
     if (stopped !== undefined) {
       await stopped;

@@ -245,6 +245,41 @@ test("our pipeTo() settles at once when the signal aborts and the target's peer 
   await writing;
 });
 
+for (const option of ["preventClose", "preventCancel"]) {
+  test(`our pipeTo() with ${option} settles at once as well`, async () => {
+    using ends = await line();
+    const control = new AbortController();
+    const { source, target } = ends;
+    const options = { signal: control.signal, [option]: true };
+    const piping = failureOf(source.readable.pipeTo(target.writable, options));
+    const writing = failureOf(ends.client.write(new Uint8Array(LARGE)));
+    await pause(50);
+    control.abort("stop");
+    assertEquals(await piping, "stop");
+    await target.closed;
+    // Nothing but preventCancel leaves the source readable.
+    const { done } = await source.readable.getReader().read();
+    assertEquals(done, option === "preventClose");
+    source.close();
+    await writing;
+  });
+}
+
+test("our pipeTo() with preventCancel leaves what comes after the abort to the next reader", async () => {
+  using ends = await line();
+  const { source, target, client } = ends;
+  const control = new AbortController();
+  const options = { signal: control.signal, preventCancel: true };
+  const piping = failureOf(source.readable.pipeTo(target.writable, options));
+  await pause();
+  control.abort("stop");
+  assertEquals(await piping, "stop");
+  assert(!source.readable.locked);
+  await client.write(encode("later"));
+  await client.closeWrite();
+  assertEquals(await readText(source), "later");
+});
+
 test("pipeTo() of another stream ends when the signal has aborted and the connection is closed", async () => {
   const [conn, peer] = await socketpair();
   const chunks = function* () {
