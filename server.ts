@@ -436,7 +436,7 @@ class Listener implements UnixListener {
       try {
         conn = await this.accept();
       } catch (error) {
-        if (error instanceof Deno.errors.BadResource) return;
+        if (this.#socket.isClosed) return;
         throw error;
       }
       yield conn;

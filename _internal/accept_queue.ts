@@ -45,6 +45,11 @@ export class AcceptQueue {
     return this.#current;
   }
 
+  /** Whether it was closed, and not only has failed. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   /**
    * Gives the next connection. One call at a time.
    *

@@ -98,6 +98,11 @@ export class ListeningSocket {
     return this.#queue.current.pausing;
   }
 
+  /** Whether it was closed, and not only its descriptor lost. */
+  get isClosed(): boolean {
+    return this.#queue.isClosed;
+  }
+
   /** Checks the options, claims the path, and listens; the mode is set when it resolves. */
   static async open(
     options: ListeningOptions,

@@ -234,6 +234,19 @@ test("shutdown() keeps its deadline although the system takes no byte", async ()
   assertEquals(await program.line(), "the write ended: ConnectionClosed");
 }, { needs: ["strace"] });
 
+test("a loop over listen() throws when its descriptor is lost, and does not just end", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  const trace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4"];
+  // Deno reports EINTR as a listener that was closed.
+  const inject = ["-e", "inject=accept4:error=EINTR:when=3+", Deno.execPath()];
+  const args = denoArgs("listener_loop.ts", ["-A"], [path]);
+  await using program = new Program("strace", [...trace, ...inject, ...args]);
+  assertEquals(await program.line(), "listening");
+  for (let i = 0; i < 2; i++) (await Deno.connect({ transport: "unix", path })).close();
+  assertEquals(await program.line(), `Cannot accept on "${path}": listener has been closed`);
+}, { needs: ["strace"] });
+
 /** Accepts as the attempts say: an error fails, a number is a connection. */
 function acceptorOf(attempts: (Error | number)[]): Acceptor<number> {
   const accept = () => {
