@@ -389,6 +389,7 @@ export function permissionFlags(set: Deno.PermissionOptionsObject): string[] {
  * ```
  */
 export async function runtimePath(name: string): Promise<string> {
+  checkArguments("runtimePath", arguments, 1, "runtimePath(name)");
   if (typeof name !== "string" || name === "" || /[/\0]|^\.+$/.test(name) || !name.isWellFormed()) {
     throw new TypeError(
       `Invalid name ${show(name)}: expected the name of a program, without "/" or NUL`,

@@ -5,7 +5,7 @@
  */
 
 import type { UnixAddr } from "./address.ts";
-import { show } from "./_internal/options.ts";
+import { checkArguments, show } from "./_internal/options.ts";
 import { SocketConnection } from "./_internal/socket_connection.ts";
 
 export type { UnixAddr } from "./address.ts";
@@ -140,6 +140,7 @@ export interface Connection extends Disposable, AsyncDisposable {
  * ```
  */
 export function toConnection(conn: Deno.UnixConn): Connection {
+  checkArguments("toConnection", arguments, 1, "toConnection(conn)");
   const methods = ["read", "write", "closeWrite", "close", "ref", "unref"] as const;
   if (
     typeof conn !== "object" || conn === null ||

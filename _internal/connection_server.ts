@@ -12,7 +12,7 @@ import { andMore, CountedLines, kindOfError } from "./counted_lines.ts";
 import { onAbort, turn } from "./delay.ts";
 import type { ListeningEvents, Loss } from "./listening_options.ts";
 import type { ListeningSocket } from "./listening_socket.ts";
-import { checkDuration, checkOptions } from "./options.ts";
+import { checkArguments, checkDuration, checkOptions } from "./options.ts";
 import { SilenceTimer } from "./silence.ts";
 import type { SocketConnection, Timeouts } from "./socket_connection.ts";
 
@@ -111,6 +111,7 @@ export class ConnectionServer {
 
   shutdown(options: { timeout?: number } = {}): Promise<ShutdownCounts> {
     try {
+      checkArguments("shutdown", arguments, 1, "shutdown({ timeout })");
       checkOptions("shutdown", options, ["timeout"]);
       checkDuration("timeout", options.timeout);
     } catch (error) {

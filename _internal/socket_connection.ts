@@ -14,7 +14,7 @@ import { ConnectionClosed, type SocketError } from "../errors.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
 import { arrived, turn } from "./delay.ts";
 import { IdleTimer } from "./idle_timer.ts";
-import { show } from "./options.ts";
+import { checkArguments, show } from "./options.ts";
 import { quoteAddress } from "./shown_address.ts";
 import { countSocket, SilenceTimer } from "./silence.ts";
 import { addPipeSource, addPipeTarget } from "./stream_pipe.ts";
@@ -128,6 +128,7 @@ export class SocketConnection {
   }
 
   read(buffer: Uint8Array): Promise<number | null> {
+    if (arguments.length > 1) return surplus("read", arguments, "read(buffer)");
     if (!(buffer instanceof Uint8Array)) {
       return Promise.reject(
         new TypeError(`Invalid buffer: expected a Uint8Array, got ${show(buffer)}`),
@@ -195,6 +196,7 @@ export class SocketConnection {
   }
 
   write(data: Uint8Array): Promise<number> {
+    if (arguments.length > 1) return surplus("write", arguments, "write(data)");
     if (!(data instanceof Uint8Array)) {
       return handled(
         Promise.reject(
@@ -542,6 +544,11 @@ async function inTime(writing: Promise<number>, stall: IdleTimer): Promise<numbe
   } finally {
     stall.end();
   }
+}
+
+/** Rejects because of an argument too many: options would be ignored. */
+function surplus(name: string, given: IArguments, call: string): Promise<never> {
+  return handled(new Promise<never>(() => checkArguments(name, given, 1, call)));
 }
 
 /** A rejection that nobody awaits must not end the process. */

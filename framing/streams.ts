@@ -1,6 +1,6 @@
 import { checkCodec } from "../_internal/codec_tools.ts";
 import { InputBuffer } from "../_internal/input_buffer.ts";
-import { show } from "../_internal/options.ts";
+import { checkArguments, show } from "../_internal/options.ts";
 import { BLOCK_SIZE, OutputBuffer } from "../_internal/output_buffer.ts";
 import type { Codec } from "./codec.ts";
 
@@ -32,6 +32,7 @@ import type { Codec } from "./codec.ts";
  * ```
  */
 export function encodeStream<T>(codec: Codec<T>): TransformStream<T, Uint8Array> {
+  checkArguments("encodeStream", arguments, 1, "encodeStream(codec)");
   checkCodec("codec", codec);
   const out = new OutputBuffer();
   let input: WritableStreamDefaultController;
@@ -144,6 +145,7 @@ export function encodeStream<T>(codec: Codec<T>): TransformStream<T, Uint8Array>
  * ```
  */
 export function decodeStream<T>(codec: Codec<T>): TransformStream<Uint8Array, T> {
+  checkArguments("decodeStream", arguments, 1, "decodeStream(codec)");
   checkCodec("codec", codec);
   const input = new InputBuffer(codec);
   const decode = (

@@ -5,6 +5,7 @@ import {
   decodeAllWith,
   malformed,
 } from "../_internal/codec_tools.ts";
+import { checkArguments } from "../_internal/options.ts";
 import { checkWellFormed, decodeUtf8 } from "../_internal/utf8.ts";
 import type { ByteWriter, Codec, DecodedMessage, TextCodec } from "./codec.ts";
 
@@ -44,6 +45,7 @@ let scratch: Uint8Array | undefined;
  * ```
  */
 export function text(frames: Codec<Uint8Array>): TextCodec {
+  checkArguments("text", arguments, 1, "text(frames)");
   checkCodec("frames", frames);
   checkTextFrames(frames);
   if ("text" in frames) throw new TypeError("Invalid frames: its messages are texts already");

@@ -2,7 +2,9 @@ import {
   claim,
   connect,
   contentLength,
+  decodeStream,
   delimited,
+  encodeStream,
   inherited,
   json,
   lengthPrefixed,
@@ -13,8 +15,11 @@ import {
   permissions,
   probe,
   relay,
+  runtimePath,
   serve,
   socketpair,
+  text,
+  toConnection,
 } from "@uds/uds";
 import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { TempDir, test } from "./_helpers.ts";
@@ -63,6 +68,11 @@ const SURPLUS: [name: string, call: (path: string) => unknown, right: string][] 
     () => (contentLength as Any)({}, { maxBytes: 1 }),
     "contentLength({ maxBytes })",
   ],
+  ["text", () => (text as Any)(lengthPrefixed(), { maxBytes: 1 }), "text(frames)"],
+  ["encodeStream", () => (encodeStream as Any)(lines(), {}), "encodeStream(codec)"],
+  ["decodeStream", () => (decodeStream as Any)(lines(), {}), "decodeStream(codec)"],
+  ["toConnection", () => (toConnection as Any)(null, { idleTimeout: 1 }), "toConnection(conn)"],
+  ["runtimePath", () => (runtimePath as Any)("a", { create: false }), "runtimePath(name)"],
   ["json", () => (json as Any)(lines(), undefined, { maxBytes: 1 }), "json(frames, parse)"],
 ];
 
@@ -76,3 +86,35 @@ for (const [name, call, right] of SURPLUS) {
     assertEquals(dir.list(), []);
   });
 }
+
+const METHODS: [name: string, call: (conn: Any, options: unknown) => unknown, right: string][] = [
+  ["read", (conn, options) => conn.read(new Uint8Array(1), options), "read(buffer)"],
+  ["write", (conn, options) => conn.write(new Uint8Array(1), options), "write(data)"],
+];
+
+for (const [name, call, right] of METHODS) {
+  test(`${name}() of a connection refuses an argument too many, and does nothing`, async () => {
+    const [conn, peer] = await socketpair();
+    using _peer = peer;
+    using _conn = conn;
+    const error = await assertRejects(
+      async () => await call(conn, { signal: AbortSignal.abort() }),
+      TypeError,
+    );
+    assertEquals(
+      error.message,
+      `Unexpected second argument of ${name}(): an object (Object). Call it as ${right}`,
+    );
+    assertEquals([conn.bytesRead, conn.bytesWritten], [0, 0]);
+  });
+}
+
+test("shutdown() refuses an argument too many, and shows the right call", async () => {
+  await using dir = new TempDir();
+  await using server = await serve(dir.file("s.sock"), async () => {});
+  await assertRejects(
+    () => (server as Any).shutdown({}, { timeout: 0 }),
+    TypeError,
+    "Call it as shutdown({ timeout })",
+  );
+});
