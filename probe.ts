@@ -67,6 +67,9 @@ export interface ProbeOptions {
 /** When to ask again: a socket between its bind and its listen refuses like a dead one. */
 const STALE_MS = 100;
 
+/** How often another socket may have come to the path meanwhile, before the last answer counts. */
+const MAX_CHANGES = 5;
+
 /**
  * Tells what is at the path of a socket.
  *
@@ -133,7 +136,8 @@ async function lookAt(path: SocketPath, options: ProbeOptions): Promise<ProbeRes
   }
 }
 
-async function probeFile(path: string, connect: boolean): Promise<ProbeResult> {
+/** @param changes How often another socket has come to the path since the first look. */
+async function probeFile(path: string, connect: boolean, changes = 0): Promise<ProbeResult> {
   let info;
   try {
     info = lstat(path);
@@ -169,7 +173,10 @@ async function probeFile(path: string, connect: boolean): Promise<ProbeResult> {
   let state = await ask(path, unheard);
   if (state === "stale") {
     await delay(STALE_MS);
-    if (!isSameFile(info, statOrNull(path))) return await probeFile(path, connect);
+    // Another program may exchange it for as long as it likes.
+    if (changes < MAX_CHANGES && !isSameFile(info, statOrNull(path))) {
+      return await probeFile(path, connect, changes + 1);
+    }
     state = await ask(path, unheard);
   }
   // It has gone between the look and the question.

@@ -47,19 +47,23 @@ export async function ls(flags: LsFlags, ...directories: string[]): Promise<numb
   const talk = new Talk(flags);
   const files: Files = new Map();
   let code = OK;
+  const report = (error: unknown) => {
+    const failure = talk.fail(error);
+    if (code === OK && !isDefault) code = failure;
+  };
   for (const place of places) {
     find(place, isDefault || flags.recursive === true, files, (error) => {
       // Of what nobody has asked for by name, what is not there or not for us is no failure.
-      if (isDefault && !(error instanceof Deno.errors.InvalidData)) return;
-      const failure = talk.fail(error);
-      if (code === OK && !isDefault) code = failure;
+      if (!isDefault || error instanceof Deno.errors.InvalidData) report(error);
     });
   }
 
   const entries: Entry[] = [];
   const found = [...files].sort(([a], [b]) => a < b ? -1 : 1);
   while (found.length > 0) {
-    const looks = found.splice(0, BATCH).map(([path, info]) => look(path, info, flags.probe));
+    const looks = found.splice(0, BATCH).map(([path, info]) =>
+      look(path, info, flags.probe, report)
+    );
     entries.push(...await Promise.all(looks));
   }
   if (flags.json) await print(`${json(entries)}\n`);
@@ -164,9 +168,18 @@ function explain(path: string, error: Error): Error {
   return new (error.constructor as ErrorConstructor)(`${start}: ${state}`, { cause: error });
 }
 
-/** What can be seen of a socket; without connecting, what its lock tells. */
-async function look(path: string, info: Deno.FileInfo, connect = false): Promise<Entry> {
-  const { state, holder } = await stateOf(path, connect);
+/**
+ * What can be seen of a socket; without connecting, what its lock tells.
+ *
+ * @param report Called with the failure of a look, which concerns this socket alone.
+ */
+async function look(
+  path: string,
+  info: Deno.FileInfo,
+  connect: boolean | undefined,
+  report: (error: unknown) => void,
+): Promise<Entry> {
+  const { state, holder } = await stateOf(path, connect === true, report);
   const { mode, uid, gid } = info;
   return {
     path,
@@ -178,13 +191,17 @@ async function look(path: string, info: Deno.FileInfo, connect = false): Promise
   };
 }
 
-async function stateOf(path: string, connect: boolean): Promise<Pick<Entry, "state" | "holder">> {
+async function stateOf(
+  path: string,
+  connect: boolean,
+  report: (error: unknown) => void,
+): Promise<Pick<Entry, "state" | "holder">> {
   try {
     return await probe(path, { connect });
   } catch (error) {
     // Only a connection could tell; or the path is too long for one.
     const isUnknown = error instanceof Deno.errors.NotSupported || error instanceof RangeError;
-    if (!isUnknown) throw error;
+    if (!isUnknown) report(error);
     return { state: "unknown" };
   }
 }
