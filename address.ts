@@ -13,6 +13,7 @@
 
 import { InsecurePath } from "./errors.ts";
 import { absolutePath, directoryOf, pathOfUrl } from "./_internal/absolute_path.ts";
+import { stepsTo, WHERE_GRANTED } from "./_internal/directory_steps.ts";
 import { kindOf, octal } from "./_internal/file_identity.ts";
 import { ambiguityOf } from "./_internal/parent_link.ts";
 import { ALL_PERMISSIONS, requireGrants, toFlags } from "./_internal/grants.ts";
@@ -240,7 +241,8 @@ function checkLength(
  * - `"serve"`, `"claim"`: the same, and read and write for its lock file, `<path>.lock`. With
  *   `publish: "rename"` also all three for `<path>.new`; with `createDirectory` write for the
  *   directory; with `verifyDirectory` read for the directory and for each one above it, except for
- *   the root directory, which is looked at where that is granted.
+ *   the root directory, which is looked at where that is granted. Symbolic links among them are followed
+ *   where this process has read permission, and the directories that they lead through are included.
  * - `"probe"`: read for the socket and its lock; write and net for the socket unless `connect` is
  *   `false`.
  * - `"pair"`: run for the command, which is the target, or for Deno itself where that is the URL of a
@@ -250,7 +252,7 @@ function checkLength(
  * - Not included, because everything works without: `sys: ["umask"]`, with which a socket file never
  *   exists with a wider mode than asked for, not for an instant; and `sys: ["statfs"]`, with which a
  *   start can tell whether a stale socket is on a file system that another machine shares.
- * - The same for a path below a symbolic link: Deno checks the path as it was given.
+ * - Otherwise the same for a path below a symbolic link: Deno checks the path as it was given.
  *
  * The object fits `Deno.test`'s and a worker's `permissions`; {@linkcode permissionFlags} turns it
  * into flags.
@@ -328,11 +330,12 @@ export function permissions(
   return { read, write, net };
 }
 
-/** The directory of a path and those above it, without the root where it is not the only one. */
+/** What `verifyDirectory` looks at. The root directory only where it is the one that the socket is in. */
 function directoriesOf(path: string): string[] {
   const directory = directoryOf(path);
-  const above = directoryOf(directory);
-  return above === "/" ? [directory] : [directory, ...directoriesOf(directory)];
+  if (directory === "/") return ["/"];
+  const steps = [...stepsTo(directory, WHERE_GRANTED)].map((step) => step.path);
+  return [...new Set([directory, ...steps.reverse()])].filter((step) => step !== "/");
 }
 
 /**

@@ -11,12 +11,10 @@
 import { InsecurePath } from "../errors.ts";
 import { directoryOf } from "./absolute_path.ts";
 import { GROUP_AND_OTHERS_WRITE, kindOf, octal } from "./file_identity.ts";
-import { isGranted, requireGrants } from "./grants.ts";
+import { requireGrants } from "./grants.ts";
 import type { Attempt } from "./lock_patience.ts";
+import { type Look, stepsTo, WHERE_GRANTED } from "./directory_steps.ts";
 import { attempt, systemError } from "./system_error.ts";
-
-/** Linux follows no more symbolic links than this in one path, and refuses the path then (ELOOP). */
-const MAX_LINKS = 40;
 
 const STICKY = 0o1000;
 
@@ -24,14 +22,6 @@ const STICKY = 0o1000;
 interface Weakness {
   path: string;
   reason: string;
-}
-
-/** The two ways to look at the file system; both return `undefined` where this process may not. */
-interface Look {
-  /** Returns what is at a path itself. */
-  at(path: string): Deno.FileInfo | undefined;
-  /** Returns where a symbolic link leads. */
-  target(path: string): string | undefined;
 }
 
 /** The directory that a socket's file is, or will be, in. */
@@ -126,33 +116,18 @@ function weaknessOf(
   uid: number | null | undefined,
   look: Look,
 ): Weakness | undefined {
-  const root = look.at("/");
-  // The owner of the root directory owns the system: in a user namespace it need not be user 0.
-  const trusted = [0, uid, root?.uid];
-  const names = namesOf(directory);
-  let path = "/";
-  let info = root;
-  for (let links = 0; links <= MAX_LINKS;) {
-    const reason = info && whyUnsafe(info, trusted);
-    if (reason !== undefined) return { path, reason };
-    const name = names.shift();
-    if (name === undefined) return undefined;
-    const next = name === ".." ? directoryOf(path) : `${path === "/" ? "" : path}/${name}`;
-    const found = look.at(next);
-    if (!found?.isSymlink) {
-      path = next;
-      info = found;
-      continue;
+  let trusted: (number | null | undefined)[] = [0, uid];
+  for (const { path, info, parent } of stepsTo(directory, look)) {
+    // The owner of the root directory owns the system: in a user namespace it need not be user 0.
+    if (path === "/") trusted = [0, uid, info?.uid];
+    if (info === undefined) continue;
+    if (!info.isSymlink) {
+      const reason = whyUnsafe(info, trusted);
+      if (reason !== undefined) return { path, reason };
+    } else if (parent !== undefined && isWritable(parent) && !trusted.includes(info.uid)) {
+      // In a directory with the sticky bit the owner of the link can exchange it.
+      return { path, reason: `it is a symbolic link of uid ${info.uid}` };
     }
-    // In a directory with the sticky bit the owner of the link can exchange it.
-    if (info !== undefined && isWritable(info) && !trusted.includes(found.uid)) {
-      return { path: next, reason: `it is a symbolic link of uid ${found.uid}` };
-    }
-    const target = look.target(next);
-    if (target === undefined) return undefined;
-    links++;
-    names.unshift(...namesOf(target));
-    if (target.startsWith("/")) [path, info] = ["/", root];
   }
   return undefined;
 }
@@ -172,24 +147,6 @@ function whyUnsafe(
 /** Whether its group or others may write to it; a user in an access control list counts as its group. */
 function isWritable({ mode }: Deno.FileInfo): boolean {
   return ((mode ?? 0) & GROUP_AND_OTHERS_WRITE) !== 0;
-}
-
-/** What is wrong with the path is told by the call that uses it. */
-const WHERE_GRANTED: Look = {
-  at: (path) => isGranted("read", path) ? orUndefined(() => Deno.lstatSync(path)) : undefined,
-  target: (path) => orUndefined(() => Deno.readLinkSync(path)),
-};
-
-function orUndefined<T>(look: () => T): T | undefined {
-  try {
-    return look();
-  } catch {
-    return undefined;
-  }
-}
-
-function namesOf(path: string): string[] {
-  return path.split("/").filter((name) => name !== "" && name !== ".");
 }
 
 /** Not by its times: binding a socket in it changes some. */
