@@ -104,16 +104,16 @@ export class LockAndTurn {
     return lock instanceof PathLock && lock.isInPlace() ? lock.path : undefined;
   }
 
-  /** Refuses locks of another user than the one who made the socket. */
+  /** Throws `InsecurePath` if the socket is another user's than the locks, which this process created. */
   requireOwner(uid: number | null): void {
-    for (const lock of [this.#turn, this.#lock]) {
-      if (lock === undefined || lock.uid === uid) continue;
-      throw this.#foreignLock(lock.path, lock.uid, uid);
-    }
-    const rival = this.#rival?.info;
-    if (rival !== undefined && rival.uid !== uid) {
-      throw this.#foreignLock(this.#lockPath, rival.uid, uid);
-    }
+    const lock = [this.#turn, this.#lock].find((each) => each !== undefined && each.uid !== uid);
+    if (lock === undefined) return;
+    const { operation, path } = this.#wanted;
+    throw new InsecurePath(
+      `${this.#attempt()}: the socket there belongs to uid ${uid} and its lock to uid ${lock.uid}, ` +
+        `so another process has replaced it. Choose a directory that only you can write to`,
+      { operation, path },
+    );
   }
 
   /**
@@ -244,6 +244,7 @@ export class LockAndTurn {
           return;
         }
         if (replaces && "published" in result) {
+          this.#requireSameUser(result);
           this.#rival = result;
           return;
         }
@@ -255,6 +256,17 @@ export class LockAndTurn {
       this.endStart();
       throw error;
     }
+  }
+
+  /** Throws `InsecurePath` if the server that is to be replaced is another user's. */
+  #requireSameUser({ info }: LockHolder): void {
+    if (info?.uid === this.uid) return;
+    throw new InsecurePath(
+      `${this.#attempt()}: its server belongs to uid ${info?.uid} and this process is uid ` +
+        `${this.uid}, and only servers of one user replace each other. Stop that one first, or ` +
+        `choose another path`,
+      { operation: this.#wanted.operation, path: this.#lockPath },
+    );
   }
 
   async #takeTurn(signal: AbortSignal | undefined): Promise<PathLock> {
@@ -271,16 +283,6 @@ export class LockAndTurn {
 
   #attempt(): string {
     return attempt(this.#wanted.operation, this.#wanted.path);
-  }
-
-  #foreignLock(path: string, owner: number | null, self: number | null): Error {
-    return new InsecurePath(
-      `${
-        attempt("lock", path)
-      }: it belongs to uid ${owner} and this process is uid ${self}, so its ` +
-        `owner could lock you out or let others in. Remove it, or choose a directory of your own`,
-      { operation: this.#wanted.operation, path },
-    );
   }
 }
 

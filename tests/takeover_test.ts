@@ -370,6 +370,7 @@ test('serve() with existing: "replace" refuses the server of another user', asyn
   Deno.chownSync(`${path}.lock`, 65534, 65534);
   const error = await assertRejects(() => serve({ path, ...REPLACE }, greet("new")), InsecurePath);
   assertEquals(error.path, `${path}.lock`);
+  assertStringIncludes(error.message, "Stop that one first, or choose another path");
   assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
   await using conn = await connect(path);
   await conn.write(encode("x\n"));
