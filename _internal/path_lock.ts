@@ -137,7 +137,7 @@ export class PathLock implements Disposable {
       return new PathLock(path, file, info);
     } catch (error) {
       // No space left, for example: an empty lock is of no use.
-      removeIfSame(path, info);
+      removeIfSame(path, info ?? statAgain(file));
       file.close();
       throw error;
     }
@@ -358,6 +358,15 @@ function refusal(path: string, found: string, { uid }: Deno.FileInfo): Obstacle 
       { operation: "lock", path },
     ),
   };
+}
+
+/** Describes an open file after a first attempt has failed; `null` where it fails again. */
+function statAgain(file: Deno.FsFile): Deno.FileInfo | null {
+  try {
+    return statOpen(file) ?? null;
+  } catch {
+    return null;
+  }
 }
 
 /**
