@@ -3,6 +3,9 @@
 import { permissions, type SocketPath } from "../address.ts";
 import { InvalidValue, shownPath, socketPath } from "./parameters.ts";
 
+/** Where TLS of this process meets itself (`tls.ts`). */
+export const LOOPBACK = "127.0.0.1";
+
 /** A side that is a path. */
 export interface UnixEndpoint {
   readonly scheme: "unix";
@@ -55,7 +58,8 @@ export function endpointNeeds(
   side: Endpoint,
   operation: "serve" | "connect",
 ): Deno.PermissionOptionsObject {
-  return side.scheme === "unix" ? permissions(operation, side.path) : { net: [hostAndPort(side)] };
+  if (side.scheme === "unix") return permissions(operation, side.path);
+  return { net: [hostAndPort(side), ...(side.scheme === "tls" ? [LOOPBACK] : [])] };
 }
 
 function hostAndPort({ hostname, port }: NetworkEndpoint): string {

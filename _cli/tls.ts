@@ -2,18 +2,18 @@
  * TLS over a connection that stays ours.
  *
  * With Deno's own TLS a handshake that never ends keeps its descriptor for as long as the peer likes, also
- * after `close()`. node:tls works over any stream, so that the descriptor below it can be closed.
+ * after `close()`. So TLS runs over a connection of this process with itself, by the loopback interface, and
+ * the encrypted bytes are passed on between that and the peer. Closing our end of it ends the handshake.
+ *
+ * - Not node:tls over a stream: with Deno 2.9.6 that often loses the end of a direction.
  */
 
-import { Buffer } from "node:buffer";
-import { createPrivateKey, X509Certificate } from "node:crypto";
-import { Duplex } from "node:stream";
-import { connect, createSecureContext, TLSSocket } from "node:tls";
+import { LOOPBACK } from "./endpoint.ts";
 import type { ByteStream, Identity } from "./network.ts";
 
 const BUFFER_SIZE = 64 * 1024;
-/** Turns of the event loop in which what came before the end is decrypted. */
-const END_TURNS = 3;
+/** How long what was written may take to leave after `close()`. */
+const FLUSH_MS = 30_000;
 
 /** Which end of the connection this is. */
 export type Role = { readonly isServer: true } | {
@@ -23,8 +23,7 @@ export type Role = { readonly isServer: true } | {
 
 /** Throws unless the certificate and the key of a server are valid. */
 export function checkIdentity({ cert, key }: Identity): void {
-  new X509Certificate(cert!);
-  createPrivateKey(key!);
+  Deno.listenTls({ hostname: LOOPBACK, port: 0, cert: cert!, key: key! }).close();
 }
 
 /**
@@ -33,160 +32,145 @@ export function checkIdentity({ cert, key }: Identity): void {
  * @param late Aborts when the handshake has taken too long. The connection is closed then.
  */
 export async function encrypted(
-  inner: ByteStream,
-  { caCerts, cert, key }: Identity,
+  peer: ByteStream,
+  identity: Identity,
   role: Role,
   late: AbortSignal,
 ): Promise<ByteStream> {
-  const identity = cert !== undefined && key !== undefined ? { cert, key } : {};
-  const below = duplex(inner);
-  const socket = role.isServer
-    ? new TLSSocket(below, { ...identity, isServer: true, allowHalfOpen: true } as never)
-    : connect({
-      secureContext: trusting(identity, caCerts),
-      socket: below,
-      servername: /^[\d.]+$|:/.test(role.hostname) ? "" : role.hostname,
-      host: role.hostname,
-      allowHalfOpen: true,
-    } as never);
-  const conn = new TlsConnection(socket, below, inner);
-  const stop = () => conn.close();
+  let conn: TlsConnection | undefined;
+  let plain: Deno.TcpConn | undefined;
+  const stop = () => {
+    plain?.[Symbol.dispose]();
+    peer.close();
+  };
   late.addEventListener("abort", stop);
   try {
-    await new Promise<void>((resolve, reject) => {
-      socket.once(role.isServer ? "secure" : "secureConnect", resolve);
-      socket.once("error", reject);
-      socket.once("close", () => reject(new Deno.errors.ConnectionReset("it was closed")));
-    });
+    const ends = role.isServer ? await asServer(identity) : await asClient(identity, role.hostname);
+    plain = ends.plain;
+    late.throwIfAborted();
+    conn = new TlsConnection(await ends.secure, plain, peer);
+    await conn.handshake();
+    return conn;
   } catch (error) {
-    conn.close();
-    throw error;
+    stop();
+    conn?.close();
+    throw conn?.failure ?? error;
   } finally {
     late.removeEventListener("abort", stop);
   }
-  return conn;
 }
 
-/** What a client trusts and shows. The option `ca` would take the place of the usual authorities. */
-function trusting(identity: Pick<Identity, "cert" | "key">, caCerts: string[] = []): unknown {
-  const secure = createSecureContext(identity as never);
-  for (const cert of caCerts) {
-    (secure.context as { addCACert(cert: string): void }).addCACert(cert);
-  }
-  return secure;
+/** The two ends of a connection of this process with itself, one of which speaks TLS. */
+interface Ends {
+  plain: Deno.TcpConn;
+  secure: Promise<Deno.TlsConn> | Deno.TlsConn;
 }
 
-/** A connection as a stream of Node's. */
-function duplex(inner: ByteStream): Duplex {
-  const stream = new Duplex({
-    allowHalfOpen: true,
-    // The encrypted stream would be closed with it, and lose what was not read from it yet.
-    autoDestroy: false,
-    read() {
-      const buffer = new Uint8Array(BUFFER_SIZE);
-      inner.read(buffer).then(
-        (count) => void this.push(count === null ? null : Buffer.from(buffer.buffer, 0, count)),
-        (error) => void this.destroy(error),
-      );
-    },
-    write(chunk: Uint8Array, _encoding, done) {
-      inner.write(chunk).then(() => done(), done);
-    },
-    final(done) {
-      inner.closeWrite().then(() => done(), done);
-    },
-    destroy(error, done) {
-      inner.close();
-      done(error);
-    },
+async function asServer({ cert, key }: Identity): Promise<Ends> {
+  const listen = { hostname: LOOPBACK, port: 0, cert: cert!, key: key! };
+  const [plain, secure] = await meet(Deno.listenTls(listen));
+  return { plain, secure };
+}
+
+async function asClient({ caCerts, cert, key }: Identity, hostname: string): Promise<Ends> {
+  const [below, plain] = await meet(Deno.listen({ hostname: LOOPBACK, port: 0 }));
+  const secure = Deno.startTls(below, {
+    hostname,
+    ...(caCerts && { caCerts }),
+    ...(cert !== undefined && key !== undefined && { cert, key }),
   });
-  // It is the encrypted stream that rejects with it.
-  stream.on("error", () => {});
-  return stream;
+  return { plain, secure };
 }
 
-/**
- * An encrypted connection.
- *
- * - Deno 2.9.6 loses ends between a socket of node:tls and the stream below it: often neither the end of
- *   what is written reaches that stream, nor the end of that stream the reader. Both are passed on here.
- */
-class TlsConnection implements ByteStream {
-  readonly #socket: TLSSocket;
-  /** What the socket writes its encrypted bytes to, and reads them from. */
-  readonly #below: Duplex;
-  #belowEnded = false;
-  readonly #inner: ByteStream;
-  #rest: Uint8Array | null = null;
-  #ended = false;
-  #failure: Error | undefined;
-  /** Wakes the pending read. */
-  #wake: () => void = () => {};
+/** Connects to a listener of this process, which it closes. Others who connect to it are dropped. */
+async function meet<Conn extends Deno.TcpConn | Deno.TlsConn>(
+  listener: Deno.Listener<Conn>,
+): Promise<[connected: Deno.TcpConn, accepted: Conn]> {
+  using _closed = listener;
+  const { port } = listener.addr as Deno.NetAddr;
+  const connected = await Deno.connect({ hostname: LOOPBACK, port });
+  for (;;) {
+    const accepted = await listener.accept();
+    const { port } = accepted.remoteAddr as Deno.NetAddr;
+    if (port === (connected.localAddr as Deno.NetAddr).port) return [connected, accepted];
+    accepted[Symbol.dispose]();
+  }
+}
 
-  constructor(socket: TLSSocket, below: Duplex, inner: ByteStream) {
-    this.#socket = socket;
-    this.#below = below;
-    this.#inner = inner;
-    socket.on("readable", () => this.#wake());
-    socket.on("end", () => {
-      this.#ended = true;
-      this.#wake();
+/** An encrypted connection. */
+class TlsConnection implements ByteStream {
+  /** What went wrong with the connection to the peer. */
+  failure: Error | undefined;
+  readonly #secure: Deno.TlsConn;
+  readonly #plain: Deno.TcpConn;
+  readonly #peer: ByteStream;
+  /** Settles when all that was written has left, or cannot. */
+  readonly #flushed: Promise<void>;
+  #isClosed = false;
+
+  constructor(secure: Deno.TlsConn, plain: Deno.TcpConn, peer: ByteStream) {
+    this.#secure = secure;
+    this.#plain = plain;
+    this.#peer = peer;
+    this.#flushed = this.#pass(plain, peer);
+    // Once nothing comes from the peer, a write that it does not take has no hope either.
+    this.#pass(peer, plain).then(() => {
+      if (this.failure !== undefined) this.#flushed.finally(() => plain[Symbol.dispose]());
     });
-    below.on("end", () => {
-      this.#belowEnded = true;
-      this.#wake();
-    });
-    socket.on("error", (error: Error) => {
-      this.#failure ??= error;
-      this.#wake();
-    });
-    socket.on("close", () => {
-      if (!this.#ended) this.#failure ??= new Deno.errors.ConnectionReset("it was closed");
-      this.#wake();
-    });
+  }
+
+  async handshake(): Promise<void> {
+    await this.#secure.handshake();
   }
 
   async read(buffer: Uint8Array): Promise<number | null> {
-    for (let turnsAfterEnd = 0;;) {
-      const data = this.#rest ?? this.#socket.read() as Uint8Array | null;
-      if (data !== null) {
-        const count = Math.min(data.length, buffer.length);
-        buffer.set(data.subarray(0, count));
-        this.#rest = count < data.length ? data.subarray(count) : null;
-        return count;
-      }
-      if (this.#ended) return null;
-      if (this.#failure !== undefined) throw this.#failure;
-      if (this.#belowEnded && turnsAfterEnd++ === END_TURNS) return null;
-      if (this.#belowEnded) await new Promise((resolve) => setTimeout(resolve, 0));
-      else await new Promise<void>((resolve) => this.#wake = resolve);
+    try {
+      return await this.#secure.read(buffer);
+    } catch (error) {
+      throw this.failure ?? error;
     }
   }
 
-  write(data: Uint8Array): Promise<number> {
-    return this.#settled((done) => this.#socket.write(data, done)).then(() => data.length);
+  async write(data: Uint8Array): Promise<number> {
+    try {
+      for (let sent = 0; sent < data.length;) sent += await this.#secure.write(data.subarray(sent));
+    } catch (error) {
+      throw this.failure ?? error;
+    }
+    return data.length;
   }
 
-  closeWrite(): Promise<void> {
-    return this.#settled((done) => this.#socket.end(done)).then(() => void this.#below.end());
+  async closeWrite(): Promise<void> {
+    await this.#secure.closeWrite();
   }
 
   close(): void {
-    this.#socket.destroy();
-    this.#inner.close();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#secure[Symbol.dispose]();
+    const timer = setTimeout(() => this.#peer.close(), FLUSH_MS);
+    this.#flushed.finally(() => {
+      clearTimeout(timer);
+      this.#plain[Symbol.dispose]();
+      this.#peer.close();
+    });
   }
 
-  /** Settles when a call has called back, or when the socket has closed without that. */
-  #settled(call: (done: (error?: Error | null) => void) => void): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const closed = () => reject(this.#failure ?? new Deno.errors.BrokenPipe("it was closed"));
-      if (this.#socket.destroyed) return closed();
-      this.#socket.once("close", closed);
-      call((error) => {
-        this.#socket.off("close", closed);
-        if (error) reject(error);
-        else resolve();
-      });
-    });
+  /** Passes encrypted bytes on, and their end. Never rejects. */
+  async #pass(from: Deno.TcpConn | ByteStream, to: Deno.TcpConn | ByteStream): Promise<void> {
+    const buffer = new Uint8Array(BUFFER_SIZE);
+    try {
+      for (;;) {
+        const count = await from.read(buffer);
+        if (count === null) break;
+        for (let sent = 0; sent < count;) sent += await to.write(buffer.subarray(sent, count));
+      }
+    } catch (error) {
+      if (!this.#isClosed && (from === this.#peer || to === this.#peer)) {
+        this.failure ??= error as Error;
+      }
+    }
+    // TLS itself tells an end from one that was cut short.
+    await to.closeWrite().catch(() => {});
   }
 }
