@@ -13,7 +13,7 @@
 
 import { InsecurePath } from "./errors.ts";
 import { absolutePath, directoryOf, pathOfUrl } from "./_internal/absolute_path.ts";
-import { stepsTo, WHERE_GRANTED } from "./_internal/directory_steps.ts";
+import { directoriesAbove } from "./_internal/directory_steps.ts";
 import { kindOf, octal } from "./_internal/file_identity.ts";
 import { ambiguityOf } from "./_internal/parent_link.ts";
 import { ALL_PERMISSIONS, requireGrants, toFlags } from "./_internal/grants.ts";
@@ -22,6 +22,8 @@ import {
   checkArguments,
   checkBoolean,
   checkChoice,
+  checkId,
+  checkMode,
   checkOptions,
   show,
 } from "./_internal/options.ts";
@@ -53,6 +55,24 @@ export type Operation = "connect" | "serve" | "claim" | "probe" | "pair";
 
 /** Options of {@linkcode permissions}: those of the operation that widen what it needs. */
 export interface PermissionsOptions {
+  /**
+   * As in `ClaimOptions`.
+   *
+   * @default {0o600}
+   */
+  mode?: number;
+  /**
+   * As in `ClaimOptions`.
+   *
+   * @default {the user of this process}
+   */
+  uid?: number;
+  /**
+   * As in `ClaimOptions`.
+   *
+   * @default {the group that the system chooses}
+   */
+  gid?: number;
   /**
    * As in `ListenOptions`.
    *
@@ -240,9 +260,11 @@ function checkLength(
  * - `"connect"`: read, write and net for the socket.
  * - `"serve"`, `"claim"`: the same, and read and write for its lock file, `<path>.lock`. With
  *   `publish: "rename"` also all three for `<path>.new`; with `createDirectory` write for the
- *   directory; with `verifyDirectory` read for the directory and for each one above it, except for
- *   the root directory, which is looked at where that is granted. Symbolic links among them are followed
- *   where this process has read permission, and the directories that they lead through are included.
+ *   directory.
+ * - With `verifyDirectory`, `mode`, `uid` or `gid` also read for the directory and for each one above it,
+ *   because mode and owner are changed only in a directory that is known to be safe. The root directory is
+ *   not among them: it is looked at where that is granted. Symbolic links are followed where this process
+ *   has read permission, and the directories that they lead through are included.
  * - `"probe"`: read for the socket and its lock; write and net for the socket unless `connect` is
  *   `false`.
  * - `"pair"`: run for the command, which is the target, or for Deno itself where that is the URL of a
@@ -288,12 +310,18 @@ export function permissions(
     );
   }
   checkOptions("permissions", options, [
+    "mode",
+    "uid",
+    "gid",
     "publish",
     "createDirectory",
     "verifyDirectory",
     "connect",
     "clearEnv",
   ]);
+  checkMode(options.mode);
+  checkId("uid", options.uid);
+  checkId("gid", options.gid);
   checkChoice("publish", options.publish, ["direct", "rename"]);
   for (const name of ["createDirectory", "verifyDirectory", "connect", "clearEnv"] as const) {
     checkBoolean(name, options[name]);
@@ -325,17 +353,10 @@ export function permissions(
     for (const list of [read, write]) list.push(`${path}.new`, `${lock}.new`);
     net.push(`unix:${path}.new`);
   }
-  if (options.verifyDirectory) read.push(...directoriesOf(path));
+  const { verifyDirectory, mode, uid, gid } = options;
+  if (verifyDirectory || (mode ?? uid ?? gid) !== undefined) read.push(...directoriesAbove(path));
   if (options.createDirectory) write.push(directoryOf(path));
   return { read, write, net };
-}
-
-/** What `verifyDirectory` looks at. The root directory only where it is the one that the socket is in. */
-function directoriesOf(path: string): string[] {
-  const directory = directoryOf(path);
-  if (directory === "/") return ["/"];
-  const steps = [...stepsTo(directory, WHERE_GRANTED)].map((step) => step.path);
-  return [...new Set([directory, ...steps.reverse()])].filter((step) => step !== "/");
 }
 
 /**

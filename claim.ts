@@ -20,24 +20,25 @@ export interface ClaimOptions {
    * anyone who may write may connect; some BSDs ignore the file's mode, and there the directory must keep
    * others out. The default admits the owner alone.
    *
-   * In a directory that is not safe (see `verifyDirectory`), the mode is never set by `chmod`, which another
-   * user could lead to some other file. There the socket is created with the right write bits, where the
-   * umask allows it or this process may set its umask; read and execute bits, which have no effect, may
-   * differ. Otherwise `InsecurePath`.
+   * The mode is set by `chmod` only in a directory that is known to be safe (see `verifyDirectory`), for which
+   * this process needs read permission. Elsewhere another user could lead `chmod` to some other file. There
+   * the socket keeps the mode that it was created with, if its write bits are right; its read and execute
+   * bits, which have no effect, may differ. If they are wrong, the start rejects with `NotCapable`, or with
+   * `InsecurePath` if the directory is not safe.
    *
    * @default {0o600}
    */
   mode?: number;
   /**
    * The user to give the socket file to. Only root may give files away, and only in a directory that is
-   * safe (see `verifyDirectory`); otherwise `InsecurePath`.
+   * known to be safe; otherwise as for `mode`.
    *
    * @default {the user of this process}
    */
   uid?: number;
   /**
    * The group to give the socket file to. Except for root it must be one of the user's own. As `uid`, it
-   * needs a directory that is safe, unless the file is created with that group.
+   * needs a directory that is known to be safe, unless the file is created with that group.
    *
    * @default {the group that the system chooses}
    */

@@ -5,6 +5,7 @@
  */
 
 import { permissions, type SocketPath } from "../address.ts";
+import { ownershipPermissions } from "./ownership.ts";
 import type { BenchFlags } from "./bench.ts";
 import { type Command, command } from "./command.ts";
 import type { ConnectFlags } from "./connect.ts";
@@ -129,7 +130,7 @@ ${MESSAGES}`,
       aliases: SHORT,
       positional: { kind: "tuple", parameters: [PATH] },
     },
-    needs: (_, path) => permissions("serve", path),
+    needs: (flags, path) => permissions("serve", path, ownershipPermissions(flags)),
     load: async () => (await import("./echo.ts")).echo,
   }),
 
@@ -158,7 +159,7 @@ ${ENDS}`,
       aliases: { k: "keep", w: "timeout", ...SHORT },
       positional: { kind: "tuple", parameters: [PATH] },
     },
-    needs: (_, path) => permissions("serve", path),
+    needs: (flags, path) => permissions("serve", path, ownershipPermissions(flags)),
     load: async () => (await import("./listen.ts")).listen,
   }),
 

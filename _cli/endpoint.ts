@@ -1,6 +1,6 @@
 /** One side of a relay, as the command line writes it: `unix:PATH`, `tcp:HOST:PORT`, `tls:HOST:PORT`. */
 
-import { permissions, type SocketPath } from "../address.ts";
+import { permissions, type PermissionsOptions, type SocketPath } from "../address.ts";
 import { InvalidValue, shownPath, socketPath } from "./parameters.ts";
 
 /** Where TLS of this process meets itself (`tls.ts`). */
@@ -57,8 +57,9 @@ export function shownEndpoint(side: Endpoint): string {
 export function endpointNeeds(
   side: Endpoint,
   operation: "serve" | "connect",
+  options: PermissionsOptions = {},
 ): Deno.PermissionOptionsObject {
-  if (side.scheme === "unix") return permissions(operation, side.path);
+  if (side.scheme === "unix") return permissions(operation, side.path, options);
   return { net: [hostAndPort(side), ...(side.scheme === "tls" ? [LOOPBACK] : [])] };
 }
 

@@ -1,5 +1,6 @@
 /** To whom the socket file of a command belongs. */
 
+import type { PermissionsOptions } from "../address.ts";
 import { requireGrants } from "./grants.ts";
 
 /** The options. */
@@ -16,6 +17,12 @@ const GROUP_MODE = 0o660;
 /** The permissions that the options take: those of a number, none. */
 export function ownershipNeeds({ group }: OwnershipFlags): Deno.PermissionOptionsObject {
   return group === undefined || /^\d+$/.test(group) ? {} : { read: [GROUPS] };
+}
+
+/** The options of `permissions()` that they stand for; which group it is does not matter there. */
+export function ownershipPermissions({ mode, group }: OwnershipFlags): PermissionsOptions {
+  if (group === undefined) return mode === undefined ? {} : { mode };
+  return { mode: mode ?? GROUP_MODE, gid: 0 };
 }
 
 /** What the options say, as those of `serve()`. */

@@ -19,7 +19,12 @@ import {
   serveNetwork,
   TIMEOUT_MS,
 } from "./network.ts";
-import { ownership, type OwnershipFlags, ownershipNeeds } from "./ownership.ts";
+import {
+  ownership,
+  type OwnershipFlags,
+  ownershipNeeds,
+  ownershipPermissions,
+} from "./ownership.ts";
 import { stopSignal } from "./signals.ts";
 import { type CommonFlags, Talk, UsageError } from "./talk.ts";
 
@@ -74,7 +79,7 @@ export function needs(
 ): Deno.PermissionOptionsObject {
   const files = [flags.cert, flags.key, flags.ca].filter((file) => file !== undefined);
   return union([
-    endpointNeeds(from, "serve"),
+    endpointNeeds(from, "serve", ownershipPermissions(flags)),
     endpointNeeds(to, "connect"),
     ownershipNeeds(flags),
     files.length > 0 ? { read: files } : {},

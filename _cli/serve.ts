@@ -9,7 +9,12 @@ import { OK } from "./exit_codes.ts";
 import { union } from "./grants.ts";
 import { refuseActivation } from "./activation.ts";
 import { CommandOutput } from "./command_output.ts";
-import { ownership, type OwnershipFlags, ownershipNeeds } from "./ownership.ts";
+import {
+  ownership,
+  type OwnershipFlags,
+  ownershipNeeds,
+  ownershipPermissions,
+} from "./ownership.ts";
 import { InvalidValue, socketPath } from "./parameters.ts";
 import { ProcessGroups } from "./process_groups.ts";
 import { stopSignal } from "./signals.ts";
@@ -98,7 +103,10 @@ function readPath(value: string): SocketPath {
 /** The permissions that it takes. */
 export function needs(flags: ServeFlags, path: string): Deno.PermissionOptionsObject {
   return union([
-    permissions("serve", readPath(path), flags.replace ? { publish: "rename" } : {}),
+    permissions("serve", readPath(path), {
+      ...ownershipPermissions(flags),
+      ...(flags.replace ? { publish: "rename" } : {}),
+    }),
     permissions("pair", SHELL),
     ownershipNeeds(flags),
   ]);

@@ -2,7 +2,7 @@
 
 import { permissions, type PermissionsOptions, resolveSocketPath } from "../address.ts";
 import { requireGrants } from "./grants.ts";
-import { checkBoolean, checkChoice, checkInteger, checkMode } from "./options.ts";
+import { checkBoolean, checkChoice, checkId, checkMode } from "./options.ts";
 import type { PathClaimOptions } from "./path_claim.ts";
 import { requireRuntime } from "./runtime.ts";
 import { attempt } from "./system_error.ts";
@@ -17,9 +17,6 @@ export const CLAIM_OPTIONS: readonly string[] = [
   "verifyDirectory",
 ];
 
-/** The largest user or group: the one above it means "leave it" to chown. */
-const MAX_ID = 0xffff_fffe;
-
 type Given = { readonly [K in keyof PathClaimOptions]?: PathClaimOptions[K] | undefined };
 
 /**
@@ -33,8 +30,8 @@ export function claimDefaults(
   choices: readonly string[] = ["reclaim", "fail"],
 ): PathClaimOptions {
   checkMode(options.mode);
-  checkInteger("uid", options.uid, 0, MAX_ID);
-  checkInteger("gid", options.gid, 0, MAX_ID);
+  checkId("uid", options.uid);
+  checkId("gid", options.gid);
   checkChoice("existing", options.existing, choices);
   checkBoolean("createDirectory", options.createDirectory);
   checkBoolean("verifyDirectory", options.verifyDirectory);

@@ -58,6 +58,17 @@ export const WHERE_GRANTED: Look = {
   target: (path) => orUndefined(() => Deno.readLinkSync(path)),
 };
 
+/**
+ * Returns the directories above a path that can be looked at only with read permission, the nearest one
+ * first. The root directory is among them only if the path is directly in it.
+ */
+export function directoriesAbove(path: string): string[] {
+  const directory = directoryOf(path);
+  if (directory === "/") return ["/"];
+  const steps = [...stepsTo(directory, WHERE_GRANTED)].map((step) => step.path);
+  return [...new Set([directory, ...steps.reverse()])].filter((step) => step !== "/");
+}
+
 function orUndefined<T>(look: () => T): T | undefined {
   try {
     return look();

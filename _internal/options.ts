@@ -97,6 +97,14 @@ export function checkCount(name: string, value: unknown): void {
   if (value !== Infinity) checkInteger(name, value, 1, Number.MAX_SAFE_INTEGER);
 }
 
+/** The largest user or group: chown takes the one above it as "do not change". */
+const MAX_ID = 0xffff_fffe;
+
+/** Throws unless the value is the number of a user or a group. */
+export function checkId(name: string, value: unknown): void {
+  checkInteger(name, value, 0, MAX_ID);
+}
+
 /** Refuses what are no permission bits, and those with which the owner could not connect. */
 export function checkMode(value: unknown): void {
   if (value === undefined) return;

@@ -19,13 +19,13 @@ import {
   removeIfSame,
 } from "./file_identity.ts";
 import { sheltered } from "./file_shelter.ts";
-import { isGranted } from "./grants.ts";
+import { isGranted, requireGrants } from "./grants.ts";
 import { knock } from "./knock.ts";
 import { LockAndTurn } from "./lock_and_turn.ts";
 import type { Attempt } from "./lock_patience.ts";
 import { removeDead, requireVacant } from "./path_occupant.ts";
 import { requireThisSide } from "./other_side.ts";
-import { SocketDirectory } from "./socket_directory.ts";
+import { SocketDirectory, type Unsafe } from "./socket_directory.ts";
 import {
   attempt,
   codeOf,
@@ -134,11 +134,11 @@ export class PathClaim {
       throw systemError(this.#attempt(), cause, this.#wanted);
     }
     const { mode, uid, gid } = this.#options;
-    const weakness = this.#directory.weakness(this.#locks.uid);
-    const changesOwner = weakness === undefined && (uid !== undefined || gid !== undefined);
+    const unsafe = this.#directory.unsafe(this.#locks.uid);
+    const changesOwner = unsafe === undefined && (uid !== undefined || gid !== undefined);
     // Until chown, the group bits would apply to the wrong group.
     const mask = changesOwner ? 0o077 : ~mode & 0o077;
-    const restoreUmask = narrowUmask(mask, weakness !== undefined);
+    const restoreUmask = narrowUmask(mask, unsafe !== undefined);
     let value: T;
     try {
       value = open();
@@ -151,11 +151,11 @@ export class PathClaim {
     restoreUmask();
     const before = this.#own;
     try {
-      const created = this.#createdFile(weakness);
+      const created = this.#createdFile(unsafe);
       if (this.#options.verifyDirectory) this.#directory.verify(this.#locks.uid);
       const meant = changesOwner ? mode & ~0o020 : mode;
       const exposed = ((created.mode ?? 0) & GROUP_AND_OTHERS_WRITE & ~meant) !== 0;
-      this.#own = this.#secure(created, weakness);
+      this.#own = this.#secure(created, unsafe);
       this.#locks.mark("bound", this.#own);
       // It is then known by its time of modification, which no later socket may have as well.
       if (!hasTimeOfBirth(this.#own)) await delay(FILE_CLOCK_MS);
@@ -364,18 +364,18 @@ export class PathClaim {
    * not. Where another user could put one there, the socket stays as it was created. That will do if the
    * owner is right, and the bits that decide who may connect: all others have no effect.
    */
-  #secure(created: Deno.FileInfo, weakness: string | undefined): Deno.FileInfo {
+  #secure(created: Deno.FileInfo, unsafe: Unsafe | undefined): Deno.FileInfo {
     const { mode, uid = created.uid, gid = created.gid } = this.#options;
     const changesOwner = uid !== created.uid || gid !== created.gid;
     const changesMode = (created.mode ?? 0) & 0o777 ^ mode;
-    if (weakness !== undefined) {
-      if (changesOwner) throw this.#unsafe(weakness, "Its owner");
-      if ((changesMode & WRITE) !== 0) throw this.#unsafe(weakness, "Its mode");
+    if (unsafe !== undefined) {
+      if (changesOwner) this.#refuseChange(unsafe, "Its owner");
+      if ((changesMode & WRITE) !== 0) this.#refuseChange(unsafe, "Its mode");
     }
     try {
       // In this order: chmod first would let the old group in.
       if (changesOwner) this.#changeOwner();
-      if (changesMode !== 0 && weakness === undefined) this.#changeMode();
+      if (changesMode !== 0 && unsafe === undefined) this.#changeMode();
       const own = Deno.lstatSync(this.bindPath);
       if (isSameFile(created, own)) return own;
     } catch (error) {
@@ -419,11 +419,11 @@ export class PathClaim {
   }
 
   /** The file that `open` made; who made it must be who made the lock. */
-  #createdFile(weakness: string | undefined): Deno.FileInfo {
+  #createdFile(unsafe: Unsafe | undefined): Deno.FileInfo {
     const created = lstat(this.bindPath);
     if (!created?.isSocket) {
       // Only the `open` of a claim can have bound something else.
-      if (weakness !== undefined || this.#wanted.operation !== "claim") {
+      if (unsafe?.reason !== undefined || this.#wanted.operation !== "claim") {
         throw this.#replacedWhileBound();
       }
       const found = created === null ? "nothing" : kindOf(created);
@@ -438,12 +438,19 @@ export class PathClaim {
   }
 
   /** Refuses to change a socket that another user could exchange for a link to some other file. */
-  #unsafe(weakness: string, what: "Its mode" | "Its owner"): Error {
+  #refuseChange({ reason, unseen }: Unsafe, what: "Its mode" | "Its owner"): never {
+    if (reason === undefined) {
+      requireGrants(
+        `${this.#attempt()}: ${what.toLowerCase()} can be set only in a directory that is known to be safe`,
+        { read: [...unseen] },
+        this.#wanted,
+      );
+    }
     const remedy = what === "Its owner" || isGranted("sys", "umask")
       ? ""
       : ", or run with --allow-sys";
-    return new InsecurePath(
-      `${this.#attempt()}: ${weakness}. ${what} cannot be set there without risk to other files. ` +
+    throw new InsecurePath(
+      `${this.#attempt()}: ${reason}. ${what} cannot be set there without risk to other files. ` +
         `Choose a directory that only you can write to${remedy}`,
       this.#wanted,
     );

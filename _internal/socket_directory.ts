@@ -11,7 +11,7 @@
 import { InsecurePath } from "../errors.ts";
 import { directoryOf } from "./absolute_path.ts";
 import { GROUP_AND_OTHERS_WRITE, kindOf, octal } from "./file_identity.ts";
-import { requireGrants } from "./grants.ts";
+import { isGranted, requireGrants } from "./grants.ts";
 import type { Attempt } from "./lock_patience.ts";
 import { type Look, stepsTo, WHERE_GRANTED } from "./directory_steps.ts";
 import { attempt, systemError } from "./system_error.ts";
@@ -22,6 +22,14 @@ const STICKY = 0o1000;
 interface Weakness {
   path: string;
   reason: string;
+}
+
+/** Why the socket cannot be trusted to stay in its place. */
+export interface Unsafe {
+  /** What is wrong with a directory; `undefined` if some of them could not be looked at. */
+  readonly reason: string | undefined;
+  /** The directories for which this process has no read permission. */
+  readonly unseen: readonly string[];
 }
 
 /** The directory that a socket's file is, or will be, in. */
@@ -75,15 +83,23 @@ export class SocketDirectory {
   }
 
   /**
-   * Reports why another user could exchange the socket; `undefined` where none can, as far as this process
-   * may look. What it may not look at counts as safe: a grant for a directory would be one for everything
-   * below it, which is too much to ask of every server.
+   * Returns why another user could exchange the socket, or `undefined` if no other user can. A directory
+   * without read permission counts as one where they could, except for the root directory: permission to
+   * read that would be permission to read everything.
    *
    * @param uid The user of this process.
    */
-  weakness(uid: number | null | undefined): string | undefined {
-    const weakness = weaknessOf(this.#path, uid, WHERE_GRANTED);
-    return weakness && this.#describe(weakness);
+  unsafe(uid: number | null | undefined): Unsafe | undefined {
+    const unseen: string[] = [];
+    const weakness = weaknessOf(this.#path, uid, {
+      ...WHERE_GRANTED,
+      at(path) {
+        if (path !== "/" && !isGranted("read", path)) unseen.push(path);
+        return WHERE_GRANTED.at(path);
+      },
+    });
+    if (weakness !== undefined) return { reason: this.#describe(weakness), unseen: [] };
+    return unseen.length === 0 ? undefined : { reason: undefined, unseen };
   }
 
   /** Looks at a directory; throws `NotCapable` where that is not permitted. */

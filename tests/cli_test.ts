@@ -391,7 +391,7 @@ test("uds echo and uds send pass a message in pieces, with the permissions named
   await using server = new Process(
     udsCommand(
       ["echo", path, "--mode", "640", "--piece", "16"],
-      permissionFlags(permissions("serve", path)),
+      permissionFlags(permissions("serve", path, { mode: 0o640 })),
     ),
   );
   const reply = await uds(["send", "--wait", path, MESSAGE, "--piece", "16"], {

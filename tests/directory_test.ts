@@ -1,4 +1,12 @@
-import { claim, type ClaimOptions, InsecurePath, listen, type ListenOptions } from "@uds/uds";
+import {
+  claim,
+  type ClaimOptions,
+  InsecurePath,
+  listen,
+  type ListenOptions,
+  permissionFlags,
+  permissions,
+} from "@uds/uds";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { denoArgs, run, TempDir, test } from "./_helpers.ts";
 import { attackBySwaps } from "./_swap.ts";
@@ -213,18 +221,48 @@ test("listen() where others may swap names needs no chmod if the umask is right"
   assertEquals(dir.list(), []);
 });
 
-test("listen() asks for no permission for its directory, and looks at it where it has one", async () => {
+test("listen() that needs no chmod asks for no permission for its directory", async () => {
   await using dir = new TempDir(0o777);
   const path = dir.file("a.sock");
-  const files = [path, `${path}.lock`].join();
-  const scoped = [`--allow-write=${files}`, `--allow-net=unix:${path}`];
-  const options = { mode: 0o666 };
-  const blind = [`--allow-read=${files}`, ...scoped];
-  assertEquals(await ownUnder("022", path, options, blind), ["ready", "closed"]);
-  const seeing = [`--allow-read=${dir.path}`, ...scoped];
-  const [line] = await ownUnder("022", path, options, seeing);
-  assertStringIncludes(line!, "Its mode cannot be set there");
+  const flags = permissionFlags(permissions("serve", path));
+  assertEquals(await ownUnder("022", path, {}, flags), ["ready", "closed"]);
+  assertEquals(await ownUnder("000", path, { mode: 0o666 }, flags), ["ready", "closed"]);
 });
+
+test(
+  "listen() without permission for its directory names the flag where it needs chmod or chown",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("a.sock");
+    const flags = permissionFlags(permissions("serve", path));
+    const rows = [
+      ["000", {}, "mode"],
+      ["022", { mode: 0o666 }, "mode"],
+      ["022", { mode: 0o660 }, "mode"],
+      ["022", { uid: NOBODY }, "owner"],
+      ["022", { gid: NOBODY, mode: 0o660 }, "owner"],
+    ] as const;
+    const above = permissions("serve", path, { mode: 0o666 }).read as string[];
+    const unseen = above.filter((name) => !name.startsWith(path)).reverse();
+    await Promise.all(rows.map(async ([umask, options, what], i) => {
+      const socket = `${path}${i}`;
+      const flags = permissionFlags(permissions("serve", socket));
+      const [line] = await ownUnder(umask, socket, options, flags);
+      const { name, message, operation } = JSON.parse(line!);
+      assertEquals([name, operation], ["NotCapable", "listen"]);
+      assertEquals(
+        message,
+        `Cannot listen on "${socket}": its ${what} can be set only in a directory that is known to be ` +
+          `safe: a Deno permission is missing. Run again with --allow-read=${unseen.join()}`,
+      );
+      const enough = permissionFlags(permissions("serve", socket, { mode: 0o666, ...options }));
+      assertEquals(await ownUnder(umask, socket, options, enough), ["ready", "closed"]);
+    }));
+    assertEquals(await ownUnder("022", path, {}, flags), ["ready", "closed"]);
+    assertEquals(dir.list(), []);
+  },
+  { root: true },
+);
 
 // ---- Another user who swaps names ---------------------------------------------------------------
 
@@ -245,5 +283,25 @@ for (
     assertEquals(Object.keys(outcomes).filter((name) => name.endsWith("(raw)")), []);
     assert(swaps > 0, "nothing was swapped");
     assertEquals((outcomes.none ?? 0) > 0, succeeds);
+  }, NEEDS);
+}
+
+for (
+  const [what, options] of [["a mode", { mode: 0o666 }], ["a user", { uid: NOBODY }], [
+    "the default mode",
+    {},
+  ]] as const
+) {
+  test(`listen() with ${what} that sees only its socket changes no other file`, async () => {
+    const { changed, outcomes } = await attackBySwaps({
+      ...{ how: "listen", options, ms: 700, starts: 100 },
+      flags: (path, victim) => [
+        ...permissionFlags(permissions("serve", path)),
+        `--allow-read=${path},${path}.lock,${victim}`,
+        `--allow-write=${path},${path}.lock,${victim}`,
+      ],
+    });
+    assertEquals(changed, 0);
+    assertEquals(Object.keys(outcomes).filter((name) => name.endsWith("(raw)")), []);
   }, NEEDS);
 }

@@ -103,12 +103,12 @@ function permissionsOf({ operation, options }: Row, path: string): Deno.Permissi
 }
 
 /**
- * A program that uses a socket: a server under the umask that gives it most to do, a claim under one
- * that it accepts.
+ * A program that uses a socket, under a umask that leaves the write bits right: otherwise it would also need
+ * read permission for its directory.
  */
 function user(use: Use, flags: string[], env: Record<string, string> = {}): Program {
   const args = denoArgs("permission_use.ts", flags, [JSON.stringify(use)]);
-  const umask = use.operation === "claim" ? "077" : "000";
+  const umask = use.operation === "claim" ? "077" : "022";
   const command = `umask ${umask}; exec "$0" "$@"`;
   return new Program("sh", ["-c", command, Deno.execPath(), ...args], { env });
 }

@@ -4,6 +4,8 @@ import {
   ConnectDenied,
   listen,
   type ListenOptions,
+  permissionFlags,
+  permissions,
   serve,
   type ServeOptions,
 } from "@uds/uds";
@@ -34,14 +36,9 @@ function rights(path: string): string {
 
 /** Flags for a program that owns a path; the umask can be granted only with all of `sys`. */
 function flags(path: string, sys: boolean): string[] {
-  const names = [path, `${path}.new`];
-  const files = [...names, `${path}.lock`, `${path}.lock.new`].join();
-  return [
-    `--allow-read=${files}`,
-    `--allow-write=${files}`,
-    `--allow-net=${names.map((name) => `unix:${name}`).join()}`,
-    ...(sys ? ["--allow-sys"] : []),
-  ];
+  // With the directories, without which neither owner nor mode is changed.
+  const set = permissions("serve", path, { publish: "rename", mode: 0o666 });
+  return [...permissionFlags(set), ...(sys ? ["--allow-sys"] : [])];
 }
 
 // ---- Mode and owner ----------------------------------------------------------------------------
@@ -108,13 +105,11 @@ for (
 
 for (const name of Object.keys(OWNERS)) {
   test(`${name} that may not give its file away leaves nothing behind`, async () => {
-    await using dir = new TempDir(0o777);
+    await using dir = new TempDir(0o1777);
     const path = dir.file("a.sock");
-    // Somebody who is not root asks for root's ownership.
+    // A process that is not root's asks for root's ownership.
     await using program = fixture("intruder_giveaway.ts", [
-      `--allow-read=${path},${path}.lock`,
-      `--allow-write=${path},${path}.lock`,
-      `--allow-net=unix:${path}`,
+      ...permissionFlags(permissions("serve", path, { uid: 0 })),
       "--allow-sys",
     ], [name, path]);
     const { message, ...fields } = JSON.parse(await program.line());

@@ -1,3 +1,4 @@
+import { permissionFlags, permissions } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
 import { test } from "../_helpers.ts";
 import { attackBySwaps } from "../_swap.ts";
@@ -28,4 +29,31 @@ for (const how of ["listen", "claim"] as const) {
       { root: true, needs: ["gcc", "setpriv"], deadline: 60_000 },
     );
   }
+}
+
+for (
+  const [what, options] of [
+    ["the default mode", {}],
+    ["a mode", { mode: 0o666 }],
+    ["an owner", { mode: 0o660, uid: 65534, gid: 65534 }],
+  ] as const
+) {
+  test(
+    `listen() with ${what} that sees only its socket changes no other file while another user swaps names, 5,000 starts`,
+    async () => {
+      const outcome = await attackBySwaps({
+        ...{ how: "listen", options, ms: 10_000, starts: 5000 },
+        flags: (path, victim) => [
+          ...permissionFlags(permissions("serve", path)),
+          `--allow-read=${path},${path}.lock,${victim}`,
+          `--allow-write=${path},${path}.lock,${victim}`,
+        ],
+      });
+      console.log(JSON.stringify(outcome));
+      assertEquals(outcome.changed, 0);
+      assert(outcome.swaps > 0, "nothing was swapped");
+      assertEquals(Object.keys(outcome.outcomes).filter((name) => name.endsWith("(raw)")), []);
+    },
+    { root: true, needs: ["gcc", "setpriv"], deadline: 60_000 },
+  );
 }
