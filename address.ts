@@ -12,12 +12,12 @@
  */
 
 import { InsecurePath } from "./errors.ts";
-import { absolutePath, directoryOf, pathOfUrl } from "./_internal/absolute_path.ts";
-import { directoriesAbove } from "./_internal/directory_steps.ts";
-import { kindOf, octal } from "./_internal/file_identity.ts";
-import { ambiguityOf } from "./_internal/parent_link.ts";
-import { ALL_PERMISSIONS, requireGrants, toFlags } from "./_internal/grants.ts";
-import { systemError } from "./_internal/system_error.ts";
+import { absolutePath, directoryOf, pathOfUrl } from "./_internal/base/path.ts";
+import { directoriesAbove } from "./_internal/path/directory_steps.ts";
+import { kindOf, octal } from "./_internal/base/file.ts";
+import { ambiguityOf } from "./_internal/base/parent_link.ts";
+import { ALL_PERMISSIONS, requireGrants, toFlags } from "./_internal/base/deno_permissions.ts";
+import { systemError } from "./_internal/base/failure.ts";
 import {
   checkArguments,
   checkBoolean,
@@ -26,8 +26,8 @@ import {
   checkMode,
   checkOptions,
   show,
-} from "./_internal/options.ts";
-import { quoteAddress } from "./_internal/shown_address.ts";
+} from "./_internal/base/check.ts";
+import { quoteAddress } from "./_internal/base/shown_address.ts";
 
 /**
  * The address of a socket.

@@ -6,12 +6,12 @@
 
 import { resolveSocketPath, type SocketPath } from "./address.ts";
 import { InsecurePath } from "./errors.ts";
-import { seenFrom } from "./_internal/caller_stack.ts";
-import { CLAIM_OPTIONS, claimDefaults, requireClaimable } from "./_internal/claim_options.ts";
-import { checkArguments, checkFunction, checkOptions } from "./_internal/options.ts";
-import { turn } from "./_internal/delay.ts";
-import { PathClaim } from "./_internal/path_claim.ts";
-import { attempt } from "./_internal/system_error.ts";
+import { seenFrom } from "./_internal/base/caller_stack.ts";
+import { CLAIM_OPTIONS, claimDefaults, requireClaimable } from "./_internal/path/claim_options.ts";
+import { checkArguments, checkFunction, checkOptions } from "./_internal/base/check.ts";
+import { turn } from "./_internal/base/event_loop.ts";
+import { PathClaim } from "./_internal/path/owned_path.ts";
+import { attempt } from "./_internal/base/failure.ts";
 
 /** How a socket path is owned: for {@linkcode claim}, and for `listen()` and `serve()`. */
 export interface ClaimOptions {

@@ -15,11 +15,11 @@ import {
   type SocketError,
   SocketNotFound,
 } from "./errors.ts";
-import { seenFrom } from "./_internal/caller_stack.ts";
-import { modeAllows, POLICY, TO_CONNECT } from "./_internal/denial.ts";
-import { isSameFile, kindOf, octal, ownership } from "./_internal/file_identity.ts";
-import { mayPrompt, requireGrants } from "./_internal/grants.ts";
-import { answerOf } from "./_internal/knock.ts";
+import { seenFrom } from "./_internal/base/caller_stack.ts";
+import { modeAllows, POLICY, TO_CONNECT } from "./_internal/base/denial.ts";
+import { isSameFile, kindOf, octal, ownership } from "./_internal/base/file.ts";
+import { mayPrompt, requireGrants } from "./_internal/base/deno_permissions.ts";
+import { answerOf } from "./_internal/path/try_connect.ts";
 import {
   checkArguments,
   checkBoolean,
@@ -27,11 +27,11 @@ import {
   checkInteger,
   checkOptions,
   checkSignal,
-} from "./_internal/options.ts";
-import { requireRuntime } from "./_internal/runtime.ts";
-import { ObservedTime } from "./_internal/silence.ts";
-import { SocketConnection } from "./_internal/socket_connection.ts";
-import { attempt, codeOf, systemError } from "./_internal/system_error.ts";
+} from "./_internal/base/check.ts";
+import { requireRuntime } from "./_internal/base/runtime.ts";
+import { ObservedTime } from "./_internal/base/silence.ts";
+import { SocketConnection } from "./_internal/connection/socket_connection.ts";
+import { attempt, codeOf, systemError } from "./_internal/base/failure.ts";
 
 /** Options of {@linkcode connect}. */
 export interface ConnectOptions {

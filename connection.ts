@@ -5,8 +5,8 @@
  */
 
 import type { UnixAddr } from "./address.ts";
-import { checkArguments, show } from "./_internal/options.ts";
-import { SocketConnection } from "./_internal/socket_connection.ts";
+import { checkArguments, show } from "./_internal/base/check.ts";
+import { SocketConnection } from "./_internal/connection/socket_connection.ts";
 
 export type { UnixAddr } from "./address.ts";
 

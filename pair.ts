@@ -6,13 +6,13 @@
  */
 
 import type { Connection } from "./connection.ts";
-import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./_internal/adopted_socket.ts";
-import { seenFrom } from "./_internal/caller_stack.ts";
-import { checkArguments, checkInteger, checkOptions, show } from "./_internal/options.ts";
-import { checkPairOptions } from "./_internal/pair_options.ts";
-import { startPair } from "./_internal/pair_start.ts";
-import { requireRuntime } from "./_internal/runtime.ts";
-import { openSocketPair } from "./_internal/socket_pair.ts";
+import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./_internal/child/fd_socket.ts";
+import { seenFrom } from "./_internal/base/caller_stack.ts";
+import { checkArguments, checkInteger, checkOptions, show } from "./_internal/base/check.ts";
+import { checkPairOptions } from "./_internal/child/pair_options.ts";
+import { startPair } from "./_internal/child/start.ts";
+import { requireRuntime } from "./_internal/base/runtime.ts";
+import { openSocketPair } from "./_internal/child/socket_pair.ts";
 
 /** Options of {@linkcode pair}. */
 export interface PairOptions {

@@ -5,15 +5,15 @@
  */
 
 import { permissions, resolveSocketPath, type SocketPath } from "./address.ts";
-import { seenFrom } from "./_internal/caller_stack.ts";
-import { isSameFile, lstat } from "./_internal/file_identity.ts";
-import { requireGrants } from "./_internal/grants.ts";
-import { knock } from "./_internal/knock.ts";
-import { checkArguments, checkBoolean, checkOptions } from "./_internal/options.ts";
-import { peekLock } from "./_internal/path_lock.ts";
-import { requireRuntime } from "./_internal/runtime.ts";
-import { attempt, systemError } from "./_internal/system_error.ts";
-import { delay } from "./_internal/delay.ts";
+import { seenFrom } from "./_internal/base/caller_stack.ts";
+import { isSameFile, lstat } from "./_internal/base/file.ts";
+import { requireGrants } from "./_internal/base/deno_permissions.ts";
+import { knock } from "./_internal/path/try_connect.ts";
+import { checkArguments, checkBoolean, checkOptions } from "./_internal/base/check.ts";
+import { peekLock } from "./_internal/lock/path_lock.ts";
+import { requireRuntime } from "./_internal/base/runtime.ts";
+import { attempt, systemError } from "./_internal/base/failure.ts";
+import { delay } from "./_internal/base/event_loop.ts";
 
 /**
  * What is at a path.

@@ -6,10 +6,10 @@
 
 import type { Connection } from "./connection.ts";
 import type { SocketError } from "./errors.ts";
-import { seenFrom } from "./_internal/caller_stack.ts";
-import { checkArguments, checkOptions, checkSignal, show } from "./_internal/options.ts";
-import { readBuffer } from "./_internal/read_buffer.ts";
-import { systemError } from "./_internal/system_error.ts";
+import { seenFrom } from "./_internal/base/caller_stack.ts";
+import { checkArguments, checkOptions, checkSignal, show } from "./_internal/base/check.ts";
+import { readBuffer } from "./_internal/base/read_buffer.ts";
+import { systemError } from "./_internal/base/failure.ts";
 
 /** Options of {@linkcode relay}. */
 export interface RelayOptions {

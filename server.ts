@@ -7,18 +7,23 @@
 import type { SocketPath, UnixAddr } from "./address.ts";
 import type { ClaimOptions } from "./claim.ts";
 import type { Connection } from "./connection.ts";
-import { seenFrom } from "./_internal/caller_stack.ts";
-import { ConnectionServer, ErrorPrinter, guard, printLoss } from "./_internal/connection_server.ts";
-import { onAbort } from "./_internal/delay.ts";
-import { LISTENING_OPTIONS } from "./_internal/listening_options.ts";
-import { ListeningSocket } from "./_internal/listening_socket.ts";
+import { seenFrom } from "./_internal/base/caller_stack.ts";
+import {
+  ConnectionServer,
+  ErrorPrinter,
+  guard,
+  printLoss,
+} from "./_internal/server/connection_server.ts";
+import { onAbort } from "./_internal/base/event_loop.ts";
+import { LISTENING_OPTIONS } from "./_internal/server/listening_options.ts";
+import { ListeningSocket } from "./_internal/server/listening_socket.ts";
 import {
   checkArguments,
   checkCount,
   checkDuration,
   checkFunction,
   checkOptions,
-} from "./_internal/options.ts";
+} from "./_internal/base/check.ts";
 
 /** What is at a path that a server has lost. */
 export interface PathLoss {

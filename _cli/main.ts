@@ -1,10 +1,10 @@
 /** The command line: understands it, runs the command, and turns what it throws into an exit code. */
 
-import { parse } from "./command_line.ts";
+import { parse } from "./parse/command_line.ts";
 import { FAILURE, OK } from "./exit_codes.ts";
-import { errorsPrinted, print } from "./output.ts";
-import { endAsInit } from "./signals.ts";
-import { Talk } from "./talk.ts";
+import { errorsPrinted, print } from "./io/output.ts";
+import { endAsInit } from "./io/signals.ts";
+import { Talk } from "./text/reporter.ts";
 
 /**
  * Runs the command line.

@@ -4,8 +4,8 @@ import {
   malformed,
   MAX_BYTES,
   tooLarge,
-} from "../_internal/codec_tools.ts";
-import { checkArguments, checkOptions } from "../_internal/options.ts";
+} from "../_internal/messages/codec_support.ts";
+import { checkArguments, checkOptions } from "../_internal/base/check.ts";
 import type { ByteWriter, Codec, DecodedMessage } from "./codec.ts";
 
 /** Options of {@linkcode contentLength}. */

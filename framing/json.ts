@@ -1,5 +1,10 @@
-import { checkCodec, checkTextFrames, decodeAllWith, malformed } from "../_internal/codec_tools.ts";
-import { checkArguments, checkFunction, show } from "../_internal/options.ts";
+import {
+  checkCodec,
+  checkTextFrames,
+  decodeAllWith,
+  malformed,
+} from "../_internal/messages/codec_support.ts";
+import { checkArguments, checkFunction, show } from "../_internal/base/check.ts";
 import type { ByteWriter, Codec, DecodedMessage, TextCodec } from "./codec.ts";
 import { text } from "./text.ts";
 

@@ -1,5 +1,10 @@
-import { checkBytes, checkMaxBytes, MAX_BYTES, tooLarge } from "../_internal/codec_tools.ts";
-import { checkArguments, checkBoolean, checkOptions, show } from "../_internal/options.ts";
+import {
+  checkBytes,
+  checkMaxBytes,
+  MAX_BYTES,
+  tooLarge,
+} from "../_internal/messages/codec_support.ts";
+import { checkArguments, checkBoolean, checkOptions, show } from "../_internal/base/check.ts";
 import type { ByteWriter, Codec, DecodedMessage } from "./codec.ts";
 
 /** Options of {@linkcode lengthPrefixed}. */

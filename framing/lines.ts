@@ -6,9 +6,9 @@ import {
   MAX_TEXT_BYTES,
   tooLarge,
   truncated,
-} from "../_internal/codec_tools.ts";
-import { checkArguments, checkBoolean, checkOptions } from "../_internal/options.ts";
-import { decodeUtf8 } from "../_internal/utf8.ts";
+} from "../_internal/messages/codec_support.ts";
+import { checkArguments, checkBoolean, checkOptions } from "../_internal/base/check.ts";
+import { decodeUtf8 } from "../_internal/messages/utf8.ts";
 import type { ByteWriter, DecodedMessage, TextCodec } from "./codec.ts";
 
 /** Options of {@linkcode lines}. */

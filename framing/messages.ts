@@ -1,7 +1,7 @@
 import type { Connection } from "../connection.ts";
-import { seenFrom } from "../_internal/caller_stack.ts";
-import { checkCodec } from "../_internal/codec_tools.ts";
-import { MessageChannel } from "../_internal/message_channel.ts";
+import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checkCodec } from "../_internal/messages/codec_support.ts";
+import { MessageChannel } from "../_internal/messages/channel.ts";
 import {
   checkArguments,
   checkBoolean,
@@ -10,7 +10,7 @@ import {
   checkOptions,
   checkSignal,
   show,
-} from "../_internal/options.ts";
+} from "../_internal/base/check.ts";
 import type { Codec } from "./codec.ts";
 
 /**

@@ -1,7 +1,7 @@
-import { checkCodec } from "../_internal/codec_tools.ts";
-import { InputBuffer } from "../_internal/input_buffer.ts";
-import { checkArguments, show } from "../_internal/options.ts";
-import { BLOCK_SIZE, OutputBuffer } from "../_internal/output_buffer.ts";
+import { checkCodec } from "../_internal/messages/codec_support.ts";
+import { InputBuffer } from "../_internal/messages/input.ts";
+import { checkArguments, show } from "../_internal/base/check.ts";
+import { BLOCK_SIZE, OutputBuffer } from "../_internal/messages/output.ts";
 import type { Codec } from "./codec.ts";
 
 /**

@@ -4,9 +4,9 @@ import {
   checkTextFrames,
   decodeAllWith,
   malformed,
-} from "../_internal/codec_tools.ts";
-import { checkArguments } from "../_internal/options.ts";
-import { checkWellFormed, decodeUtf8 } from "../_internal/utf8.ts";
+} from "../_internal/messages/codec_support.ts";
+import { checkArguments } from "../_internal/base/check.ts";
+import { checkWellFormed, decodeUtf8 } from "../_internal/messages/utf8.ts";
 import type { ByteWriter, Codec, DecodedMessage, TextCodec } from "./codec.ts";
 
 const ENCODER = new TextEncoder();

@@ -1,8 +1,8 @@
 // What an accept loop survives: a client whose own name Deno cannot read, and failures of the system.
 import { connect, type Connection, listen, serve } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Acceptor, explainAccept } from "../_internal/acceptor.ts";
-import { connectToSelf } from "../_internal/self_connection.ts";
+import { Acceptor, explainAccept } from "../_internal/accept/acceptor.ts";
+import { connectToSelf } from "../_internal/accept/marker.ts";
 import { CLIENTS, countEchoes, startFailing } from "./_failing_accept.ts";
 import { Process, udsCommand } from "./_cli.ts";
 import {

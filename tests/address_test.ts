@@ -15,7 +15,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { dirname, fromFileUrl, resolve, toFileUrl } from "@std/path/posix";
-import { absolutePath, urlOfPath } from "../_internal/absolute_path.ts";
+import { absolutePath, urlOfPath } from "../_internal/base/path.ts";
 import { denoArgs, fixture, readText, run, TempDir, test } from "./_helpers.ts";
 import {
   BAD_CALLS,

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { serve } from "@uds/uds";
-import { histogram, quantile } from "../_cli/histogram.ts";
+import { histogram, quantile } from "../_cli/text/histogram.ts";
 import { onTerminal, Process, uds, udsCommand } from "./_cli.ts";
 import { decode, TempDir, test } from "./_helpers.ts";
 

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { parse } from "../_cli/command_line.ts";
-import { COMMANDS } from "../_cli/commands.ts";
-import { json } from "../_cli/printable.ts";
-import { UsageError } from "../_cli/talk.ts";
+import { parse } from "../_cli/parse/command_line.ts";
+import { COMMANDS } from "../_cli/table.ts";
+import { json } from "../_cli/text/printable.ts";
+import { UsageError } from "../_cli/text/reporter.ts";
 import { onTerminal, Process, uds, udsCommand } from "./_cli.ts";
 import { decode, ROOT, TempDir, test } from "./_helpers.ts";
 

@@ -2,8 +2,8 @@
 
 import { connect } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { parse } from "../_cli/command_line.ts";
-import { UsageError } from "../_cli/talk.ts";
+import { parse } from "../_cli/parse/command_line.ts";
+import { UsageError } from "../_cli/text/reporter.ts";
 import { denoArgs, Program, run, TempDir, test } from "./_helpers.ts";
 
 for (

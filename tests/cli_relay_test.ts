@@ -6,8 +6,8 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { connect, serve } from "@uds/uds";
-import { parse } from "../_cli/command_line.ts";
-import { UsageError } from "../_cli/talk.ts";
+import { parse } from "../_cli/parse/command_line.ts";
+import { UsageError } from "../_cli/text/reporter.ts";
 import { Process, uds, udsCommand } from "./_cli.ts";
 import {
   decode,

@@ -5,8 +5,8 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
-import { parse } from "../_cli/command_line.ts";
-import { UsageError } from "../_cli/talk.ts";
+import { parse } from "../_cli/parse/command_line.ts";
+import { UsageError } from "../_cli/text/reporter.ts";
 import { claim, permissionFlags, permissions, serve } from "@uds/uds";
 import { Process, uds, udsCommand } from "./_cli.ts";
 import { fixture, FullListener, makeStale, run, TempDir, test } from "./_helpers.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { andMore, CountedLines, kindOfError } from "../_internal/counted_lines.ts";
+import { andMore, CountedLines, kindOfError } from "../_internal/base/counted_lines.ts";
 import { connect } from "@uds/uds";
 import { Process, udsCommand } from "./_cli.ts";
 import { fixture, TempDir, test } from "./_helpers.ts";

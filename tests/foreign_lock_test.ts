@@ -1,6 +1,6 @@
 import { claim, InsecurePath, listen, probe, serve, SocketInUse } from "@uds/uds";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { sheltered } from "../_internal/file_shelter.ts";
+import { sheltered } from "../_internal/path/move_aside.ts";
 import { uds } from "./_cli.ts";
 import { denoArgs, makeStale, Program, run, TempDir, test } from "./_helpers.ts";
 import { lockContent } from "./_lock.ts";

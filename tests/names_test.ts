@@ -1,8 +1,8 @@
 // Names that are not plain text: abstract ones with NULs and other bytes, and files that are not UTF-8.
 import { connect, listen, probe, resolveSocketPath, serve } from "@uds/uds";
 import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
-import { InvalidValue, shownPath, socketPath } from "../_cli/parameters.ts";
-import { quoteAddress } from "../_internal/shown_address.ts";
+import { InvalidValue, shownPath, socketPath } from "../_cli/parse/parameters.ts";
+import { quoteAddress } from "../_internal/base/shown_address.ts";
 import { Process, uds, udsCommand } from "./_cli.ts";
 import { encode, Program, readText, run, TempDir, test } from "./_helpers.ts";
 

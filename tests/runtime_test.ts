@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { requireRuntime } from "../_internal/runtime.ts";
+import { requireRuntime } from "../_internal/base/runtime.ts";
 import { test } from "./_helpers.ts";
 
 for (const version of ["2.9.5", "2.9.6", "2.10.0", "3.0.0", "2.9.5+4f1c2a9", "2.10.0-rc.1"]) {

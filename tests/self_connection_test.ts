@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { connectToSelf } from "../_internal/self_connection.ts";
+import { connectToSelf } from "../_internal/accept/marker.ts";
 import { TempDir, test } from "./_helpers.ts";
 
 /** The listener as it is in a busy process: bytes that are there are read some turns later. */

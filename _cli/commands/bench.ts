@@ -1,0 +1,281 @@
+/** `uds bench PATH | --self`: how fast an echo server is. */
+
+import type { SocketPath } from "../../address.ts";
+import { connect } from "../../client.ts";
+import type { Connection } from "../../connection.ts";
+import { lengthPrefixed, messages } from "../../framing.ts";
+import { serve } from "../../server.ts";
+import { OK } from "../exit_codes.ts";
+import { requireGrants } from "../parse/deno_permissions.ts";
+import { type Bin, histogram, quantile } from "../text/histogram.ts";
+import { shownPath } from "../parse/parameters.ts";
+import { json } from "../text/printable.ts";
+import { stopSignal } from "../io/signals.ts";
+import { print, printError } from "../io/output.ts";
+import { type CommonFlags, UsageError } from "../text/reporter.ts";
+
+/** Its options. */
+export type BenchFlags = CommonFlags & {
+  readonly self?: boolean;
+  readonly seconds?: number;
+};
+
+/** What an own server takes: its directory has a name that nobody knows before. */
+export const SELF_NEEDS: Deno.PermissionOptionsObject = { read: true, write: true, net: true };
+
+const DEFAULT_MS = 1000;
+/** Until something is as fast as it will be. */
+const WARM_UP_SHARE = 0.2;
+const SMALL = 64;
+const BULK = 256 * 1024;
+/** Messages that are on their way at the same time. */
+const WINDOW = 1024;
+const PROGRESS_MS = 100;
+/** How long to wait for an answer before the server counts as something else than an echo. */
+const ANSWER_MS = 2000;
+
+interface Report {
+  server: string;
+  deno: string;
+  seconds: number;
+  /** Times in microseconds. */
+  roundTrips: {
+    size: number;
+    perSecond: number;
+    median: number;
+    p99: number;
+    longest: number;
+    histogram: Bin[];
+  };
+  bulk: { size: number; bytesPerSecond: number };
+  messages: { size: number; perSecond: number };
+}
+
+/** The command. */
+export async function bench(flags: BenchFlags, path?: SocketPath): Promise<number> {
+  if ((path === undefined) !== (flags.self === true)) {
+    throw new UsageError("it takes PATH or --self, and not both", "bench");
+  }
+  const report = path === undefined
+    ? await measureSelf(flags)
+    : await measure(flags, path, shownPath(path));
+  await print(flags.json ? `${json(report)}\n` : format(report));
+  return OK;
+}
+
+/** Measures an echo of its own, in a directory that is removed in any case. */
+async function measureSelf(flags: BenchFlags): Promise<Report> {
+  requireGrants("Cannot serve an echo", SELF_NEEDS);
+  const signal = stopSignal();
+  const directory = await Deno.makeTempDir({ prefix: "uds-" });
+  const server = "an echo in this process";
+  try {
+    const own = `${directory}/echo.sock`;
+    await using echoing = await serve(own, echo);
+    // That ends whatever is being measured.
+    signal.addEventListener("abort", () => echoing.shutdown({ timeout: 0 }));
+    signal.throwIfAborted();
+    const report = await measure(flags, own, server);
+    signal.throwIfAborted();
+    return report;
+  } catch (error) {
+    throw signal.aborted ? new Error(`Cannot measure ${server}: told to stop`) : error;
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
+async function echo(conn: Connection): Promise<void> {
+  const buffer = new Uint8Array(BULK);
+  for (;;) {
+    const count = await conn.read(buffer);
+    if (count === null) return;
+    await conn.write(buffer.subarray(0, count));
+  }
+}
+
+async function measure(flags: BenchFlags, path: SocketPath, server: string): Promise<Report> {
+  const ms = flags.seconds ?? DEFAULT_MS;
+  await requireEcho(path);
+  using progress = new Progress(flags);
+  const roundTrips = await measureRoundTrips(path, ms, progress);
+  const bulk = await measureBulk(path, ms, progress);
+  const messages = await measureMessages(path, ms, progress);
+  return { server, deno: Deno.version.deno, seconds: ms / 1000, roundTrips, bulk, messages };
+}
+
+/** Throws where something else answers, or nothing. */
+async function requireEcho(path: SocketPath): Promise<void> {
+  await using conn = await connect(path);
+  const timer = setTimeout(() => conn.close(), ANSWER_MS);
+  try {
+    const sent = crypto.getRandomValues(new Uint8Array(SMALL));
+    const back = new Uint8Array(SMALL);
+    await conn.write(sent);
+    await readFull(conn, back);
+    if (!back.every((byte, i) => byte === sent[i])) throw new Error("it sends something else");
+  } catch (cause) {
+    throw new Error(
+      `Cannot measure ${shownPath(path)}: there is no echo (uds echo PATH serves one)`,
+      { cause },
+    );
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Fills a buffer. */
+async function readFull(conn: Connection, buffer: Uint8Array): Promise<void> {
+  for (let got = 0; got < buffer.length;) {
+    const count = await conn.read(buffer.subarray(got));
+    if (count === null) throw new Deno.errors.UnexpectedEof("The server has ended the connection");
+    got += count;
+  }
+}
+
+async function measureRoundTrips(
+  path: SocketPath,
+  ms: number,
+  progress: Progress,
+): Promise<Report["roundTrips"]> {
+  await using conn = await connect(path);
+  const buffer = new Uint8Array(SMALL);
+  const times: number[] = [];
+  const begin = performance.now();
+  const from = begin + ms * WARM_UP_SHARE;
+  let now = begin;
+  while (now < from + ms) {
+    await conn.write(buffer);
+    await readFull(conn, buffer);
+    const then = now;
+    now = performance.now();
+    if (then >= from) times.push((now - then) * 1000);
+    progress.show("round trips", () => `${count(times.length / (now - from) * 1000)}/s`);
+  }
+  times.sort((a, b) => a - b);
+  return {
+    size: SMALL,
+    perSecond: Math.round(times.length / (now - from) * 1000),
+    median: quantile(times, 0.5),
+    p99: quantile(times, 0.99),
+    longest: quantile(times, 1),
+    histogram: histogram(times),
+  };
+}
+
+async function measureBulk(
+  path: SocketPath,
+  ms: number,
+  progress: Progress,
+): Promise<Report["bulk"]> {
+  await using conn = await connect(path);
+  const from = performance.now() + ms * WARM_UP_SHARE;
+  const end = from + ms;
+  const sending = (async () => {
+    const data = new Uint8Array(BULK);
+    while (performance.now() < end) await conn.write(data);
+    await conn.closeWrite();
+  })();
+  // It is told by the reading side too, which fails with it.
+  sending.catch(() => {});
+  // Not at the beginning of a page: copies between buffers that both begin there are slow.
+  const buffer = new Uint8Array(BULK + 4096).subarray(2048, 2048 + BULK);
+  let bytes = 0;
+  let now = from;
+  for (;;) {
+    const read = await conn.read(buffer);
+    if (read === null) break;
+    const at = performance.now();
+    if (at < from || at > end) continue;
+    bytes += read;
+    now = at;
+    progress.show("bulk", () => `${size(bytes / Math.max(now - from, 1) * 1000)}/s`);
+  }
+  await sending;
+  return { size: BULK, bytesPerSecond: Math.round(bytes / Math.max(now - from, 1) * 1000) };
+}
+
+async function measureMessages(
+  path: SocketPath,
+  ms: number,
+  progress: Progress,
+): Promise<Report["messages"]> {
+  await using channel = messages(await connect(path), lengthPrefixed());
+  const message = new Uint8Array(SMALL);
+  const from = performance.now() + ms * WARM_UP_SHARE;
+  const end = from + ms;
+  for (let i = 0; i < WINDOW; i++) channel.send(message);
+  let got = 0;
+  let now = from;
+  let isOver = false;
+  for await (const batch of channel.batches()) {
+    if (isOver) continue;
+    now = performance.now();
+    if (now >= end) {
+      // The server sends back what it still has: one that is cut off would take it for a failure.
+      isOver = true;
+      channel.closeWrite().catch(() => {});
+      continue;
+    }
+    if (now >= from) got += batch.length;
+    for (let i = 0; i < batch.length; i++) channel.send(message);
+    progress.show("messages", () => `${count(got / Math.max(now - from, 1) * 1000)}/s`);
+  }
+  return { size: SMALL, perSecond: Math.round(got / Math.max(now - from, 1) * 1000) };
+}
+
+/** A line on standard error that changes, for people alone. */
+class Progress implements Disposable {
+  readonly #isShown: boolean;
+  #next = 0;
+
+  constructor({ json, quiet }: CommonFlags) {
+    this.#isShown = !json && !quiet && Deno.stderr.isTerminal();
+  }
+
+  show(what: string, value: () => string): void {
+    if (!this.#isShown) return;
+    const now = performance.now();
+    if (now < this.#next) return;
+    this.#next = now + PROGRESS_MS;
+    printError(`\r\x1b[K${what}: ${value()}`);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#isShown) printError("\r\x1b[K");
+  }
+}
+
+/** The widest bar of a histogram. */
+const BAR_WIDTH = 40;
+
+function format({ server, deno, roundTrips, bulk, messages }: Report): string {
+  const most = Math.max(...roundTrips.histogram.map((bin) => bin.count));
+  const bars = roundTrips.histogram.map((bin) => {
+    const bar = "█".repeat(Math.round(bin.count / most * BAR_WIDTH)) || (bin.count > 0 ? "▏" : "");
+    return `  ${time(bin.from).padStart(7)}  ${bar.padEnd(BAR_WIDTH)}  ${count(bin.count)}`;
+  });
+  const { median, p99, longest, perSecond } = roundTrips;
+  return [
+    `${server}, Deno ${deno}`,
+    "",
+    `round trips of ${SMALL} B    ${count(perSecond)}/s`,
+    `  median ${time(median)}, 99 % below ${time(p99)}, longest ${time(longest)}`,
+    ...bars,
+    `bulk of 256 KiB        ${size(bulk.bytesPerSecond)}/s, there and back`,
+    `messages of ${SMALL} B       ${count(messages.perSecond)}/s, there and back`,
+    "",
+  ].join("\n");
+}
+
+function count(value: number): string {
+  return Math.max(0, Math.round(value)).toString().replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+function size(bytes: number): string {
+  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : `${(bytes / 1e6).toFixed(0)} MB`;
+}
+
+function time(us: number): string {
+  return us < 1000 ? `${us.toFixed(0)} µs` : `${(us / 1000).toFixed(1)} ms`;
+}

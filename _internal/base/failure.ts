@@ -1,0 +1,156 @@
+/** How a failure of the system is told: what was tried, where, what stands in the way. */
+
+import type { SocketError } from "../../errors.ts";
+import { directoryOf } from "./path.ts";
+import { modeAllows, POLICY, TO_MAKE_A_FILE } from "./denial.ts";
+import { isGranted } from "./deno_permissions.ts";
+import { quoteAddress } from "./shown_address.ts";
+
+/** The verb phrase of each operation. */
+const PHRASES: Record<string, string> = {
+  accept: "accept on",
+  claim: "claim",
+  connect: "connect to",
+  listen: "listen on",
+  probe: "probe",
+  serve: "serve on",
+};
+
+/** What a code means to somebody who did not write the program, where Deno's own words do not say. */
+const STATES: Record<string, string> = {
+  EACCES: "the file system denies it",
+  EDQUOT: "the disk quota is used up",
+  EBUSY: "it is in use by the system",
+  ECONNRESET: "the peer closed it before reading everything that was sent",
+  EMFILE: "this process has too many open files. Raise its limit (ulimit -n)",
+  ENFILE: "the system has too many open files",
+  ENOENT: "its directory does not exist",
+  ENOTDIR: "a part of the path is no directory",
+  ELOOP: "the path has too many symbolic links, or one on a file system that follows none",
+  EPIPE: "the peer has closed the connection",
+  EROFS: "the file system is read-only",
+};
+
+/** The beginning of a message: `Cannot connect to "/run/app.sock"`. */
+export function attempt(operation: string, path: string): string {
+  return `Cannot ${PHRASES[operation] ?? operation} ${quoteAddress(path)}`;
+}
+
+/** The codes that Deno 2.9.6 leaves out: it has only the number, in the text. Linux, then macOS. */
+const CODES: Record<string, [linux: number, darwin: number]> = {
+  EDQUOT: [122, 69],
+  EFBIG: [27, 27],
+  EHOSTDOWN: [112, 64],
+  EMLINK: [31, 31],
+  ENETDOWN: [100, 50],
+  ENFILE: [23, 23],
+  ENODEV: [19, 19],
+  ENOLCK: [37, 77],
+  ENOSYS: [38, 78],
+  ENXIO: [6, 6],
+  EOVERFLOW: [75, 84],
+  EPROTO: [71, 100],
+  EPROTOTYPE: [91, 41],
+  ESHUTDOWN: [108, 58],
+  ESTALE: [116, 70],
+};
+
+/** The system's code of an error, such as `"ENOENT"`. */
+export function codeOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null | undefined)?.code;
+  if (typeof code === "string") return code;
+  const number = numberOf(error);
+  if (number === undefined) return undefined;
+  const column = Deno.build.os === "darwin" ? 1 : 0;
+  return Object.keys(CODES).find((name) => CODES[name]?.[column] === number);
+}
+
+/** The system's number of an error, which Deno writes behind its text. */
+function numberOf(error: unknown): number | undefined {
+  const digits = error instanceof Error && / \(os error (\d+)\)/.exec(error.message)?.[1];
+  return digits ? Number(digits) : undefined;
+}
+
+/** Whether an error is a failure of the system; Deno gives a code to most of them only. */
+export function isSystemFailure(error: unknown): error is Error {
+  const classes: unknown[] = Object.values(Deno.errors);
+  return error instanceof Error && !(error instanceof DOMException) &&
+    (codeOf(error) !== undefined || numberOf(error) !== undefined ||
+      classes.includes(error.constructor));
+}
+
+/** What went wrong, in words: of the code where it is known, else of the system. */
+export function stateOf(error: unknown): string {
+  const known = STATES[codeOf(error) ?? ""];
+  if (known !== undefined) return known;
+  const text = error instanceof Error ? error.message : String(error);
+  return text.replace(/ \(os error \d+\).*$/s, "").replace(
+    /^[A-Z](?=[a-z])/,
+    (c) => c.toLowerCase(),
+  );
+}
+
+/**
+ * An error of the same class as `cause`, in the one shape that this package's errors have.
+ *
+ * @param start The beginning of the message, as {@linkcode attempt} gives it.
+ * @param cause What Deno threw.
+ * @param fields The fields of the error; `unsent` and the counts of a relay where there are any.
+ * @param state What went wrong, if the cause does not say it well.
+ */
+export function systemError(
+  start: string,
+  cause: unknown,
+  fields: Pick<SocketError, "operation" | "path" | "unsent" | "aToB" | "bToA">,
+  state: string = stateOf(cause),
+): SocketError {
+  const Class = (cause instanceof Error ? cause.constructor : Error) as ErrorConstructor;
+  const error = new Class(`${start}: ${state}`, { cause });
+  const code = codeOf(cause);
+  const { unsent, ...shown } = fields;
+  // Not shown where the error is printed: a log is no place for data.
+  if (unsent) Object.defineProperty(error, "unsent", { value: unsent, configurable: true });
+  return Object.assign(error, shown, code === undefined ? {} : { code });
+}
+
+/** What helps where a path cannot be had. */
+const REMEDIES: Record<string, string> = {
+  EACCES: "Choose a directory that this process may write to",
+  EDQUOT: "Free some space, or choose a directory on another file system",
+  ENOENT: "Make it first",
+  ENOSPC: "Free some space, or choose a directory on another file system",
+  ENOTSUP: "Choose a directory whose file system can hold a socket",
+  EPERM: "Choose a directory whose file system can hold a socket, and where no security policy " +
+    "denies it",
+  EROFS: "Choose a directory on another file system",
+};
+
+/**
+ * An error of {@linkcode systemError} for a path that was to be owned, with the way out where it is known.
+ *
+ * @param wanted What was tried, and the path.
+ * @param cause What Deno threw.
+ */
+export function failureToOwn(
+  { operation, path }: { operation: string; path: string },
+  cause: unknown,
+): SocketError {
+  const remedy = REMEDIES[codeOf(cause) ?? ""];
+  let state = stateOf(cause) + (remedy === undefined ? "" : `. ${remedy}`);
+  if (codeOf(cause) === "EACCES" && directoryAllows(path)) {
+    state = `its directory would let this process make a file, but ${POLICY}`;
+  } else if (codeOf(cause) === "EPERM" && path.startsWith("\0")) {
+    state = POLICY;
+  }
+  return systemError(attempt(operation, path), cause, { operation, path }, state);
+}
+
+/** Whether the directory of a path, where this process may look at it, has a mode that allows a file. */
+function directoryAllows(path: string): boolean {
+  const directory = directoryOf(path);
+  try {
+    return isGranted("read", directory) && modeAllows(Deno.statSync(directory), TO_MAKE_A_FILE);
+  } catch {
+    return false;
+  }
+}

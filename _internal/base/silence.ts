@@ -1,0 +1,222 @@
+/**
+ * Limits on how long another process may keep us waiting. They count silence that was observed.
+ *
+ * - A process can stand still: it is stopped, its container is frozen, a computation holds the event loop.
+ *   Then a timer fires late, and before the bytes that came meanwhile have been read.
+ * - A timer that fires late is set once more, for the time that it is late, up to the whole limit.
+ * - Before the limit counts as over, the event loop polls every socket of the process. What is in the
+ *   kernel by then is read first.
+ */
+
+import { countArrivals, delay } from "./event_loop.ts";
+import { MAX_DELAY } from "./check.ts";
+
+/** Turns of the event loop after which it has polled every socket, where few are open. */
+const LEAST_TURNS = 3;
+/** Sockets for which one turn more is needed: half of the 128 operations that tokio allows a task at once. */
+const SOCKETS_PER_TURN = 64;
+/**
+ * Reads that fill a turn, which then does not count: writes and other sockets may take the rest of the 128
+ * operations, and what comes after them waits for another turn.
+ */
+const FULL_TURN = 32;
+/** How many turns there are at most: a process that is always busy has to time out as well. */
+const MOST_TURNS = 1000;
+/** A pause that takes so much longer than asked for was not observed. */
+const STANDSTILL_MS = 50;
+/** How often that is left out: a process that always takes longer is overloaded, and has to time out. */
+const MOST_STANDSTILLS = 5;
+
+/** The number of connections of this process, each of which may have bytes in the kernel. */
+let openSockets = 0;
+
+/** Counts the open connections of this process. */
+export function countSocket(change: 1 | -1): void {
+  openSockets += change;
+}
+
+/** A callback, and the turns of the event loop that it still waits for. */
+interface Look {
+  freeTurns: number;
+  turns: number;
+  readonly callback: () => void;
+}
+
+/** All looks of the process: they share their turns. */
+const looks = new Set<Look>();
+let turnTimer: ReturnType<typeof setTimeout> | undefined;
+/** The arrivals before the turn. */
+let arrivals = 0;
+
+/**
+ * Calls back when everything that has come to this process so far has been read.
+ *
+ * @returns Cancels it.
+ */
+export function afterPolling(callback: () => void): () => void {
+  const freeTurns = LEAST_TURNS + Math.ceil(openSockets / SOCKETS_PER_TURN);
+  const look = { freeTurns, turns: MOST_TURNS, callback };
+  looks.add(look);
+  if (turnTimer === undefined) beginTurn();
+  return () => forget(look);
+}
+
+function beginTurn(): void {
+  arrivals = countArrivals();
+  turnTimer = setTimeout(endTurn, 0);
+}
+
+function endTurn(): void {
+  const isFree = countArrivals() - arrivals < FULL_TURN;
+  turnTimer = undefined;
+  for (const look of looks) {
+    look.turns--;
+    if (isFree) look.freeTurns--;
+    if (look.freeTurns > 0 && look.turns > 0) continue;
+    looks.delete(look);
+    look.callback();
+  }
+  if (looks.size > 0 && turnTimer === undefined) beginTurn();
+}
+
+function forget(look: Look): void {
+  looks.delete(look);
+  if (looks.size > 0) return;
+  clearTimeout(turnTimer);
+  turnTimer = undefined;
+}
+
+/** A limit on the silence of another process. Starting it again and again sets no timer each time. */
+export class SilenceTimer {
+  readonly #onSilence: () => void;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the timer fires. */
+  #firesAt = 0;
+  #cancelLook: (() => void) | undefined;
+  /** When the limit is over, if nothing is heard. */
+  #due = Infinity;
+  #limit = Infinity;
+  /** Whether the time for which the process stood still was added. */
+  #isExtended = false;
+
+  /** @param onSilence Called when the limit is over. */
+  constructor(onSilence: () => void) {
+    this.#onSilence = onSilence;
+  }
+
+  /** Counts anew from now, because the other process was heard. `Infinity` is not a limit. */
+  start(ms: number): void {
+    this.renew(ms);
+    this.resume(ms);
+  }
+
+  /** Sets the whole limit, without counting yet. */
+  renew(ms: number): void {
+    this.#limit = ms;
+    this.#isExtended = false;
+  }
+
+  /** Counts on with what {@linkcode stop} has left. */
+  resume(ms: number): void {
+    if (ms === Infinity) {
+      this.stop();
+      return;
+    }
+    const now = performance.now();
+    this.#due = now + ms;
+    if (this.#cancelLook !== undefined) return;
+    if (this.#timer !== undefined && this.#firesAt <= this.#due) return;
+    clearTimeout(this.#timer);
+    this.#set(now, ms);
+  }
+
+  /** Stops; returns how many milliseconds are left, at least 0. */
+  stop(): number {
+    if (this.#due === Infinity) return Infinity;
+    const left = this.#due - performance.now();
+    clearTimeout(this.#timer);
+    this.#cancelLook?.();
+    this.#timer = this.#cancelLook = undefined;
+    this.#due = Infinity;
+    return left < 0 ? this.#standstill(-left) : left;
+  }
+
+  #set(now: number, ms: number): void {
+    this.#firesAt = now + ms;
+    this.#timer = setTimeout(() => this.#check(), Math.min(Math.ceil(ms), MAX_DELAY));
+  }
+
+  /** The time for which the process stood still, which counts once. */
+  #standstill(late: number): number {
+    if (this.#isExtended) return 0;
+    this.#isExtended = true;
+    return Math.min(late, this.#limit);
+  }
+
+  #check(): void {
+    this.#timer = undefined;
+    const now = performance.now();
+    const left = this.#due - now;
+    if (left > 0) return this.#set(now, left);
+    const more = this.#standstill(-left);
+    if (more >= 1) {
+      this.#due = now + more;
+      return this.#set(now, more);
+    }
+    const due = this.#due;
+    this.#cancelLook = afterPolling(() => {
+      this.#cancelLook = undefined;
+      if (this.#due > due) return this.#check();
+      this.#due = Infinity;
+      this.#onSilence();
+    });
+  }
+}
+
+/**
+ * Waits for another process until `signal` aborts, or until it was silent for too long.
+ *
+ * @param ms Milliseconds; with `Infinity` it waits for the signal alone.
+ * @param signal Aborts when what is waited for has come.
+ * @returns Whether it has come.
+ */
+export function heardWithin(ms: number, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve(true);
+    const heard = () => {
+      timer.stop();
+      resolve(true);
+    };
+    const timer = new SilenceTimer(() => {
+      signal.removeEventListener("abort", heard);
+      resolve(false);
+    });
+    signal.addEventListener("abort", heard, { once: true });
+    timer.start(ms);
+  });
+}
+
+/** Pauses between attempts, and the time since the first one, without that for which the process stood still. */
+export class ObservedTime {
+  #at: number = performance.now();
+  #asked = 0;
+  #elapsed = 0;
+  #standstills = 0;
+
+  /** Milliseconds so far. */
+  get elapsed(): number {
+    const now = performance.now();
+    const late = now - this.#at - this.#asked;
+    const stoodStill = late > STANDSTILL_MS && ++this.#standstills <= MOST_STANDSTILLS;
+    this.#elapsed += stoodStill ? this.#asked : now - this.#at;
+    this.#at = now;
+    this.#asked = 0;
+    return this.#elapsed;
+  }
+
+  /** Waits before the next attempt. */
+  async pause(ms: number, signal?: AbortSignal): Promise<void> {
+    this.#asked += ms;
+    await delay(ms, signal);
+  }
+}
