@@ -4,7 +4,8 @@
  * @module
  */
 
-import { permissions, resolveSocketPath, type SocketPath } from "./address.ts";
+import { resolveSocketPath, type SocketPath } from "./address.ts";
+import { permissions } from "./permissions.ts";
 import type { Connection } from "./connection.ts";
 import {
   ConnectDenied,

@@ -42,4 +42,6 @@ export * from "./framing.ts";
 export * from "./claim.ts";
 export * from "./probe.ts";
 export * from "./address.ts";
+export * from "./permissions.ts";
+export * from "./runtime_path.ts";
 export * from "./errors.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { permissions, resolveSocketPath, type SocketPath } from "./address.ts";
+import { resolveSocketPath, type SocketPath } from "./address.ts";
+import { permissions } from "./permissions.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
 import { isSameFile, lstat } from "./_internal/base/file.ts";
 import { requireGrants } from "./_internal/base/deno_permissions.ts";

@@ -4,7 +4,8 @@
  * `permissions` can read this table, although it names them.
  */
 
-import { permissions, type SocketPath } from "../address.ts";
+import type { SocketPath } from "../address.ts";
+import { permissions } from "../permissions.ts";
 import { ownershipPermissions } from "./parse/ownership.ts";
 import type { BenchFlags } from "./commands/bench.ts";
 import { type Command, command } from "./parse/command.ts";

@@ -1,6 +1,6 @@
 /** `uds permissions COMMAND …`: the least permissions of a command line. */
 
-import { permissionFlags } from "../../address.ts";
+import { permissionFlags } from "../../permissions.ts";
 import { parse } from "../parse/command_line.ts";
 import { OK } from "../exit_codes.ts";
 import { print } from "../io/output.ts";

@@ -1,6 +1,7 @@
 /** `uds rm PATH…`: removes dead sockets. */
 
-import { permissions, resolveSocketPath, type SocketPath } from "../../address.ts";
+import { resolveSocketPath, type SocketPath } from "../../address.ts";
+import { permissions } from "../../permissions.ts";
 import { claim } from "../../claim.ts";
 import { isSocketError, SocketNotFound } from "../../errors.ts";
 import { probe } from "../../probe.ts";

@@ -1,6 +1,7 @@
 /** `uds serve PATH -- CMD ARG…`: a process for each connection, with it as its input and output. */
 
-import { permissions, type SocketPath } from "../../address.ts";
+import type { SocketPath } from "../../address.ts";
+import { permissions } from "../../permissions.ts";
 import type { Connection } from "../../connection.ts";
 import type { Child } from "../../pair.ts";
 import { serve as listen } from "../../server.ts";

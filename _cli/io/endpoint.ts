@@ -1,6 +1,7 @@
 /** One side of a relay, as the command line writes it: `unix:PATH`, `tcp:HOST:PORT`, `tls:HOST:PORT`. */
 
-import { permissions, type PermissionsOptions, type SocketPath } from "../../address.ts";
+import type { SocketPath } from "../../address.ts";
+import { permissions, type PermissionsOptions } from "../../permissions.ts";
 import { InvalidValue, shownPath, socketPath } from "../parse/parameters.ts";
 
 /** Where TLS of this process meets itself (`tls.ts`). */

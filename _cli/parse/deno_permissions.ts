@@ -1,6 +1,6 @@
 /** Deno permissions: what a command needs beside what the package asks for itself. */
 
-import { permissionFlags } from "../../address.ts";
+import { permissionFlags } from "../../permissions.ts";
 
 /** The property of a permission descriptor that scopes each kind. */
 const SCOPES = {

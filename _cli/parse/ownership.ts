@@ -1,6 +1,6 @@
 /** To whom the socket file of a command belongs. */
 
-import type { PermissionsOptions } from "../../address.ts";
+import type { PermissionsOptions } from "../../permissions.ts";
 import { requireGrants } from "./deno_permissions.ts";
 
 /** The options. */

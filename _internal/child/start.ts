@@ -1,6 +1,6 @@
 /** The start of a pair: a program or a module, with its environment and its standard streams. */
 
-import { permissions } from "../../address.ts";
+import { permissions } from "../../permissions.ts";
 import { pathOfUrl } from "../base/path.ts";
 import { ChildProcess, type ChildStdio } from "./process.ts";
 import { isGranted, requireGrants } from "../base/deno_permissions.ts";

@@ -1,6 +1,7 @@
 /** What `claim()`, `listen()` and `serve()` check before they ask the system for anything. */
 
-import { permissions, type PermissionsOptions, resolveSocketPath } from "../../address.ts";
+import { resolveSocketPath } from "../../address.ts";
+import { permissions, type PermissionsOptions } from "../../permissions.ts";
 import { requireGrants } from "../base/deno_permissions.ts";
 import { checkBoolean, checkChoice, checkId, checkMode } from "../base/check.ts";
 import type { PathClaimOptions } from "./owned_path.ts";

@@ -13,7 +13,7 @@ import { directoryOf } from "../base/path.ts";
 import { GROUP_AND_OTHERS_WRITE, kindOf, octal } from "../base/file.ts";
 import { isGranted, requireGrants } from "../base/deno_permissions.ts";
 import type { Attempt } from "../lock/lock_wait.ts";
-import { type Look, stepsTo, WHERE_GRANTED } from "./directory_steps.ts";
+import { type Look, stepsTo, WHERE_GRANTED } from "../base/directory_steps.ts";
 import { attempt, systemError } from "../base/failure.ts";
 
 const STICKY = 0o1000;

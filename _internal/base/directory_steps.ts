@@ -1,7 +1,7 @@
 /** The directories that a path leads through, from the root on. */
 
-import { directoryOf } from "../base/path.ts";
-import { isGranted } from "../base/deno_permissions.ts";
+import { directoryOf } from "./path.ts";
+import { isGranted } from "./deno_permissions.ts";
 
 /** Linux follows no more symbolic links than this in one path, and refuses the path then (ELOOP). */
 const MAX_LINKS = 40;
