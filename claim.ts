@@ -7,7 +7,7 @@
 import { resolveSocketPath, type SocketPath } from "./address.ts";
 import { InsecurePath } from "./errors.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
-import { CLAIM_OPTIONS, claimDefaults, requireClaimable } from "./_internal/path/claim_options.ts";
+import { CLAIM_CHECKS, claimDefaults, requireClaimable } from "./_internal/path/claim_options.ts";
 import { checkArguments, checkFunction, checkOptions } from "./_internal/base/check.ts";
 import { turn } from "./_internal/base/event_loop.ts";
 import { PathClaim } from "./_internal/path/owned_path.ts";
@@ -165,7 +165,7 @@ export async function claim(path: SocketPath, options: ClaimOptions = {}): Promi
 
 /** Checks the options, and claims. */
 async function acquire(path: SocketPath, options: ClaimOptions): Promise<SocketClaim> {
-  checkOptions("claim", options, CLAIM_OPTIONS);
+  checkOptions("claim", options, CLAIM_CHECKS);
   const checked = claimDefaults(options);
   const absolute = resolveSocketPath(path);
   requireClaimable("claim", absolute, options);

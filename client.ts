@@ -24,10 +24,12 @@ import { answerOf } from "./_internal/path/try_connect.ts";
 import {
   checkArguments,
   checkBoolean,
-  checkDuration,
   checkInteger,
   checkOptions,
+  type Checks,
   checkSignal,
+  duration,
+  unchecked,
 } from "./_internal/base/check.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
 import { ObservedTime } from "./_internal/base/silence.ts";
@@ -125,17 +127,23 @@ export async function connect(options: SocketPath | ConnectOptions): Promise<Con
   }
 }
 
+const CHECKS: Checks<ConnectOptions> = {
+  path: unchecked,
+  timeout: duration(),
+  wait: checkBoolean,
+  owner(name, value) {
+    for (const uid of [value].flat()) checkInteger(name, uid ?? null, 0, 0xffff_ffff);
+  },
+  signal: checkSignal,
+};
+
 /** Checks the options, and tries until the time is over. */
 async function tryToConnect(options: SocketPath | ConnectOptions): Promise<Connection> {
   const given: ConnectOptions = typeof options === "string" || options instanceof URL
     ? { path: options }
     : options;
-  checkOptions("connect", given, ["path", "timeout", "wait", "owner", "signal"]);
-  checkDuration("timeout", given.timeout);
-  checkBoolean("wait", given.wait);
+  checkOptions("connect", given, CHECKS);
   const owners = given.owner === undefined ? undefined : [given.owner].flat();
-  for (const uid of owners ?? []) checkInteger("owner", uid ?? null, 0, 0xffff_ffff);
-  checkSignal(given.signal);
   const path = resolveSocketPath(given.path);
   if (owners !== undefined && path.startsWith("\0")) {
     throw new TypeError(`${attempt("connect", path)}: an abstract name has no owner to check`);

@@ -8,7 +8,14 @@
 import type { Connection } from "./connection.ts";
 import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./_internal/child/fd_socket.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
-import { checkArguments, checkInteger, checkOptions, show } from "./_internal/base/check.ts";
+import {
+  type Check,
+  checkArguments,
+  checkOptions,
+  type Checks,
+  integer,
+  show,
+} from "./_internal/base/check.ts";
 import { checkPairOptions } from "./_internal/child/pair_options.ts";
 import { startPair } from "./_internal/child/start.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
@@ -211,6 +218,8 @@ export async function pair(command: string | URL, options: PairOptions = {}): Pr
   }
 }
 
+const INHERITED_CHECKS: Checks<InheritedOptions> = { fd: integer(0, 0x7fff_ffff) };
+
 /** Options of {@linkcode inherited}. */
 export interface InheritedOptions {
   /**
@@ -252,8 +261,7 @@ export interface InheritedOptions {
 export function inherited(options: InheritedOptions = {}): Connection {
   try {
     checkArguments("inherited", arguments, 1, "inherited({ fd })");
-    checkOptions("inherited", options, ["fd"]);
-    checkInteger("fd", options.fd, 0, 0x7fff_ffff);
+    checkOptions("inherited", options, INHERITED_CHECKS);
     requireRuntime();
     return adoptedConnection(AdoptedSocket.fromDescriptor(options.fd ?? CHILD_FD));
   } catch (error) {
@@ -320,10 +328,7 @@ export async function socketpair(
 ): Promise<[Connection, Connection]> {
   try {
     checkArguments("socketpair", arguments, 1, "socketpair({ type })");
-    checkOptions("socketpair", options, ["family", "type", "protocol"]);
-    refuseOther("family", options.family, "unix", "other address families have no socket pair");
-    refuseOther("type", options.type, "stream", "Deno connects stream sockets only");
-    refuseOther("protocol", options.protocol, 0, "Unix domain sockets have no other protocol");
+    checkOptions("socketpair", options, SOCKETPAIR_CHECKS);
     requireRuntime();
     return await openSocketPair();
   } catch (error) {
@@ -331,10 +336,19 @@ export async function socketpair(
   }
 }
 
-function refuseOther(option: string, value: unknown, only: unknown, reason: string): void {
-  if (value === undefined || value === only) return;
-  const error = new Deno.errors.NotSupported(
-    `Cannot make a socket pair with ${option} ${show(value)}: ${reason}. Use ${show(only)}`,
-  );
-  throw Object.assign(error, { operation: "socketpair", path: null });
+const SOCKETPAIR_CHECKS: Checks<SocketPairOptions> = {
+  family: only("unix", "other address families have no socket pair"),
+  type: only("stream", "Deno connects stream sockets only"),
+  protocol: only(0, "Unix domain sockets have no other protocol"),
+};
+
+/** Returns a check that accepts one value, and says why there is no other. */
+function only(accepted: unknown, reason: string): Check {
+  return (name, value) => {
+    if (value === accepted) return;
+    const error = new Deno.errors.NotSupported(
+      `Cannot make a socket pair with ${name} ${show(value)}: ${reason}. Use ${show(accepted)}`,
+    );
+    throw Object.assign(error, { operation: "socketpair", path: null });
+  };
 }

@@ -8,10 +8,11 @@ import { resolveSocketPath, type SocketPath } from "./address.ts";
 import {
   checkArguments,
   checkBoolean,
-  checkChoice,
   checkId,
   checkMode,
   checkOptions,
+  type Checks,
+  oneOf,
   show,
 } from "./_internal/base/check.ts";
 import { ALL_PERMISSIONS, toFlags } from "./_internal/base/deno_permissions.ts";
@@ -73,6 +74,17 @@ export interface PermissionsOptions {
   clearEnv?: boolean;
 }
 
+const CHECKS: Checks<PermissionsOptions> = {
+  mode: checkMode,
+  uid: checkId,
+  gid: checkId,
+  publish: oneOf("direct", "rename"),
+  createDirectory: checkBoolean,
+  verifyDirectory: checkBoolean,
+  connect: checkBoolean,
+  clearEnv: checkBoolean,
+};
+
 const OPERATIONS: readonly Operation[] = ["connect", "serve", "claim", "probe", "pair"];
 
 /** Deno lets only processes with every permission touch what is below these (`check_special_file`). */
@@ -133,23 +145,7 @@ export function permissions(
       `Invalid operation ${show(operation)}: expected one of ${OPERATIONS.map(show).join(", ")}`,
     );
   }
-  checkOptions("permissions", options, [
-    "mode",
-    "uid",
-    "gid",
-    "publish",
-    "createDirectory",
-    "verifyDirectory",
-    "connect",
-    "clearEnv",
-  ]);
-  checkMode(options.mode);
-  checkId("uid", options.uid);
-  checkId("gid", options.gid);
-  checkChoice("publish", options.publish, ["direct", "rename"]);
-  for (const name of ["createDirectory", "verifyDirectory", "connect", "clearEnv"] as const) {
-    checkBoolean(name, options[name]);
-  }
+  checkOptions("permissions", options, CHECKS);
   if (operation === "pair") {
     const isModule = target instanceof URL;
     return {

@@ -10,7 +10,7 @@ import { seenFrom } from "./_internal/base/caller_stack.ts";
 import { isSameFile, lstat } from "./_internal/base/file.ts";
 import { requireGrants } from "./_internal/base/deno_permissions.ts";
 import { knock } from "./_internal/path/try_connect.ts";
-import { checkArguments, checkBoolean, checkOptions } from "./_internal/base/check.ts";
+import { checkArguments, checkBoolean, checkOptions, type Checks } from "./_internal/base/check.ts";
 import { peekLock } from "./_internal/lock/path_lock.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
 import { attempt, systemError } from "./_internal/base/failure.ts";
@@ -117,10 +117,11 @@ export async function probe(path: SocketPath, options: ProbeOptions = {}): Promi
   }
 }
 
+const CHECKS: Checks<ProbeOptions> = { connect: checkBoolean };
+
 /** Checks the options, and looks. */
 async function lookAt(path: SocketPath, options: ProbeOptions): Promise<ProbeResult> {
-  checkOptions("probe", options, ["connect"]);
-  checkBoolean("connect", options.connect);
+  checkOptions("probe", options, CHECKS);
   const connect = options.connect ?? true;
   const absolute = resolveSocketPath(path);
   requireRuntime();

@@ -7,7 +7,13 @@
 import type { Connection } from "./connection.ts";
 import type { SocketError } from "./errors.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
-import { checkArguments, checkOptions, checkSignal, show } from "./_internal/base/check.ts";
+import {
+  checkArguments,
+  checkOptions,
+  type Checks,
+  checkSignal,
+  show,
+} from "./_internal/base/check.ts";
 import { readBuffer } from "./_internal/base/read_buffer.ts";
 import { systemError } from "./_internal/base/failure.ts";
 
@@ -83,6 +89,8 @@ export async function relay(
   }
 }
 
+const CHECKS: Checks<RelayOptions> = { signal: checkSignal };
+
 /** Checks the options, and passes both ways. */
 async function relayBoth(
   a: Connection,
@@ -94,9 +102,8 @@ async function relayBoth(
       throw new TypeError(`Invalid connection: expected a Connection, got ${show(conn)}`);
     }
   }
-  checkOptions("relay", options, ["signal"]);
+  checkOptions("relay", options, CHECKS);
   const { signal } = options;
-  checkSignal(signal);
 
   const counts = { aToB: 0, bToA: 0 };
   const close = () => {

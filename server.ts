@@ -15,15 +15,9 @@ import {
   printLoss,
 } from "./_internal/server/connection_server.ts";
 import { onAbort } from "./_internal/base/event_loop.ts";
-import { LISTENING_OPTIONS } from "./_internal/server/listening_options.ts";
+import { LISTEN_CHECKS, SERVE_CHECKS } from "./_internal/server/listening_options.ts";
 import { ListeningSocket } from "./_internal/server/listening_socket.ts";
-import {
-  checkArguments,
-  checkCount,
-  checkDuration,
-  checkFunction,
-  checkOptions,
-} from "./_internal/base/check.ts";
+import { checkArguments, checkFunction, checkOptions } from "./_internal/base/check.ts";
 
 /** What is at a path that a server has lost. */
 export interface PathLoss {
@@ -188,7 +182,7 @@ export async function listen(options: SocketPath | ListenOptions): Promise<UnixL
 /** Checks the options, and listens. */
 async function openListener(options: SocketPath | ListenOptions): Promise<UnixListener> {
   const given = withPath(options);
-  checkOptions("listen", given, LISTENING_OPTIONS);
+  checkOptions("listen", given, LISTEN_CHECKS);
   return new Listener(await ListeningSocket.open(given, "listen"), given);
 }
 
@@ -366,31 +360,17 @@ async function openServer(
   handler: ServeHandler,
 ): Promise<UnixServer> {
   const given: ServeOptions = withPath(options);
-  checkOptions("serve", given, [
-    ...LISTENING_OPTIONS,
-    "maxConnections",
-    "idleTimeout",
-    "firstByteTimeout",
-    "writeTimeout",
-    "onListen",
-    "onError",
-  ]);
+  checkOptions("serve", given, SERVE_CHECKS);
+  checkFunction("handler", handler);
   const {
-    maxConnections,
-    idleTimeout,
-    firstByteTimeout,
-    writeTimeout,
-    onListen,
-    onError,
+    maxConnections: _maxConnections,
+    idleTimeout: _idleTimeout,
+    firstByteTimeout: _firstByteTimeout,
+    writeTimeout: _writeTimeout,
+    onListen: _onListen,
+    onError: _onError,
     ...listening
   } = given;
-  checkCount("maxConnections", maxConnections);
-  checkDuration("idleTimeout", idleTimeout, 1);
-  checkDuration("firstByteTimeout", firstByteTimeout, 1);
-  checkDuration("writeTimeout", writeTimeout, 1);
-  if (onListen !== undefined) checkFunction("onListen", onListen);
-  if (onError !== undefined) checkFunction("onError", onError);
-  checkFunction("handler", handler);
   const socket = await ListeningSocket.open(listening, "serve");
   return new ConnectionServer(socket, handler, given);
 }

@@ -1,11 +1,11 @@
 import {
   checkBytes,
-  checkMaxBytes,
   malformed,
   MAX_BYTES,
+  maxBytesUpTo,
   tooLarge,
 } from "../_internal/messages/codec_support.ts";
-import { checkArguments, checkOptions } from "../_internal/base/check.ts";
+import { checkArguments, checkOptions, type Checks } from "../_internal/base/check.ts";
 import type { ByteWriter, Codec, DecodedMessage } from "./codec.ts";
 
 /** Options of {@linkcode contentLength}. */
@@ -64,11 +64,11 @@ const ASCII = new TextDecoder("latin1");
  */
 export function contentLength(options: ContentLengthOptions = {}): Codec<Uint8Array> {
   checkArguments("contentLength", arguments, 1, "contentLength({ maxBytes })");
-  checkOptions("contentLength", options, ["maxBytes"]);
-  const { maxBytes = MAX_BYTES } = options;
-  checkMaxBytes(maxBytes);
-  return new ContentLength(maxBytes);
+  checkOptions("contentLength", options, CHECKS);
+  return new ContentLength(options.maxBytes ?? MAX_BYTES);
 }
+
+const CHECKS: Checks<ContentLengthOptions> = { maxBytes: maxBytesUpTo() };
 
 class ContentLength implements Codec<Uint8Array> {
   readonly maxBytes: number;

@@ -1,10 +1,15 @@
 import {
   checkBytes,
-  checkMaxBytes,
   MAX_BYTES,
+  maxBytesUpTo,
   tooLarge,
 } from "../_internal/messages/codec_support.ts";
-import { checkArguments, checkInteger, checkOptions } from "../_internal/base/check.ts";
+import {
+  checkArguments,
+  checkInteger,
+  checkOptions,
+  type Checks,
+} from "../_internal/base/check.ts";
 import type { ByteWriter, Codec, DecodedMessage } from "./codec.ts";
 
 /** Options of {@linkcode delimited}. */
@@ -54,12 +59,12 @@ export interface DelimitedOptions {
  */
 export function delimited(byte: number, options: DelimitedOptions = {}): Codec<Uint8Array> {
   checkArguments("delimited", arguments, 2, "delimited(byte, { maxBytes })");
-  checkInteger("byte", byte ?? null, 0, 255);
-  checkOptions("delimited", options, ["maxBytes"]);
-  const { maxBytes = MAX_BYTES } = options;
-  checkMaxBytes(maxBytes);
-  return new Delimited(byte, maxBytes);
+  checkInteger("byte", byte, 0, 255);
+  checkOptions("delimited", options, CHECKS);
+  return new Delimited(byte, options.maxBytes ?? MAX_BYTES);
 }
+
+const CHECKS: Checks<DelimitedOptions> = { maxBytes: maxBytesUpTo() };
 
 class Delimited implements Codec<Uint8Array> {
   readonly maxBytes: number;

@@ -1,10 +1,16 @@
 import {
   checkBytes,
-  checkMaxBytes,
   MAX_BYTES,
+  maxBytesUpTo,
   tooLarge,
 } from "../_internal/messages/codec_support.ts";
-import { checkArguments, checkBoolean, checkOptions, show } from "../_internal/base/check.ts";
+import {
+  checkArguments,
+  checkBoolean,
+  checkOptions,
+  type Checks,
+  show,
+} from "../_internal/base/check.ts";
 import type { ByteWriter, Codec, DecodedMessage } from "./codec.ts";
 
 /** Options of {@linkcode lengthPrefixed}. */
@@ -67,15 +73,19 @@ export interface LengthPrefixedOptions {
  */
 export function lengthPrefixed(options: LengthPrefixedOptions = {}): Codec<Uint8Array> {
   checkArguments("lengthPrefixed", arguments, 1, "lengthPrefixed({ prefix, maxBytes })");
-  checkOptions("lengthPrefixed", options, ["prefix", "littleEndian", "maxBytes"]);
+  checkOptions("lengthPrefixed", options, CHECKS);
   const { prefix = 4, littleEndian = false, maxBytes = MAX_BYTES } = options;
-  if (typeof prefix !== "number" || ![1, 2, 4, 8].includes(prefix)) {
-    throw new TypeError(`Invalid prefix: expected 1, 2, 4 or 8 bytes, got ${show(prefix)}`);
-  }
-  checkBoolean("littleEndian", littleEndian);
-  checkMaxBytes(maxBytes);
   return new LengthPrefixed(prefix, littleEndian, Math.min(maxBytes, 2 ** (8 * prefix) - 1));
 }
+
+const CHECKS: Checks<LengthPrefixedOptions> = {
+  prefix(_, value) {
+    if (typeof value === "number" && [1, 2, 4, 8].includes(value)) return;
+    throw new TypeError(`Invalid prefix: expected 1, 2, 4 or 8 bytes, got ${show(value)}`);
+  },
+  littleEndian: checkBoolean,
+  maxBytes: maxBytesUpTo(),
+};
 
 class LengthPrefixed implements Codec<Uint8Array> {
   readonly maxBytes: number;

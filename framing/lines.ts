@@ -1,13 +1,18 @@
 import {
-  checkMaxBytes,
   checkString,
   malformed,
   MAX_BYTES,
   MAX_TEXT_BYTES,
+  maxBytesUpTo,
   tooLarge,
   truncated,
 } from "../_internal/messages/codec_support.ts";
-import { checkArguments, checkBoolean, checkOptions } from "../_internal/base/check.ts";
+import {
+  checkArguments,
+  checkBoolean,
+  checkOptions,
+  type Checks,
+} from "../_internal/base/check.ts";
 import { decodeUtf8 } from "../_internal/messages/utf8.ts";
 import type { ByteWriter, DecodedMessage, TextCodec } from "./codec.ts";
 
@@ -72,12 +77,15 @@ const CR = 13;
  */
 export function lines(options: LinesOptions = {}): TextCodec {
   checkArguments("lines", arguments, 1, "lines({ maxBytes })");
-  checkOptions("lines", options, ["maxBytes", "allowUnterminated"]);
+  checkOptions("lines", options, CHECKS);
   const { maxBytes = MAX_BYTES, allowUnterminated = false } = options;
-  checkMaxBytes(maxBytes, MAX_TEXT_BYTES);
-  checkBoolean("allowUnterminated", allowUnterminated);
   return new Lines(maxBytes, allowUnterminated);
 }
+
+const CHECKS: Checks<LinesOptions> = {
+  maxBytes: maxBytesUpTo(MAX_TEXT_BYTES),
+  allowUnterminated: checkBoolean,
+};
 
 class Lines implements TextCodec {
   readonly text = true;

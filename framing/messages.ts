@@ -5,10 +5,11 @@ import { MessageChannel } from "../_internal/messages/channel.ts";
 import {
   checkArguments,
   checkBoolean,
-  checkDuration,
   checkInteger,
   checkOptions,
+  type Checks,
   checkSignal,
+  duration,
   show,
 } from "../_internal/base/check.ts";
 import type { Codec } from "./codec.ts";
@@ -214,20 +215,20 @@ export function messages<T>(
       );
     }
     checkCodec("codec", codec);
-    checkOptions("messages", options, MESSAGES_OPTIONS);
-    const { maxPending = MAX_PENDING, frameTimeout, writeTimeout, reuse, draining } = options;
-    checkInteger("maxPending (bytes)", maxPending, 1, Number.MAX_SAFE_INTEGER);
-    checkDuration("frameTimeout", frameTimeout, 1);
-    checkDuration("writeTimeout", writeTimeout, 1);
-    checkBoolean("reuse", reuse);
-    checkSignal(draining);
-    return new MessageChannel(conn, codec, { ...options, maxPending });
+    checkOptions("messages", options, CHECKS);
+    return new MessageChannel(conn, codec, { maxPending: MAX_PENDING_BYTES, ...options });
   } catch (error) {
     throw seenFrom(messages, error);
   }
 }
 
-const MESSAGES_OPTIONS = ["maxPending", "frameTimeout", "writeTimeout", "reuse", "draining"];
+const CHECKS: Checks<MessagesOptions> = {
+  maxPending: (_, value) => checkInteger("maxPending (bytes)", value, 1, Number.MAX_SAFE_INTEGER),
+  frameTimeout: duration(1),
+  writeTimeout: duration(1),
+  reuse: checkBoolean,
+  draining: checkSignal,
+};
 
 /** Enough for the kernel to be kept busy, and what a thousand stalled peers may cost. */
-const MAX_PENDING = 1024 * 1024;
+const MAX_PENDING_BYTES = 1024 * 1024;

@@ -1,5 +1,6 @@
 /** The values that options and arguments may have. */
 
+import { MAX_DELAY_MS } from "../../_internal/base/check.ts";
 import { shownAddress } from "../../_internal/base/shown_address.ts";
 import type { SocketPath } from "../../address.ts";
 
@@ -115,17 +116,14 @@ export function shell(value: string): Shell {
   return found;
 }
 
-/** The longest time that a timer has, in milliseconds. */
-const MAX_DELAY = 0x7fff_ffff;
-
 /** Seconds, such as `1.5`, as milliseconds. */
 export function seconds(value: string): number {
   const ms = Math.ceil(Number(value) * 1000);
   if (!/^(\d+\.?\d*|\.\d+)$/.test(value)) {
     throw new InvalidValue(`takes a number of seconds, such as 1.5, and not ${show(value)}`);
   }
-  if (ms > MAX_DELAY) {
-    const most = Math.floor(MAX_DELAY / 1000);
+  if (ms > MAX_DELAY_MS) {
+    const most = Math.floor(MAX_DELAY_MS / 1000);
     throw new InvalidValue(`takes at most ${most} seconds (24 days), and not ${show(value)}`);
   }
   return ms;

@@ -1,6 +1,6 @@
-/** Checks of arguments: a wrong one is refused by name before the system is asked for anything. */
+/** Checks of arguments. Each one names a wrong argument before the system is asked for anything. */
 
-/** Shows a value in a message: strings quoted with control characters escaped, others as they are. */
+/** Formats a value for a message: a string is quoted, and its control characters are escaped. */
 export function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "function") return "a function";
@@ -11,12 +11,13 @@ export function show(value: unknown): string {
 }
 
 /**
- * Throws if a function got more arguments than it takes: an option in the wrong place would go unnoticed.
+ * Throws if a function got more arguments than it takes. Otherwise an option in the wrong place would be
+ * ignored.
  *
- * @param name The function.
+ * @param name The name of the function.
  * @param given Its `arguments`.
- * @param most How many it takes.
- * @param call How it is called.
+ * @param most The maximum number of arguments.
+ * @param call An example of a correct call.
  */
 export function checkArguments(name: string, given: IArguments, most: number, call: string): void {
   if (given.length <= most) return;
@@ -26,53 +27,80 @@ export function checkArguments(name: string, given: IArguments, most: number, ca
   );
 }
 
-/** Refuses what is no object, and options that do not exist: a misspelt one would go unnoticed. */
-export function checkOptions(name: string, options: unknown, known: readonly string[]): void {
+/** Throws a `TypeError` or a `RangeError` that names the option, unless the value is a right one. */
+export type Check = (name: string, value: unknown) => void;
+
+/** A check for each option of an interface. A missing check and a surplus one do not compile. */
+export type Checks<T> = { readonly [K in keyof Required<T>]: Check };
+
+/**
+ * Throws unless `options` is an object whose properties all have a check and pass it. An option that is
+ * absent or `undefined` passes.
+ *
+ * @param call The name of the function.
+ * @param options What it got.
+ * @param checks A check for each option.
+ */
+export function checkOptions<T>(
+  call: string,
+  options: unknown,
+  checks: Checks<T>,
+): asserts options is T {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new TypeError(`Invalid options of ${name}(): expected an object, got ${show(options)}`);
+    throw new TypeError(`Invalid options of ${call}(): expected an object, got ${show(options)}`);
   }
-  for (const key of Object.keys(options)) {
-    if (!known.includes(key)) {
+  const known: Record<string, Check> = checks;
+  for (const name of Object.keys(options)) {
+    if (!Object.hasOwn(known, name)) {
       throw new TypeError(
-        `Invalid option ${show(key)} of ${name}(): it has ${known.map(show).join(", ")}`,
+        `Invalid option ${show(name)} of ${call}(): it has ${
+          Object.keys(known).map(show).join(", ")
+        }`,
       );
     }
   }
+  for (const [name, check] of Object.entries(known)) {
+    const value = (options as Record<string, unknown>)[name];
+    if (value !== undefined) check(name, value);
+  }
 }
 
-/** Refuses a boolean option that is none. */
+/** Accepts every value: for an option that is checked where it is used first. */
+export function unchecked(): void {}
+
+/** Throws unless the value is a boolean. */
 export function checkBoolean(name: string, value: unknown): void {
-  if (value !== undefined && typeof value !== "boolean") {
+  if (typeof value !== "boolean") {
     throw new TypeError(`Invalid ${name}: expected true or false, got ${show(value)}`);
   }
 }
 
-/** Refuses an option that is none of the values it may have. */
-export function checkChoice(name: string, value: unknown, choices: readonly string[]): void {
-  if (value !== undefined && !choices.includes(value as string)) {
+/** Returns a check that accepts only these strings. */
+export function oneOf(...choices: readonly string[]): Check {
+  return (name, value) => {
+    if (choices.includes(value as string)) return;
     throw new TypeError(
       `Invalid ${name}: expected ${choices.map(show).join(" or ")}, got ${show(value)}`,
     );
-  }
+  };
 }
 
-/** Refuses a function that is none. */
+/** Throws unless the value is a function. */
 export function checkFunction(name: string, value: unknown): void {
   if (typeof value !== "function") {
     throw new TypeError(`Invalid ${name}: expected a function, got ${show(value)}`);
   }
 }
 
-/** Refuses a signal that is none. */
-export function checkSignal(value: unknown): void {
-  if (value !== undefined && !(value instanceof AbortSignal)) {
-    throw new TypeError(`Invalid signal: expected an AbortSignal, got ${show(value)}`);
+/** Throws unless the value is an `AbortSignal`. */
+export function checkSignal(name: string, value: unknown): void {
+  if (!(value instanceof AbortSignal)) {
+    throw new TypeError(`Invalid ${name}: expected an AbortSignal, got ${show(value)}`);
   }
 }
 
-/** Refuses what is no whole number between `least` and `most`. */
+/** Throws unless the value is a whole number from `least` to `most`. */
 export function checkInteger(name: string, value: unknown, least: number, most: number): void {
-  if (value === undefined) return;
   if (typeof value !== "number") {
     throw new TypeError(`Invalid ${name}: expected a number, got ${show(value)}`);
   }
@@ -84,20 +112,27 @@ export function checkInteger(name: string, value: unknown, least: number, most: 
   }
 }
 
-/** The longest delay of a timer: a longer one would fire at once (HTML, "timer initialisation"). */
-export const MAX_DELAY = 0x7fff_ffff;
-
-/** Refuses a number of milliseconds that is none; `Infinity` means no limit. */
-export function checkDuration(name: string, value: unknown, least = 0): void {
-  if (value !== Infinity) checkInteger(`${name} (milliseconds)`, value, least, MAX_DELAY);
+/** Returns a check that accepts whole numbers from `least` to `most`. */
+export function integer(least: number, most: number): Check {
+  return (name, value) => checkInteger(name, value, least, most);
 }
 
-/** Refuses a count that is none; `Infinity` means no limit. */
+/** The longest delay of a timer. A longer one would fire at once (HTML, "timer initialization"). */
+export const MAX_DELAY_MS = 0x7fff_ffff;
+
+/** Returns a check that accepts milliseconds from `least` on. `Infinity` means no limit. */
+export function duration(least = 0): Check {
+  return (name, value) => {
+    if (value !== Infinity) checkInteger(`${name} (milliseconds)`, value, least, MAX_DELAY_MS);
+  };
+}
+
+/** Throws unless the value is a whole number of at least 1. `Infinity` means no limit. */
 export function checkCount(name: string, value: unknown): void {
   if (value !== Infinity) checkInteger(name, value, 1, Number.MAX_SAFE_INTEGER);
 }
 
-/** The largest user or group: chown takes the one above it as "do not change". */
+/** The largest user or group. To chown, the number above it means "do not change". */
 const MAX_ID = 0xffff_fffe;
 
 /** Throws unless the value is the number of a user or a group. */
@@ -105,22 +140,23 @@ export function checkId(name: string, value: unknown): void {
   checkInteger(name, value, 0, MAX_ID);
 }
 
-/** Refuses what are no permission bits, and those with which the owner could not connect. */
-export function checkMode(value: unknown): void {
-  if (value === undefined) return;
+/** Throws unless the value is permission bits with which the owner can connect. */
+export function checkMode(name: string, value: unknown): void {
   if (typeof value !== "number") {
-    throw new TypeError(`Invalid mode: expected a number such as 0o600, got ${show(value)}`);
+    throw new TypeError(`Invalid ${name}: expected a number such as 0o600, got ${show(value)}`);
   }
   if (!Number.isInteger(value) || value < 0 || value > 0o777) {
     throw new RangeError(
-      `Invalid mode: expected permission bits of at most 0o777, got ${
+      `Invalid ${name}: expected permission bits of at most 0o777, got ${
         Number.isInteger(value) && value >= 0 ? `0o${value.toString(8)}` : value
       }. Decimal 600 is 0o1130: write 0o600`,
     );
   }
   if ((value & 0o200) === 0) {
     throw new RangeError(
-      `Invalid mode: 0o${value.toString(8)} does not let the owner write, and connecting needs ` +
+      `Invalid ${name}: 0o${
+        value.toString(8)
+      } does not let the owner write, and connecting needs ` +
         `write permission. Add 0o200`,
     );
   }

@@ -9,7 +9,7 @@
  */
 
 import { countArrivals, delay } from "./event_loop.ts";
-import { MAX_DELAY } from "./check.ts";
+import { MAX_DELAY_MS } from "./check.ts";
 
 /** Turns of the event loop after which it has polled every socket, where few are open. */
 const LEAST_TURNS = 3;
@@ -143,7 +143,7 @@ export class SilenceTimer {
 
   #set(now: number, ms: number): void {
     this.#firesAt = now + ms;
-    this.#timer = setTimeout(() => this.#check(), Math.min(Math.ceil(ms), MAX_DELAY));
+    this.#timer = setTimeout(() => this.#check(), Math.min(Math.ceil(ms), MAX_DELAY_MS));
   }
 
   /** The time for which the process stood still, which counts once. */

@@ -2,35 +2,61 @@
 
 import { faultOfUrl } from "../base/path.ts";
 import {
+  type Check,
   checkBoolean,
-  checkChoice,
-  checkDuration,
   checkOptions,
+  type Checks,
   checkSignal,
+  duration,
+  oneOf,
   show,
 } from "../base/check.ts";
+import type { PairOptions } from "../../pair.ts";
 
-const OPTIONS = [
-  "args",
-  "cwd",
-  "env",
-  "clearEnv",
-  "permissions",
-  "modules",
-  "config",
-  "stdin",
-  "stdout",
-  "stderr",
-  "detached",
-  "grace",
-  "signal",
-] as const;
+const STDIO = oneOf("piped", "inherit", "null");
 
-/** Refuses a command or options that are none. */
-export function checkPairOptions(
-  command: unknown,
-  options: Readonly<Partial<Record<typeof OPTIONS[number], unknown>>>,
-): void {
+const PERMISSIONS_CHECKS: Checks<Deno.PermissionOptionsObject> = {
+  read: checkPermission,
+  write: checkPermission,
+  net: checkPermission,
+  env: checkPermission,
+  sys: checkPermission,
+  run: checkPermission,
+  ffi: checkPermission,
+  import: checkPermission,
+};
+
+/** A check for each option of `pair()`. */
+const PAIR_CHECKS: Checks<PairOptions> = {
+  args: (name, value) => checkEach(name, value, checkText),
+  cwd: checkPlace,
+  env: checkEnvironment,
+  clearEnv: checkBoolean,
+  permissions(_, value) {
+    if (value === "none") return;
+    checkOptions("permissions of pair", value, PERMISSIONS_CHECKS);
+  },
+  modules(name, value) {
+    checkEach(name, value, checkPlace);
+    if ((value as unknown[]).length > 0) return;
+    throw new TypeError("Invalid modules: it is empty, so the module could not be loaded");
+  },
+  config(name, value) {
+    if (value instanceof URL) return checkUrl(name, value);
+    throw new TypeError(
+      `Invalid ${name}: expected the file: URL of a deno.json, got ${show(value)}`,
+    );
+  },
+  stdin: STDIO,
+  stdout: STDIO,
+  stderr: STDIO,
+  detached: checkBoolean,
+  grace: duration(),
+  signal: checkSignal,
+};
+
+/** Throws unless there is a command, and each option is a right one for it. */
+export function checkPairOptions(command: unknown, options: PairOptions): void {
   const isModule = command instanceof URL;
   if (isModule ? command.protocol !== "file:" : typeof command !== "string" || command === "") {
     throw new TypeError(
@@ -41,63 +67,26 @@ export function checkPairOptions(
   }
   if (isModule) checkModule(command);
   else checkText("command", command);
-  checkOptions("pair", options, OPTIONS);
-  const { args, cwd, env, permissions, modules, config } = options;
-  for (const [i, arg] of entriesOf("args", args)) checkText(`args[${i}]`, arg);
-  if (cwd !== undefined) checkPlace("cwd", cwd);
-  checkEnvironment(env);
-  checkBoolean("clearEnv", options.clearEnv);
-  if (!isModule && [permissions, modules, config].some((option) => option !== undefined)) {
+  checkOptions("pair", options, PAIR_CHECKS);
+  const { permissions, modules, config } = options;
+  if (!isModule && (permissions ?? modules ?? config) !== undefined) {
     throw new TypeError(
       `Invalid options of pair(): "config", "permissions" and "modules" are those of a module, and ` +
         `${show(command)} is a program. Pass a URL to run a module`,
     );
   }
-  if (permissions !== undefined && permissions !== "none") {
-    checkOptions("permissions of pair", permissions, [
-      "read",
-      "write",
-      "net",
-      "env",
-      "sys",
-      "run",
-      "ffi",
-      "import",
-    ]);
-    for (const [kind, value] of Object.entries(permissions as object)) checkPermission(kind, value);
-  }
-  for (const [i, directory] of entriesOf("modules", modules)) {
-    checkPlace(`modules[${i}]`, directory);
-  }
-  if (Array.isArray(modules) && modules.length === 0) {
-    throw new TypeError("Invalid modules: it is empty, so the module could not be loaded");
-  }
-  if (config !== undefined) {
-    if (!(config instanceof URL)) {
-      throw new TypeError(
-        `Invalid config: expected the file: URL of a deno.json, got ${show(config)}`,
-      );
-    }
-    checkUrl("config", config);
-  }
-  for (const name of ["stdin", "stdout", "stderr"] as const) {
-    checkChoice(name, options[name], ["piped", "inherit", "null"]);
-  }
-  checkBoolean("detached", options.detached);
-  checkDuration("grace", options.grace);
-  checkSignal(options.signal);
 }
 
-function entriesOf(name: string, value: unknown): [number, unknown][] {
-  if (value === undefined) return [];
+/** Throws unless the value is an array, and each of its entries passes. */
+function checkEach(name: string, value: unknown, check: Check): void {
   if (!Array.isArray(value)) {
     throw new TypeError(`Invalid ${name}: expected an array, got ${show(value)}`);
   }
-  return [...value.entries()];
+  for (const [i, entry] of value.entries()) check(`${name}[${i}]`, entry);
 }
 
 function checkPermission(kind: string, value: unknown): void {
-  if (value === undefined || typeof value === "boolean") return;
+  if (typeof value === "boolean") return;
   if (value === "inherit") {
     throw new TypeError(
       `Invalid permissions.${kind}, "inherit": a process cannot list what it was granted itself, so it cannot ` +
@@ -154,8 +143,7 @@ function checkPlace(name: string, value: unknown): void {
   throw new TypeError(`Invalid ${name}: expected a path or a file: URL, got ${show(value)}`);
 }
 
-function checkEnvironment(env: unknown): void {
-  if (env === undefined) return;
+function checkEnvironment(_: string, env: unknown): void {
   if (typeof env !== "object" || env === null || Array.isArray(env)) {
     throw new TypeError(`Invalid env: expected an object, got ${show(env)}`);
   }

@@ -2,7 +2,7 @@
 
 import { MessageTooLarge, TruncatedMessage } from "../../errors.ts";
 import type { Codec } from "../../framing/codec.ts";
-import { checkInteger, show } from "../base/check.ts";
+import { type Check, integer, show } from "../base/check.ts";
 
 /** The default of `maxBytes`. */
 export const MAX_BYTES: number = 16 * 1024 * 1024;
@@ -16,9 +16,9 @@ const MAX_BUFFER_BYTES = 2 ** 32;
  */
 export const MAX_TEXT_BYTES: number = 2 ** 29 - 24;
 
-/** Throws unless the value is a limit that a message can reach. */
-export function checkMaxBytes(value: unknown, most: number = MAX_BUFFER_BYTES): void {
-  checkInteger("maxBytes", value, 1, most);
+/** Returns a check that accepts a limit that a message can reach. */
+export function maxBytesUpTo(most: number = MAX_BUFFER_BYTES): Check {
+  return integer(1, most);
 }
 
 /** Throws unless a string can hold every message of the frames. */

@@ -11,7 +11,7 @@ import type { ByteChannel, MessagesOptions, ReceiveOptions } from "../../framing
 import { checkProgress, closedError, pathOf, startOf } from "./byte_channel.ts";
 import { onAbort, othersTurn } from "../base/event_loop.ts";
 import { InputBuffer } from "./input.ts";
-import { checkOptions, checkSignal } from "../base/check.ts";
+import { checkOptions, type Checks, checkSignal } from "../base/check.ts";
 import type { MessageSender } from "./sender.ts";
 import { afterPolling, SilenceTimer } from "../base/silence.ts";
 import { systemError } from "../base/failure.ts";
@@ -29,6 +29,8 @@ interface Waiter {
   end(): void;
   fail(error: unknown): void;
 }
+
+const RECEIVE_CHECKS: Checks<ReceiveOptions> = { signal: checkSignal };
 
 /** Reads messages from a connection. */
 export class MessageReceiver<T> {
@@ -78,9 +80,8 @@ export class MessageReceiver<T> {
     let signal: AbortSignal | undefined;
     if (options !== undefined) {
       try {
-        checkOptions("receive", options, ["signal"]);
+        checkOptions("receive", options, RECEIVE_CHECKS);
         signal = options.signal;
-        checkSignal(signal);
         signal?.throwIfAborted();
       } catch (error) {
         return Promise.reject(error);

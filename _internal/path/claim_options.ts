@@ -3,41 +3,26 @@
 import { resolveSocketPath } from "../../address.ts";
 import { permissions, type PermissionsOptions } from "../../permissions.ts";
 import { requireGrants } from "../base/deno_permissions.ts";
-import { checkBoolean, checkChoice, checkId, checkMode } from "../base/check.ts";
+import { checkBoolean, checkId, checkMode, type Checks, oneOf } from "../base/check.ts";
+import type { ClaimOptions } from "../../claim.ts";
 import type { PathClaimOptions } from "./owned_path.ts";
 import { requireRuntime } from "../base/runtime.ts";
 import { attempt } from "../base/failure.ts";
 
-/** The names of the options. */
-export const CLAIM_OPTIONS: readonly string[] = [
-  "mode",
-  "uid",
-  "gid",
-  "existing",
-  "createDirectory",
-  "verifyDirectory",
-];
+/** A check for each option of `claim()`. */
+export const CLAIM_CHECKS: Checks<ClaimOptions> = {
+  mode: checkMode,
+  uid: checkId,
+  gid: checkId,
+  existing: oneOf("reclaim", "fail"),
+  createDirectory: checkBoolean,
+  verifyDirectory: checkBoolean,
+};
 
 type Given = { readonly [K in keyof PathClaimOptions]?: PathClaimOptions[K] | undefined };
 
-/**
- * Checks the options and fills in the defaults.
- *
- * @param options What was given.
- * @param choices What `existing` may be.
- */
-export function claimDefaults(
-  options: Given,
-  choices: readonly string[] = ["reclaim", "fail"],
-): PathClaimOptions {
-  checkMode(options.mode);
-  checkId("uid", options.uid);
-  checkId("gid", options.gid);
-  checkChoice("existing", options.existing, choices);
-  checkBoolean("createDirectory", options.createDirectory);
-  checkBoolean("verifyDirectory", options.verifyDirectory);
-  checkChoice("publish", options.publish, ["direct", "rename"]);
-  checkBoolean("selfHeal", options.selfHeal);
+/** Fills in the defaults of checked options. */
+export function claimDefaults(options: Given): PathClaimOptions {
   if (options.publish !== "rename") {
     const alone = options.existing === "replace"
       ? 'existing: "replace"'

@@ -12,7 +12,7 @@ import { andMore, CountedLines, kindOfError } from "../base/counted_lines.ts";
 import { onAbort, turn } from "../base/event_loop.ts";
 import type { ListeningEvents, Loss } from "./listening_options.ts";
 import type { ListeningSocket } from "./listening_socket.ts";
-import { checkArguments, checkDuration, checkOptions } from "../base/check.ts";
+import { checkArguments, checkOptions, type Checks, duration } from "../base/check.ts";
 import { SilenceTimer } from "../base/silence.ts";
 import type { SocketConnection, Timeouts } from "../connection/socket_connection.ts";
 
@@ -40,6 +40,8 @@ interface ConnectionServerOptions extends Partial<Omit<ListeningEvents, "onError
   onListen?: (addr: UnixAddr) => void;
   onError?: (error: unknown, info?: HandlerInfo) => void;
 }
+
+const SHUTDOWN_CHECKS: Checks<{ timeout?: number }> = { timeout: duration() };
 
 /** A running server. */
 export class ConnectionServer {
@@ -112,8 +114,7 @@ export class ConnectionServer {
   shutdown(options: { timeout?: number } = {}): Promise<ShutdownCounts> {
     try {
       checkArguments("shutdown", arguments, 1, "shutdown({ timeout })");
-      checkOptions("shutdown", options, ["timeout"]);
-      checkDuration("timeout", options.timeout);
+      checkOptions("shutdown", options, SHUTDOWN_CHECKS);
     } catch (error) {
       return Promise.reject(error);
     }

@@ -1,8 +1,18 @@
 /** What `listen()` and `serve()` have in common: their options, and what they tell of the path. */
 
 import type { SocketPath } from "../../address.ts";
-import { CLAIM_OPTIONS } from "../path/claim_options.ts";
-import { checkFunction } from "../base/check.ts";
+import type { ListenOptions, ServeOptions } from "../../server.ts";
+import { CLAIM_CHECKS } from "../path/claim_options.ts";
+import {
+  checkBoolean,
+  checkCount,
+  checkFunction,
+  type Checks,
+  checkSignal,
+  duration,
+  oneOf,
+  unchecked,
+} from "../base/check.ts";
 import type { PathClaimOptions } from "../path/owned_path.ts";
 
 /** The options of both. */
@@ -11,16 +21,28 @@ export type ListeningOptions =
   & Partial<Omit<ListeningEvents, "onError">>
   & { readonly path: SocketPath; readonly signal?: AbortSignal };
 
-/** Their names. */
-export const LISTENING_OPTIONS: readonly string[] = [
-  "path",
-  ...CLAIM_OPTIONS,
-  "publish",
-  "selfHeal",
-  "onReplaced",
-  "onPathLost",
-  "signal",
-];
+/** A check for each option of `listen()`. */
+export const LISTEN_CHECKS: Checks<ListenOptions> = {
+  path: unchecked,
+  ...CLAIM_CHECKS,
+  existing: oneOf("reclaim", "fail", "replace"),
+  publish: oneOf("direct", "rename"),
+  selfHeal: checkBoolean,
+  onReplaced: checkFunction,
+  onPathLost: checkFunction,
+  signal: checkSignal,
+};
+
+/** A check for each option of `serve()`. */
+export const SERVE_CHECKS: Checks<ServeOptions> = {
+  ...LISTEN_CHECKS,
+  maxConnections: checkCount,
+  idleTimeout: duration(1),
+  firstByteTimeout: duration(1),
+  writeTimeout: duration(1),
+  onListen: checkFunction,
+  onError: checkFunction,
+};
 
 /** What is at a path that was lost, and whether that is mended. */
 export interface Loss {
@@ -36,10 +58,8 @@ export interface ListeningEvents {
   onError: (error: unknown) => void;
 }
 
-/** Refuses a callback that is no function, or would never be called. */
-export function checkEvents({ onReplaced, onPathLost, publish }: ListeningOptions): void {
-  if (onReplaced !== undefined) checkFunction("onReplaced", onReplaced);
-  if (onPathLost !== undefined) checkFunction("onPathLost", onPathLost);
+/** Throws if `onReplaced` would never be called. */
+export function checkEvents({ onReplaced, publish }: ListeningOptions): void {
   if (onReplaced !== undefined && publish !== "rename") {
     throw new TypeError('Invalid onReplaced: it needs publish: "rename"');
   }

@@ -21,7 +21,6 @@ import {
   type ListeningOptions,
   type Loss,
 } from "./listening_options.ts";
-import { checkSignal } from "../base/check.ts";
 import { PathClaim } from "../path/owned_path.ts";
 import { PathWatch } from "../path/watch.ts";
 import { requireRuntime } from "../base/runtime.ts";
@@ -109,9 +108,8 @@ export class ListeningSocket {
     operation: "listen" | "serve",
   ): Promise<ListeningSocket> {
     const { path: given, signal, ...claimOptions } = options;
-    checkSignal(signal);
     checkEvents(options);
-    const checked = claimDefaults(claimOptions, ["reclaim", "fail", "replace"]);
+    const checked = claimDefaults(claimOptions);
     const path = resolveSocketPath(given);
     if (path.startsWith("\0")) {
       return ListeningSocket.#openAbstract(path, claimOptions, operation, signal);
