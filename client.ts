@@ -19,7 +19,7 @@ import {
 import { seenFrom } from "./_internal/base/caller_stack.ts";
 import { modeAllows, POLICY, TO_CONNECT } from "./_internal/base/denial.ts";
 import { isSameFile, kindOf, octal, ownership } from "./_internal/base/file.ts";
-import { mayPrompt, requireGrants } from "./_internal/base/deno_permissions.ts";
+import { mayPrompt } from "./_internal/base/deno_permissions.ts";
 import { answerOf } from "./_internal/path/try_connect.ts";
 import {
   checkArguments,
@@ -34,7 +34,8 @@ import {
 import { requireRuntime } from "./_internal/base/runtime.ts";
 import { ObservedTime } from "./_internal/base/silence.ts";
 import { SocketConnection } from "./_internal/connection/socket_connection.ts";
-import { attempt, codeOf, systemError } from "./_internal/base/failure.ts";
+import { ErrorContext } from "./_internal/base/error_context.ts";
+import { codeOf } from "./_internal/base/failure.ts";
 
 /** Options of {@linkcode connect}. */
 export interface ConnectOptions {
@@ -144,22 +145,21 @@ async function tryToConnect(options: SocketPath | ConnectOptions): Promise<Conne
     : options;
   checkOptions("connect", given, CHECKS);
   const owners = given.owner === undefined ? undefined : [given.owner].flat();
-  const path = resolveSocketPath(given.path);
-  if (owners !== undefined && path.startsWith("\0")) {
-    throw new TypeError(`${attempt("connect", path)}: an abstract name has no owner to check`);
+  const context = new ErrorContext("connect", resolveSocketPath(given.path));
+  if (owners !== undefined && context.path.startsWith("\0")) {
+    throw new TypeError(`${context.start}: an abstract name has no owner to check`);
   }
   requireRuntime();
   const { timeout = DEFAULT_TIMEOUT_MS, wait = false, signal } = given;
   signal?.throwIfAborted();
-  const fields = { operation: "connect", path };
   // Three queries take a quarter of the time of a connection, and elsewhere Deno's own refusal will do.
-  if (mayPrompt()) requireGrants(attempt("connect", path), permissions("connect", path), fields);
+  if (mayPrompt()) context.require(permissions("connect", context.path));
 
   const time = new ObservedTime();
   for (let pause = FIRST_PAUSE_MS;; pause = Math.min(2 * pause, LAST_PAUSE_MS)) {
     let refusal: SocketError;
     try {
-      const conn = await open(path, owners);
+      const conn = await open(context, owners);
       if (!signal?.aborted) return conn;
       conn.close();
       throw signal.reason;
@@ -172,10 +172,10 @@ async function tryToConnect(options: SocketPath | ConnectOptions): Promise<Conne
     }
     const left = timeout - time.elapsed;
     if (left <= 0) {
-      throw new ConnectTimeout(
-        `${attempt("connect", path)}: no connection within ${timeout} ms. The last attempt: ` +
-          refusal.message,
-        { ...fields, cause: refusal },
+      throw context.error(
+        ConnectTimeout,
+        `no connection within ${timeout} ms. The last attempt: ${refusal.message}`,
+        { cause: refusal },
       );
     }
     // At different moments, where many clients wait for one server.
@@ -184,22 +184,20 @@ async function tryToConnect(options: SocketPath | ConnectOptions): Promise<Conne
 }
 
 /** One attempt. */
-async function open(path: string, owners: number[] | undefined): Promise<Connection> {
-  const before = owners && requireOwner(path, owners);
+async function open(context: ErrorContext, owners: number[] | undefined): Promise<Connection> {
+  const { path } = context;
+  const before = owners && requireOwner(context, owners);
   let conn;
   try {
     conn = await Deno.connect({ transport: "unix", path });
   } catch (cause) {
-    throw refusalOf(path, cause);
+    throw refusalOf(context, cause);
   }
   if (owners !== undefined) {
     try {
       // Swapped between the look and the connection: the one that was looked at is not the peer.
-      if (!isSameFile(before ?? null, requireOwner(path, owners))) {
-        throw new InsecurePath(
-          `${attempt("connect", path)}: the file was replaced while connecting. Try again`,
-          { operation: "connect", path },
-        );
+      if (!isSameFile(before ?? null, requireOwner(context, owners))) {
+        throw context.error(InsecurePath, "the file was replaced while connecting. Try again");
       }
     } catch (error) {
       conn.close();
@@ -213,81 +211,80 @@ async function open(path: string, owners: number[] | undefined): Promise<Connect
 }
 
 /** Looks at the socket file, and refuses it unless one of the owners owns it. */
-function requireOwner(path: string, owners: number[]): Deno.FileInfo {
+function requireOwner(context: ErrorContext, owners: number[]): Deno.FileInfo {
   let info;
   try {
-    info = Deno.statSync(path);
+    info = Deno.statSync(context.path);
   } catch (cause) {
-    throw refusalOf(path, cause);
+    throw refusalOf(context, cause);
   }
   if (info.uid === null || !owners.includes(info.uid)) {
-    throw new InsecurePath(
-      `${attempt("connect", path)}: it belongs to uid ${info.uid}, and only ${
-        owners.join(" or ")
-      } is trusted`,
-      { operation: "connect", path },
+    throw context.error(
+      InsecurePath,
+      `it belongs to uid ${info.uid}, and only ${owners.join(" or ")} is trusted`,
     );
   }
   return info;
 }
 
 /** Why the connection was refused, in the words of whoever has to mend it. */
-function refusalOf(path: string, cause: unknown): Error {
-  const start = attempt("connect", path);
-  const fields = { operation: "connect", path, cause };
+function refusalOf(context: ErrorContext, cause: unknown): Error {
+  const { path } = context;
   if (cause instanceof Deno.errors.NotCapable) {
-    requireGrants(start, permissions("connect", path), fields, true);
+    context.require(permissions("connect", path), true);
   }
   const info = lookAt(path);
   const other = info !== undefined && !info.isSocket ? kindOf(info) : undefined;
   switch (answerOf(cause)) {
     case "absent":
-      return new SocketNotFound(
-        `${start}: ${
-          lookAt(path, Deno.lstatSync)?.isSymlink
-            ? "it is a symbolic link that leads to nothing. Start the server there"
-            : "there is no such file. Start the server first"
-        }`,
-        fields,
+      return context.error(
+        SocketNotFound,
+        lookAt(path, Deno.lstatSync)?.isSymlink
+          ? "it is a symbolic link that leads to nothing. Start the server there"
+          : "there is no such file. Start the server first",
+        { cause },
       );
     case "refused":
-      if (other !== undefined) return new NotASocket(`${start}: it is ${other}`, fields);
-      return new NothingListening(
-        `${start}: nobody listens on it` +
+      if (other !== undefined) return context.error(NotASocket, `it is ${other}`, { cause });
+      return context.error(
+        NothingListening,
+        `nobody listens on it` +
           (info === undefined ? "" : "; the file was left behind by a server that has ended") +
           `. Start the server`,
-        fields,
+        { cause },
       );
     case "mistyped":
-      return new NotASocket(
-        `${start}: it is a datagram or sequenced-packet socket, and Deno connects to stream sockets`,
-        fields,
+      return context.error(
+        NotASocket,
+        `it is a datagram or sequenced-packet socket, and Deno connects to stream sockets`,
+        { cause },
       );
     case "denied": {
       // It has neither a file nor a directory, and no mode.
-      if (path.startsWith("\0")) return new ConnectDenied(`${start}: ${POLICY}`, fields);
+      if (path.startsWith("\0")) return context.error(ConnectDenied, POLICY, { cause });
       if (info === undefined) {
-        return new ConnectDenied(`${start}: a directory on the way denies it`, fields);
+        return context.error(ConnectDenied, `a directory on the way denies it`, { cause });
       }
       const { mode, uid, gid } = ownership(info);
       const rights = `its mode ${octal(mode ?? 0)} and owner ${uid}:${gid}`;
-      return new ConnectDenied(
+      return context.error(
+        ConnectDenied,
         modeAllows(info, TO_CONNECT)
-          ? `${start}: ${rights} would let this process connect, but ${POLICY}`
-          : `${start}: ${rights} do not let this process write, which connecting needs. Run as ` +
+          ? `${rights} would let this process connect, but ${POLICY}`
+          : `${rights} do not let this process write, which connecting needs. Run as ` +
             `that user or in that group, or have the server widen the mode`,
-        { ...fields, mode, uid, gid },
+        { cause, mode, uid, gid },
       );
     }
     case "alive": {
       const state = "its server is bound to a name that is not UTF-8, which Deno refuses. " +
         "Bind the server to another name";
-      return systemError(start, cause, fields, state);
+      return context.fail(cause, state);
     }
     case "full":
-      return systemError(start, cause, fields, "its backlog is full: the server does not keep up");
+      return context.fail(cause, "its backlog is full: the server does not keep up");
     default:
-      return systemError(start, cause, fields);
+      return context.fail(cause);
   }
 }
 

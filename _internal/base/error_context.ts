@@ -1,0 +1,68 @@
+/**
+ * What a public function is doing, and to which path. Made once, where the call begins, and handed down:
+ * every failure below is reported through it, so that all errors have one shape.
+ */
+
+import type { SocketError } from "../../errors.ts";
+import { requireGrants } from "./deno_permissions.ts";
+import { attempt, systemError } from "./failure.ts";
+
+/** The operation and the path that an error names. */
+export class ErrorContext {
+  readonly operation: string;
+  readonly path: string;
+
+  constructor(operation: string, path: string) {
+    this.operation = operation;
+    this.path = path;
+  }
+
+  /** The beginning of every message: `Cannot connect to "/run/app.sock"`. */
+  get start(): string {
+    return attempt(this.operation, this.path);
+  }
+
+  /** Returns the same context for another path. */
+  at(path: string): ErrorContext {
+    return new ErrorContext(this.operation, path);
+  }
+
+  /**
+   * Returns an error of one of our classes.
+   *
+   * @param Class The class.
+   * @param state What stands in the way, and the remedy.
+   * @param fields The fields of the error besides the operation and the path.
+   */
+  error<C extends new (message: string, fields: never) => Error>(
+    Class: C,
+    state: string,
+    fields?: Omit<NonNullable<ConstructorParameters<C>[1]>, "operation" | "path">,
+  ): InstanceType<C> {
+    const { operation, path } = this;
+    const all = { operation, path, ...fields } as never;
+    return new Class(`${this.start}: ${state}`, all) as InstanceType<C>;
+  }
+
+  /**
+   * Returns an error of the cause's own class.
+   *
+   * @param cause What Deno threw.
+   * @param state What went wrong, unless the cause describes it well.
+   */
+  fail(cause: unknown, state?: string): SocketError {
+    const { operation, path } = this;
+    return systemError(this.start, cause, { operation, path }, state);
+  }
+
+  /**
+   * Throws `NotCapable`, which names the flags to add, unless all of the set is granted.
+   *
+   * @param set The permissions.
+   * @param isRefused Whether Deno itself has refused already.
+   */
+  require(set: Deno.PermissionOptionsObject, isRefused?: boolean): void {
+    const { operation, path } = this;
+    requireGrants(this.start, set, { operation, path }, isRefused);
+  }
+}
