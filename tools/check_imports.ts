@@ -1,0 +1,114 @@
+/**
+ * Checks that imports go down only.
+ *
+ * - `FLOORS` lists the rooms from the lowest floor up. A file may import from its own room and from rooms on
+ *   lower floors. Two rooms on one floor do not import each other.
+ * - Public files define the types of options and results. A lower file may import those with `import type`.
+ * - No file imports itself by way of others.
+ */
+
+import { dirname, join } from "@std/path/posix";
+
+/** A room: the folder, or the file, that its paths begin with. */
+type Room = string;
+
+const FLOORS: readonly (readonly Room[])[] = [
+  ["errors.ts"],
+  ["_internal/base/"],
+  ["address.ts"],
+  ["permissions.ts", "runtime_path.ts"],
+  ["_internal/lock/"],
+  ["_internal/path/"],
+  ["_internal/accept/", "_internal/connection/"],
+  ["_internal/server/", "_internal/messages/", "_internal/child/"],
+  ["_internal/sandbox/"],
+  ["framing/", "connection.ts", "probe.ts", "claim.ts"],
+  ["framing.ts", "client.ts", "server.ts", "pair.ts", "relay.ts"],
+  ["mod.ts"],
+  ["_cli/exit_codes.ts"],
+  ["_cli/text/"],
+  ["_cli/io/"],
+  ["_cli/parse/"],
+  ["_cli/commands/"],
+  ["_cli/table.ts"],
+  ["_cli/main.ts"],
+  ["cli.ts"],
+];
+
+interface Import {
+  from: string;
+  to: string;
+  isType: boolean;
+}
+
+const floorOf = new Map(FLOORS.flatMap((rooms, floor) => rooms.map((room) => [room, floor])));
+
+function roomOf(file: string): Room | undefined {
+  return [...floorOf.keys()].find((room) => file === room || file.startsWith(room));
+}
+
+/** All files of the library and the command line. */
+function* filesIn(directory: string): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(directory || ".")) {
+    const path = join(directory, name);
+    if (isDirectory && (directory !== "" || ["_internal", "_cli", "framing"].includes(name))) {
+      yield* filesIn(path);
+    } else if (name.endsWith(".ts")) {
+      yield path;
+    }
+  }
+}
+
+const STATEMENT =
+  /^(?:import|export)\b(?<type> type)?(?<names>[^;"]*?)\bfrom "(?<static>\.[^"]+)"|\bimport\("(?<dynamic>\.[^"]+)"\)/gm;
+
+function importsOf(file: string): Import[] {
+  const text = Deno.readTextFileSync(file).replace(/^\s*(?:\*|\/\/).*$/gm, "");
+  return [...text.matchAll(STATEMENT)].map(({ groups = {} }) => ({
+    from: file,
+    to: join(dirname(file), (groups["static"] ?? groups["dynamic"]) as string),
+    isType: groups["type"] !== undefined,
+  }));
+}
+
+/** Why an import is not allowed; `undefined` where it is. */
+function problemOf({ from, to, isType }: Import): string | undefined {
+  const [room, other] = [roomOf(from), roomOf(to)];
+  if (room === undefined) return `${from} is in no room of tools/check_imports.ts`;
+  if (other === undefined) return `${from} imports ${to}, which is in no room`;
+  if (room === other || (floorOf.get(other) as number) < (floorOf.get(room) as number)) {
+    return undefined;
+  }
+  if (isType && !to.startsWith("_")) return undefined;
+  return `${from} imports ${to}, which is not on a lower floor`;
+}
+
+/** A way from a file back to itself, if there is one. Types need nobody at run time. */
+function findCircle(imports: Import[]): string[] | undefined {
+  const below = Map.groupBy(imports.filter(({ isType }) => !isType), ({ from }) => from);
+  const done = new Set<string>();
+  function visit(file: string, way: string[]): string[] | undefined {
+    const place = way.indexOf(file);
+    if (place >= 0) return [...way.slice(place), file];
+    if (done.has(file)) return undefined;
+    for (const { to } of below.get(file) ?? []) {
+      const circle = visit(to, [...way, file]);
+      if (circle !== undefined) return circle;
+    }
+    done.add(file);
+    return undefined;
+  }
+  for (const file of below.keys()) {
+    const circle = visit(file, []);
+    if (circle !== undefined) return circle;
+  }
+  return undefined;
+}
+
+const imports = [...filesIn("")].flatMap(importsOf);
+const problems = imports.map(problemOf).filter((problem) => problem !== undefined);
+const circle = findCircle(imports);
+if (circle !== undefined) problems.push(`a circle: ${circle.join(" -> ")}`);
+for (const problem of new Set(problems)) console.error(problem);
+if (problems.length > 0) Deno.exit(1);
+console.log(`${imports.length} imports go down, and none leads back`);
