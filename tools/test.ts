@@ -2,8 +2,9 @@
  * Runs the tests: one process per file, as many at a time as there are cores, because most tests wait
  * rather than work, and some look at what a process has as a whole (descriptors, memory, umask).
  *
- * - `deno task test` runs those of `tests/`; `deno task test tests/faults tests/pair_test.ts …` those of a
- *   directory, and those files; what begins with `-` goes to `deno test` (`--filter=…`).
+ * - `deno task test` runs those of `tests/` but not of `tests/faults/`, which take long.
+ * - `deno task test tests/faults tests/pair/start_test.ts …` runs those of a directory and of the
+ *   directories in it, and those files. What begins with `-` goes to `deno test` (`--filter=…`).
  * - Tests that bound a time (`testAlone`) run at the end, one after another, when nothing else does.
  * - What a file has printed is shown when it has ended. The last line has the counts of all.
  */
@@ -32,7 +33,7 @@ export interface TestResult {
 }
 
 /** What takes longest begins first, so that it is not waited for alone at the end. */
-const LONGEST = ["tests/lifecycle_test.ts", "tests/faults/crash_test.ts"];
+const LONGEST = ["tests/server/lifecycle_test.ts", "tests/faults/crash_test.ts"];
 
 /** What compares times has the machine for itself, at the end. */
 const ALONE = ["tests/faults/limits_test.ts", "tests/faults/soak_test.ts"];
@@ -40,12 +41,27 @@ const ALONE = ["tests/faults/limits_test.ts", "tests/faults/soak_test.ts"];
 /** How many lines of a file's failures are shown again at the end. */
 const MOST_LINES = 40;
 
-/** All test files of a directory. */
+/** What runs only where it is named, as the whole run would take too long with it. */
+const SLOW = "tests/faults";
+
+/** Programs of the tests. They contain no tests. */
+const FIXTURES = "tests/fixtures";
+
+/** The test files of a directory and of the directories in it, the largest first. */
 export function testFiles(directory = "tests"): string[] {
-  const files = [...Deno.readDirSync(directory)].map((entry) => `${directory}/${entry.name}`)
+  const files = filesBelow(directory, [SLOW, FIXTURES].filter((name) => name !== directory))
     .filter((file) => file.endsWith("_test.ts"));
   const size = (file: string) => LONGEST.includes(file) ? Infinity : Deno.statSync(file).size;
   return files.sort((a, b) => size(b) - size(a));
+}
+
+/** The files of a directory and of the directories in it, without some of these. */
+function filesBelow(directory: string, without: string[]): string[] {
+  return [...Deno.readDirSync(directory)].flatMap(({ name, isDirectory }) => {
+    const path = `${directory}/${name}`;
+    if (!isDirectory) return [path];
+    return without.includes(path) ? [] : filesBelow(path, without);
+  });
 }
 
 /** Checks the types of some files, all at once: that takes little longer than those of one. */

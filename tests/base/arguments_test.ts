@@ -1,0 +1,120 @@
+import {
+  claim,
+  connect,
+  contentLength,
+  decodeStream,
+  delimited,
+  encodeStream,
+  inherited,
+  json,
+  lengthPrefixed,
+  lines,
+  listen,
+  messages,
+  pair,
+  permissions,
+  probe,
+  relay,
+  runtimePath,
+  serve,
+  socketpair,
+  text,
+  toConnection,
+} from "@uds/uds";
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { TempDir, test } from "../_helpers.ts";
+
+// deno-lint-ignore no-explicit-any -- calls that do not compile
+type Any = any;
+
+/** Each function with one argument too many; how the error says to call it. */
+const SURPLUS: [name: string, call: (path: string) => unknown, right: string][] = [
+  ["connect", (path) => (connect as Any)(path, { timeout: 1 }), "connect({ path, timeout })"],
+  ["listen", (path) => (listen as Any)(path, { mode: 0o660 }), "listen({ path, mode })"],
+  [
+    "serve",
+    (path) => (serve as Any)(path, async () => {}, { mode: 0o660 }),
+    "serve({ path, mode }, handler)",
+  ],
+  ["claim", (path) => (claim as Any)(path, {}, { mode: 0o660 }), "claim(path, { mode })"],
+  ["probe", (path) => (probe as Any)(path, {}, { connect: false }), "probe(path, { connect })"],
+  ["pair", () => (pair as Any)("true", {}, { args: [] }), "pair(command, { args })"],
+  ["inherited", () => (inherited as Any)({ fd: 3 }, 3), "inherited({ fd })"],
+  ["socketpair", () => (socketpair as Any)({}, "stream"), "socketpair({ type })"],
+  [
+    "relay",
+    () => (relay as Any)(null, null, {}, { signal: AbortSignal.abort() }),
+    "relay(a, b, { signal })",
+  ],
+  [
+    "messages",
+    () => (messages as Any)(null, lines(), {}, { maxPending: 1 }),
+    "messages(conn, codec, { maxPending })",
+  ],
+  [
+    "permissions",
+    (path) => (permissions as Any)("connect", path, {}, { publish: "rename" }),
+    "permissions(operation, path, { publish })",
+  ],
+  ["lines", () => (lines as Any)({}, { maxBytes: 1 }), "lines({ maxBytes })"],
+  ["delimited", () => (delimited as Any)(0, {}, { maxBytes: 1 }), "delimited(byte, { maxBytes })"],
+  [
+    "lengthPrefixed",
+    () => (lengthPrefixed as Any)({}, { prefix: 2 }),
+    "lengthPrefixed({ prefix, maxBytes })",
+  ],
+  [
+    "contentLength",
+    () => (contentLength as Any)({}, { maxBytes: 1 }),
+    "contentLength({ maxBytes })",
+  ],
+  ["text", () => (text as Any)(lengthPrefixed(), { maxBytes: 1 }), "text(frames)"],
+  ["encodeStream", () => (encodeStream as Any)(lines(), {}), "encodeStream(codec)"],
+  ["decodeStream", () => (decodeStream as Any)(lines(), {}), "decodeStream(codec)"],
+  ["toConnection", () => (toConnection as Any)(null, { idleTimeout: 1 }), "toConnection(conn)"],
+  ["runtimePath", () => (runtimePath as Any)("a", { create: false }), "runtimePath(name)"],
+  ["json", () => (json as Any)(lines(), undefined, { maxBytes: 1 }), "json(frames, parse)"],
+];
+
+for (const [name, call, right] of SURPLUS) {
+  test(`${name}() refuses an argument too many, and shows the right call`, async () => {
+    await using dir = new TempDir();
+    const error = await assertRejects(async () => await call(dir.file("s.sock")), TypeError);
+    assertMatch(error.message, /^Unexpected (second|third|fourth) argument of /);
+    assertStringIncludes(error.message, ` argument of ${name}(): `);
+    assertEquals(error.message.split(". Call it as ")[1], right);
+    assertEquals(dir.list(), []);
+  });
+}
+
+const METHODS: [name: string, call: (conn: Any, options: unknown) => unknown, right: string][] = [
+  ["read", (conn, options) => conn.read(new Uint8Array(1), options), "read(buffer)"],
+  ["write", (conn, options) => conn.write(new Uint8Array(1), options), "write(data)"],
+];
+
+for (const [name, call, right] of METHODS) {
+  test(`${name}() of a connection refuses an argument too many, and does nothing`, async () => {
+    const [conn, peer] = await socketpair();
+    using _peer = peer;
+    using _conn = conn;
+    const error = await assertRejects(
+      async () => await call(conn, { signal: AbortSignal.abort() }),
+      TypeError,
+    );
+    assertEquals(
+      error.message,
+      `Unexpected second argument of ${name}(): an object (Object). Call it as ${right}`,
+    );
+    assertEquals([conn.bytesRead, conn.bytesWritten], [0, 0]);
+  });
+}
+
+test("shutdown() refuses an argument too many, and shows the right call", async () => {
+  await using dir = new TempDir();
+  await using server = await serve(dir.file("s.sock"), async () => {});
+  await assertRejects(
+    () => (server as Any).shutdown({}, { timeout: 0 }),
+    TypeError,
+    "Call it as shutdown({ timeout })",
+  );
+});

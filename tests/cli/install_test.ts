@@ -1,0 +1,107 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { serve } from "@uds/uds";
+import { dirname, join } from "@std/path/posix";
+import { FLAGS, Process, udsCommand } from "../_cli.ts";
+import { decode, ROOT, TempDir, test, testAlone } from "../_helpers.ts";
+
+/** Runs Deno to its end, somewhere else than in this project. */
+async function deno(args: string[], cwd: string): Promise<string> {
+  return await ran([Deno.execPath(), ...args], cwd);
+}
+
+/** What a command prints, when it has ended well. */
+async function ran(command: string[], cwd: string): Promise<string> {
+  await using process = new Process(command, { cwd, env: { NO_COLOR: "1" } });
+  const { code, stdout, stderr } = await process.ended;
+  assertEquals(code, 0, stderr);
+  return decode(stdout);
+}
+
+/** Uses the command line that a command runs, every way it loads something. */
+async function use(command: string[], dir: TempDir): Promise<void> {
+  const path = dir.file("s.sock");
+  await using _server = await serve(path, (conn) => conn.readable.pipeTo(conn.writable));
+  const { version } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
+  assertEquals(await ran([...command, "--version"], dir.path), `uds ${version}\n`);
+  assertEquals(await ran([...command, "probe", path], dir.path), "alive\n");
+  assertEquals(await ran([...command, "send", path, "hello"], dir.path), "hello");
+  assertEquals(await ran([...command, "run", "--stdio", "echo", "hello"], dir.path), "hello\n");
+  assertMatch(await ran([...command, "ls", dir.path], dir.path), /\nclaimed .*s\.sock\n$/);
+}
+
+const ALL = [...FLAGS, "--allow-run", "--allow-env"];
+
+test("uds runs from a clone, from any directory", async () => {
+  await using dir = new TempDir();
+  await use([Deno.execPath(), "run", ...ALL, join(ROOT, "cli.ts")], dir);
+});
+
+test("uds installs from a clone by deno install -g", async () => {
+  await using dir = new TempDir();
+  await using root = new TempDir();
+  const args = ["install", "--global", "--root", root.path, "--name", "uds", ...ALL];
+  await deno([...args, join(ROOT, "cli.ts")], dir.path);
+  // The installed command calls deno by its name.
+  const path = `${dirname(Deno.execPath())}:${Deno.env.get("PATH")}`;
+  await use(["env", `PATH=${path}`, join(root.path, "bin/uds")], dir);
+});
+
+test("uds runs from what is published", async () => {
+  await using dir = new TempDir();
+  await using unpacked = new TempDir();
+  await using process = new Process([Deno.execPath(), "run", "-A", "tools/publish.ts"], {
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+  });
+  const { stderr } = await process.ended;
+  const files = [...stderr.matchAll(/^ *file:\/\/(\S+) \(/gm)].map(([, file = ""]) => file)
+    .filter((file) => !/\/links\/|deno\.publish\./.test(file));
+  assert(files.includes(join(ROOT, "cli.ts")), stderr);
+  for (const file of files) {
+    const copy = join(unpacked.path, file.slice(ROOT.length));
+    await Deno.mkdir(dirname(copy), { recursive: true });
+    await Deno.copyFile(file, copy);
+  }
+  // What is there only for a clone is not published.
+  const config = join(unpacked.path, "deno.json");
+  const { links: _links, ...published } = JSON.parse(await Deno.readTextFile(config));
+  await Deno.writeTextFile(config, JSON.stringify(published));
+  // Nothing more than what README shows.
+  assertEquals(
+    files.filter((file) => /\/(tests|tools|bench)\//.test(file)),
+    [join(ROOT, "bench/results/summary.svg")],
+  );
+  await use([Deno.execPath(), "run", ...ALL, join(unpacked.path, "cli.ts")], dir);
+});
+
+testAlone("uds probe of a live path takes at most twice as long as an empty script", async () => {
+  await using dir = new TempDir();
+  await using _server = await serve(dir.file("s.sock"), async () => {});
+  await Deno.writeTextFile(dir.file("empty.ts"), "");
+  const commands = [
+    [Deno.execPath(), "run", "-A", dir.file("empty.ts")],
+    udsCommand(["probe", dir.file("s.sock")], ["-A"]),
+  ];
+  // Coverage is written at the end of each process, for every module: users do not wait for that.
+  const { DENO_COVERAGE_DIR: _, ...env } = Deno.env.toObject();
+  const options = { stdin: "null", clearEnv: true, env } as const;
+  let ratio = Infinity;
+  const rounds = [];
+  // The machine may be busy with something else: one of some rounds shows it.
+  for (let round = 0; round < 5 && ratio > 2; round++) {
+    const times: number[][] = [[], []];
+    for (let i = 0; i < 15; i++) {
+      for (const [which, [command, ...args]] of commands.entries()) {
+        const start = performance.now();
+        const { code } = await new Deno.Command(command!, { args, ...options }).output();
+        times[which]!.push(performance.now() - start);
+        assertEquals(code, 0);
+      }
+    }
+    const [empty, probe] = times.map((all) => all.sort((a, b) => a - b)[7]!);
+    ratio = Math.min(ratio, probe! / empty!);
+    rounds.push(`${probe!.toFixed(1)} ms beside ${empty!.toFixed(1)} ms`);
+  }
+  console.log(`uds probe: ${rounds.join("; ")}`);
+  assert(ratio <= 2, rounds.join("; "));
+}, { deadline: 30_000 });

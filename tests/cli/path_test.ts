@@ -1,0 +1,58 @@
+/** The paths of the command line: what is said of an address that is written in another way. */
+
+import { connect } from "@uds/uds";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { parse } from "../../_cli/parse/command_line.ts";
+import { UsageError } from "../../_cli/text/reporter.ts";
+import { denoArgs, Program, run, TempDir, test } from "../_helpers.ts";
+
+for (
+  const [args, message] of [
+    [
+      ["probe", "unix:/a"],
+      'PATH takes a path, or @name, without "unix:". Write "/a", and not "unix:/a"',
+    ],
+    [
+      ["send", "unix:///a", "m"],
+      'PATH takes a path, or @name, without "unix:". Write "/a", and not "unix:///a"',
+    ],
+    [
+      ["connect", "file:///a"],
+      'PATH takes a path, or @name, without "file:". Write "/a", and not "file:///a"',
+    ],
+    [
+      ["echo", "unix:@a"],
+      'PATH takes a path, or @name, without "unix:". Write "@a", and not "unix:@a"',
+    ],
+    [["listen", "unix:"], 'PATH takes a path, or @name, without "unix:".'],
+    [["rm", "http://a/b"], 'PATH takes a path, or @name, and not the URL "http://a/b"'],
+  ] as const
+) {
+  test(`uds ${args.join(" ")} says what to write, in the words of the command line`, async () => {
+    const error = await assertRejects(() => parse([...args]), UsageError);
+    assertEquals(error.message, message);
+  });
+}
+
+test("uds takes a file whose name starts with unix:", async () => {
+  assert(typeof await parse(["probe", "./unix:a"]) !== "string");
+});
+
+test("uds permissions prints what a server needs below a symbolic link", async () => {
+  await using dir = new TempDir(0o700);
+  Deno.mkdirSync(dir.file("real"));
+  Deno.symlinkSync("real", dir.file("link"));
+  const path = dir.file("link/a.sock");
+  const args = ["serve", "--replace", path, "--", "true"];
+  const printed = await run(
+    Deno.execPath(),
+    denoArgs("./cli.ts", ["-A"], ["permissions", ...args]),
+  );
+  assertEquals(printed.code, 0, printed.stderr);
+  const flags = printed.stdout.split(" ").filter((word) => word.startsWith("--allow-"));
+  await using server = new Program(Deno.execPath(), denoArgs("./cli.ts", flags, args));
+  (await connect({ path, wait: true })).close();
+  server.kill("SIGTERM");
+  await server.status;
+  assertEquals([...Deno.readDirSync(dir.file("real"))], []);
+});

@@ -1,0 +1,177 @@
+import { assert, assertEquals } from "@std/assert";
+import { dirname, join } from "@std/path/posix";
+import { Process } from "../_cli.ts";
+import { decode, ROOT, TempDir, test } from "../_helpers.ts";
+
+// What the pages of README.md and docs/ show for a shell is run here; their TypeScript is run by
+// `deno test --doc`. A block of `sh` is commands that have to succeed, a block of `console` is commands
+// behind "$ " and what they print.
+
+/** Other programs that blocks call. */
+const PEERS = ["curl", "python3", "socat", "ssh-agent", "ssh-add", "redis-server", "redis-cli"];
+
+interface Block {
+  page: string;
+  line: number;
+  kind: "sh" | "console";
+  text: string;
+}
+
+function blocksOf(page: string): Block[] {
+  const text = Deno.readTextFileSync(join(ROOT, page));
+  return [...text.matchAll(/^```(sh|console)\n(.*?)^```$/gms)].map((match) => ({
+    page,
+    line: text.slice(0, match.index).split("\n").length,
+    kind: match[1] as Block["kind"],
+    text: match[2] ?? "",
+  }));
+}
+
+/** A block as it is run here: from this clone, in a directory of its own, and not all tests again. */
+function runnable(text: string, dir: TempDir): string {
+  return text.replaceAll("/tmp/", `${dir.path}/`)
+    .replace(/(?<=^deno install .*)jsr:@uds\/uds\/cli/, "cli.ts")
+    .replace(/\btask test$/gm, "task test tests/project/docs_test.ts --filter=steps");
+}
+
+/** Puts `uds` into a directory, by the command of README.md, and what else is called by its name. */
+async function install(dir: TempDir): Promise<Record<string, string>> {
+  const command = blocksOf("README.md").find(({ text }) => text.includes("deno install"));
+  assert(command, "README.md does not say how to install uds");
+  const path = `${dir.file("bin")}:${dirname(Deno.execPath())}:${Deno.env.get("PATH")}`;
+  const env = { DENO_INSTALL_ROOT: dir.path, NO_COLOR: "1", PATH: path };
+  await runCommands(runnable(command.text, dir), env);
+  // What is to be fetched by npx is here already.
+  await Deno.writeTextFile(
+    dir.file("bin/npx"),
+    `#!/bin/sh\nshift 2\nexec ${Deno.execPath()} "$@"\n`,
+  );
+  await Deno.chmod(dir.file("bin/npx"), 0o755);
+  return env;
+}
+
+/** A shell that is given commands one after the other. */
+class Shell implements AsyncDisposable {
+  readonly #process: Process;
+  #seen = 0;
+  #commands = 0;
+
+  constructor(env: Record<string, string>) {
+    this.#process = new Process(["sh"], { input: "open", env, cwd: ROOT });
+  }
+
+  /** Runs a command to its end and gives what it has printed. */
+  async run(command: string): Promise<string> {
+    const mark = `-- ${++this.#commands} done --`;
+    await this.#process.type(`{ ${command}\n} 2>&1 </dev/null\necho "${mark}"\n`);
+    await this.#process.stdout.until(mark);
+    return (await this.#new()).replace(`${mark}\n`, "");
+  }
+
+  /** Starts a command that goes on, and waits for what it is to say first. */
+  async start(command: string, says: string): Promise<string> {
+    await this.#process.type(`${command.replace(/&$/, "2>&1 &")}\njobs="$jobs $!"\n`);
+    await this.#process.stdout.until(says);
+    return await this.#new();
+  }
+
+  async #new(): Promise<string> {
+    const all = await this.#process.stdout.text();
+    const found = all.slice(this.#seen);
+    this.#seen = all.length;
+    return found;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#process.type('[ -z "$jobs" ] || kill $jobs; wait\n');
+    await this.#process.endInput();
+    await this.#process.ended;
+    await this.#process[Symbol.asyncDispose]();
+  }
+}
+
+/** What differs from machine to machine: users, processes, where it is installed from. */
+function leveled(text: string): string {
+  return text.replaceAll("\r\n", "\n").replaceAll(join(ROOT, "cli.ts"), "jsr:@uds/uds/cli")
+    .replace(/\b\d+:\d+\b/g, "USER:GROUP").replace(/\bprocess \d+/g, "process PID");
+}
+
+/** The commands of a transcript, each with what is printed. */
+function steps(text: string): { command: string; output: string }[] {
+  return text.split(/^\$ /m).slice(1).map((step) => {
+    const [, command = "", output = ""] = step.match(/^((?:.*\\\n)*.*)\n([^]*)$/) ?? [];
+    return { command, output };
+  });
+}
+
+async function runTranscript(text: string, env: Record<string, string>): Promise<void> {
+  await using shell = new Shell(env);
+  for (const { command, output } of steps(text)) {
+    const found = command.endsWith("&")
+      ? await shell.start(command, output)
+      : await shell.run(command);
+    // A terminal shows the end of a line where a pipe has none.
+    assertEquals(leveled(found).trimEnd(), leveled(output).trimEnd(), command);
+  }
+}
+
+async function runCommands(text: string, env: Record<string, string>): Promise<void> {
+  await using process = new Process(["sh", "-ec", text], { cwd: ROOT, env });
+  const { code, stdout, stderr } = await process.ended;
+  assertEquals(code, 0, decode(stdout) + stderr);
+}
+
+test("steps() takes a transcript apart", () => {
+  assertEquals(steps("$ a\nb\n$ c \\\n  d\n$ e &\nf\n"), [
+    { command: "a", output: "b\n" },
+    { command: "c \\\n  d", output: "" },
+    { command: "e &", output: "f\n" },
+  ]);
+});
+
+const pages = [
+  "README.md",
+  ...[...Deno.readDirSync(join(ROOT, "docs"))].map(({ name }) => `docs/${name}`)
+    .filter((page) => page.endsWith(".md")).sort(),
+];
+for (const { page, line, kind, text } of pages.flatMap(blocksOf)) {
+  // That one is what the others begin with.
+  if (text.includes("deno install")) continue;
+  const needs = PEERS.filter((peer) => new RegExp(`\\b${peer}\\b`).test(text));
+  test(`${page}, line ${line}: the ${kind} block does what it shows`, async () => {
+    await using dir = new TempDir();
+    await using root = new TempDir();
+    const env = await install(root);
+    await (kind === "sh" ? runCommands : runTranscript)(runnable(text, dir), env);
+  }, { needs, deadline: 15_000 });
+}
+
+/** The names by which the headings of a page are linked to. */
+function anchorsOf(text: string): string[] {
+  return [...text.replace(/^```.*?^```$/gms, "").matchAll(/^#+ (.*)$/gm)].map(([, title = ""]) =>
+    title.toLowerCase().replace(/[^\p{L}\p{N}_\- ]/gu, "").replaceAll(" ", "-")
+  );
+}
+
+test("anchorsOf() has the headings of a page, and not the comments of its code", () => {
+  assertEquals(anchorsOf("# Deno.serve, `x`: y\n```sh\n# no\n```\n## Ω 2\n"), [
+    "denoserve-x-y",
+    "ω-2",
+  ]);
+});
+
+test("the pages link to what exists", async () => {
+  const others = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
+  for (const page of [...pages, ...others, "bench/README.md"]) {
+    const text = await Deno.readTextFile(join(ROOT, page));
+    for (const [, target = ""] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(target)) continue;
+      const [file = "", anchor] = target.split("#");
+      const path = file === "" ? join(ROOT, page) : join(ROOT, dirname(page), file);
+      assert(await Deno.stat(path).then(() => true, () => false), `${page}: ${target}`);
+      if (anchor === undefined) continue;
+      const anchors = anchorsOf(await Deno.readTextFile(path));
+      assert(anchors.includes(anchor), `${page}: ${target} is no heading there`);
+    }
+  }
+});

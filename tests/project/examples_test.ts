@@ -1,0 +1,268 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { connect, lines, messages } from "@uds/uds";
+import { denoArgs, fixture, IS_ROOT, Program, ROOT, run, TempDir, test } from "../_helpers.ts";
+
+test("examples/echo_server.ts and echo_client.ts print the classic transcripts", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("uds_socket");
+  await using server = fixture("./examples/echo_server.ts", ["-RWN"], [path]);
+  assertEquals(await server.line(), `starting up on ${path}`);
+  assertEquals(await server.line(), "waiting for a connection");
+
+  const client = await run(
+    Deno.execPath(),
+    denoArgs("./examples/echo_client.ts", ["-RWN"], [path]),
+  );
+  assertEquals(client, {
+    code: 0,
+    stderr: "",
+    stdout: [
+      `connecting to ${path}`,
+      'sending "This is the message. It will be repeated."',
+      'received "This is the mess"',
+      'received "age. It will be "',
+      'received "repeated."',
+      "closing socket\n",
+    ].join("\n"),
+  });
+
+  const transcript = [
+    "connection from an unnamed client",
+    'received "This is the mess"',
+    "sending data back to the client",
+    'received "age. It will be "',
+    "sending data back to the client",
+    'received "repeated."',
+    "sending data back to the client",
+    "no more data from an unnamed client",
+    "waiting for a connection",
+  ];
+  for (const line of transcript) assertEquals(await server.line(), line);
+  server.kill("SIGTERM");
+  assertEquals(await server.output(), []);
+  assertEquals([(await server.status).code, await server.stderr()], [0, ""]);
+  assertEquals(dir.list(), []);
+});
+
+test("examples/socketpair.ts prints the classic transcript", async () => {
+  const flags = ["--allow-run", "--allow-env", "--allow-read"];
+  const { code, stdout, stderr } = await run(
+    Deno.execPath(),
+    denoArgs("./examples/socketpair.ts", flags),
+  );
+  assertEquals([code, stderr], [0, ""]);
+  const lines = stdout.trimEnd().split("\n");
+  // Each process has an order of its own; between them only the messages make one.
+  const inParent = ["in parent, sending message", "response from child: pong"];
+  const inChild = ["in child, waiting for message", "message from parent: ping"];
+  assertEquals(lines.filter((line) => inParent.includes(line)), inParent);
+  assertEquals(lines.filter((line) => inChild.includes(line)), inChild);
+  assertEquals(lines.length, 4);
+  assertEquals(lines.at(-1), "response from child: pong");
+  assert(lines.indexOf(inParent[0]!) < lines.indexOf(inChild[1]!));
+});
+
+test("examples/sandbox.ts stays in control of a module that nobody trusts", async () => {
+  const flags = ["--allow-run", "--allow-env", "--allow-read"];
+  const { code, stdout, stderr } = await run(
+    Deno.execPath(),
+    denoArgs("./examples/sandbox.ts", flags),
+  );
+  assertEquals([code, stderr], [0, ""]);
+  assertEquals(stdout.trimEnd().split("\n"), [
+    "6 * 7: 42",
+    "throw: no answer, it ended with exit code 1",
+    "loop: no answer, it did not answer within 2000 ms",
+    "flood: no answer, it sent more than 65536 bytes",
+    "secret: I may not: NotCapable",
+    "2 + 2: 4",
+  ]);
+});
+
+/** Starts an example that listens on a path, and waits until it does. */
+async function started(script: string, path: string): Promise<Program> {
+  const server = fixture(`./examples/${script}`, ["-RWN"], [path]);
+  assertEquals(await server.line(), `listening on ${path}`);
+  return server;
+}
+
+/** Runs an example to its end. */
+async function ran(script: string, flags: string[], args: string[] = []): Promise<string> {
+  const command = denoArgs(`./examples/${script}`, flags, args);
+  const { code, stdout, stderr } = await run(Deno.execPath(), command);
+  assertEquals([code, stderr], [0, ""]);
+  return stdout;
+}
+
+/** Tells a server to stop, and sees that nothing is left. */
+async function stopped(server: Program, dir: TempDir): Promise<void> {
+  server.kill("SIGTERM");
+  assertEquals(await server.output(), []);
+  assertEquals([(await server.status).code, await server.stderr()], [0, ""]);
+  assertEquals(dir.list(), []);
+}
+
+test("examples/chat_server.ts tells each what the others say", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("chat.sock");
+  await using server = await started("chat_server.ts", path);
+  const enter = async (name: string) => {
+    const guest = messages(await connect(path), lines());
+    assertEquals(await guest.receive(), "What is your name?");
+    await guest.send(name);
+    return guest;
+  };
+  await using ada = await enter("Ada");
+  assertEquals(await ada.receive(), "Hello Ada, here: nobody else");
+  {
+    await using bob = await enter("Bob");
+    assertEquals(await bob.receive(), "Hello Bob, here: Ada");
+    assertEquals(await ada.receive(), "* Bob has come");
+    await ada.send("hello");
+    assertEquals(await bob.receive(), "Ada: hello");
+    await bob.send("bye");
+  }
+  assertEquals(await ada.receive(), "Bob: bye");
+  assertEquals(await ada.receive(), "* Bob has gone");
+  await stopped(server, dir);
+  assertEquals(await ada.receive(), undefined);
+});
+
+test("examples/json_server.ts answers json_client.ts as it is done", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("json.sock");
+  await using server = await started("json_server.ts", path);
+  assertEquals(
+    await ran("json_client.ts", ["-RWN"], [path]),
+    'sum 1 2 3: 6\ndivide 1 0: no answer, there is no method "divide"\nsleep 100: slept 100 ms\n',
+  );
+  await stopped(server, dir);
+});
+
+test("examples/http_server.ts answers fetch", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using server = await started("http_server.ts", path);
+  {
+    using client = Deno.createHttpClient({ proxy: { transport: "unix", path } });
+    const response = await fetch("http://localhost/hello", { client });
+    assertEquals(await response.text(), "GET /hello\n");
+  }
+  assertEquals((await Deno.stat(path)).mode! & 0o777, 0o660);
+  await stopped(server, dir);
+});
+
+test("examples/docker.ts lists the containers of docker_stand_in.ts", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("docker.sock");
+  const absent = await run(Deno.execPath(), denoArgs("./examples/docker.ts", ["-RWN"], [path]));
+  assertEquals([absent.code, absent.stderr], [1, `There is no Docker at ${path}: free\n`]);
+  await using server = await started("docker_stand_in.ts", path);
+  assertEquals(
+    await ran("docker.ts", ["-RWN"], [path]),
+    "Docker 0.0-stand-in, API 1.44\nc0ffee123456 alpine:3 Up 5 minutes\n",
+  );
+  await stopped(server, dir);
+});
+
+test("examples/ssh_agent.ts lists the keys of ssh-agent", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("agent.sock");
+  await using _agent = new Program("ssh-agent", ["-D", "-a", path]);
+  assertEquals(await ran("ssh_agent.ts", ["-RWN"], [path]), "no keys\n");
+  const key = dir.file("key");
+  const args = ["-q", "-t", "ed25519", "-N", "", "-C", "a key to try", "-f", key];
+  assertEquals((await run("ssh-keygen", args)).code, 0);
+  await using adding = new Program("ssh-add", ["-q", key], { env: { SSH_AUTH_SOCK: path } });
+  assertEquals((await adding.status).code, 0);
+  assertEquals(await ran("ssh_agent.ts", ["-RWN"], [path]), "ssh-ed25519 a key to try\n");
+}, { needs: ["ssh-agent", "ssh-add", "ssh-keygen"] });
+
+test("examples/pool.ts replaces a child that crashes, and loses no answer", async () => {
+  const flags = ["--allow-run", "--allow-env", "--allow-read"];
+  const text = await ran("pool.ts", flags);
+  // How fast depends on who else is at work.
+  assertEquals(text.replace(/in \d+ ms/g, "in N ms").replace(/\d+\.\d\d/, "N").split("\n"), [
+    "1 at work: 148933 primes in N ms",
+    "2 at work: 148933 primes in N ms",
+    "speed-up: N",
+    "one was killed at its work: 41538 primes all the same",
+    "no answer: two children have ended over it",
+    "at the end: 25 primes below 100",
+    "",
+  ]);
+});
+
+test("examples/restart.ts takes over from itself, and nobody is refused", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  await using old = fixture("./examples/restart.ts", ["-RWN"], [path, "version 1"]);
+  assertEquals(await old.line(), `version 1 listens on ${path}`);
+
+  // Clients without a pause, each of whom has to be answered.
+  const answers: Record<string, number> = {};
+  const stop = new AbortController();
+  const clients = (async () => {
+    while (!stop.signal.aborted) {
+      await using conn = await connect(path);
+      const answer = await new Response(conn.readable).text();
+      answers[answer] = (answers[answer] ?? 0) + 1;
+    }
+  })();
+  await using successor = fixture("./examples/restart.ts", ["-RWN"], [path, "version 2"]);
+  assertEquals(await successor.line(), `version 2 listens on ${path}`);
+  assertEquals(await old.line(), "version 1 has been replaced");
+  assertEquals(await old.line(), `version 1 has served ${answers["version 1\n"]}, and ends`);
+  assertEquals((await old.status).code, 0);
+  stop.abort();
+  await clients;
+  assertEquals(Object.keys(answers), ["version 1\n", "version 2\n"]);
+
+  successor.kill("SIGTERM");
+  const rest = `version 2 has served ${answers["version 2\n"]}, and ends`;
+  assertEquals([await successor.output(), await successor.stderr()], [[rest], ""]);
+  assertEquals(dir.list(), []);
+});
+
+test("every example begins with how to run it", async () => {
+  for (const { name, isFile } of Deno.readDirSync(`${ROOT}/examples`)) {
+    if (!isFile) continue;
+    const text = await Deno.readTextFile(`${ROOT}/examples/${name}`);
+    assertMatch(text, /^\/\*\*\n[^]*? \* Terminal(?: 1)?: [^]*?\*\//, name);
+    assert(text.split("*/")[0]!.includes(name), name);
+  }
+});
+
+test("the demo shows the main job in under 10 s and leaves nothing behind", async () => {
+  await using dir = new TempDir(0o755);
+  const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["task", "--quiet", "demo"],
+    cwd: ROOT,
+    env: { TMPDIR: dir.path, NO_COLOR: "1" },
+    stderr: "inherit",
+  }).output();
+  const text = new TextDecoder().decode(stdout);
+  assertEquals(code, 0);
+  // While the server runs, and after it was killed.
+  assertEquals(text.match(/\n {2}ls -l {3}\| srw------- \S+ \S+ \S+echo\.sock\n/g)?.length, 2);
+  assertMatch(text, /second {2}\| uds: Cannot serve on .*: it is in use by process \d+/);
+  assertMatch(text, /\n {2}next {4}\| listening on \S+echo\.sock\n/);
+  for (const piece of ["This is the mess", "age. It will be ", "repeated."]) {
+    assert(text.includes(`client  | received "${piece}"`), piece);
+  }
+  assert(text.includes("client  | This is the message. It will be repeated."));
+  assert(text.includes("pair    | response from child: pong"));
+  assertMatch(text, IS_ROOT ? /nobody {2}\| ConnectDenied: .* mode 0600 / : /takes root/);
+  assertEquals(dir.list(), []);
+  // No process still has the directory in its arguments.
+  const processes = [...Deno.readDirSync("/proc")].filter((e) => /^\d+$/.test(e.name)).filter(
+    (e) => {
+      try {
+        return Deno.readTextFileSync(`/proc/${e.name}/cmdline`).includes(dir.path);
+      } catch {
+        return false;
+      }
+    },
+  );
+  assertEquals(processes, []);
+}, { deadline: 10_000 });

@@ -1,0 +1,45 @@
+import { assertEquals } from "@std/assert";
+import { connectToSelf } from "../../_internal/accept/marker.ts";
+import { TempDir, test } from "../_helpers.ts";
+
+/** The listener as it is in a busy process: bytes that are there are read some turns later. */
+function slowly(listener: Deno.UnixListener, turns: number): Deno.UnixListener {
+  const accept = async () => {
+    const conn = await listener.accept();
+    const read = conn.read.bind(conn);
+    conn.read = async (buffer) => {
+      for (let i = 0; i < turns; i++) await new Promise((resolve) => setTimeout(resolve, 0));
+      return await read(buffer);
+    };
+    return conn;
+  };
+  return { accept, close: () => listener.close() } as Deno.UnixListener;
+}
+
+test(
+  "connectToSelf() finds its own end among strangers, however late the bytes are read",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("s.sock");
+    const listener = Deno.listen({ transport: "unix", path });
+    // With our own they fill what is looked at together: it is dropped before its bytes are read.
+    const strangers = await Promise.all(
+      Array.from({ length: 63 }, () => Deno.connect({ transport: "unix", path })),
+    );
+
+    const own = await connectToSelf(slowly(listener, 20), path);
+    await own.connected.write(new Uint8Array([7]));
+    const byte = new Uint8Array(2);
+    assertEquals([await own.accepted.read(byte), byte[0]], [1, 7]);
+    assertEquals(own.later.length, 0);
+    for (const stranger of strangers) {
+      assertEquals(await stranger.read(byte), null);
+      stranger.close();
+    }
+    own.accepted.close();
+    own.connected.close();
+    own.accepting.catch(() => {});
+    await own.acceptor.close();
+  },
+  { deadline: 3000 },
+);
