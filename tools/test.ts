@@ -3,7 +3,7 @@
  * rather than work, and some look at what a process has as a whole (descriptors, memory, umask).
  *
  * - `deno task test` runs those of `tests/` but not of `tests/faults/`, which take long.
- * - `deno task test tests/faults tests/pair/start_test.ts …` runs those of a directory and of the
+ * - `deno task test tests/faults tests/pair/abort_test.ts …` runs those of a directory and of the
  *   directories in it, and those files. What begins with `-` goes to `deno test` (`--filter=…`).
  * - Tests that bound a time (`testAlone`) run at the end, one after another, when nothing else does.
  * - What a file has printed is shown when it has ended. The last line has the counts of all.

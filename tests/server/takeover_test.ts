@@ -1,12 +1,10 @@
 import {
   claim,
   connect,
-  type Connection,
   InsecurePath,
   listen,
   type ListenOptions,
   NotASocket,
-  type PathLoss,
   permissionFlags,
   permissions,
   probe,
@@ -18,41 +16,17 @@ import {
   denoArgs,
   encode,
   fixture,
-  makeStale,
   type Program,
   readText,
   run,
   TempDir,
   test,
-  testAlone,
-  within,
 } from "../_helpers.ts";
-import { leaveLock, lockContent, pidIn } from "../_lock.ts";
-
-/** What a server has that others may replace. */
-const RENAME = { publish: "rename" } as const;
-/** What a server has that replaces another one. */
-const REPLACE = { publish: "rename", existing: "replace" } as const;
-
-const SERVER_FLAGS = (path: string) => permissionFlags(permissions("serve", path, RENAME));
+import { pidIn } from "../_lock.ts";
+import { gate, greet, greetingAt, RENAME, REPLACE, SERVER_FLAGS, together } from "./_takeover.ts";
 
 /** Makes a traced program end with its tracer, which else would leave it behind when it is killed. */
 const DIES = ["setpriv", "--pdeathsig", "KILL"];
-
-/** A promise that a test settles when it likes. */
-function gate<T = void>(): { opened: Promise<T>; open: (value: T) => void } {
-  const { promise, resolve } = Promise.withResolvers<T>();
-  return { opened: promise, open: resolve };
-}
-
-/** A handler that greets. */
-const greet = (text: string) => async (conn: Connection) => void await conn.write(encode(text));
-
-/** What the server at a path says. */
-async function greetingAt(path: string): Promise<string> {
-  await using conn = await connect(path);
-  return `${await readText(conn)}`;
-}
 
 /** What is at a path, without its times. */
 function look(path: string): unknown[] {
@@ -68,20 +42,6 @@ async function other(path: string, options: Record<string, unknown> = {}): Promi
   ]);
   assertEquals(await program.line(), "ready");
   return program;
-}
-
-/** Tests that mostly wait for seconds, at once: a failure says which of them it was, when all have ended. */
-function together(name: string, rows: Record<string, () => Promise<void>>): void {
-  testAlone(`${name} (${Object.keys(rows).length} cases at once)`, async () => {
-    const entries = Object.entries(rows);
-    const results = await Promise.allSettled(entries.map(([, run]) => run()));
-    const failures = results.flatMap((result, i) =>
-      result.status === "rejected"
-        ? [new Error(`${entries[i]![0]}: ${result.reason}`, { cause: result.reason })]
-        : []
-    );
-    if (failures.length > 0) throw failures[0];
-  });
 }
 
 // ---- Replacing -----------------------------------------------------------------------------------
@@ -247,50 +207,6 @@ test("listen() that is replaced and closed at once leaves the files of its succe
   assertEquals(dir.list(), []);
 });
 
-/** What may be there that "replace" reclaims as "reclaim" does. */
-const LEFT: Record<string, (path: string) => Promise<void> | void> = {
-  "nothing": () => {},
-  "a dead socket": makeStale,
-  "a dead socket and the lock of a server that was published by rename": async (path) => {
-    await makeStale(path);
-    leaveLock(`${path}.lock`, 1, Deno.lstatSync(path).ino);
-  },
-  "what a successor left that was killed while it started": async (path) => {
-    await makeStale(`${path}.new`);
-    leaveLock(`${path}.lock.new`, 1, 5);
-  },
-};
-
-for (const [what, make] of Object.entries(LEFT)) {
-  test(`serve() with existing: "replace" starts where there is ${what}`, async () => {
-    await using dir = new TempDir();
-    const path = dir.file("a.sock");
-    await make(path);
-    {
-      await using _server = await serve({ path, ...REPLACE }, greet("hello"));
-      assertEquals(await greetingAt(path), "hello");
-      assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
-      const { ino } = Deno.lstatSync(path);
-      assertEquals(Deno.readTextFileSync(`${path}.lock`), lockContent(Deno.pid, ino));
-    }
-    assertEquals(dir.list(), []);
-  });
-}
-
-test('serve() with existing: "fail" starts where a server was killed while it started', async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  await makeStale(`${path}.new`);
-  await using server = await serve(
-    { path, publish: "rename", existing: "fail" },
-    greet("hello"),
-  );
-  assertEquals(await greetingAt(path), "hello");
-  assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
-  await server.shutdown();
-  assertEquals(dir.list(), []);
-});
-
 // ---- … and who is not replaced --------------------------------------------------------------------
 
 interface Resident extends AsyncDisposable {
@@ -405,298 +321,6 @@ test('claim() refuses existing: "replace" with a TypeError', async () => {
     TypeError,
     'expected "reclaim" or "fail"',
   );
-});
-
-// ---- The path is watched --------------------------------------------------------------------------
-
-/** What may become of a path, and how that is told. */
-const LOSSES: Record<
-  string,
-  [lose: (path: string) => Disposable | void, found: PathLoss["found"]]
-> = {
-  "is removed": [(path) => Deno.removeSync(path), "nothing"],
-  "is moved away": [(path) => Deno.renameSync(path, `${path}.away`), "nothing"],
-  "is replaced by a file": [(path) => {
-    Deno.removeSync(path);
-    Deno.writeTextFileSync(path, "precious");
-  }, "other"],
-  "is replaced by a stranger's server": [(path) => {
-    Deno.removeSync(path);
-    return Deno.listen({ transport: "unix", path }) as Disposable;
-  }, "socket"],
-};
-
-/** What lost its path, how, and the test of it. */
-const lost: Record<string, () => Promise<void>> = {};
-for (const [what, [lose, found]] of Object.entries(LOSSES)) {
-  for (const publish of ["direct", "rename"] as const) {
-    for (const name of ["listen", "serve"] as const) {
-      lost[`${name}() with publish: "${publish}", whose path ${what}`] = async () => {
-        await using dir = new TempDir();
-        const path = dir.file("a.sock");
-        const told = gate<PathLoss>();
-        let count = 0;
-        const onPathLost = (loss: PathLoss) => {
-          count++;
-          told.open(loss);
-        };
-        const options = { path, publish, onPathLost };
-        await using _own = name === "listen"
-          ? await listen(options)
-          : await serve(options, greet("hello"));
-        using _lost = lose(path) ?? undefined;
-        assertEquals(await within(1000, told.opened), { path, found, heals: false });
-        // At the next looks it is not told again.
-        await new Promise((resolve) => setTimeout(resolve, 600));
-        assertEquals(count, 1);
-      };
-    }
-  }
-}
-
-/** Resolves when the server at a path answers again. */
-async function healed(path: string, inode: number | null): Promise<void> {
-  const hasChanged = () => {
-    try {
-      return Deno.lstatSync(path).ino !== inode;
-    } catch {
-      return false;
-    }
-  };
-  while (!hasChanged()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
-
-/** Binds its path again, and drops no connection. */
-function bindsAgain(name: "listen" | "serve"): () => Promise<void> {
-  return async () => {
-    await using dir = new TempDir();
-    const path = dir.file("a.sock");
-    const losses: PathLoss[] = [];
-    const echo = async (conn: Connection) => {
-      for (let text; (text = await readText(conn)) !== null;) await conn.write(encode(text));
-    };
-    const options = {
-      path,
-      ...RENAME,
-      selfHeal: true,
-      mode: 0o640,
-      onPathLost: (loss: PathLoss) => losses.push(loss),
-    };
-    await using own = name === "serve" ? await serve(options, echo) : await listen(options);
-    const serving = (async () => {
-      if (!("accept" in own)) return;
-      for await (const conn of own) echo(conn).finally(() => conn.close());
-    })();
-    const clients: Connection[] = [];
-    for (let i = 0; i < 3; i++) {
-      clients.push(await connect(path));
-      const { ino } = Deno.lstatSync(path);
-      // Those who are in the backlog of the old listener are not dropped either.
-      const waiting = await Promise.all(Array.from({ length: 5 }, () => connect(path)));
-      Deno.removeSync(path);
-      await within(1000, healed(path, ino));
-      assertEquals((Deno.lstatSync(path).mode ?? 0) & 0o777, 0o640);
-      clients.push(...waiting, await connect(path));
-      for (const [k, conn] of clients.entries()) {
-        await conn.write(encode(`${k}`));
-        assertEquals(await readText(conn), `${k}`);
-      }
-    }
-    assertEquals(losses, Array(3).fill({ path, found: "nothing", heals: true }));
-    assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
-    const { ino } = Deno.lstatSync(path);
-    assertEquals(Deno.readTextFileSync(`${path}.lock`), lockContent(Deno.pid, ino));
-    for (const conn of clients) conn.close();
-    await own[Symbol.asyncDispose]();
-    await serving;
-    assertEquals(dir.list(), []);
-  };
-}
-
-together("A server that has lost its path", {
-  "listen() with selfHeal binds its path again, and drops no connection": bindsAgain("listen"),
-  "serve() with selfHeal binds its path again, and drops no connection": bindsAgain("serve"),
-  ...lost,
-  "serve() makes its lock again that somebody removed, and nobody else gets the path": async () => {
-    await using dir = new TempDir();
-    const path = dir.file("a.sock");
-    for (const publish of ["direct", "rename"] as const) {
-      {
-        await using _server = await serve({ path, publish }, greet("hello"));
-        const before = Deno.readTextFileSync(`${path}.lock`);
-        Deno.removeSync(`${path}.lock`);
-        while (!dir.list().includes("a.sock.lock")) {
-          await new Promise((resolve) => setTimeout(resolve, 5));
-        }
-        assertEquals(Deno.readTextFileSync(`${path}.lock`), before);
-        const { holder } = await assertRejects(() => claim(path), SocketInUse);
-        assertEquals(holder, Deno.pid);
-      }
-      assertEquals(dir.list(), []);
-    }
-  },
-  "listen() that was unref'ed does not keep the process alive after it has healed": async () => {
-    await using dir = new TempDir();
-    const path = dir.file("a.sock");
-    await using program = fixture("takeover_unref.ts", SERVER_FLAGS(path), [path]);
-    assertEquals(await program.line(), "ready");
-    Deno.removeSync(path);
-    assertEquals(await program.line(), "healed");
-    assertEquals((await within(3000, program.status)).code, 0);
-  },
-  "A server whose path is lost for good does not make a lock that would keep the next one away":
-    async () => {
-      await using dir = new TempDir();
-      const path = dir.file("a.sock");
-      const told = gate();
-      await using _old = await serve({ path, onPathLost: () => told.open() }, greet("old"));
-      Deno.removeSync(path);
-      Deno.removeSync(`${path}.lock`);
-      await told.opened;
-      await using _next = await serve(path, greet("new"));
-      assertEquals(await greetingAt(path), "new");
-    },
-  "serve() prints a line where nobody asks to be told of a lost path": async () => {
-    await using dir = new TempDir();
-    const path = dir.file("a.sock");
-    await using server = fixture("claim_greeter.ts", permissionFlags(permissions("serve", path)), [
-      path,
-      "serve",
-    ]);
-    assertEquals(await server.line(), "ready");
-    Deno.removeSync(path);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-    server.kill("SIGTERM");
-    assertEquals(
-      await server.stderr(),
-      `uds: The socket "${path}" was removed. New clients do not reach this server any more\n`,
-    );
-  },
-  "serve() with selfHeal waits until a stranger's file is gone": async () => {
-    await using dir = new TempDir();
-    const path = dir.file("a.sock");
-    const told = gate<PathLoss>();
-    await using _server = await serve(
-      { path, ...RENAME, selfHeal: true, onPathLost: told.open },
-      greet("hello"),
-    );
-    Deno.removeSync(path);
-    Deno.writeTextFileSync(path, "precious");
-    assertEquals(await told.opened, { path, found: "other", heals: false });
-    assertEquals(Deno.readTextFileSync(path), "precious");
-    const { ino } = Deno.lstatSync(path);
-    Deno.removeSync(path);
-    await within(1000, healed(path, ino));
-    assertEquals(await greetingAt(path), "hello");
-  },
-  "serve() with selfHeal is there again when its directory is": async () => {
-    await using dir = new TempDir();
-    Deno.mkdirSync(dir.file("d"));
-    const path = dir.file("d/a.sock");
-    const told = gate<PathLoss>();
-    const errors: unknown[] = [];
-    await using _server = await serve({
-      path,
-      ...RENAME,
-      selfHeal: true,
-      onPathLost: told.open,
-      onError: (error) => errors.push((error as { code?: string }).code),
-    }, greet("hello"));
-    Deno.removeSync(dir.file("d"), { recursive: true });
-    assertEquals(await within(1000, told.opened), { path, found: "nothing", heals: false });
-    Deno.mkdirSync(dir.file("d"));
-    await within(1000, healed(path, null));
-    assertEquals(await greetingAt(path), "hello");
-    assertEquals(errors, ["ENOENT"]);
-  },
-  "serve() with selfHeal survives a directory that becomes a file while it waits for its turn":
-    async () => {
-      await using dir = new TempDir();
-      Deno.mkdirSync(dir.file("d"));
-      const path = dir.file("d/a.sock");
-      const told = gate<PathLoss>();
-      const errors: unknown[] = [];
-      await using _server = await serve({
-        path,
-        ...RENAME,
-        selfHeal: true,
-        onPathLost: told.open,
-        onError: (error) => errors.push((error as { code?: string }).code),
-      }, greet("hello"));
-      {
-        using turn = Deno.openSync(`${path}.lock.new`, {
-          write: true,
-          createNew: true,
-          mode: 0o700,
-        });
-        turn.lockSync(true);
-        Deno.removeSync(path);
-        // The loss is noticed after 300 ms; then the server waits for the turn.
-        await new Promise((resolve) => setTimeout(resolve, 600));
-        Deno.renameSync(dir.file("d"), dir.file("e"));
-        Deno.writeTextFileSync(dir.file("d"), "");
-        assertEquals(await within(1000, told.opened), { path, found: "other", heals: false });
-      }
-      assertEquals(errors, ["ENOTDIR"]);
-      Deno.removeSync(dir.file("d"));
-      Deno.renameSync(dir.file("e"), dir.file("d"));
-      await within(1000, healed(path, null));
-      assertEquals(await greetingAt(path), "hello");
-    },
-  "serve() with selfHeal can be replaced, shut down and healed again after it has healed":
-    async () => {
-      await using dir = new TempDir();
-      const path = dir.file("a.sock");
-      const replaced = gate();
-      const options = { path, ...REPLACE, selfHeal: true, onPathLost() {} };
-      const heal = async () => {
-        const { ino } = Deno.lstatSync(path);
-        Deno.removeSync(path);
-        await healed(path, ino);
-      };
-      const old = await serve({ ...options, onReplaced: () => replaced.open() }, greet("old"));
-      await heal();
-      assertEquals(await greetingAt(path), "old");
-      const next = await serve(options, greet("new"));
-      assertEquals(await greetingAt(path), "new");
-      await replaced.opened;
-      await old.finished;
-      await heal();
-      assertEquals(await greetingAt(path), "new");
-      // While the old listener of the two is still being emptied.
-      await next.shutdown();
-      assertEquals(dir.list(), []);
-    },
-});
-
-testAlone("onPathLost is called once where binding the path again fails at first", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("a.sock");
-  const losses: PathLoss[] = [];
-  const errors: unknown[] = [];
-  await using _server = await serve({
-    path,
-    ...RENAME,
-    selfHeal: true,
-    onPathLost: (loss) => losses.push(loss),
-    onError: (error) => errors.push((error as { code?: string }).code),
-  }, greet("hello"));
-  const { ino } = Deno.lstatSync(path);
-  const { listen } = Deno;
-  // What a lack of descriptors does at that moment.
-  Deno.listen = () => {
-    Deno.listen = listen;
-    throw Object.assign(new Error("Too many open files (os error 24)"), { code: "EMFILE" });
-  };
-  try {
-    Deno.removeSync(path);
-    await within(2000, healed(path, ino));
-  } finally {
-    Deno.listen = listen;
-  }
-  assertEquals(await greetingAt(path), "hello");
-  assertEquals(losses, [{ path, found: "nothing", heals: true }]);
-  assertEquals(errors, ["EMFILE"]);
 });
 
 // ---- A successor that does not come to its end -----------------------------------------------------

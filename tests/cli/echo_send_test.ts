@@ -1,0 +1,94 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import { permissionFlags, permissions, serve } from "@uds/uds";
+import { Process, uds, udsCommand } from "../_cli.ts";
+import { TempDir, test } from "../_helpers.ts";
+import { echoServer } from "./_echo_server.ts";
+
+const MESSAGE = "This is the message. It will be repeated.";
+
+test("uds echo and uds send pass a message in pieces, with the permissions named", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("e.sock");
+  await using server = new Process(
+    udsCommand(
+      ["echo", path, "--mode", "640", "--piece", "16"],
+      permissionFlags(permissions("serve", path, { mode: 0o640 })),
+    ),
+  );
+  const reply = await uds(["send", "--wait", path, MESSAGE, "--piece", "16"], {
+    flags: permissionFlags(permissions("connect", path)),
+  });
+  assertEquals(reply, {
+    code: 0,
+    stdout: MESSAGE,
+    stderr: 'received "This is the mess"\nreceived "age. It will be "\nreceived "repeated."\n',
+  });
+  assertEquals((await Deno.lstat(path)).mode! & 0o777, 0o640);
+  server.kill("SIGTERM");
+  const { code, stdout, stderr } = await server.ended;
+  assertEquals([code, stdout.length], [0, 0]);
+  assertEquals(dir.list(), []);
+  assertEquals(stderr.split("\n"), [
+    `listening on ${path}`,
+    'received "This is the mess", sending it back',
+    'received "age. It will be ", sending it back',
+    'received "repeated.", sending it back',
+    "ending",
+    "",
+  ]);
+});
+
+test("uds echo serves an abstract name as @name, and says as JSON what happens", async () => {
+  const name = `@uds-test-${crypto.randomUUID()}`;
+  await using server = new Process(udsCommand(["echo", "--json", name], ["--allow-net"]));
+  const reply = await uds(["send", "--wait", name, "hello"], { flags: ["--allow-net"] });
+  assertEquals(reply.stdout, "hello");
+  server.kill("SIGTERM");
+  const { code, stderr } = await server.ended;
+  assertEquals(code, 0);
+  assertEquals(stderr.trimEnd().split("\n").map((line) => JSON.parse(line)), [
+    { event: "listening", path: name },
+    { event: "ending" },
+  ]);
+}, { needs: Deno.build.os === "linux" ? [] : ["abstract names"] });
+
+test("uds send sends what looks like an option after --", async () => {
+  await using dir = new TempDir();
+  await using _server = await echoServer(dir.file("s.sock"));
+  const { code, stdout } = await uds(["send", dir.file("s.sock"), "--", "--help"]);
+  assertEquals([code, stdout], [0, "--help"]);
+});
+
+for (const dash of [[], ["-"]]) {
+  test(`uds send PATH ${dash} sends standard input`, async () => {
+    await using dir = new TempDir();
+    await using _server = await echoServer(dir.file("s.sock"));
+    const { code, stdout, stderr } = await uds(["send", dir.file("s.sock"), ...dash], {
+      input: "hello\n",
+    });
+    assertEquals([code, stdout, stderr], [0, "hello\n", ""]);
+  });
+}
+
+test("uds send sends an empty message, and then the end of file", async () => {
+  await using dir = new TempDir();
+  await using _server = await serve(dir.file("s.sock"), async (conn) => {
+    const count = await conn.read(new Uint8Array(1));
+    await conn.write(new TextEncoder().encode(`${count}`));
+  });
+  assertEquals((await uds(["send", dir.file("s.sock"), ""])).stdout, "null");
+});
+
+test("uds send fails where the server does not read the message", async () => {
+  await using dir = new TempDir();
+  await using _server = await serve(dir.file("s.sock"), async (conn) => {
+    await conn.write(new TextEncoder().encode("no, thanks\n"));
+  });
+  const input = "x".repeat(1_000_000);
+  const { code, stdout, stderr } = await uds(["send", dir.file("s.sock")], { input });
+  assertEquals([code, stdout], [1, "no, thanks\n"]);
+  assertMatch(
+    stderr,
+    /^uds: Cannot (read from|write to) .*(the peer (has )?closed|both directions have ended)/,
+  );
+});

@@ -1,0 +1,54 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { parse } from "../../_cli/parse/command_line.ts";
+import { uds } from "../_cli.ts";
+import { test } from "../_helpers.ts";
+
+const COMMANDS = [
+  "bench",
+  "completion",
+  "connect",
+  "echo",
+  "listen",
+  "ls",
+  "permissions",
+  "probe",
+  "rm",
+  "run",
+  "send",
+  "serve",
+];
+
+for (const args of [["--help"], ["-h"], ["help"], ["help", "send"]]) {
+  test(`uds ${args.join(" ")} prints the help, without a permission`, async () => {
+    const { code, stdout, stderr } = await uds(args, { flags: [] });
+    assertEquals([code, stderr], [0, ""]);
+    assertMatch(stdout, /^uds[^\n]*: [^\n]+\n\n {2}uds /);
+    assertEquals(stdout, await parse(args));
+  });
+}
+
+test("the help lists the commands and the exit codes", async () => {
+  const text = String(await parse(["--help"]));
+  for (const command of COMMANDS) assertMatch(text, new RegExp(`^  ${command} +\\w`, "m"));
+  for (let exit = 0; exit <= 9; exit++) assertMatch(text, new RegExp(`\\b${exit} \\w`));
+});
+
+for (const command of COMMANDS) {
+  test(`the help of ${command} begins with examples, and fits a terminal`, async () => {
+    const text = String(await parse([command, "--help"]));
+    const [title = "", empty, example = ""] = text.split("\n");
+    assertMatch(title, new RegExp(`^uds ${command} [^:]*: `));
+    assertEquals(empty, "");
+    assertStringIncludes(example, `uds ${command}`);
+    assertStringIncludes(text, "\n  -h, --help");
+    for (const line of text.split("\n")) assert(line.length <= 104, line);
+  });
+}
+
+test("uds --version prints the version of the package", async () => {
+  const { version } = JSON.parse(
+    await Deno.readTextFile(new URL("../../deno.json", import.meta.url)),
+  );
+  const { code, stdout } = await uds(["--version"], { flags: [] });
+  assertEquals([code, stdout], [0, `uds ${version}\n`]);
+});

@@ -1,0 +1,53 @@
+/** What the tests of `client` share. */
+
+import { type Connection, isSocketError, type SocketError, type UnixListener } from "@uds/uds";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { denoArgs, encode, Program, readText } from "../_helpers.ts";
+
+/** One turn of the event loop: what was ready has been handled. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+/** How many descriptors this process has open. */
+export function openDescriptors(): number {
+  return [...Deno.readDirSync("/dev/fd")].length;
+}
+
+/** What a promise rejects with, which must have the shape of this package's errors. */
+export async function refusal(promise: Promise<Connection>): Promise<SocketError> {
+  const error = await assertRejects(() => promise, Error);
+  assert(isSocketError(error), `${error} has no operation and path`);
+  assertEquals(error.operation, "connect");
+  return error;
+}
+
+/** The beginning of the message of each refusal. */
+export function start(path: string): string {
+  return `Cannot connect to ${JSON.stringify(path)}: `;
+}
+
+/** Fails if any client but this one has reached the listener, or reaches it before. */
+export async function assertNobodyCame(listener: UnixListener): Promise<void> {
+  const path = listener.addr.path!;
+  const [server, sentinel] = await Promise.all([
+    listener.accept(),
+    Deno.connect({ transport: "unix", path }),
+  ]);
+  await sentinel.write(encode("sentinel"));
+  assertEquals(await readText(server), "sentinel");
+  sentinel.close();
+  server.close();
+}
+
+/** The flags of a fixture that uses a path. */
+export function flags(path: string): string[] {
+  const files = `${path},${path}.lock`;
+  return [`--allow-read=${files}`, `--allow-write=${files}`, `--allow-net=unix:${path}`];
+}
+
+/** A fixture that may have so many descriptors open. */
+export function limited(count: number, script: string, flags: string[], args: string[]): Program {
+  const command = [`ulimit -n ${count}; exec "$0" "$@"`, Deno.execPath()];
+  return new Program("/bin/sh", ["-c", ...command, ...denoArgs(script, flags, args)]);
+}

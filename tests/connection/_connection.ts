@@ -1,0 +1,114 @@
+/** What the tests of `connection` share. */
+
+import { connect, type Connection, isSocketError, type SocketError, toConnection } from "@uds/uds";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import type { TempDir } from "../_helpers.ts";
+
+export const KIB = 1024;
+
+export const MIB: number = 1024 * KIB;
+
+/** A connection of ours to an end of Deno's own. */
+export interface WithPeer extends Disposable {
+  path: string;
+  peer: Deno.UnixConn;
+  conn: Connection;
+}
+
+/** A connection of ours, and the other end as Deno gives it: what that does is not under test. */
+export async function withPeer(dir: TempDir): Promise<WithPeer> {
+  const path = dir.file("c.sock");
+  const listener = Deno.listen({ transport: "unix", path });
+  const [peer, conn] = await Promise.all([listener.accept(), connect(path)]);
+  listener.close();
+  return {
+    path,
+    peer,
+    conn,
+    [Symbol.dispose]() {
+      conn.close();
+      peer[Symbol.dispose]();
+    },
+  };
+}
+
+/** Two connections of ours that are connected to each other. */
+export interface BothEnds extends Disposable {
+  path: string;
+  left: Connection;
+  right: Connection;
+}
+
+/** Both ends of a connection, both ours. */
+export async function bothEnds(dir: TempDir): Promise<BothEnds> {
+  const { path, peer, conn } = await withPeer(dir);
+  const left = toConnection(peer);
+  return {
+    path,
+    left,
+    right: conn,
+    [Symbol.dispose]() {
+      left.close();
+      conn.close();
+    },
+  };
+}
+
+/** One turn of the event loop: what was ready has been handled. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+/** Resolves when the kernel takes no more: nothing was written for some turns of the event loop. */
+export async function untilFull(conn: Connection): Promise<void> {
+  for (let quiet = 0, seen = -1; quiet < 20;) {
+    await turn();
+    quiet = conn.bytesWritten === seen ? quiet + 1 : 0;
+    seen = conn.bytesWritten;
+  }
+}
+
+/** Whether a promise is still pending after some turns of the event loop. */
+export async function isPending(promise: Promise<unknown>): Promise<boolean> {
+  let pending = true;
+  const settle = () => void (pending = false);
+  promise.then(settle, settle);
+  for (let i = 0; i < 5; i++) await turn();
+  return pending;
+}
+
+/** How many descriptors this process has open. */
+export function openDescriptors(): number {
+  return [...Deno.readDirSync("/dev/fd")].length;
+}
+
+export function concat(chunks: Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+  let end = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, end);
+    end += chunk.length;
+  }
+  return all;
+}
+
+/** Compares at length, without a listing of a million bytes where they differ. */
+export function assertSameBytes(actual: Uint8Array, expected: Uint8Array): void {
+  assertEquals(actual.length, expected.length);
+  for (let i = 0; i < expected.length; i++) {
+    if (actual[i] !== expected[i]) throw new Error(`byte ${i} of ${expected.length} differs`);
+  }
+}
+
+/** What a promise rejects with, which must have the shape of this package's errors. */
+export async function errorOf(promise: Promise<unknown>): Promise<SocketError> {
+  const error = await assertRejects(() => promise, Error);
+  assert(isSocketError(error), `${error} has no operation and path`);
+  return error;
+}
+
+/** The flags of a fixture that listens at a path or connects to it. */
+export function flags(path: string): string[] {
+  const files = `${path},${path}.lock`;
+  return [`--allow-read=${files}`, `--allow-write=${files}`, `--allow-net=unix:${path}`];
+}

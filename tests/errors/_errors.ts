@@ -1,0 +1,14 @@
+/** What the tests of `errors` share. */
+
+/** An error with everything that one of this package may have. */
+export type AnyError = Error & Record<string, unknown>;
+
+/** What an operation rejects with. */
+export async function errorOf(call: () => unknown): Promise<AnyError> {
+  try {
+    await call();
+  } catch (error) {
+    return error as AnyError;
+  }
+  throw new Error("It did not fail");
+}

@@ -1,0 +1,198 @@
+/** What the tests of `framing` share. */
+
+import {
+  type Codec,
+  type Connection,
+  contentLength,
+  delimited,
+  json,
+  lengthPrefixed,
+  lines,
+  type Messages,
+  messages,
+  socketpair,
+  text,
+} from "@uds/uds";
+import { encode } from "../_helpers.ts";
+
+/** The class of an error, whatever it is made of. */
+// deno-lint-ignore no-explicit-any
+export type ErrorClass = new (...args: any[]) => Error;
+
+/** A channel that gives pieces of bytes, and then the end; what is written to it is kept. */
+export class Pieces {
+  readonly written: Uint8Array[] = [];
+  closedWrite = false;
+  closed = false;
+  #left: Uint8Array[];
+
+  constructor(...pieces: Uint8Array[]) {
+    this.#left = pieces.filter((piece) => piece.length > 0);
+  }
+
+  read(buffer: Uint8Array): Promise<number | null> {
+    const piece = this.#left.shift();
+    if (piece === undefined) return Promise.resolve(null);
+    const count = Math.min(piece.length, buffer.length);
+    buffer.set(piece.subarray(0, count));
+    if (count < piece.length) this.#left.unshift(piece.subarray(count));
+    return Promise.resolve(count);
+  }
+
+  write(data: Uint8Array): Promise<number> {
+    this.written.push(data.slice());
+    return Promise.resolve(data.length);
+  }
+
+  closeWrite(): Promise<void> {
+    this.closedWrite = true;
+    return Promise.resolve();
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+
+  /** Everything that was written. */
+  get bytes(): Uint8Array {
+    return concat(...this.written);
+  }
+}
+
+export function concat(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** The bytes of messages. */
+export async function encoded<T>(codec: Codec<T>, ...values: T[]): Promise<Uint8Array> {
+  const conn = new Pieces();
+  const channel = messages(conn, codec);
+  for (const value of values) await channel.send(value);
+  await channel.flush();
+  return conn.bytes;
+}
+
+/** The messages of bytes, and how they end: `undefined`, or the error. */
+export async function decoded<T>(
+  codec: Codec<T>,
+  ...pieces: Uint8Array[]
+): Promise<{ values: T[]; error?: Error }> {
+  const channel = messages(new Pieces(...pieces), codec);
+  const values: T[] = [];
+  try {
+    for await (const value of channel) values.push(value);
+    return { values };
+  } catch (error) {
+    return { values, error: error as Error };
+  }
+}
+
+export function hex(bytes: Uint8Array): string {
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+}
+
+export function unhex(text: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array((text.match(/[0-9a-f]{2}/g) ?? []).map((byte) => parseInt(byte, 16)));
+}
+
+/** Two channels that talk to each other, and the connections below them. */
+export interface Channels<T> {
+  a: Connection;
+  b: Connection;
+  ours: Messages<T>;
+  theirs: Messages<T>;
+}
+
+/** Two channels that talk to each other. */
+export async function channels<T>(codec: Codec<T>, options = {}): Promise<Channels<T>> {
+  const [a, b] = await socketpair();
+  return { a, b, ours: messages(a, codec, options), theirs: messages(b, codec) };
+}
+
+/** A codec without the fast way in. */
+export function slow<T>(codec: Codec<T>): Codec<T> {
+  return {
+    maxBytes: codec.maxBytes,
+    encode: (message, out) => codec.encode(message, out),
+    decode: (bytes, scanned) => codec.decode(bytes, scanned),
+    ...(codec.finish && { finish: (rest: Uint8Array) => codec.finish!(rest) }),
+  };
+}
+
+export const HELLO: Uint8Array<ArrayBuffer> = encode("hello");
+
+export const EMPTY: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+
+export const FRAMES: [string, Codec<unknown>, unknown[], Uint8Array][] = [
+  ["lengthPrefixed()", lengthPrefixed(), [HELLO, EMPTY], unhex("00000005 68656c6c6f 00000000")],
+  [
+    "lengthPrefixed({ prefix: 1 })",
+    lengthPrefixed({ prefix: 1 }),
+    [HELLO, EMPTY],
+    unhex("05 68656c6c6f 00"),
+  ],
+  [
+    "lengthPrefixed({ prefix: 2, littleEndian: true })",
+    lengthPrefixed({ prefix: 2, littleEndian: true }),
+    [HELLO, new Uint8Array(258)],
+    concat(unhex("0500 68656c6c6f 0201"), new Uint8Array(258)),
+  ],
+  [
+    "lengthPrefixed({ prefix: 8 })",
+    lengthPrefixed({ prefix: 8 }),
+    [HELLO, EMPTY],
+    unhex("0000000000000005 68656c6c6f 0000000000000000"),
+  ],
+  [
+    "lengthPrefixed({ prefix: 8, littleEndian: true })",
+    lengthPrefixed({ prefix: 8, littleEndian: true }),
+    [HELLO],
+    unhex("0500000000000000 68656c6c6f"),
+  ],
+  ["delimited(0)", delimited(0), [HELLO, EMPTY], unhex("68656c6c6f 00 00")],
+  [
+    "lines()",
+    lines(),
+    ["hello", "", "grün\rblau", "\uFEFFmark", "\uFFFD"],
+    encode(
+      "hello\n\ngrün\rblau\n\uFEFFmark\n\uFFFD\n",
+    ),
+  ],
+  [
+    "contentLength()",
+    contentLength(),
+    [HELLO, EMPTY],
+    encode("Content-Length: 5\r\n\r\nhelloContent-Length: 0\r\n\r\n"),
+  ],
+  [
+    "text(lengthPrefixed())",
+    text(lengthPrefixed()),
+    ["grün", "", "\uFEFF😀"],
+    concat(unhex("00000005"), encode("grün"), unhex("00000000 00000007"), encode("\uFEFF😀")),
+  ],
+  [
+    "json(lines())",
+    json(lines()),
+    [{ a: 1 }, null, "x\ny\r", [], "\uD800"],
+    encode('{"a":1}\nnull\n"x\\ny\\r"\n[]\n"\\ud800"\n'),
+  ],
+  [
+    "json(lengthPrefixed({ prefix: 2 }))",
+    json(lengthPrefixed({ prefix: 2 })),
+    [{ a: 1 }, null],
+    concat(unhex("0007"), encode('{"a":1}'), unhex("0004"), encode("null")),
+  ],
+  ["json(contentLength())", json(contentLength()), [[1]], encode("Content-Length: 3\r\n\r\n[1]")],
+];
+
+export const LIMIT = { maxBytes: 4 };
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}

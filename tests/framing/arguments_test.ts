@@ -1,0 +1,93 @@
+import {
+  type Codec,
+  contentLength,
+  decodeStream,
+  delimited,
+  encodeStream,
+  json,
+  lengthPrefixed,
+  lines,
+  messages,
+  text,
+} from "@uds/uds";
+import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
+import { test } from "../_helpers.ts";
+import { type ErrorClass, Pieces } from "./_framing.ts";
+
+const PLAIN: Codec<Uint8Array> = { maxBytes: 1, encode() {}, decode: () => undefined };
+
+const BAD: [string, () => unknown, ErrorClass, string][] = [
+  ["text(frames without a limit)", () => text({ ...PLAIN, maxBytes: NaN }), TypeError, "codec"],
+  ["lengthPrefixed({ prefix: 3 })", () => lengthPrefixed({ prefix: 3 as 4 }), TypeError, "prefix"],
+  [
+    "lengthPrefixed({ maxBytes: 0 })",
+    () => lengthPrefixed({ maxBytes: 0 }),
+    RangeError,
+    "maxBytes",
+  ],
+  ["lengthPrefixed({ size: 4 })", () => lengthPrefixed({ size: 4 } as never), TypeError, "size"],
+  [
+    "lengthPrefixed({ littleEndian: 1 })",
+    () => lengthPrefixed({ littleEndian: 1 as never }),
+    TypeError,
+    "littleEndian",
+  ],
+  ["delimited()", () => delimited(undefined as never), TypeError, "byte"],
+  ["delimited(256)", () => delimited(256), RangeError, "byte"],
+  ['delimited("\\n")', () => delimited("\n" as never), TypeError, "byte"],
+  ["lines({ maxBytes: 1.5 })", () => lines({ maxBytes: 1.5 }), RangeError, "maxBytes"],
+  [
+    "lines({ allowUnterminated: 1 })",
+    () => lines({ allowUnterminated: 1 as never }),
+    TypeError,
+    "allowUnterminated",
+  ],
+  ["contentLength({ max: 1 })", () => contentLength({ max: 1 } as never), TypeError, "max"],
+  ["text(lines())", () => text(lines() as never), TypeError, "texts already"],
+  ["text({})", () => text({} as never), TypeError, "expected a codec"],
+  ["json()", () => json(undefined as never), TypeError, "expected a codec"],
+  ["json(lines(), 1)", () => json(lines(), 1 as never), TypeError, "parse"],
+  ["messages({}, lines())", () => messages({} as never, lines()), TypeError, "read and write"],
+  ["messages(conn)", () => messages(new Pieces(), undefined as never), TypeError, "codec"],
+  [
+    "messages(conn, codec, { maxPending: 0 })",
+    () => messages(new Pieces(), lines(), { maxPending: 0 }),
+    RangeError,
+    "maxPending",
+  ],
+  [
+    "messages(conn, codec, { frameTimeout: 0 })",
+    () => messages(new Pieces(), lines(), { frameTimeout: 0 }),
+    RangeError,
+    "frameTimeout",
+  ],
+  [
+    "messages(conn, codec, { reuse: 1 })",
+    () => messages(new Pieces(), lines(), { reuse: 1 as never }),
+    TypeError,
+    "reuse",
+  ],
+  [
+    "messages(conn, codec, { draining: true })",
+    () => messages(new Pieces(), lines(), { draining: true as never }),
+    TypeError,
+    "signal",
+  ],
+  ["encodeStream({})", () => encodeStream({} as never), TypeError, "codec"],
+  ["decodeStream({})", () => decodeStream({} as never), TypeError, "codec"],
+];
+
+for (const [call, fn, Class, what] of BAD) {
+  test(`${call} throws before anything happens`, () => {
+    const error = assertThrows(fn, Error);
+    assertInstanceOf(error, Class);
+    assert((error as Error).message.includes(what), (error as Error).message);
+  });
+}
+
+test("the limit of a short prefix is what it can say", () => {
+  assertEquals(lengthPrefixed({ prefix: 1 }).maxBytes, 255);
+  assertEquals(lengthPrefixed({ prefix: 2 }).maxBytes, 65535);
+  assertEquals(json(text(lengthPrefixed({ prefix: 2 }))).maxBytes, 65535);
+  assertEquals(lines().maxBytes, 16 * 1024 * 1024);
+});

@@ -1,0 +1,57 @@
+import { assert, assertEquals } from "@std/assert";
+import { denoArgs, fixture, readText, test, testAlone } from "../_helpers.ts";
+import { isPending, shell } from "./_pair.ts";
+
+/** Whether a process runs. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^\d+ \(.*\) Z/.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
+  } catch {
+    return false;
+  }
+}
+
+for (const name of ["a shell", "Deno"]) {
+  test(`pair(): the child of a killed parent sees the end of file (${name})`, async () => {
+    const command = name === "Deno"
+      ? [Deno.execPath(), ...denoArgs("pair_peer.ts", ["--deny-env"], ["until-end"])]
+      : ["sh", "-c", "echo ready; cat <&3; echo ended"];
+    const flags = ["--allow-env", `--allow-run=${command[0]}`];
+    await using parent = fixture("pair_parent.ts", flags, command);
+    // The child has the same standard output: either may come first.
+    const [pid, ready] = [await parent.line(), await parent.line()].sort();
+    try {
+      assertEquals(ready, "ready");
+      assert(isAlive(Number(pid)));
+      parent.kill("SIGKILL");
+      // Its standard output is the parent's, and outlives that.
+      assertEquals(await parent.line(), "ended");
+      assertEquals(await parent.output(), []);
+      assertEquals((await parent.status).signal, "SIGKILL");
+    } finally {
+      if (isAlive(Number(pid))) Deno.kill(Number(pid), "SIGKILL");
+    }
+  });
+}
+
+testAlone(
+  "child.status and dispose do not wait for a grandchild that holds the socket and the pipes",
+  async () => {
+    const start = performance.now();
+    const child = await shell("sleep 20 & echo $! >&3; echo out; exit 3", { stdout: "piped" });
+    const pid = Number(await readText(child.conn));
+    try {
+      assertEquals(await child.status, { success: false, code: 3, signal: null });
+      assert(isAlive(pid));
+      // As long as it lives there is no end of file.
+      assert(await isPending(child.conn.read(new Uint8Array(1)).catch(() => {})));
+      await child[Symbol.asyncDispose]();
+      const taken = performance.now() - start;
+      assert(taken < 2000, `it took ${taken} ms`);
+      assert(isAlive(pid));
+      await child.conn.closed;
+    } finally {
+      Deno.kill(pid, "SIGKILL");
+    }
+  },
+);

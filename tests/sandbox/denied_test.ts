@@ -1,0 +1,111 @@
+import { pair, type PairOptions } from "@uds/uds";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { TempDir, test } from "../_helpers.ts";
+import { answer, assertRefused, said, saidJson, saying, STOLEN, write } from "./_sandbox.ts";
+
+/** Imports of a file that is not in the module's directory: all of them are refused before it runs. */
+const DENIED: Record<string, string> = {
+  "a static text import": `import s from "../secret.txt" with { type: "text" };`,
+  "a static bytes import": `import s from "../secret.txt" with { type: "bytes" };`,
+  "a static json import": `import s from "../secret.json" with { type: "json" };`,
+  "a static import of a script": `import * as s from "../secret.ts";`,
+  "an export from a script": `export * from "../secret.ts";`,
+  "a deferred import": `import defer * as s from "../secret.ts";`,
+  "a static import behind another": `import s from "./inner.ts";`,
+  "a static import by an absolute path": `import s from "/etc/passwd" with { type: "text" };`,
+  "a static import in a data: URL": `import s from "data:text/javascript,${
+    encodeURIComponent(`import s from "file:///etc/passwd" with { type: "text" }; export default s`)
+  }";`,
+};
+
+for (const [name, text] of Object.entries(DENIED)) {
+  test(`pair(module) rejects where it cannot read what is imported: ${name}`, async () => {
+    await using dir = new TempDir();
+    const url = await write(dir, {
+      "own/w.ts": `${text}\nconsole.log(s);`,
+      "own/deno.json": `{ "unstable": ["raw-imports"] }`,
+      "own/inner.ts": `export { default } from "../secret.txt" with { type: "text" };`,
+      "secret.txt": STOLEN,
+      "secret.json": JSON.stringify(STOLEN),
+      "secret.ts": `export const stolen = "${STOLEN}"; console.log(stolen);`,
+    });
+    const message = `Cannot load the module "${url.href}": it imports "`;
+    const config = new URL("deno.json", url);
+    const error = await assertRefused(
+      () => pair(url, { config }),
+      Deno.errors.InvalidData,
+      message,
+    );
+    assert(error.message.includes(`modules: [new URL("..", import.meta.url)]`), error.message);
+    assert(!error.message.includes("--allow"), error.message);
+  });
+}
+
+test("pair(module) does not read for it what an import map puts in the place of node:fs", async () => {
+  await using dir = new TempDir();
+  const url = await write(dir, {
+    "own/w.ts": `const fs = process.getBuiltinModule("node:fs");
+      fs.writeSync(3, String(globalThis.stolen));`,
+    "own/evil.ts": `import stolen from "../secret.txt" with { type: "text" };
+      globalThis.stolen = stolen;
+      export default process.getBuiltinModule("node:fs");`,
+    "own/deno.json": `{ "imports": { "node:fs": "./evil.ts" } }`,
+    "secret.txt": STOLEN,
+  });
+  // It runs without the secret, or it is not loaded.
+  const config = new URL("deno.json", url);
+  const outcome = await said(url, { config }).catch((error) => error.message);
+  assert(!outcome.includes(STOLEN), outcome);
+  assertMatch(outcome, /^undefined$|is not in a directory that it may import from/);
+});
+
+test("pair(module) quotes a line of it without what a terminal would obey", async () => {
+  await using dir = new TempDir();
+  const url = await write(dir, { "w.ts": `let y = "\x1b]52;c;AAAA\x07\x9b2J\r\u202e" = 1;` });
+  const error = await assertRefused(() => pair(url), Deno.errors.InvalidData, "let y = ");
+  // deno-lint-ignore no-control-regex -- those are meant
+  assertEquals(error.message.match(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/g), null);
+  assert(error.message.includes(String.raw`"\x1b]52;c;AAAA\x07\x9b2J\x0d\u{202e}`), error.message);
+});
+
+test("pair(module) takes relative paths of permissions from this process's directory", async () => {
+  await using dir = new TempDir();
+  const url = await write(dir, {
+    "own/w.ts": saying(`Deno.permissions.querySync({ name: "read", path: "${dir.path}/x" }).state`),
+    "cwd/x": "",
+  });
+  const before = Deno.cwd();
+  Deno.chdir(dir.path);
+  try {
+    const options: PairOptions = { permissions: { read: ["./x"] }, cwd: dir.file("cwd") };
+    assertEquals(await saidJson(url, options), "granted");
+  } finally {
+    Deno.chdir(before);
+  }
+});
+
+if (Deno.build.os === "linux") {
+  test("pair(module) runs nothing of it before it is loaded, whatever its import map names", async () => {
+    await using dir = new TempDir();
+    const url = await write(dir, {
+      "own/w.ts": saying("globalThis.early ?? 1", `fs.readSync(3, new Uint8Array(1));`),
+      "own/evil.ts": "globalThis.early = 2;",
+    });
+    // What one start imports beside the module says what to name before the next one.
+    const names: string[] = [];
+    {
+      await using child = await pair(url, { grace: 0 });
+      let text = await Deno.readTextFile(`/proc/${child.pid}/cmdline`);
+      text = text.slice(0, text.lastIndexOf("file:"));
+      for (const layer of [text, decodeURIComponent(text)]) {
+        names.push(...layer.match(/data:text\/javascript,[^"'\0\s]+/g) ?? []);
+      }
+    }
+    assert(names.length >= 2, `${names}`);
+    const imports = Object.fromEntries(names.map((name) => [name, "./evil.ts"]));
+    await write(dir, { "own/deno.json": JSON.stringify({ imports }) });
+    const config = new URL("deno.json", url);
+    await using child = await pair(url, { config, signal: AbortSignal.timeout(5000) });
+    assertEquals(await answer(child, "x"), "1");
+  });
+}

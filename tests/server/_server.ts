@@ -1,0 +1,29 @@
+/** What the tests of `server` share. */
+
+import { connect, isSocketError } from "@uds/uds";
+import { assert } from "@std/assert";
+import { decode, readAll } from "../_helpers.ts";
+
+/** A promise that a test settles when it likes. */
+export function gate(): { opened: Promise<void>; open: () => void } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return { opened: promise, open: resolve };
+}
+
+/** Everything that a server sends to a client who says nothing. */
+export async function fetchText(path: string): Promise<string> {
+  const conn = await connect(path);
+  const text = decode(await readAll(conn));
+  conn.close();
+  return text;
+}
+
+/** What an error of this package has, beside its text. */
+export function fieldsOf(error: unknown): unknown[] {
+  assert(isSocketError(error), `${error} has no operation and path`);
+  return [error.name, error.operation, error.path, error.code];
+}
+
+export function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

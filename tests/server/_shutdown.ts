@@ -1,0 +1,26 @@
+/** What the tests of `shutdown` share. */
+
+import { connect, type Connection } from "@uds/uds";
+
+/** A promise that a test settles when it likes. */
+export function gate(): { opened: Promise<void>; open: () => void } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return { opened: promise, open: resolve };
+}
+
+/** Resolves when a signal aborts. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+/** Connects so many clients at once. */
+export function connectMany(path: string, count: number): Promise<Connection[]> {
+  return Promise.all(Array.from({ length: count }, () => connect(path)));
+}
+
+export function closeAll(connections: Connection[]): void {
+  for (const conn of connections) conn.close();
+}

@@ -1,0 +1,43 @@
+/** What the tests of `takeover` share. */
+
+import { connect, type Connection, permissionFlags, permissions } from "@uds/uds";
+import { encode, readText, testAlone } from "../_helpers.ts";
+
+/** What a server has that others may replace. */
+export const RENAME = { publish: "rename" } as const;
+
+/** What a server has that replaces another one. */
+export const REPLACE = { publish: "rename", existing: "replace" } as const;
+
+export const SERVER_FLAGS = (path: string): string[] =>
+  permissionFlags(permissions("serve", path, RENAME));
+
+/** A promise that a test settles when it likes. */
+export function gate<T = void>(): { opened: Promise<T>; open: (value: T) => void } {
+  const { promise, resolve } = Promise.withResolvers<T>();
+  return { opened: promise, open: resolve };
+}
+
+/** A handler that greets. */
+export const greet = (text: string) => async (conn: Connection): Promise<void> =>
+  void await conn.write(encode(text));
+
+/** What the server at a path says. */
+export async function greetingAt(path: string): Promise<string> {
+  await using conn = await connect(path);
+  return `${await readText(conn)}`;
+}
+
+/** Tests that mostly wait for seconds, at once: a failure says which of them it was, when all have ended. */
+export function together(name: string, rows: Record<string, () => Promise<void>>): void {
+  testAlone(`${name} (${Object.keys(rows).length} cases at once)`, async () => {
+    const entries = Object.entries(rows);
+    const results = await Promise.allSettled(entries.map(([, run]) => run()));
+    const failures = results.flatMap((result, i) =>
+      result.status === "rejected"
+        ? [new Error(`${entries[i]![0]}: ${result.reason}`, { cause: result.reason })]
+        : []
+    );
+    if (failures.length > 0) throw failures[0];
+  });
+}

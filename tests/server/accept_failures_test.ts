@@ -1,0 +1,193 @@
+import { connect, type Connection, permissionFlags, permissions } from "@uds/uds";
+import { assert, assertEquals } from "@std/assert";
+import { denoArgs, encode, Program, readText, TempDir, test, testAlone } from "../_helpers.ts";
+import { delay } from "./_server.ts";
+
+testAlone("serve() outlives a lack of descriptors: 100 clients at 40, no busy loop", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("e.sock");
+  await using server = limited(path);
+  assertEquals(await server.line(), "listening");
+
+  const before = processorTime(server.pid);
+  const start = performance.now();
+  const greetings = await Promise.all(Array.from({ length: 100 }, async () => {
+    await using conn = await connect(path);
+    const greeting = await readText(conn);
+    // Holding it for a while is what makes the others wait.
+    await delay(200);
+    return greeting;
+  }));
+  const wall = performance.now() - start;
+  const used = processorTime(server.pid) - before;
+
+  assertEquals(greetings, Array.from({ length: 100 }, () => "\x01"));
+  const stdin = server.stdin.getWriter();
+  await stdin.write(encode("end\n"));
+  const told = JSON.parse(await server.line());
+  assertEquals(told.served, 100);
+  assert(used < 0.3, `${used} s of processor time in ${wall} ms`);
+  assert(wall > 600, "the descriptors sufficed");
+  for (const { code, operation, info, message } of told.errors) {
+    assertEquals([code, operation, info], ["EMFILE", "accept", false]);
+    assertEquals(
+      message,
+      `Cannot accept on ${JSON.stringify(path)}: this process has too many open files. ` +
+        `Raise its limit (ulimit -n)`,
+    );
+  }
+  assert(told.errors.length >= 1, "there was no report");
+  await stdin.close();
+  assertEquals((await server.status).code, 0);
+});
+
+test("serve() reports a lack of descriptors once, also where clients leave one by one", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("o.sock");
+  await using server = limited(path);
+  assertEquals(await server.line(), "listening");
+  const before = sockets(server.pid);
+  const clients: Connection[] = [];
+  for (let i = 0; i < 60; i++) clients.push(await connect(path));
+  const greetings = clients.map(readText);
+  const places = await exhausted(server.pid) - before;
+  for (const [i, client] of clients.entries()) {
+    // Everyone who finds a place is there before the next one leaves: the lack never ends.
+    const last = Math.min(places + i, clients.length) - 1;
+    assertEquals(await greetings[last], "\x01", `client ${last} of ${places} at a time`);
+    client.close();
+  }
+  const stdin = server.stdin.getWriter();
+  await stdin.write(encode("end\n"));
+  const { served, errors } = JSON.parse(await server.line());
+  assertEquals(served, 60);
+  assert(errors.length >= 1 && errors.length <= 3, `${errors.length} reports`);
+  await stdin.close();
+  assertEquals((await server.status).code, 0);
+});
+
+testAlone(
+  "serve() that lacks descriptors accepts the next client as soon as one leaves",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("w.sock");
+    await using server = limited(path);
+    assertEquals(await server.line(), "listening");
+    const before = sockets(server.pid);
+    const clients: Connection[] = [];
+    for (let i = 0; i < 40; i++) clients.push(await connect(path));
+    const greetings = clients.map(readText);
+    const places = await exhausted(server.pid) - before;
+    await greetings[places - 1];
+    // By now it tries again every 640 ms.
+    await delay(700);
+    const start = performance.now();
+    clients[0]?.close();
+    assertEquals(await greetings[places], "\x01");
+    const took = performance.now() - start;
+    assert(took < 250, `it took ${took} ms`);
+    for (const [i, client] of clients.entries()) {
+      await greetings[i];
+      client.close();
+    }
+    const stdin = server.stdin.getWriter();
+    await stdin.write(encode("end\n"));
+    assertEquals(JSON.parse(await server.line()).served, clients.length);
+    await stdin.close();
+    assertEquals((await server.status).code, 0);
+  },
+);
+
+/** A server that has no more than 40 descriptors. */
+function limited(path: string): Program {
+  const flags = permissionFlags(permissions("serve", path));
+  const args = denoArgs("server_until_line.ts", flags, [path]);
+  return new Program("sh", ["-c", 'ulimit -n 40; exec "$0" "$@"', Deno.execPath(), ...args], {
+    stdin: "piped",
+  });
+}
+
+/** What the descriptors of a process stand for. */
+function descriptors(pid: number): string[] {
+  const targets = [];
+  for (const { name } of Deno.readDirSync(`/proc/${pid}/fd`)) {
+    try {
+      targets.push(Deno.readLinkSync(`/proc/${pid}/fd/${name}`));
+    } catch {
+      // It was closed since.
+    }
+  }
+  return targets;
+}
+
+/** How many sockets a process has. */
+function sockets(pid: number): number {
+  return descriptors(pid).filter((target) => target.startsWith("socket:")).length;
+}
+
+/** Waits until a process has all its 40 descriptors, and says how many sockets are among them. */
+async function exhausted(pid: number): Promise<number> {
+  while (descriptors(pid).length < 40) await delay(1);
+  return sockets(pid);
+}
+
+/** The seconds of processor time that a process has used, as user and in the kernel. */
+function processorTime(pid: number): number {
+  const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  // Fields 14 and 15 of proc(5), counted from the state, the third; 100 ticks a second.
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+/** A server whose first accept fails. */
+function failingAccept(path: string, error: string): Program {
+  const flags = permissionFlags(permissions("serve", path));
+  const args = denoArgs("server_until_line.ts", flags, [path]);
+  const inject = ["-f", "-qq", "-o", "/dev/null", "--seccomp-bpf", "-e", "trace=accept4"];
+  inject.push("-e", `inject=accept4:error=${error}:when=1`);
+  return new Program("strace", [...inject, Deno.execPath(), ...args], { stdin: "piped" });
+}
+
+test("serve() goes on when a client gives up before it is accepted", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  await using server = failingAccept(path, "ECONNABORTED");
+  assertEquals(await server.line(), "listening");
+  const conn = await connect(path);
+  assertEquals(await readText(conn), "\x01");
+  conn.close();
+  const stdin = server.stdin.getWriter();
+  await stdin.write(encode("end\n"));
+  const { errors, served, finished } = JSON.parse(await server.line());
+  assertEquals([errors.length, served, finished], [1, 1, null]);
+  assertEquals([errors[0].code, errors[0].operation, errors[0].info], [
+    "ECONNABORTED",
+    "accept",
+    false,
+  ]);
+  await stdin.close();
+  assertEquals((await server.status).code, 0);
+}, { needs: ["strace"] });
+
+testAlone(
+  "serve() rejects finished, and frees the path, when accepting ends by itself",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("x.sock");
+    await using server = failingAccept(path, "EINVAL");
+    assertEquals(await server.line(), "listening");
+    // The failure comes when there is something to accept.
+    await connect(path).then((conn) => conn.close(), () => {});
+    const start = performance.now();
+    const { errors, finished } = JSON.parse(await server.line());
+    // Nobody is connected and nobody can be accepted: there is nothing to wait for.
+    const took = performance.now() - start;
+    assert(took < 2500, `it took ${took} ms`);
+    assertEquals(errors, []);
+    assert(finished.includes(`Cannot accept on ${JSON.stringify(path)}: `), finished);
+    await server.stdin.close();
+    assertEquals((await server.status).code, 0);
+    assertEquals(dir.list(), []);
+  },
+  { needs: ["strace"] },
+);

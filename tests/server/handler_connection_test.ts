@@ -1,0 +1,73 @@
+import { connect, type Connection, serve } from "@uds/uds";
+import { assertEquals } from "@std/assert";
+import { decode, encode, pseudoRandom, readAll, TempDir, test } from "../_helpers.ts";
+import { fetchText } from "./_server.ts";
+
+test("serve() flushes what a handler wrote without waiting, and then closes", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("h.sock");
+  const data = pseudoRandom(1 << 20, 7);
+  let kept: Connection | undefined;
+  await using _server = await serve(path, (conn) => {
+    kept = conn;
+    for (let i = 0; i < 4; i++) conn.write(data.subarray(i << 18, (i + 1) << 18));
+    return Promise.resolve();
+  });
+  const client = await connect(path);
+  assertEquals(await readAll(client), data);
+  await kept?.closed;
+  assertEquals([kept?.bytesWritten, client.bytesRead], [1 << 20, 1 << 20]);
+  client.close();
+});
+
+for (const isClosed of [true, false]) {
+  const end = isClosed ? ", its end" : "";
+  test(`serve() flushes what a handler gave its writable without waiting${end}, and then closes`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("w.sock");
+    await using _server = await serve(path, (conn) => {
+      const writer = conn.writable.getWriter();
+      // More than the kernel holds, and chunks that the stream hands over only after that.
+      writer.write(new Uint8Array(1024 * 1024));
+      for (const text of ["one", "two", "three"]) writer.write(encode(text));
+      if (isClosed) writer.close();
+      return Promise.resolve();
+    });
+    using client = await connect(path);
+    const bytes = await readAll(client);
+    assertEquals(decode(bytes.subarray(1024 * 1024)), "onetwothree");
+  });
+}
+
+test("serve() flushes what a handler wrote before it failed", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("j.sock");
+  await using _server = await serve({ path, onError: () => {} }, (conn) => {
+    conn.write(new Uint8Array(1 << 20));
+    return Promise.reject(new Error("it failed"));
+  });
+  assertEquals((await fetchText(path)).length, 1 << 20);
+});
+
+test("serve() takes a handler that returns no promise", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("v.sock");
+  const handler = (conn: Connection) => void conn.write(encode("at once"));
+  await using server = await serve(path, handler as never);
+  assertEquals(await fetchText(path), "at once");
+  assertEquals(await fetchText(path), "at once");
+  assertEquals(server.connections, 0);
+});
+
+test("serve() takes a handler that has closed its connection", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("d.sock");
+  const told: unknown[] = [];
+  await using server = await serve(
+    { path, onError: (error) => void told.push(error) },
+    (conn) => Promise.resolve(conn.close()),
+  );
+  assertEquals(await fetchText(path), "");
+  await server.shutdown();
+  assertEquals(told, []);
+});

@@ -1,0 +1,24 @@
+import { connect, permissionFlags, permissions } from "@uds/uds";
+import { assertEquals } from "@std/assert";
+import { fixture, TempDir, test } from "../_helpers.ts";
+
+for (const how of ["serve", "listen"]) {
+  test(`${how}() lets the process end after unref()`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("u.sock");
+    const flags = permissionFlags(permissions("serve", path));
+    await using program = fixture("server_ref.ts", flags, [path, how, "unref"]);
+    assertEquals(await program.output(), ["listening"]);
+    assertEquals(await program.status.then(({ code, signal }) => [code, signal]), [0, null]);
+  });
+
+  test(`${how}() keeps the process alive after ref()`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("k.sock");
+    const flags = permissionFlags(permissions("serve", path));
+    await using program = fixture("server_ref.ts", flags, [path, how, "ref"]);
+    assertEquals(await program.line(), "listening");
+    assertEquals(await program.line(), "still there");
+    (await connect(path)).close();
+  });
+}

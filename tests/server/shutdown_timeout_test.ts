@@ -1,0 +1,223 @@
+import { connect, probe, serve } from "@uds/uds";
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import {
+  encode,
+  fixture,
+  readAll,
+  readText,
+  TempDir,
+  test,
+  testAlone,
+  within,
+} from "../_helpers.ts";
+import { aborted, closeAll, connectMany, gate } from "./_shutdown.ts";
+
+testAlone("shutdown() cuts off at the deadline what is left, and says how many", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("d.sock");
+  const began = gate();
+  const signals: boolean[][] = [];
+  let handlers = 0;
+  let failures = 0;
+  const server = await serve({ path, onError: () => failures++ }, async (conn, info) => {
+    if (++handlers === 5) began.open();
+    await aborted(info.draining);
+    signals.push([info.draining.aborted, info.signal.aborted]);
+    await aborted(info.signal);
+    signals.push([info.draining.aborted, info.signal.aborted]);
+    await conn.closed;
+    throw new Error("cut off");
+  });
+  const clients = await connectMany(path, 5);
+  await began.opened;
+  const start = performance.now();
+  const result = await server.shutdown({ timeout: 300 });
+  const took = performance.now() - start;
+  assertEquals(result, { completed: 0, aborted: 5 });
+  assert(took >= 295 && took < 800, `it took ${took} ms`);
+  assertEquals(server.connections, 0);
+  assertEquals(signals, [
+    ...Array.from({ length: 5 }, () => [true, false]),
+    ...Array.from({ length: 5 }, () => [true, true]),
+  ]);
+  assertEquals(await Promise.all(clients.map(readText)), [null, null, null, null, null]);
+  // They were counted; they are not reported as well.
+  assertEquals(failures, 0);
+  await server.finished;
+  closeAll(clients);
+});
+
+test("shutdown() cuts off a handler that reads and one that writes to a client who does not read", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("w.sock");
+  const began = gate();
+  const failures: unknown[] = [];
+  const ended: unknown[] = [];
+  let handlers = 0;
+  const server = await serve({ path, onError: (error) => failures.push(error) }, async (conn) => {
+    const mine = ++handlers;
+    if (mine === 2) began.open();
+    const work = mine === 1 ? conn.read(new Uint8Array(1)) : conn.write(new Uint8Array(4_000_000));
+    await work.catch((error) => ended.push([mine, error.name, error.operation]));
+  });
+  const reader = await connect(path);
+  const stalled = await connect(path);
+  await began.opened;
+  assertEquals(await server.shutdown({ timeout: 100 }), { completed: 0, aborted: 2 });
+  // The handlers go on to their end by themselves.
+  assertEquals(await readText(reader), null);
+  await readAll(stalled);
+  assertEquals(ended.sort(), [[1, "ConnectionClosed", "read"], [2, "ConnectionClosed", "write"]]);
+  assertEquals(failures, []);
+  reader.close();
+  stalled.close();
+});
+
+test("shutdown() counts those as aborted that maxConnections kept waiting to the end", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("k.sock");
+  let handlers = 0;
+  const server = await serve({ path, maxConnections: 1 }, async (conn) => {
+    handlers++;
+    await conn.closed;
+  });
+  const clients = await connectMany(path, 4);
+  assertEquals(await server.shutdown({ timeout: 100 }), { completed: 0, aborted: 4 });
+  assertEquals(handlers, 1);
+  assertEquals(await Promise.all(clients.map(readText)), [null, null, null, null]);
+  closeAll(clients);
+});
+
+test("shutdown() called twice is one shutdown", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("t.sock");
+  const finish = gate();
+  const server = await serve(path, () => finish.opened);
+  const client = await connect(path);
+  const first = server.shutdown();
+  const second = server.shutdown({ timeout: 0 });
+  assertStrictEquals(second, first);
+  finish.open();
+  assertEquals(await first, { completed: 1, aborted: 0 });
+  assertStrictEquals(server.shutdown(), first);
+  client.close();
+});
+
+testAlone("shutdown() tells idle connections by draining, and they finish at once", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("i.sock");
+  const idle = gate();
+  let waiting = 0;
+  const server = await serve(path, async (conn, { draining }) => {
+    const reading = conn.read(new Uint8Array(1)).catch(() => {});
+    if (++waiting === 4) idle.open();
+    await Promise.race([reading, aborted(draining)]);
+    await conn.write(encode("bye"));
+  });
+  const clients = await connectMany(path, 4);
+  await idle.opened;
+  const start = performance.now();
+  const [result, ...farewells] = await Promise.all([server.shutdown(), ...clients.map(readText)]);
+  assertEquals(result, { completed: 4, aborted: 0 });
+  assertEquals(farewells, ["bye", "bye", "bye", "bye"]);
+  assert(performance.now() - start < 2500, "it waited for something else than the handlers");
+  closeAll(clients);
+});
+
+for (const timeout of [0, 1, 20]) {
+  test(`shutdown() with timeout ${timeout} shows its own connection to no handler`, async () => {
+    await using dir = new TempDir();
+    for (let round = 0; round < 20; round++) {
+      let calls = 0;
+      const server = await serve(dir.file("n.sock"), () => Promise.resolve(calls++));
+      const ending = server.shutdown({ timeout });
+      // A processor that is busy: the time is over before the connection is looked at.
+      const until = performance.now() + 3;
+      while (performance.now() < until);
+      assertEquals([await ending, calls], [{ completed: 0, aborted: 0 }, 0]);
+    }
+  });
+}
+
+for (
+  const [what, mode] of [["", "600"], [", and does not serve its own connection", "666"]] as const
+) {
+  test(`shutdown() closes the listener also where the files cannot be removed${what}`, async () => {
+    await using dir = new TempDir(0o777);
+    const path = dir.file("d.sock");
+    // Nobody else may connect to a file of mode 600, the server itself neither.
+    await using server = fixture("server_fallen.ts", ["--allow-all"], [path, mode]);
+    assertEquals(await server.line(), "listening");
+    // It ends by itself, and says in one line of ours what it could not remove.
+    const lines = await within(4000, server.output());
+    assertEquals(JSON.parse(lines[0]!), ["PermissionDenied", "serve", path, "EACCES", 0]);
+    assertEquals((await server.status).code, 0);
+    assertEquals((await probe(path)).state, "stale");
+  }, { root: true });
+}
+
+testAlone("shutdown() with timeout 0 cuts off at once", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("z.sock");
+  const began = gate();
+  const server = await serve(path, async (conn) => {
+    began.open();
+    await conn.closed;
+  });
+  const client = await connect(path);
+  await began.opened;
+  const start = performance.now();
+  assertEquals(await server.shutdown({ timeout: 0 }), { completed: 0, aborted: 1 });
+  assert(performance.now() - start < 250);
+  assertEquals(await readText(client), null);
+  assertEquals(dir.list(), []);
+  client.close();
+});
+
+test("shutdown() with timeout Infinity waits for every handler", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("f.sock");
+  const finish = gate();
+  const draining = gate();
+  const server = await serve(path, async (_conn, info) => {
+    info.draining.addEventListener("abort", draining.open, { once: true });
+    await finish.opened;
+  });
+  const client = await connect(path);
+  const ending = server.shutdown({ timeout: Infinity });
+  await draining.opened;
+  // A timer that was given Infinity would be over by now.
+  const early = await Promise.race([
+    ending.then(() => "shutdown() resolved"),
+    server.finished.then(() => "finished resolved"),
+    new Promise((resolve) => setTimeout(resolve, 50, "neither")),
+  ]);
+  assertEquals(early, "neither");
+  finish.open();
+  assertEquals(await ending, { completed: 1, aborted: 0 });
+  client.close();
+});
+
+test("shutdown() counts whose handler ends meanwhile, also by a failure, and nobody before", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("c.sock");
+  const failures: unknown[] = [];
+  const server = await serve({ path, onError: (error) => failures.push(error) }, async (conn) => {
+    const text = await readText(conn);
+    if (text === "fail") throw new Error("it failed");
+    await conn.write(encode("done"));
+  });
+  const before = await connect(path);
+  await before.write(encode("x"));
+  assertEquals(await readText(before), "done");
+  assertEquals(await readText(before), null);
+  assertEquals(server.connections, 0);
+
+  const clients = await connectMany(path, 3);
+  const ending = server.shutdown();
+  for (const [i, text] of ["x", "fail", "x"].entries()) await clients[i]?.write(encode(text));
+  assertEquals(await ending, { completed: 3, aborted: 0 });
+  assertEquals(await Promise.all(clients.map(readText)), ["done", null, "done"]);
+  assertEquals(failures.map(String), ["Error: it failed"]);
+  closeAll([before, ...clients]);
+});
