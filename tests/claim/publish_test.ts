@@ -1,4 +1,11 @@
-import { listen, type ListenOptions, NotASocket, serve } from "@uds/uds";
+import {
+  listen,
+  type ListenOptions,
+  NotASocket,
+  permissionFlags,
+  permissions,
+  serve,
+} from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
 import { denoArgs, makeStale, Program, TempDir, test } from "../_helpers.ts";
 import { assertRefused, DIES, look, modeOf, operationOf, STRANGERS } from "./_claim.ts";
@@ -70,12 +77,7 @@ for (const publish of ["direct", "rename"] as const) {
       `inject=${call}:delay_enter=50000`,
     ]);
     const trace = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=listen,chmod,fchmodat", ...slow];
-    const names = [path, `${path}.lock`, `${path}.new`, `${path}.lock.new`];
-    const flags = [
-      `--allow-read=${names.join()}`,
-      `--allow-write=${names.join()}`,
-      `--allow-net=unix:${path},unix:${path}.new`,
-    ];
+    const flags = permissionFlags(permissions("serve", path, { publish: "rename", mode: 0o600 }));
     const deno = denoArgs("claim_publish.ts", flags, [path, publish]);
     await using server = new Program("strace", [...trace, ...DIES, Deno.execPath(), ...deno], {
       stdin: "piped",

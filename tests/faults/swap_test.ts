@@ -39,7 +39,7 @@ for (
   ] as const
 ) {
   test(
-    `listen() with ${what} that sees only its socket changes no other file while another user swaps names, 5,000 starts`,
+    `listen(${what}, seeing only its socket) changes no other file while another user swaps names, 5,000 starts`,
     async () => {
       const outcome = await attackBySwaps({
         ...{ how: "listen", options, ms: 10_000, starts: 5000 },

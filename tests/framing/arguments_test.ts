@@ -71,7 +71,7 @@ const BAD: [string, () => unknown, ErrorClass, string][] = [
     "messages(conn, codec, { draining: true })",
     () => messages(new Pieces(), lines(), { draining: true as never }),
     TypeError,
-    "signal",
+    "draining",
   ],
   ["encodeStream({})", () => encodeStream({} as never), TypeError, "codec"],
   ["decodeStream({})", () => decodeStream({} as never), TypeError, "codec"],
