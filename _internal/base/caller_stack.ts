@@ -3,10 +3,10 @@
 import { isSocketError } from "../../errors.ts";
 
 /**
- * Lets the stack of an error begin where a public function was called, and returns the error. Of an error
- * that nothing catches Deno prints the first line of the stack: it should be the caller's, not ours.
+ * Cuts the stack of an error, so that it begins where a public function was called. Returns the error.
  *
- * Errors that are not in the shape of this package keep their stacks: they may be faults of ours.
+ * - Deno prints the first line of the stack of an uncaught error. That line should be the caller's.
+ * - An error without the shape of this package keeps its stack: it may be a fault of ours.
  *
  * @param called The public function, which must be running.
  * @param error What it throws.

@@ -34,8 +34,8 @@ export type Check = (name: string, value: unknown) => void;
 export type Checks<T> = { readonly [K in keyof Required<T>]: Check };
 
 /**
- * Throws unless `options` is an object whose properties all have a check and pass it. An option that is
- * absent or `undefined` passes.
+ * Throws unless `options` is an object, and each of its properties has a check and passes it. An option that
+ * is absent or `undefined` passes.
  *
  * @param call The name of the function.
  * @param options What it got.

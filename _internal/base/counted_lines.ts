@@ -1,33 +1,33 @@
 /**
- * Lines for standard error that a client can provoke, at most one a second of each kind.
+ * Lines on standard error that clients can provoke: at most one a second of each kind.
  *
- * - The first line of a kind is written at once. Those that follow within a second are counted, and the
- *   last of them is written when the second is over, with the number of the others.
+ * - The first line of a kind is written at once. Lines that follow within a second are counted. The last of
+ *   them is written at the end of that second, with the number of the others.
  * - The timer does not keep the process alive. Call {@linkcode CountedLines.flush} at the end.
- * - With `onlyFirst` the lines that come too fast are dropped, and not counted.
+ * - With `onlyFirst`, lines that come too fast are dropped without counting.
  */
 
 import { isSocketError } from "../../errors.ts";
 
 const INTERVAL_MS = 1000;
 
-/** Kinds that are told apart at the same time; the rest count as one kind. */
+/** The maximum number of kinds at the same time; all others count as one. */
 const MAX_KINDS = 32;
 
-/** Writes a line. `more` is the number of lines of its kind that were left out just before it. */
+/** Writes a line. `more` is the number of lines of its kind left out just before it. */
 export type WriteLine = (more: number) => void;
 
-/** What is known of one kind of line. */
+/** The state of one kind of line. */
 interface Kind {
   writtenAt: number;
-  /** The line to write when the second is over. */
+  /** The line to write at the end of the second. */
   held: WriteLine | undefined;
-  /** How many lines were left out before it. */
+  /** The number of lines left out before it. */
   more: number;
   timer: ReturnType<typeof setTimeout> | undefined;
 }
 
-/** Writes lines, and counts those that come too fast. */
+/** Writes lines, and counts those that follow too fast. */
 export class CountedLines {
   readonly #kinds = new Map<string, Kind>();
   readonly #onlyFirst: boolean;
@@ -39,7 +39,7 @@ export class CountedLines {
   /**
    * Writes a line now, or holds it back until a second after the last line of its kind.
    *
-   * @param kind What lines must have in common to be counted together.
+   * @param kind Lines of the same kind are counted together.
    * @param write Writes the line.
    */
   add(kind: string, write: WriteLine): void {
@@ -90,16 +90,16 @@ function writeHeld(kind: Kind): void {
   held(more);
 }
 
-/** Returns what errors have in common that are counted together. */
+/** Returns the kind of an error. */
 export function kindOfError(error: unknown): string {
   if (!(error instanceof Error)) return typeof error;
   if (isSocketError(error)) return [error.name, error.operation, error.code].join(" ");
-  // Its message may name the client: the place that threw it does not.
+  // Its message may name the client. The place that threw it does not.
   const place = error.stack?.split("\n").find((line) => /^ +at /.test(line));
   return `${error.name}${place ?? ""}`;
 }
 
-/** Returns what to append to a line for those that were left out; nothing for none. */
+/** Returns the words to append to a line for those left out; an empty string if there are none. */
 export function andMore(more: number): string {
   return more === 0 ? "" : ` (and ${more.toLocaleString("en-US")} more like it)`;
 }

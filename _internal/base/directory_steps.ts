@@ -1,12 +1,12 @@
-/** The directories that a path leads through, from the root on. */
+/** The directories on the way to a path, from the root down. */
 
 import { directoryOf } from "./path.ts";
 import { isGranted } from "./deno_permissions.ts";
 
-/** Linux follows no more symbolic links than this in one path, and refuses the path then (ELOOP). */
+/** The maximum number of symbolic links that Linux follows in one path (ELOOP). */
 const MAX_LINKS = 40;
 
-/** The two ways to look at the file system; both return `undefined` where this process may not. */
+/** Two looks at the file system. Both return `undefined` if this process may not look. */
 export interface Look {
   /** Returns what is at a path itself. */
   at(path: string): Deno.FileInfo | undefined;
@@ -17,14 +17,14 @@ export interface Look {
 /** A directory, or a symbolic link, on the way. */
 export interface Step {
   path: string;
-  /** What is there; `undefined` if nothing is, or if this process may not look. */
+  /** What is at the path; `undefined` if nothing is, or if this process may not look. */
   info: Deno.FileInfo | undefined;
   /** The directory that it is in. */
   parent: Deno.FileInfo | undefined;
 }
 
 /**
- * Goes from the root to a directory as the system does, and follows each symbolic link. Ends early at a link
+ * Walks from the root to a directory as the system does, through each symbolic link. Ends early at a link
  * that cannot be read, and after too many links.
  */
 export function* stepsTo(directory: string, look: Look): Generator<Step> {
@@ -52,7 +52,7 @@ export function* stepsTo(directory: string, look: Look): Generator<Step> {
   }
 }
 
-/** Looks where this process has read permission. The call that uses the path says what is wrong with it. */
+/** Looks where this process has read permission. The call that uses the path reports its faults. */
 export const WHERE_GRANTED: Look = {
   at: (path) => isGranted("read", path) ? orUndefined(() => Deno.lstatSync(path)) : undefined,
   target: (path) => orUndefined(() => Deno.readLinkSync(path)),

@@ -1,4 +1,4 @@
-/** Waiting: timers that leave nothing behind. */
+/** Waits that leave no timer and no listener behind. */
 
 /** Resolves after some milliseconds, or rejects with the signal's reason as soon as it aborts. */
 export function delay(ms: number, signal?: AbortSignal): Promise<void> {
@@ -24,28 +24,27 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-/** After how many turns without a rest the runtime (tokio) looks at its sockets in any case. */
+/** The number of busy turns after which the runtime (tokio) polls its sockets. */
 const BUSY_TURNS = 61;
-/** How often others may go first. */
+/** The maximum number of times that other connections go first. */
 const MOST_LOOKS = 10;
 
-/** How often something has come to a connection of this process. */
+/** The number of arrivals at connections of this process. */
 let arrivals = 0;
 
-/** Returns how often something has come to a connection of this process. */
+/** Returns the number of arrivals at connections of this process. */
 export function countArrivals(): number {
   return arrivals;
 }
 
-/** Something has come to a connection: whoever waits in {@linkcode othersTurn} lets it go first. */
+/** Counts an arrival at a connection, for {@linkcode othersTurn}. */
 export function arrived(): void {
   arrivals++;
 }
 
 /**
- * Lets the other connections of the process go first, for about a millisecond at most, and as long as
- * something comes to them; tells whether something did. Where nothing does it takes a tenth of that; a
- * timer would take one or two.
+ * Waits while the other connections of the process have arrivals, for about a millisecond at most. Reports
+ * whether there were any. Without one it takes a tenth of a millisecond, where a timer would take one or two.
  */
 export function othersTurn(): Promise<boolean> {
   return new Promise((resolve) => {
@@ -63,9 +62,9 @@ export function othersTurn(): Promise<boolean> {
   });
 }
 
-/** Calls back when the signal aborts, now if it has already; gives back the way to stop listening. */
+/** Calls back when the signal aborts, or soon if it has aborted. Returns a function that stops listening. */
 export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
-  // Not at once: the caller may need what this returns.
+  // Soon, not now: the caller may need what this returns.
   if (signal?.aborted) queueMicrotask(callback);
   else signal?.addEventListener("abort", callback, { once: true });
   return () => signal?.removeEventListener("abort", callback);

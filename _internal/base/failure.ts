@@ -1,4 +1,4 @@
-/** How a failure of the system is told: what was tried, where, what stands in the way. */
+/** The words and the shape of a system failure: the operation, the path, the state and the remedy. */
 
 import type { SocketError } from "../../errors.ts";
 import { directoryOf } from "./path.ts";
@@ -16,7 +16,7 @@ const PHRASES: Record<string, string> = {
   serve: "serve on",
 };
 
-/** What a code means to somebody who did not write the program, where Deno's own words do not say. */
+/** The meaning of a code in plain words, for codes that Deno does not explain. */
 const STATES: Record<string, string> = {
   EACCES: "the file system denies it",
   EDQUOT: "the disk quota is used up",
@@ -25,13 +25,13 @@ const STATES: Record<string, string> = {
   EMFILE: "this process has too many open files. Raise its limit (ulimit -n)",
   ENFILE: "the system has too many open files",
   ENOENT: "its directory does not exist",
-  ENOTDIR: "a part of the path is no directory",
+  ENOTDIR: "a part of the path is not a directory",
   ELOOP: "the path has too many symbolic links, or one on a file system that follows none",
   EPIPE: "the peer has closed the connection",
   EROFS: "the file system is read-only",
 };
 
-/** The beginning of a message: `Cannot connect to "/run/app.sock"`. */
+/** Returns the beginning of a message: `Cannot connect to "/run/app.sock"`. */
 export function attempt(operation: string, path: string): string {
   return `Cannot ${PHRASES[operation] ?? operation} ${quoteAddress(path)}`;
 }
@@ -55,7 +55,7 @@ const CODES: Record<string, [linux: number, darwin: number]> = {
   ESTALE: [116, 70],
 };
 
-/** The system's code of an error, such as `"ENOENT"`. */
+/** Returns the system's code of an error, such as `"ENOENT"`. */
 export function codeOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null | undefined)?.code;
   if (typeof code === "string") return code;
@@ -65,13 +65,13 @@ export function codeOf(error: unknown): string | undefined {
   return Object.keys(CODES).find((name) => CODES[name]?.[column] === number);
 }
 
-/** The system's number of an error, which Deno writes behind its text. */
+/** Returns the system's number of an error, which Deno appends to its text. */
 function numberOf(error: unknown): number | undefined {
   const digits = error instanceof Error && / \(os error (\d+)\)/.exec(error.message)?.[1];
   return digits ? Number(digits) : undefined;
 }
 
-/** Whether an error is a failure of the system; Deno gives a code to most of them only. */
+/** Reports whether an error is a system failure. Deno sets the code of most of them, not of all. */
 export function isSystemFailure(error: unknown): error is Error {
   const classes: unknown[] = Object.values(Deno.errors);
   return error instanceof Error && !(error instanceof DOMException) &&
@@ -79,7 +79,7 @@ export function isSystemFailure(error: unknown): error is Error {
       classes.includes(error.constructor));
 }
 
-/** What went wrong, in words: of the code where it is known, else of the system. */
+/** Describes an error by its code if it is known, otherwise by the words of the system. */
 export function stateOf(error: unknown): string {
   const known = STATES[codeOf(error) ?? ""];
   if (known !== undefined) return known;
@@ -91,12 +91,12 @@ export function stateOf(error: unknown): string {
 }
 
 /**
- * An error of the same class as `cause`, in the one shape that this package's errors have.
+ * Returns an error of the same class as `cause`, in the shape of this package's errors.
  *
- * @param start The beginning of the message, as {@linkcode attempt} gives it.
+ * @param start The beginning of the message, from {@linkcode attempt}.
  * @param cause What Deno threw.
- * @param fields The fields of the error; `unsent` and the counts of a relay where there are any.
- * @param state What went wrong, if the cause does not say it well.
+ * @param fields The fields of the error, with `unsent` and the counts of a relay if there are any.
+ * @param state What went wrong, unless the cause describes it well.
  */
 export function systemError(
   start: string,
@@ -108,25 +108,27 @@ export function systemError(
   const error = new Class(`${start}: ${state}`, { cause });
   const code = codeOf(cause);
   const { unsent, ...shown } = fields;
-  // Not shown where the error is printed: a log is no place for data.
+  // Not enumerable: a printed error must not show data.
   if (unsent) Object.defineProperty(error, "unsent", { value: unsent, configurable: true });
   return Object.assign(error, shown, code === undefined ? {} : { code });
 }
 
-/** What helps where a path cannot be had. */
+/** The remedy for a path that cannot be owned, by the code of the failure. */
 const REMEDIES: Record<string, string> = {
   EACCES: "Choose a directory that this process may write to",
   EDQUOT: "Free some space, or choose a directory on another file system",
   ENOENT: "Make it first",
   ENOSPC: "Free some space, or choose a directory on another file system",
-  ENOTSUP: "Choose a directory whose file system can hold a socket",
-  EPERM: "Choose a directory whose file system can hold a socket, and where no security policy " +
+  ENOTSUP: "Choose a directory on a file system that can hold a socket",
+  EPERM:
+    "Choose a directory on a file system that can hold a socket, and where no security policy " +
     "denies it",
   EROFS: "Choose a directory on another file system",
 };
 
 /**
- * An error of {@linkcode systemError} for a path that was to be owned, with the way out where it is known.
+ * Returns an error of {@linkcode systemError} for a path that could not be owned, with the remedy if it is
+ * known.
  *
  * @param wanted What was tried, and the path.
  * @param cause What Deno threw.
@@ -145,7 +147,7 @@ export function failureToOwn(
   return systemError(attempt(operation, path), cause, { operation, path }, state);
 }
 
-/** Whether the directory of a path, where this process may look at it, has a mode that allows a file. */
+/** Reports whether the mode of a path's directory allows a new file, if this process may look at it. */
 function directoryAllows(path: string): boolean {
   const directory = directoryOf(path);
   try {

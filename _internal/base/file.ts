@@ -1,6 +1,6 @@
-/** Which file is at a path: the answer to "is it still mine?". */
+/** The identity of files: whether the file at a path is still the same one. */
 
-/** What is at a path itself, symbolic links not followed; `null` where there is nothing. */
+/** Returns what is at a path, without following symbolic links; `null` if nothing is. */
 export function lstat(path: string): Deno.FileInfo | null {
   try {
     return Deno.lstatSync(path);
@@ -13,12 +13,12 @@ export function lstat(path: string): Deno.FileInfo | null {
 /**
  * Reports whether two descriptions are of the same file.
  *
- * - An inode number is used again soon after its file is removed, so the time of birth counts too.
- * - Some file systems record none: ramfs, FUSE, ext4 with inodes of 128 bytes, NFS. There a socket is known
- *   by the time of its last modification, which binding sets, and neither `chmod`, a new owner, a new name
- *   nor a connection changes.
- * - Writing to a regular file does change it. Ours are locks, which their holder has open, and the inode of
- *   an open file is not used again: there device and inode are enough.
+ * - The kernel reuses an inode number soon after its file is removed, so the time of creation counts too.
+ * - Some file systems do not record it: ramfs, FUSE, ext4 with inodes of 128 bytes, NFS. There the time of
+ *   the last modification identifies a socket. The bind sets it; `chmod`, `chown`, a rename and a connection
+ *   do not change it.
+ * - A write changes it for a regular file. Ours are locks, which their holder keeps open. The inode of an
+ *   open file is not reused, so device and inode are enough.
  */
 export function isSameFile(a: Deno.FileInfo | null, b: Deno.FileInfo | null): boolean {
   if (a === null || b === null || a.dev !== b.dev || a.ino !== b.ino) return false;
@@ -28,7 +28,7 @@ export function isSameFile(a: Deno.FileInfo | null, b: Deno.FileInfo | null): bo
     (!a.isSocket || a.mtime?.getTime() === b.mtime?.getTime());
 }
 
-/** Reports whether a file is the same, and its content was not written to in between. */
+/** Reports whether a file is the same, and nothing was written to it in between. */
 export function isUnchanged(a: Deno.FileInfo | null, b: Deno.FileInfo | null): boolean {
   return isSameFile(a, b) && a?.mtime?.getTime() === b?.mtime?.getTime();
 }
@@ -38,15 +38,15 @@ export function hasTimeOfBirth(info: Deno.FileInfo): boolean {
   return bornAt(info) !== undefined;
 }
 
-/** The time of birth in milliseconds; where there is none, some systems say 1970. */
+/** Returns the time of creation in milliseconds. Some systems report 1970 if they do not record it. */
 function bornAt({ birthtime }: Deno.FileInfo): number | undefined {
   const time = birthtime?.getTime() ?? 0;
   return time > 0 ? time : undefined;
 }
 
 /**
- * Describes an open file. Returns `undefined` where Deno does not permit that: it checks the path with its
- * symbolic links resolved, and all other calls check the path as it was given.
+ * Describes an open file. Returns `undefined` if Deno does not permit that: this call checks the path with
+ * its symbolic links resolved, all others check the path as it was given.
  */
 export function statOpen(file: Deno.FsFile): Deno.FileInfo | undefined {
   try {
@@ -57,19 +57,18 @@ export function statOpen(file: Deno.FsFile): Deno.FileInfo | undefined {
   }
 }
 
-/** Removes a file if it is still this one; it is no failure if it has gone. */
+/** Removes a file if it is still this one. Does nothing if it is gone. */
 export function removeIfSame(path: string, info: Deno.FileInfo | null): void {
   if (info === null || !isSameFile(lstat(path), info)) return;
   try {
-    // Between the look and this call somebody who ignores the lock could still swap the file: no call
-    // removes a file by its identity.
+    // A process that ignores the lock can still swap the file here: no call removes a file by its identity.
     Deno.removeSync(path);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 
-/** What kind of file it is, for messages: `a directory`. */
+/** Returns the kind of a file, for messages: `a directory`. */
 export function kindOf(info: Deno.FileInfo): string {
   if (info.isSocket) return "a socket";
   if (info.isSymlink) return "a symbolic link";
@@ -79,7 +78,7 @@ export function kindOf(info: Deno.FileInfo): string {
   return "a device";
 }
 
-/** Mode and owner as the errors have them. */
+/** Returns mode and owner in the form that errors have. */
 export function ownership(
   { mode, uid, gid }: Deno.FileInfo,
 ): { mode: number | undefined; uid: number | undefined; gid: number | undefined } {
@@ -90,10 +89,10 @@ export function ownership(
   };
 }
 
-/** The permission bits that let others than the owner write. */
+/** The permission bits with which the group and others may write. */
 export const GROUP_AND_OTHERS_WRITE = 0o022;
 
-/** Permission bits as people write them: `0600`. */
+/** Formats permission bits: `0600`. */
 export function octal(mode: number): string {
   return `0${(mode & 0o777).toString(8).padStart(3, "0")}`;
 }

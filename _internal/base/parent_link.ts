@@ -1,20 +1,20 @@
-/** `..` behind a symbolic link, which has two meanings. */
+/** A symbolic link followed by `..`, which has two meanings. */
 
 import { directoryOf } from "./path.ts";
 import { isGranted } from "./deno_permissions.ts";
 
-/** A symbolic link with `..` behind it. */
+/** A symbolic link that `..` follows in a path. */
 export interface Ambiguity {
   link: string;
-  /** The directory that the system takes: the parent of where the link leads. */
+  /** The directory that `..` means to the system: the parent of the link's target. */
   parent: string;
-  /** The directory that Deno's permissions take: the one that the link is in. */
+  /** The directory that `..` means to Deno's permissions: the one that holds the link. */
   lexical: string;
 }
 
 /**
- * Returns the first symbolic link in a path behind which `..` leads to another directory for the system than
- * by the letter. Returns `undefined` where there is none, as far as this process may look.
+ * Returns the first symbolic link in a path whose `..` has two meanings. Returns `undefined` if this process
+ * can see none.
  */
 export function ambiguityOf(path: string): Ambiguity | undefined {
   if (!path.includes("/..")) return undefined;
@@ -39,7 +39,7 @@ function ambiguityBehind(link: string): Ambiguity | undefined {
     const parent = directoryOf(Deno.realPathSync(link));
     return parent === Deno.realPathSync(lexical) ? undefined : { link, parent, lexical };
   } catch {
-    // What is missing, or not to be seen, is told by the call that uses the path.
+    // The call that uses the path reports what is missing or cannot be seen.
     return undefined;
   }
 }

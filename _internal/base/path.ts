@@ -1,15 +1,15 @@
 /**
- * Paths, made absolute.
+ * Operations on paths and `file:` URLs.
  *
- * - They do what `resolve`, `dirname`, `fromFileUrl` and `toFileUrl` of `@std/path/posix` do, and a test
- *   compares them. A client takes less time to connect than those take to be loaded.
+ * They do what `resolve`, `dirname`, `fromFileUrl` and `toFileUrl` of `@std/path/posix` do, and a test compares
+ * them. Loading those would take longer than connecting a client.
  */
 
 /**
  * Makes a path absolute, without `.`, `..` and repeated or final slashes.
  *
  * @param path The path.
- * @param base What a relative one is taken from, the working directory by default.
+ * @param base The directory that a relative path starts from, by default the working directory.
  */
 export function absolutePath(path: string, base: string = ""): string {
   const parts: string[] = [];
@@ -23,13 +23,13 @@ export function absolutePath(path: string, base: string = ""): string {
   return `/${parts.join("/")}`;
 }
 
-/** The directory of an absolute path. */
+/** Returns the directory of an absolute path. */
 export function directoryOf(path: string): string {
   return path.slice(0, path.lastIndexOf("/")) || "/";
 }
 
 /**
- * The path of a `file:` URL.
+ * Returns the path of a `file:` URL.
  *
  * @throws {TypeError} when it is another URL.
  * @throws {URIError} when its escapes are not those of UTF-8.
@@ -39,7 +39,7 @@ export function pathOfUrl(url: URL): string {
   return decodeURIComponent(url.pathname.replace(/%(?![0-9a-f]{2})/gi, "%25"));
 }
 
-/** What keeps a URL from being a path and nothing more. */
+/** Returns why a URL is not simply a path, or `undefined` if it is. */
 export function faultOfUrl(url: URL): string | undefined {
   if (url.protocol !== "file:") return "expected a file: URL";
   if (url.host !== "") return "a file: URL with a host names nothing here";
@@ -53,7 +53,7 @@ export function faultOfUrl(url: URL): string | undefined {
   }
 }
 
-/** The `file:` URL of an absolute path. */
+/** Returns the `file:` URL of an absolute path. */
 export function urlOfPath(path: string): URL {
   return new URL(`file://${path.split("/").map(encodeURIComponent).join("/")}`);
 }

@@ -1,11 +1,11 @@
-/** Where this package works: Deno 2.9.5 or later, on a system with Unix domain sockets. */
+/** The systems that this package supports: Deno 2.9.5 or later, with Unix domain sockets. */
 
 /** Before 2.9.5 a closed connection could leave a pending write hanging (denoland/deno#36369). */
 const MINIMUM = [2, 9, 5] as const;
 
 /**
- * Throws unless this is a system and a Deno that the package works on. It is called when a socket is
- * asked for, not at import, so that a program can import the package and do without.
+ * Throws unless this system and this version of Deno are supported. Called when a socket is used, not at
+ * import: a program may import the package and not use it.
  *
  * @param os The system, as in `Deno.build.os`.
  * @param version The version of Deno.

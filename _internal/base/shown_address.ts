@@ -1,17 +1,17 @@
-/** Addresses as messages show them, and as the command line writes them. */
+/** Addresses in messages and on the command line. */
 
-/** An address in quotes; of an abstract name the NULs at its end are shortened. */
+/** Returns an address in quotes. The final NULs of an abstract name are shortened. */
 export function quoteAddress(address: string): string {
   return address.startsWith("\0") ? `"${shortAddress(address)}"` : JSON.stringify(address);
 }
 
-/** An address; of an abstract name the NULs at its end are shortened: `@padded\0…`. */
+/** Returns an address. The final NULs of an abstract name are shortened: `@padded\0…`. */
 export function shortAddress(address: string): string {
   return shownAddress(address.replace(/(?<=^\0.*\0)\0+$/s, "")) +
     (/^\0.*\0\0$/s.test(address) ? "…" : "");
 }
 
-/** An address as the command line reads it: a path as it is, an abstract name as `@name` with escapes. */
+/** Returns an address in the form that the command line reads: a path, or `@name` with escapes. */
 export function shownAddress(address: string): string {
   return address.startsWith("\0")
     ? `@${address.slice(1).replace(/[\\\p{Cc}]/gu, escapeCharacter)}`

@@ -83,7 +83,7 @@ const refusals: Record<string, Refusal> = {
     Class: Deno.errors.NotADirectory,
     Base: Deno.errors.NotADirectory,
     code: "ENOTDIR",
-    says: "a part of the path is no directory",
+    says: "a part of the path is not a directory",
   },
   "FilesystemLoop at a symbolic link to itself": {
     prepare: (dir) => Deno.symlink("x.sock", dir.file("x.sock")),

@@ -88,7 +88,7 @@ const OWNING: Failure[] = ([
     operation,
     at: below,
     code: "ENOTDIR",
-    says: "a part of the path is no directory",
+    says: "a part of the path is not a directory",
     causedBy: "ENOTDIR",
   },
   {
@@ -227,7 +227,7 @@ export const FAILURES: Failure[] = [
     operation: "connect",
     at: below,
     code: "ENOTDIR",
-    says: "a part of the path is no directory",
+    says: "a part of the path is not a directory",
     causedBy: "ENOTDIR",
   },
   {
@@ -297,7 +297,7 @@ export const FAILURES: Failure[] = [
     operation: "probe",
     at: below,
     code: "ENOTDIR",
-    says: "a part of the path is no directory",
+    says: "a part of the path is not a directory",
     causedBy: "ENOTDIR",
   },
   {

@@ -38,7 +38,7 @@ const ROWS: Row[] = [
     errors: ["EDQUOT", "EPERM", "EACCES", "EINVAL", "ENFILE"],
     says: {
       EDQUOT: `the disk quota is used up. ${NO_SPACE}`,
-      EPERM: "operation not permitted. Choose a directory whose file system can hold a socket",
+      EPERM: "operation not permitted. Choose a directory on a file system that can hold a socket",
       EACCES: "its directory would let this process make a file, but a security policy denies it",
       ENFILE: "the system has too many open files",
     },
