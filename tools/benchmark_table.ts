@@ -1,20 +1,20 @@
 /**
- * The benchmark's ratios in README.md, as a plot and as a table, taken from bench/results/report.json.
+ * The benchmark's ratios in docs/performance.md, as a plot and as a table, from bench/results/report.json.
  *
  * `deno run -A tools/benchmark_table.ts` writes the plot to bench/results/summary.svg, and the table
- * between the two markers; with `--check` it fails where either is something else.
+ * between the two markers. With `--check` it fails if either differs.
  */
 
 import type { Environment } from "../bench/environment.ts";
 import { summaryOf, type SummaryRow } from "../bench/plot.ts";
 import { number } from "../bench/report.ts";
 
-const README = "README.md";
+const PAGE = "docs/performance.md";
 const REPORT = "bench/results/report.json";
 const PLOT = "bench/results/summary.svg";
 const MARKED = /(<!-- benchmark: .*? -->\n).*?(<!-- \/benchmark -->)/s;
 
-/** The lines of the report that the front page has: those that answer a user's question, won or lost. */
+/** The lines of the report that answer a user's question, won or lost. */
 const LINES: readonly (readonly [subject: string, ours: string, baseline: string])[] = [
   ["round trip", "uds Connection", "Deno raw loop"],
   ["round trip", "uds messages", "Deno raw loop"],
@@ -52,7 +52,7 @@ interface Report {
 
 type ReportLine = Report["lines"][number];
 
-/** The lines of the front page, each with the title of its subject. */
+/** The lines of the page, each with the title of its subject. */
 function linesOf({ lines, subjects }: Report): { title: string; line: ReportLine }[] {
   return LINES.map(([subject, ours, baseline]) => {
     const line = lines.find((line) =>
@@ -65,14 +65,14 @@ function linesOf({ lines, subjects }: Report): { title: string; line: ReportLine
   });
 }
 
-/** What stands between the markers. */
+/** The text between the markers. */
 function benchmarkText(report: Report): string {
   const { date, system, processor, cores, memory } = report.environment;
   const rows = linesOf(report).map(({ title, line }) =>
     `| ${title} | ${line.ours} | ${line.baseline} | ${ratioOf(line)} |`
   );
   return `
-![How fast uds is, beside what one would use instead: the ratios of the table below](${PLOT})
+![How fast uds is, beside what you would otherwise use: the ratios of the table below](../${PLOT})
 
 Measured on ${date}: ${system}, ${processor}, ${cores} cores, ${memory}. Each ratio is the median of
 ${report.rounds} rounds; the middle half of them is in brackets. **×** is how many times as fast as the
@@ -82,8 +82,8 @@ other one, **× cost** how many times its time or memory.
 | --- | --- | --- | --- |
 ${rows.join("\n")}
 
-[All figures](bench/results/report.md), [all plots](bench/results/plot.svg),
-[how it was measured](bench/README.md).
+[All figures](../bench/results/report.md), [all plots](../bench/results/plot.svg),
+[how it was measured](../bench/README.md).
 
 `;
 }
@@ -94,7 +94,7 @@ function ratioOf({ ratio, atMost, missing }: ReportLine): string {
   return `**${number(ratio.median)} ${unit}** (${number(ratio.low)}–${number(ratio.high)})`;
 }
 
-/** The same lines as a plot; a cost is turned round, so that more is better. */
+/** The same lines as a plot. A cost is inverted, so that more is better. */
 function benchmarkPlot(report: Report): string {
   const { date, processor, cores, versions } = report.environment;
   const rows = linesOf(report).flatMap(({ title, line }): SummaryRow[] => {
@@ -127,16 +127,16 @@ async function formatted(text: string): Promise<string> {
   const output = child.output();
   await new Blob([text]).stream().pipeTo(child.stdin);
   const { success, stdout } = await output;
-  if (!success) throw new Error(`deno fmt cannot format ${README}`);
+  if (!success) throw new Error(`deno fmt cannot format ${PAGE}`);
   return new TextDecoder().decode(stdout);
 }
 
-const readme = await Deno.readTextFile(README);
-if (!MARKED.test(readme)) throw new Error(`${README} has no markers for the benchmark`);
+const page = await Deno.readTextFile(PAGE);
+if (!MARKED.test(page)) throw new Error(`${PAGE} has no markers for the benchmark`);
 const report: Report = JSON.parse(await Deno.readTextFile(REPORT));
 const table = benchmarkText(report);
 const expected = {
-  [README]: await formatted(readme.replace(MARKED, (_, begin, end) => begin + table + end)),
+  [PAGE]: await formatted(page.replace(MARKED, (_, begin, end) => begin + table + end)),
   [PLOT]: benchmarkPlot(report),
 };
 for (const [file, text] of Object.entries(expected)) {
