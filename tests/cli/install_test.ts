@@ -1,13 +1,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { serve } from "@uds/uds";
 import { dirname, join } from "@std/path/posix";
+import { installedConfig } from "../../tools/install.ts";
 import { FLAGS, Process, udsCommand } from "../_cli.ts";
 import { decode, ROOT, TempDir, test, testAlone } from "../_helpers.ts";
-
-/** Runs Deno to its end, somewhere else than in this project. */
-async function deno(args: string[], cwd: string): Promise<string> {
-  return await ran([Deno.execPath(), ...args], cwd);
-}
 
 /** What a command prints, when it has ended well. */
 async function ran(command: string[], cwd: string): Promise<string> {
@@ -36,11 +32,16 @@ test("uds runs from a clone, from any directory", async () => {
   await use([Deno.execPath(), "run", ...ALL, join(ROOT, "cli.ts")], dir);
 });
 
-test("uds installs from a clone by deno install -g", async () => {
+test("deno task install puts uds on the PATH from a clone, without a warning", async () => {
   await using dir = new TempDir();
   await using root = new TempDir();
-  const args = ["install", "--global", "--root", root.path, "--name", "uds", ...ALL];
-  await deno([...args, join(ROOT, "cli.ts")], dir.path);
+  await using process = new Process(
+    [Deno.execPath(), "task", "install", "--root", root.path],
+    { cwd: ROOT, env: { NO_COLOR: "1" } },
+  );
+  const { code, stderr } = await process.ended;
+  assertEquals(code, 0, stderr);
+  assertEquals(stderr.match(/warning.*/i), null);
   // The installed command calls deno by its name.
   const path = `${dirname(Deno.execPath())}:${Deno.env.get("PATH")}`;
   await use(["env", `PATH=${path}`, join(root.path, "bin/uds")], dir);
@@ -62,10 +63,11 @@ test("uds runs from what is published", async () => {
     await Deno.mkdir(dirname(copy), { recursive: true });
     await Deno.copyFile(file, copy);
   }
-  // What is there only for a clone is not published.
+  // The packages of JSR may be out of reach: the stand-ins of the clone take their place.
   const config = join(unpacked.path, "deno.json");
-  const { links: _links, ...published } = JSON.parse(await Deno.readTextFile(config));
-  await Deno.writeTextFile(config, JSON.stringify(published));
+  const published = JSON.parse(await Deno.readTextFile(config));
+  const standIns = installedConfig(published, new URL(`file://${ROOT}/`));
+  await Deno.writeTextFile(config, JSON.stringify({ ...published, ...standIns }));
   // Nothing more than what README shows.
   assertEquals(
     files.filter((file) => /\/(tests|tools|bench)\//.test(file)),

@@ -30,8 +30,8 @@ function blocksOf(page: string): Block[] {
 /** A block as it is run here: from this clone, in a directory of its own, and not all tests again. */
 function runnable(text: string, dir: TempDir): string {
   return text.replaceAll("/tmp/", `${dir.path}/`)
-    .replace(/(?<=^deno install .*)jsr:@uds\/uds\/cli/, "cli.ts")
-    .replace(/\btask test$/gm, "task test tests/project/docs_test.ts --filter=steps");
+    .replace(/^deno install .*jsr:@uds\/uds\/cli$/m, "deno task install")
+    .replace(/task test$/gm, "task test tests/project/docs_test.ts --filter=steps");
 }
 
 /** Puts `uds` into a directory, by the command of README.md, and what else is called by its name. */
