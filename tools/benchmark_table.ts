@@ -8,6 +8,7 @@
 import type { Environment } from "../bench/environment.ts";
 import { summaryOf, type SummaryRow } from "../bench/plot.ts";
 import { number } from "../bench/report.ts";
+import { formatMarkdown } from "./markdown.ts";
 
 const PAGE = "docs/performance.md";
 const REPORT = "bench/results/report.json";
@@ -116,27 +117,12 @@ function benchmarkPlot(report: Report): string {
   return summaryOf(rows, `${date}, ${processor}, ${cores} cores, Deno ${versions["Deno"]}`);
 }
 
-/** A Markdown text as `deno fmt` has it. */
-async function formatted(text: string): Promise<string> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["fmt", "--ext=md", "-"],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  const output = child.output();
-  await new Blob([text]).stream().pipeTo(child.stdin);
-  const { success, stdout } = await output;
-  if (!success) throw new Error(`deno fmt cannot format ${PAGE}`);
-  return new TextDecoder().decode(stdout);
-}
-
 const page = await Deno.readTextFile(PAGE);
 if (!MARKED.test(page)) throw new Error(`${PAGE} has no markers for the benchmark`);
 const report: Report = JSON.parse(await Deno.readTextFile(REPORT));
 const table = benchmarkText(report);
 const expected = {
-  [PAGE]: await formatted(page.replace(MARKED, (_, begin, end) => begin + table + end)),
+  [PAGE]: await formatMarkdown(page.replace(MARKED, (_, begin, end) => begin + table + end)),
   [PLOT]: benchmarkPlot(report),
 };
 for (const [file, text] of Object.entries(expected)) {

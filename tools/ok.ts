@@ -16,7 +16,7 @@ const { exports } = JSON.parse(await Deno.readTextFile("deno.json")) as {
 const PUBLIC_FILES = Object.values(exports).map((file) => file.replace("./", ""));
 /** What public files are made of: their docs are public, too. */
 const PARTS = [...Deno.readDirSync("framing")].map(({ name }) => `framing/${name}`);
-/** Pages whose TypeScript is run as that of the doc comments is. */
+/** Pages with TypeScript, which runs as the examples of the doc comments do. */
 const PAGES = ["README.md", ...[...Deno.readDirSync("docs")].map(({ name }) => `docs/${name}`)]
   .filter((page) => page.endsWith(".md") && /^```ts$/m.test(Deno.readTextFileSync(page)));
 
@@ -113,7 +113,7 @@ const STEPS: Step[] = [
       const checks = [
         ["doc", "--lint", ...PUBLIC_FILES],
         ["run", "-A", "tools/check_docs.ts", ...PUBLIC_FILES],
-        ["run", "-A", "tools/check_faults.ts"],
+        ["run", "-A", "tools/faults_page.ts", "--check"],
         ["run", "-A", "tools/jsr_score.ts"],
         ["run", "-A", "tools/benchmark_table.ts", "--check"],
       ];

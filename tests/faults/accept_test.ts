@@ -1,3 +1,9 @@
+/**
+ * # Failing accept
+ *
+ * `strace` makes `accept4` fail.
+ */
+
 import { assert, assertEquals } from "@std/assert";
 import { CLIENTS, countEchoes, startFailing } from "../_failing_accept.ts";
 import { Process, udsCommand } from "../_cli.ts";
@@ -11,6 +17,12 @@ const PASSING =
 
 for (const error of PASSING.split(" ")) {
   for (const when of ["1", "3..7"]) {
+    /**
+     * Fault: Accepting fails for one client or one moment: no access, no descriptor, no memory,
+     * interrupted, an unknown error
+     * How: `strace -e inject=accept4:error=…`, the first call, or five in the middle of 20 clients
+     * Then: All 20 are answered, one line is printed, and the server ends gracefully
+     */
     test(
       `uds echo answers ${CLIENTS} of ${CLIENTS} while accept fails with ${error} at ${when}`,
       async () => {
@@ -29,6 +41,11 @@ for (const error of PASSING.split(" ")) {
     );
   }
 
+  /**
+   * Fault: The same on a TCP port
+   * How: The same
+   * Then: The same
+   */
   test(
     `uds relay on a port answers ${CLIENTS} of ${CLIENTS} while accept fails with ${error}`,
     async () => {
@@ -49,6 +66,11 @@ for (const error of PASSING.split(" ")) {
 }
 
 for (const error of ["EBADF", "EINVAL", "ENOTSOCK"]) {
+  /**
+   * Fault: The listening descriptor is lost
+   * How: `EBADF`, `EINVAL`, `ENOTSOCK`
+   * Then: The server ends with an error, and leaves nothing
+   */
   test(`uds echo ends when accept fails with ${error}: its descriptor is lost`, async () => {
     await using dir = new TempDir();
     const path = dir.file("s.sock");
@@ -64,6 +86,11 @@ for (const error of ["EBADF", "EINVAL", "ENOTSOCK"]) {
   }, OPTIONS);
 }
 
+/**
+ * Fault: Every accept fails
+ * How: `EIO` at each call
+ * Then: The server does not spin, and ends at SIGTERM
+ */
 test("uds echo whose accept fails all the time ends at SIGTERM in bounded time", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");

@@ -1,3 +1,7 @@
+/**
+ * # Commands and signals
+ */
+
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { connect } from "@uds/uds";
 import { FLAGS, onTerminal, Process, udsCommand } from "../_cli.ts";
@@ -6,6 +10,11 @@ import { decode, encode, readAll, readText, ROOT, TempDir, test } from "../_help
 const ALL = [...FLAGS, "--allow-run", "--allow-env"];
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/**
+ * Fault: A command of `uds serve` ignores SIGTERM, and so does its child
+ * How: Two programs with a trap, at the deadline of the server
+ * Then: All of its processes are killed, and the server ends
+ */
 test("uds serve ends a command that ignores SIGTERM with all of its processes", async () => {
   await using dir = new TempDir();
   // What it waits for ignores SIGTERM as well, and has the standard error of the server.
@@ -20,6 +29,11 @@ test("uds serve ends a command that ignores SIGTERM with all of its processes", 
   assert(performance.now() - start < 12_000, "the deadline of 5 s, and 2 s until SIGKILL");
 }, { deadline: 15_000 });
 
+/**
+ * Fault: `uds serve` is stopped while it starts
+ * How: SIGTERM after 0 to 300 ms
+ * Then: Nothing is left behind
+ */
 test(
   "uds serve that is sent SIGTERM at any moment of its start leaves nothing, in 60 starts",
   async () => {
@@ -36,6 +50,11 @@ test(
   { deadline: 60_000 },
 );
 
+/**
+ * Fault: One Ctrl-C arrives twice
+ * How: A terminal, and `deno task` between
+ * Then: The client finishes
+ */
 test("Ctrl-C under deno task lets the client of uds serve finish, 10 times", async () => {
   await using dir = new TempDir();
   const line = udsCommand(["serve", dir.file("s"), "--", "cat"], ALL).map((word) => `'${word}'`);
@@ -58,6 +77,11 @@ test("Ctrl-C under deno task lets the client of uds serve finish, 10 times", asy
   }
 }, { deadline: 60_000, needs: ["script"] });
 
+/**
+ * Fault: `uds serve` runs under `timeout`
+ * How: `timeout 4 uds serve`: SIGTERM comes to the process and to its group
+ * Then: The client finishes
+ */
 test("uds serve ends gracefully for the program timeout, which sends SIGTERM twice", async () => {
   await using dir = new TempDir();
   const command = udsCommand(["serve", dir.file("s"), "--", "cat"], ALL);

@@ -1,3 +1,10 @@
+/**
+ * # Crashes and failing calls
+ *
+ * The system calls are taken from a traced run that went well, so that none is forgotten. `strace`
+ * kills the process at a call, or makes the call fail. The library has no hooks for this.
+ */
+
 import { connect } from "@uds/uds";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { denoArgs, makeStale, run, TempDir, test } from "../_helpers.ts";
@@ -111,6 +118,11 @@ async function assertNextStarts(dir: TempDir, path: string, way: Way, after: str
 
 for (const [name, way] of Object.entries(WAYS)) {
   for (const before of Object.keys(BEFORE)) {
+    /**
+     * Fault: An owner of a path is killed at any system call of claiming and releasing it
+     * How: `strace -e inject=…:signal=SIGKILL` at each call
+     * Then: The next start has the path, and leaves nothing
+     */
     test(`SIGKILL at each call of ${name}, ${before}: the next start succeeds`, async () => {
       const calls = await callsOf(way, before);
       let killed = 0;
@@ -126,6 +138,12 @@ for (const [name, way] of Object.entries(WAYS)) {
       assert(killed >= calls.length * 0.9, "hardly anything was killed");
     }, { needs: ["strace"], deadline: 180_000 });
 
+    /**
+     * Fault: Any of those calls fails: no space, no access, no descriptor, interrupted,
+     * input/output error
+     * How: `strace -e inject=…:error=…` at each call
+     * Then: A clear error, or none. Nothing is left behind, and the next start has the path
+     */
     test(
       `every failing call of ${name}, ${before}: a clear error or none, and nothing left`,
       async () => {
@@ -199,6 +217,11 @@ const FOREIGN: Record<string, (path: string) => Promise<AsyncDisposable>> = {
 };
 
 for (const [name, open] of Object.entries(FOREIGN)) {
+  /**
+   * Fault: A start is killed while a live server, a file or a link is at the path
+   * How: `strace`, at each call of the start
+   * Then: What is at the path survives untouched
+   */
   test(`SIGKILL at each call of a start where ${name} is: it survives untouched`, async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");

@@ -1,3 +1,10 @@
+/**
+ * # Limits
+ *
+ * A good client measures its requests alone and beside the others, in turns, five times. The median
+ * of the 99th percentiles counts. Half of the requests use one connection, and half a new one each.
+ */
+
 import { assert, assertEquals } from "@std/assert";
 import type { ServeOptions } from "@uds/uds";
 import { encode, fixture, Program, ROOT, TempDir, test } from "../_helpers.ts";
@@ -226,6 +233,13 @@ async function measure(
 
 for (const [name, hostility] of Object.entries(HOSTILE)) {
   const { count, codec = "length", errors, ends } = hostility;
+  /**
+   * Fault: 1,000 clients stay silent, send half a message, never read, flood small messages,
+   * announce 4 GiB, or never end a line
+   * How: Python programs that do just that
+   * Then: Memory grows by at most 64 MiB and 128 KiB for each. The good client's p99 stays within 5
+   * × of its own. A client over a limit is closed by `MessageTooLarge`
+   */
   test(`${name}: bounded memory, and a good client's p99 within 5 × of its own`, async () => {
     await using dir = new TempDir();
     const path = dir.file("l.sock");
@@ -279,6 +293,11 @@ const DEADLINES: Record<string, { what: string; options: Options }> = {
 };
 
 for (const [name, { what, options }] of Object.entries(DEADLINES)) {
+  /**
+   * Fault: 1,000 such clients take all of `maxConnections`, ahead of a good one
+   * How: The same, with `firstByteTimeout`, `frameTimeout`, `idleTimeout` or `writeTimeout`
+   * Then: The limit holds at every moment. All are closed by `TimedOut`. The good client is served
+   */
   test(`${name}: never more than maxConnections, all are ended, who waited is served`, async () => {
     await using dir = new TempDir();
     const path = dir.file("l.sock");

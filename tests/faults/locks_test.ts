@@ -1,3 +1,7 @@
+/**
+ * # Foreign locks
+ */
+
 import { assert, assertEquals } from "@std/assert";
 import { denoArgs, fixture, Program, run, TempDir, test } from "../_helpers.ts";
 import { lockContent } from "../_lock.ts";
@@ -19,6 +23,11 @@ for (
     ["PostgreSQL", "1234\n/var/lib/postgresql\n1700000000\n5432\n"],
   ] as const
 ) {
+  /**
+   * Fault: Another program's `<socket>.lock` is beside its live socket
+   * How: A start is killed by `strace` at each call at the path or the lock
+   * Then: The lock is as it was, with its times
+   */
   test(
     `SIGKILL at each call of a start beside the lock of ${what}: it stays as it is`,
     async () => {
@@ -95,6 +104,11 @@ async function probeUnderAttack(
   return found;
 }
 
+/**
+ * Fault: Another user exchanges the lock and a fifo
+ * How: A loop of `rename`, `mkfifo`, `unlink` in a sticky directory
+ * Then: `probe()` never hangs
+ */
 test(
   "probe() never hangs where another user exchanges the lock and a fifo, 10,000 calls",
   async () => {
@@ -105,6 +119,11 @@ test(
   { root: true, needs: ["setpriv", "python3"], deadline: 60_000 },
 );
 
+/**
+ * Fault: The same, for a process that may only read
+ * How: The same
+ * Then: Each call returns in time, and the event loop goes on
+ */
 test("probe() that may only read returns in time beside a fifo that does not open", async () => {
   const flags = ["--allow-read"];
   const { states, longest, ticks } = await probeUnderAttack(flags, 500, { connect: false });

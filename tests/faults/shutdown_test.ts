@@ -1,3 +1,9 @@
+/**
+ * # Shutdown
+ *
+ * 200 clients (a C program) connect, ask and leave, in a loop. Each round has a server of its own.
+ */
+
 import { permissionFlags, permissions } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
 import { encode, fixture, Program, ROOT, run, TempDir, test, within } from "../_helpers.ts";
@@ -69,6 +75,11 @@ const NEEDS = { needs: ["gcc"], deadline: 120_000 };
 /** Milliseconds that a process may take beyond its deadline. */
 const SLACK = 3000;
 
+/**
+ * Fault: SIGTERM
+ * How: 50 rounds
+ * Then: Every request is answered. The process ends by itself, in time. Path and lock are gone
+ */
 test(`SIGTERM under load: every request is answered, in ${ROUNDS} rounds`, async () => {
   let answers = 0;
   let slowest = 0;
@@ -93,6 +104,12 @@ test(`SIGTERM under load: every request is answered, in ${ROUNDS} rounds`, async
   console.log(`${answers} requests, 0 lost; the slowest end took ${slowest.toFixed(0)} ms`);
 }, NEEDS);
 
+/**
+ * Fault: SIGTERM while handlers hang
+ * How: 50 rounds, in which each 150th handler never returns
+ * Then: As many requests are cut off as are counted, and all others are answered. The process ends
+ * with the deadline. Path and lock are gone
+ */
 test(
   `SIGTERM under load with handlers that never return: who is cut off is counted, in ${ROUNDS} rounds`,
   async () => {
@@ -124,6 +141,11 @@ test(
   NEEDS,
 );
 
+/**
+ * Fault: A second SIGTERM
+ * How: 50 rounds, at once or when the path has been released
+ * Then: The process ends at once. No client hangs. The next start has the path
+ */
 test(`A second SIGTERM under load ends the process at once, in ${ROUNDS} rounds`, async () => {
   let answers = 0;
   let cut = 0;

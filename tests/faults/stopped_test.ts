@@ -1,3 +1,7 @@
+/**
+ * # A process that stands still
+ */
+
 import { connect } from "@uds/uds";
 import { assertEquals } from "@std/assert";
 import { encode, fixture, readText, TempDir, test } from "../_helpers.ts";
@@ -17,6 +21,11 @@ function pause(ms: number): Promise<void> {
 }
 
 for (const [mode, [option, before, during, answer]] of Object.entries(MODES)) {
+  /**
+   * Fault: The server stands still for longer than its timeouts
+   * How: SIGSTOP for 5 s, with timeouts of 2 s. 2,000 clients speak meanwhile
+   * Then: No client that has spoken is closed, and all are answered
+   */
   test(
     `SIGSTOP for 5 s with ${option}: all 2,000 clients that spoke meanwhile are answered`,
     async () => {

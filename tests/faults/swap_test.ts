@@ -1,3 +1,9 @@
+/**
+ * # Swapped names
+ *
+ * Another user exchanges names in a directory that it may write to.
+ */
+
 import { permissionFlags, permissions } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
 import { test } from "../_helpers.ts";
@@ -15,6 +21,12 @@ const OPTIONS: Record<string, Record<string, unknown>> = {
 for (const how of ["listen", "claim"] as const) {
   for (const [what, options] of Object.entries(OPTIONS)) {
     if (how === "claim" && "publish" in options) continue;
+    /**
+     * Fault: The socket is swapped for a symbolic link, as soon as it is bound
+     * How: `renameat2` exchanges the two names, for 10 s and 5,000 starts
+     * Then: No file has another mode, owner or size. Each start succeeds or is refused with an
+     * error of uds
+     */
     test(
       `${how}(${what}) changes no other file while another user swaps names, 5,000 starts`,
       async () => {
@@ -38,6 +50,11 @@ for (
     ["an owner", { mode: 0o660, uid: 65534, gid: 65534 }],
   ] as const
 ) {
+  /**
+   * Fault: The same, for a process with permissions for the socket and its lock alone
+   * How: The same
+   * Then: The same
+   */
   test(
     `listen(${what}, seeing only its socket) changes no other file while another user swaps names, 5,000 starts`,
     async () => {

@@ -1,3 +1,7 @@
+/**
+ * # Zero-downtime restart and healing
+ */
+
 import { connect, permissionFlags, permissions, serve, SocketInUse } from "@uds/uds";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import {
@@ -59,6 +63,11 @@ async function ask(path: string): Promise<string> {
 }
 
 for (const count of [1, 20]) {
+  /**
+   * Fault: A server is replaced by fresh processes 20 times
+   * How: One client, or 20, that connect in a loop with one request each
+   * Then: No refusal, no reset, no lost request
+   */
   test(
     `20 replacements by fresh processes lose none of 20,000 connections, ${count} at a time`,
     async () => {
@@ -89,6 +98,11 @@ for (const count of [1, 20]) {
   );
 }
 
+/**
+ * Fault: Four successors start at once, 200 times
+ * How: Four processes, and clients in a loop
+ * Then: Each becomes the owner, and one of them stays it
+ */
 test(
   "Four successors at once, 200 rounds: each becomes the owner, and one of them stays it",
   async () => {
@@ -152,6 +166,11 @@ test(
   { deadline: 300_000 },
 );
 
+/**
+ * Fault: A server is replaced while its process is busy
+ * How: 800 other socket pairs in it that never rest
+ * Then: The clients in its backlog are served
+ */
 test(
   "A server that is replaced loses nobody while its process is busy with 800 pairs",
   async () => {
@@ -187,6 +206,11 @@ test(
   { deadline: 120_000 },
 );
 
+/**
+ * Fault: The socket file is removed or moved
+ * How: `rm` and `mv`, 16 times, under 50 clients
+ * Then: It is bound again within a second, and no connection is dropped
+ */
 test(
   "A socket that is removed 16 times under 50 clients is bound again 16 times, and drops nobody",
   async () => {
@@ -216,6 +240,11 @@ test(
   { deadline: 60_000 },
 );
 
+/**
+ * Fault: A process keeps the publish lock
+ * How: A process with the lock of `<path>.new`
+ * Then: The start times out, and names the holder
+ */
 test("serve() that cannot take its turn names who has it", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
@@ -335,6 +364,11 @@ async function harm(
   await Promise.all([next(), next()]);
 }
 
+/**
+ * Fault: A successor is killed at any system call of its start
+ * How: `strace -e inject=…:signal=SIGKILL` at each call
+ * Then: A server answers at the path, and can be replaced
+ */
 test(
   "A successor that is killed at any system call of its start leaves a server at the path",
   async () => {
@@ -348,6 +382,11 @@ test(
 );
 
 for (const code of ["EIO", "ENOSPC"]) {
+  /**
+   * Fault: Any of those calls fails
+   * How: `strace -e inject=…:error=…` at each call
+   * Then: The same
+   */
   test(
     `A successor of which any system call fails with ${code} leaves a server at the path`,
     async () => {

@@ -1,3 +1,9 @@
+/**
+ * # Other users
+ *
+ * The other processes belong to another user.
+ */
+
 import {
   connect,
   type Connection,
@@ -36,6 +42,12 @@ const SWAPS: Record<string, string> = {
 
 for (const [what, command] of Object.entries(SWAPS)) {
   for (const publish of ["direct", "rename"]) {
+    /**
+     * Fault: The directory is swapped for another one, or for a link, between the check and the
+     * bind
+     * How: `strace` delays the bind, and root renames
+     * Then: `InsecurePath`. Nothing is left in the other directory
+     */
     test(
       `verifyDirectory refuses ${what}, swapped in between the look and the bind, publish: "${publish}"`,
       async () => {
@@ -96,6 +108,11 @@ async function greeting(conn: Connection): Promise<string> {
   return await readText(conn) ?? "";
 }
 
+/**
+ * Fault: Another user binds the path whenever it is free, while the server restarts 100 times
+ * How: A process that binds in a loop, in a sticky directory
+ * Then: `connect({ owner })` never talks to it
+ */
 test(
   "connect() with owner never meets another user who takes the path of a server that restarts",
   async () => {
@@ -150,6 +167,11 @@ test(
   { root: true, deadline: 60_000 },
 );
 
+/**
+ * Fault: A live socket of another user is at the path
+ * How: A server of that user
+ * Then: `SocketInUse` for `serve()`, `InsecurePath` for `connect({ owner })`
+ */
 test("serve() refuses the live socket of another user, and connect() with owner does", async () => {
   await using dir = new TempDir(0o1777);
   const path = dir.file("a.sock");
@@ -165,6 +187,11 @@ test("serve() refuses the live socket of another user, and connect() with owner 
   await hostile.status;
 }, { root: true });
 
+/**
+ * Fault: A stale socket of another user is at the path
+ * How: That server is killed
+ * Then: It is replaced by one with our owner and mode
+ */
 test(
   "serve() reclaims the dead socket of another user, and has its own owner and mode",
   async () => {
@@ -193,6 +220,11 @@ async function ask(path: string, question: Uint8Array, owner?: number): Promise<
   return buffer.subarray(0, count ?? 0);
 }
 
+/**
+ * Fault: Caution must not refuse what is right
+ * How: redis-server with its own settings
+ * Then: `connect()` and `uds send` talk to it
+ */
 test("connect() with its defaults talks to redis-server at its own socket", async () => {
   await using dir = new TempDir();
   const path = dir.file("redis.sock");
@@ -210,6 +242,11 @@ test("connect() with its defaults talks to redis-server at its own socket", asyn
   await server.status;
 }, { needs: ["redis-server"] });
 
+/**
+ * Fault: The same
+ * How: PostgreSQL in a sticky directory
+ * Then: `connect()` talks to it
+ */
 test("connect() with its defaults talks to PostgreSQL at its own socket", async () => {
   await using dir = new TempDir(0o1777);
   const data = dir.file("data");
