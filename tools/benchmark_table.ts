@@ -1,8 +1,9 @@
 /**
- * The benchmark's ratios in docs/performance.md, as a plot and as a table, from bench/results/report.json.
+ * The benchmark's ratios in docs/performance.md, as a plot and as a table, from
+ * bench/results/report.json.
  *
- * `deno run -A tools/benchmark_table.ts` writes the plot to bench/results/summary.svg, and the table
- * between the two markers. With `--check` it fails if either differs.
+ * `deno run -A tools/benchmark_table.ts` writes the plot to bench/results/summary.svg, and the
+ * table between the two markers. With `--check` it fails if either differs.
  */
 
 import type { Environment } from "../bench/environment.ts";

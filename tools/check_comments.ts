@@ -5,7 +5,8 @@
  *   declaration or of one of its members, and for the comments that docs/faults.md is written from.
  * - Longer reasons belong on a page of `docs/design/`.
  * - `deno run -A tools/check_comments.ts [FILE…]` lists the comments and fails if there are any.
- * - With `--count` it prints how many there are, and succeeds.
+ * - With `--count` it prints how many there are, and succeeds. With `--fix` it first wraps the
+ *   paragraphs that are too wide.
  */
 
 import { lineOf, partsOf, projectFiles, type SourcePart } from "./source_text.ts";
@@ -61,7 +62,7 @@ function isHeader(source: string, { start }: SourcePart): boolean {
   return before.trim() === "";
 }
 
-/** Reports whether a doc comment is that of an exported declaration, of a member of one, or of a fault. */
+/** Reports whether a doc comment belongs to an export, to a member of one, or to a fault. */
 function isPublished(source: string, { text, start }: SourcePart): boolean {
   if (!text.startsWith("/**")) return false;
   if (/^\/\*\*\s*\* Fault: /.test(text)) return true;
@@ -71,9 +72,98 @@ function isPublished(source: string, { text, start }: SourcePart): boolean {
   return outer?.startsWith("export ") ?? false;
 }
 
+/** A line that begins a paragraph of its own: a list item, a tag, a heading, a table, a fence. */
+const OPENS = /^(?:[-*+] |\d+\. |@|#|\||```)/;
+
+/** Returns the source with each paragraph wrapped that has a line of a comment that is too wide. */
+export function wrapComments(source: string): string {
+  let result = "";
+  let end = 0;
+  for (const { kind, text, start } of partsOf(source)) {
+    const indent = source.slice(source.lastIndexOf("\n", start - 1) + 1, start);
+    const isWide = `${indent}${text}`.split("\n").some((line) => [...line].length > MAX_COLUMNS);
+    // A comment behind code stays where it is.
+    if (kind === "string" || !isWide || indent.trim() !== "") continue;
+    result += source.slice(end, start) + wrapComment(text, indent, kind);
+    end = start + text.length;
+  }
+  return result + source.slice(end);
+}
+
+function wrapComment(text: string, indent: string, kind: "line" | "block"): string {
+  const isBlock = kind === "block";
+  const begin = `${indent}${isBlock ? " * " : "// "}`;
+  const contents = (isBlock ? text.replace(/^\/\*\*?|\s*\*\/$/g, "") : text).split("\n")
+    .map((line) => line.replace(isBlock ? /^\s*(?:\* ?)?/ : /^\s*\/\/ ?/, "").trimEnd());
+  if (isBlock && contents[0] === "") contents.shift();
+  const lines = paragraphs(contents).flatMap(({ lines, isCode }) =>
+    isCode ? lines : wrapParagraph(lines, begin.length)
+  );
+  const body = lines.map((line) => (begin + line).trimEnd());
+  if (!isBlock) return body.join("\n").trimStart();
+  return [text.startsWith("/**") ? "/**" : "/*", ...body, `${indent} */`].join("\n");
+}
+
+/** Lines of a comment that are wrapped together. */
+interface Paragraph {
+  readonly lines: string[];
+  readonly isCode: boolean;
+}
+
+/** Splits lines into paragraphs. An empty line is one, and so is each line of a code block. */
+function paragraphs(lines: readonly string[]): Paragraph[] {
+  const result: Paragraph[] = [];
+  let isCode = false;
+  let isOpen = false;
+  for (const line of lines) {
+    const text = line.trimStart();
+    const isFence = text.startsWith("```");
+    if (isCode || isFence || text === "" || !isOpen || OPENS.test(text)) {
+      result.push({ lines: [line], isCode: isCode || isFence });
+    } else {
+      result.at(-1)!.lines.push(line);
+    }
+    if (isFence) isCode = !isCode;
+    isOpen = !isCode && !isFence && text !== "" && !/^[|#]/.test(text);
+  }
+  return result;
+}
+
+/** Wraps a paragraph if one of its lines is too wide, with its own indentation. */
+function wrapParagraph(lines: readonly string[], used: number): readonly string[] {
+  const width = MAX_COLUMNS - used;
+  const [first = "", second] = lines;
+  const isWide = lines.some((line) => [...line].length > width);
+  if (!isWide || /^\s*[|#]/.test(first)) return lines;
+  const [margin = ""] = /^\s*/.exec(first)!;
+  const [bullet = ""] = /^(?:[-*+] |\d+\. )?/.exec(first.trimStart())!;
+  const hanging = second === undefined
+    ? margin + " ".repeat(bullet.length)
+    : /^\s*/.exec(second)![0];
+  const wrapped: string[] = [];
+  let line = margin;
+  for (const word of lines.join(" ").trim().split(/\s+/)) {
+    const isEmpty = line.trim() === "";
+    if (!isEmpty && [...line].length + 1 + [...word].length > width) {
+      wrapped.push(line);
+      line = hanging + word;
+    } else {
+      line += isEmpty ? word : ` ${word}`;
+    }
+  }
+  return [...wrapped, line];
+}
+
 if (import.meta.main) {
   const given = Deno.args.filter((arg) => !arg.startsWith("--"));
   const files = given.length > 0 ? given : projectFiles([".ts"]);
+  if (Deno.args.includes("--fix")) {
+    for (const file of files) {
+      const source = Deno.readTextFileSync(file);
+      const wrapped = wrapComments(source);
+      if (wrapped !== source) Deno.writeTextFileSync(file, wrapped);
+    }
+  }
   const problems = files.flatMap((file) => problemsOf(file, Deno.readTextFileSync(file)));
   const wide = problems.filter(({ kind }) => kind === "wide").length;
   if (!Deno.args.includes("--count")) {

@@ -1,10 +1,11 @@
 /**
- * Checks of the docs that `deno doc --lint` and the publish dry run do not make.
+ * Checks doc comments for what `deno doc --lint` and the publish dry run do not check.
  *
  * - Every entry point has a module doc, with `@module`.
- * - Every exported function has its parameters, its result, an example and, where it asks the system, its
- *   failures and its permissions described; every method of an interface its parameters and its result.
- * - Every optional number, boolean or choice of an interface of options says its default.
+ * - Every exported function describes its parameters, its result, an example and, if it uses the
+ *   system, its failures and its permissions.
+ * - Every method of an interface describes its parameters and its result.
+ * - Every optional number, boolean or choice of an interface of options has its default.
  */
 
 import { type Declaration, type Doc, docsOf, type Member, type Param } from "./doc_nodes.ts";
@@ -37,7 +38,7 @@ function checkFunction({ jsDoc, def }: Declaration, say: (what: string) => void)
 function checkMethod({ jsDoc, params, returnType }: Member, say: (what: string) => void): void {
   checkParams(jsDoc, params ?? [], say);
   const result = returnType?.repr ?? returnType?.kind;
-  // Where the name says what comes, that is enough: a method without parameters that gives a value.
+  // A method without parameters that returns a value: its name is enough.
   const isSilent = result === "void" || result === "Promise" || (params ?? []).length === 0;
   if (!isSilent && !has(jsDoc, "return")) say("no @returns");
 }

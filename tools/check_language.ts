@@ -3,7 +3,7 @@
  *
  * - `deno run -A tools/check_language.ts [FILE…]` lists the places and fails if there are any.
  * - With `--count` it prints how many there are in each folder, and succeeds.
- * - A good use of a banned word is in {@linkcode ALLOWED}. An entry that is not used is reported too.
+ * - A good use of a banned word is in {@linkcode ALLOWED}. An unused entry is reported too.
  */
 
 import { lineOf, partsOf, projectFiles } from "./source_text.ts";

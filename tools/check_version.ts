@@ -1,6 +1,6 @@
 /**
- * Checks before a release that a tag, `deno.json` and the newest section of `CHANGELOG.md` have the same
- * version: `deno run --allow-read tools/check_version.ts v0.2.0`.
+ * Checks before a release that a tag, `deno.json` and the newest section of `CHANGELOG.md` have the
+ * same version: `deno run --allow-read tools/check_version.ts v0.2.0`.
  */
 
 const [tag = ""] = Deno.args;

@@ -1,7 +1,7 @@
 /**
- * The demo: an echo server in a process of its own, a client in another, the socket's mode and owner, a
- * second server and a second user who are refused, a start after a crash, and a child process on a socket
- * pair. It leaves no file and no process behind.
+ * The demo: an echo server in a process of its own, a client in another, the socket's mode and
+ * owner, a second server and a second user that are refused, a start after a crash, and a child
+ * process on a socket pair. It leaves no file and no process behind.
  */
 
 import { fromFileUrl, join } from "@std/path/posix";
@@ -14,12 +14,12 @@ const bold = (text: string) => Deno.stdout.isTerminal() ? `\x1b[1m${text}\x1b[0m
 
 let steps = 0;
 
-/** Announces what comes next, and what to look for. */
+/** Announces the next step, and what to look for. */
 function step(title: string, what: string): void {
   console.log(`${steps++ === 0 ? "" : "\n"}${bold(`${steps}. ${title}`)}\n   ${what}\n`);
 }
 
-/** Starts a Deno program of this project; what it says is shown line by line under its name. */
+/** Starts a Deno program of this project, and shows its output line by line under its name. */
 function start(name: string, script: string, args: string[], flags: string[]) {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "--quiet", "--no-prompt", ...flags, join(ROOT, script), ...args],
@@ -48,7 +48,7 @@ function start(name: string, script: string, args: string[], flags: string[]) {
   return {
     child,
     lines,
-    /** Resolves when it has said the first line, or ended. */
+    /** Resolves when it has printed its first line, or ended. */
     ready: new Promise<void>((resolve) => {
       seen = resolve;
       shown.then(() => resolve());
@@ -83,7 +83,7 @@ function nameOf(id: number | null, file: "passwd" | "group"): string {
   return entry?.[0] ?? String(id);
 }
 
-/** Fails the demo where it did not show what it says. */
+/** Throws unless the demo shows what it announces. */
 function expect(condition: boolean, what: string): void {
   if (!condition) throw new Error(`The demo did not work: ${what}`);
 }
@@ -106,7 +106,7 @@ async function connectAsNobody(path: string): Promise<void> {
 
 async function main(): Promise<void> {
   const directory = await Deno.makeTempDir({ prefix: "uds-demo-" });
-  // The directory is open, so that the socket's mode alone decides who gets in.
+  // The directory is open, so that the socket's mode alone restricts access.
   await Deno.chmod(directory, 0o755);
   const path = join(directory, "echo.sock");
   const serve = async (name: string) => {
@@ -131,11 +131,11 @@ async function main(): Promise<void> {
     const { code, lines } = await client.ended();
     expect(code === 0 && lines.includes(MESSAGE), "the message did not come back");
 
-    step("A second server", "It wants the same path, which has an owner already: it is refused.");
+    step("A second server", "It wants the same path, which has an owner already. It is refused.");
     const { code: taken } = await (await serve("second")).ended();
     expect(taken === 5, "the second server was not refused");
 
-    step("A second user", "The socket has mode 0600, so the system lets in its owner alone.");
+    step("A second user", "The socket has mode 0600, so the system admits its owner alone.");
     if (Deno.uid() === 0) {
       const script = "tools/demo.ts";
       const other = start("nobody", script, ["--as-nobody", path], [
@@ -150,7 +150,7 @@ async function main(): Promise<void> {
 
     step(
       "A crash",
-      "kill -9 leaves the socket file behind. The next start finds it dead, and replaces it.",
+      "kill -9 leaves the socket file behind. The next start finds it stale, and replaces it.",
     );
     server.child.kill("SIGKILL");
     await server.ended();
@@ -158,7 +158,10 @@ async function main(): Promise<void> {
     server = await serve("next");
     expect(server.lines[0]?.startsWith("listening") === true, "it did not start after the crash");
 
-    step("A parent and its child", "They talk over a socket that has no path: nobody else can.");
+    step(
+      "A parent and its child",
+      "They talk over a socket without a path, which no other process can reach.",
+    );
     const family = start("pair", "examples/socketpair.ts", [], [
       "--allow-run",
       "--allow-env",

@@ -1,4 +1,4 @@
-/** What `deno doc --json` says of a file, as far as the checks look at it. */
+/** The output of `deno doc --json`, as far as the checks use it. */
 
 /** A doc comment. */
 export interface Doc {
@@ -6,7 +6,7 @@ export interface Doc {
   tags?: { kind: string; name?: string }[];
 }
 
-/** A parameter; a destructured one has its name at the left of its default. */
+/** A parameter. A destructured one has its name at the left of its default. */
 export interface Param {
   name?: string;
   left?: { name?: string };
@@ -43,7 +43,7 @@ export interface Module {
   symbols: { name: string; declarations: Declaration[] }[];
 }
 
-/** Asks Deno for the docs of a file. */
+/** Returns the docs of a file, from `deno doc`. */
 export async function docsOf(file: string): Promise<Module[]> {
   const { success, stdout } = await new Deno.Command(Deno.execPath(), {
     args: ["doc", "--json", file],

@@ -3,7 +3,8 @@
  *
  * - Each test has a doc comment before it: `Fault:`, `How:` and `Then:`, each of one or more lines.
  * - The first comment of a file is the heading of its section, and a text below it.
- * - `deno run -A tools/faults_page.ts` writes the page. With `--check` it fails if the page differs.
+ * - `deno run -A tools/faults_page.ts` writes the page. With `--check` it fails if the page
+ *   differs.
  */
 
 import { formatMarkdown } from "./markdown.ts";

@@ -1,9 +1,10 @@
 /**
  * Installs `uds` from this clone: `deno task install [--root DIR]`.
  *
- * - Arguments go to `deno install --global`, so `--root DIR` chooses the directory, and `--name` the name.
- * - `deno install` copies the configuration beside the program. Relative `links` and `imports` do not work
- *   from there, so it gets a configuration in which they are absolute.
+ * - Arguments go to `deno install --global`, so `--root DIR` chooses the directory, and `--name`
+ *   the name.
+ * - `deno install` copies the configuration beside the program. Relative `links` and `imports` do
+ *   not work from there, so it gets a configuration in which they are absolute.
  * - Thus it also works where only the npm registry can be reached. The clone must stay where it is.
  */
 

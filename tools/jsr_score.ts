@@ -1,12 +1,13 @@
 /**
- * The score that JSR will give, as far as the files decide it: 14 of 17 points. A description and the
- * runtimes (a point each) are set at the registry, and the point for provenance comes with publishing
- * from CI. It fails below 14.
+ * The score that JSR will show, as far as the files decide it: 14 of 17 points. It fails below 14.
+ *
+ * A description and the runtimes (a point each) are set at the registry. The point for provenance
+ * comes from publishing in CI.
  */
 
 import { docsOf } from "./doc_nodes.ts";
 
-/** The share of documented symbols from which on there are all points. */
+/** The share of documented symbols for which JSR awards all points. */
 const ENOUGH = 0.8;
 
 const { exports } = JSON.parse(await Deno.readTextFile("deno.json")) as {

@@ -1,7 +1,7 @@
 /**
- * The gate, the same here and in CI: format, lint, types, docs, tests with the examples of the docs and
- * coverage, publish dry run. All steps run, also after one has failed; the last line has the counts of
- * the tests.
+ * The gate, the same here and in CI: format, lint, types, docs, tests with the examples of the docs
+ * and coverage, publish dry run. All steps run, also after one has failed. The last line has the
+ * counts of the tests.
  */
 
 import { runTests, summary, testFiles, type TestResult } from "./test.ts";
@@ -14,7 +14,7 @@ const { exports } = JSON.parse(await Deno.readTextFile("deno.json")) as {
   exports: Record<string, string>;
 };
 const PUBLIC_FILES = Object.values(exports).map((file) => file.replace("./", ""));
-/** What public files are made of: their docs are public, too. */
+/** The codecs: their docs are public, too. */
 const PARTS = [...Deno.readDirSync("framing")].map(({ name }) => `framing/${name}`);
 /** Pages with TypeScript, which runs as the examples of the doc comments do. */
 const PAGES = ["README.md", ...[...Deno.readDirSync("docs")].map(({ name }) => `docs/${name}`)]
@@ -25,7 +25,7 @@ interface Step {
   run: () => Promise<boolean>;
 }
 
-/** A command of Deno's own, with its output shown. */
+/** Runs a command of Deno's own, and shows its output. */
 async function deno(args: string[]): Promise<boolean> {
   const { success } = await new Deno.Command(Deno.execPath(), {
     args,
@@ -44,15 +44,15 @@ let tests: TestResult = {
 };
 
 async function test(): Promise<boolean> {
-  // A place of its own for temporary files: what the tests leave is seen, what the short examples of
-  // the docs leave is removed.
+  // A directory for temporary files: files that the tests leave are found, and files that the short
+  // examples of the docs leave are removed.
   const temporary = await Deno.makeTempDir();
   await Deno.chmod(temporary, 0o755);
   await Deno.remove(COVERAGE_DIRECTORY, { recursive: true }).catch(() => {});
   tests = await runTests({
     files: [...testFiles(), ...PUBLIC_FILES, ...PARTS, ...PAGES],
     args: ["--doc", `--coverage=${COVERAGE_DIRECTORY}`, "--coverage-raw-data-only"],
-    // The tests of the command line hand this on to its processes.
+    // The tests of the command line pass this on to its processes.
     env: { TMPDIR: temporary, UDS_COVERAGE_DIR: `${Deno.cwd()}/${COVERAGE_DIRECTORY}` },
   });
   const left = [...Deno.readDirSync(temporary)].map((e) => e.name).filter((n) =>
@@ -63,9 +63,9 @@ async function test(): Promise<boolean> {
   return tests.ok && left.length === 0;
 }
 
-/** Prints the share of lines that were run, and checks that of public files and of the command line. */
+/** Prints the share of lines that ran, and checks it for public files and the command line. */
 async function coverage(): Promise<boolean> {
-  // What a process that was killed had begun to write.
+  // A process that was killed may have left a part of a file.
   for (const { name } of Deno.readDirSync(COVERAGE_DIRECTORY)) {
     const file = `${COVERAGE_DIRECTORY}/${name}`;
     // The last brace is the only one that is not indented.
@@ -85,7 +85,7 @@ async function coverage(): Promise<boolean> {
       `${percent.toFixed(1).padStart(6)} % ${name}${isLow ? `  below ${COVERAGE} %` : ""}`,
     );
   };
-  // As a whole: what runs on a terminal, under another program, is not counted.
+  // As a whole: code that runs on a terminal, under another program, is not counted.
   const commandLine = { hit: 0, found: 0 };
   for (const record of new TextDecoder().decode(stdout).split("end_of_record")) {
     const file = record.match(/^SF:(.*)$/m)?.[1]?.replace(`${Deno.cwd()}/`, "");

@@ -1,9 +1,9 @@
 /**
  * Publishing, with the packages of JSR in the place of the stand-ins of a clone (`links/`).
  *
- * - Without arguments it simulates publishing. That needs no network, so the stand-ins stay, and are
- *   included.
- * - With `--write` it writes the published `deno.json`, whose `imports` name packages of JSR.
+ * - Without arguments it simulates publishing. That needs no network, so the stand-ins stay, and
+ *   are included.
+ * - With `--write` it writes the published `deno.json`: its `imports` name packages of JSR.
  */
 
 /** What of `deno.json` matters here; the rest is kept. */

@@ -1,13 +1,13 @@
 /**
- * Uses everything at once for a while, and looks whether anything grows: connections, messages, half-closes,
- * resets, refusals, pairs, restarts of a server, in one process that is server and client.
+ * Uses everything at once for a while, and checks that nothing grows: connections, messages,
+ * half-closes, resets, refusals, pairs and restarts, in one process that is server and client.
  *
  * deno task soak [--minutes N] [--seed N]
  *
- * - Every now and then all rest, garbage is collected, and memory, descriptors and children are counted.
- *   Descriptors and children must be as at the beginning, each time; memory must not rise with time: a line is
- *   fitted through what was measured after the first third.
- * - What was sent has to come back, and at the end both sides must have counted the same.
+ * - At times all rest, garbage is collected, and memory, descriptors and children are counted.
+ * - Descriptors and children must be as at the beginning, each time.
+ * - Memory must not rise: a line is fitted through the samples after the first third.
+ * - Each byte sent must come back. At the end both sides must have counted the same.
  */
 
 import {
@@ -37,7 +37,7 @@ if (!(duration > 0) || seed !== undefined && !Number.isInteger(seed)) {
   console.error("Usage: deno task soak [--minutes N] [--seed N]");
   Deno.exit(2);
 }
-/** A rest every now and then: 120 in a run, but no more than one a second. */
+/** How often all rest: 120 times in a run, but at most once a second. */
 const interval = Math.max(1000, duration / 120);
 
 let state = (seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!) | 1;
@@ -69,16 +69,16 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-// ---- The servers ----------------------------------------------------------------------------------
+// ---- The servers
 
 const directory = await Deno.makeTempDir({ prefix: "uds-" });
 
-/** What the servers have seen. */
+/** The counts of the servers. */
 const served = { connections: 0, messages: 0, resets: 0 };
-/** What the clients have done. */
+/** The counts of the clients. */
 const used = { connections: 0, messages: 0, bytes: 0, resets: 0 };
 
-/** A client that closes while it is written to is the only one who fails. */
+/** Accepts one failure only: a client that closes while the server writes to it. */
 function onError(error: unknown): void {
   const { name } = error as Error;
   if (name === "BrokenPipe" || name === "ConnectionReset") served.resets++;
@@ -109,7 +109,7 @@ const frames = await serve({ path: `${directory}/frames.sock`, onError }, async 
 });
 const SERVERS = [bytes, values, frames];
 
-// ---- The courses ----------------------------------------------------------------------------------
+// ---- The courses
 
 /** Connects to a server, and counts it. */
 async function begin(server: typeof bytes) {
@@ -121,7 +121,7 @@ async function begin(server: typeof bytes) {
 /** Paths for servers that come and go. */
 const free = Array.from({ length: WORKERS }, (_, i) => `${directory}/restart-${i}.sock`);
 
-/** What a worker may do; the number is how often, beside the others. */
+/** The courses of a worker, each with its weight. */
 const COURSES: Record<string, [number, () => Promise<void>]> = {
   "connect": [30, async () => {
     (await begin(SERVERS[below(3)]!)).close();
@@ -182,7 +182,7 @@ const COURSES: Record<string, [number, () => Promise<void>]> = {
     check(given === reason, `${given}`);
   }],
   "restart": [2, async () => {
-    // Deno remembers each path that it was asked a permission for, for ever: therefore few paths.
+    // Deno keeps each path that it was asked a permission for, so there are few paths.
     const path = free.pop()!;
     let answered = 0;
     for (let i = 0; i < 2; i++) {
@@ -227,12 +227,12 @@ const COURSES: Record<string, [number, () => Promise<void>]> = {
 
 const LOTS = Object.entries(COURSES).flatMap(([name, [lots]]) => Array<string>(lots).fill(name));
 
-// ---- Measuring ------------------------------------------------------------------------------------
+// ---- Measuring
 
-/** What there is while all rest. */
+/** The counts while all rest. */
 interface Sample {
   seconds: number;
-  /** MiB in use, and not merely not collected yet. */
+  /** MiB in use, after a collection. */
   memory: number;
   /** MiB that the system counts. */
   resident: number;
@@ -286,11 +286,11 @@ function riseOf(samples: Sample[], what: "memory" | "resident"): number {
   return over / under * (samples.at(-1)!.seconds - samples[0]!.seconds);
 }
 
-// ---- The run --------------------------------------------------------------------------------------
+// ---- The run
 
 const counts: Record<string, number> = {};
 
-/** Does this and that until it is time to rest. */
+/** Runs random courses until it is time to rest. */
 async function work(until: number): Promise<void> {
   while (performance.now() < until) {
     const name = LOTS[below(LOTS.length)]!;
@@ -299,7 +299,7 @@ async function work(until: number): Promise<void> {
   }
 }
 
-// Deno makes a pair of sockets for signals some time after its start, or now.
+// Deno makes a socket pair for signals some time after its start. This makes it now.
 Deno.addSignalListener("SIGHUP", () => {});
 await Promise.all(Array.from({ length: WORKERS }, () => work(start + 1000)));
 const samples = [await sample()];
@@ -323,7 +323,7 @@ for (const server of SERVERS) {
 const left = [...Deno.readDirSync(directory)].map(({ name }) => name);
 await Deno.remove(directory, { recursive: true });
 
-// The first third is for what grows to the size that it needs.
+// In the first third, caches and buffers grow to the size that they need.
 const settled = samples.slice(Math.floor(samples.length / 3));
 const rise = riseOf(settled, "memory");
 const [first] = samples as [Sample];

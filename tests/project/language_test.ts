@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { applyAllowed, placesOf } from "../../tools/check_language.ts";
-import { problemsOf } from "../../tools/check_comments.ts";
+import { problemsOf, wrapComments } from "../../tools/check_comments.ts";
 import { partsOf } from "../../tools/source_text.ts";
 
 const { test } = Deno;
@@ -82,4 +82,51 @@ test("problemsOf() allows long headers, and long docs of what is exported", () =
   const member = LONG.replaceAll(/^(?=.)/gm, "  ");
   assertEquals(problems(`a();\nexport interface B {\n${member}  c: number;\n}\n`), []);
   assertEquals(problems(`a();\ninterface B {\n${member}  c: number;\n}\n`), ["3 long 5"]);
+});
+
+test("wrapComments() wraps wide paragraphs, and keeps lists, code and what is narrow", () => {
+  const words = "word ".repeat(24).trim();
+  const source = `/** ${words} */
+const a = 1;
+
+/**
+ * Short
+ * lines.
+ *
+ * - ${words}
+ *   and more
+ *
+ * @example
+ * \`\`\`ts
+ * ${"x(); ".repeat(30).trim()}
+ * \`\`\`
+ */
+function b() {
+  // ${words}
+  c(); // ${words}
+}
+`;
+  const wrapped = wrapComments(source).split("\n");
+  assertEquals(wrapped.slice(0, 5), [
+    "/**",
+    ` * ${"word ".repeat(19).trim()}`,
+    ` * ${"word ".repeat(5).trim()}`,
+    " */",
+    "const a = 1;",
+  ]);
+  assertEquals(wrapped.slice(6, 13), [
+    "/**",
+    " * Short",
+    " * lines.",
+    " *",
+    ` * - ${"word ".repeat(19).trim()}`,
+    ` *   ${"word ".repeat(5).trim()} and more`,
+    " *",
+  ]);
+  assertEquals(wrapped.slice(13, 17), source.split("\n").slice(10, 14));
+  assertEquals(wrapped.slice(19, 22), [
+    `  // ${"word ".repeat(19).trim()}`,
+    `  // ${"word ".repeat(5).trim()}`,
+    `  c(); // ${words}`,
+  ]);
 });
