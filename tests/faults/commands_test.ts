@@ -55,7 +55,7 @@ test(
  * How: A terminal, and `deno task` between
  * Then: The client finishes
  */
-test("Ctrl-C under deno task lets the client of uds serve finish, 10 times", async () => {
+test("the client of uds serve finishes after Ctrl-C under deno task, 10 times", async () => {
   await using dir = new TempDir();
   const line = udsCommand(["serve", dir.file("s"), "--", "cat"], ALL).map((word) => `'${word}'`);
   const tasks = { serve: line.join(" ") };

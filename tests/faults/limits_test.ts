@@ -298,20 +298,24 @@ for (const [name, { what, options }] of Object.entries(DEADLINES)) {
    * How: The same, with `firstByteTimeout`, `frameTimeout`, `idleTimeout` or `writeTimeout`
    * Then: The limit holds at every moment. All are closed by `TimedOut`. The good client is served
    */
-  test(`${name}: never more than maxConnections, all are ended, who waited is served`, async () => {
-    await using dir = new TempDir();
-    const path = dir.file("l.sock");
-    await using server = await startServer(path, options, "length");
-    await using hostile = await startHostile(path, what, 1000);
-    // It stands behind all of them.
-    await using client = await startClient(path, "length");
-    const { wrong } = await client.ask<Times>("100");
-    assertEquals(wrong, 0);
-    const { most, errors } = await until(server, ({ errors }) => errors.TimedOut! >= 1000);
-    assert(most <= 100, `${most} connections`);
-    const { closed } = await endHostile(hostile);
-    assertEquals(closed, 1000);
-    assert(Object.keys(errors).every((error) => error === "TimedOut"));
-    console.log(`${closed} peers were ended, at most ${most} were served at the same time`);
-  }, { needs: ["python3"], deadline: 30_000 });
+  test(
+    `${name}: never more than maxConnections, all are closed, the waiting client is served`,
+    async () => {
+      await using dir = new TempDir();
+      const path = dir.file("l.sock");
+      await using server = await startServer(path, options, "length");
+      await using hostile = await startHostile(path, what, 1000);
+      // It stands behind all of them.
+      await using client = await startClient(path, "length");
+      const { wrong } = await client.ask<Times>("100");
+      assertEquals(wrong, 0);
+      const { most, errors } = await until(server, ({ errors }) => errors.TimedOut! >= 1000);
+      assert(most <= 100, `${most} connections`);
+      const { closed } = await endHostile(hostile);
+      assertEquals(closed, 1000);
+      assert(Object.keys(errors).every((error) => error === "TimedOut"));
+      console.log(`${closed} peers were ended, at most ${most} were served at the same time`);
+    },
+    { needs: ["python3"], deadline: 30_000 },
+  );
 }

@@ -111,7 +111,7 @@ test(`SIGTERM under load: every request is answered, in ${ROUNDS} rounds`, async
  * with the deadline. Path and lock are gone
  */
 test(
-  `SIGTERM under load with handlers that never return: who is cut off is counted, in ${ROUNDS} rounds`,
+  `SIGTERM under load with handlers that never return: each cut is counted, in ${ROUNDS} rounds`,
   async () => {
     const timeout = 300;
     let answers = 0;

@@ -172,7 +172,7 @@ test(
  * Then: The clients in its backlog are served
  */
 test(
-  "A server that is replaced loses nobody while its process is busy with 800 pairs",
+  "A server that is replaced loses no client while its process is busy with 800 pairs",
   async () => {
     const ROUNDS = 5;
     const CLIENTS = 100;
@@ -212,7 +212,7 @@ test(
  * Then: It is bound again within a second, and no connection is dropped
  */
 test(
-  "A socket that is removed 16 times under 50 clients is bound again 16 times, and drops nobody",
+  "A socket that is removed 16 times under 50 clients is bound again 16 times, and drops no connection",
   async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
@@ -245,7 +245,7 @@ test(
  * How: A process with the lock of `<path>.new`
  * Then: The start times out, and names the holder
  */
-test("serve() that cannot take its turn names who has it", async () => {
+test("serve() that cannot take the publish lock names its holder", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
   const file = Deno.openSync(`${path}.lock.new`, { write: true, createNew: true, mode: 0o700 });

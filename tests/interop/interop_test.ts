@@ -211,7 +211,7 @@ function told(name: string, role: Role): string {
   if (all === undefined) throw new Error(`Run all tests of this file: no ${name} as a ${role}`);
   return [...all].map(([what, firsts]) => {
     if (firsts.length === 0) return what;
-    return `${what}, ${firsts.length === 2 ? "whoever" : firsts[0]} ends first`
+    return `${what}, ${firsts.length === 2 ? "whichever side" : firsts[0]} ends first`
       .replace("us ends", "we end").replace("the peer ends", "it ends");
   }).join("; ");
 }
@@ -351,24 +351,24 @@ function page(): string {
       name,
       ...ROLES.map(([role]) => {
         const what = roles[role];
-        if (what === undefined) return "it is no server";
+        if (what === undefined) return "it is not a server";
         return `${what}: ${told(name, role)}`;
       }),
     ].join(" | ")
   );
-  return `# Other ends
+  return `# Interoperability
 
-Which programs that know nothing of this package have talked to it, and what they exchanged, compared
-byte for byte: all 256 values of a byte, then a mebibyte of random ones. \`tests/interop/interop_test.ts\` does
-this in every run, and fails if this page says anything else;
+Programs that do not use uds and have talked to it, with what they exchanged, compared byte for byte:
+all 256 values of a byte, then a mebibyte of random ones. \`tests/interop/interop_test.ts\` does this in
+every run, and fails if this page differs.
 \`UDS_UPDATE_DOCS=1 deno task test tests/interop/interop_test.ts\` writes the page.
 
 | | ${ROLES.map(([, heading]) => heading).join(" | ")} |
 | --- | --- | --- | --- |
 ${rows.map((row) => `| ${row} |`).join("\n")}
 
-“Whoever ends first”: it was tried both ways, with one side ending its direction before the other side
-begins. As a server, \`nc\` ends as soon as its client ends its direction, whatever it still has to send.
+“Whichever side ends first”: it was tried both ways, with one side ending its direction before the other
+side begins. As a server, \`nc\` ends as soon as its client ends its direction, even with bytes to send.
 The command line, \`uds\`, passes 64 MiB through \`connect\`, \`listen\`, \`send\` and \`run\` with \`nc\`, \`socat\` and Python
 at the other end (\`tests/cli/pipe_test.ts\`).
 `;
