@@ -1,8 +1,18 @@
+import type { Connection } from "../connection.ts";
+
 /**
- * Where a codec puts the bytes of a message.
+ * What messages are sent over: a {@linkcode Connection}, or anything that reads and writes like one, such as
+ * a `Deno.Conn`. If a `write` takes only a part, it is called again with the rest.
+ */
+export type ByteChannel =
+  & Pick<Connection, "read" | "write">
+  & Partial<Pick<Connection, "closeWrite" | "close">>;
+
+/**
+ * Where a codec writes the bytes of a message.
  *
- * - What is put appears after everything that was put before; nothing can be taken back by the codec,
- *   and all of it is taken back when its `encode` throws.
+ * - Bytes appear in the order in which they are appended. A codec cannot take any back. If its `encode`
+ *   throws, all bytes of that message are dropped.
  */
 export interface ByteWriter {
   /**
@@ -21,9 +31,9 @@ export interface ByteWriter {
   /**
    * Appends bytes.
    *
-   * @param data The bytes. Up to 64 KiB are copied; more than that may be sent from where they are,
-   * and must not change before they are sent.
-   * @throws {TypeError} when it is no Uint8Array.
+   * @param data The bytes. Up to 64 KiB are copied. More may be sent without a copy, and must not change
+   * before they are sent.
+   * @throws {TypeError} when it is not a `Uint8Array`.
    */
   bytes(data: Uint8Array): void;
   /**
@@ -31,58 +41,58 @@ export interface ByteWriter {
    *
    * @param value The text.
    * @returns The number of bytes.
-   * @throws {TypeError} when it has a lone surrogate, for which there are no bytes.
+   * @throws {TypeError} when it has a lone surrogate, which UTF-8 cannot hold.
    */
   text(value: string): number;
   /**
-   * Appends zeros, to be set before `encode` returns.
+   * Appends zeros, which the codec can set before `encode` returns.
    *
-   * @param size Their number.
-   * @returns The place of these bytes.
-   * @throws {RangeError} when it is not a whole number of at least 0.
+   * @param size The number of zeros.
+   * @returns The bytes, to write to.
+   * @throws {RangeError} when the size is not a whole number of at least 0.
    */
   reserve(size: number): Uint8Array;
 }
 
 /**
- * How messages become bytes, and bytes messages.
+ * Turns messages into bytes, and bytes into messages.
  *
- * - A codec has no state of its own: if a message is incomplete, the same bytes are given to it again
- *   together with those that came after. So one codec can be used for any number of connections.
- * - Whatever `encode` or `decode` throws reaches the caller of `send` or `receive` as it is.
+ * - A codec keeps no state. If a message is incomplete, `decode` gets the same bytes again together with
+ *   those that came after. One codec can serve any number of connections.
+ * - Whatever `encode` or `decode` throws reaches the caller of `send` or `receive` unchanged.
  * - Its methods must not use the channel that calls them.
  */
 export interface Codec<T> {
   /**
-   * The most bytes that a message may have. The codec itself should check it before it allocates anything
-   * for a message. If it does not, a channel still refuses an incomplete message once it has 64 KiB more
-   * than that of it.
+   * The maximum number of bytes of a message. The codec should check it before it allocates anything for a
+   * message. If it does not, a channel still refuses an incomplete message that exceeds it by 64 KiB.
    */
   readonly maxBytes: number;
   /**
-   * Appends a message, before it returns. If it throws, nothing is appended.
+   * Appends a message before it returns. If it throws, nothing is appended.
    *
    * @param message The message.
    * @param out Where to append it.
    */
   encode(message: T, out: ByteWriter): void;
   /**
-   * Takes one message off the beginning of what has come.
+   * Decodes the message at the beginning of the bytes.
    *
-   * - The message may be, or contain, a view of `bytes`: they do not change any more.
+   * - The message may be a view of `bytes`, or contain one: these bytes do not change any more.
    *
    * @param bytes At least one byte; the first is the first of a message.
-   * @param scanned How many of them were there at the last call, if it gave `undefined`: a search for the
-   * end of the message can go on from there. Else 0.
-   * @returns The message and the number of bytes that it took. If it is not whole yet: `undefined`; or, if
-   * the beginning tells, the number of bytes that the whole will have. Memory for them is then allocated
-   * once, and the next call comes when they are there.
+   * @param scanned How many of the bytes the last call saw, if it returned `undefined`: a search for the end
+   * of the message can continue there. Otherwise 0.
+   * @returns The message and the number of bytes that it took. If it is incomplete: `undefined`, or the
+   * number of bytes of the whole message, if its beginning says so. Memory is then allocated once, and the
+   * next call follows when all of them are there.
    */
   decode(bytes: Uint8Array, scanned: number): DecodedMessage<T> | number | undefined;
   /**
-   * Takes all messages at once. It is for speed alone: without it `decode` is called for each message.
+   * Decodes many messages at once, which is faster than one by one. Can be left out. `decode` is called
+   * for what it leaves.
    *
-   * @param bytes What has come, as in `decode`.
+   * @param bytes As in `decode`.
    * @param scanned As in `decode`.
    * @param messages Where to append the messages. Those appended before a throw are delivered first.
    * @returns The number of bytes that they took.
@@ -90,9 +100,9 @@ export interface Codec<T> {
   decodeAll?(bytes: Uint8Array, scanned: number, messages: T[]): number;
   /**
    * Makes a message of the bytes that are left at the peer's end of file. Without this method such bytes
-   * are a `TruncatedMessage`; throw that yourself if they are not a message.
+   * are a `TruncatedMessage`. Throw that error yourself if they are not a message.
    *
-   * @param rest At least one byte, of which `decode` made no message.
+   * @param rest At least one byte that `decode` did not take.
    * @returns The message.
    */
   finish?(rest: Uint8Array): T;
@@ -106,8 +116,8 @@ export interface DecodedMessage<T> {
   end: number;
 }
 
-/** A codec of strings. `json()` has to know what its messages are. */
+/** A codec of strings, which `json()` can tell from a codec of bytes. */
 export interface TextCodec extends Codec<string> {
-  /** Tells that its messages are strings. */
+  /** Marks a codec of strings. */
   readonly text: true;
 }

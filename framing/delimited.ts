@@ -10,17 +10,19 @@ import {
   checkOptions,
   type Checks,
 } from "../_internal/base/check.ts";
-import type { ByteWriter, Codec, DecodedMessage } from "./codec.ts";
+import type { Codec } from "./codec.ts";
 
 /** Options of {@linkcode delimited}. */
 export interface DelimitedOptions {
   /**
-   * The most bytes of a message, without its delimiter.
+   * The maximum number of bytes of a message, without its delimiter.
    *
    * @default {16 MiB}
    */
   maxBytes?: number;
 }
+
+const CHECKS: Checks<DelimitedOptions> = { maxBytes: maxBytesUpTo() };
 
 /**
  * Frames messages by a byte at the end of each, such as 0.
@@ -31,13 +33,13 @@ export interface DelimitedOptions {
  * 00                   the empty message
  * ```
  *
- * - **Any bytes but the delimiter** can be in a message; it may be empty. `send` refuses one with the
- *   delimiter in it: `RangeError`.
- * - **A message that comes in** is a view of the memory that it was read into.
- * - **Too large**: `MessageTooLarge`, on `send` and, as soon as more than that has come without the
- *   delimiter, on `receive`.
- * - **Cut short**, before the delimiter: `TruncatedMessage` with what there is.
- * - For text that ends with a line feed there is {@linkcode lines}.
+ * - **Content**: any bytes except the delimiter, or none. `send` refuses a message that contains the
+ *   delimiter: `RangeError`.
+ * - **A received message** is a view of the memory that it was read into.
+ * - **Too large**: `MessageTooLarge`, from `send`, and from `receive` as soon as more bytes have come
+ *   without the delimiter.
+ * - **Cut short**, before the delimiter: `TruncatedMessage` with the bytes that came.
+ * - For text that ends with a line feed, use {@linkcode lines}.
  *
  * @param byte The delimiter, from 0 to 255.
  * @param options The limit.
@@ -61,55 +63,40 @@ export function delimited(byte: number, options: DelimitedOptions = {}): Codec<U
   checkArguments("delimited", arguments, 2, "delimited(byte, { maxBytes })");
   checkInteger("byte", byte, 0, 255);
   checkOptions("delimited", options, CHECKS);
-  return new Delimited(byte, options.maxBytes ?? MAX_BYTES);
-}
-
-const CHECKS: Checks<DelimitedOptions> = { maxBytes: maxBytesUpTo() };
-
-class Delimited implements Codec<Uint8Array> {
-  readonly maxBytes: number;
-  readonly #byte: number;
-
-  constructor(byte: number, maxBytes: number) {
-    this.#byte = byte;
-    this.maxBytes = maxBytes;
-  }
-
-  encode(message: Uint8Array, out: ByteWriter): void {
-    checkBytes(message);
-    if (message.length > this.maxBytes) throw tooLarge("encode", message.length, this.maxBytes);
-    const place = message.indexOf(this.#byte);
-    if (place >= 0) {
-      throw new RangeError(
-        `Cannot encode a message: it has the delimiter, ${this.#byte}, at byte ${place}`,
-      );
-    }
-    out.bytes(message);
-    out.byte(this.#byte);
-  }
-
-  decode(bytes: Uint8Array, scanned: number): DecodedMessage<Uint8Array> | undefined {
-    const end = bytes.indexOf(this.#byte, scanned);
-    if (end < 0) {
-      if (bytes.length > this.maxBytes) {
-        throw tooLarge("decode", bytes.length, this.maxBytes, "it", true);
+  const { maxBytes = MAX_BYTES } = options;
+  return {
+    maxBytes,
+    encode(message, out) {
+      checkBytes(message, maxBytes);
+      const place = message.indexOf(byte);
+      if (place >= 0) {
+        throw new RangeError(
+          `Cannot encode a message: it has the delimiter, ${byte}, at byte ${place}`,
+        );
       }
-      return undefined;
-    }
-    if (end > this.maxBytes) throw tooLarge("decode", end, this.maxBytes);
-    return { message: bytes.subarray(0, end), end: end + 1 };
-  }
-
-  decodeAll(bytes: Uint8Array, scanned: number, messages: Uint8Array[]): number {
-    const { buffer, byteOffset } = bytes;
-    let at = 0;
-    let end = bytes.indexOf(this.#byte, scanned);
-    while (end >= 0) {
-      if (end - at > this.maxBytes) throw tooLarge("decode", end - at, this.maxBytes);
-      messages.push(new Uint8Array(buffer, byteOffset + at, end - at));
-      at = end + 1;
-      end = bytes.indexOf(this.#byte, at);
-    }
-    return at;
-  }
+      out.bytes(message);
+      out.byte(byte);
+    },
+    decode(bytes, scanned) {
+      const end = bytes.indexOf(byte, scanned);
+      const size = end < 0 ? bytes.length : end;
+      if (size > maxBytes) {
+        throw tooLarge("decode", size, maxBytes, end < 0 ? "it has more than" : undefined);
+      }
+      return end < 0 ? undefined : { message: bytes.subarray(0, end), end: end + 1 };
+    },
+    decodeAll(bytes, scanned, messages) {
+      const { buffer, byteOffset } = bytes;
+      let at = 0;
+      let end = bytes.indexOf(byte, scanned);
+      while (end >= 0) {
+        const size = end - at;
+        if (size > maxBytes) throw tooLarge("decode", size, maxBytes);
+        messages.push(new Uint8Array(buffer, byteOffset + at, size));
+        at = end + 1;
+        end = bytes.indexOf(byte, at);
+      }
+      return at;
+    },
+  };
 }

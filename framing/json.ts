@@ -1,11 +1,6 @@
-import {
-  checkCodec,
-  checkTextFrames,
-  decodeAllWith,
-  malformed,
-} from "../_internal/messages/codec_support.ts";
+import { checkTextFrames, malformed, overFrames } from "../_internal/messages/codec_support.ts";
 import { checkArguments, checkFunction, show } from "../_internal/base/check.ts";
-import type { ByteWriter, Codec, DecodedMessage, TextCodec } from "./codec.ts";
+import type { Codec, TextCodec } from "./codec.ts";
 import { text } from "./text.ts";
 
 /**
@@ -58,42 +53,20 @@ export function json<T = unknown>(
   parse?: (value: unknown) => T,
 ): Codec<T> {
   checkArguments("json", arguments, 2, "json(frames, parse)");
-  checkCodec("frames", frames);
   checkTextFrames(frames);
   if (parse !== undefined) checkFunction("parse", parse);
-  return new Json<T>("text" in frames ? frames : text(frames), parse);
-}
-
-class Json<T> implements Codec<T> {
-  readonly maxBytes: number;
-  readonly finish?: (rest: Uint8Array) => T;
-  readonly #frames: TextCodec;
-  readonly #value: (text: string) => T;
-
-  constructor(frames: TextCodec, parse: ((value: unknown) => T) | undefined) {
-    this.#frames = frames;
-    this.maxBytes = frames.maxBytes;
-    this.#value = parse === undefined ? parseJson<T> : (text) => parse(parseJson(text));
-    if (frames.finish !== undefined) this.finish = (rest) => this.#value(frames.finish!(rest));
-  }
-
-  encode(message: T, out: ByteWriter): void {
-    const text = JSON.stringify(message);
-    if (text === undefined) {
-      throw new TypeError(`Cannot encode a message: ${show(message)} has no JSON`);
-    }
-    this.#frames.encode(text, out);
-  }
-
-  decode(bytes: Uint8Array, scanned: number): DecodedMessage<T> | number | undefined {
-    const result = this.#frames.decode(bytes, scanned);
-    if (typeof result !== "object") return result;
-    return { message: this.#value(result.message), end: result.end };
-  }
-
-  decodeAll(bytes: Uint8Array, scanned: number, messages: T[]): number {
-    return decodeAllWith(this.#frames, bytes, scanned, messages, this.#value);
-  }
+  const texts = "text" in frames ? frames : text(frames);
+  return overFrames<string, T>(
+    texts,
+    (message, out) => {
+      const text = JSON.stringify(message);
+      if (text === undefined) {
+        throw new TypeError(`Cannot encode a message: ${show(message)} has no JSON`);
+      }
+      texts.encode(text, out);
+    },
+    parse === undefined ? parseJson<T> : (text) => parse(parseJson(text)),
+  );
 }
 
 function parseJson<T>(text: string): T {

@@ -11,31 +11,40 @@ import {
   type Checks,
   show,
 } from "../_internal/base/check.ts";
-import type { ByteWriter, Codec, DecodedMessage } from "./codec.ts";
+import type { Codec } from "./codec.ts";
 
 /** Options of {@linkcode lengthPrefixed}. */
 export interface LengthPrefixedOptions {
   /**
-   * Bytes of the length. The protocol says how many; 4 is what most have.
+   * The number of bytes of the length. Most protocols have 4.
    *
    * @default {4}
    */
   prefix?: 1 | 2 | 4 | 8;
   /**
    * Whether the lowest byte of the length comes first. By default the highest does, as in network
-   * protocols; formats that were made on PCs often have it the other way round.
+   * protocols. Formats that began on PCs often have the lowest byte first.
    *
    * @default {false}
    */
   littleEndian?: boolean;
   /**
-   * The most bytes of a message. A larger one is refused as soon as its length is read. A prefix of one
-   * or two bytes has a limit of its own.
+   * The maximum number of bytes of a message. A larger one is refused as soon as its length has come. A
+   * prefix of one or two bytes cannot say more than 255 or 65,535.
    *
    * @default {16 MiB}
    */
   maxBytes?: number;
 }
+
+const CHECKS: Checks<LengthPrefixedOptions> = {
+  prefix(_, value) {
+    if (typeof value === "number" && [1, 2, 4, 8].includes(value)) return;
+    throw new TypeError(`Invalid prefix: expected 1, 2, 4 or 8 bytes, got ${show(value)}`);
+  },
+  littleEndian: checkBoolean,
+  maxBytes: maxBytesUpTo(),
+};
 
 /**
  * Frames messages by their length, an unsigned integer in front of them.
@@ -46,13 +55,13 @@ export interface LengthPrefixedOptions {
  * 00 00 00 00                   the empty message
  * ```
  *
- * - **Any bytes** can be in a message; it may be empty.
- * - **A message that comes in** is a view of the memory that it was read into.
- * - **Too large**: `MessageTooLarge`, on `send` and, as soon as the length has come, on `receive`; nothing
- *   is allocated for it. That includes every length of 2^53 and more in eight bytes.
- * - **Cut short**, within the length or the message: `TruncatedMessage` with what there is.
- * - There are no malformed frames: any four bytes are a length. Text that is taken for one is mostly too
- *   large.
+ * - **Content**: any bytes, or none.
+ * - **A received message** is a view of the memory that it was read into.
+ * - **Too large**: `MessageTooLarge`, from `send` and, as soon as the length has come, from `receive`. No
+ *   memory is allocated for the message. In eight bytes, every length of 2^53 and more is too large.
+ * - **Cut short**, within the length or the message: `TruncatedMessage` with the bytes that came.
+ * - **Malformed** frames do not exist, because any four bytes are a length. Text that is read as one is
+ *   mostly too large.
  *
  * @param options The size of the prefix and its byte order, and the limit.
  * @returns The codec.
@@ -74,91 +83,61 @@ export interface LengthPrefixedOptions {
 export function lengthPrefixed(options: LengthPrefixedOptions = {}): Codec<Uint8Array> {
   checkArguments("lengthPrefixed", arguments, 1, "lengthPrefixed({ prefix, maxBytes })");
   checkOptions("lengthPrefixed", options, CHECKS);
-  const { prefix = 4, littleEndian = false, maxBytes = MAX_BYTES } = options;
-  return new LengthPrefixed(prefix, littleEndian, Math.min(maxBytes, 2 ** (8 * prefix) - 1));
-}
+  const { prefix = 4, littleEndian = false } = options;
+  const maxBytes = Math.min(options.maxBytes ?? MAX_BYTES, 2 ** (8 * prefix) - 1);
+  const isUsual = prefix === 4 && !littleEndian;
 
-const CHECKS: Checks<LengthPrefixedOptions> = {
-  prefix(_, value) {
-    if (typeof value === "number" && [1, 2, 4, 8].includes(value)) return;
-    throw new TypeError(`Invalid prefix: expected 1, 2, 4 or 8 bytes, got ${show(value)}`);
-  },
-  littleEndian: checkBoolean,
-  maxBytes: maxBytesUpTo(),
-};
-
-class LengthPrefixed implements Codec<Uint8Array> {
-  readonly maxBytes: number;
-  readonly #prefix: number;
-  readonly #littleEndian: boolean;
-
-  constructor(prefix: number, littleEndian: boolean, maxBytes: number) {
-    this.#prefix = prefix;
-    this.#littleEndian = littleEndian;
-    this.maxBytes = maxBytes;
-  }
-
-  encode(message: Uint8Array, out: ByteWriter): void {
-    checkBytes(message);
-    const size = message.length;
-    if (size > this.maxBytes) throw tooLarge("encode", size, this.maxBytes);
-    // The usual length: worth a quarter of the time that a small message takes.
-    if (this.#prefix === 4) out.uint32(size, this.#littleEndian);
-    else this.#writeLength(size, out);
-    out.bytes(message);
-  }
-
-  #writeLength(size: number, out: ByteWriter): void {
-    const prefix = this.#prefix;
-    for (let i = 0; i < prefix; i++) {
-      const place = this.#littleEndian ? i : prefix - 1 - i;
-      // Shifts know 32 bits.
-      out.byte(place < 4 ? size >>> (8 * place) : Math.floor(size / 2 ** (8 * place)));
-    }
-  }
-
-  decode(bytes: Uint8Array): DecodedMessage<Uint8Array> | number | undefined {
-    const prefix = this.#prefix;
-    if (bytes.length < prefix) return undefined;
-    const end = prefix + this.#length(bytes, 0);
-    if (end > bytes.length) return end;
-    return { message: bytes.subarray(prefix, end), end };
-  }
-
-  decodeAll(bytes: Uint8Array, _scanned: number, messages: Uint8Array[]): number {
-    const prefix = this.#prefix;
-    const { buffer, byteOffset, length } = bytes;
-    let at = 0;
-    while (at + prefix <= length) {
-      const size = this.#length(bytes, at);
-      if (at + prefix + size > length) break;
-      // Faster than subarray(), and most of what a small message costs.
-      messages.push(new Uint8Array(buffer, byteOffset + at + prefix, size));
-      at += prefix + size;
-    }
-    return at;
-  }
-
-  #length(bytes: Uint8Array, at: number): number {
-    const length = this.#prefix === 4 && !this.#littleEndian
-      ? uint32(bytes, at)
-      : this.#any(bytes, at);
-    // Eight bytes that no number holds exactly are too large in any case.
-    if (length > this.maxBytes) throw tooLarge("decode", length, this.maxBytes);
-    return length;
-  }
-
-  #any(bytes: Uint8Array, at: number): number {
-    const prefix = this.#prefix;
+  function lengthAt(bytes: Uint8Array, at: number): number {
     let length = 0;
-    for (let i = 0; i < prefix; i++) {
-      length = length * 256 + (bytes[this.#littleEndian ? at + prefix - 1 - i : at + i] as number);
+    if (isUsual) length = uint32(bytes, at);
+    else {
+      for (let i = 0; i < prefix; i++) {
+        length = length * 256 + bytes[littleEndian ? at + prefix - 1 - i : at + i]!;
+      }
     }
+    // Eight bytes that no number holds exactly are too large as well.
+    if (length > maxBytes) throw tooLarge("decode", length, maxBytes);
     return length;
   }
+
+  return {
+    maxBytes,
+    encode(message, out) {
+      checkBytes(message, maxBytes);
+      const { length } = message;
+      // The usual prefix: this saves a quarter of the time of a small message.
+      if (prefix === 4) out.uint32(length, littleEndian);
+      else {
+        for (let i = 0; i < prefix; i++) {
+          const place = littleEndian ? i : prefix - 1 - i;
+          // A shift takes only 32 bits.
+          out.byte(place < 4 ? length >>> (8 * place) : Math.floor(length / 2 ** (8 * place)));
+        }
+      }
+      out.bytes(message);
+    },
+    decode(bytes) {
+      if (bytes.length < prefix) return undefined;
+      const end = prefix + lengthAt(bytes, 0);
+      return end > bytes.length ? end : { message: bytes.subarray(prefix, end), end };
+    },
+    decodeAll(bytes, _scanned, messages) {
+      const { buffer, byteOffset } = bytes;
+      let at = 0;
+      while (at + prefix <= bytes.length) {
+        const start = at + prefix;
+        const length = lengthAt(bytes, at);
+        if (start + length > bytes.length) break;
+        // Faster than subarray(), and most of what a small message costs.
+        messages.push(new Uint8Array(buffer, byteOffset + start, length));
+        at = start + length;
+      }
+      return at;
+    },
+  };
 }
 
-/** The usual length: worth a fifth of the time that a small message takes. */
+/** Returns the usual length: this saves a fifth of the time of a small message. */
 function uint32(bytes: Uint8Array, at: number): number {
   const high = (bytes[at]! << 24) | (bytes[at + 1]! << 16);
   return (high | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;

@@ -14,28 +14,33 @@ import {
   type Checks,
 } from "../_internal/base/check.ts";
 import { decodeUtf8 } from "../_internal/messages/utf8.ts";
-import type { ByteWriter, DecodedMessage, TextCodec } from "./codec.ts";
+import type { TextCodec } from "./codec.ts";
 
 /** Options of {@linkcode lines}. */
 export interface LinesOptions {
   /**
-   * The most bytes of a line, without its end.
+   * The maximum number of bytes of a line, without its end.
    *
    * @default {16 MiB}
    */
   maxBytes?: number;
   /**
    * Whether the bytes before the end of file are a line even without a line feed, as in files that people
-   * edit. A carriage return at their end is a part of that line. By default such a line counts as cut
-   * short.
+   * edit. A carriage return at their end belongs to that line. By default such a line counts as cut short.
    *
    * @default {false}
    */
   allowUnterminated?: boolean;
 }
 
+const CHECKS: Checks<LinesOptions> = {
+  maxBytes: maxBytesUpTo(MAX_TEXT_BYTES),
+  allowUnterminated: checkBoolean,
+};
+
 const LF = 10;
 const CR = 13;
+const ENCODER = new TextEncoder();
 
 /**
  * Frames messages as lines of UTF-8 text.
@@ -46,17 +51,17 @@ const CR = 13;
  * 0a                      the empty line
  * ```
  *
- * - **What is sent** ends with a line feed. A text that has one in it is refused, and so is one that ends
- *   with a carriage return, which the peer would take for a part of the line's end: `RangeError`. One
- *   with a lone surrogate, for which there is no UTF-8: `TypeError`.
- * - **What comes in** ends with a line feed, or with a carriage return and one; other carriage returns
- *   are a part of the line. A byte order mark is kept.
- * - The lines of one read are parts of one string, as `slice` makes them: as long as one short line of many
- *   is kept, all of them are, up to 256 KiB.
- * - **Malformed**: `Deno.errors.InvalidData` if the bytes are not UTF-8.
- * - **Too large**: `MessageTooLarge`, on `send` and, as soon as more than that has come without an end, on
- *   `receive`.
- * - **Cut short**: `TruncatedMessage` with what there is, unless `allowUnterminated` makes it a line.
+ * - **On `send`** each line gets a line feed. A text that contains one is refused: `RangeError`. So is a text
+ *   that ends with a carriage return, which the peer would count as part of the line's end. A text with a
+ *   lone surrogate, which UTF-8 cannot hold: `TypeError`.
+ * - **On `receive`** a line ends at a line feed, or at a carriage return and a line feed. Other carriage
+ *   returns belong to the line. A byte order mark is kept.
+ * - **Memory**: the lines of one read are slices of one string. Keeping one short line keeps all of them,
+ *   up to 256 KiB.
+ * - **Malformed**: `Deno.errors.InvalidData` when the bytes are not UTF-8.
+ * - **Too large**: `MessageTooLarge`, from `send`, and from `receive` as soon as more bytes have come without
+ *   an end.
+ * - **Cut short**: `TruncatedMessage` with the bytes that came, unless `allowUnterminated` makes them a line.
  *
  * @param options The limit, and what to do with a last line that has no end.
  * @returns The codec.
@@ -79,93 +84,69 @@ export function lines(options: LinesOptions = {}): TextCodec {
   checkArguments("lines", arguments, 1, "lines({ maxBytes })");
   checkOptions("lines", options, CHECKS);
   const { maxBytes = MAX_BYTES, allowUnterminated = false } = options;
-  return new Lines(maxBytes, allowUnterminated);
-}
 
-const CHECKS: Checks<LinesOptions> = {
-  maxBytes: maxBytesUpTo(MAX_TEXT_BYTES),
-  allowUnterminated: checkBoolean,
-};
-
-class Lines implements TextCodec {
-  readonly text = true;
-  readonly maxBytes: number;
-  readonly #allowUnterminated: boolean;
-
-  constructor(maxBytes: number, allowUnterminated: boolean) {
-    this.maxBytes = maxBytes;
-    this.#allowUnterminated = allowUnterminated;
+  function checkSize(size: number): void {
+    if (size > maxBytes) throw tooLarge("decode", size, maxBytes);
   }
 
-  encode(message: string, out: ByteWriter): void {
-    checkString(message);
-    const { maxBytes } = this;
-    const place = message.indexOf("\n");
-    if (place >= 0 || message.endsWith("\r")) {
-      const what = place >= 0 ? `has a line feed at ${place}` : "ends with a carriage return";
-      throw new RangeError(
-        `Cannot encode a line: it ${what}, which would end it. Use json(lines())`,
-      );
-    }
-    // Every character has at least one byte.
-    if (message.length > maxBytes) throw tooLarge("encode", message.length, maxBytes);
-    const size = out.text(message);
-    if (size > maxBytes) throw tooLarge("encode", size, maxBytes);
-    out.byte(LF);
-  }
-
-  decode(bytes: Uint8Array, scanned: number): DecodedMessage<string> | undefined {
-    const end = bytes.indexOf(LF, scanned);
-    if (end >= 0) return { message: this.#line(bytes.subarray(0, end)), end: end + 1 };
-    // The last byte may be the first half of the end.
-    if (bytes.length > this.maxBytes + (bytes[bytes.length - 1] === CR ? 1 : 0)) {
-      throw tooLarge("decode", bytes.length, this.maxBytes, "it", true);
-    }
-    return undefined;
-  }
-
-  decodeAll(bytes: Uint8Array, scanned: number, messages: string[]): number {
-    const last = bytes.subarray(scanned).lastIndexOf(LF);
-    if (last < 0) return 0;
-    const all = bytes.subarray(0, scanned + last + 1);
-    // One text for all lines, unless one of them is, or may be, malformed or too large.
-    const text = all.length <= this.maxBytes ? decodeUtf8(all) : undefined;
-    if (text === undefined) return this.#decodeEach(all, messages);
-    let at = 0;
-    while (at < text.length) {
-      const end = text.indexOf("\n", at);
-      const cut = end > at && text.charCodeAt(end - 1) === CR ? end - 1 : end;
-      messages.push(text.substring(at, cut));
-      at = end + 1;
-    }
-    return all.length;
-  }
-
-  #decodeEach(bytes: Uint8Array, messages: string[]): number {
-    let at = 0;
-    while (at < bytes.length) {
-      const end = bytes.indexOf(LF, at);
-      messages.push(this.#line(bytes.subarray(at, end)));
-      at = end + 1;
-    }
-    return bytes.length;
-  }
-
-  finish(rest: Uint8Array): string {
-    if (!this.#allowUnterminated) throw truncated(rest);
-    // Only a carriage return before a line feed is a part of the end.
-    return this.#text(rest);
-  }
-
-  /** The text of a line that a line feed follows. */
-  #line(bytes: Uint8Array): string {
-    return this.#text(bytes[bytes.length - 1] === CR ? bytes.subarray(0, -1) : bytes);
-  }
-
-  #text(bytes: Uint8Array): string {
-    if (bytes.length > this.maxBytes) throw tooLarge("decode", bytes.length, this.maxBytes);
+  function textOf(bytes: Uint8Array): string {
+    checkSize(bytes.length);
     const text = decodeUtf8(bytes);
     if (text === undefined) throw malformed(`a line of ${bytes.length} bytes is no UTF-8`);
     return text;
   }
+
+  return {
+    text: true,
+    maxBytes,
+    encode(message, out) {
+      checkString(message);
+      const place = message.indexOf("\n");
+      if (place >= 0 || message.endsWith("\r")) {
+        const what = place >= 0 ? `has a line feed at ${place}` : "ends with a carriage return";
+        throw new RangeError(
+          `Cannot encode a line: it ${what}, which would end it. Use json(lines())`,
+        );
+      }
+      // Every character has at least one byte.
+      if (message.length > maxBytes) throw tooLarge("encode", message.length, maxBytes);
+      const size = out.text(message);
+      if (size > maxBytes) throw tooLarge("encode", size, maxBytes);
+      out.byte(LF);
+    },
+    decode(bytes, scanned) {
+      const end = bytes.indexOf(LF, scanned);
+      const hasCr = bytes[(end < 0 ? bytes.length : end) - 1] === CR;
+      if (end >= 0) {
+        return { message: textOf(bytes.subarray(0, hasCr ? end - 1 : end)), end: end + 1 };
+      }
+      // The last byte may be the first half of the end.
+      if (bytes.length > maxBytes + (hasCr ? 1 : 0)) {
+        throw tooLarge("decode", bytes.length, maxBytes, "it has more than");
+      }
+      return undefined;
+    },
+    decodeAll(bytes, scanned, messages) {
+      const size = scanned + bytes.subarray(scanned).lastIndexOf(LF) + 1;
+      // One string for all lines. decode() finds the one that is not UTF-8.
+      const all = size > scanned ? decodeUtf8(bytes.subarray(0, size)) : undefined;
+      if (all === undefined) return 0;
+      // One unit of a string has one byte in ASCII, and at most three.
+      const sureLength = all.length === size ? maxBytes : maxBytes / 3;
+      for (let at = 0; at < all.length;) {
+        const end = all.indexOf("\n", at);
+        const hasCr = end > at && all.charCodeAt(end - 1) === CR;
+        const line = all.substring(at, hasCr ? end - 1 : end);
+        if (line.length > sureLength) checkSize(ENCODER.encode(line).length);
+        messages.push(line);
+        at = end + 1;
+      }
+      return size;
+    },
+    finish(rest) {
+      if (!allowUnterminated) throw truncated(rest);
+      // Only a carriage return before a line feed is part of the end.
+      return textOf(rest);
+    },
+  };
 }

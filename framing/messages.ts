@@ -1,7 +1,8 @@
-import type { Connection } from "../connection.ts";
 import { seenFrom } from "../_internal/base/caller_stack.ts";
 import { checkCodec } from "../_internal/messages/codec_support.ts";
-import { MessageChannel } from "../_internal/messages/channel.ts";
+import { InputBuffer } from "../_internal/messages/input.ts";
+import { MessageReceiver } from "../_internal/messages/receiver.ts";
+import { MessageSender } from "../_internal/messages/sender.ts";
 import {
   checkArguments,
   checkBoolean,
@@ -12,15 +13,10 @@ import {
   duration,
   show,
 } from "../_internal/base/check.ts";
-import type { Codec } from "./codec.ts";
+import type { ByteChannel, Codec } from "./codec.ts";
 
-/**
- * What messages are sent over: a {@linkcode Connection}, or anything that reads and writes like one, such as
- * a `Deno.Conn`. A `write` that takes only a part is called again with the rest.
- */
-export type ByteChannel =
-  & Pick<Connection, "read" | "write">
-  & Partial<Pick<Connection, "closeWrite" | "close">>;
+/** Enough to keep the kernel busy, and what a thousand stalled peers may cost. */
+const MAX_PENDING_BYTES = 1024 * 1024;
 
 /** Options of {@linkcode messages}. */
 export interface MessagesOptions {
@@ -162,6 +158,16 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
   close(): void;
 }
 
+const CHECKS: Checks<MessagesOptions> = {
+  maxPending: (_, value) => checkInteger("maxPending (bytes)", value, 1, Number.MAX_SAFE_INTEGER),
+  frameTimeout: duration(1),
+  writeTimeout: duration(1),
+  reuse: checkBoolean,
+  draining: checkSignal,
+};
+
+const RECEIVE_CHECKS: Checks<ReceiveOptions> = { signal: checkSignal };
+
 /**
  * Sends and receives whole messages over a connection.
  *
@@ -202,33 +208,105 @@ export function messages<T>(
 ): Messages<T> {
   try {
     checkArguments("messages", arguments, 3, "messages(conn, codec, { maxPending })");
-    if (typeof conn?.read !== "function" || typeof conn.write !== "function") {
-      throw new TypeError(
-        `Invalid connection: expected something with read and write, got ${show(conn)}`,
-      );
-    }
-    // Its read() and write() return no promises, so every message would look like the end.
-    if (typeof (conn as { pipe?: unknown }).pipe === "function") {
-      throw new TypeError(
-        `Invalid connection: expected a Connection, got a stream of Node.js (${show(conn)}). ` +
-          `Use connect() or serve() instead of node:net`,
-      );
-    }
+    checkConnection(conn);
     checkCodec("codec", codec);
     checkOptions("messages", options, CHECKS);
-    return new MessageChannel(conn, codec, { maxPending: MAX_PENDING_BYTES, ...options });
+    return new MessageChannel(conn, codec, options);
   } catch (error) {
     throw seenFrom(messages, error);
   }
 }
 
-const CHECKS: Checks<MessagesOptions> = {
-  maxPending: (_, value) => checkInteger("maxPending (bytes)", value, 1, Number.MAX_SAFE_INTEGER),
-  frameTimeout: duration(1),
-  writeTimeout: duration(1),
-  reuse: checkBoolean,
-  draining: checkSignal,
-};
+function checkConnection(conn: ByteChannel): void {
+  if (typeof conn?.read !== "function" || typeof conn.write !== "function") {
+    throw new TypeError(
+      `Invalid connection: expected something with read and write, got ${show(conn)}`,
+    );
+  }
+  // Its read() and write() do not return promises, so every message would look like the end.
+  if (typeof (conn as { pipe?: unknown }).pipe === "function") {
+    throw new TypeError(
+      `Invalid connection: expected a Connection, got a stream of Node.js (${show(conn)}). ` +
+        `Use connect() or serve() instead of node:net`,
+    );
+  }
+}
 
-/** Enough for the kernel to be kept busy, and what a thousand stalled peers may cost. */
-const MAX_PENDING_BYTES = 1024 * 1024;
+/** A connection of whole messages, which it owns: a sender and a receiver. */
+class MessageChannel<T> implements Messages<T> {
+  readonly #conn: ByteChannel;
+  readonly #sender: MessageSender<T>;
+  readonly #receiver: MessageReceiver<T>;
+  #isClosed = false;
+
+  constructor(conn: ByteChannel, codec: Codec<T>, options: MessagesOptions) {
+    const {
+      maxPending = MAX_PENDING_BYTES,
+      frameTimeout = Infinity,
+      writeTimeout = Infinity,
+    } = options;
+    this.#conn = conn;
+    this.#sender = new MessageSender(conn, codec, maxPending, writeTimeout, (failure) => {
+      this.#receiver.fail(failure);
+      conn.close?.();
+    });
+    const input = new InputBuffer(codec, options.reuse);
+    this.#receiver = new MessageReceiver(
+      conn,
+      input,
+      this.#sender,
+      frameTimeout,
+      options.draining,
+    );
+  }
+
+  send(message: T): Promise<void> {
+    return this.#sender.send(message);
+  }
+
+  flush(): Promise<void> {
+    return this.#sender.flush();
+  }
+
+  receive(options?: ReceiveOptions): Promise<T | undefined> {
+    if (options === undefined) return this.#receiver.receive();
+    try {
+      checkOptions("receive", options, RECEIVE_CHECKS);
+      options.signal?.throwIfAborted();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#receiver.receive(options.signal);
+  }
+
+  batches(): AsyncIterable<T[]> {
+    return this.#receiver.batches();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterableIterator<T> {
+    return this.#receiver.messages();
+  }
+
+  closeWrite(): Promise<void> {
+    return this.#sender.closeWrite();
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#sender.close();
+    this.#receiver.close();
+    this.#conn.close?.();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosed) return;
+    const failure = await this.#sender.finish();
+    this.close();
+    if (failure !== undefined) throw failure;
+  }
+}

@@ -1,17 +1,16 @@
 import {
-  checkCodec,
   checkString,
   checkTextFrames,
-  decodeAllWith,
   malformed,
+  overFrames,
 } from "../_internal/messages/codec_support.ts";
 import { checkArguments } from "../_internal/base/check.ts";
 import { checkWellFormed, decodeUtf8 } from "../_internal/messages/utf8.ts";
-import type { ByteWriter, Codec, DecodedMessage, TextCodec } from "./codec.ts";
+import type { ByteWriter, Codec, TextCodec } from "./codec.ts";
 
 const ENCODER = new TextEncoder();
-/** Short texts are encoded here: their frames are copied in any case. */
-const SCRATCH_SIZE = 16 * 1024;
+/** Short texts are encoded into one buffer, because the output copies their frames. */
+const SCRATCH_BYTES = 16 * 1024;
 let scratch: Uint8Array | undefined;
 
 /**
@@ -46,52 +45,24 @@ let scratch: Uint8Array | undefined;
  */
 export function text(frames: Codec<Uint8Array>): TextCodec {
   checkArguments("text", arguments, 1, "text(frames)");
-  checkCodec("frames", frames);
   checkTextFrames(frames);
   if ("text" in frames) throw new TypeError("Invalid frames: its messages are texts already");
-  return new Text(frames);
+  const encode = (message: string, out: ByteWriter) => encodeText(message, frames, out);
+  return { text: true, ...overFrames(frames, encode, decodeText) };
 }
 
-class Text implements TextCodec {
-  readonly text = true;
-  readonly maxBytes: number;
-  readonly finish?: (rest: Uint8Array) => string;
-  readonly #frames: Codec<Uint8Array>;
-
-  constructor(frames: Codec<Uint8Array>) {
-    this.#frames = frames;
-    this.maxBytes = frames.maxBytes;
-    if (frames.finish !== undefined) {
-      this.finish = (rest) => decodeText(frames.finish!(rest));
-    }
-  }
-
-  encode(message: string, out: ByteWriter): void {
-    checkString(message);
-    checkWellFormed(message);
-    if (3 * message.length > SCRATCH_SIZE) {
-      this.#frames.encode(ENCODER.encode(message), out);
-      return;
-    }
-    const place = scratch ?? new Uint8Array(SCRATCH_SIZE);
-    // The frames may encode a text of their own before they copy this one.
-    scratch = undefined;
-    try {
-      const { written } = ENCODER.encodeInto(message, place);
-      this.#frames.encode(place.subarray(0, written), out);
-    } finally {
-      scratch = place;
-    }
-  }
-
-  decode(bytes: Uint8Array, scanned: number): DecodedMessage<string> | number | undefined {
-    const result = this.#frames.decode(bytes, scanned);
-    if (typeof result !== "object") return result;
-    return { message: decodeText(result.message), end: result.end };
-  }
-
-  decodeAll(bytes: Uint8Array, scanned: number, messages: string[]): number {
-    return decodeAllWith(this.#frames, bytes, scanned, messages, decodeText);
+function encodeText(message: string, frames: Codec<Uint8Array>, out: ByteWriter): void {
+  checkString(message);
+  checkWellFormed(message);
+  if (3 * message.length > SCRATCH_BYTES) return frames.encode(ENCODER.encode(message), out);
+  const place = scratch ?? new Uint8Array(SCRATCH_BYTES);
+  // The frames may encode a text of their own before they copy this one.
+  scratch = undefined;
+  try {
+    const { written } = ENCODER.encodeInto(message, place);
+    frames.encode(place.subarray(0, written), out);
+  } finally {
+    scratch = place;
   }
 }
 

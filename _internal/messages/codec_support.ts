@@ -1,4 +1,4 @@
-/** What the codecs share: their limit, their checks and their errors. */
+/** The limits, checks and errors that the codecs share, and codecs over the frames of another one. */
 
 import { MessageTooLarge, TruncatedMessage } from "../../errors.ts";
 import type { Codec } from "../../framing/codec.ts";
@@ -7,13 +7,10 @@ import { type Check, integer, show } from "../base/check.ts";
 /** The default of `maxBytes`. */
 export const MAX_BYTES: number = 16 * 1024 * 1024;
 
-/** The largest `maxBytes`, 4 GiB: far more than a process can keep twice, as decoding may have to. */
+/** The largest `maxBytes`, 4 GiB. Decoding may need that much memory twice. */
 const MAX_BUFFER_BYTES = 2 ** 32;
 
-/**
- * The largest `maxBytes` of a text: the longest string of V8, whose characters may have one byte each
- * (v8-primitive.h, `String::kMaxLength` on 64 bits).
- */
+/** The longest string of V8 (v8-primitive.h, `String::kMaxLength` on 64 bits), if each character is one byte. */
 export const MAX_TEXT_BYTES: number = 2 ** 29 - 24;
 
 /** Returns a check that accepts a limit that a message can reach. */
@@ -21,39 +18,67 @@ export function maxBytesUpTo(most: number = MAX_BUFFER_BYTES): Check {
   return integer(1, most);
 }
 
-/** Throws unless a string can hold every message of the frames. */
-export function checkTextFrames({ maxBytes }: Codec<unknown>): void {
-  if (maxBytes <= MAX_TEXT_BYTES) return;
-  throw new RangeError(
-    `Invalid frames: their maxBytes is ${maxBytes}, and a string has at most ${MAX_TEXT_BYTES} ` +
-      `characters. Set a smaller maxBytes`,
+/** Throws unless the value is a codec. */
+export function checkCodec(name: string, codec: unknown): void {
+  const { encode, decode, maxBytes } = (codec ?? {}) as Partial<Codec<unknown>>;
+  if (
+    typeof encode === "function" && typeof decode === "function" &&
+    typeof maxBytes === "number" && !Number.isNaN(maxBytes)
+  ) return;
+  throw new TypeError(
+    `Invalid ${name}: expected a codec with encode, decode and maxBytes, got ${show(codec)}`,
   );
 }
 
-/** What is refused because of its size. */
+/** Throws unless `frames` is a codec, and a string can hold each of its messages. */
+export function checkTextFrames(frames: Codec<unknown>): void {
+  checkCodec("frames", frames);
+  if (frames.maxBytes <= MAX_TEXT_BYTES) return;
+  throw new RangeError(
+    `Invalid frames: their maxBytes is ${frames.maxBytes}, and a string has at most ` +
+      `${MAX_TEXT_BYTES} characters. Set a smaller maxBytes`,
+  );
+}
+
+/** Throws unless the message is bytes, and not more than `maxBytes`. */
+export function checkBytes(
+  message: unknown,
+  maxBytes: number = Infinity,
+): asserts message is Uint8Array {
+  if (!(message instanceof Uint8Array)) {
+    const remedy = typeof message === "string" ? ". Wrap the codec: text(…)" : "";
+    throw new TypeError(`Invalid message: expected a Uint8Array, got ${show(message)}${remedy}`);
+  }
+  if (message.length > maxBytes) throw tooLarge("encode", message.length, maxBytes);
+}
+
+/** Throws unless the message is a string. */
+export function checkString(message: unknown): asserts message is string {
+  if (typeof message !== "string") {
+    throw new TypeError(`Invalid message: expected a string, got ${show(message)}`);
+  }
+}
+
+/** Returns the error for a message that exceeds its limit. */
 export function tooLarge(
   operation: "encode" | "decode",
   size: number,
   limit: number,
-  what = "it",
-  least = false,
+  has = "it has",
 ): MessageTooLarge {
   return new MessageTooLarge(
-    `Cannot ${operation} a message: ${what} has ${
-      least ? "more than " : ""
-    }${size} bytes, and the ` +
-      `limit is ${limit}`,
+    `Cannot ${operation} a message: ${has} ${size} bytes, and the limit is ${limit}`,
     { operation, path: null, size, limit },
   );
 }
 
-/** What a peer sent that is no message. */
+/** Returns the error for bytes that are not a message. */
 export function malformed(state: string, cause?: unknown): Error {
   const error = new Deno.errors.InvalidData(`Cannot decode a message: ${state}`, { cause });
   return Object.assign(error, { operation: "decode", path: null });
 }
 
-/** The end of file within a message. */
+/** Returns the error for an end of file within a message. */
 export function truncated(rest: Uint8Array, needed?: number): TruncatedMessage {
   const whole = needed === undefined ? "" : ` of its ${needed}`;
   return new TruncatedMessage(
@@ -62,49 +87,30 @@ export function truncated(rest: Uint8Array, needed?: number): TruncatedMessage {
   );
 }
 
-/** Refuses a message that is no bytes. */
-export function checkBytes(message: unknown): asserts message is Uint8Array {
-  if (!(message instanceof Uint8Array)) {
-    throw new TypeError(
-      `Invalid message: expected a Uint8Array, got ${show(message)}` +
-        (typeof message === "string" ? ". Wrap the codec: text(…)" : ""),
-    );
-  }
-}
-
-/** Refuses a message that is no string. */
-export function checkString(message: unknown): asserts message is string {
-  if (typeof message !== "string") {
-    throw new TypeError(`Invalid message: expected a string, got ${show(message)}`);
-  }
-}
-
-/** Refuses what is no codec. */
-export function checkCodec(name: string, codec: unknown): void {
-  const { encode, decode, maxBytes } = (codec ?? {}) as Partial<Codec<unknown>>;
-  if (
-    typeof encode !== "function" || typeof decode !== "function" ||
-    typeof maxBytes !== "number" || Number.isNaN(maxBytes)
-  ) {
-    throw new TypeError(
-      `Invalid ${name}: expected a codec with encode, decode and maxBytes, got ${show(codec)}`,
-    );
-  }
-}
-
-/** Takes all frames, and makes a message of each, also of those before one that is refused. */
-export function decodeAllWith<F, T>(
+/** Returns a codec whose messages are made from the frames of another one. */
+export function overFrames<F, T>(
   frames: Codec<F>,
-  bytes: Uint8Array,
-  scanned: number,
-  messages: T[],
-  decode: (frame: F) => T,
-): number {
-  if (frames.decodeAll === undefined) return 0;
-  const found: F[] = [];
-  try {
-    return frames.decodeAll(bytes, scanned, found);
-  } finally {
-    for (const frame of found) messages.push(decode(frame));
-  }
+  encode: Codec<T>["encode"],
+  decodeFrame: (frame: F) => T,
+): Codec<T> {
+  return {
+    maxBytes: frames.maxBytes,
+    encode,
+    decode(bytes, scanned) {
+      const found = frames.decode(bytes, scanned);
+      if (typeof found !== "object") return found;
+      return { message: decodeFrame(found.message), end: found.end };
+    },
+    decodeAll(bytes, scanned, messages) {
+      if (frames.decodeAll === undefined) return 0;
+      const found: F[] = [];
+      try {
+        return frames.decodeAll(bytes, scanned, found);
+      } finally {
+        // Also the frames before one that is refused.
+        for (const frame of found) messages.push(decodeFrame(frame));
+      }
+    },
+    ...(frames.finish !== undefined && { finish: (rest) => decodeFrame(frames.finish!(rest)) }),
+  };
 }

@@ -1,161 +1,165 @@
 /**
- * The receiving half of `Messages`.
+ * The receiving half of a channel.
  *
- * Messages are decoded by the hundred, and given in order to those who wait; where one read brings more,
- * everybody else of the process has a turn before the next ones. Nothing is read before somebody waits; a
- * read cannot be taken back, so what it brings after they have given up is kept for the next one.
+ * - It reads only while a call waits. A read cannot be canceled: if the calls give up, what it brings is kept
+ *   for the next one.
+ * - It decodes about a hundred messages at a time. When one read brings more, the rest of the process runs
+ *   before the next ones.
  */
 
-import type { Codec } from "../../framing/codec.ts";
-import type { ByteChannel, MessagesOptions, ReceiveOptions } from "../../framing/messages.ts";
-import { checkProgress, closedError, pathOf, startOf } from "./byte_channel.ts";
+import type { ByteChannel } from "../../framing/codec.ts";
 import { onAbort, othersTurn } from "../base/event_loop.ts";
-import { InputBuffer } from "./input.ts";
-import { checkOptions, type Checks, checkSignal } from "../base/check.ts";
+import { afterPolling } from "../base/silence.ts";
+import { FrameTimer } from "./frame_timer.ts";
+import type { InputBuffer } from "./input.ts";
+import { checkProgress, PeerContext, timedOut } from "./peer_context.ts";
 import type { MessageSender } from "./sender.ts";
-import { afterPolling, SilenceTimer } from "../base/silence.ts";
-import { systemError } from "../base/failure.ts";
 
 /**
- * So long the messages of one read may keep everybody else waiting: at least, and at most, where nobody
- * else had anything to do when it was their turn. A turn costs a tenth of a millisecond.
+ * How long the messages of one read may keep the rest of the process waiting: at first, and after turns in
+ * which nothing else had come. Letting others go first takes a tenth of a millisecond.
  */
-const TURN_MS = [0.25, 1] as const;
+const MIN_TURN_MS = 0.25;
+const MAX_TURN_MS = 1;
 
-/** Somebody who waits for messages. */
+/**
+ * ```text
+ * idle ⇄ reading ──► ended    the peer's end of file, or draining
+ *               ├──► failed   the bytes are not a message, or a time limit has passed
+ *               └──► broken   the connection has failed
+ *   any ───────────► closed   close()
+ * ```
+ */
+type State = "idle" | "reading" | "ended" | "failed" | "broken" | "closed";
+
+/** A call that waits for messages. */
 interface Waiter {
   /** Takes at least one message. */
   take(): void;
+  /** Ends without a message. */
   end(): void;
-  fail(error: unknown): void;
 }
-
-const RECEIVE_CHECKS: Checks<ReceiveOptions> = { signal: checkSignal };
 
 /** Reads messages from a connection. */
 export class MessageReceiver<T> {
   readonly #conn: ByteChannel;
   readonly #in: InputBuffer<T>;
-  readonly #frameTimeout: number;
-  readonly #draining: AbortSignal | undefined;
-  /** Messages that nobody has received, from `#next` on; empty when there is none. */
+  readonly #sender: MessageSender<T>;
+  readonly #context: PeerContext;
+  #state: State = "idle";
+  #failure: unknown;
+  /** Messages that were not received yet, from `#next` on. It is empty if there are none. */
   #queue: T[] = [];
   #next = 0;
   readonly #waiters: Waiter[] = [];
-  #reading = false;
   #reads = 0;
-  /** There may be messages among the bytes that have come. */
-  #more = false;
-  /** When everybody else had a turn, and for how long it can be mine now. */
-  #turned = 0;
-  #turnMs: number = TURN_MS[0];
-  /** No more bytes come: the end, or a failure. */
-  #over: { failure?: unknown } | undefined;
-  #closed = false;
-  /** The connection itself has failed, not what was made of its bytes. */
-  #readFailed = false;
-  /** Milliseconds that the message that has begun may still take. */
-  #timeLeft = 0;
-  readonly #frame: SilenceTimer;
-  #cancelDrain: (() => void) | undefined;
+  /** Whether the bytes that have come may contain more messages. */
+  #hasMore = false;
+  /** When the messages of a read began to keep the process busy, and how long they may. */
+  #turnStart = 0;
+  #turnMs = MIN_TURN_MS;
+  readonly #frame: FrameTimer | undefined;
+  readonly #draining: AbortSignal | undefined;
   #stopDraining: (() => void) | undefined;
-  readonly #sender: MessageSender<T>;
+  #cancelDrain: (() => void) | undefined;
 
-  /** @param sender The other half: it is told when a read has ended, and when a failure is known. */
+  /** @param sender The other half, which learns when a read has ended and when a failure is known. */
   constructor(
     conn: ByteChannel,
-    codec: Codec<T>,
-    options: MessagesOptions,
+    input: InputBuffer<T>,
     sender: MessageSender<T>,
+    frameTimeout: number,
+    draining: AbortSignal | undefined,
   ) {
     this.#conn = conn;
-    this.#in = new InputBuffer(codec, options.reuse);
-    this.#frameTimeout = options.frameTimeout ?? Infinity;
-    this.#frame = new SilenceTimer(() => this.#timeOut());
-    this.#draining = options.draining;
+    this.#in = input;
     this.#sender = sender;
+    this.#context = new PeerContext("receive", conn);
+    this.#draining = draining;
+    if (frameTimeout === Infinity) return;
+    this.#frame = new FrameTimer(frameTimeout, () => {
+      const cause = timedOut(`a message was not complete within ${frameTimeout} ms`);
+      this.fail(this.#context.fail(cause));
+    });
   }
 
-  receive(options?: ReceiveOptions): Promise<T | undefined> {
-    let signal: AbortSignal | undefined;
-    if (options !== undefined) {
-      try {
-        checkOptions("receive", options, RECEIVE_CHECKS);
-        signal = options.signal;
-        signal?.throwIfAborted();
-      } catch (error) {
-        return Promise.reject(error);
-      }
-    }
-    if (this.#queue.length > 0) return Promise.resolve(this.#takeOne());
-    return this.#wait<T | undefined>(() => this.#takeOne(), undefined, false, signal);
+  receive(signal?: AbortSignal): Promise<T | undefined> {
+    return this.#receive<T | undefined>(this.#takeOne, undefined, false, signal);
   }
 
   messages(): AsyncIterableIterator<T> {
-    return this.#iterate(() => this.#takeOne());
+    return this.#iterate(this.#takeOne);
   }
 
   batches(): AsyncIterableIterator<T[]> {
-    return this.#iterate(() => this.#takeAll());
+    return this.#iterate(this.#takeAll);
   }
 
-  /** Ends receiving: the connection has failed otherwise. */
+  /** Ends receiving with a failure that is not one of the connection. */
   fail(failure: unknown): void {
-    this.#end({ failure });
+    this.#end("failed", failure);
   }
 
-  /** Drops what nobody has received. */
+  /** Ends receiving, and drops what was not received. */
   close(): void {
-    this.#closed = true;
-    this.#queue = [];
-    this.#next = 0;
-    this.#over = undefined;
-    this.#end({ failure: closedError(this.#conn, "receive", "close()") });
+    this.#clear();
+    this.#end("closed", this.#context.closed("close()"));
+  }
+
+  get #isOver(): boolean {
+    return this.#state !== "idle" && this.#state !== "reading";
   }
 
   #iterate<R>(take: () => R): AsyncIterableIterator<R> {
     const result = (): IteratorResult<R, undefined> => ({ value: take(), done: false });
     const done: IteratorResult<R, undefined> = { value: undefined, done: true };
     return {
-      next: () =>
-        this.#queue.length > 0
-          ? Promise.resolve(result())
-          : this.#wait<IteratorResult<R, undefined>>(result, done, true),
+      next: () => this.#receive<IteratorResult<R, undefined>>(result, done, true),
       [Symbol.asyncIterator]() {
         return this;
       },
     };
   }
 
-  #takeOne(): T {
+  readonly #takeOne = (): T => {
     const message = this.#queue[this.#next++] as T;
-    if (this.#next === this.#queue.length) {
-      this.#queue = [];
-      this.#next = 0;
-    }
+    if (this.#next === this.#queue.length) this.#clear();
     return message;
-  }
+  };
 
-  #takeAll(): T[] {
+  readonly #takeAll = (): T[] => {
     const messages = this.#next === 0 ? this.#queue : this.#queue.slice(this.#next);
+    this.#clear();
+    return messages;
+  };
+
+  #clear(): void {
     this.#queue = [];
     this.#next = 0;
-    return messages;
   }
 
   /**
-   * Waits for messages, in turn.
+   * Takes messages, or waits for them behind earlier calls.
    *
    * @param take Takes them.
    * @param atEnd What to resolve with when there are no more.
-   * @param endsWithClose Whether `close()` is such an end.
+   * @param endsWithClose Whether `close()` counts as an end.
    */
-  #wait<R>(take: () => R, atEnd: R, endsWithClose: boolean, signal?: AbortSignal): Promise<R> {
+  #receive<R>(
+    take: () => R,
+    atEnd: R,
+    endsWithClose: boolean,
+    signal?: AbortSignal,
+  ): Promise<R> {
+    if (this.#queue.length > 0) return Promise.resolve(take());
     const { promise, resolve, reject } = Promise.withResolvers<R>();
     const waiter: Waiter = {
       take: () => resolve(take()),
-      end: () => resolve(atEnd),
-      fail: (error) => endsWithClose && this.#closed ? resolve(atEnd) : reject(error),
+      end: () => {
+        const isEnd = this.#state === "ended" || endsWithClose && this.#state === "closed";
+        if (isEnd) resolve(atEnd);
+        else reject(this.#failure);
+      },
     };
     if (signal !== undefined) {
       const stop = onAbort(signal, () => {
@@ -166,130 +170,103 @@ export class MessageReceiver<T> {
       promise.then(stop, stop);
     }
     this.#waiters.push(waiter);
-    if (this.#over !== undefined) this.#tell();
-    else if (!this.#reading) this.#read();
+    if (this.#isOver) this.#deliver();
+    else if (this.#state === "idle") this.#read();
     return promise;
   }
 
-  /** Gives what there is to those who wait: messages, and then the end. */
-  #tell(): void {
+  /** Delivers messages to the waiting calls, and then the end. */
+  #deliver(): void {
     const waiters = this.#waiters;
     while (waiters.length > 0 && this.#queue.length > 0) waiters.shift()!.take();
-    const over = this.#over;
-    if (over === undefined || waiters.length === 0) return;
-    if ("failure" in over) this.#sender.reported(this.#readFailed);
-    for (const waiter of waiters.splice(0)) {
-      if ("failure" in over) waiter.fail(over.failure);
-      else waiter.end();
-    }
+    if (!this.#isOver || waiters.length === 0) return;
+    if (this.#state !== "ended") this.#sender.reported(this.#state === "broken");
+    for (const waiter of waiters.splice(0)) waiter.end();
   }
 
-  #end(over: { failure?: unknown }): void {
-    if (this.#over !== undefined) return;
-    this.#over = over;
+  #end(state: "ended" | "failed" | "broken" | "closed", failure?: unknown): void {
+    if (this.#isOver && state !== "closed") return;
+    this.#state = state;
+    this.#failure = failure;
     this.#stopDraining?.();
     this.#cancelDrain?.();
-    this.#frame.stop();
-    this.#tell();
+    this.#frame?.stop();
+    this.#deliver();
   }
 
-  /** Reads while somebody waits. */
+  /** Reads while a call waits. */
   async #read(): Promise<void> {
-    this.#reading = true;
-    if (this.#draining !== undefined) {
-      this.#stopDraining ??= onAbort(this.#draining, () => this.#drain());
-    }
+    this.#state = "reading";
+    this.#stopDraining ??= onAbort(this.#draining, () => this.#drain());
     try {
-      while (this.#waiters.length > 0 && this.#over === undefined) {
-        if (this.#more) {
-          if (performance.now() - this.#turned > this.#turnMs) {
-            const came = await othersTurn();
-            this.#turnMs = came ? TURN_MS[0] : Math.min(2 * this.#turnMs, TURN_MS[1]);
-            this.#turned = performance.now();
-            this.#sender.turned();
-            if (this.#over !== undefined) return;
+      while (this.#waiters.length > 0 && !this.#isOver) {
+        if (this.#hasMore) {
+          if (performance.now() - this.#turnStart > this.#turnMs) {
+            const hasCome = await othersTurn();
+            this.#turnMs = hasCome ? MIN_TURN_MS : Math.min(2 * this.#turnMs, MAX_TURN_MS);
+            this.#beginTurn();
+            if (this.#isOver) return;
           }
           this.#decode(false);
           continue;
         }
         const room = this.#in.room();
-        const begun = this.#in.rest > 0;
+        const hasBegun = this.#in.rest > 0;
         const reading = this.#conn.read(room);
         if (this.#draining?.aborted) this.#drain();
         let count;
         try {
-          count = begun && this.#frameTimeout !== Infinity
-            ? await this.#timed(reading)
-            : await reading;
+          count =
+            await (hasBegun && this.#frame !== undefined ? this.#frame.watch(reading) : reading);
         } catch (failure) {
-          this.#readFailed = true;
-          throw failure;
+          return this.#end("broken", failure);
         }
         this.#reads++;
-        this.#turned = performance.now();
-        this.#sender.turned();
-        if (this.#over !== undefined) return;
+        this.#beginTurn();
+        if (this.#isOver) return;
         if (count === null) {
           this.#in.finish(this.#queue);
-          this.#end({});
-          return;
+          return this.#end("ended");
         }
         checkProgress("read()", count, room.length);
         this.#in.filled(count);
-        this.#decode(!begun);
+        this.#decode(!hasBegun);
       }
     } catch (failure) {
-      this.#end({ failure });
+      this.fail(failure);
     } finally {
-      this.#reading = false;
+      if (this.#state === "reading") this.#state = "idle";
     }
   }
 
-  /** Makes messages of what has come. */
-  #decode(begins: boolean): void {
-    this.#more = false;
-    // Somebody waits, so the queue is empty. What the codec calls in the meantime must not take from it.
+  /** The event loop has run: what came since then is new. */
+  #beginTurn(): void {
+    this.#turnStart = performance.now();
+    this.#sender.turned();
+  }
+
+  /** Makes messages of the bytes that have come. */
+  #decode(hasBegun: boolean): void {
+    this.#hasMore = false;
+    // A call waits, so the queue is empty. Whatever the codec calls must not take from it yet.
     const found: T[] = [];
     try {
-      this.#more = this.#in.decode(found);
+      this.#hasMore = this.#in.decode(found);
     } finally {
-      if (!this.#closed) this.#queue = found;
+      if (this.#state !== "closed") this.#queue = found;
     }
-    // Where messages were completed, what is left is the beginning of another one.
-    if (begins || this.#queue.length > 0) {
-      this.#timeLeft = this.#frameTimeout;
-      this.#frame.renew(this.#frameTimeout);
-    }
-    this.#tell();
+    // If messages were completed, the remaining bytes begin another one.
+    if (hasBegun || found.length > 0) this.#frame?.restart();
+    this.#deliver();
   }
 
-  /** Waits for a read within the time that the message that has begun may still take. */
-  async #timed(reading: Promise<number | null>): Promise<number | null> {
-    this.#frame.resume(this.#timeLeft);
-    try {
-      return await reading;
-    } finally {
-      this.#timeLeft = this.#frame.stop();
-    }
-  }
-
-  /** Ends receiving; the read cannot be taken back. */
-  #timeOut(): void {
-    const cause = new Deno.errors.TimedOut(
-      `a message was not complete within ${this.#frameTimeout} ms`,
-    );
-    Object.assign(cause, { code: "ETIMEDOUT" });
-    const fields = { operation: "receive", path: pathOf(this.#conn) };
-    this.#end({ failure: systemError(startOf("receive from", this.#conn), cause, fields) });
-  }
-
-  /** Ends receiving unless the read that is going on finds something, or a message has begun. */
+  /** Ends receiving, unless the current read finds something or a message has begun. */
   #drain(): void {
     const reads = this.#reads;
     this.#cancelDrain?.();
     this.#cancelDrain = afterPolling(() => {
-      if (this.#over !== undefined || this.#reads !== reads) return;
-      if (this.#reading && this.#in.rest === 0) this.#end({});
+      const isSilent = this.#state === "reading" && this.#reads === reads;
+      if (isSilent && this.#in.rest === 0) this.#end("ended");
     });
   }
 }

@@ -1,25 +1,32 @@
 /**
- * The sending half of `Messages`.
+ * The sending half of a channel.
  *
- * An answer, the first message after something has come, is written at the end of the current microtasks,
- * so that a round trip takes no longer than without messages. All others are written at the end of the
- * turn of the event loop, or when a block is full: a write of Deno's mostly ends within the turn, so that
- * waiting for the one before would gather nothing.
+ * - The first message after a read is an answer. It is written at the end of the current microtasks, so that
+ *   a round trip takes no longer than without messages.
+ * - All others are written at the end of the turn of the event loop, or when a block is full. Waiting for the
+ *   write before would gather nothing: in Deno most writes end within the turn.
  */
 
-import type { Codec } from "../../framing/codec.ts";
-import type { ByteChannel, MessagesOptions } from "../../framing/messages.ts";
-import { checkProgress, closedError, pathOf, startOf } from "./byte_channel.ts";
+import type { ByteChannel, Codec } from "../../framing/codec.ts";
+import { codeOf, stateOf } from "../base/failure.ts";
+import { heardWithin } from "../base/silence.ts";
 import { OutputBuffer, type Segment } from "./output.ts";
-import { heardWithin, SilenceTimer } from "../base/silence.ts";
-import { codeOf, stateOf, systemError } from "../base/failure.ts";
+import { checkProgress, PeerContext, timedOut } from "./peer_context.ts";
+import { StallTimer } from "./stall_timer.ts";
 
-/** Somebody who waits until what was sent so far is written. */
-interface Waiter {
-  /** The number of bytes that are written then. */
-  target: number;
-  resolve(): void;
-  reject(error: unknown): void;
+/**
+ * ```text
+ * open ──► ended ──► closed   closeWrite(), then close()
+ *   └────────┴─► failed       a write failed, or the peer did not read
+ * ```
+ * A failed sender can still be closed.
+ */
+type State = "open" | "ended" | "failed" | "closed";
+
+/** A call that waits until everything that was sent before it is written. */
+interface Waiter extends PromiseWithResolvers<void> {
+  /** The number of written bytes that it waits for. */
+  readonly target: number;
 }
 
 /** How long a disposal waits for what was sent. */
@@ -32,86 +39,67 @@ const NOTHING: Uint8Array = new Uint8Array(0);
 export class MessageSender<T> {
   readonly #conn: ByteChannel;
   readonly #codec: Codec<T>;
+  readonly #context: PeerContext;
   readonly #maxPending: number;
   readonly #out = new OutputBuffer();
+  readonly #stall: StallTimer | undefined;
+  #state: State = "open";
+  #failure: Error | undefined;
+  /** Whether a call has rejected with the failure, or with one of receiving that has the same cause. */
+  #isReported = false;
   #written = 0;
-  /** What is still to be written of the segment that is being written. */
+  /** What is not written yet of the segment that is being written. */
   #left = NOTHING;
-  #writing = false;
-  /** The block that is being filled is to be written as well. */
-  #due = false;
-  #scheduled = false;
-  #immediate: ReturnType<typeof setImmediate> | undefined;
-  /** Nothing was written yet in this turn of the event loop. */
-  #atOnce = true;
+  #isWriting = false;
+  /** Whether the block that is being filled is due as well. */
+  #isDue = false;
+  #isScheduled = false;
+  /** Whether nothing was written yet in this turn of the event loop. */
+  #isFirst = true;
   /** In the order of their targets. */
   readonly #waiters: Waiter[] = [];
-  /** Resolves when less than `maxPending` bytes wait. */
+  /** Resolves when fewer than `maxPending` bytes wait. */
   #below: PromiseWithResolvers<void> | undefined;
-  /** Something that was sent is lost. */
-  #failure: Error | undefined;
-  /** No call has rejected with the failure. */
-  #unreported = false;
-  /** A call of receiving has rejected because the connection has failed. */
-  #isKnown = false;
-  #ended: "closeWrite()" | "close()" | undefined;
+  /** Called when nothing is left to write. */
+  #onSettled: (() => void) | undefined;
   #closeWrite: Promise<void> | undefined;
-  /** Where there is a limit on how long a write may stand still. */
-  readonly #stall: SilenceTimer | undefined;
-  readonly #writeTimeout: number = Infinity;
-  /** How many bytes of the connection were written when the write began, and when progress was last seen. */
-  #bytesBefore = 0;
-  #bytesSeen = 0;
 
-  /** @param onTimeout Called with the failure when the peer has not read for too long. */
+  /** @param onTimeout Called with the failure when the peer has not read for `writeTimeout`. */
   constructor(
     conn: ByteChannel,
     codec: Codec<T>,
-    { maxPending, writeTimeout = Infinity }: MessagesOptions & { maxPending: number },
+    maxPending: number,
+    writeTimeout: number,
     onTimeout: (failure: Error) => void,
   ) {
     this.#conn = conn;
     this.#codec = codec;
+    this.#context = new PeerContext("send", conn);
     this.#maxPending = maxPending;
     if (writeTimeout === Infinity) return;
-    const stall = new SilenceTimer(() => {
-      const bytes = this.#bytesWritten;
-      if (bytes > this.#bytesSeen) {
-        this.#bytesSeen = bytes;
-        stall.start(writeTimeout);
-        return;
-      }
-      const left = this.#left.subarray(bytes - this.#bytesBefore);
-      onTimeout(this.#fail(timedOut(writeTimeout), left));
+    this.#stall = new StallTimer(conn, writeTimeout, (written) => {
+      onTimeout(this.#fail(didNotRead(writeTimeout), this.#left.subarray(written)));
     });
-    this.#stall = stall;
-    this.#writeTimeout = writeTimeout;
   }
 
   send(message: T): Promise<void> {
-    if (this.#failure !== undefined || this.#ended !== undefined) {
-      this.#unreported = false;
-      return rejected(this.#failure ?? closedError(this.#conn, "send", this.#ended as string));
-    }
+    if (this.#state !== "open") return this.#refuse();
     const out = this.#out;
     try {
       out.append(this.#codec, message);
     } catch (error) {
       return rejected(error);
     }
-    if (!this.#scheduled) this.#schedule();
+    if (!this.#isScheduled) this.#schedule();
     if (out.isSealed) {
-      if (!this.#writing) this.#write();
+      if (!this.#isWriting) this.#write();
       if (out.borrowed) return this.#whenWritten();
     }
-    return this.#pending < this.#maxPending ? DONE : this.#whenBelow();
+    return this.#pending < this.#maxPending ? DONE : (this.#below ??= waiting()).promise;
   }
 
   flush(): Promise<void> {
-    if (this.#failure !== undefined) {
-      this.#unreported = false;
-      return rejected(this.#failure);
-    }
+    if (this.#failure !== undefined) return this.#refuse();
     try {
       this.#out.checkIdle();
     } catch (error) {
@@ -124,105 +112,103 @@ export class MessageSender<T> {
   }
 
   closeWrite(): Promise<void> {
-    if (this.#ended === "close()") return rejected(closedError(this.#conn, "send", this.#ended));
+    if (this.#state === "closed") return rejected(this.#context.closed("close()"));
     try {
       this.#out.checkIdle();
     } catch (error) {
       return rejected(error);
     }
-    this.#ended = "closeWrite()";
+    if (this.#state === "open") this.#state = "ended";
     return this.#closeWrite ??= handled(this.flush().then(() => this.#conn.closeWrite?.()));
   }
 
-  /** Gives up what is not written. */
+  /** Drops what is not written. */
   close(): void {
-    this.#ended = "close()";
-    clearImmediate(this.#immediate);
+    this.#state = "closed";
     const unsent = this.#takeUnsent(this.#left);
     if (this.#failure !== undefined || unsent.length === 0) return;
-    this.#failure = closedError(this.#conn, "send", this.#ended, unsent);
+    this.#failure = this.#context.closed("close()", unsent);
     this.#rejectWaiters(this.#failure);
   }
 
-  /** Waits until everything is written. Gives the error that no call has reported, if there is one. */
+  /** Waits until everything is written. Resolves to the failure if no call has reported it. */
   async finish(): Promise<Error | undefined> {
     if (this.#failure === undefined && this.#pending > 0) {
-      const alone = this.#waiters.length === 0 && this.#below === undefined;
-      const flushed = new AbortController();
-      const stop = () => flushed.abort();
-      this.flush().then(stop, stop);
-      await heardWithin(FLUSH_MS, flushed.signal);
-      if (this.#ended === "close()") return undefined;
-      if (this.#pending > 0) this.#fail(timedOut(FLUSH_MS), this.#left);
-      this.#unreported = alone && !this.#isKnown && this.#failure !== undefined;
+      this.#out.checkIdle();
+      const settled = new AbortController();
+      this.#onSettled = () => settled.abort();
+      this.#writeAll();
+      await heardWithin(FLUSH_MS, settled.signal);
+      if (this.#state === "closed") return undefined;
+      if (this.#pending > 0) this.#fail(didNotRead(FLUSH_MS), this.#left);
     }
-    return this.#unreported ? this.#failure : undefined;
+    return this.#isReported ? undefined : this.#failure;
   }
 
   /**
-   * The user knows of a failure of receiving.
+   * A call of receiving has rejected.
    *
    * @param isFinal Whether the connection has failed: sending then fails for the same reason.
    */
   reported(isFinal: boolean): void {
-    this.#unreported = false;
-    if (isFinal) this.#isKnown = true;
+    if (isFinal || this.#failure !== undefined) this.#isReported = true;
   }
 
-  /** A turn of the event loop has begun: something came. */
+  /** A read has ended, so a turn of the event loop has begun. */
   turned(): void {
-    this.#atOnce = true;
+    this.#isFirst = true;
   }
 
-  /** Bytes that the connection has not taken. */
+  /** The number of bytes that the connection has not taken. */
   get #pending(): number {
     return this.#left.length + this.#out.size;
   }
 
-  #whenWritten(): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiters.push({ target: this.#written + this.#pending, resolve, reject });
-    return handled(promise);
+  /** Rejects a call after the end. */
+  #refuse(): Promise<never> {
+    if (this.#failure === undefined) {
+      return rejected(this.#context.closed(this.#state === "ended" ? "closeWrite()" : "close()"));
+    }
+    this.#isReported = true;
+    return rejected(this.#failure);
   }
 
-  #whenBelow(): Promise<void> {
-    if (this.#below === undefined) {
-      this.#below = Promise.withResolvers();
-      handled(this.#below.promise);
-    }
-    return this.#below.promise;
+  #whenWritten(): Promise<void> {
+    const waiter = { ...waiting(), target: this.#written + this.#pending };
+    this.#waiters.push(waiter);
+    return waiter.promise;
   }
 
   #schedule(): void {
-    this.#scheduled = true;
-    if (this.#atOnce) queueMicrotask(this.#writeScheduled);
-    else this.#immediate = setImmediate(this.#writeScheduled);
+    this.#isScheduled = true;
+    if (this.#isFirst) queueMicrotask(this.#writeScheduled);
+    else setImmediate(this.#writeScheduled);
   }
 
   readonly #writeScheduled = (): void => {
-    this.#scheduled = false;
+    this.#isScheduled = false;
     this.#writeAll();
   };
 
   #writeAll(): void {
     if (this.#out.size === 0) return;
-    this.#due = true;
-    if (!this.#writing) this.#write();
+    this.#isDue = true;
+    if (!this.#isWriting) this.#write();
   }
 
-  /** Writes what is full, and what is due. */
+  /** Writes the full blocks, and the last one if it is due. */
   async #write(): Promise<void> {
-    this.#writing = true;
+    this.#isWriting = true;
     try {
       let segment: Segment | undefined;
-      while ((segment = this.#out.take(this.#due)) !== undefined) {
-        if (this.#out.size === 0) this.#due = false;
-        this.#atOnce = false;
+      while ((segment = this.#out.take(this.#isDue)) !== undefined) {
+        if (this.#out.size === 0) this.#isDue = false;
+        this.#isFirst = false;
         this.#left = segment.bytes;
         while (this.#left.length > 0) {
           const writing = this.#conn.write(this.#left);
-          const count = await (this.#stall === undefined ? writing : this.#inTime(writing));
-          if (this.#ended === "close()" || this.#failure !== undefined) return;
+          const count = await (this.#stall === undefined ? writing : this.#stall.watch(writing));
+          if (this.#isOver) return;
           checkProgress("write()", count, this.#left.length);
           this.#left = this.#left.subarray(count);
           this.#written += count;
@@ -231,29 +217,16 @@ export class MessageSender<T> {
         this.#resolveWaiters();
       }
     } catch (cause) {
-      if (this.#ended !== "close()" && this.#failure === undefined) {
-        this.#fail(cause, (cause as { unsent?: Uint8Array } | null)?.unsent ?? this.#left);
-      }
+      if (this.#isOver) return;
+      this.#fail(cause, (cause as { unsent?: Uint8Array } | null)?.unsent ?? this.#left);
     } finally {
-      this.#writing = false;
+      this.#isWriting = false;
     }
   }
 
-  async #inTime(writing: Promise<number>): Promise<number> {
-    const stall = this.#stall as SilenceTimer;
-    this.#bytesBefore = this.#bytesSeen = this.#bytesWritten;
-    stall.start(this.#writeTimeout);
-    try {
-      return await writing;
-    } finally {
-      stall.stop();
-    }
-  }
-
-  /** Bytes that the connection has written, where it counts them: a write may make progress meanwhile. */
-  get #bytesWritten(): number {
-    const { bytesWritten } = this.#conn as { bytesWritten?: unknown };
-    return typeof bytesWritten === "number" ? bytesWritten : 0;
+  /** Whether what was not written has been given up. */
+  get #isOver(): boolean {
+    return this.#state === "failed" || this.#state === "closed";
   }
 
   #resolveWaiters(): void {
@@ -263,30 +236,29 @@ export class MessageSender<T> {
       this.#below.resolve();
       this.#below = undefined;
     }
+    if (this.#pending === 0) this.#onSettled?.();
   }
 
   #rejectWaiters(error: Error): void {
-    for (const { reject } of this.#waiters.splice(0)) reject(error);
-    this.#below?.reject(error);
+    if (this.#below !== undefined) this.#waiters.push({ ...this.#below, target: Infinity });
     this.#below = undefined;
+    if (this.#waiters.length > 0) this.#isReported = true;
+    for (const { reject } of this.#waiters.splice(0)) reject(error);
+    this.#onSettled?.();
   }
 
   #fail(cause: unknown, left: Uint8Array): Error {
     const unsent = this.#takeUnsent(left);
     // A write that timed out has counted its own bytes.
     const root = codeOf(cause) === "ETIMEDOUT" ? rootOf(cause) : cause;
-    this.#failure = systemError(
-      startOf("send to", this.#conn),
-      cause,
-      { operation: "send", path: pathOf(this.#conn), unsent },
-      `${stateOf(root)}, and ${unsent.length} bytes of messages were not sent`,
-    );
-    this.#unreported = !this.#isKnown && this.#waiters.length === 0 && this.#below === undefined;
+    const state = `${stateOf(root)}, and ${unsent.length} bytes of messages were not sent`;
+    this.#state = "failed";
+    this.#failure = this.#context.fail(cause, state, unsent);
     this.#rejectWaiters(this.#failure);
     return this.#failure;
   }
 
-  /** Everything that the connection has not taken, in one. */
+  /** Returns all bytes that the connection has not taken, and drops them. */
   #takeUnsent(left: Uint8Array): Uint8Array {
     const unsent = new Uint8Array(left.length + this.#out.size);
     unsent.set(left);
@@ -300,12 +272,11 @@ export class MessageSender<T> {
   }
 }
 
-function timedOut(ms: number): Error {
-  const cause = new Deno.errors.TimedOut(`the peer did not read for ${ms} ms`);
-  return Object.assign(cause, { code: "ETIMEDOUT" });
+function didNotRead(ms: number): Error {
+  return timedOut(`the peer did not read for ${ms} ms`);
 }
 
-/** The error that began a chain of causes. */
+/** Returns the error at the end of a chain of causes. */
 function rootOf(error: unknown): unknown {
   while (error instanceof Error && error.cause !== undefined) error = error.cause;
   return error;
@@ -315,8 +286,14 @@ function rejected(error: unknown): Promise<never> {
   return handled(Promise.reject(error));
 }
 
-/** A rejection that nobody awaits must not end the process. */
+/** Marks a promise as handled: a rejection that is not awaited must not end the process. */
 function handled<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;
+}
+
+function waiting(): PromiseWithResolvers<void> {
+  const waiter = Promise.withResolvers<void>();
+  handled(waiter.promise);
+  return waiter;
 }

@@ -1,0 +1,62 @@
+/**
+ * The error context of a channel: what it was doing, and with which peer. Unlike the context of a public
+ * function it may have no path, because the ends of a pair have none.
+ */
+
+import type { UnixAddr } from "../../address.ts";
+import { ConnectionClosed, type SocketError } from "../../errors.ts";
+import type { ByteChannel } from "../../framing/codec.ts";
+import { show } from "../base/check.ts";
+import { systemError } from "../base/failure.ts";
+import { quoteAddress } from "../base/shown_address.ts";
+
+/** The operation and the peer that an error names. */
+export class PeerContext {
+  readonly #operation: "send" | "receive";
+  readonly #conn: { remoteAddr?: UnixAddr; localAddr?: UnixAddr };
+
+  constructor(operation: "send" | "receive", conn: ByteChannel) {
+    this.#operation = operation;
+    this.#conn = conn as { remoteAddr?: UnixAddr; localAddr?: UnixAddr };
+  }
+
+  /** Returns the error for a call after this side has ended its own part. */
+  closed(by: "close()" | "closeWrite()", unsent?: Uint8Array): ConnectionClosed {
+    const rest = unsent === undefined ? "" : `, and ${unsent.length} bytes were not sent`;
+    return new ConnectionClosed(`${this.#start}: ${by} was called on this side${rest}`, {
+      operation: this.#operation,
+      path: this.#path,
+      unsent,
+    });
+  }
+
+  /** Returns an error of the cause's own class. */
+  fail(cause: unknown, state?: string, unsent?: Uint8Array): SocketError {
+    const fields = { operation: this.#operation, path: this.#path, ...(unsent && { unsent }) };
+    return systemError(this.#start, cause, fields, state);
+  }
+
+  /** The path that identifies the peer, if there is one. */
+  get #path(): string | null {
+    return this.#conn.remoteAddr?.path ?? this.#conn.localAddr?.path ?? null;
+  }
+
+  /** The beginning of a message: `Cannot send to "/run/app.sock"`. */
+  get #start(): string {
+    const path = this.#path;
+    const verb = this.#operation === "send" ? "send to" : "receive from";
+    return `Cannot ${verb} ${path === null ? "the peer" : quoteAddress(path)}`;
+  }
+}
+
+/** Returns the cause of a failure after a time limit of ours. */
+export function timedOut(state: string): Error {
+  return Object.assign(new Deno.errors.TimedOut(state), { code: "ETIMEDOUT" });
+}
+
+/** Throws unless a connection made progress: otherwise it would be called again and again. */
+export function checkProgress(call: string, count: unknown, most: number): void {
+  if (!Number.isInteger(count) || (count as number) < 1 || (count as number) > most) {
+    throw new TypeError(`Invalid connection: ${call} gave ${show(count)} for ${most} bytes`);
+  }
+}
