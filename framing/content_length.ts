@@ -94,7 +94,7 @@ function lengthIn(headers: Uint8Array): number {
     // The value is matched apart: blanks beside "any characters" would make this quadratic.
     const [, name, value] = line.match(/^([!#-'*+\-.^-z|~\w]+):(.*)$/) ?? [];
     if (name === undefined || value === undefined) {
-      throw malformed(`${JSON.stringify(line.slice(0, 50))} is no header`);
+      throw malformed(`${JSON.stringify(line.slice(0, 50))} is not a header`);
     }
     if (name.toLowerCase() !== "content-length") continue;
     if (length !== undefined) throw malformed("it has two Content-Length headers");

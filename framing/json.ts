@@ -73,6 +73,6 @@ function parseJson<T>(text: string): T {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw malformed(`${text.length === 0 ? "an empty text" : "its text"} is no JSON`, error);
+    throw malformed(`${text.length === 0 ? "an empty text" : "its text"} is not JSON`, error);
   }
 }

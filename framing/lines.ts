@@ -92,7 +92,7 @@ export function lines(options: LinesOptions = {}): TextCodec {
   function textOf(bytes: Uint8Array): string {
     checkSize(bytes.length);
     const text = decodeUtf8(bytes);
-    if (text === undefined) throw malformed(`a line of ${bytes.length} bytes is no UTF-8`);
+    if (text === undefined) throw malformed(`a line of ${bytes.length} bytes is not UTF-8`);
     return text;
   }
 

@@ -68,6 +68,6 @@ function encodeText(message: string, frames: Codec<Uint8Array>, out: ByteWriter)
 
 function decodeText(bytes: Uint8Array): string {
   const text = decodeUtf8(bytes);
-  if (text === undefined) throw malformed(`a text of ${bytes.length} bytes is no UTF-8`);
+  if (text === undefined) throw malformed(`a text of ${bytes.length} bytes is not UTF-8`);
   return text;
 }

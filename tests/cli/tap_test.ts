@@ -142,7 +142,7 @@ test(
     await tap.exchange(new Uint8Array([0x9d, ...encode("0;title\r\n\r\n")]));
     await tap.process.stdout.until("close");
     const text = await tap.process.stdout.text();
-    assertStringIncludes(text, '"\\x9d0;title" is no header');
+    assertStringIncludes(text, '"\\x9d0;title" is not a header');
     assert(!text.includes("\x9d"), text);
   },
   { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] },

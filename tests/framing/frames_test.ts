@@ -90,7 +90,7 @@ test("contentLength() takes no longer for a header block that is full of blanks"
   assertThrows(
     () => contentLength().decode(encode(`A:${blanks}\rx\r\n\r\n`), 0),
     Deno.errors.InvalidData,
-    "is no header",
+    "is not a header",
   );
   assertThrows(
     () => contentLength().decode(encode(`Content-Length:1${blanks}x\r\n\r\n`), 0),
