@@ -1,25 +1,24 @@
 import { checkCodec } from "../_internal/messages/codec_support.ts";
 import { InputBuffer } from "../_internal/messages/input.ts";
 import { checkArguments, show } from "../_internal/base/check.ts";
-import { BLOCK_SIZE, OutputBuffer } from "../_internal/messages/output.ts";
+import { BLOCK_BYTES, OutputBuffer } from "../_internal/messages/output.ts";
 import type { Codec } from "./codec.ts";
 
 /**
- * Makes a stream that turns messages into bytes:
+ * Returns a stream that turns messages into bytes:
  * `source.pipeThrough(encodeStream(codec)).pipeTo(conn.writable)`.
  *
- * - What is written in one turn of the event loop, or while the reader is busy, is put together into chunks
- *   of 64 KiB. Bytes of that length and more are passed on from where they are, and must not be changed
- *   afterwards.
- * - **Backpressure**: a write waits while 64 KiB wait to be read.
- * - A message that the codec refuses fails both sides of the stream with what the codec throws; the bytes of
- *   the messages before it are lost, as far as they were not read.
+ * - Messages that are written in one turn of the event loop, or while the reader is busy, share chunks of
+ *   64 KiB. Bytes of that length and more are passed on without a copy, and must not change afterwards.
+ * - **Backpressure**: a write waits while 64 KiB wait for the reader.
+ * - If the codec refuses a message, both sides of the stream fail with what it throws. Messages before it
+ *   that were not read are lost.
  *
  * **Permissions**: none.
  *
  * @param codec How messages become bytes.
  * @returns The stream.
- * @throws {TypeError} when it is not a codec.
+ * @throws {TypeError} when the codec is not one.
  *
  * @example Usage
  * ```ts
@@ -37,47 +36,40 @@ export function encodeStream<T>(codec: Codec<T>): TransformStream<T, Uint8Array>
   const out = new OutputBuffer();
   let input: WritableStreamDefaultController;
   let output: ReadableStreamDefaultController<Uint8Array>;
-  /** Somebody reads, and there is nothing. */
-  let wanted: PromiseWithResolvers<void> | undefined;
-  /** A write waits until there is less. */
-  let full: PromiseWithResolvers<void> | undefined;
+  let isWanted = false;
+  let isClosing = false;
   let immediate: ReturnType<typeof setImmediate> | undefined;
-  let closing = false;
+  /** Resolves when a write need not wait for the reader any more. */
+  let full: PromiseWithResolvers<void> | undefined;
 
-  /** Passes a chunk on, or the end; tells whether there was one. */
-  const pass = (): boolean => {
-    const segment = out.take(true);
-    if (segment === undefined) {
-      if (closing) output.close();
-      return closing;
-    }
-    const { bytes, block } = segment;
-    // The reader may keep it: a small chunk gets memory of its own.
-    const small = block !== undefined && bytes.length < block.length / 2;
-    output.enqueue(small ? bytes.slice() : bytes);
-    if (small) out.release(segment);
-    if (out.size < BLOCK_SIZE) full?.resolve();
-    return true;
-  };
-  const passIfWanted = () => {
+  /** Passes a chunk, or the end, to a reader that waits. */
+  const pass = () => {
     clearImmediate(immediate);
     immediate = undefined;
-    if (wanted === undefined || !pass()) return;
-    wanted.resolve();
-    wanted = undefined;
+    if (!isWanted) return;
+    const segment = out.take(true);
+    if (segment === undefined) {
+      if (isClosing) output.close();
+      return;
+    }
+    isWanted = false;
+    const { bytes, block } = segment;
+    // The reader may keep it. A small chunk gets its own memory.
+    const isSmall = block !== undefined && bytes.length < block.length / 2;
+    if (isSmall) out.release(segment);
+    output.enqueue(isSmall ? bytes.slice() : bytes);
+    if (out.size < BLOCK_BYTES) full?.resolve();
   };
   const end = () => {
     clearImmediate(immediate);
     full?.resolve();
-    wanted?.resolve();
   };
 
   const readable = new ReadableStream<Uint8Array>({
     start: (controller) => void (output = controller),
     pull: () => {
-      if (pass()) return;
-      wanted = Promise.withResolvers();
-      return wanted.promise;
+      isWanted = true;
+      pass();
     },
     cancel: (reason) => {
       end();
@@ -94,16 +86,16 @@ export function encodeStream<T>(codec: Codec<T>): TransformStream<T, Uint8Array>
         output.error(error);
         throw error;
       }
-      // What is written in the same turn goes with it.
-      if (out.size >= BLOCK_SIZE) passIfWanted();
-      else if (wanted !== undefined) immediate ??= setImmediate(passIfWanted);
-      if (out.size < BLOCK_SIZE) return;
+      // Messages of the same turn share a chunk.
+      if (out.size >= BLOCK_BYTES) pass();
+      else if (isWanted) immediate ??= setImmediate(pass);
+      if (out.size < BLOCK_BYTES) return;
       full = Promise.withResolvers();
       return full.promise;
     },
     close: () => {
-      closing = true;
-      passIfWanted();
+      isClosing = true;
+      pass();
     },
     abort: (reason) => {
       end();
@@ -114,20 +106,20 @@ export function encodeStream<T>(codec: Codec<T>): TransformStream<T, Uint8Array>
 }
 
 /**
- * Makes a stream that turns bytes into messages: `conn.readable.pipeThrough(decodeStream(codec))`.
+ * Returns a stream that turns bytes into messages: `conn.readable.pipeThrough(decodeStream(codec))`.
  *
- * - The chunks may be cut anywhere. Messages of bytes are views of them, or of the memory that the pieces
- *   of a message are put together in.
- * - **Backpressure**: no further chunk is taken before all messages of the last one are read.
- * - Bytes that are no message fail both sides of the stream, with the errors that
- *   {@linkcode Messages.receive} has; so does an end within a message. The messages before it that were not
- *   read are lost then: that is how Web streams fail. `messages()` delivers them.
+ * - Chunks may end anywhere. Messages of bytes are views of them, or of the memory in which the parts of a
+ *   message are joined.
+ * - **Backpressure**: it takes no further chunk until all messages of the last one are read.
+ * - If the bytes are not a message, or end within one, both sides of the stream fail with the errors of
+ *   {@linkcode Messages.receive}. Messages before it that were not read are lost, as in any Web stream;
+ *   `messages()` delivers them.
  *
  * **Permissions**: none.
  *
  * @param codec How bytes become messages.
  * @returns The stream.
- * @throws {TypeError} when it is not a codec.
+ * @throws {TypeError} when the codec is not one.
  *
  * @example Usage
  * ```ts
@@ -148,13 +140,14 @@ export function decodeStream<T>(codec: Codec<T>): TransformStream<Uint8Array, T>
   checkArguments("decodeStream", arguments, 1, "decodeStream(codec)");
   checkCodec("codec", codec);
   const input = new InputBuffer(codec);
-  const decode = (
+  /** Passes on all messages, also those before a failure. */
+  const pass = (
     controller: TransformStreamDefaultController<T>,
-    take: (messages: T[]) => void,
+    decode: (messages: T[]) => void,
   ) => {
     const messages: T[] = [];
     try {
-      take(messages);
+      decode(messages);
     } finally {
       for (const message of messages) controller.enqueue(message);
     }
@@ -165,12 +158,10 @@ export function decodeStream<T>(codec: Codec<T>): TransformStream<Uint8Array, T>
         throw new TypeError(`Invalid chunk: expected a Uint8Array, got ${show(chunk)}`);
       }
       input.adopt(chunk);
-      decode(controller, (messages) => {
+      pass(controller, (messages) => {
         while (input.decode(messages));
       });
     },
-    flush(controller) {
-      decode(controller, (messages) => input.finish(messages));
-    },
+    flush: (controller) => pass(controller, (messages) => input.finish(messages)),
   });
 }

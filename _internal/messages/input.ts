@@ -1,11 +1,11 @@
 /**
- * What has come and is no message yet.
+ * The bytes that have come and are not a message yet.
  *
- * - A chunk is filled further and further and never overwritten, so that messages can be views of it.
- * - Messages are decoded by the hundred: a peer that sends tiny ones could otherwise make as many objects
- *   of one chunk as it has bytes, and keep everybody else waiting meanwhile.
- * - Bytes are copied only where a message goes on in a new chunk; of a large message whose size is known
- *   only what came with its beginning.
+ * - A chunk is filled from its start to its end and never overwritten, so that messages can be views of it.
+ * - About a hundred messages are decoded at a time. Otherwise a peer could make as many objects as a chunk
+ *   has bytes, and keep the rest of the process waiting.
+ * - Bytes are copied only if a message continues in a new chunk. Of a large message whose size is known, only
+ *   the bytes that came with its beginning are copied.
  */
 
 import type { Codec } from "../../framing/codec.ts";
@@ -13,21 +13,21 @@ import { tooLarge, truncated } from "./codec_support.ts";
 import { show } from "../base/check.ts";
 import { readBuffer } from "../base/read_buffer.ts";
 
-/** Chunks grow with what comes, between these sizes. */
-const MIN_CHUNK = 16 * 1024;
-const MAX_CHUNK = 256 * 1024;
-/** What an incomplete message may have beyond its codec's limit, before the codec is not asked any more. */
-const SLACK = 64 * 1024;
-/** What is given to a message at once because it says that it is so large: a mebibyte with its frame. */
-const TRUSTED = 1024 * 1024 + SLACK;
+/** Chunks grow between these sizes with the bytes that come. */
+const MIN_CHUNK_BYTES = 16 * 1024;
+const MAX_CHUNK_BYTES = 256 * 1024;
+/** By how much an incomplete message may exceed its codec's limit before the codec is not called any more. */
+const EXCESS_BYTES = 64 * 1024;
+/** How much is allocated at once for a message that announces its size: a mebibyte with its frame. */
+const TRUSTED_BYTES = 1024 * 1024 + EXCESS_BYTES;
 
-/** So many messages are enough for once: what is done with them may take longer than to decode them. */
-const ENOUGH = 128;
-/** So many bytes are decoded at once, more where messages are long; there may be as many messages in them. */
-const MIN_SLICE = 1024;
-const MAX_SLICE = 8192;
-/** So many messages of a slice are worth what a slice costs; twice as many make it smaller. */
-const WORTH = 64;
+/** The number of messages after which decoding pauses: using them may take longer than decoding. */
+const MAX_BATCH_MESSAGES = 128;
+/** Slices that are decoded at once have these sizes. A slice can contain as many messages as bytes. */
+const MIN_SLICE_BYTES = 1024;
+const MAX_SLICE_BYTES = 8192;
+/** A slice with fewer messages is worth enlarging. One with twice as many makes slices small again. */
+const WORTHWHILE_MESSAGES = 64;
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 
@@ -38,19 +38,17 @@ export class InputBuffer<T> {
   #chunk: Uint8Array = NOTHING;
   #start = 0;
   #end = 0;
-  /** How many bytes the codec has searched in vain for the end of the message. */
+  /** How many bytes the codec has searched without finding the end of the message. */
   #scanned = 0;
-  /** How many bytes there must be before it is asked again. */
+  /** How many bytes there must be before the codec is called again. */
   #needed = 1;
-  /** Whether the codec has said that it needs so many. */
-  #announced = false;
-  #size = MIN_CHUNK;
-  #slice = MIN_SLICE;
-  /** The size of the last message, if it was large: the next one may be so too. */
+  #chunkBytes = MIN_CHUNK_BYTES;
+  #sliceBytes = MIN_SLICE_BYTES;
+  /** The size of the last message, if it was large: the next one may be large too. */
   #expected = 0;
   #offered = 0;
 
-  /** @param reuse Whether nobody has a message any more when there is to be room for the next. */
+  /** @param reuse Whether messages may be overwritten as soon as there is room for the next ones. */
   constructor(codec: Codec<T>, reuse = false) {
     this.#codec = codec;
     this.#reuse = reuse;
@@ -61,30 +59,38 @@ export class InputBuffer<T> {
     return this.#end - this.#start;
   }
 
-  /** Where the next bytes are to be put; {@linkcode filled} tells their number. */
+  /** Whether the codec said how many bytes it needs. */
+  get #isAnnounced(): boolean {
+    return this.#needed > this.#scanned + 1;
+  }
+
+  /** Returns where to put the next bytes. Call {@linkcode filled} with their number. */
   room(): Uint8Array {
     if (this.#reuse && this.rest === 0) this.#start = this.#end = 0;
-    const large = this.#announced && this.#needed > MAX_CHUNK;
+    const isLarge = this.#needed > MAX_CHUNK_BYTES && this.#isAnnounced;
     const free = this.#chunk.length - this.#end;
-    const tight = large
-      ? free === 0 || this.#chunk.length - this.#start < Math.min(this.#needed, TRUSTED)
-      : free < this.#size >> 2;
-    if (tight) this.#renew(0);
-    // The message after a large one begins in a chunk of its own: it has not to be copied out of this one.
-    const end = large ? this.#start + this.#needed : this.#chunk.length;
+    const isTight = isLarge
+      ? free === 0 || this.#chunk.length - this.#start < Math.min(this.#needed, TRUSTED_BYTES)
+      : free < this.#chunkBytes >> 2;
+    if (isTight) this.#renew(0);
+    // The message after a large one begins in its own chunk, so it need not be copied out of this one.
+    const end = isLarge ? this.#start + this.#needed : this.#chunk.length;
     const room = this.#chunk.subarray(this.#end, end);
     this.#offered = room.length;
     return room;
   }
 
-  /** Takes note of bytes that were put into the room. */
+  /** Counts the bytes that were put into the room. */
   filled(count: number): void {
     this.#end += count;
-    if (count === this.#offered) this.#size = Math.min(2 * this.#size, MAX_CHUNK);
-    else if (count * 16 < this.#size) this.#size = Math.max(this.#size / 2, MIN_CHUNK);
+    if (count === this.#offered) {
+      this.#chunkBytes = Math.min(2 * this.#chunkBytes, MAX_CHUNK_BYTES);
+    } else if (count * 16 < this.#chunkBytes) {
+      this.#chunkBytes = Math.max(this.#chunkBytes / 2, MIN_CHUNK_BYTES);
+    }
   }
 
-  /** Takes a chunk over that somebody else has filled. */
+  /** Appends a chunk that is already filled. */
   adopt(chunk: Uint8Array): void {
     if (this.rest === 0) {
       this.#chunk = chunk;
@@ -98,36 +104,37 @@ export class InputBuffer<T> {
   }
 
   /**
-   * Appends messages that are complete. What it has appended before it throws is to be delivered.
+   * Appends complete messages. Deliver those that it has appended also if it throws.
    *
-   * @returns Whether there may be more, in what is there already.
+   * @returns Whether the bytes that have come may contain more.
    */
   decode(messages: T[]): boolean {
-    const enough = messages.length + ENOUGH;
-    let slice = this.#slice;
+    const most = messages.length + MAX_BATCH_MESSAGES;
+    let slice = this.#sliceBytes;
     while (this.rest >= this.#needed) {
-      if (messages.length >= enough) return true;
-      if (this.#announced && this.#needed > MAX_CHUNK) {
-        this.#expected = Math.min(this.#needed, TRUSTED);
+      if (messages.length >= most) return true;
+      if (this.#needed > MAX_CHUNK_BYTES && this.#isAnnounced) {
+        this.#expected = Math.min(this.#needed, TRUSTED_BYTES);
       }
       const before = messages.length;
       const size = Math.min(this.rest, Math.max(this.#needed, this.#scanned) + slice);
       const bytes = this.#chunk.subarray(this.#start, this.#start + size);
-      this.#decode(bytes, messages, slice > this.#slice);
+      this.#decodeSlice(bytes, messages, slice > this.#sliceBytes);
       const found = messages.length - before;
-      if (found > 2 * WORTH) this.#slice = MIN_SLICE;
-      else if (found > 0 && found < WORTH) this.#slice = Math.min(2 * this.#slice, MAX_SLICE);
-      // A message without an end so far: of what follows it twice as much each time.
-      slice = found === 0 ? 2 * slice : this.#slice;
+      if (found > 2 * WORTHWHILE_MESSAGES) this.#sliceBytes = MIN_SLICE_BYTES;
+      else if (found > 0 && found < WORTHWHILE_MESSAGES) {
+        this.#sliceBytes = Math.min(2 * this.#sliceBytes, MAX_SLICE_BYTES);
+      }
+      // If a message has no end so far, the next slice is twice as large.
+      slice = found === 0 ? 2 * slice : this.#sliceBytes;
     }
     return false;
   }
 
   /** Appends the messages of a slice, or only the first one. */
-  #decode(bytes: Uint8Array, messages: T[], onlyOne: boolean): void {
+  #decodeSlice(bytes: Uint8Array, messages: T[], onlyOne: boolean): void {
     const codec = this.#codec;
     let scanned = this.#scanned;
-    this.#announced = false;
     if (codec.decodeAll !== undefined && !onlyOne) {
       const end = codec.decodeAll(bytes, scanned, messages);
       if (end !== 0) {
@@ -136,13 +143,10 @@ export class InputBuffer<T> {
       }
     }
     while (bytes.length > 0) {
-      const result = codec.decode(bytes, scanned);
-      if (typeof result !== "object") {
-        this.#wait(bytes.length, result);
-        return;
-      }
-      bytes = this.#take(bytes, result.end, "decode");
-      messages.push(result.message);
+      const found = codec.decode(bytes, scanned);
+      if (typeof found !== "object") return this.#wait(bytes.length, found);
+      bytes = this.#take(bytes, found.end, "decode");
+      messages.push(found.message);
       scanned = 0;
       if (onlyOne) break;
     }
@@ -150,12 +154,12 @@ export class InputBuffer<T> {
     this.#needed = 1;
   }
 
-  /** The peer's end of file: makes a message of what is left, if it is one. */
+  /** Makes a message of the bytes that are left at the peer's end of file, if they are one. */
   finish(messages: T[]): void {
     const rest = this.#chunk.subarray(this.#start, this.#end);
     if (rest.length === 0) return;
     if (this.#codec.finish === undefined) {
-      throw truncated(rest, this.#announced ? this.#needed : undefined);
+      throw truncated(rest, this.#isAnnounced ? this.#needed : undefined);
     }
     messages.push(this.#codec.finish(rest));
     this.#start = this.#end;
@@ -171,22 +175,22 @@ export class InputBuffer<T> {
     return bytes.subarray(end);
   }
 
-  #wait(length: number, needed: number | undefined): void {
+  /** Notes how many bytes the incomplete message needs: those that it announced, or one more. */
+  #wait(length: number, announced: number | undefined): void {
     const { maxBytes } = this.#codec;
-    const size = Math.max(needed ?? 0, length);
-    if (size > maxBytes + SLACK) throw tooLarge("decode", size, maxBytes);
-    this.#announced = needed !== undefined && needed > length;
-    this.#needed = this.#announced ? needed as number : length + 1;
-    this.#scanned = this.#announced ? 0 : length;
+    const size = Math.max(announced ?? 0, length);
+    if (size > maxBytes + EXCESS_BYTES) throw tooLarge("decode", size, maxBytes);
+    this.#needed = Math.max(size, length + 1);
+    this.#scanned = size > length ? 0 : length;
   }
 
-  /** Goes on in a new chunk, with what there is of a message and room for so many bytes at least. */
+  /** Continues in a new chunk, with the incomplete message and room for at least so many bytes. */
   #renew(least: number): void {
     const rest = this.rest;
-    // Twice what there is, so that the copies are in proportion to what came. Of what a message says that
-    // it will have, not everything at once: a peer that announces much and sends little gets little.
-    const announced = Math.min(this.#needed, Math.max(TRUSTED, 4 * rest));
-    const size = Math.max(this.#size, this.#expected, announced, 2 * rest, rest + least);
+    // Twice the rest, so that copies stay in proportion to what came. A peer that announces much and sends
+    // little gets little memory.
+    const announced = Math.min(this.#needed, Math.max(TRUSTED_BYTES, 4 * rest));
+    const size = Math.max(this.#chunkBytes, this.#expected, announced, 2 * rest, rest + least);
     if (this.#reuse && this.#chunk.length >= size) {
       this.#chunk.copyWithin(0, this.#start, this.#end);
     } else {

@@ -1,10 +1,10 @@
 /**
- * What is to be sent: messages back to back in blocks, of which one after the other is written while
- * the last one is being filled.
+ * The bytes to send: messages back to back in blocks. While the last block is being filled, the others are
+ * written one after the other.
  *
- * - Blocks go back to a store that all channels share, so that an idle one holds no memory.
- * - Bytes of a block's size and more are not copied, but sent from where they are; what stands before them
- *   in a block that has begun is filled up with their beginning.
+ * - All channels share one store of free blocks, so that an idle channel holds no memory.
+ * - Bytes of a block's size and more are sent without a copy, except for the beginning that still fits into
+ *   the current block.
  */
 
 import type { ByteWriter, Codec } from "../../framing/codec.ts";
@@ -13,60 +13,59 @@ import { checkInteger } from "../base/check.ts";
 import { readBuffer } from "../base/read_buffer.ts";
 import { checkWellFormed } from "./utf8.ts";
 
-/** A part of the output, written at once. */
+/** A part of the output, written in one piece. */
 export interface Segment {
   readonly bytes: Uint8Array;
-  /** The block that it fills, to be used again. */
+  /** The block that it fills, if it can be used again. */
   readonly block: Uint8Array | undefined;
 }
 
-/** Bytes of a block: what is written at once where there is more to send. */
-export const BLOCK_SIZE: number = 64 * 1024;
-/** Blocks that are kept for later. */
-const MAX_SPARE = 16;
+/** The size of a block, and so of a write if there is more to send. */
+export const BLOCK_BYTES: number = 64 * 1024;
+const MAX_SPARE_BLOCKS = 16;
 const spare: Uint8Array[] = [];
 
 const NO_BLOCK: Uint8Array = new Uint8Array(0);
-/** Up to so many characters a loop over them takes a third of the time that a call of the encoder does. */
-const SHORT = 64;
+/** Up to this length, a loop over the characters takes a third of the time of a call of the encoder. */
+const MAX_LOOP_LENGTH = 64;
 const ENCODER = new TextEncoder();
 
 /** The output of a channel, and the writer of its codec. */
 export class OutputBuffer implements ByteWriter {
   #block: Uint8Array = NO_BLOCK;
   #length = 0;
-  /** What was finished before, to be written first. */
+  /** The finished segments, which are written first. */
   #sealed: Segment[] = [];
   #sealedBytes = 0;
-  #encoding = false;
-  /** Whether the last message is partly sent from the memory of its sender. */
-  borrowed = false;
+  #isEncoding = false;
+  /** Whether the last message is partly sent from memory of the caller. */
+  isBorrowing = false;
 
-  /** The number of bytes that are not taken yet. */
+  /** The number of bytes that were not taken yet. */
   get size(): number {
     return this.#sealedBytes + this.#length;
   }
 
-  /** Whether there is a segment that nothing can be added to. */
+  /** Whether a segment is finished. */
   get isSealed(): boolean {
     return this.#sealed.length > 0;
   }
 
-  /** Refuses what is called by a codec that has not done: it could be taken back after it was written. */
+  /** Throws while a codec encodes, because a message that it then refuses could be written already. */
   checkIdle(): void {
-    if (this.#encoding) {
+    if (this.#isEncoding) {
       throw new TypeError("Cannot send a message: its codec is still encoding another one");
     }
   }
 
-  /** Appends a message whole or, where its codec throws, not at all. */
+  /** Appends a whole message, or nothing if its codec throws. */
   append<T>(codec: Codec<T>, message: T): void {
     this.checkIdle();
     const block = this.#block;
     const length = this.#length;
     const count = this.#sealed.length;
-    this.borrowed = false;
-    this.#encoding = true;
+    this.isBorrowing = false;
+    this.#isEncoding = true;
     try {
       const result: unknown = codec.encode(message, this);
       if (result instanceof Promise) {
@@ -79,7 +78,7 @@ export class OutputBuffer implements ByteWriter {
       this.#length = length;
       throw error;
     } finally {
-      this.#encoding = false;
+      this.#isEncoding = false;
     }
   }
 
@@ -116,14 +115,14 @@ export class OutputBuffer implements ByteWriter {
 
   text(value: string): number {
     const { length } = value;
-    if (length <= SHORT && this.#ascii(value)) return length;
+    if (length <= MAX_LOOP_LENGTH && this.#ascii(value)) return length;
     checkWellFormed(value);
     const most = 3 * length;
-    if (most > BLOCK_SIZE) {
+    if (most > BLOCK_BYTES) {
       const bytes = ENCODER.encode(value);
-      const { borrowed } = this;
+      const { isBorrowing } = this;
       this.bytes(bytes);
-      this.borrowed = borrowed;
+      this.isBorrowing = isBorrowing;
       return bytes.length;
     }
     if (most > this.#block.length - this.#length) this.#renew(most);
@@ -132,7 +131,7 @@ export class OutputBuffer implements ByteWriter {
     return written;
   }
 
-  /** Appends a text if it is ASCII; tells whether it was. */
+  /** Appends a text if it is ASCII. Reports whether it was. */
   #ascii(value: string): boolean {
     const { length } = value;
     if (length > this.#block.length - this.#length) this.#renew(length);
@@ -151,14 +150,14 @@ export class OutputBuffer implements ByteWriter {
     checkInteger("size", size ?? null, 0, Number.MAX_SAFE_INTEGER);
     if (size > this.#block.length - this.#length) this.#renew(size);
     const place = this.#block.subarray(this.#length, this.#length += size);
-    // A block may have been used before, by another channel.
+    // Another channel may have used the block before.
     return place.fill(0);
   }
 
   /**
-   * The next segment to write.
+   * Removes and returns the next segment.
    *
-   * @param unfinished Whether one that could still be added to will do.
+   * @param unfinished Whether to take the current block too, although it is not full.
    */
   take(unfinished: boolean): Segment | undefined {
     if (this.#sealed.length === 0) {
@@ -170,26 +169,26 @@ export class OutputBuffer implements ByteWriter {
     return segment;
   }
 
-  /** Gives a segment's memory back. */
+  /** Makes the memory of a written segment available to all channels. */
   release({ block }: Segment): void {
-    if (block?.length === BLOCK_SIZE && spare.length < MAX_SPARE) spare.push(block);
+    if (block?.length === BLOCK_BYTES && spare.length < MAX_SPARE_BLOCKS) spare.push(block);
   }
 
-  /** Copies what fits, and what is left unless it fills a block. */
+  /** Copies the beginning that fits, and also the rest unless it fills a block. */
   #spread(data: Uint8Array): void {
-    // Together with what stands before it, which may be no more than its length.
-    const alone = this.#length === 0 && data.length >= BLOCK_SIZE;
+    // Otherwise a write would contain little more than a length.
+    const alone = this.#length === 0 && data.length >= BLOCK_BYTES;
     const fits = alone ? 0 : this.#block.length - this.#length;
     if (fits > 0) {
       this.#block.set(data.subarray(0, fits), this.#length);
       this.#length += fits;
     }
     const rest = data.subarray(fits);
-    if (rest.length >= BLOCK_SIZE) {
+    if (rest.length >= BLOCK_BYTES) {
       this.#seal();
       this.#sealed.push({ bytes: rest, block: undefined });
       this.#sealedBytes += rest.length;
-      this.borrowed = true;
+      this.isBorrowing = true;
     } else {
       this.#renew(rest.length);
       this.#block.set(rest, 0);
@@ -205,9 +204,11 @@ export class OutputBuffer implements ByteWriter {
     this.#length = 0;
   }
 
-  /** Takes a new block, with room for so many bytes. */
+  /** Begins a new block with room for so many bytes. */
   #renew(size: number): void {
     this.#seal();
-    this.#block = size > BLOCK_SIZE ? new Uint8Array(size) : spare.pop() ?? readBuffer(BLOCK_SIZE);
+    this.#block = size > BLOCK_BYTES
+      ? new Uint8Array(size)
+      : spare.pop() ?? readBuffer(BLOCK_BYTES);
   }
 }

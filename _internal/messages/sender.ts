@@ -93,7 +93,7 @@ export class MessageSender<T> {
     if (!this.#isScheduled) this.#schedule();
     if (out.isSealed) {
       if (!this.#isWriting) this.#write();
-      if (out.borrowed) return this.#whenWritten();
+      if (out.isBorrowing) return this.#whenWritten();
     }
     return this.#pending < this.#maxPending ? DONE : (this.#below ??= waiting()).promise;
   }
