@@ -1,15 +1,15 @@
 /**
- * The errors of this package.
+ * Error classes.
  *
  * - A system failure is an instance of the matching `Deno.errors.*` class, so `instanceof` checks
- *   written for Deno keep working; conditions that callers tell apart have a subclass here.
- * - Every one of them has the shape {@linkcode SocketError}: what was tried (`operation`), where
- *   (`path`), the system's `code`, and the original error as `cause`.
- * - A wrong argument is a plain `TypeError` or `RangeError`, thrown before the system is asked.
- * - A missing Deno permission stays `Deno.errors.NotCapable`; its message names the flags to add.
+ *   written for Deno keep working. Conditions that callers distinguish have a subclass here.
+ * - Each of them has the shape {@linkcode SocketError}: the `operation`, the `path`, the system's `code`, and
+ *   the original error as `cause`.
+ * - A wrong argument is a plain `TypeError` or `RangeError`, thrown before any system call.
+ * - A missing Deno permission stays `Deno.errors.NotCapable`. Its message names the flags to add.
  * - An aborted `signal` rejects with the signal's own reason.
  *
- * @example Telling refusals apart
+ * @example Handle one kind of refusal
  * ```ts
  * import { connect, SocketNotFound } from "@uds/uds";
  * import { assertEquals } from "@std/assert";
@@ -30,32 +30,32 @@
 
 /** The shape of every error that this package throws for a failure of the system. */
 export interface SocketError extends Error {
-  /** What was tried: `"connect"`, `"listen"`, `"claim"`, `"accept"`, `"read"`, `"write"` … */
+  /** The operation that failed: `"connect"`, `"listen"`, `"claim"`, `"accept"`, `"read"`, `"write"` … */
   readonly operation: string;
-  /** The absolute path of the socket, `"\0name"` for an abstract one, `null` where it has none. */
+  /** The absolute path of the socket, `"\0name"` for an abstract one, `null` without a path. */
   readonly path: string | null;
-  /** The system's error code, such as `"ECONNREFUSED"`, where there is one. */
+  /** The system's error code, such as `"ECONNREFUSED"`, if there is one. */
   readonly code?: string;
-  /** Of a failed start whose files could not all be removed: why not. */
+  /** After a failed start: the reason why not all files could be removed. */
   readonly cleanupError?: unknown;
-  /** Of a failed write or send: the bytes that were not handed to the kernel. */
+  /** After a failed write or send: the bytes that the kernel did not take. */
   readonly unsent?: Uint8Array;
-  /** Of a failed relay: the bytes that had been passed on from `a` to `b`. */
+  /** After a failed relay: how many bytes were passed on from `a` to `b`. */
   readonly aToB?: number;
-  /** Of a failed relay: the bytes that had been passed on from `b` to `a`. */
+  /** After a failed relay: how many bytes were passed on from `b` to `a`. */
   readonly bToA?: number;
 }
 
-/** The fields that an error of this package is made of, beside its message. */
+/** The fields that an error of this package is made of, besides its message. */
 export interface SocketErrorFields {
-  /** What was tried. */
+  /** The operation that failed. */
   operation: string;
-  /** The path of the socket, `null` where it has none. */
+  /** The path of the socket, `null` without one. */
   path: string | null;
   /**
    * The system's error code.
    *
-   * @default {the code of `cause`, else the one that the class stands for}
+   * @default {the code of `cause`, else the one of the class}
    */
   code?: string | undefined;
   /** The error that led to this one. */
@@ -63,9 +63,9 @@ export interface SocketErrorFields {
 }
 
 /**
- * Tells whether `error` has the shape of {@linkcode SocketError}.
+ * Reports whether `error` has the shape of {@linkcode SocketError}.
  *
- * @param error What was caught.
+ * @param error The value that was caught.
  * @returns Whether it is an `Error` with an `operation` and a `path`.
  *
  * @example Usage
@@ -83,46 +83,46 @@ export function isSocketError(error: unknown): error is SocketError {
   return error instanceof Error && "operation" in error && "path" in error;
 }
 
-/** Sets the common fields; the base class of Deno's errors makes `name` an own property. */
-function setFields(
-  error: Error,
-  name: string,
-  fields: SocketErrorFields,
-  code?: string,
-): void {
-  const found = fields.code ?? (fields.cause as { code?: string } | undefined)?.code ?? code;
-  Object.assign(error, { name, operation: fields.operation, path: fields.path });
-  if (found !== undefined) Object.assign(error, { code: found });
+/** The shape of the errors about the path of a socket. */
+export interface SocketPathError extends SocketError {
+  /** The absolute path of the socket, or of what is wrong with it. */
+  readonly path: string;
+  /** The code of the cause, else the one that the class stands for. */
+  readonly code: string;
 }
 
-/** Sets a property that is not shown where the error is printed: a log is no place for data. */
+/** For an error that is made again from its class and message, as Deno does when a body's stream fails. */
+const UNKNOWN: SocketErrorFields = { operation: "unknown", path: null };
+
+/** Returns the options of an `Error`, without an empty `cause`. */
+function causeOf({ cause }: SocketErrorFields): ErrorOptions {
+  return cause === undefined ? {} : { cause };
+}
+
+/** Sets the fields. The base class of Deno's errors makes `name` an own property. */
+function setFields(error: Error, name: string, fields: SocketErrorFields, code?: string): void {
+  const { cause, code: given, ...others } = fields;
+  const found = given ?? (cause as { code?: string } | undefined)?.code ?? code;
+  Object.assign(error, { name, ...others }, found === undefined ? {} : { code: found });
+}
+
+/** Sets a property that is not printed with the error, because data does not belong in a log. */
 function hide(error: Error, name: string, value: unknown): void {
   Object.defineProperty(error, name, { value, enumerable: false, configurable: true });
 }
 
-/** For an error that is made anew of its class and message, as Deno does where a body's stream fails. */
-const UNKNOWN: SocketErrorFields = { operation: "unknown", path: null };
-
-/** Turns the fields into the options of an `Error`, without an empty `cause`. */
-function causeOf(fields: SocketErrorFields): ErrorOptions {
-  return fields.cause === undefined ? {} : { cause: fields.cause };
+/** The path belongs to another server that runs, or may run. The default code is `"EADDRINUSE"`. */
+export interface SocketInUse extends SocketPathError {
+  /** The process that holds the lock of the path, if known. */
+  readonly holder: number | undefined;
 }
 
-/** The path belongs to another server that is alive, or may be. */
-export class SocketInUse extends Deno.errors.AddrInUse implements SocketError {
-  /** What was tried. */
-  declare readonly operation: string;
-  /** The absolute path of the socket. */
-  declare readonly path: string;
-  /** The code of the cause, else `"EADDRINUSE"`. */
-  declare readonly code: string;
-  /** The process that holds the path's lock, where that is known. */
-  readonly holder: number | undefined;
-
+/** The path belongs to another server that runs, or may run. The default code is `"EADDRINUSE"`. */
+export class SocketInUse extends Deno.errors.AddrInUse {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message What is wrong, and the way out.
+   * @param message What is wrong, and the remedy.
    * @param fields Where it went wrong, and the `holder` of the lock.
    */
   constructor(
@@ -131,23 +131,18 @@ export class SocketInUse extends Deno.errors.AddrInUse implements SocketError {
   ) {
     super(message, causeOf(fields));
     setFields(this, "SocketInUse", fields, "EADDRINUSE");
-    this.holder = fields.holder;
   }
 }
 
-/** What is at the path is no stream socket: it is left untouched. */
-export class NotASocket extends Error implements SocketError {
-  /** What was tried. */
-  declare readonly operation: string;
-  /** The absolute path. */
-  declare readonly path: string;
-  /** The code of the cause, else `"ENOTSOCK"`. */
-  declare readonly code: string;
+/** The file at the path is not a stream socket. It is left untouched. The default code is `"ENOTSOCK"`. */
+export interface NotASocket extends SocketPathError {}
 
+/** The file at the path is not a stream socket. It is left untouched. The default code is `"ENOTSOCK"`. */
+export class NotASocket extends Error {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message What is wrong, and the way out.
+   * @param message What is wrong, and the remedy.
    * @param fields Where it went wrong.
    */
   constructor(message: string, fields: SocketErrorFields = UNKNOWN) {
@@ -156,19 +151,15 @@ export class NotASocket extends Error implements SocketError {
   }
 }
 
-/** There is a socket file, but nobody listens on it. */
-export class NothingListening extends Deno.errors.ConnectionRefused implements SocketError {
-  /** What was tried. */
-  declare readonly operation: string;
-  /** The absolute path of the socket. */
-  declare readonly path: string;
-  /** The code of the cause, else `"ECONNREFUSED"`. */
-  declare readonly code: string;
+/** A socket file exists, but nothing listens on it. The default code is `"ECONNREFUSED"`. */
+export interface NothingListening extends SocketPathError {}
 
+/** A socket file exists, but nothing listens on it. The default code is `"ECONNREFUSED"`. */
+export class NothingListening extends Deno.errors.ConnectionRefused {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message What is wrong, and the way out.
+   * @param message What is wrong, and the remedy.
    * @param fields Where it went wrong.
    */
   constructor(message: string, fields: SocketErrorFields = UNKNOWN) {
@@ -177,19 +168,15 @@ export class NothingListening extends Deno.errors.ConnectionRefused implements S
   }
 }
 
-/** There is nothing at the path. */
-export class SocketNotFound extends Deno.errors.NotFound implements SocketError {
-  /** What was tried. */
-  declare readonly operation: string;
-  /** The absolute path of the socket. */
-  declare readonly path: string;
-  /** The code of the cause, else `"ENOENT"`. */
-  declare readonly code: string;
+/** The path does not exist. The default code is `"ENOENT"`. */
+export interface SocketNotFound extends SocketPathError {}
 
+/** The path does not exist. The default code is `"ENOENT"`. */
+export class SocketNotFound extends Deno.errors.NotFound {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message What is wrong, and the way out.
+   * @param message What is wrong, and the remedy.
    * @param fields Where it went wrong.
    */
   constructor(message: string, fields: SocketErrorFields = UNKNOWN) {
@@ -198,56 +185,42 @@ export class SocketNotFound extends Deno.errors.NotFound implements SocketError 
   }
 }
 
-/** The file system does not let this process connect. */
-export class ConnectDenied extends Deno.errors.PermissionDenied implements SocketError {
-  /** What was tried. */
-  declare readonly operation: string;
-  /** The absolute path of the socket. */
-  declare readonly path: string;
-  /** The code of the cause, else `"EACCES"`. */
-  declare readonly code: string;
-  /** The permission bits of the socket file, where they could be read. */
+/** The file system does not allow this process to connect. The default code is `"EACCES"`. */
+export interface ConnectDenied extends SocketPathError {
+  /** The permission bits of the socket file, if they could be read. */
   readonly mode: number | undefined;
-  /** The user who owns the socket file, where that could be read. */
+  /** The user that owns the socket file, if it could be read. */
   readonly uid: number | undefined;
-  /** The group of the socket file, where that could be read. */
+  /** The group of the socket file, if it could be read. */
   readonly gid: number | undefined;
+}
 
+/** The file system does not allow this process to connect. The default code is `"EACCES"`. */
+export class ConnectDenied extends Deno.errors.PermissionDenied {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message What is wrong, and the way out.
+   * @param message What is wrong, and the remedy.
    * @param fields Where it went wrong, and the `mode`, `uid` and `gid` that refused.
    */
   constructor(
     message: string,
-    fields: SocketErrorFields & {
-      mode?: number | undefined;
-      uid?: number | undefined;
-      gid?: number | undefined;
-    } = UNKNOWN,
+    fields: SocketErrorFields & Partial<Pick<ConnectDenied, "mode" | "uid" | "gid">> = UNKNOWN,
   ) {
     super(message, causeOf(fields));
     setFields(this, "ConnectDenied", fields, "EACCES");
-    this.mode = fields.mode;
-    this.uid = fields.uid;
-    this.gid = fields.gid;
   }
 }
 
-/** No connection within the time allowed; the last refusal is the `cause`. */
-export class ConnectTimeout extends Deno.errors.TimedOut implements SocketError {
-  /** What was tried. */
-  declare readonly operation: string;
-  /** The absolute path of the socket. */
-  declare readonly path: string;
-  /** `"ETIMEDOUT"`. */
-  declare readonly code: string;
+/** Connecting took too long. The last refusal is the `cause`, and the code is `"ETIMEDOUT"`. */
+export interface ConnectTimeout extends SocketPathError {}
 
+/** Connecting took too long. The last refusal is the `cause`, and the code is `"ETIMEDOUT"`. */
+export class ConnectTimeout extends Deno.errors.TimedOut {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message What is wrong, and the way out.
+   * @param message What is wrong, and the remedy.
    * @param fields Where it went wrong; `cause` is the last refusal.
    */
   constructor(message: string, fields: SocketErrorFields = UNKNOWN) {
@@ -256,19 +229,15 @@ export class ConnectTimeout extends Deno.errors.TimedOut implements SocketError 
   }
 }
 
-/** A file or a directory is not safe to rely on: somebody else could take the path over. */
-export class InsecurePath extends Deno.errors.PermissionDenied implements SocketError {
-  /** What was tried. */
-  declare readonly operation: string;
-  /** The absolute path of what is not safe. */
-  declare readonly path: string;
-  /** The code of the cause, else `"EPERM"`. */
-  declare readonly code: string;
+/** A path is not safe to rely on: another user could take it over. The default code is `"EPERM"`. */
+export interface InsecurePath extends SocketPathError {}
 
+/** A path is not safe to rely on: another user could take it over. The default code is `"EPERM"`. */
+export class InsecurePath extends Deno.errors.PermissionDenied {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message What is wrong, and the way out.
+   * @param message What is wrong, and the remedy.
    * @param fields Where it went wrong.
    */
   constructor(message: string, fields: SocketErrorFields = UNKNOWN) {
@@ -277,23 +246,22 @@ export class InsecurePath extends Deno.errors.PermissionDenied implements Socket
   }
 }
 
-/** A message is larger than its codec allows, or its length says that it will be. */
-export class MessageTooLarge extends RangeError implements SocketError {
-  /** What was tried: `"encode"` or `"decode"`. */
-  declare readonly operation: string;
-  /** The path of the socket, `null` where it has none or it is not known. */
-  declare readonly path: string | null;
+/** A message is larger than its codec allows, or announces that it will be. */
+export interface MessageTooLarge extends SocketError {
   /** The code of the cause, else `"EMSGSIZE"`. */
-  declare readonly code: string;
-  /** Bytes of the message; where its end was not seen, of as much of it as there was. */
+  readonly code: string;
+  /** The number of bytes of the message, or of its part that has come. */
   readonly size: number;
-  /** The most bytes that it may have: `maxBytes` of the codec. */
+  /** The maximum number of bytes: `maxBytes` of the codec. */
   readonly limit: number;
+}
 
+/** A message is larger than its codec allows, or announces that it will be. */
+export class MessageTooLarge extends RangeError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message What is wrong, and the way out.
+   * @param message What is wrong, and the remedy.
    * @param fields Where it went wrong, the `size` of the message, and the `limit`.
    */
   constructor(
@@ -301,59 +269,55 @@ export class MessageTooLarge extends RangeError implements SocketError {
     fields: SocketErrorFields & { size?: number; limit?: number } = UNKNOWN,
   ) {
     super(message, causeOf(fields));
-    setFields(this, "MessageTooLarge", fields, "EMSGSIZE");
-    this.size = fields.size ?? NaN;
-    this.limit = fields.limit ?? NaN;
+    setFields(
+      this,
+      "MessageTooLarge",
+      { size: NaN, limit: NaN, ...fields } as SocketErrorFields,
+      "EMSGSIZE",
+    );
   }
 }
 
 /** The peer's end of file came within a message. */
-export class TruncatedMessage extends Deno.errors.UnexpectedEof implements SocketError {
-  /** What was tried: `"decode"`. */
-  declare readonly operation: string;
-  /** The path of the socket, `null` where it has none or it is not known. */
-  declare readonly path: string | null;
-  /** The code of the cause, where there is one. */
-  declare readonly code?: string;
-  /** What there is of the message, with its framing. */
-  declare readonly rest: Uint8Array;
+export interface TruncatedMessage extends SocketError {
+  /** The bytes of the message that came, with its framing. */
+  readonly rest: Uint8Array;
+}
 
+/** The peer's end of file came within a message. */
+export class TruncatedMessage extends Deno.errors.UnexpectedEof {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message What is wrong, and the way out.
+   * @param message What is wrong, and the remedy.
    * @param fields Where it went wrong, and the `rest` of the bytes.
    */
   constructor(message: string, fields: SocketErrorFields & { rest?: Uint8Array } = UNKNOWN) {
     super(message, causeOf(fields));
-    setFields(this, "TruncatedMessage", fields);
-    hide(this, "rest", fields.rest ?? new Uint8Array(0));
+    const { rest = new Uint8Array(0), ...others } = fields;
+    setFields(this, "TruncatedMessage", others);
+    hide(this, "rest", rest);
   }
 }
 
-/** The connection was closed on this side, by `close()`, `closeWrite()` or a disposal. */
-export class ConnectionClosed extends Deno.errors.BadResource implements SocketError {
-  /** What was tried: `"read"`, `"write"`, `"closeWrite"`, `"send"` or `"receive"`. */
-  declare readonly operation: string;
-  /** The path of the socket, `null` where it has none. */
-  declare readonly path: string | null;
-  /** The code of the cause, where there is one. */
-  declare readonly code?: string;
-  /** Of a write: the bytes that were not handed to the kernel. */
-  declare readonly unsent?: Uint8Array;
+/** This side has closed the connection: `close()`, `closeWrite()` or disposal. */
+export interface ConnectionClosed extends SocketError {}
 
+/** This side has closed the connection: `close()`, `closeWrite()` or disposal. */
+export class ConnectionClosed extends Deno.errors.BadResource {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message What is wrong, and the way out.
-   * @param fields Where it went wrong, and what was not sent.
+   * @param message What is wrong, and the remedy.
+   * @param fields Where it went wrong, and the bytes that were not sent.
    */
   constructor(
     message: string,
     fields: SocketErrorFields & { unsent?: Uint8Array | undefined } = UNKNOWN,
   ) {
     super(message, causeOf(fields));
-    setFields(this, "ConnectionClosed", fields);
-    if (fields.unsent !== undefined) hide(this, "unsent", fields.unsent);
+    const { unsent, ...others } = fields;
+    setFields(this, "ConnectionClosed", others);
+    if (unsent !== undefined) hide(this, "unsent", unsent);
   }
 }
