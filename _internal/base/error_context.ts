@@ -7,19 +7,26 @@ import type { SocketError } from "../../errors.ts";
 import { requireGrants } from "./deno_permissions.ts";
 import { attempt, systemError } from "./failure.ts";
 
-/** The operation and the path that an error names. */
-export class ErrorContext {
+/** The operation and the path that an error names. A call without a path has an `ErrorContext<null>`. */
+export class ErrorContext<Path extends string | null = string> {
   readonly operation: string;
-  readonly path: string;
+  readonly path: Path;
+  readonly #start: string | undefined;
 
-  constructor(operation: string, path: string) {
+  /**
+   * @param operation The operation.
+   * @param path The path; `null` if the call has none.
+   * @param start The beginning of every message, by default made of the operation and the path.
+   */
+  constructor(operation: string, path: Path, start?: string) {
     this.operation = operation;
     this.path = path;
+    this.#start = start;
   }
 
   /** The beginning of every message: `Cannot connect to "/run/app.sock"`. */
   get start(): string {
-    return attempt(this.operation, this.path);
+    return this.#start ?? attempt(this.operation, String(this.path));
   }
 
   /** Returns the same context for another path. */
@@ -28,7 +35,7 @@ export class ErrorContext {
   }
 
   /**
-   * Returns an error of one of our classes.
+   * Returns an error of a class, ours or Deno's.
    *
    * @param Class The class.
    * @param state What stands in the way, and the remedy.
@@ -40,8 +47,8 @@ export class ErrorContext {
     fields?: Omit<NonNullable<ConstructorParameters<C>[1]>, "operation" | "path">,
   ): InstanceType<C> {
     const { operation, path } = this;
-    const all = { operation, path, ...fields } as never;
-    return new Class(`${this.start}: ${state}`, all) as InstanceType<C>;
+    const error = new Class(`${this.start}: ${state}`, { operation, path, ...fields } as never);
+    return Object.assign(error, { operation, path }) as InstanceType<C>;
   }
 
   /**
