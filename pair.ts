@@ -6,7 +6,6 @@
  */
 
 import type { Connection } from "./connection.ts";
-import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./_internal/child/fd_socket.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
 import {
   type Check,
@@ -16,10 +15,16 @@ import {
   integer,
   show,
 } from "./_internal/base/check.ts";
-import { checkPairOptions } from "./_internal/child/pair_options.ts";
-import { startPair } from "./_internal/child/start.ts";
+import { ErrorContext } from "./_internal/base/error_context.ts";
+import { pairPermissions } from "./_internal/base/pair_permissions.ts";
+import { pathOfUrl } from "./_internal/base/path.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
-import { openSocketPair } from "./_internal/child/socket_pair.ts";
+import { CHILD_FD, takeOver } from "./_internal/child/inherited_fd.ts";
+import { checkPairOptions } from "./_internal/child/pair_options.ts";
+import { openSocketPair, SOCKET_PAIR_PERMISSIONS } from "./_internal/child/socket_pair.ts";
+import { startProgram } from "./_internal/child/start.ts";
+import { unnamedConnection } from "./_internal/child/unnamed_connection.ts";
+import { requireDeno, startModule } from "./_internal/sandbox/module.ts";
 
 /** Options of {@linkcode pair}. */
 export interface PairOptions {
@@ -211,8 +216,17 @@ export async function pair(command: string | URL, options: PairOptions = {}): Pr
     checkArguments("pair", arguments, 2, "pair(command, { args })");
     checkPairOptions(command, options);
     requireRuntime();
-    options.signal?.throwIfAborted();
-    return await startPair(command, { ...options });
+    const { cwd, clearEnv, signal } = options;
+    signal?.throwIfAborted();
+    const isModule = command instanceof URL;
+    const name = isModule ? command.href : command;
+    const context = new ErrorContext("pair", null, `Cannot start ${show(name)}`);
+    if (isModule) requireDeno(context);
+    context.require(pairPermissions(command, clearEnv));
+    const given = { ...options, cwd: cwd instanceof URL ? pathOfUrl(cwd) : cwd };
+    return await (isModule
+      ? startModule(context, command, given)
+      : startProgram(context, command, given));
   } catch (error) {
     throw seenFrom(pair, error);
   }
@@ -263,7 +277,9 @@ export function inherited(options: InheritedOptions = {}): Connection {
     checkArguments("inherited", arguments, 1, "inherited({ fd })");
     checkOptions("inherited", options, INHERITED_CHECKS);
     requireRuntime();
-    return adoptedConnection(AdoptedSocket.fromDescriptor(options.fd ?? CHILD_FD));
+    const { fd = CHILD_FD } = options;
+    const context = new ErrorContext("inherited", null, `Cannot take over descriptor ${fd}`);
+    return unnamedConnection(takeOver(context, fd));
   } catch (error) {
     throw seenFrom(inherited, error);
   }
@@ -330,7 +346,9 @@ export async function socketpair(
     checkArguments("socketpair", arguments, 1, "socketpair({ type })");
     checkOptions("socketpair", options, SOCKETPAIR_CHECKS);
     requireRuntime();
-    return await openSocketPair();
+    const context = new ErrorContext("socketpair", null, "Cannot make a socket pair");
+    context.require(SOCKET_PAIR_PERMISSIONS);
+    return await openSocketPair(context);
   } catch (error) {
     throw seenFrom(socketpair, error);
   }

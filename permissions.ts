@@ -17,6 +17,7 @@ import {
 } from "./_internal/base/check.ts";
 import { ALL_PERMISSIONS, toFlags } from "./_internal/base/deno_permissions.ts";
 import { directoriesAbove } from "./_internal/base/directory_steps.ts";
+import { pairPermissions } from "./_internal/base/pair_permissions.ts";
 import { directoryOf } from "./_internal/base/path.ts";
 
 /** What is to be done, for {@linkcode permissions}. `"serve"` stands for `listen()` too. */
@@ -146,14 +147,7 @@ export function permissions(
     );
   }
   checkOptions("permissions", options, CHECKS);
-  if (operation === "pair") {
-    const isModule = target instanceof URL;
-    return {
-      run: [isModule ? Deno.execPath() : target],
-      // Read by node:child_process whatever environment it is given.
-      env: options.clearEnv ?? isModule ? ["NODE_V8_COVERAGE"] : true,
-    };
-  }
+  if (operation === "pair") return pairPermissions(target, options.clearEnv);
   const path = resolveSocketPath(target);
   if (path.startsWith("\0")) return { net: true };
   if (SPECIAL_DIRECTORIES.some((directory) => path.startsWith(directory))) {

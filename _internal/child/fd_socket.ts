@@ -1,43 +1,28 @@
 /**
- * A transport over a descriptor that Deno's own API cannot adopt: an inherited socket, in the child
- * and in the parent. It is a `net.Socket` of node:net, with the manners of a `Deno.UnixConn`.
+ * A transport over a descriptor that Deno's own API cannot open: an inherited socket, in the child and
+ * in the parent. It is a `net.Socket` of node:net that behaves like a `Deno.UnixConn`.
  *
- * - Reads go through the `onread` option, which fills one buffer of ours and is two to four times as
- *   fast as `'data'` events. What no reader waits for yet stays in that buffer, and reading pauses.
- * - A `net.Socket` destroys itself at the first error, and with it what the peer had sent before it
- *   left. Here `destroy` is kept away from it: a failed write ends the writing only.
- * - It keeps the process alive while something is pending, not merely because it is open.
- * - node:net is loaded at the first use: it takes 20 to 40 ms.
+ * - Reads use the `onread` option, which fills one buffer of ours and is two to four times as fast as
+ *   `'data'` events. Bytes without a reader stay in that buffer, and reading pauses.
+ * - A `net.Socket` destroys itself at the first error, and drops what the peer sent before it left.
+ *   `destroy` is therefore replaced: a failed write ends only the writing.
+ * - It keeps the process alive while an operation is pending, not merely because it is open.
  */
 
 import type { Socket, SocketConstructorOpts } from "node:net";
-import type { UnixAddr } from "../../address.ts";
 import { NotASocket } from "../../errors.ts";
 import { builtin } from "../base/node.ts";
 import { readBuffer } from "../base/read_buffer.ts";
-import { SocketConnection, type Transport } from "../connection/socket_connection.ts";
-
-/** The descriptor of a child at which it finds its socket. */
-export const CHILD_FD = 3;
-
-const NO_ADDR: UnixAddr = { transport: "unix", path: null };
+import type { Transport } from "../connection/socket_connection.ts";
+import { fromNode } from "./node_error.ts";
 
 const BUFFER_SIZE = 256 * 1024;
 
-/** What is handed to the socket at once. A failed write counts such a slice as unsent as a whole. */
+/** The most bytes passed to the socket at once. A failed write counts the whole slice as unsent. */
 const SLICE_SIZE = 256 * 1024;
 
-/** The errors of Deno that node's codes stand for. */
-const CLASSES: Record<string, new (message: string, options?: ErrorOptions) => Error> = {
-  EPIPE: Deno.errors.BrokenPipe,
-  ECONNRESET: Deno.errors.ConnectionReset,
-};
-
-/** What the first use of a descriptor says that could not be told from a connected socket before. */
+/** The codes with which the first use reports that a descriptor is not a connected socket. */
 const UNCONNECTED = ["EBADF", "EINVAL", "ENOTCONN"];
-
-/** The descriptors that were adopted: once closed, a number may come to be one of Deno's own. */
-const adoptedDescriptors = new Set<number>();
 
 interface Reader {
   buffer: Uint8Array;
@@ -45,71 +30,61 @@ interface Reader {
   reject: (error: Error) => void;
 }
 
-/** The handle of a `net.Socket`, which node:net has no public name for. */
+/** The handle of a `net.Socket`, which has no public name. */
 type WithHandle = { _handle: unknown };
 
-/** An adopted descriptor. */
-export class AdoptedSocket implements Transport {
+/** A socket at a descriptor. */
+export class FdSocket implements Transport {
   readonly #socket: Socket;
   readonly #readers: Reader[] = [];
-  /** What has come and nobody has read yet: with `onread` at most the one buffer. */
+  /** The bytes without a reader: with `onread` at most the one buffer. */
   #rest: Uint8Array[] = [];
-  #endPushed = false;
-  #ended = false;
-  #readError: Error | undefined;
+  /** How the reading has ended: `null` at end of file. */
+  #readEnd: Error | null | undefined;
   #writeError: Error | undefined;
-  #closed = false;
-  #ending = false;
+  #hasPushedEnd = false;
+  #isEnding = false;
+  #isClosed = false;
   #pending = 0;
   #keepsAlive = true;
 
-  private constructor(open: (onRead: SocketConstructorOpts["onread"]) => Socket) {
-    this.#socket = open({
+  /** @param open Opens the socket with the buffer to read into. */
+  constructor(open: (onRead: SocketConstructorOpts["onread"]) => Socket) {
+    const socket = this.#socket = open({
       buffer: readBuffer(BUFFER_SIZE),
       callback: (count, buffer) => this.#deliver(buffer.subarray(0, count)),
     });
-    this.#listen();
-  }
-
-  /** Adopts a descriptor of this process, which closing it will close. */
-  static fromDescriptor(fd: number): AdoptedSocket {
-    const { Socket } = builtin("node:net");
-    if ("WorkerGlobalScope" in globalThis) {
-      const state =
-        "in a worker, because nothing there tells whether the main thread has it, and " +
-        "closing it there would give its number to another file. Take it in the main thread";
-      throw Object.assign(
-        new Deno.errors.NotSupported(`Cannot take over descriptor ${fd} ${state}`),
-        { operation: "inherited", path: null },
-      );
-    }
-    if (adoptedDescriptors.has(fd)) {
-      throw refusalOf(fd, Object.assign(new Error("adopted before"), { code: "EEXIST" }));
-    }
-    let adopted;
-    try {
-      adopted = new AdoptedSocket((onread) => new Socket({ fd, allowHalfOpen: true, onread }));
-    } catch (cause) {
-      throw refusalOf(fd, cause as Error);
-    }
-    adoptedDescriptors.add(fd);
-    // Only a TCP socket has a port.
-    if (adopted.#socket.localPort === undefined) return adopted;
-    adopted.close();
-    throw refusalOf(fd, new Error("it is a TCP socket"));
+    // The end of file, also after a failed write, which keeps `'end'` from being emitted.
+    const push = socket.push;
+    socket.push = (chunk, encoding) => {
+      if (chunk === null) this.#hasPushedEnd = true;
+      const wantsMore = push.call(socket, chunk, encoding);
+      this.#endIfEmpty();
+      return wantsMore;
+    };
+    // Errors come through `destroy` and the callbacks of writes.
+    socket.on("error", () => {});
+    socket.destroy = (error?: Error & { syscall?: string }) => {
+      const isOfWriting = error?.syscall === "write" || error?.syscall === "shutdown";
+      if (error && !isOfWriting && !(this.#readEnd instanceof Error)) {
+        this.#endReading(translate(error));
+      }
+      return socket;
+    };
+    socket.unref();
   }
 
   /**
-   * Takes over the parent's end of a child's extra pipe, in the turn in which the child was started:
-   * later its unread bytes may be thrown away when the child exits. The same for its standard streams.
+   * Takes over a stream of a child that was started in this turn of the event loop. Later, its unread
+   * bytes may be dropped when the child exits.
    */
-  static fromStream(stream: Socket, only?: "read" | "write"): AdoptedSocket {
+  static fromStream(stream: Socket, only?: "read" | "write"): FdSocket {
     const { Socket } = builtin("node:net");
     const handle = (stream as unknown as WithHandle)._handle;
-    if (typeof handle !== "object" || handle === null) return AdoptedSocket.#fromEvents(stream);
+    if (typeof handle !== "object" || handle === null) return FdSocket.#fromEvents(stream);
     (stream as unknown as WithHandle)._handle = null;
     stream.destroy();
-    return new AdoptedSocket((onread) =>
+    return new FdSocket((onread) =>
       new Socket(
         {
           handle,
@@ -122,42 +97,18 @@ export class AdoptedSocket implements Transport {
     );
   }
 
-  /** Without a handle to take over: by `'data'` events, whose chunks are queued where none is asked for. */
-  static #fromEvents(stream: Socket): AdoptedSocket {
+  /** Reads a stream without a handle by its `'data'` events. */
+  static #fromEvents(stream: Socket): FdSocket {
     stream.allowHalfOpen = true;
-    const adopted = new AdoptedSocket(() => stream);
+    const socket = new FdSocket(() => stream);
     stream.on("data", (chunk: Uint8Array) => {
-      if (!adopted.#deliver(chunk)) stream.pause();
-      adopted.#endIfEmpty();
+      if (!socket.#deliver(chunk)) stream.pause();
+      socket.#endIfEmpty();
     });
-    return adopted;
+    return socket;
   }
 
-  #listen(): void {
-    const socket = this.#socket;
-    // The end of file, also after a failed write, which keeps `'end'` from being emitted.
-    const push = socket.push;
-    socket.push = (chunk, encoding) => {
-      if (chunk === null) this.#endPushed = true;
-      const wantsMore = push.call(socket, chunk, encoding);
-      this.#endIfEmpty();
-      return wantsMore;
-    };
-    // Errors come through `destroy` and the callbacks of writes.
-    socket.on("error", () => {});
-    socket.destroy = (error?: Error & { syscall?: string }) => {
-      if (error && error.syscall !== "write" && error.syscall !== "shutdown") {
-        this.#readError ??= translate(error);
-        for (const { reject } of this.#readers.splice(0)) {
-          this.#settle(() => reject(this.#readError as Error));
-        }
-      }
-      return socket;
-    };
-    socket.unref();
-  }
-
-  /** Hands bytes to who waits for them; tells whether more may come. */
+  /** Delivers bytes to pending reads. Reports whether they want more. */
   #deliver(bytes: Uint8Array): boolean {
     let rest = bytes;
     while (rest.length > 0) {
@@ -174,14 +125,17 @@ export class AdoptedSocket implements Transport {
     return true;
   }
 
-  /** Ends the reading when the end has come and nothing waits in the stream: with events, it may. */
+  /** Ends the reading if the end of file has come, and no event is due that delivers bytes before it. */
   #endIfEmpty(): void {
-    if (this.#endPushed && !this.#ended && this.#socket.readableLength === 0) this.#end();
+    const isEmpty = this.#socket.readableLength === 0;
+    if (this.#hasPushedEnd && this.#readEnd === undefined && isEmpty) this.#endReading(null);
   }
 
-  #end(): void {
-    this.#ended = true;
-    for (const { resolve } of this.#readers.splice(0)) this.#settle(() => resolve(null));
+  #endReading(end: Error | null): void {
+    this.#readEnd = end;
+    for (const { resolve, reject } of this.#readers.splice(0)) {
+      this.#settle(() => end === null ? resolve(null) : reject(end));
+    }
   }
 
   read(buffer: Uint8Array): Promise<number | null> {
@@ -197,9 +151,8 @@ export class AdoptedSocket implements Transport {
       }
       return Promise.resolve(count);
     }
-    if (this.#readError !== undefined) return Promise.reject(this.#readError);
-    if (this.#ended) return Promise.resolve(null);
-    if (this.#closed) return Promise.reject(canceled());
+    if (this.#readEnd === null) return Promise.resolve(null);
+    if (this.#readEnd !== undefined) return Promise.reject(this.#readEnd);
     return new Promise((resolve, reject) => {
       this.#readers.push({ buffer, resolve, reject });
       this.#begin();
@@ -222,25 +175,26 @@ export class AdoptedSocket implements Transport {
     if (this.#writeError !== undefined) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#begin();
-      this.#ending = true;
+      this.#isEnding = true;
       this.#socket.end((error?: Error | null) => {
-        this.#ending = false;
+        this.#isEnding = false;
         this.#settle(() => error ? reject(translate(error)) : resolve());
       });
     });
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     const socket = this.#socket as Partial<Pick<Socket, "destroy">>;
     delete socket.destroy;
     const destroy = () => this.#socket.destroy();
-    // While it still ends, destroying it would keep all of it in memory for ever.
-    if (this.#ending) builtin("node:timers").setImmediate(destroy);
+    // Destroyed before its end is sent, the socket would never leave the memory.
+    if (this.#isEnding) builtin("node:timers").setImmediate(destroy);
     else destroy();
-    const error = canceled();
-    for (const { reject } of this.#readers.splice(0)) this.#settle(() => reject(error));
+    if (this.#readEnd === undefined) {
+      this.#endReading(new Deno.errors.Interrupted("operation canceled"));
+    }
   }
 
   ref(): void {
@@ -258,46 +212,14 @@ export class AdoptedSocket implements Transport {
   }
 
   #settle(settle: () => void): void {
-    if (--this.#pending === 0 && !this.#closed) this.#socket.unref();
+    if (--this.#pending === 0 && !this.#isClosed) this.#socket.unref();
     settle();
   }
 }
 
-/** A connection over an adopted descriptor; neither of its ends has a name. */
-export function adoptedConnection(
-  transport: AdoptedSocket,
-  only?: "read" | "write",
-): SocketConnection {
-  const addresses = { localAddr: NO_ADDR, remoteAddr: NO_ADDR };
-  return new SocketConnection(transport, { ...addresses, ...(only && { only }) });
-}
-
-/** Why a descriptor could not be adopted. */
-function refusalOf(fd: number, cause: Error & { code?: string }): Error {
-  const start = `Cannot take over descriptor ${fd}`;
-  const fields = { operation: "inherited", path: null, code: "ENOTSOCK", cause };
-  if (cause.code === "EEXIST") {
-    const error = new Deno.errors.Busy(`${start}: it was taken over before`, { cause });
-    return Object.assign(error, { ...fields, code: cause.code });
-  }
-  return new NotASocket(
-    `${start}: no connected Unix stream socket is open there. Start this program with pair(), or ` +
-      `pass the descriptor that the parent has agreed on`,
-    fields,
-  );
-}
-
-/** What Deno says of a read that closing has ended. */
-function canceled(): Error {
-  return new Deno.errors.Interrupted("operation canceled");
-}
-
-/** An error of node's as Deno has it: its class, its code. */
+/** Returns an error of the socket as a `Deno.UnixConn` would throw it. */
 function translate(cause: Error & { code?: string }): Error {
-  if (UNCONNECTED.includes(cause.code ?? "")) {
-    const state = "the descriptor is no connected Unix stream socket";
-    return new NotASocket(state, { operation: "inherited", path: null, cause });
-  }
-  const Class = CLASSES[cause.code ?? ""] ?? Error;
-  return Object.assign(new Class(cause.message, { cause }), cause.code ? { code: cause.code } : {});
+  if (!UNCONNECTED.includes(cause.code ?? "")) return fromNode(cause);
+  const state = "the descriptor is not a connected Unix stream socket";
+  return new NotASocket(state, { operation: "inherited", path: null, cause });
 }

@@ -1,145 +1,210 @@
 /**
- * A child process with a socket at descriptor 3, over node:child_process, which alone can give a child
- * one. What it gets wrong is put right here:
+ * A child process with a socket at its descriptor 3, from its start to its end. What `pair()` returns.
  *
- * - Unread bytes are thrown away when the child exits, unless its streams are taken over at once.
- * - `kill()` sends one signal only, and then reports that signal even if the child traps it and exits
- *   by itself: the two fields that it sets are set back.
- * - It throws where nothing can catch it when a signal without a name ends the child:
- *   {@linkcode watchSignals} reports that signal.
+ * It runs over node:child_process, the only API that gives a child such a socket. Two faults of that are
+ * mended here:
+ *
+ * - It drops unread bytes when the child exits, unless its streams are taken over at once.
+ * - `kill()` sends one signal only, and reports that signal even if the child handles it and exits later:
+ *   the two fields that it sets are reset.
+ *
+ * Disposal:
+ *
+ *     end our writing ── grace ──> SIGTERM ── grace ──> SIGKILL ── KILLED_MS ──> close
+ *            └─────────── exited ─────┴────────────────────┴───────────────────────┘
  */
 
 import type { ChildProcess as NodeChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
-import { adoptedConnection, AdoptedSocket, CHILD_FD } from "./fd_socket.ts";
+import { show } from "../base/check.ts";
+import { ErrorContext } from "../base/error_context.ts";
+import { onAbort } from "../base/event_loop.ts";
+import { codeOf } from "../base/failure.ts";
 import { builtin } from "../base/node.ts";
-import { type SignalWait, watchSignals } from "./realtime_signals.ts";
 import { heardWithin } from "../base/silence.ts";
 import type { SocketConnection } from "../connection/socket_connection.ts";
-import { refusalOf, requireStartable } from "./startable.ts";
-import { codeOf, systemError } from "../base/failure.ts";
+import { FdSocket } from "./fd_socket.ts";
+import type { SignalWait } from "./realtime_signals.ts";
+import { unnamedConnection } from "./unnamed_connection.ts";
 
-/** How one of the three standard streams is connected. */
-export type ChildStdio = "piped" | "inherit" | "null";
+/** How one of the three standard streams is connected. A `"copied"` one is copied to this process's own. */
+export type ChildStdio = "piped" | "inherit" | "null" | "copied";
 
-/** What to start. */
-export interface ChildProcessOptions {
-  command: string;
-  args: string[];
-  /** All of the child's environment. */
-  env: Record<string, string>;
-  cwd: string | undefined;
-  stdio: [ChildStdio, ChildStdio, ChildStdio];
-  /** Whether it gets a session of its own. */
-  isDetached?: boolean;
-  /** The URL of the module, if the command is Deno with permission flags that runs one. */
-  module?: string | undefined;
+/** The part of `PairOptions` that concerns a running child. */
+export interface ChildOptions {
+  stdio: readonly [stdin: ChildStdio, stdout: ChildStdio, stderr: ChildStdio];
+  grace?: number | undefined;
+  signal?: AbortSignal | undefined;
 }
 
-const FIELDS = { operation: "pair", path: null };
+const DEFAULT_GRACE_MS = 2000;
 
-/** Node's words for what Deno calls otherwise. */
-const NODE_STDIO = { piped: "pipe", inherit: "inherit", null: "ignore" } as const;
-
-/** The numbers of signals, from which a shell makes an exit code. */
+/** A shell adds the number of a signal to this for an exit code. */
 const SIGNAL_BASE = 128;
 
-/** How long a child that has been sent SIGKILL is waited for: the kernel may hold it. */
+/** How long to wait for a child after SIGKILL: the kernel may hold it. */
 export const KILLED_MS = 5000;
 
-/** A child that has been started. */
-export class ChildProcess {
-  readonly pid: number;
-  /** What {@linkcode conn} is made of. */
-  readonly transport: AdoptedSocket;
-  readonly conn: SocketConnection;
-  readonly status: Promise<Deno.CommandStatus>;
-  /** Standard input, output and error where they are piped. */
-  readonly streams: readonly (SocketConnection | undefined)[];
-  readonly #child: NodeChildProcess;
-  #exited = false;
-  #killError: Error | undefined;
+/** The least and the longest time without bytes after which the reader of an output counts as gone. */
+const LEAST_REST_MS = 100;
+const LONGEST_REST_MS = 2000;
 
-  private constructor(child: NodeChildProcess, pid: number, wait: SignalWait) {
-    this.#child = child;
+/** A child that was started. */
+export class ChildProcess {
+  readonly conn: SocketConnection;
+  readonly pid: number;
+  readonly status: Promise<Deno.CommandStatus>;
+  readonly #process: NodeChildProcess;
+  readonly #streams: (SocketConnection | undefined)[];
+  readonly #stdio: ChildOptions["stdio"];
+  readonly #grace: number;
+  #hasExited = false;
+  #killError: Error | undefined;
+  #disposal: Promise<void> | undefined;
+
+  /**
+   * @param process A process that was started in this turn of the event loop.
+   * @param pid Its number.
+   * @param socket This process's end of the socket.
+   * @param wait The wait for a signal without a name.
+   * @param options How it was started.
+   */
+  constructor(
+    process: NodeChildProcess,
+    pid: number,
+    socket: FdSocket,
+    wait: SignalWait,
+    { stdio, grace = DEFAULT_GRACE_MS, signal }: ChildOptions,
+  ) {
+    this.#process = process;
     this.pid = pid;
-    // Only kill() fails once a child has started.
-    child.on("error", (error: Error) => this.#killError = error);
-    const stdio = child.stdio as (Socket | null)[];
-    this.transport = AdoptedSocket.fromStream(stdio[CHILD_FD] as Socket);
-    this.conn = adoptedConnection(this.transport);
-    this.streams = stdio.slice(0, CHILD_FD).map((stream, fd) => {
-      if (stream === null) return undefined;
+    this.conn = unnamedConnection(socket);
+    this.#stdio = stdio;
+    this.#grace = grace;
+    // After the start only kill() fails.
+    process.on("error", (error: Error) => this.#killError = error);
+    this.#streams = stdio.map((_, fd) => {
+      const stream = process.stdio[fd] as Socket | null;
       const only = fd === 0 ? "write" : "read";
-      return adoptedConnection(AdoptedSocket.fromStream(stream, only), only);
+      return stream === null
+        ? undefined
+        : unnamedConnection(FdSocket.fromStream(stream, only), only);
     });
     this.status = new Promise((resolve) => {
       const end = (code: number, signal: Deno.Signal | null) => {
-        this.#exited = true;
+        this.#hasExited = true;
         wait.cancel();
         resolve({ success: code === 0, code, signal });
       };
-      child.once("exit", (exitCode: number | null, name: string | null) => {
-        const signals = builtin("node:os").constants.signals;
-        const number = name === null ? 0 : signals[name as NodeJS.Signals];
+      process.once("exit", (exitCode: number | null, name: NodeJS.Signals | null) => {
+        const number = name === null ? 0 : builtin("node:os").constants.signals[name];
         end(exitCode ?? SIGNAL_BASE + number, name as Deno.Signal | null);
       });
       wait.number.then((number) => end(SIGNAL_BASE + number, null));
     });
+    for (const [fd, target] of [[1, Deno.stdout], [2, Deno.stderr]] as const) {
+      const output = this.#streams[fd];
+      if (output && stdio[fd] === "copied") copy(output, target);
+    }
+    this.status.then(onAbort(signal, () => void this.#terminate()));
   }
 
-  /** Starts it; rejects where that fails, and then nothing is left. */
-  static async start(options: ChildProcessOptions): Promise<ChildProcess> {
-    const { command, args, env, cwd, stdio, isDetached = false, module } = options;
-    requireStartable(options);
-    const { spawn } = builtin("node:child_process");
-    const { result: child, ended } = watchSignals(() =>
-      spawn(module === undefined ? respell(command) : command, args, {
-        env,
-        cwd,
-        detached: isDetached,
-        stdio: [...stdio.map((way) => NODE_STDIO[way]), "pipe"],
-      })
-    );
-    if (child.pid !== undefined) return new ChildProcess(child, child.pid, ended);
-    ended.cancel();
-    const cause = await new Promise<Error>((resolve) => child.once("error", resolve));
-    throw refusalOf(options, cause);
+  get stdin(): WritableStream<Uint8Array> {
+    return this.#piped(0, "stdin").writable;
   }
 
-  /** Whether it ends within some milliseconds. */
-  async endsWithin(ms: number): Promise<boolean> {
-    const ended = new AbortController();
-    this.status.then(() => ended.abort());
-    await heardWithin(ms, ended.signal);
-    return this.#exited;
+  get stdout(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return this.#piped(1, "stdout").readable;
   }
 
-  kill(signal: Deno.Signal): void {
+  get stderr(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return this.#piped(2, "stderr").readable;
+  }
+
+  #piped(fd: 0 | 1 | 2, name: string): SocketConnection {
+    const stream = this.#streams[fd];
+    if (stream !== undefined && this.#stdio[fd] === "piped") return stream;
+    throw new TypeError(`Cannot get ${name}: it is not piped. Pass ${name}: "piped" to pair()`);
+  }
+
+  kill(signal: Deno.Signal = "SIGTERM"): void {
+    if (typeof signal !== "string") {
+      throw new TypeError(`Invalid signal: expected a name such as "SIGTERM", got ${show(signal)}`);
+    }
     if (!Object.hasOwn(builtin("node:os").constants.signals, signal)) {
       throw new TypeError(`Invalid signal: there is no ${signal} here`);
     }
-    if (this.#exited) return;
+    if (this.#hasExited) return;
     this.#killError = undefined;
-    this.#child.kill(signal as NodeJS.Signals);
-    // Without this no second signal would be sent, and a child that traps the first one would count as
+    this.#process.kill(signal as NodeJS.Signals);
+    // Otherwise no second signal would be sent, and a child that handles the first one would count as
     // killed by it.
-    Object.assign(this.#child, { killed: false, signalCode: null });
+    Object.assign(this.#process, { killed: false, signalCode: null });
     const cause = this.#killError as Error | undefined;
     if (cause === undefined) return;
-    const error = Object.assign(new Deno.errors.PermissionDenied(cause.message, { cause }), {
-      code: codeOf(cause),
-    });
-    const state = "the system does not let this user send it a signal";
-    throw systemError(`Cannot send ${signal} to process ${this.pid}`, error, FIELDS, state);
+    const denied = new Deno.errors.PermissionDenied(cause.message, { cause });
+    throw new ErrorContext("pair", null, `Cannot send ${signal} to process ${this.pid}`).fail(
+      Object.assign(denied, { code: codeOf(cause) }),
+      "the system does not let this user send it a signal",
+    );
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposal ??= this.#dispose();
+    return this.#disposal;
+  }
+
+  async #dispose(): Promise<void> {
+    const [stdin, ...outputs] = this.#streams;
+    // Not awaited: a child that does not read blocks both.
+    for (const stream of [this.conn, stdin]) stream?.closeWrite().catch(() => {});
+    if (!await settlesWithin(this.status, this.#grace)) await this.#terminate();
+    await Promise.all(outputs.map((output) => output && this.#closeUnread(output)));
+    stdin?.close();
+    this.conn.close();
+  }
+
+  async #terminate(): Promise<void> {
+    try {
+      this.kill("SIGTERM");
+      if (await settlesWithin(this.status, this.#grace)) return;
+      this.kill("SIGKILL");
+      await settlesWithin(this.status, KILLED_MS);
+    } catch (error) {
+      // The child has become another user's, and is left running.
+      if (!(error instanceof Deno.errors.PermissionDenied)) throw error;
+    }
+  }
+
+  /** Closes an output of the child, which has ended, as soon as nothing reads it. */
+  async #closeUnread(output: SocketConnection): Promise<void> {
+    const ms = Math.min(Math.max(this.#grace, LEAST_REST_MS), LONGEST_REST_MS);
+    for (let before = -1; output.readable.locked && output.bytesRead > before;) {
+      before = output.bytesRead;
+      if (await settlesWithin(output.closed, ms)) return;
+    }
+    output.close();
   }
 }
 
-/**
- * Deno's own path in another spelling: where the command is exactly that path and its arguments have no
- * permission flag, node:child_process inserts `-A`. (Where they have one it is the other way round: under
- * another spelling it would look for Deno's path among the arguments.)
- */
-function respell(command: string): string {
-  return command === Deno.execPath() ? command.replace(/\/(?=[^/]*$)/, "/./") : command;
+/** Reports whether a promise settles before the process that it is about was silent for too long. */
+export async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  const settled = new AbortController();
+  promise.then(() => settled.abort());
+  return await heardWithin(ms, settled.signal);
+}
+
+/** Copies an output to one of this process's own until either ends. */
+async function copy(
+  output: SocketConnection,
+  target: { write(data: Uint8Array): Promise<number> },
+): Promise<void> {
+  output.unref();
+  try {
+    for await (const chunk of output.readable) {
+      for (let at = 0; at < chunk.length;) at += await target.write(chunk.subarray(at));
+    }
+  } catch {
+    // One of the two has no reader any more.
+  }
 }

@@ -1,23 +1,29 @@
 /** Two connections that are each other's peer, both in this process. */
 
-import { requireGrants } from "../base/deno_permissions.ts";
 import { connectToSelf } from "../accept/marker.ts";
-import { SocketConnection } from "../connection/socket_connection.ts";
-import { systemError } from "../base/failure.ts";
+import type { ErrorContext } from "../base/error_context.ts";
+import type { SocketConnection } from "../connection/socket_connection.ts";
+import { unnamedConnection } from "./unnamed_connection.ts";
 
-/** Two ends in this process. */
-export async function openSocketPair(): Promise<[SocketConnection, SocketConnection]> {
-  const isLinux = Deno.build.os === "linux" || Deno.build.os === "android";
-  const start = "Cannot make a socket pair";
-  const fields = { operation: "socketpair", path: null };
-  requireGrants(start, { net: true }, fields);
-  if (!isLinux) requireGrants(start, { read: true, write: true }, fields);
+/** Whether sockets can have abstract names. */
+const HAS_ABSTRACT_NAMES = ["linux", "android"].includes(Deno.build.os);
+
+/** The permissions for the path at which the two ends meet. */
+export const SOCKET_PAIR_PERMISSIONS: Deno.PermissionOptionsObject = HAS_ABSTRACT_NAMES
+  ? { net: true }
+  : { net: true, read: true, write: true };
+
+/** Opens both ends. */
+export async function openSocketPair(
+  context: ErrorContext<null>,
+): Promise<[SocketConnection, SocketConnection]> {
   try {
-    return wrap(
-      isLinux ? await meet(`\0uds-pair-${crypto.randomUUID()}`) : await meetInDirectory(),
-    );
+    const [a, b] = HAS_ABSTRACT_NAMES
+      ? await meet(`\0uds-pair-${crypto.randomUUID()}`)
+      : await meetInDirectory();
+    return [unnamedConnection(a), unnamedConnection(b)];
   } catch (error) {
-    throw systemError(start, error, fields);
+    throw context.fail(error);
   }
 }
 
@@ -37,12 +43,4 @@ async function meet(path: string): Promise<[Deno.UnixConn, Deno.UnixConn]> {
   accepting.then((conn) => conn.close(), () => {});
   await acceptor.close();
   return [accepted, connected];
-}
-
-function wrap(ends: [Deno.UnixConn, Deno.UnixConn]): [SocketConnection, SocketConnection] {
-  const addr = { transport: "unix", path: null } as const;
-  const [a, b] = ends.map((end) =>
-    new SocketConnection(end, { localAddr: addr, remoteAddr: addr })
-  );
-  return [a as SocketConnection, b as SocketConnection];
 }

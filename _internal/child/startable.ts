@@ -1,56 +1,45 @@
 /** What keeps a program from being started: found out before, and put into words afterwards. */
 
+import type { ErrorContext } from "../base/error_context.ts";
 import { absolutePath } from "../base/path.ts";
 import { isGranted } from "../base/deno_permissions.ts";
 import { builtin } from "../base/node.ts";
-import { attempt, codeOf, systemError } from "../base/failure.ts";
+import { codeOf } from "../base/failure.ts";
+import { errorOfCode, fromNode } from "./node_error.ts";
 
 /** What a start depends on. */
-export interface Startable {
+interface Startable {
   command: string;
   args: string[];
   /** All of the child's environment. */
   env: Record<string, string>;
   cwd: string | undefined;
-  /** The URL of the module, if the command runs one: errors name that. */
-  module?: string | undefined;
 }
 
-type ErrorClass = new (message: string, options?: ErrorOptions) => Error;
-
-/** The system's refusals: class and meaning of each. */
-const REFUSALS: Record<string, [ErrorClass, string]> = {
-  ENOENT: [Deno.errors.NotFound, "there is no such program"],
-  EACCES: [Deno.errors.PermissionDenied, "it is not executable for this user"],
-  ENOTDIR: [Deno.errors.NotADirectory, "a part of the path is no directory"],
-  E2BIG: [Error, "its arguments and variables are longer than the system takes"],
+/** What a refusal of the system means. */
+const STATES: Record<string, string> = {
+  ENOENT: "there is no such program",
+  EACCES: "it is not executable for this user",
+  ENOTDIR: "a part of the path is no directory",
+  E2BIG: "its arguments and variables are longer than the system takes",
 };
 
-const FIELDS = { operation: "pair", path: null };
-
-function startOf({ command, module }: Startable): string {
-  return attempt("start", module ?? command);
-}
-
 /** Returns why a child could not be started, in words that say what to mend. */
-export function refusalOf(options: Startable, cause: Error): Error {
-  if (cause instanceof Deno.errors.NotCapable) return systemError(startOf(options), cause, FIELDS);
-  const code = codeOf(cause);
-  const [Class, state] = REFUSALS[code ?? ""] ?? [Error, undefined];
-  const error = Object.assign(new Class(cause.message, { cause }), { code });
-  return systemError(startOf(options), error, FIELDS, state);
+export function refusalOf(context: ErrorContext<null>, cause: Error): Error {
+  if (cause instanceof Deno.errors.NotCapable) return context.fail(cause);
+  return context.fail(fromNode(cause), STATES[codeOf(cause) ?? ""]);
 }
 
 /**
  * Throws if a look shows that the start would fail. The system's own error would blame the program
  * for its directory, and Deno leaves a descriptor open at each start that fails.
  */
-export function requireStartable(options: Startable): void {
-  const { command, args, cwd, env } = options;
-  const refuse = (code: keyof typeof REFUSALS, state?: string) => {
-    const [Class, meaning] = REFUSALS[code] as [ErrorClass, string];
-    const cause = Object.assign(new Class(state ?? meaning), { code });
-    throw systemError(startOf(options), cause, FIELDS, state ?? meaning);
+export function requireStartable(
+  context: ErrorContext<null>,
+  { command, args, env, cwd }: Startable,
+): void {
+  const refuse = (code: string, state = STATES[code] as string) => {
+    throw context.fail(errorOfCode(code, state), state);
   };
   if (cwd !== undefined) {
     const info = look(cwd);

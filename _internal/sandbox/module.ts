@@ -1,77 +1,104 @@
-/** A Deno module as a child: what it is started with, and whether it could be loaded. */
+/** A Deno module as a child that may do nothing but use its socket, unless it is allowed more. */
 
-import { absolutePath, directoryOf, pathOfUrl } from "../base/path.ts";
-import { type ChildProcess, KILLED_MS } from "../child/process.ts";
-import { FAILED, LOADED, sandboxArgs } from "./flags.ts";
 import { show } from "../base/check.ts";
-import { attempt, systemError } from "../base/failure.ts";
+import { isGranted } from "../base/deno_permissions.ts";
+import { ErrorContext } from "../base/error_context.ts";
+import { ownVariable, withOwnVariables } from "../child/environment.ts";
+import type { FdSocket } from "../child/fd_socket.ts";
+import { type ChildProcess, KILLED_MS, settlesWithin } from "../child/process.ts";
+import { startChild, type StartOptions } from "../child/start.ts";
+import { FAILED, LOADED } from "./entry.ts";
+import { sandboxArgs } from "./flags.ts";
 
-const FIELDS = { operation: "pair", path: null };
+/** The variables that say where Deno has its cache. */
+const CACHE_VARIABLES = ["DENO_DIR", "XDG_CACHE_HOME", "HOME"];
 
-/** The options of `pair()` that concern the start of a module. */
-export interface ModuleOptions {
-  args?: string[];
-  modules?: (string | URL)[];
-  permissions?: "none" | Deno.PermissionOptionsObject;
-  config?: URL;
-}
+/** Keeps Deno from looking for packages beside the module, and for a newer Deno on the network. */
+const QUIET = { DENO_NO_PACKAGE_JSON: "1", DENO_NO_UPDATE_CHECK: "1" };
 
-/** The arguments with which Deno runs a module. */
-export async function moduleArgs(module: URL, options: ModuleOptions): Promise<string[]> {
-  try {
-    return await argsOf(module, options);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound) || hasWorkingDirectory()) throw error;
-    const state =
-      "a path in its options is relative, and the working directory does not exist any more";
-    throw systemError(attempt("start", module.href), error, FIELDS, state);
-  }
-}
-
-function hasWorkingDirectory(): boolean {
-  try {
-    return Deno.cwd() !== "";
-  } catch {
-    return false;
-  }
-}
-
-async function argsOf(module: URL, options: ModuleOptions): Promise<string[]> {
-  const own = directoryOf(absolutePath(pathOfUrl(module)));
-  const directories = (options.modules ?? [own]).map((entry) =>
-    absolutePath(entry instanceof URL ? pathOfUrl(entry) : entry)
-  );
-  const comma = directories.find((directory) => directory.includes(","));
-  if (comma !== undefined) {
-    throw new TypeError(
-      `Cannot start ${show(module.href)}: the directory ${
-        show(comma)
-      } that it is to read has a comma, ` +
-        `which deno's flags have no escape for. Move the module`,
+/** Throws in a compiled program. */
+export function requireDeno(context: ErrorContext<null>): void {
+  if (Deno.build.standalone) {
+    throw context.error(
+      Deno.errors.NotSupported,
+      "this program was compiled, so there is no Deno to run a module with. Run it with deno, or " +
+        "start another program",
     );
   }
-  const { permissions, config } = options;
-  return await sandboxArgs({
-    module,
-    args: [...options.args ?? []],
-    directories,
-    permissions: permissions === undefined || permissions === "none" ? {} : permissions,
-    config: config && pathOfUrl(config),
-  });
 }
 
-/** Resolves when a module has been loaded, and rejects with the reason why it has not. */
-export async function moduleLoaded(child: ChildProcess, name: string): Promise<void> {
+/** Starts a module, and waits until it has loaded. */
+export async function startModule(
+  context: ErrorContext<null>,
+  module: URL,
+  options: StartOptions,
+): Promise<ChildProcess> {
+  const { href } = module;
+  const { env = {}, clearEnv = true, stdin = "null", stdout = "copied", stderr = "copied" } =
+    options;
+  const variables = clearEnv ? withCache(context, env) : withOwnVariables(context, env);
+  const { child, socket } = await startChild(context, {
+    ...options,
+    command: Deno.execPath(),
+    env: { ...variables, ...QUIET },
+    stdio: [stdin, stdout, stderr],
+    args: await argsOf(context, module, options),
+  });
+  try {
+    await waitUntilLoaded(child, socket, href);
+    return child;
+  } catch (error) {
+    child.kill("SIGKILL");
+    await child[Symbol.asyncDispose]();
+    options.signal?.throwIfAborted();
+    throw error;
+  }
+}
+
+/** Adds the variables that lead to this process's cache, which has what modules import from registries. */
+function withCache(
+  context: ErrorContext<null>,
+  env: Record<string, string>,
+): Record<string, string> {
+  const cache: Record<string, string> = {};
+  for (const name of CACHE_VARIABLES) {
+    if (env[name] !== undefined || !isGranted("env", name)) continue;
+    const value = ownVariable(context, name);
+    if (value !== undefined) cache[name] = value;
+  }
+  return { ...cache, ...env };
+}
+
+async function argsOf(
+  context: ErrorContext<null>,
+  module: URL,
+  options: StartOptions,
+): Promise<string[]> {
+  try {
+    return await sandboxArgs(module, options);
+  } catch (error) {
+    // Only the working directory is looked for.
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw context.fail(
+      error,
+      "a path in its options is relative, and the working directory does not exist any more",
+    );
+  }
+}
+
+async function waitUntilLoaded(child: ChildProcess, socket: FdSocket, href: string): Promise<void> {
   const first = new Uint8Array(1);
-  const count = await child.transport.read(first);
+  // Not through the connection, which would count the byte.
+  const count = await socket.read(first);
   if (count !== null && first[0] === LOADED) return;
   let reason = "it ended before it was loaded";
   if (count !== null && first[0] === FAILED) {
     reason = translate(clean(await new Response(child.conn.readable).text()));
-  } else if (await child.endsWithin(KILLED_MS)) {
+  } else if (await settlesWithin(child.status, KILLED_MS)) {
     reason += `, with exit code ${(await child.status).code}. Its standard error says more`;
   }
-  throw cannotLoad(name, reason);
+  const context = new ErrorContext("pair", null, `Cannot load the module ${show(href)}`);
+  throw context.error(Deno.errors.InvalidData, reason);
 }
 
 /**
@@ -103,11 +130,4 @@ const REMEDIES: [advice: RegExp, remedy: string][] = [
 /** Replaces the advice to give Deno a flag, which starts another process than the child. */
 function translate(reason: string): string {
   return REMEDIES.reduce((text, [advice, remedy]) => text.replace(advice, remedy), reason);
-}
-
-function cannotLoad(name: string, reason: string): Error {
-  return Object.assign(
-    new Deno.errors.InvalidData(`Cannot load the module ${show(name)}: ${reason}`),
-    FIELDS,
-  );
 }

@@ -1,0 +1,50 @@
+/** A descriptor that the parent process left open for this one. */
+
+import type { Socket } from "node:net";
+import { NotASocket } from "../../errors.ts";
+import type { ErrorContext } from "../base/error_context.ts";
+import { builtin } from "../base/node.ts";
+import { FdSocket } from "./fd_socket.ts";
+
+/** The descriptor at which a child of `pair()` has its socket. */
+export const CHILD_FD = 3;
+
+/** The descriptors taken over before. Once closed, Deno may use the number for a file of its own. */
+const taken = new Set<number>();
+
+/** Takes over a descriptor of this process. Closing the socket closes it. */
+export function takeOver(context: ErrorContext<null>, fd: number): FdSocket {
+  if ("WorkerGlobalScope" in globalThis) {
+    throw context.error(
+      Deno.errors.NotSupported,
+      "a worker cannot find out whether the main thread has it, and closing it would give its " +
+        "number to another file. Take it in the main thread",
+    );
+  }
+  if (taken.has(fd)) {
+    const error = context.error(Deno.errors.Busy, "it was taken over before");
+    throw Object.assign(error, { code: "EEXIST" });
+  }
+  const { Socket } = builtin("node:net");
+  let socket: Socket | undefined;
+  let adopted: FdSocket;
+  try {
+    adopted = new FdSocket((onread) => socket = new Socket({ fd, allowHalfOpen: true, onread }));
+  } catch (cause) {
+    throw refusalOf(context, cause);
+  }
+  taken.add(fd);
+  // Only a TCP socket has a port.
+  if (socket?.localPort === undefined) return adopted;
+  adopted.close();
+  throw refusalOf(context, new Error("it is a TCP socket"));
+}
+
+function refusalOf(context: ErrorContext<null>, cause: unknown): Error {
+  return context.error(
+    NotASocket,
+    "no connected Unix stream socket is open there. Start this program with pair(), or pass the " +
+      "descriptor that the parent has agreed on",
+    { code: "ENOTSOCK", cause },
+  );
+}
