@@ -16,7 +16,7 @@ import {
   show,
 } from "./_internal/base/check.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
-import { pairPermissions } from "./_internal/base/pair_permissions.ts";
+import { pairPermissions } from "./_internal/base/deno_permissions.ts";
 import { pathOfUrl } from "./_internal/base/path.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
 import { CHILD_FD, takeOver } from "./_internal/child/inherited_fd.ts";
@@ -213,7 +213,7 @@ export interface Child extends AsyncDisposable {
  */
 export async function pair(command: string | URL, options: PairOptions = {}): Promise<Child> {
   try {
-    checkArguments("pair", arguments, 2, "pair(command, { args })");
+    checkArguments("pair", arguments, 2, `pair("sh", { args })`);
     checkPairOptions(command, options);
     requireRuntime();
     const { cwd, clearEnv, signal } = options;

@@ -15,9 +15,8 @@ import {
   oneOf,
   show,
 } from "./_internal/base/check.ts";
-import { ALL_PERMISSIONS, toFlags } from "./_internal/base/deno_permissions.ts";
+import { ALL_PERMISSIONS, pairPermissions, toFlags } from "./_internal/base/deno_permissions.ts";
 import { directoriesAbove } from "./_internal/base/directory_steps.ts";
-import { pairPermissions } from "./_internal/base/pair_permissions.ts";
 import { directoryOf } from "./_internal/base/path.ts";
 
 /** What is to be done, for {@linkcode permissions}. `"serve"` stands for `listen()` too. */

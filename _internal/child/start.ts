@@ -22,7 +22,7 @@ export interface ChildStart extends Pick<StartOptions, "cwd" | "detached" | "gra
   args: string[];
   /** All of the child's environment. */
   env: Record<string, string>;
-  stdio: [stdin: ChildStdio, stdout: ChildStdio, stderr: ChildStdio];
+  stdio: readonly [stdin: ChildStdio, stdout: ChildStdio, stderr: ChildStdio];
 }
 
 /** Node's names of what Deno calls otherwise. */

@@ -1,7 +1,6 @@
 /** What keeps a program from being started: found out before, and put into words afterwards. */
 
 import type { ErrorContext } from "../base/error_context.ts";
-import { absolutePath } from "../base/path.ts";
 import { isGranted } from "../base/deno_permissions.ts";
 import { builtin } from "../base/node.ts";
 import { codeOf } from "../base/failure.ts";
@@ -61,7 +60,7 @@ export function requireStartable(
   if (info === null) refuse("ENOENT");
   if (info?.isDirectory) refuse("EACCES", "it is a directory");
   if (info?.mode != null && (info.mode & 0o111) === 0) refuse("EACCES");
-  const interpreter = info?.isFile ? interpreterOf(absolutePath(command, cwd)) : undefined;
+  const interpreter = info?.isFile ? interpreterOf(inDirectory(command, cwd)) : undefined;
   if (interpreter !== undefined && look(interpreter, cwd) === null) {
     refuse(
       "ENOENT",
@@ -106,9 +105,13 @@ function interpreterOf(path: string): string | undefined {
 /** Looks at a path. Returns `null` if nothing is there, `undefined` if that cannot be told. */
 function look(path: string, base?: string): Deno.FileInfo | null | undefined {
   try {
-    const whole = absolutePath(path, base);
+    const whole = inDirectory(path, base);
     return isGranted("read", whole) ? Deno.statSync(whole) : undefined;
   } catch (error) {
     return error instanceof Deno.errors.NotFound ? null : undefined;
   }
+}
+
+function inDirectory(path: string, directory: string | undefined): string {
+  return path.startsWith("/") || directory === undefined ? path : `${directory}/${path}`;
 }

@@ -19,6 +19,7 @@ import { entry } from "./entry.ts";
 /** Returns the arguments of `deno` that run a module with its permissions and no others. */
 export async function sandboxArgs(module: URL, options: StartOptions): Promise<string[]> {
   const { args = [], config } = options;
+  const origin = originOf(module.href);
   const granted = grantedTo(module, options);
   const flags = toFlags(granted);
   const denied = kindsWithout(granted).filter((kind) => kind !== "import");
@@ -27,7 +28,7 @@ export async function sandboxArgs(module: URL, options: StartOptions): Promise<s
   const confined = flags.includes("--allow-all") ? "" : confinement(mayRun);
   const program = [entry(confined), module.href, ...args];
   // Awaited last: the options count as they are at the call.
-  const origin = await originOf(module.href);
+  const location = `--location=https://${await origin}.invalid/`;
   return [
     "run",
     "--quiet",
@@ -36,7 +37,7 @@ export async function sandboxArgs(module: URL, options: StartOptions): Promise<s
     "--no-lock",
     "--node-modules-dir=none",
     "--vendor=false",
-    `--location=https://${origin}.invalid/`,
+    location,
     ...settings,
     ...flags,
     ...denied.map((kind) => `--deny-${kind}`),

@@ -37,13 +37,14 @@ export async function startModule(
   const { env = {}, clearEnv = true, stdin = "null", stdout = "copied", stderr = "copied" } =
     options;
   const variables = clearEnv ? withCache(context, env) : withOwnVariables(context, env);
-  const { child, socket } = await startChild(context, {
+  const start = {
     ...options,
     command: Deno.execPath(),
     env: { ...variables, ...QUIET },
-    stdio: [stdin, stdout, stderr],
+    stdio: [stdin, stdout, stderr] as const,
     args: await argsOf(context, module, options),
-  });
+  };
+  const { child, socket } = await startChild(context, start);
   try {
     await waitUntilLoaded(child, socket, href);
     return child;

@@ -38,7 +38,7 @@ const SURPLUS: [name: string, call: (path: string) => unknown, right: string][] 
   ],
   ["claim", (path) => (claim as Any)(path, {}, { mode: 0o660 }), "claim(path, { mode })"],
   ["probe", (path) => (probe as Any)(path, {}, { connect: false }), "probe(path, { connect })"],
-  ["pair", () => (pair as Any)("true", {}, { args: [] }), "pair(command, { args })"],
+  ["pair", () => (pair as Any)("true", {}, { args: [] }), 'pair("sh", { args })'],
   ["inherited", () => (inherited as Any)({ fd: 3 }, 3), "inherited({ fd })"],
   ["socketpair", () => (socketpair as Any)({}, "stream"), "socketpair({ type })"],
   [

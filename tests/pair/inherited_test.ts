@@ -219,7 +219,10 @@ test("inherited() is refused in a worker, which could not tell that the main thr
   });
   const [first, second] = (await new Response(child.stdout).text()).trimEnd().split("\n");
   assertEquals(first, "adopted");
-  assertStringIncludes(second!, "NotSupported: Cannot take over descriptor 3 in a worker");
+  assertStringIncludes(
+    second!,
+    "NotSupported: Cannot take over descriptor 3: a worker cannot find out",
+  );
 });
 
 test("inherited() refuses one descriptor and takes the next", async () => {
