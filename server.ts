@@ -4,20 +4,28 @@
  * @module
  */
 
-import type { SocketPath, UnixAddr } from "./address.ts";
+import { resolveSocketPath, type SocketPath, type UnixAddr } from "./address.ts";
 import type { ClaimOptions } from "./claim.ts";
 import type { Connection } from "./connection.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
 import {
-  ConnectionServer,
-  ErrorPrinter,
-  guard,
-  printLoss,
-} from "./_internal/server/connection_server.ts";
-import { onAbort } from "./_internal/base/event_loop.ts";
-import { LISTEN_CHECKS, SERVE_CHECKS } from "./_internal/server/listening_options.ts";
+  checkArguments,
+  checkBoolean,
+  checkCount,
+  checkFunction,
+  checkOptions,
+  type Checks,
+  checkSignal,
+  duration,
+  oneOf,
+  unchecked,
+} from "./_internal/base/check.ts";
+import { ErrorContext } from "./_internal/base/error_context.ts";
+import { requireRuntime } from "./_internal/base/runtime.ts";
+import { CLAIM_CHECKS, claimDefaults, requireClaimable } from "./_internal/path/claim_options.ts";
+import { ConnectionServer } from "./_internal/server/connection_server.ts";
+import { Listener } from "./_internal/server/listener.ts";
 import { ListeningSocket } from "./_internal/server/listening_socket.ts";
-import { checkArguments, checkFunction, checkOptions } from "./_internal/base/check.ts";
 
 /** What is at a path that a server has lost. */
 export interface PathLoss {
@@ -179,11 +187,21 @@ export async function listen(options: SocketPath | ListenOptions): Promise<UnixL
   }
 }
 
-/** Checks the options, and listens. */
+const LISTEN_CHECKS: Checks<ListenOptions> = {
+  path: unchecked,
+  ...CLAIM_CHECKS,
+  existing: oneOf("reclaim", "fail", "replace"),
+  publish: oneOf("direct", "rename"),
+  selfHeal: checkBoolean,
+  onReplaced: checkFunction,
+  onPathLost: checkFunction,
+  signal: checkSignal,
+};
+
 async function openListener(options: SocketPath | ListenOptions): Promise<UnixListener> {
   const given = withPath(options);
   checkOptions("listen", given, LISTEN_CHECKS);
-  return new Listener(await ListeningSocket.open(given, "listen"), given);
+  return new Listener(await openSocket("listen", given), given);
 }
 
 /** What a handler is told by its server; the same object at every call. */
@@ -354,7 +372,16 @@ export async function serve(
   }
 }
 
-/** Checks the options, and serves. */
+const SERVE_CHECKS: Checks<ServeOptions> = {
+  ...LISTEN_CHECKS,
+  maxConnections: checkCount,
+  idleTimeout: duration(1),
+  firstByteTimeout: duration(1),
+  writeTimeout: duration(1),
+  onListen: checkFunction,
+  onError: checkFunction,
+};
+
 async function openServer(
   options: SocketPath | ServeOptions,
   handler: ServeHandler,
@@ -362,86 +389,42 @@ async function openServer(
   const given: ServeOptions = withPath(options);
   checkOptions("serve", given, SERVE_CHECKS);
   checkFunction("handler", handler);
-  const {
-    maxConnections: _maxConnections,
-    idleTimeout: _idleTimeout,
-    firstByteTimeout: _firstByteTimeout,
-    writeTimeout: _writeTimeout,
-    onListen: _onListen,
-    onError: _onError,
-    ...listening
-  } = given;
-  const socket = await ListeningSocket.open(listening, "serve");
-  return new ConnectionServer(socket, handler, given);
+  return new ConnectionServer(await openSocket("serve", given), handler, given);
 }
 
-/** The options, also where there is only a path. */
+/** Returns the options, also for a path alone. */
 function withPath<T extends ListenOptions>(options: SocketPath | T): T | ListenOptions {
   return typeof options === "string" || options instanceof URL ? { path: options } : options;
 }
 
-class Listener implements UnixListener {
-  readonly #socket: ListeningSocket;
-  readonly #printer = new ErrorPrinter();
-  #last: Promise<unknown> = Promise.resolve();
-  readonly #stopListeningToSignal: () => void;
-
-  constructor(socket: ListeningSocket, { signal, onReplaced, onPathLost }: ListenOptions) {
-    this.#socket = socket;
-    const { print } = this.#printer;
-    this.#stopListeningToSignal = onAbort(signal, () => void this.close().catch(print));
-    socket.watch({
-      onReplaced: () => {
-        this.#stopListeningToSignal();
-        guard(() => onReplaced?.(), print);
-        socket.leave().catch(print);
-      },
-      onPathLost: (loss) => guard(() => (onPathLost ?? printLoss)(loss), print),
-      onError: print,
-    });
+/** Does what both calls share: checks the rest, requires the permissions, and listens. */
+async function openSocket(
+  operation: "listen" | "serve",
+  options: ListenOptions,
+): Promise<ListeningSocket> {
+  const { onReplaced, publish, signal } = options;
+  if (onReplaced !== undefined && publish !== "rename") {
+    throw new TypeError('Invalid onReplaced: it needs publish: "rename"');
   }
-
-  get addr(): UnixAddr {
-    return this.#socket.addr;
+  const owned = claimDefaults(options);
+  const context = new ErrorContext(operation, resolveSocketPath(options.path));
+  const isAbstract = context.path.startsWith("\0");
+  // An abstract name has no mode, owner or file: refuse the options that promise one.
+  if (!isAbstract) requireClaimable(operation, context.path, options);
+  else if (hasFileOption(options)) requireClaimable(operation, context.path, {});
+  else {
+    requireRuntime();
+    context.require({ net: true });
   }
+  signal?.throwIfAborted();
+  return isAbstract
+    ? ListeningSocket.openAbstract(context)
+    : await ListeningSocket.open(context, owned, signal);
+}
 
-  readonly #failed = (error: Error, isFirst: boolean): void => {
-    if (isFirst) this.#printer.print(error);
-  };
-
-  accept(): Promise<Connection> {
-    const accepted = this.#last.then(() => this.#socket.accept(this.#failed));
-    this.#last = accepted.catch(() => {});
-    return accepted;
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Connection> {
-    for (;;) {
-      let conn;
-      try {
-        conn = await this.accept();
-      } catch (error) {
-        if (this.#socket.isClosed) return;
-        throw error;
-      }
-      yield conn;
-    }
-  }
-
-  close(): Promise<void> {
-    this.#stopListeningToSignal();
-    return this.#socket.close().finally(() => this.#printer.flush());
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
-
-  ref(): void {
-    this.#socket.ref();
-  }
-
-  unref(): void {
-    this.#socket.unref();
-  }
+/** Reports whether an option of `listen()` is given that an abstract name does not have. */
+function hasFileOption({ path: _path, signal: _signal, ...options }: ListenOptions): boolean {
+  return Object.keys(LISTEN_CHECKS).some((name) =>
+    options[name as keyof typeof options] !== undefined
+  );
 }

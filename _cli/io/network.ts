@@ -237,10 +237,9 @@ export async function serveNetwork(
   });
   const { port } = listener.addr as Deno.NetAddr;
   const address = shownEndpoint({ ...side, port });
-  const acceptor = new Acceptor(
-    listener,
-    (cause) => failure(`Cannot accept on ${address}`, cause as Error),
-  );
+  const acceptor = new Acceptor(listener, {
+    fail: (cause) => failure(`Cannot accept on ${address}`, cause as Error),
+  });
   acceptor.onFailure = (error, isFirst) => {
     if (isFirst) onError(error);
   };

@@ -1,43 +1,46 @@
 /**
- * Everyone who connects to a path, one after the other, from however many listeners it has.
+ * The clients of one path, in order, from one listener or several.
  *
- * - The current listener is asked only when somebody waits for a connection: till then the kernel's
- *   backlog holds whoever comes.
- * - A listener that is being emptied is asked all the time: it has no name any more, and is to be closed
- *   once nobody comes to it. Whoever comes that way before somebody asks waits here.
+ * - The current listener accepts only when a caller waits for a connection. Until then the kernel's backlog
+ *   holds the clients.
+ * - A listener that is being emptied accepts all the time: it has lost its name and closes soon. Clients
+ *   that come from it before a caller asks wait in this queue.
+ *
+ * ```text
+ * open ──close()──▶ closed ──dropAll()──▶ dropping
+ *   └────────────────dropAll()───────────────▲
+ * ```
  */
 
-import type { Acceptor, OnFailure } from "./acceptor.ts";
-import type { Candidate, SelfConnection } from "./marker.ts";
-import { attempt, systemError } from "../base/failure.ts";
+import { ErrorContext } from "../base/error_context.ts";
+import { type Acceptor, NAMELESS, type OnFailure } from "./acceptor.ts";
+import type { Accepted, Marker } from "./marker.ts";
 
-/** An accepted connection, of which a little may have been read already. */
-export type Accepted = Pick<Candidate, "conn"> & Partial<Candidate>;
+/** A listener, and what is left of a marker in its backlog. */
+export type Bound = Pick<Marker, "acceptor"> & Partial<Pick<Marker, "behind" | "accepting">>;
 
 /** The connections to a path. */
 export class AcceptQueue {
+  /** Called for each failure that accepting survives. */
+  onFailure: OnFailure | undefined;
   readonly #path: string;
   #current: Acceptor;
   readonly #emptied = new Set<Acceptor>();
-  /** Those who were accepted before anybody asked for a connection. */
+  /** Connections that came before a caller asked. */
   readonly #early: Accepted[] = [];
   /** The call that waits for a connection. */
   #waiting: PromiseWithResolvers<Accepted> | undefined;
-  #onFailure: OnFailure | undefined;
   #isReferenced = true;
-  #isClosed = false;
-  /** Nobody will ask for a connection any more. */
-  #isAbandoned = false;
+  #state: "open" | "closed" | "dropping" = "open";
 
   /**
    * @param path The path that clients use, for the errors.
-   * @param acceptor Its listener.
-   * @param own What is left of a connection of our own to it.
+   * @param bound Its listener.
    */
-  constructor(path: string, acceptor: Acceptor, own?: SelfConnection) {
+  constructor(path: string, bound: Bound) {
     this.#path = path;
-    this.#current = acceptor;
-    this.#add(acceptor, own);
+    this.#current = bound.acceptor;
+    this.#add(bound);
   }
 
   /** The listener that has the name. */
@@ -45,62 +48,58 @@ export class AcceptQueue {
     return this.#current;
   }
 
-  /** Whether it was closed, and not only has failed. */
+  /** Whether it was closed. A listener that failed is not closed. */
   get isClosed(): boolean {
-    return this.#isClosed;
+    return this.#state !== "open";
   }
 
-  /**
-   * Gives the next connection. One call at a time.
-   *
-   * @param onFailure Is told each failure to accept that it survives.
-   */
-  next(onFailure?: OnFailure): Promise<Accepted> {
-    this.#onFailure = onFailure;
+  /** Returns the next connection. One call at a time. */
+  next(): Promise<Accepted> {
     const early = this.#early.shift();
     if (early !== undefined) return Promise.resolve(early);
-    if (this.#isClosed) return Promise.reject(this.#closedError());
+    if (this.isClosed) return Promise.reject(this.#closedError());
     this.#waiting = Promise.withResolvers();
     this.#pull(this.#current);
     return this.#waiting.promise;
   }
 
-  /** Puts another listener in the place of the current one, and gives that one back. */
-  renew(acceptor: Acceptor, own?: SelfConnection): Acceptor {
+  /** Replaces the current listener, and returns the old one. */
+  replace(bound: Bound): Acceptor {
     const old = this.#current;
-    this.#current = acceptor;
-    if (!this.#isReferenced) acceptor.unref();
-    this.#add(acceptor, own);
+    this.#current = bound.acceptor;
+    if (!this.#isReferenced) this.#current.unref();
+    this.#add(bound);
     if (this.#waiting !== undefined) this.#pull(this.#current);
     return old;
   }
 
-  /** Accepts everyone who comes to a listener, whether somebody asks or not. */
-  empty(acceptor: Acceptor): void {
+  /**
+   * Accepts every client of a listener that has lost its name. Resolves when no client has come for long
+   * enough. Close the listener then.
+   *
+   * @param signal Ends the wait.
+   */
+  async empty(acceptor: Acceptor, signal: AbortSignal): Promise<void> {
     this.#emptied.add(acceptor);
     this.#pull(acceptor);
+    await acceptor.waitUntilIdle(NAMELESS, signal);
   }
 
-  /** Lets go of a listener that has been emptied, and closed. */
-  forget(acceptor: Acceptor): void {
-    this.#emptied.delete(acceptor);
-  }
-
-  /** Ends the pause of an accept that failed: there may be a free descriptor now. */
+  /** Ends the pause after a failure, because a descriptor may be free. */
   wake(): void {
     this.#current.wake();
     for (const acceptor of this.#emptied) acceptor.wake();
   }
 
-  /** From now on there are only those who have come already. */
+  /** Keeps the connections that have come, and accepts no more. */
   close(): void {
-    this.#isClosed = true;
+    if (this.#state === "open") this.#state = "closed";
     this.wake();
   }
 
-  /** Drops whoever has come already and whoever still comes. */
-  abandon(): void {
-    this.#isAbandoned = true;
+  /** Drops the connections that have come and those that still come. */
+  dropAll(): void {
+    this.#state = "dropping";
     for (const { conn } of this.#early.splice(0)) conn.close();
   }
 
@@ -114,14 +113,13 @@ export class AcceptQueue {
     this.#current.unref();
   }
 
-  /** Takes over a listener, with what is left of a connection of our own to it. */
-  #add(acceptor: Acceptor, own: SelfConnection | undefined): void {
-    acceptor.onFailure = (error, isFirst) => this.#onFailure?.(error, isFirst);
-    for (const candidate of own?.later ?? []) this.#deliver(candidate);
-    if (own !== undefined) this.#take(acceptor, own.accepting);
+  #add({ acceptor, behind = [], accepting }: Bound): void {
+    acceptor.onFailure = (error, isFirst) => this.onFailure?.(error, isFirst);
+    for (const accepted of behind) this.#deliver(accepted);
+    if (accepting !== undefined) this.#take(acceptor, accepting);
   }
 
-  /** Makes sure that an accept is pending on a listener. */
+  /** Ensures that an accept is pending on a listener. */
   #pull(acceptor: Acceptor): void {
     if (!acceptor.accepting) this.#take(acceptor, acceptor.accept());
   }
@@ -133,9 +131,10 @@ export class AcceptQueue {
         if (this.#emptied.has(acceptor)) this.#pull(acceptor);
       },
       (error) => {
-        // The other one goes on.
+        this.#emptied.delete(acceptor);
+        // The current listener goes on.
         if (acceptor !== this.#current) return;
-        this.#waiting?.reject(this.#isClosed ? this.#closedError() : error);
+        this.#waiting?.reject(this.isClosed ? this.#closedError() : error);
         this.#waiting = undefined;
       },
     );
@@ -145,7 +144,7 @@ export class AcceptQueue {
     if (this.#waiting !== undefined) {
       this.#waiting.resolve(accepted);
       this.#waiting = undefined;
-    } else if (this.#isAbandoned) {
+    } else if (this.#state === "dropping") {
       accepted.conn.close();
     } else {
       this.#early.push(accepted);
@@ -154,7 +153,6 @@ export class AcceptQueue {
 
   #closedError(): Error {
     const cause = new Deno.errors.BadResource("Listener has been closed");
-    const fields = { operation: "accept", path: this.#path };
-    return systemError(attempt("accept", this.#path), cause, fields, "the listener was closed");
+    return new ErrorContext("accept", this.#path).fail(cause, "the listener was closed");
   }
 }

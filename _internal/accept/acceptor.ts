@@ -1,15 +1,15 @@
 /**
- * One listener of Deno's, from its first accept to its end.
+ * One Deno listener, from its first accept to its end.
  *
- * - `accept` survives every failure but the loss of the listener's own descriptor. A failure costs at
- *   most one client: the next attempt follows at once.
- * - Where attempts fail one after the other it pauses between them, from 5 ms to 100 ms. A pause ends
- *   early when {@linkcode Acceptor.wake} is called, because a descriptor may be free.
- * - Closing waits for the pending accept: Deno unlinks the path that it bound only with its rejection.
+ * - `accept` survives every failure but the loss of the listener's descriptor. A failure costs at most one
+ *   client: the next attempt follows at once.
+ * - After several failures in a row it backs off, for 5 ms to 100 ms. {@linkcode Acceptor.wake} ends the
+ *   pause early, because a descriptor may be free.
+ * - Closing waits for the pending accept: Deno removes the path that it bound when that accept rejects.
  */
 
 import { delay, turn } from "../base/event_loop.ts";
-import { attempt, codeOf, systemError } from "../base/failure.ts";
+import { codeOf } from "../base/failure.ts";
 
 const FIRST_PAUSE_MS = 5;
 const LAST_PAUSE_MS = 100;
@@ -17,19 +17,31 @@ const LAST_PAUSE_MS = 100;
 /** The descriptor is gone, or does not listen. Deno calls EOPNOTSUPP `ENOTSUP`. */
 const LOST = new Set(["EBADF", "EINVAL", "ENOTSOCK", "ENOTSUP", "EOPNOTSUPP"]);
 
-/** Deno says that a listener is closed for EINTR as well: it is believed after so many times in a row. */
+/** Deno reports EINTR as a closed listener too. After this many such answers in a row, it is closed. */
 const MAX_CLOSED_ANSWERS = 10;
 
-/** How long accepting has to work for an episode of failures to be over. */
+/** How long accepting must work before the next failure counts as the first of a new episode. */
 const EPISODE_MS = 2000;
 
-/** Called when an attempt to accept has failed, and whether it is the first failure of its episode. */
+/** One more turn without a client is needed for this many connections: each takes a part of a turn. */
+const CONNECTIONS_PER_TURN = 64;
+
+/** Called when an attempt to accept has failed, with whether it is the first failure of its episode. */
 export type OnFailure = (error: Error, isFirst: boolean) => void;
 
-/** Says in the shape of an error what an attempt to accept met. */
-export type Explain = (cause: unknown, state?: string) => Error;
+/** How many turns of the event loop, and for how long, no client may come before a backlog counts as empty. */
+export interface Idle {
+  turns: number;
+  ms: number;
+}
 
-/** What it takes of a listener. */
+/**
+ * For a listener without a name. Nothing waits for its end, so the wait may be long: in a process busy with
+ * 1,600 pairs of its own sockets, an accept was passed over for 302 turns of a few milliseconds each.
+ */
+export const NAMELESS: Idle = { turns: 1000, ms: 500 };
+
+/** The part of a Deno listener that an acceptor uses. */
 export interface Listening<Conn> {
   accept(): Promise<Conn>;
   close(): void;
@@ -37,16 +49,21 @@ export interface Listening<Conn> {
   unref(): void;
 }
 
+/** Makes the errors of an acceptor: an error context, for a listener on a path. */
+export interface Failing {
+  fail(cause: unknown, state?: string): Error;
+}
+
 /** Accepts from one listener. */
 export class Acceptor<Conn = Deno.UnixConn> {
   /** Whether the last attempt to accept failed, and the next one waits. */
-  pausing = false;
+  backingOff = false;
   /** Whether an accept is pending. */
   accepting = false;
-  /** Is told each failure that accepting survives. */
+  /** Called for each failure that accepting survives. */
   onFailure: OnFailure | undefined;
   readonly #listener: Listening<Conn>;
-  readonly #explain: Explain;
+  readonly #context: Failing;
   readonly #lastFailures = new Map<string, number>();
   #ended: Promise<unknown> = Promise.resolve();
   /** How many clients have left the backlog. */
@@ -55,12 +72,12 @@ export class Acceptor<Conn = Deno.UnixConn> {
   #wake = new AbortController();
 
   /**
-   * @param listener The listener, which is closed with this.
-   * @param explain Makes the errors.
+   * @param listener The listener. Closing the acceptor closes it.
+   * @param context Makes the errors.
    */
-  constructor(listener: Listening<Conn>, explain: Explain) {
+  constructor(listener: Listening<Conn>, context: Failing) {
     this.#listener = listener;
-    this.#explain = explain;
+    this.#context = context;
   }
 
   /** Accepts one connection. One call at a time. */
@@ -82,32 +99,31 @@ export class Acceptor<Conn = Deno.UnixConn> {
       } catch (cause) {
         closedAnswers = cause instanceof Deno.errors.BadResource ? closedAnswers + 1 : 0;
         const isLost = LOST.has(codeOf(cause) ?? "") || closedAnswers === MAX_CLOSED_ANSWERS;
-        if (this.#closed || isLost) throw this.#explain(cause);
+        if (this.#closed || isLost) throw this.#context.fail(cause);
         if (cause instanceof Deno.errors.InvalidData) {
-          // Accepted, and dropped by Deno. Each costs a client a connection, so there is no need to pause.
+          // Deno accepted the client and dropped it. Each failure costs a connection, so no pause is needed.
           this.#taken++;
-          this.#tell(
-            this.#explain(cause, "a client was dropped, because its own path is not UTF-8"),
-          );
+          const state = "a client was dropped, because its own path is not UTF-8";
+          this.#report(this.#context.fail(cause, state));
         } else {
           const state = closedAnswers > 0 ? "the attempt was interrupted" : undefined;
-          await this.#pause(pause, this.#explain(cause, state));
+          await this.#backOff(pause, this.#context.fail(cause, state));
           pause = Math.min(2 * pause || FIRST_PAUSE_MS, LAST_PAUSE_MS);
         }
       }
     }
   }
 
-  async #pause(ms: number, failure: Error): Promise<void> {
-    this.pausing = ms > 0;
+  async #backOff(ms: number, failure: Error): Promise<void> {
+    this.backingOff = ms > 0;
     this.#wake = new AbortController();
     const paused = ms > 0 ? delay(ms, this.#wake.signal).catch(() => {}) : undefined;
-    this.#tell(failure);
+    this.#report(failure);
     await paused;
-    this.pausing = false;
+    this.backingOff = false;
   }
 
-  #tell(failure: Error): void {
+  #report(failure: Error): void {
     const now = performance.now();
     const kind = codeOf(failure) ?? failure.message;
     const isFirst = now - (this.#lastFailures.get(kind) ?? -Infinity) > EPISODE_MS;
@@ -115,36 +131,42 @@ export class Acceptor<Conn = Deno.UnixConn> {
     this.onFailure?.(failure, isFirst);
   }
 
-  /** Ends the pause of an accept that failed: there may be a free descriptor now. */
+  /** Ends the pause after a failure, because a descriptor may be free. */
   wake(): void {
     this.#wake.abort();
   }
 
   /**
-   * Resolves when no client has come for so many turns of the loop, and for so long. Another caller
-   * accepts meanwhile, without a pause.
+   * Resolves when no client has come for long enough. Another caller must accept meanwhile, without a pause.
    *
-   * @param turns How many; asked again at each turn.
-   * @param ms Milliseconds.
-   * @param signal Ends the waiting.
+   * @param idle How long that is.
+   * @param signal Ends the wait.
+   * @param connections Returns how many connections of the process are open.
    */
-  async quiet(turns: () => number, ms: number, signal: AbortSignal): Promise<void> {
-    let count = 0;
+  async waitUntilIdle(
+    idle: Idle,
+    signal: AbortSignal,
+    connections = (): number => 0,
+  ): Promise<void> {
+    let turns = 0;
     let seen = this.#taken;
     let since = performance.now();
-    while (!signal.aborted && (count < turns() || performance.now() - since < ms)) {
+    const isIdle = () =>
+      turns >= idle.turns + Math.ceil(connections() / CONNECTIONS_PER_TURN) &&
+      performance.now() - since >= idle.ms;
+    while (!signal.aborted && !isIdle()) {
       await turn();
-      if (this.#taken === seen && !this.pausing) {
-        count++;
+      if (this.#taken === seen && !this.backingOff) {
+        turns++;
       } else {
-        count = 0;
+        turns = 0;
         seen = this.#taken;
         since = performance.now();
       }
     }
   }
 
-  /** Closes the listener, and resolves when Deno has unlinked its path. */
+  /** Closes the listener. Resolves when Deno has removed its path. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -160,10 +182,4 @@ export class Acceptor<Conn = Deno.UnixConn> {
   unref(): void {
     this.#listener.unref();
   }
-}
-
-/** Returns what makes the errors of accepting on a path. */
-export function explainAccept(path: string): Explain {
-  return (cause, state) =>
-    systemError(attempt("accept", path), cause, { operation: "accept", path }, state);
 }

@@ -1,52 +1,68 @@
 /**
- * A connection to our own listener, told from strangers' by bytes that only we know and that are there
- * before it is accepted. The backlog is a queue, so it marks a place in it.
+ * A marker: a connection of this process to its own listener. Its first bytes are a secret, sent before it
+ * is accepted. The backlog is a queue, so a marker separates the clients ahead of it from those behind it.
  */
 
-import { Acceptor, explainAccept } from "./acceptor.ts";
+import { Acceptor } from "./acceptor.ts";
+import { ErrorContext } from "../base/error_context.ts";
 import { turn } from "../base/event_loop.ts";
 import { codeOf } from "../base/failure.ts";
 
-/** A connection of which a little may have been read already, to see whose it is. */
-export interface Candidate {
+/** A connection, and its first bytes where a marker was looked for. */
+export interface Accepted {
   conn: Deno.UnixConn;
-  aside: Promise<Uint8Array>;
+  readAhead?: Promise<Uint8Array>;
 }
 
-/** What {@linkcode connectToSelf} gives. */
-export interface SelfConnection {
-  /** The two ends of our own connection. */
+/** A marker that was found. */
+export interface Marker {
+  /** The two ends of the marker. */
   accepted: Deno.UnixConn;
   connected: Deno.UnixConn;
-  /** Those who came after it, and have been accepted as well. */
-  later: Candidate[];
-  /** What accepts from the listener, */
+  /** Connections from behind the marker that were accepted too. */
+  behind: Accepted[];
+  /** Accepts from the listener. */
   acceptor: Acceptor;
-  /** and an accept of it that is still pending. */
+  /** The accept that is still pending. */
   accepting: Promise<Deno.UnixConn>;
 }
 
-/** How many bytes nobody guesses. */
-export const SECRET_SIZE = 32;
+/** Enough bytes that no client guesses them. */
+const SECRET_BYTES = 32;
 
-/** How many connections are looked at together, and within how many turns bytes that are there arrive. */
+/** How many connections are searched together. */
 const WINDOW = 64;
-const TURNS = 3;
+/** How many turns the secret may take to arrive. */
+const FIRST_TURNS = 3;
 
-/** How long accepting may fail, for want of descriptors say, until a start is given up. */
+/** How long accepting may fail, for example because no descriptor is free. */
 const FAILING_MS = 1000;
-/** How long it may take altogether. */
-const LIMIT_MS = 10_000;
+const DEADLINE_MS = 10_000;
 
 const NOTHING = new Uint8Array(0);
 
+/** Returns the first bytes of a marker. */
+export function newSecret(): Uint8Array<ArrayBuffer> {
+  return crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
+}
+
+/** Reports whether two runs of bytes are equal. */
+export function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+/** Reads as many bytes as a secret has. Returns fewer if the connection ends or fails. */
+export async function readSecret(conn: Deno.UnixConn): Promise<Uint8Array> {
+  const buffer = new Uint8Array(SECRET_BYTES);
+  const count = await conn.read(buffer).catch(() => null);
+  return buffer.subarray(0, count ?? 0);
+}
+
 /**
- * Connects to our own listener and accepts that connection. The backlog is a queue: everyone who stood
- * in it before is dropped; who came later is handed on.
+ * Places a marker in the backlog and accepts it. Drops every client ahead of it.
  *
- * - Strangers may say nothing, so a window of them is dropped without knowing who they are. In a busy
- *   process ours may be one of them, because its bytes have not been read yet. Then there is another one,
- *   which is given more time.
+ * - Clients may be silent, so a full window is dropped without an answer. In a busy process the marker may
+ *   be in it, unread. Then another marker follows, which may take longer.
  *
  * @param listener The listener.
  * @param path The path that it is bound to.
@@ -56,24 +72,24 @@ export async function connectToSelf(
   listener: Deno.UnixListener,
   path: string,
   shown: string = path,
-): Promise<SelfConnection> {
-  const acceptor = new Acceptor(listener, explainAccept(shown));
+): Promise<Marker> {
+  const acceptor = new Acceptor(listener, new ErrorContext("accept", shown));
   const { promise: failed, reject } = Promise.withResolvers<never>();
   failed.catch(() => {});
   const late = "nothing could be accepted in time";
-  const timer = setTimeout(() => reject(new Deno.errors.TimedOut(late)), LIMIT_MS);
+  const timer = setTimeout(() => reject(new Deno.errors.TimedOut(late)), DEADLINE_MS);
   let first = 0;
   let last = -Infinity;
   acceptor.onFailure = (error) => {
-    // The others cost one client each.
-    if (!acceptor.pausing) return;
+    // Any other failure cost one client, and accepting works.
+    if (!acceptor.backingOff) return;
     const now = performance.now();
     if (now - last > FAILING_MS / 2) first = now;
     last = now;
     if (now - first > FAILING_MS) reject(error);
   };
   try {
-    return await connectBy(acceptor, path, failed);
+    return await findMarker(acceptor, path, failed);
   } catch (error) {
     await acceptor.close();
     throw error;
@@ -82,42 +98,44 @@ export async function connectToSelf(
   }
 }
 
-/** Does so until `failed` rejects. */
-async function connectBy(
+/** Places markers until one is found, or until `failed` rejects. */
+async function findMarker(
   acceptor: Acceptor,
   path: string,
   failed: Promise<never>,
-): Promise<SelfConnection> {
-  const secret = crypto.getRandomValues(new Uint8Array(SECRET_SIZE));
+): Promise<Marker> {
+  const secret = newSecret();
   let connected = await connectPast(acceptor, path, failed);
-  let window: Candidate[] = [];
+  const window: Accepted[] = [];
+  const dropWindow = () => {
+    for (const { conn } of window.splice(0)) conn.close();
+  };
   try {
     await Promise.race([connected.write(secret), failed]);
-    let turns = TURNS;
+    let turns = FIRST_TURNS;
     let isFound = false;
     const { promise: found, resolve: find } = Promise.withResolvers<Deno.UnixConn>();
     for (;;) {
       const accepting = acceptor.accept();
       const next = await Promise.race([accepting.then((conn) => ({ conn })), found, failed]);
       if (!("conn" in next)) {
-        const at = window.findIndex(({ conn }) => conn === next);
-        for (const { conn } of window.slice(0, at)) conn.close();
-        return { accepted: next, connected, later: window.slice(at + 1), acceptor, accepting };
+        const behind = window.splice(window.findIndex(({ conn }) => conn === next)).slice(1);
+        dropWindow();
+        return { accepted: next, connected, behind, acceptor, accepting };
       }
       const { conn } = next;
-      const aside = readSome(conn, secret.length);
-      aside.then((bytes) => {
+      const readAhead = readSecret(conn);
+      readAhead.then((bytes) => {
         if (!isSame(bytes, secret)) return;
         isFound = true;
         find(conn);
       });
-      window.push({ conn, aside });
+      window.push({ conn, readAhead });
       if (window.length < WINDOW) continue;
       for (let i = 0; i < turns && !isFound; i++) await turn();
       if (isFound) continue;
-      for (const { conn } of window) conn.close();
-      window = [];
-      // A write of no bytes tells whether the other end is still there.
+      dropWindow();
+      // Writing no bytes fails if the marker was dropped.
       const isThere = connected.write(NOTHING).then(() => true, () => false);
       if (await Promise.race([isThere, failed])) continue;
       connected.close();
@@ -126,25 +144,13 @@ async function connectBy(
       turns *= 4;
     }
   } catch (error) {
-    for (const { conn } of window) conn.close();
+    dropWindow();
     connected[Symbol.dispose]();
     throw error;
   }
 }
 
-/** Whether two runs of bytes are the same. */
-export function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
-}
-
-/** What comes first, up to so many bytes; nothing where the connection ends or fails. */
-export async function readSome(conn: Deno.UnixConn, size: number): Promise<Uint8Array> {
-  const buffer = new Uint8Array(size);
-  const count = await conn.read(buffer).catch(() => null);
-  return buffer.subarray(0, count ?? 0);
-}
-
-/** Connects; strangers who fill the backlog are dropped to make room. */
+/** Connects. Drops clients from a full backlog to make room. */
 async function connectPast(
   acceptor: Acceptor,
   path: string,

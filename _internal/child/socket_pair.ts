@@ -38,8 +38,8 @@ async function meetInDirectory(): Promise<[Deno.UnixConn, Deno.UnixConn]> {
 
 async function meet(path: string): Promise<[Deno.UnixConn, Deno.UnixConn]> {
   const listener = Deno.listen({ transport: "unix", path });
-  const { accepted, connected, later, acceptor, accepting } = await connectToSelf(listener, path);
-  for (const { conn } of later) conn.close();
+  const { accepted, connected, behind, acceptor, accepting } = await connectToSelf(listener, path);
+  for (const { conn } of behind) conn.close();
   accepting.then((conn) => conn.close(), () => {});
   await acceptor.close();
   return [accepted, connected];

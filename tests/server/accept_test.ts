@@ -1,7 +1,8 @@
 // What an accept loop survives: a client whose own name Deno cannot read, and failures of the system.
 import { connect, type Connection, listen, serve } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Acceptor, explainAccept } from "../../_internal/accept/acceptor.ts";
+import { Acceptor } from "../../_internal/accept/acceptor.ts";
+import { ErrorContext } from "../../_internal/base/error_context.ts";
 import { connectToSelf } from "../../_internal/accept/marker.ts";
 import { CLIENTS, countEchoes, startFailing } from "../_failing_accept.ts";
 import { Process, udsCommand } from "../_cli.ts";
@@ -254,7 +255,7 @@ function acceptorOf(attempts: (Error | number)[]): Acceptor<number> {
     return typeof next === "number" ? Promise.resolve(next) : Promise.reject(next);
   };
   const listener = { accept, close() {}, ref() {}, unref() {} };
-  return new Acceptor<number>(listener, explainAccept("/run/s.sock"));
+  return new Acceptor<number>(listener, new ErrorContext("accept", "/run/s.sock"));
 }
 
 function failing(code: string | undefined, message = "it fails"): Error {

@@ -31,7 +31,7 @@ test(
     await own.connected.write(new Uint8Array([7]));
     const byte = new Uint8Array(2);
     assertEquals([await own.accepted.read(byte), byte[0]], [1, 7]);
-    assertEquals(own.later.length, 0);
+    assertEquals(own.behind.length, 0);
     for (const stranger of strangers) {
       assertEquals(await stranger.read(byte), null);
       stranger.close();

@@ -1,0 +1,30 @@
+/** Listening on an owned path. */
+
+import { Acceptor } from "../accept/acceptor.ts";
+import type { Bound } from "../accept/accept_queue.ts";
+import { connectToSelf, type Marker } from "../accept/marker.ts";
+import { ErrorContext } from "../base/error_context.ts";
+import type { PathClaim } from "../path/owned_path.ts";
+
+/**
+ * Binds an owned path. If others could connect before the mode was set, a marker is placed, and the clients
+ * ahead of it are dropped.
+ */
+export async function bind(owned: PathClaim): Promise<Bound> {
+  let marker: Marker | undefined;
+  try {
+    const listener = await owned.bind(
+      () => Deno.listen({ transport: "unix", path: owned.bindPath }),
+      async (bound) => {
+        marker = await connectToSelf(bound, owned.bindPath, owned.path);
+        marker.accepted.close();
+        marker.connected.close();
+      },
+    );
+    return marker ?? { acceptor: new Acceptor(listener, new ErrorContext("accept", owned.path)) };
+  } catch (error) {
+    marker?.accepting.catch(() => {});
+    await marker?.acceptor.close();
+    throw error;
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * Draining the backlog: gives up the path, and accepts every client that has reached it.
+ *
+ * - The runtime does not report that a backlog is empty. While other sockets keep the process busy, an
+ *   accept may stay pending for dozens of turns although a client waits.
+ * - So a marker is placed in the instant before the name is removed. Once it is accepted, the clients ahead
+ *   of it have been accepted too.
+ * - Clients of the instant between marker and removal are behind it: a few idle turns show that they are
+ *   accepted.
+ */
+
+import type { AcceptQueue } from "../accept/accept_queue.ts";
+import { type Idle, NAMELESS } from "../accept/acceptor.ts";
+import { isSame, newSecret, readSecret } from "../accept/marker.ts";
+import { onAbort } from "../base/event_loop.ts";
+import type { SocketConnection } from "../connection/socket_connection.ts";
+import type { PathClaim } from "../path/owned_path.ts";
+
+/** How long to search for the marker after the deadline. */
+const LATE_MS = 100;
+
+/** After the marker was accepted. */
+const MARKED: Idle = { turns: 3, ms: 0 };
+/** After the marker of an abstract name: the name stays until the listener closes, so clients keep coming. */
+const NAMED: Idle = { turns: 0, ms: 0 };
+/** Without a marker: the backlog was full, no descriptor was free, or the name was lost. */
+const UNMARKED: Idle = { turns: 40, ms: 0 };
+
+/** Empties the backlog of one listener. */
+export class Drain {
+  readonly #path: string;
+  readonly #owned: PathClaim | undefined;
+  readonly #secret = newSecret();
+  readonly #marker = Promise.withResolvers<SocketConnection | undefined>();
+  #isSearching = true;
+  #idle = UNMARKED;
+
+  /**
+   * @param path The path that clients use.
+   * @param owned The owned path; `undefined` for an abstract name.
+   */
+  constructor(path: string, owned: PathClaim | undefined) {
+    this.#path = path;
+    this.#owned = owned;
+  }
+
+  /** Reads the first bytes of an accepted connection, while the marker is searched for. */
+  readAhead(conn: Deno.UnixConn): Promise<Uint8Array> | undefined {
+    return this.#isSearching ? readSecret(conn) : undefined;
+  }
+
+  /** Checks whether an accepted connection is the marker. */
+  async inspect(readAhead: Promise<Uint8Array>, conn: SocketConnection): Promise<void> {
+    if (isSame(await readAhead, this.#secret)) this.#marker.resolve(conn);
+  }
+
+  /**
+   * Resolves when the backlog counts as empty. Another caller must accept meanwhile, without a pause.
+   *
+   * @param queue Accepts from the listener.
+   * @param signal Ends the wait.
+   * @param connections Returns how many connections are open.
+   * @param onMarker Called with the marker, which is not a client, or without one if it cannot be found.
+   */
+  async run(
+    queue: AcceptQueue,
+    signal: AbortSignal,
+    connections: () => number,
+    onMarker: (marker: SocketConnection | undefined) => void,
+  ): Promise<void> {
+    const marker = await this.#findMarker(signal).catch(() => undefined);
+    this.#isSearching = false;
+    if (marker !== undefined) this.#idle = this.#owned === undefined ? NAMED : MARKED;
+    onMarker(marker);
+    if (this.#idle !== NAMED) await queue.current.waitUntilIdle(this.#idle, signal, connections);
+  }
+
+  /** Places the marker and waits until it is accepted. Rejects if the backlog or the descriptor table is full. */
+  async #findMarker(signal: AbortSignal): Promise<SocketConnection | undefined> {
+    using placed = await this.#giveUpName(signal);
+    if (placed === undefined) return undefined;
+    const giveUp = () => this.#marker.resolve(undefined);
+    // Neither is awaited: a system that takes no byte must not outlast the deadline.
+    placed.write(this.#secret).catch(giveUp);
+    placed.read(new Uint8Array(1)).then(giveUp, giveUp);
+    // A marker that is not found would count as a client, so the search goes on a little longer.
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const stop = onAbort(signal, () => timer = setTimeout(giveUp, LATE_MS));
+    const marker = await this.#marker.promise;
+    stop();
+    clearTimeout(timer);
+    return marker;
+  }
+
+  /** Connects to the path, if it is still ours, and removes its name in the next instant. */
+  async #giveUpName(signal: AbortSignal): Promise<Deno.UnixConn | undefined> {
+    const owned = this.#owned;
+    const locking = owned?.turnToLeave(signal);
+    using _lock = locking instanceof Promise ? await locking : locking;
+    let connecting: Promise<Deno.UnixConn> | undefined;
+    if (owned?.hasName() ?? true) {
+      connecting = Deno.connect({ transport: "unix", path: this.#path });
+      connecting.catch(() => {});
+    } else if (owned?.look() === "replaced") {
+      this.#idle = NAMELESS;
+    }
+    try {
+      owned?.removeName();
+    } catch {
+      // close() tries again, and reports the failure.
+    }
+    // Not awaited, so that the publish lock is released first.
+    return connecting;
+  }
+}

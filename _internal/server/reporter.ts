@@ -1,0 +1,74 @@
+/** Runs the callbacks of a server's user. What one of them throws never ends the server. */
+
+import type { PathLoss, ServeHandlerInfo, ServeOptions } from "../../server.ts";
+import { isSocketError } from "../../errors.ts";
+import { andMore, CountedLines, kindOfError } from "../base/counted_lines.ts";
+import { lstat } from "../base/file.ts";
+
+/** Reports the errors of one server, by default on standard error: at most one a second of each kind. */
+export class Reporter {
+  readonly #lines = new CountedLines();
+  readonly #onPathLost: (loss: PathLoss) => void;
+  readonly #onError: NonNullable<ServeOptions["onError"]>;
+
+  constructor(onPathLost: (loss: PathLoss) => void = printLoss, onError?: ServeOptions["onError"]) {
+    this.#onPathLost = onPathLost;
+    this.#onError = onError ?? this.#print;
+  }
+
+  /** Calls `onError`. */
+  readonly report = (error: unknown, info?: ServeHandlerInfo): void => {
+    this.call(() => this.#onError(error, info));
+  };
+
+  /** Calls `onPathLost` with what is at the path now. */
+  reportLoss(path: string, heals: boolean): void {
+    this.call(() => this.#onPathLost({ path, found: whatIsAt(path), heals }));
+  }
+
+  /** Calls back. Prints what the callback throws, or rejects with. */
+  call(callback: () => void): void {
+    try {
+      const result: unknown = callback();
+      if (result instanceof Promise) result.catch(this.#print);
+    } catch (error) {
+      this.#print(error);
+    }
+  }
+
+  /** Prints the lines that were counted. Call this when the server ends. */
+  flush(): void {
+    this.#lines.flush();
+  }
+
+  readonly #print = (error: unknown): void => {
+    this.#lines.add(kindOfError(error), (more) => printError(error, more));
+  };
+}
+
+/** Returns what is at a path, or `"other"` if its directory cannot be searched. */
+function whatIsAt(path: string): PathLoss["found"] {
+  try {
+    const there = lstat(path);
+    return there === null ? "nothing" : there.isSocket ? "socket" : "other";
+  } catch {
+    return "other";
+  }
+}
+
+function printLoss({ path, found, heals }: PathLoss): void {
+  const how = found === "nothing" ? "was removed" : "was replaced";
+  const then = heals ? "It is bound again" : "New clients do not reach this server any more";
+  console.error(`uds: The socket ${JSON.stringify(path)} ${how}. ${then}`);
+}
+
+/** Prints a failure of the system as a line, and any other error with its stack. */
+function printError(error: unknown, more: number): void {
+  try {
+    if (isSocketError(error)) console.error(`uds: ${error.message}${andMore(more)}`);
+    else if (more === 0) console.error(error);
+    else console.error(error, andMore(more).trim());
+  } catch {
+    // Standard error is closed, and the server goes on.
+  }
+}
