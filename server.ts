@@ -422,7 +422,7 @@ async function openSocket(
     : await ListeningSocket.open(context, owned, signal);
 }
 
-/** Reports whether an option of `listen()` is given that an abstract name does not have. */
+/** Reports whether an option is given that an abstract name does not have. */
 function hasFileOption({ path: _path, signal: _signal, ...options }: ListenOptions): boolean {
   return Object.keys(LISTEN_CHECKS).some((name) =>
     options[name as keyof typeof options] !== undefined

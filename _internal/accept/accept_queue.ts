@@ -23,13 +23,14 @@ export type Bound = Pick<Marker, "acceptor"> & Partial<Pick<Marker, "behind" | "
 export class AcceptQueue {
   /** Called for each failure that accepting survives. */
   onFailure: OnFailure | undefined;
+  /** The listener that has the name. */
+  current: Acceptor;
   readonly #path: string;
-  #current: Acceptor;
   readonly #emptied = new Set<Acceptor>();
   /** Connections that came before a caller asked. */
   readonly #early: Accepted[] = [];
-  /** The call that waits for a connection. */
-  #waiting: PromiseWithResolvers<Accepted> | undefined;
+  /** Calls that wait for a connection. */
+  readonly #waiting: PromiseWithResolvers<Accepted>[] = [];
   #isReferenced = true;
   #state: "open" | "closed" | "dropping" = "open";
 
@@ -39,13 +40,8 @@ export class AcceptQueue {
    */
   constructor(path: string, bound: Bound) {
     this.#path = path;
-    this.#current = bound.acceptor;
+    this.current = bound.acceptor;
     this.#add(bound);
-  }
-
-  /** The listener that has the name. */
-  get current(): Acceptor {
-    return this.#current;
   }
 
   /** Whether it was closed. A listener that failed is not closed. */
@@ -53,23 +49,24 @@ export class AcceptQueue {
     return this.#state !== "open";
   }
 
-  /** Returns the next connection. One call at a time. */
+  /** Returns the next connection. Several calls may wait: the first one is served first. */
   next(): Promise<Accepted> {
     const early = this.#early.shift();
     if (early !== undefined) return Promise.resolve(early);
     if (this.isClosed) return Promise.reject(this.#closedError());
-    this.#waiting = Promise.withResolvers();
-    this.#pull(this.#current);
-    return this.#waiting.promise;
+    const waiting = Promise.withResolvers<Accepted>();
+    this.#waiting.push(waiting);
+    this.#pull(this.current);
+    return waiting.promise;
   }
 
   /** Replaces the current listener, and returns the old one. */
   replace(bound: Bound): Acceptor {
-    const old = this.#current;
-    this.#current = bound.acceptor;
-    if (!this.#isReferenced) this.#current.unref();
+    const old = this.current;
+    this.current = bound.acceptor;
+    if (!this.#isReferenced) this.current.listener.unref();
     this.#add(bound);
-    if (this.#waiting !== undefined) this.#pull(this.#current);
+    if (this.#waiting.length > 0) this.#pull(this.current);
     return old;
   }
 
@@ -87,7 +84,7 @@ export class AcceptQueue {
 
   /** Ends the pause after a failure, because a descriptor may be free. */
   wake(): void {
-    this.#current.wake();
+    this.current.wake();
     for (const acceptor of this.#emptied) acceptor.wake();
   }
 
@@ -105,12 +102,12 @@ export class AcceptQueue {
 
   ref(): void {
     this.#isReferenced = true;
-    this.#current.ref();
+    this.current.listener.ref();
   }
 
   unref(): void {
     this.#isReferenced = false;
-    this.#current.unref();
+    this.current.listener.unref();
   }
 
   #add({ acceptor, behind = [], accepting }: Bound): void {
@@ -128,27 +125,24 @@ export class AcceptQueue {
     accepting.then(
       (conn) => {
         this.#deliver({ conn });
-        if (this.#emptied.has(acceptor)) this.#pull(acceptor);
+        const isWanted = acceptor === this.current && this.#waiting.length > 0;
+        if (isWanted || this.#emptied.has(acceptor)) this.#pull(acceptor);
       },
       (error) => {
         this.#emptied.delete(acceptor);
         // The current listener goes on.
-        if (acceptor !== this.#current) return;
-        this.#waiting?.reject(this.isClosed ? this.#closedError() : error);
-        this.#waiting = undefined;
+        if (acceptor !== this.current) return;
+        const failure = this.isClosed ? this.#closedError() : error;
+        for (const { reject } of this.#waiting.splice(0)) reject(failure);
       },
     );
   }
 
   #deliver(accepted: Accepted): void {
-    if (this.#waiting !== undefined) {
-      this.#waiting.resolve(accepted);
-      this.#waiting = undefined;
-    } else if (this.#state === "dropping") {
-      accepted.conn.close();
-    } else {
-      this.#early.push(accepted);
-    }
+    const waiting = this.#waiting.shift();
+    if (waiting !== undefined) waiting.resolve(accepted);
+    else if (this.#state === "dropping") accepted.conn.close();
+    else this.#early.push(accepted);
   }
 
   #closedError(): Error {

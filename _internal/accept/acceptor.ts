@@ -42,11 +42,8 @@ export interface Idle {
 export const NAMELESS: Idle = { turns: 1000, ms: 500 };
 
 /** The part of a Deno listener that an acceptor uses. */
-export interface Listening<Conn> {
+export interface Listening<Conn> extends Pick<Deno.UnixListener, "close" | "ref" | "unref"> {
   accept(): Promise<Conn>;
-  close(): void;
-  ref(): void;
-  unref(): void;
 }
 
 /** Makes the errors of an acceptor: an error context, for a listener on a path. */
@@ -62,7 +59,7 @@ export class Acceptor<Conn = Deno.UnixConn> {
   accepting = false;
   /** Called for each failure that accepting survives. */
   onFailure: OnFailure | undefined;
-  readonly #listener: Listening<Conn>;
+  readonly listener: Listening<Conn>;
   readonly #context: Failing;
   readonly #lastFailures = new Map<string, number>();
   #ended: Promise<unknown> = Promise.resolve();
@@ -76,7 +73,7 @@ export class Acceptor<Conn = Deno.UnixConn> {
    * @param context Makes the errors.
    */
   constructor(listener: Listening<Conn>, context: Failing) {
-    this.#listener = listener;
+    this.listener = listener;
     this.#context = context;
   }
 
@@ -93,7 +90,7 @@ export class Acceptor<Conn = Deno.UnixConn> {
     let closedAnswers = 0;
     for (;;) {
       try {
-        const conn = await this.#listener.accept();
+        const conn = await this.listener.accept();
         this.#taken++;
         return conn;
       } catch (cause) {
@@ -171,15 +168,7 @@ export class Acceptor<Conn = Deno.UnixConn> {
     if (this.#closed) return;
     this.#closed = true;
     this.wake();
-    this.#listener.close();
+    this.listener.close();
     await this.#ended;
-  }
-
-  ref(): void {
-    this.#listener.ref();
-  }
-
-  unref(): void {
-    this.#listener.unref();
   }
 }

@@ -41,7 +41,7 @@ export class ConnectionServer implements UnixServer {
   readonly #handler: ServeHandler;
   readonly #reporter: Reporter;
   readonly #maxConnections: number;
-  readonly #timeouts: Timeouts = {};
+  readonly #timeouts: Timeouts;
   readonly #draining = new AbortController();
   readonly #cut = new AbortController();
   readonly #info: ServeHandlerInfo = { draining: this.#draining.signal, signal: this.#cut.signal };
@@ -66,12 +66,11 @@ export class ConnectionServer implements UnixServer {
    * @param options Checked options.
    */
   constructor(socket: ListeningSocket, handler: ServeHandler, options: ServeOptions) {
-    const { idleTimeout, firstByteTimeout, writeTimeout } = options;
-    if (idleTimeout !== undefined) this.#timeouts.idleTimeout = idleTimeout;
-    if (firstByteTimeout !== undefined) this.#timeouts.firstByteTimeout = firstByteTimeout;
-    if (writeTimeout !== undefined) this.#timeouts.writeTimeout = writeTimeout;
     this.#socket = socket;
     this.#handler = handler;
+    const { idleTimeout = Infinity, firstByteTimeout = idleTimeout, writeTimeout = Infinity } =
+      options;
+    this.#timeouts = { idleTimeout, firstByteTimeout, writeTimeout };
     this.#maxConnections = options.maxConnections ?? Infinity;
     this.#reporter = new Reporter(options.onPathLost, options.onError);
     socket.start(this.#reporter, {
@@ -112,11 +111,11 @@ export class ConnectionServer implements UnixServer {
   }
 
   ref(): void {
-    this.#socket.ref();
+    this.#socket.queue.ref();
   }
 
   unref(): void {
-    this.#socket.unref();
+    this.#socket.queue.unref();
   }
 
   /** Shuts down where no caller waits for it. If `onReplaced` has called `shutdown()`, it is the same one. */
@@ -149,7 +148,7 @@ export class ConnectionServer implements UnixServer {
 
   /** Starts the handlers that there is room for. */
   #startHandlers(): void {
-    if (this.#state === "draining" && !this.#socket.backingOff) return;
+    if (this.#state === "draining" && !this.#socket.queue.current.backingOff) return;
     while (this.#handlers < this.#maxConnections && this.#state !== "finished") {
       const conn = this.#waiting.shift();
       if (conn === undefined) return;
@@ -168,7 +167,7 @@ export class ConnectionServer implements UnixServer {
     await conn[Symbol.asyncDispose]();
     if (this.#open.delete(conn)) this.#completed++;
     this.#handlers--;
-    this.#socket.wake();
+    this.#socket.queue.wake();
     this.#onRoom();
     this.#startHandlers();
     if (this.#open.size === 0) this.#onEmpty();
@@ -230,11 +229,10 @@ export class ConnectionServer implements UnixServer {
   async #waitForHandlers(late: AbortSignal): Promise<void> {
     if (this.#open.size === 0) return;
     if (late.aborted) return await turn();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#onEmpty = resolve;
-    const stop = onAbort(late, resolve);
-    await promise;
-    stop();
+    await new Promise<void>((resolve) => {
+      this.#onEmpty = resolve;
+      onAbort(late, resolve);
+    });
   }
 
   /** Closes the connections that are left, and returns their number. */

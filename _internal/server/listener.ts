@@ -12,8 +12,6 @@ export class Listener implements UnixListener {
   readonly #socket: ListeningSocket;
   readonly #reporter: Reporter;
   readonly #stopListeningToSignal: () => void;
-  /** The last call of `accept`, behind which the next one waits. */
-  #last: Promise<unknown> = Promise.resolve();
 
   /**
    * @param socket The socket, which is closed with this.
@@ -39,16 +37,14 @@ export class Listener implements UnixListener {
   }
 
   accept(): Promise<Connection> {
-    const accepted = this.#last.then(() => this.#socket.accept());
-    this.#last = accepted.catch(() => {});
-    return accepted;
+    return this.#socket.accept();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Connection> {
     try {
       for (;;) yield await this.accept();
     } catch (error) {
-      if (!this.#socket.isClosed) throw error;
+      if (!this.#socket.queue.isClosed) throw error;
     }
   }
 
@@ -62,10 +58,10 @@ export class Listener implements UnixListener {
   }
 
   ref(): void {
-    this.#socket.ref();
+    this.#socket.queue.ref();
   }
 
   unref(): void {
-    this.#socket.unref();
+    this.#socket.queue.unref();
   }
 }

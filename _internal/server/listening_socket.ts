@@ -24,17 +24,17 @@ import type { Reporter } from "./reporter.ts";
 export interface SocketEvents {
   /** A successor has taken over the path. */
   onReplaced: () => void;
-  /** An attempt to accept failed: see {@linkcode ListeningSocket.backingOff}. */
+  /** An attempt to accept failed, and the next one may wait. */
   onAcceptFailure?: () => void;
 }
 
 /** A listener, its path and its lock. */
 export class ListeningSocket {
-  readonly addr: UnixAddr;
-  readonly #path: string;
+  readonly addr: UnixAddr & { readonly path: string };
+  /** Its clients. */
+  readonly queue: AcceptQueue;
   /** The owned path; `undefined` for an abstract name. */
   readonly #owned: PathClaim | undefined;
-  readonly #queue: AcceptQueue;
   /** Aborts when the socket closes. */
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
@@ -44,19 +44,8 @@ export class ListeningSocket {
 
   private constructor(path: string, bound: Bound, owned?: PathClaim) {
     this.addr = { transport: "unix", path };
-    this.#path = path;
     this.#owned = owned;
-    this.#queue = new AcceptQueue(path, bound);
-  }
-
-  /** Whether the last attempt to accept failed, and the next one waits. */
-  get backingOff(): boolean {
-    return this.#queue.current.backingOff;
-  }
-
-  /** Whether it was closed. A socket that lost its descriptor is not closed. */
-  get isClosed(): boolean {
-    return this.#queue.isClosed;
+    this.queue = new AcceptQueue(path, bound);
   }
 
   /** Takes the path and listens. The socket has its mode when this resolves. */
@@ -95,46 +84,41 @@ export class ListeningSocket {
 
   /** Watches the path, and reports what happens to it. */
   start(reporter: Reporter, { onReplaced, onAcceptFailure }: SocketEvents): void {
-    this.#queue.onFailure = (error, isFirst) => {
+    this.queue.onFailure = (error, isFirst) => {
       if (isFirst) reporter.report(error);
       onAcceptFailure?.();
     };
     const owned = this.#owned;
     if (owned === undefined) return;
     if (owned.bindPath !== owned.path) {
-      this.#healer = new Healer(owned, this.#queue, reporter, this.#closing.signal);
+      this.#healer = new Healer(owned, this.queue, reporter, this.#closing.signal);
     }
     const watch = new PathWatch(() => owned.look(), {
       replaced: onReplaced,
       lost: (isFirst) => {
         this.#healer?.heal(isFirst, () => watch.renew());
-        if (this.#healer === undefined && isFirst) reporter.reportLoss(this.#path, false);
+        if (this.#healer === undefined && isFirst) reporter.reportLoss(this.addr.path, false);
       },
     });
     this.#watch = watch;
   }
 
   /**
-   * Accepts one connection. One call at a time.
+   * Accepts one connection. Several calls may wait: the first one is served first.
    *
    * @param timeouts How long a read or a write of the connection may wait.
    */
   accept(timeouts?: Timeouts): Promise<SocketConnection> {
-    return this.#queue.next().then(({ conn, readAhead = this.#drain?.readAhead(conn) }) => {
+    return this.queue.next().then(({ conn, readAhead = this.#drain?.readAhead(conn) }) => {
       const wrapped = new SocketConnection(conn, {
+        ...timeouts,
         localAddr: this.addr,
         remoteAddr: { transport: "unix", path: conn.remoteAddr.path },
         ...(readAhead !== undefined && { aside: readAhead }),
-        ...timeouts,
       });
       if (readAhead !== undefined) this.#drain?.inspect(readAhead, wrapped);
       return wrapped;
     });
-  }
-
-  /** Ends the pause after a failure, because a descriptor may be free. */
-  wake(): void {
-    this.#queue.wake();
   }
 
   /** Gives up the path, and resolves when its backlog is empty: see {@linkcode Drain.run}. */
@@ -146,35 +130,35 @@ export class ListeningSocket {
     const aborted = new Promise<void>((resolve) => onAbort(signal, resolve));
     this.#watch?.stop();
     if (this.#healer?.healing) await Promise.race([this.#healer.healing, aborted]);
-    this.#drain = new Drain(this.#path, this.#owned);
-    await this.#drain.run(this.#queue, signal, connections, onMarker);
+    this.#drain = new Drain(this.addr.path, this.#owned);
+    await this.#drain.run(this.queue, signal, connections, onMarker);
     // Its clients had connected before the path was lost.
     if (this.#healer?.retiring) await Promise.race([this.#healer.retiring, aborted]);
   }
 
   /** Empties the backlog after a successor took over, and closes. `accept` still returns those clients. */
   async leave(): Promise<void> {
-    await this.#queue.empty(this.#queue.current, this.#closing.signal);
+    await this.queue.empty(this.queue.current, this.#closing.signal);
     await (this.#closed ??= this.#close());
   }
 
   /** Closes the listener and gives up the path. Resets the clients in the backlog. */
   close(): Promise<void> {
-    this.#queue.dropAll();
+    this.queue.dropAll();
     return this.#closed ??= this.#close();
   }
 
   async #close(): Promise<void> {
     this.#watch?.stop();
     this.#closing.abort();
-    this.#queue.close();
+    this.queue.close();
     // Nothing is awaited without need: the name goes at once.
     if (this.#healer?.healing) await this.#healer.healing;
     if (this.#healer?.retiring) await this.#healer.retiring;
     const owned = this.#owned;
     const locking = owned?.turnToLeave();
     const lock = locking instanceof Promise ? await locking : locking;
-    const closeListener = () => this.#queue.current.close();
+    const closeListener = () => this.queue.current.close();
     const steps = [
       () => owned?.removeName(),
       () => owned?.shelter(closeListener, lock),
@@ -192,13 +176,5 @@ export class ListeningSocket {
       }
     }
     if (failures.length > 0) throw owned?.failureToLeave(failures[0]);
-  }
-
-  ref(): void {
-    this.#queue.ref();
-  }
-
-  unref(): void {
-    this.#queue.unref();
   }
 }
