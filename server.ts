@@ -402,17 +402,20 @@ async function openSocket(
   operation: "listen" | "serve",
   options: ListenOptions,
 ): Promise<ListeningSocket> {
-  const { onReplaced, publish, signal } = options;
-  if (onReplaced !== undefined && publish !== "rename") {
+  const { signal } = options;
+  if (options.onReplaced !== undefined && options.publish !== "rename") {
     throw new TypeError('Invalid onReplaced: it needs publish: "rename"');
   }
   const owned = claimDefaults(options);
   const context = new ErrorContext(operation, resolveSocketPath(options.path));
   const isAbstract = context.path.startsWith("\0");
-  // An abstract name has no mode, owner or file: refuse the options that promise one.
-  if (!isAbstract) requireClaimable(operation, context.path, options);
-  else if (hasFileOption(options)) requireClaimable(operation, context.path, {});
-  else {
+  // An abstract name has no file, so an option that needs one refuses it.
+  const needsFile = Object.keys(LISTEN_CHECKS).some((name) =>
+    name !== "path" && name !== "signal" && options[name as keyof ListenOptions] !== undefined
+  );
+  if (!isAbstract || needsFile) {
+    requireClaimable(operation, context.path, options);
+  } else {
     requireRuntime();
     context.require({ net: true });
   }
@@ -420,11 +423,4 @@ async function openSocket(
   return isAbstract
     ? ListeningSocket.openAbstract(context)
     : await ListeningSocket.open(context, owned, signal);
-}
-
-/** Reports whether an option is given that an abstract name does not have. */
-function hasFileOption({ path: _path, signal: _signal, ...options }: ListenOptions): boolean {
-  return Object.keys(LISTEN_CHECKS).some((name) =>
-    options[name as keyof typeof options] !== undefined
-  );
 }

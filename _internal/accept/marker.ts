@@ -75,6 +75,7 @@ export async function connectToSelf(
 ): Promise<Marker> {
   const acceptor = new Acceptor(listener, new ErrorContext("accept", shown));
   const { promise: failed, reject } = Promise.withResolvers<never>();
+  const orFail = <T>(work: Promise<T>) => Promise.race([work, failed]);
   failed.catch(() => {});
   const late = "nothing could be accepted in time";
   const timer = setTimeout(() => reject(new Deno.errors.TimedOut(late)), DEADLINE_MS);
@@ -88,9 +89,45 @@ export async function connectToSelf(
     last = now;
     if (now - first > FAILING_MS) reject(error);
   };
+  const secret = newSecret();
+  const { promise: found, resolve: find } = Promise.withResolvers<Deno.UnixConn>();
+  let isFound = false;
+  const window: Accepted[] = [];
+  const dropWindow = () => window.splice(0).forEach(({ conn }) => conn.close());
+  let connected: Deno.UnixConn | undefined;
   try {
-    return await findMarker(acceptor, path, failed);
+    for (let turns = FIRST_TURNS;; turns *= 4) {
+      connected = await connectPast(path, () => orFail(acceptor.accept()));
+      await orFail(connected.write(secret));
+      for (let isThere = true; isThere;) {
+        while (isFound || window.length < WINDOW) {
+          const accepting = acceptor.accept();
+          const next = await orFail(Promise.race([accepting.then((conn) => ({ conn })), found]));
+          if (!("conn" in next)) {
+            const behind = window.splice(window.findIndex(({ conn }) => conn === next)).slice(1);
+            dropWindow();
+            return { accepted: next, connected, behind, acceptor, accepting };
+          }
+          const { conn } = next;
+          const readAhead = readSecret(conn);
+          readAhead.then((bytes) => {
+            if (!isSame(bytes, secret)) return;
+            isFound = true;
+            find(conn);
+          });
+          window.push({ conn, readAhead });
+        }
+        for (let i = 0; i < turns && !isFound; i++) await turn();
+        if (isFound) continue;
+        dropWindow();
+        // Writing no bytes fails if the marker was dropped.
+        isThere = await orFail(connected.write(NOTHING).then(() => true, () => false));
+      }
+      connected.close();
+    }
   } catch (error) {
+    dropWindow();
+    connected?.[Symbol.dispose]();
     await acceptor.close();
     throw error;
   } finally {
@@ -98,70 +135,17 @@ export async function connectToSelf(
   }
 }
 
-/** Places markers until one is found, or until `failed` rejects. */
-async function findMarker(
-  acceptor: Acceptor,
-  path: string,
-  failed: Promise<never>,
-): Promise<Marker> {
-  const secret = newSecret();
-  let connected = await connectPast(acceptor, path, failed);
-  const window: Accepted[] = [];
-  const dropWindow = () => {
-    for (const { conn } of window.splice(0)) conn.close();
-  };
-  try {
-    await Promise.race([connected.write(secret), failed]);
-    let turns = FIRST_TURNS;
-    let isFound = false;
-    const { promise: found, resolve: find } = Promise.withResolvers<Deno.UnixConn>();
-    for (;;) {
-      const accepting = acceptor.accept();
-      const next = await Promise.race([accepting.then((conn) => ({ conn })), found, failed]);
-      if (!("conn" in next)) {
-        const behind = window.splice(window.findIndex(({ conn }) => conn === next)).slice(1);
-        dropWindow();
-        return { accepted: next, connected, behind, acceptor, accepting };
-      }
-      const { conn } = next;
-      const readAhead = readSecret(conn);
-      readAhead.then((bytes) => {
-        if (!isSame(bytes, secret)) return;
-        isFound = true;
-        find(conn);
-      });
-      window.push({ conn, readAhead });
-      if (window.length < WINDOW) continue;
-      for (let i = 0; i < turns && !isFound; i++) await turn();
-      if (isFound) continue;
-      dropWindow();
-      // Writing no bytes fails if the marker was dropped.
-      const isThere = connected.write(NOTHING).then(() => true, () => false);
-      if (await Promise.race([isThere, failed])) continue;
-      connected.close();
-      connected = await connectPast(acceptor, path, failed);
-      await Promise.race([connected.write(secret), failed]);
-      turns *= 4;
-    }
-  } catch (error) {
-    dropWindow();
-    connected[Symbol.dispose]();
-    throw error;
-  }
-}
-
 /** Connects. Drops clients from a full backlog to make room. */
 async function connectPast(
-  acceptor: Acceptor,
   path: string,
-  failed: Promise<never>,
+  accept: () => Promise<Deno.UnixConn>,
 ): Promise<Deno.UnixConn> {
   for (;;) {
     try {
       return await Deno.connect({ transport: "unix", path });
     } catch (error) {
       if (codeOf(error) !== "EAGAIN") throw error;
-      (await Promise.race([acceptor.accept(), failed])).close();
+      (await accept()).close();
     }
   }
 }

@@ -73,14 +73,12 @@ export class ConnectionServer implements UnixServer {
     this.#timeouts = { idleTimeout, firstByteTimeout, writeTimeout };
     this.#maxConnections = options.maxConnections ?? Infinity;
     this.#reporter = new Reporter(options.onPathLost, options.onError);
-    socket.start(this.#reporter, {
-      onReplaced: () => {
-        this.#isReplaced = true;
-        this.#reporter.call(() => options.onReplaced?.());
-        this.#shutDownAlone();
-      },
-      onAcceptFailure: () => this.#startHandlers(),
-    });
+    const onReplaced = () => {
+      this.#isReplaced = true;
+      this.#reporter.call(() => options.onReplaced?.());
+      this.#shutDownAlone();
+    };
+    socket.start(this.#reporter, onReplaced, () => this.#startHandlers());
     this.finished = this.#run();
     // It need not be awaited: an unhandled rejection would end the process.
     this.finished.catch(() => {});

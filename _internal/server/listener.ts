@@ -23,12 +23,10 @@ export class Listener implements UnixListener {
     this.#reporter = new Reporter(onPathLost);
     const { report } = this.#reporter;
     this.#stopListeningToSignal = onAbort(signal, () => void this.close().catch(report));
-    socket.start(this.#reporter, {
-      onReplaced: () => {
-        this.#stopListeningToSignal();
-        this.#reporter.call(() => onReplaced?.());
-        socket.leave().catch(report);
-      },
+    socket.start(this.#reporter, () => {
+      this.#stopListeningToSignal();
+      this.#reporter.call(() => onReplaced?.());
+      socket.leave().catch(report);
     });
   }
 

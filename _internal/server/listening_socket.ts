@@ -20,14 +20,6 @@ import { Drain } from "./drain.ts";
 import { Healer } from "./heal.ts";
 import type { Reporter } from "./reporter.ts";
 
-/** What happens to a listening socket, besides its clients. */
-export interface SocketEvents {
-  /** A successor has taken over the path. */
-  onReplaced: () => void;
-  /** An attempt to accept failed, and the next one may wait. */
-  onAcceptFailure?: () => void;
-}
-
 /** A listener, its path and its lock. */
 export class ListeningSocket {
   readonly addr: UnixAddr & { readonly path: string };
@@ -82,8 +74,14 @@ export class ListeningSocket {
     }
   }
 
-  /** Watches the path, and reports what happens to it. */
-  start(reporter: Reporter, { onReplaced, onAcceptFailure }: SocketEvents): void {
+  /**
+   * Watches the path, and reports what happens to it.
+   *
+   * @param reporter Reports losses, and failures.
+   * @param onReplaced Called when a successor has taken over the path.
+   * @param onAcceptFailure Called when an attempt to accept failed, and the next one may wait.
+   */
+  start(reporter: Reporter, onReplaced: () => void, onAcceptFailure?: () => void): void {
     this.queue.onFailure = (error, isFirst) => {
       if (isFirst) reporter.report(error);
       onAcceptFailure?.();
