@@ -1,5 +1,5 @@
 /**
- * Listening on a path: `listen()` gives connections one by one, `serve()` runs a handler for each.
+ * Servers on a path: `listen()` accepts connections one by one, `serve()` runs a handler for each.
  *
  * @module
  */
@@ -27,13 +27,13 @@ import { ConnectionServer } from "./_internal/server/connection_server.ts";
 import { Listener } from "./_internal/server/listener.ts";
 import { ListeningSocket } from "./_internal/server/listening_socket.ts";
 
-/** What is at a path that a server has lost. */
+/** A path that a server has lost. */
 export interface PathLoss {
   /** The path. */
   readonly path: string;
   /**
-   * What is there instead of the server's socket: nothing, another socket, or something else.
-   * `"other"` also stands for what cannot be looked at.
+   * What is there instead of the server's socket: nothing, another socket, or something else. `"other"` also
+   * means that the path cannot be read.
    */
   readonly found: "nothing" | "socket" | "other";
   /** Whether the server binds it again. */
@@ -42,122 +42,135 @@ export interface PathLoss {
 
 /** Options of {@linkcode listen}. */
 export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
-  /** The path of the socket, or an abstract name, which none of the other options but `signal` fits. */
+  /** The path of the socket, or an abstract name, for which `signal` is the only other option of these. */
   path: SocketPath;
   /**
    * How the socket file gets its name.
    *
    * - `"direct"` binds the path itself.
-   * - `"rename"` binds `<path>.new`, secures it, and renames it over the path: no client ever meets a
-   *   socket that is not ready, and a successor may replace the server without a gap. A server that is
-   *   killed while it starts may leave that file and `<path>.lock.new`, which the next start with
-   *   `"rename"` removes. It needs permissions for those names too, and the path may have four bytes less.
+   * - `"rename"` binds `<path>.new`, secures it, and renames it over the path. A client never meets a socket
+   *   that is not ready, and a successor can replace the server without a gap.
+   *
+   * With `"rename"`, a server that is killed while it starts may leave `<path>.new` and `<path>.lock.new`;
+   * the next such start removes them. It needs permissions for both names, and the path may have four bytes
+   * less.
    *
    * @default {"direct"}
    */
   publish?: "direct" | "rename";
   /**
-   * What to do about a socket file that is there already.
+   * What to do if a socket file exists.
    *
-   * - `"reclaim"` removes it if it is dead: nobody holds its lock, and it refuses twice, 100 ms apart.
+   * - `"reclaim"` removes it if it is stale: no process holds its lock, and it refuses two connections, 100 ms
+   *   apart.
    * - `"fail"` rejects with `SocketInUse`.
-   * - `"replace"` takes the path over from a server that listens there, if that is one of this package
-   *   and of the same user, and has `publish: "rename"` as well; else it is as `"reclaim"`. No client is
-   *   ever refused. The old server notices within a quarter of a second, serves those who had reached it,
-   *   and ends: see `onReplaced`. If the new server fails before it listens, the old one goes on.
+   * - `"replace"` takes over the path from a running server. That must be a server of this package and of the
+   *   same user, and must have `publish: "rename"` too. Otherwise it is the same as `"reclaim"`.
    *
-   * A file that is not a socket, and a socket that answers and whose owner does not use the lock, is left
-   * alone in any case.
+   * During a takeover no client is refused. The old server notices within 250 ms, serves the clients that had
+   * reached it, and ends: see `onReplaced`. If the new server fails before it listens, the old one goes on.
+   * Taking over a path (`"replace"`) is experimental.
+   *
+   * A file that is not a socket is never touched. Neither is the socket of a running server that does not use
+   * the lock.
    *
    * @default {"reclaim"}
    */
   existing?: "reclaim" | "fail" | "replace";
   /**
-   * Whether to bind the path again when somebody has removed the socket file, without dropping a
-   * connection. Only with `publish: "rename"`; it never displaces another file. If a successor is killed
-   * while it takes the path over, the path is taken back in any case.
+   * Whether to bind the path again after its socket file was removed. No connection is dropped, and another
+   * file is never displaced. It needs `publish: "rename"`.
    *
+   * Without it, the path is still bound again if a successor is killed during its takeover.
+   *
+   * @experimental
    * @default {false}
    */
   selfHeal?: boolean;
   /**
-   * Is called once, when a successor with `existing: "replace"` has taken the path over. Nothing needs to
-   * be done: a server then shuts itself down; a listener gives out the connections that had reached it,
-   * and ends.
+   * Called once, when a successor with `existing: "replace"` has taken over the path. You need not do
+   * anything: a server shuts itself down. A listener returns the clients that had reached it, and closes.
    *
-   * - To be sure that nobody is left in its backlog takes some seconds, longer if the process is busy.
-   *   Then `draining` aborts, and handlers have 5 seconds to finish. To give them another time, call
-   *   `shutdown({ timeout })` here.
+   * - Emptying its backlog takes some seconds, longer if the process is busy. Then `draining` aborts, and
+   *   handlers have 5 seconds to finish. For another deadline, call `shutdown({ timeout })` here.
+   *
+   * @experimental
    */
   onReplaced?: () => void;
   /**
-   * Is called within a second, once each time, when the path no longer leads to this server: somebody
-   * removed or replaced the socket file. Open connections go on.
+   * Called within a second when the path no longer leads to this server, because its socket file was removed
+   * or replaced: once for each loss. Open connections go on.
    *
-   * @default {standard error: a line}
+   * @default {prints a line on standard error}
    */
   onPathLost?: (loss: PathLoss) => void;
-  /** Closes the listener, or shuts the server down; before it listens, the promise rejects. */
+  /** Closes the listener, or shuts down the server. Before it listens, the promise rejects. */
   signal?: AbortSignal;
 }
 
-/** A listener on a path of its own; `for await` over it ends when it is closed. */
+/** A listener that owns its path. `for await` over it ends when it closes. */
 export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable {
   /** The address that clients connect to. */
   readonly addr: UnixAddr;
   /**
-   * Waits for a connection. Several calls may wait: first come, first served.
+   * Accepts a connection. Several calls may wait: the first one is served first.
    *
-   * - Where the process or the system runs out of descriptors it waits until there are some.
+   * - If the process or the system runs out of descriptors, it waits until one is free.
    *
-   * @returns The connection, which is the caller's to close.
-   * @throws {Deno.errors.BadResource} when the listener is closed before or meanwhile.
+   * @returns The connection. Close it when you are done.
+   * @throws {Deno.errors.BadResource} when the listener is closed, or closes meanwhile.
    * @throws {SocketError} when accepting fails for good.
    */
   accept(): Promise<Connection>;
   /**
-   * Stops listening: removes the socket file, if it is still the one that was bound, and then the
-   * lock. Connections that were accepted go on; those that still wait in the backlog are reset (the
-   * `shutdown()` of `serve()` serves them first). Idempotent; disposal does the same.
+   * Stops listening. Removes the socket file, if it is still the one that was bound, and then the lock.
+   * Idempotent; disposal does the same.
    *
-   * @throws {SocketError} when a file cannot be removed; the listener is closed all the same.
+   * - Accepted connections go on. Those in the backlog are reset; to serve them first, use `serve()` and its
+   *   `shutdown()`.
+   *
+   * @throws {SocketError} when a file cannot be removed; the listener closes all the same.
    */
   close(): Promise<void>;
-  /** Makes a pending `accept` keep the process alive, as it does from the beginning. */
+  /** Keeps the process running while an `accept` is pending. This is the default. */
   ref(): void;
-  /** Lets the process end although an `accept` is pending. */
+  /** Allows the process to exit while an `accept` is pending. */
   unref(): void;
 }
 
 /**
- * Listens on a path that is this process's alone.
+ * Listens on a path that only this process owns.
  *
- * - When it resolves, the socket is ready and has its mode and its owner: by default the owner alone
- *   may connect, at no instant anyone else. Where the file had to be created wider than that (see
- *   `permissions()` on the umask), whoever connected meanwhile is dropped unserved.
- * - A dead socket file is replaced. A live server is not, whatever program it is (see `claim()`), unless
- *   both sides agreed to that: see `existing`.
- * - The path is watched: see `onPathLost`, `selfHeal` and `onReplaced`. That keeps no process alive.
- * - The backlog is Deno's: 1,024 connections. Clients beyond that are refused with `EAGAIN`, which
- *   `connect()` tries again.
+ * - When it resolves, the socket is ready and has its mode and its owner. By default only its owner can
+ *   connect, from the first instant. Where the file must be created with a wider mode (see `permissions()`
+ *   on the umask), clients that connect before its mode is set are dropped unserved.
+ * - A stale socket file is replaced. A running server never is, whatever program it is (see `claim()`),
+ *   unless both sides agree to it: see `existing`.
+ * - The path is watched: see `onPathLost`, `selfHeal` and `onReplaced`. The watch does not keep the process
+ *   running.
+ * - The backlog is Deno's: 1,024 connections. Further clients are refused with `EAGAIN`, and `connect()`
+ *   retries.
  *
- * **Permissions**: what `permissions("serve", path, options)` says: read and write for the path and
- * for `<path>.lock`, and `--allow-net=unix:<path>`; with `publish: "rename"` also read and write for
- * `<path>.new` and `<path>.lock.new`, and `--allow-net=unix:<path>.new`; for an abstract name
- * `--allow-net`. On Windows it rejects with `NotSupported`.
+ * **Permissions**: what `permissions("serve", path, options)` returns.
+ * - Read and write for the path and for `<path>.lock`, and `--allow-net=unix:<path>`.
+ * - With `publish: "rename"`, also read and write for `<path>.new` and `<path>.lock.new`, and
+ *   `--allow-net=unix:<path>.new`.
+ * - For an abstract name, `--allow-net`.
+ *
+ * On Windows it rejects with `NotSupported`.
  *
  * @param options The path, or the path with options.
  * @returns The listener.
- * @throws {TypeError} when an argument is of the wrong kind.
+ * @throws {TypeError} when an argument has the wrong type.
  * @throws {RangeError} when the path is too long or a number is out of range.
- * @throws {SocketInUse} when somebody alive has the path.
- * @throws {NotASocket} when something that is not a socket is there.
- * @throws {ConnectDenied} when a socket is there that this process may not connect to.
+ * @throws {SocketInUse} when a running process holds the path.
+ * @throws {NotASocket} when the path leads to something else.
+ * @throws {ConnectDenied} when this process may not connect to the socket that is there.
  * @throws {InsecurePath} when the lock file is another program's, or the directory is not safe to use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.
  * @throws {Deno.errors.NotADirectory} when the path leads through a file.
- * @throws {Deno.errors.PermissionDenied} when the directory does not let this process make a file, or the
- * file cannot be given to the user or the group.
+ * @throws {Deno.errors.PermissionDenied} when this process may not create a file in the directory, or may not
+ * give it to the user or the group.
  * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.
  * @throws {unknown} the reason of `signal` when it aborts before the server listens.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
@@ -204,59 +217,60 @@ async function openListener(options: SocketPath | ListenOptions): Promise<UnixLi
   return new Listener(await openSocket("listen", given), given);
 }
 
-/** What a handler is told by its server; the same object at every call. */
+/** The state of the server, for its handlers. Every call gets the same object. */
 export interface ServeHandlerInfo {
-  /** Aborts when the server shuts down: finish what was begun, and begin nothing new. */
+  /** Aborts when the server shuts down: finish what you have begun, and begin nothing new. */
   readonly draining: AbortSignal;
-  /** Aborts at the deadline of the shutdown: the connections that are left are closed next. */
+  /** Aborts at the deadline of the shutdown, before the remaining connections close. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Serves one connection. When its promise settles, what was written is flushed and the connection is
- * closed.
+ * Serves one connection. When its promise settles, pending writes are flushed and the connection closes.
  */
 export type ServeHandler = (conn: Connection, info: ServeHandlerInfo) => Promise<unknown>;
 
 /** Options of {@linkcode serve}. */
 export interface ServeOptions extends ListenOptions {
   /**
-   * How many connections are served at the same time. The others wait in the backlog.
+   * The maximum number of connections that are served at the same time. Further ones wait in the backlog.
    *
    * @default {Infinity}
    */
   maxConnections?: number;
   /**
-   * Milliseconds that the handler may wait for a read: after that the read rejects with
-   * `Deno.errors.TimedOut`, and the connection is closed. Time that the handler needs itself is not counted.
+   * How long, in milliseconds, a read may wait for data before it rejects with `Deno.errors.TimedOut` and the
+   * connection closes. Time spent in the handler does not count.
    *
    * @default {Infinity}
    */
   idleTimeout?: number;
   /**
-   * The same, instead of `idleTimeout`, until the first byte of a connection has come. A client that has
-   * said nothing yet may never do so, and takes up one of `maxConnections`: it can be given less time than
-   * one that rests between two requests.
+   * How long, in milliseconds, a read may wait for the first byte of a connection. It replaces `idleTimeout`
+   * until then: a client that has never sent anything occupies one of `maxConnections`, and can get less time
+   * than a client that pauses between two requests.
    *
    * @default {idleTimeout}
    */
   firstByteTimeout?: number;
   /**
-   * How long, in milliseconds, a write may wait for the client to read anything. After that the write
-   * rejects with `Deno.errors.TimedOut`, with the rest as `unsent`, and the connection is closed. A client
-   * that reads slowly is not closed. There is no default: a client may have a reason to pause.
+   * How long, in milliseconds, a write may wait while the client reads nothing. Then it rejects with
+   * `Deno.errors.TimedOut`, with the rest as `unsent`, and the connection closes. A slow reader is not closed.
+   * Unlimited by default, because a client may have a reason to pause.
    *
    * @default {Infinity}
    */
   writeTimeout?: number;
-  /** Is called once, with the address, when the server listens. */
+  /** Called once, with the address, when the server listens. */
   onListen?: (addr: UnixAddr) => void;
   /**
-   * Is called with what went wrong: the rejection of a handler, with its `info`; or, without, a failure to
-   * accept, once until accepting works again, to bind a lost path again, or to end when the server ends
-   * by itself. Whatever it does, even if it throws, the server goes on.
+   * Called with each failure. The server goes on, even if this throws.
    *
-   * @default {standard error: a line for a failure of the system, else the error with its stack. Of errors of one kind, at most one a second; the others are counted}
+   * - With `info`: a handler has rejected.
+   * - Without: the server failed to accept (reported once until it works again), to bind a lost path again,
+   *   or to shut itself down.
+   *
+   * @default {prints a line for a failure of the system, or the error with its stack, on standard error: at most one a second of each kind, with a count of the others}
    */
   onError?: (error: unknown, info?: ServeHandlerInfo) => void;
 }
@@ -264,19 +278,19 @@ export interface ServeOptions extends ListenOptions {
 /** Options of {@linkcode UnixServer.shutdown}. */
 export interface ShutdownOptions {
   /**
-   * Milliseconds until what is left is cut off; `Infinity` waits for every handler. With 0 nobody is
-   * waited for, not even those in the backlog.
+   * How long, in milliseconds, to wait before closing the remaining connections. With 0, all close at once,
+   * queued ones included. With `Infinity`, every handler may finish.
    *
    * @default {5000}
    */
   timeout?: number;
 }
 
-/** How a shutdown ended. */
+/** The result of a shutdown. */
 export interface ShutdownResult {
-  /** Connections whose handler finished during the shutdown. */
+  /** How many handlers finished during the shutdown. */
   completed: number;
-  /** Connections that were cut off at the deadline. */
+  /** How many connections were closed at the deadline. */
   aborted: number;
 }
 
@@ -284,62 +298,61 @@ export interface ShutdownResult {
 export interface UnixServer extends AsyncDisposable {
   /** The address that clients connect to. */
   readonly addr: UnixAddr;
-  /** How many connections are open now; while it shuts down, also those that wait for a handler. */
+  /** The number of open connections. During a shutdown it includes those that wait for a handler. */
   readonly connections: number;
-  /** Resolves when the server has ended; rejects where accepting ended by itself or ending failed. */
+  /** Resolves when the server has ended. Rejects if accepting failed for good, or if the shutdown failed. */
   readonly finished: Promise<void>;
   /**
-   * Ends the server without losing anyone who had reached it.
+   * Shuts down without losing a client that has reached the server.
    *
-   * 1. The name is given up: the socket file is removed. (An abstract name lasts until the listener is
-   *    closed: who connects in between may be reset.)
-   * 2. Those who wait in the backlog are accepted and served, if need be when others have finished.
-   * 3. The listener is closed and the lock released: a successor may start.
-   * 4. `draining` aborts; the handlers have until the deadline to finish.
-   * 5. `signal` aborts, and the connections that are left are closed.
+   * 1. The socket file is removed, so no new client comes. (An abstract name lasts until the listener closes;
+   *    clients that connect in between may be reset.)
+   * 2. The clients in the backlog are accepted and served, within `maxConnections`.
+   * 3. The listener closes and the lock is released: a successor may start.
+   * 4. `draining` aborts, and the handlers have until the deadline to finish.
+   * 5. `signal` aborts, and the remaining connections close.
    *
    * A second call returns the promise of the first one, whatever its options.
    *
    * @param options How long the handlers have.
-   * @returns How many finished, and how many were cut off.
+   * @returns How many handlers finished, and how many connections were closed.
    * @throws {SocketError} when a file cannot be removed; everything else is done all the same.
    */
   shutdown(options?: ShutdownOptions): Promise<ShutdownResult>;
-  /** Makes the server keep the process alive, as it does from the beginning. */
+  /** Keeps the process running while the server listens. This is the default. */
   ref(): void;
-  /** Lets the process end although the server waits for connections. */
+  /** Allows the process to exit while the server is listening. */
   unref(): void;
 }
 
 /**
  * Serves every connection to a path with a handler.
  *
- * - The path is owned as by {@linkcode listen}; when the promise resolves, the server is ready.
- * - **A failure stays with its connection**: if a handler rejects or throws, `onError` is called, the
- *   connection is closed, and the server goes on. It also goes on when descriptors run out.
- * - **Limits**: `maxConnections`, `idleTimeout`, `firstByteTimeout`, `writeTimeout`; those on messages are
- *   in `messages()` and its codecs. Bytes need none: the kernel holds a fast client back until the handler
- *   reads.
- * - **Timeouts** count silence that was observed. If this process stood still, what came meanwhile is read
- *   before a connection is closed.
- * - **The end** is {@linkcode UnixServer.shutdown}. A process that just exits leaves its files behind, and
- *   the next start removes them. No signal handlers are installed.
+ * - The path is owned as by {@linkcode listen}. When the promise resolves, the server is ready.
+ * - **Failures stay with their connection**: if a handler rejects or throws, `onError` is called, the
+ *   connection closes, and the server goes on. It also goes on when descriptors run out.
+ * - **Limits**: `maxConnections`, `idleTimeout`, `firstByteTimeout`, `writeTimeout`. `messages()` and its
+ *   codecs limit messages. Bytes need no limit: the kernel blocks a fast client until the handler reads.
+ * - **Timeouts** count observed silence. If this process was suspended, it reads the data that came meanwhile
+ *   before it closes a connection.
+ * - **Shutdown** is {@linkcode UnixServer.shutdown}. A process that exits without it leaves its files behind,
+ *   and the next start removes them. No signal handlers are installed.
  *
  * **Permissions**: those of {@linkcode listen}. On Windows it rejects with `NotSupported`.
  *
  * @param options The path, or the path with options.
  * @param handler Serves one connection.
  * @returns The server.
- * @throws {TypeError} when an argument is of the wrong kind.
+ * @throws {TypeError} when an argument has the wrong type.
  * @throws {RangeError} when the path is too long or a number is out of range.
- * @throws {SocketInUse} when somebody alive has the path.
- * @throws {NotASocket} when something that is not a socket is there.
- * @throws {ConnectDenied} when a socket is there that this process may not connect to.
+ * @throws {SocketInUse} when a running process holds the path.
+ * @throws {NotASocket} when the path leads to something else.
+ * @throws {ConnectDenied} when this process may not connect to the socket that is there.
  * @throws {InsecurePath} when the lock file is another program's, or the directory is not safe to use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.
  * @throws {Deno.errors.NotADirectory} when the path leads through a file.
- * @throws {Deno.errors.PermissionDenied} when the directory does not let this process make a file, or the
- * file cannot be given to the user or the group.
+ * @throws {Deno.errors.PermissionDenied} when this process may not create a file in the directory, or may not
+ * give it to the user or the group.
  * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.
  * @throws {unknown} the reason of `signal` when it aborts before the server listens.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.

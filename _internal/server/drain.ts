@@ -1,5 +1,5 @@
 /**
- * Draining the backlog: gives up the path, and accepts every client that has reached it.
+ * Draining a backlog: removes the name, and accepts every client that has reached the path.
  *
  * - The runtime does not report that a backlog is empty. While other sockets keep the process busy, an
  *   accept may stay pending for dozens of turns although a client waits.
@@ -77,7 +77,7 @@ export class Drain {
 
   /** Places the marker and waits until it is accepted. Rejects if the backlog or the descriptor table is full. */
   async #findMarker(signal: AbortSignal): Promise<SocketConnection | undefined> {
-    using placed = await this.#giveUpName(signal);
+    using placed = await this.#removeName(signal);
     if (placed === undefined) return undefined;
     const giveUp = () => this.#marker.resolve(undefined);
     // Neither is awaited: a system that takes no byte must not outlast the deadline.
@@ -93,7 +93,7 @@ export class Drain {
   }
 
   /** Connects to the path, if it is still ours, and removes its name in the next instant. */
-  async #giveUpName(signal: AbortSignal): Promise<Deno.UnixConn | undefined> {
+  async #removeName(signal: AbortSignal): Promise<Deno.UnixConn | undefined> {
     const owned = this.#owned;
     const locking = owned?.turnToLeave(signal);
     using _lock = locking instanceof Promise ? await locking : locking;

@@ -7,7 +7,7 @@ import { onAbort } from "../base/event_loop.ts";
 import type { ListeningSocket } from "./listening_socket.ts";
 import { Reporter } from "./reporter.ts";
 
-/** Gives out the connections of a listening socket one by one. */
+/** Returns the connections of a listening socket one by one. */
 export class Listener implements UnixListener {
   readonly #socket: ListeningSocket;
   readonly #reporter: Reporter;

@@ -119,7 +119,7 @@ export class ListeningSocket {
     });
   }
 
-  /** Gives up the path, and resolves when its backlog is empty: see {@linkcode Drain.run}. */
+  /** Removes the name, and resolves when the backlog is empty: see {@linkcode Drain.run}. */
   async drain(
     signal: AbortSignal,
     connections: () => number,
@@ -140,7 +140,7 @@ export class ListeningSocket {
     await (this.#closed ??= this.#close());
   }
 
-  /** Closes the listener and gives up the path. Resets the clients in the backlog. */
+  /** Closes the listener and releases the path. Resets the clients in the backlog. */
   close(): Promise<void> {
     this.queue.dropAll();
     return this.#closed ??= this.#close();
