@@ -174,6 +174,25 @@ export class SilenceTimer {
 }
 
 /**
+ * Waits for a promise until another process was silent for too long. Never rejects.
+ *
+ * @param promise What another process lets settle.
+ * @param ms How long to wait, in milliseconds; `Infinity` for no limit.
+ * @returns Whether the promise has settled.
+ */
+export function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = new SilenceTimer(() => resolve(false));
+    const settled = () => {
+      timer.stop();
+      resolve(true);
+    };
+    timer.start(ms);
+    promise.then(settled, settled);
+  });
+}
+
+/**
  * Waits for another process until `signal` aborts, or until it was silent for too long.
  *
  * @param ms Milliseconds; with `Infinity` it waits for the signal alone.

@@ -1,59 +1,62 @@
 /**
- * A limit on how long reads of a connection may wait: one timer for any number of them.
+ * A limit on how long the reads or the writes of a connection may wait: one timer for all of them.
  *
- * - It counts only while a read waits, from when the first one began to wait or the last bytes came.
- * - Until the first byte has come another limit may hold than after it.
+ * - It counts only while one of them waits, from when the first one began or the last bytes came.
+ * - Until the first byte has come, another limit may apply.
  */
 
 import { SilenceTimer } from "../base/silence.ts";
 
-/** A limit on how long something may wait for the peer. */
+/** A limit on how long a connection may wait for its peer. */
 export class IdleTimer {
   readonly #silence: SilenceTimer;
-  /** Milliseconds that a read may wait now; `Infinity` for no limit. */
-  #limit: number;
-  /** The same once the first byte has come. */
-  #idleTimeout: number;
+  /** The limit that applies now; `Infinity` for no limit. */
+  #limitMs: number;
+  /** The limit after the first byte. */
+  #idleTimeoutMs: number;
   #waiting = 0;
 
   /**
-   * @param firstByteTimeout Milliseconds until the first byte; `Infinity` for no limit.
-   * @param idleTimeout Milliseconds after that.
-   * @param onIdle Called when a read has waited for so many milliseconds.
+   * @param firstByteTimeoutMs The limit until the first byte; `Infinity` for no limit.
+   * @param idleTimeoutMs The limit after that.
+   * @param onIdle Called with the limit and the number of waiting operations when the limit is over.
    */
-  constructor(firstByteTimeout: number, idleTimeout: number, onIdle: (ms: number) => void) {
-    this.#limit = firstByteTimeout;
-    this.#idleTimeout = idleTimeout;
+  constructor(
+    firstByteTimeoutMs: number,
+    idleTimeoutMs: number,
+    onIdle: (ms: number, waiting: number) => void,
+  ) {
+    this.#limitMs = firstByteTimeoutMs;
+    this.#idleTimeoutMs = idleTimeoutMs;
     this.#silence = new SilenceTimer(() => {
-      if (this.#waiting > 0) onIdle(this.#limit);
+      if (this.#waiting > 0) onIdle(this.#limitMs, this.#waiting);
     });
   }
 
-  /** Whether a read waits. */
-  get isWaiting(): boolean {
-    return this.#waiting > 0;
+  /** Counts until a read or a write settles. */
+  async during<T>(operation: Promise<T>): Promise<T> {
+    if (this.#waiting++ === 0) this.restart();
+    try {
+      return await operation;
+    } finally {
+      this.#waiting--;
+    }
   }
 
-  /** A read begins to wait. */
-  begin(): void {
-    if (this.#waiting++ === 0) this.#silence.start(this.#limit);
-  }
-
-  /** A read has ended, whatever came of it. */
-  end(): void {
-    this.#waiting--;
-  }
-
-  /** Bytes have come. */
+  /** Counts anew, because bytes have come. Other reads may still wait. */
   came(count: number): void {
-    if (count > 0) this.#limit = this.#idleTimeout;
-    // Other reads may be waiting still.
-    this.#silence.start(this.#limit);
+    if (count > 0) this.#limitMs = this.#idleTimeoutMs;
+    this.restart();
   }
 
-  /** The connection has ended: nothing is waited for any more. */
+  /** Counts anew. */
+  restart(): void {
+    this.#silence.start(this.#limitMs);
+  }
+
+  /** Stops for good. */
   stop(): void {
-    this.#limit = this.#idleTimeout = Infinity;
+    this.#limitMs = this.#idleTimeoutMs = Infinity;
     this.#silence.stop();
   }
 }

@@ -112,7 +112,7 @@ export class ListeningSocket {
         ...timeouts,
         localAddr: this.addr,
         remoteAddr: { transport: "unix", path: conn.remoteAddr.path },
-        ...(readAhead !== undefined && { aside: readAhead }),
+        ...(readAhead !== undefined && { readAhead }),
       });
       if (readAhead !== undefined) this.#drain?.inspect(readAhead, wrapped);
       return wrapped;

@@ -1,0 +1,58 @@
+/** The errors of a connection, which name the operation, the peer, and the bytes that were not sent. */
+
+import type { UnixAddr } from "../../address.ts";
+import { ConnectionClosed, type SocketError } from "../../errors.ts";
+import { systemError } from "../base/failure.ts";
+import { quoteAddress } from "../base/shown_address.ts";
+
+/** The addresses by which an error names a connection. */
+interface Addresses {
+  readonly localAddr: UnixAddr;
+  readonly remoteAddr: UnixAddr;
+}
+
+export type Operation = "read" | "write" | "closeWrite";
+
+const VERBS = { read: "read from", write: "write to", closeWrite: "half-close" };
+
+/** Returns an error of the cause's own class. */
+export function connectionFailure(
+  conn: Addresses,
+  operation: Operation,
+  cause: unknown,
+  unsent?: Uint8Array,
+  state?: string,
+): SocketError {
+  const fields = { operation, path: pathOf(conn), ...(unsent && { unsent }) };
+  return systemError(startOf(conn, operation), cause, fields, state);
+}
+
+/** Returns the error of an operation on a connection that has closed. */
+export function closedError(
+  conn: Addresses,
+  operation: Operation,
+  state: string,
+  unsent?: Uint8Array,
+): ConnectionClosed {
+  const message = `${startOf(conn, operation)}: ${state}${andUnsent(unsent)}`;
+  return new ConnectionClosed(message, { operation, path: pathOf(conn), unsent });
+}
+
+/** Returns the end of a message about bytes that were not sent. */
+export function andUnsent(unsent: Uint8Array | undefined): string {
+  return unsent === undefined ? "" : `, and ${unsent.length} bytes were not sent`;
+}
+
+/** Returns the path of the peer, or of the server that the peer is connected to. */
+function pathOf({ localAddr, remoteAddr }: Addresses): string | null {
+  return remoteAddr.path ?? localAddr.path;
+}
+
+/** Returns the beginning of a message: `Cannot read from "/run/app.sock"`. */
+function startOf(conn: Addresses, operation: Operation): string {
+  const path = pathOf(conn);
+  const peer = path === null
+    ? "the unnamed peer"
+    : `${conn.remoteAddr.path === null ? "a client of " : ""}${quoteAddress(path)}`;
+  return `Cannot ${VERBS[operation]} ${peer}`;
+}

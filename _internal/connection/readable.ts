@@ -1,0 +1,170 @@
+/**
+ * The `readable` of a connection: a byte stream, each pull of which is one read of the connection.
+ *
+ * A read cannot be taken back, so it may outlive the reader that asked for it:
+ *
+ * ```
+ *           pull                 bytes come
+ *   idle ──────────▶ reading ─────────────────▶ idle   They are for the reader, if the stream has one.
+ *                       │        bytes come
+ *                       └──────▶ cancelled ────▶       They go back to the connection.
+ *                       cancel()
+ * ```
+ *
+ * Bytes in a stream without a reader go back to the connection too. The next `read()` or the next reader gets
+ * them, whichever comes first.
+ */
+
+import { ChunkBuffer } from "./chunk_buffer.ts";
+import { addPipeSource } from "./pipe.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** The reading side of a connection. */
+interface Source {
+  /** Reads as `Connection.read()` does. */
+  read(into: Uint8Array): Promise<number | null>;
+  /** Takes bytes back. They are read before all others. */
+  putBack(bytes: Promise<Uint8Array>): void;
+  /** Called when the stream is cancelled. */
+  giveUp(): void;
+}
+
+const NOTHING: Uint8Array = new Uint8Array(0);
+
+/** The readable stream of a connection. */
+export class ReadableSide {
+  readonly stream: ReadableStream<Bytes>;
+  readonly #source: Source;
+  readonly #buffer = new ChunkBuffer();
+  #controller!: ReadableByteStreamController;
+  /** The read under way, and the memory that it fills. */
+  #reading: Promise<number | null> | undefined;
+  #into: Uint8Array = NOTHING;
+  /** Whether the reader whose memory the read fills was released. */
+  #isReleased = false;
+  #isCancelled = false;
+
+  constructor(source: Source) {
+    this.#source = source;
+    this.stream = new ReadableStream({
+      type: "bytes",
+      start: (controller) => {
+        this.#controller = controller;
+      },
+      pull: () => this.#pull(),
+      cancel: () => this.#cancel(),
+    }, { highWaterMark: 0 });
+    addPipeSource(this.stream);
+    onRelease(this.stream, () => this.#released());
+  }
+
+  /** Whether the stream reads although it has no reader. */
+  get isAbandoned(): boolean {
+    return this.#reading !== undefined && !this.stream.locked;
+  }
+
+  /**
+   * Puts back what the stream holds and what it is reading, unless it has a reader.
+   *
+   * @param padding How many bytes at the end are not the peer's.
+   */
+  handOver(padding = 0): void {
+    if (this.#isCancelled || !this.isAbandoned && (this.stream.locked || !this.#holdsBytes)) return;
+    const reader = this.stream.getReader();
+    const first = reader.read();
+    const takeRest = () => {
+      const rest = [];
+      while (this.#holdsBytes) rest.push(reader.read());
+      reader.releaseLock();
+      return rest;
+    };
+    // The lock on bytes that are there already must not outlast this call.
+    const parts = this.#reading === undefined
+      ? Promise.all([first, ...takeRest()])
+      : first.then((part) => Promise.all([part, ...takeRest()]));
+    this.#source.putBack(parts.then((results) => {
+      const bytes = concat(results.map(({ value = NOTHING }) => value));
+      return bytes.subarray(0, bytes.length - padding);
+    }, () => NOTHING));
+  }
+
+  get #holdsBytes(): boolean {
+    return (this.#controller.desiredSize ?? 0) < 0;
+  }
+
+  async #pull(): Promise<void> {
+    const controller = this.#controller;
+    const request = controller.byobRequest;
+    const view = request?.view;
+    const into = view
+      ? new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, view.byteLength)
+      : this.#buffer.bytes;
+    this.#isReleased = false;
+    this.#into = into;
+    this.#reading = this.#source.read(into);
+    let count;
+    try {
+      count = await this.#reading;
+    } finally {
+      this.#reading = undefined;
+    }
+    if (this.#isCancelled) return;
+    if (count === null) {
+      controller.close();
+      controller.byobRequest?.respond(0);
+    } else if (!view) {
+      controller.enqueue(this.#buffer.take(count));
+    } else if (this.#isReleased) {
+      // A response to this request would not reach a reader without memory of its own.
+      controller.enqueue(into.slice(0, count));
+    } else {
+      request.respond(count);
+    }
+    this.handOver();
+  }
+
+  #released(): void {
+    this.#isReleased = true;
+    const isLeft = this.#reading === undefined && this.#controller.byobRequest;
+    if (!isLeft || this.#isCancelled || this.stream.locked) return;
+    // No pull will answer this request, and the requests of the next reader would wait behind it. A chunk
+    // replaces it.
+    this.#controller.enqueue(new Uint8Array(1));
+    this.handOver(1);
+  }
+
+  #cancel(): void {
+    this.#isCancelled = true;
+    const into = this.#into;
+    const bytes = this.#reading?.then((count) => into.slice(0, count ?? 0), () => NOTHING);
+    if (bytes !== undefined) this.#source.putBack(bytes);
+    this.#source.giveUp();
+  }
+}
+
+/** Calls back when a reader with memory of its own releases the stream. */
+function onRelease(stream: ReadableStream<Bytes>, callback: () => void): void {
+  const getReader = stream.getReader.bind(stream);
+  stream.getReader = ((options: { mode: "byob" }) => {
+    const reader = getReader(options);
+    if (options?.mode === "byob") {
+      reader.releaseLock = () => {
+        ReadableStreamBYOBReader.prototype.releaseLock.call(reader);
+        callback();
+      };
+    }
+    return reader;
+  }) as typeof getReader;
+}
+
+/** Returns the bytes of all parts, in order. */
+export function concat(parts: Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

@@ -1,0 +1,23 @@
+/** The `writable` of a connection. */
+
+import { addPipeTarget } from "./pipe.ts";
+
+/** The writing side of a connection. */
+interface Sink {
+  write(data: Uint8Array): Promise<number>;
+  closeWrite(): Promise<void>;
+  close(): void;
+}
+
+/** Returns a stream that writes to the connection. */
+export function openWritable(conn: Sink): WritableStream<Uint8Array> {
+  const stream = new WritableStream<Uint8Array>({
+    // The stream itself calls abort() only after the write under way, which may never end.
+    start: ({ signal }) => signal.addEventListener("abort", () => conn.close(), { once: true }),
+    write: async (chunk) => void await conn.write(chunk),
+    close: () => conn.closeWrite(),
+    abort: () => conn.close(),
+  });
+  addPipeTarget(stream);
+  return stream;
+}
