@@ -1,5 +1,5 @@
 /**
- * Looking at a path: is a server there?
+ * Finding out whether a server is at a path.
  *
  * @module
  */
@@ -7,28 +7,28 @@
 import { resolveSocketPath, type SocketPath } from "./address.ts";
 import { permissions } from "./permissions.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
-import { isSameFile, lstat } from "./_internal/base/file.ts";
-import { requireGrants } from "./_internal/base/deno_permissions.ts";
-import { knock } from "./_internal/path/try_connect.ts";
 import { checkArguments, checkBoolean, checkOptions, type Checks } from "./_internal/base/check.ts";
-import { peekLock } from "./_internal/lock/path_lock.ts";
-import { requireRuntime } from "./_internal/base/runtime.ts";
-import { attempt, systemError } from "./_internal/base/failure.ts";
+import { ErrorContext } from "./_internal/base/error_context.ts";
 import { delay } from "./_internal/base/event_loop.ts";
+import { isSameFile, lstat } from "./_internal/base/file.ts";
+import { requireRuntime } from "./_internal/base/runtime.ts";
+import { peekLock } from "./_internal/lock/peek_lock.ts";
+import { STALE_RETRY_MS } from "./_internal/path/stale_socket.ts";
+import { tryConnect } from "./_internal/path/try_connect.ts";
 
 /**
- * What is at a path.
+ * The state of a path.
  *
- * - `"free"`: nothing, and nobody holds its lock.
- * - `"claimed"`: somebody holds its lock, and no connection was made: the server is starting or
- *   ending, or `connect` was `false`.
+ * - `"free"`: there is no file, and the lock is free.
+ * - `"claimed"`: a process holds the lock, and no connection was made: the server is starting or
+ *   stopping, or `connect` was `false`.
  * - `"alive"`: a server accepts connections.
- * - `"full"`: a server is there, and its backlog has no place just now.
- * - `"stale"`: a socket file that nobody listens on.
- * - `"denied"`: the file system does not let this process see or connect, or see whether the lock is
- *   held. Or nobody answers, and another program's file is in the place of the lock: no server of this
- *   package starts there.
- * - `"not-a-socket"`: another kind of file, or a socket that is no stream socket.
+ * - `"full"`: a server is there, and its backlog is full at the moment.
+ * - `"stale"`: a socket file on which no server listens.
+ * - `"denied"`: the file system does not allow this process to examine the file, to connect, or to open
+ *   the lock. Or no server answers, and another program's file is in the place of the lock: no server of
+ *   this package starts there.
+ * - `"not-a-socket"`: another kind of file, or a socket that is not a stream socket.
  */
 export type SocketState =
   | "free"
@@ -39,47 +39,44 @@ export type SocketState =
   | "denied"
   | "not-a-socket";
 
-/** What {@linkcode probe} found. */
+/** The result of {@linkcode probe}. */
 export interface ProbeResult {
-  /** What is at the path. */
+  /** The state of the path. */
   state: SocketState;
-  /** The permission bits of the file, where there is one that could be looked at. */
+  /** The permission bits of the file, if there is one that could be examined. */
   mode?: number;
-  /** The user who owns it. */
+  /** The user that owns it. */
   uid?: number;
   /** Its group. */
   gid?: number;
-  /** The process that holds the lock of the path, where somebody does. */
+  /** The process that holds the lock of the path, if it is held and the process is known. */
   holder?: number;
 }
 
 /** Options of {@linkcode probe}. */
 export interface ProbeOptions {
   /**
-   * Whether to connect, and close again at once, where only that can tell. A connection is not
-   * harmless: the server sees a client that says nothing, `nc -lU` ends after it, and a service that
-   * systemd starts on demand is started.
+   * Whether to connect, and close again at once, if only that can show whether a server listens. A connection
+   * has side effects: the server sees a client that sends nothing, `nc -lU` ends after it, and systemd starts
+   * a service that it starts on demand.
    *
    * @default {true}
    */
   connect?: boolean;
 }
 
-/** When to ask again: a socket between its bind and its listen refuses like a dead one. */
-const STALE_MS = 100;
-
-/** How often another socket may have come to the path meanwhile, before the last answer counts. */
+/** How many times another socket may come to the path before the last answer counts. */
 const MAX_CHANGES = 5;
 
 /**
- * Tells what is at the path of a socket.
+ * Returns the state of a path, and the holder of its lock.
  *
- * - A symbolic link is followed, as connecting does.
+ * - A symbolic link is followed, as by connecting.
  * - With `connect: false` no server is disturbed: the state comes from the file and from its lock.
- *   Where those cannot tell a foreign server from a stale file, it rejects.
- * - `"stale"` takes 100 ms: the socket has to refuse twice.
- * - The answer is of that moment. To own a path use `claim()`, `listen()` or `serve()`, which hold its
- *   lock while they look.
+ *   Where those cannot distinguish another program's server from a stale file, it rejects.
+ * - `"stale"` takes 100 ms: the socket must refuse twice.
+ * - The state can change at any time. To own a path use `claim()`, `listen()` or `serve()`, which hold its
+ *   lock while they examine it.
  *
  * **Permissions**: what `permissions("probe", path, options)` says: read for the path and for
  * `<path>.lock`; to connect also write and `--allow-net=unix:<path>`. On Windows it rejects with
@@ -87,10 +84,11 @@ const MAX_CHANGES = 5;
  *
  * @param path The path of the socket, or an abstract name.
  * @param options Whether to connect.
- * @returns The state, and of the file what can be seen.
+ * @returns The state, and the mode and the owner of the file.
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when the path is too long.
- * @throws {Deno.errors.NotSupported} when `connect` is `false` and only a connection can tell.
+ * @throws {Deno.errors.NotSupported} when `connect` is `false` and only a connection could show whether
+ * a server listens.
  * @throws {Deno.errors.NotADirectory} when the path leads through a file.
  * @throws {Deno.errors.FilesystemLoop} when it has too many symbolic links.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
@@ -111,7 +109,7 @@ const MAX_CHANGES = 5;
 export async function probe(path: SocketPath, options: ProbeOptions = {}): Promise<ProbeResult> {
   try {
     checkArguments("probe", arguments, 2, "probe(path, { connect })");
-    return await lookAt(path, options);
+    return await examine(path, options);
   } catch (error) {
     throw seenFrom(probe, error);
   }
@@ -119,33 +117,35 @@ export async function probe(path: SocketPath, options: ProbeOptions = {}): Promi
 
 const CHECKS: Checks<ProbeOptions> = { connect: checkBoolean };
 
-/** Checks the options, and looks. */
-async function lookAt(path: SocketPath, options: ProbeOptions): Promise<ProbeResult> {
+/** Checks the options, and examines the path. */
+async function examine(path: SocketPath, options: ProbeOptions): Promise<ProbeResult> {
   checkOptions("probe", options, CHECKS);
-  const connect = options.connect ?? true;
-  const absolute = resolveSocketPath(path);
+  const { connect = true } = options;
+  const context = new ErrorContext("probe", resolveSocketPath(path));
   requireRuntime();
-  const start = attempt("probe", absolute);
-  const fields = { operation: "probe", path: absolute };
-  requireGrants(start, permissions("probe", absolute, { connect }), fields);
+  context.require(permissions("probe", context.path, { connect }));
   try {
-    return absolute.startsWith("\0")
-      ? await probeAbstract(absolute, connect)
-      : await probeFile(absolute, connect);
+    if (!context.path.startsWith("\0")) return await probeFile(context, connect);
+    if (!connect) throw needsConnection(context, "an abstract name has no lock");
+    return { state: await ask(context.path, "free") };
   } catch (error) {
-    if ((error as { operation?: string }).operation !== undefined) throw error;
-    throw systemError(start, error, fields);
+    throw (error as { operation?: string }).operation === undefined ? context.fail(error) : error;
   }
 }
 
-/** @param changes How often another socket has come to the path since the first look. */
-async function probeFile(path: string, connect: boolean, changes = 0): Promise<ProbeResult> {
+/** @param changes How many times another socket has come to the path since the first look. */
+async function probeFile(
+  context: ErrorContext,
+  connect: boolean,
+  changes = 0,
+): Promise<ProbeResult> {
+  const { path } = context;
   let info;
   try {
     info = lstat(path);
     if (info?.isSymlink) info = Deno.statSync(path);
   } catch (error) {
-    // A symbolic link to nothing: the path is taken, but by no socket.
+    // A symbolic link that leads to nothing.
     if (error instanceof Deno.errors.NotFound) return { state: "not-a-socket" };
     if (error instanceof Deno.errors.PermissionDenied) return { state: "denied" };
     throw error;
@@ -157,52 +157,34 @@ async function probeFile(path: string, connect: boolean, changes = 0): Promise<P
   if (info !== null && !info.isSocket) return { state: "not-a-socket", ...file };
 
   const lock = await peekLock(path);
-  if (lock.holder !== undefined) file.holder = lock.holder;
-  const noFile: ProbeResult = {
-    state: lock.held ? "claimed" : lock.hidden ? "denied" : "free",
-    ...(lock.holder !== undefined && { holder: lock.holder }),
-  };
-  if (info === null) return noFile;
-  const unheard = noFile.state === "free" ? "stale" : noFile.state;
+  const holder = lock.holder === undefined ? {} : { holder: lock.holder };
+  const held = lock.held ? "claimed" : lock.hidden ? "denied" : undefined;
+  if (info === null) return { state: held ?? "free", ...holder };
+  Object.assign(file, holder);
   if (!connect) {
     if (lock.held) return { state: "claimed", ...file };
-    throw onlyConnectionTells(
-      path,
-      lock.hidden ?? "nobody holds its lock",
-    );
+    throw needsConnection(context, lock.hidden ?? "its lock is free");
   }
-
-  let state = await ask(path, unheard);
+  const unanswered = held ?? "stale";
+  let state = await ask(path, unanswered);
   if (state === "stale") {
-    await delay(STALE_MS);
-    // Another program may exchange it for as long as it likes.
+    await delay(STALE_RETRY_MS);
+    // Another program may exchange it any number of times.
     if (changes < MAX_CHANGES && !isSameFile(info, statOrNull(path))) {
-      return await probeFile(path, connect, changes + 1);
+      return await probeFile(context, connect, changes + 1);
     }
-    state = await ask(path, unheard);
+    state = await ask(path, unanswered);
   }
-  // It has gone between the look and the question.
-  return state === "free" ? noFile : { state, ...file };
+  // It has disappeared since the look.
+  return state === "free" ? { state: held ?? "free", ...holder } : { state, ...file };
 }
 
-async function probeAbstract(name: string, connect: boolean): Promise<ProbeResult> {
-  if (!connect) throw onlyConnectionTells(name, "an abstract name has no lock");
-  return { state: await ask(name, "free") };
-}
-
-/** Connects once; `unheard` is the state where nobody answers. */
-async function ask(path: string, unheard: SocketState): Promise<SocketState> {
-  const { answer } = await knock(path);
-  switch (answer) {
-    case "refused":
-      return unheard;
-    case "absent":
-      return "free";
-    case "mistyped":
-      return "not-a-socket";
-    default:
-      return answer;
-  }
+/** Connects once. Returns `unanswered` if no server answers. */
+async function ask(path: string, unanswered: SocketState): Promise<SocketState> {
+  const { answer } = await tryConnect(path);
+  if (answer === "refused") return unanswered;
+  if (answer === "absent") return "free";
+  return answer === "mistyped" ? "not-a-socket" : answer;
 }
 
 function statOrNull(path: string): Deno.FileInfo | null {
@@ -214,10 +196,10 @@ function statOrNull(path: string): Deno.FileInfo | null {
   }
 }
 
-function onlyConnectionTells(path: string, reason: string): Error {
+function needsConnection({ operation, path, start }: ErrorContext, reason: string): Error {
   const error = new Deno.errors.NotSupported(
-    `${attempt("probe", path)}: ${reason}, and only a connection can tell a server from a stale ` +
-      `file. Leave out connect: false`,
+    `${start}: ${reason}, and only a connection can tell a server from a stale file. ` +
+      `Leave out connect: false`,
   );
-  return Object.assign(error, { operation: "probe", path });
+  return Object.assign(error, { operation, path });
 }

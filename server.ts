@@ -22,7 +22,7 @@ import {
 } from "./_internal/base/check.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
-import { CLAIM_CHECKS, claimDefaults, requireClaimable } from "./_internal/path/claim_options.ts";
+import { CLAIM_CHECKS, claimDefaults, requireOwnable } from "./_internal/path/claim_options.ts";
 import { ConnectionServer } from "./_internal/server/connection_server.ts";
 import { Listener } from "./_internal/server/listener.ts";
 import { ListeningSocket } from "./_internal/server/listening_socket.ts";
@@ -427,7 +427,7 @@ async function openSocket(
     name !== "path" && name !== "signal" && options[name as keyof ListenOptions] !== undefined
   );
   if (!isAbstract || needsFile) {
-    requireClaimable(operation, context.path, options);
+    requireOwnable(context, owned);
   } else {
     requireRuntime();
     context.require({ net: true });

@@ -1,23 +1,18 @@
 /**
- * A lock file, `<path>.lock`: what tells ours from another program's, and how it is opened.
+ * The content of a lock file `<path>.lock`: how ours is recognized, opened and locked.
  *
  * - MySQL, MUNGE, PostgreSQL, Wayland and tmux use the same name. A file that is not ours is never locked,
- *   written to, moved or removed. It is not even opened, unless it has exactly the size of ours.
- * - A file is ours if its first line is {@linkcode FIRST_LINE}. It is written in one piece of a fixed size,
- *   so it is never cut short.
- * - An empty file is ours if it has {@linkcode LOCK_MODE}, which the system sets when it creates the file.
- *   A process that was killed between creating its lock and writing to it leaves such a file. The other
- *   programs' locks are not executable, so theirs never count as ours.
- * - Opening a file can block: a fifo until it has a writer, a leased file for 45 s. Another user may put
- *   either there after the look. So a lock is opened on another thread, within {@linkcode OPEN_MS}, and for
- *   reading and writing where that is permitted: opening a fifo so never blocks on Linux.
+ *   written to, moved or removed. It is opened only if it has exactly the size of ours.
+ * - A file is ours if its first line is {@linkcode FIRST_LINE}, or if it is empty and has
+ *   {@linkcode LOCK_MODE}: see docs/design/locks.md.
+ * - Opening a file can block, so it happens on another thread: see docs/design/opening_a_lock.md.
  */
 
 import { kindOf } from "../base/file.ts";
 import { isGranted } from "../base/deno_permissions.ts";
-import { codeOf } from "../base/failure.ts";
+import { codeOf, stateOf } from "../base/failure.ts";
 
-/** The mode of a lock file: for its owner alone. */
+/** The mode of a lock file. The other programs' locks are not executable. */
 export const LOCK_MODE = 0o700;
 
 const FIRST_LINE = "uds socket lock\n";
@@ -25,10 +20,13 @@ const FIRST_LINE = "uds socket lock\n";
 const SIZE_BYTES = 499;
 const RECORD = /^(\d{1,10}) *\n(?:published (\d{1,20}) *\n)?(?:([0-9a-z]{7}) *\n)?/;
 
+/** What {@linkcode foreignKind} returns for a file that only its content distinguishes. */
+export const OTHER_CONTENT = "a file with other content";
+
 /** How long opening a lock file may take; opening a file on a local disk takes microseconds. */
 const OPEN_MS = 1000;
 
-/** The paths that are being opened, and were not within that time. */
+/** The paths whose opening took longer, and has not ended. */
 const blocked = new Set<string>();
 
 /** The content of a lock file. */
@@ -37,20 +35,17 @@ export interface LockRecord {
   holder: number | undefined;
   /** The inode of the socket that the holder has published by renaming it. */
   published?: number;
-  /** Its socket as it saw it, where that could be on a shared file system. */
+  /** The holder's view of its socket, if that could be on a shared file system. */
   view?: string;
 }
 
-/** The bytes of a lock file. */
-export function encodeRecord(
-  pid: number,
-  published?: number,
-  view?: string,
-): Uint8Array<ArrayBuffer> {
+/** Writes a whole record in one piece, so that the file is never cut short. */
+export function writeRecord(file: Deno.FsFile, published?: number, view?: string): void {
   const line = published === undefined ? "" : `published ${published}\n`;
   const last = view === undefined ? "" : `${view}\n`;
-  const record = `${FIRST_LINE}${pid}\n${line}${last}`.padEnd(SIZE_BYTES - 1) + "\n";
-  return new TextEncoder().encode(record);
+  const record = `${FIRST_LINE}${Deno.pid}\n${line}${last}`.padEnd(SIZE_BYTES - 1) + "\n";
+  file.seekSync(0, Deno.SeekMode.Start);
+  file.writeSync(new TextEncoder().encode(record));
 }
 
 /** Returns the content of a lock file, or `undefined` if the file is another program's. */
@@ -69,10 +64,10 @@ export function readRecord(file: Deno.FsFile): LockRecord | undefined {
   };
 }
 
-/** Returns what a file is instead of a lock of ours, or `undefined` if it may be one: then read it. */
+/** Returns what a file is if it cannot be our lock. `undefined` means that its content decides. */
 export function foreignKind(info: Deno.FileInfo): string | undefined {
   if (!info.isFile) return kindOf(info);
-  // FUSE shows a file that has just been removed for an instant, with none.
+  // For an instant, FUSE shows a file that was just removed, with 0 links.
   if ((info.nlink ?? 1) > 1) return "a file with hard links";
   if (info.size === 0) {
     return ((info.mode ?? 0) & 0o777) === LOCK_MODE ? undefined : "an empty file";
@@ -80,12 +75,9 @@ export function foreignKind(info: Deno.FileInfo): string | undefined {
   return info.size === SIZE_BYTES ? undefined : OTHER_CONTENT;
 }
 
-/** What {@linkcode foreignKind} returns where the content says it. */
-export const OTHER_CONTENT = "a file with other content";
-
 /**
- * Opens a file that may be a lock by its kind and size. Compare what was opened with what was found: it
- * may be another file by then.
+ * Opens a file that may be a lock by its kind and size. Compare the opened file with the one that was found:
+ * another file may have taken its place.
  */
 export async function openLock(path: string): Promise<Deno.FsFile> {
   if (blocked.has(path)) throw tooLate();
@@ -106,15 +98,30 @@ async function openFirst(path: string): Promise<Deno.FsFile> {
   try {
     return await Deno.open(path, { read: true, write });
   } catch (error) {
-    // Looking at a lock works on a read-only file system too.
+    // A lock can be examined on a read-only file system too.
     if (write && codeOf(error) === "EROFS") return await Deno.open(path);
     throw error;
   }
 }
 
-/** Opens a lock file of this user at once: another user's could block. */
+/** Opens a lock file of this user without another thread. Another user's file could block. */
 export function openLockSync(path: string): Deno.FsFile {
   return Deno.openSync(path, { read: true, write: true });
+}
+
+/** Locks a file if no other descriptor has locked it. Explains an error of the system. */
+export function tryLock(file: Deno.FsFile, exclusive: boolean): boolean {
+  try {
+    return file.tryLockSync(exclusive);
+  } catch (error) {
+    if (!(error instanceof Error) || error instanceof Deno.errors.Interrupted) throw error;
+    const Class = error.constructor as ErrorConstructor;
+    throw new Class(
+      `its file system cannot lock files by flock (${stateOf(error)}). ` +
+        `Choose a directory on a local file system`,
+      { cause: error },
+    );
+  }
 }
 
 function tooLate(): Error {

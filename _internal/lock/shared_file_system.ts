@@ -1,13 +1,11 @@
 /**
- * A file system that another kernel, or a program, has on its other side: NFS, the shared directories of
- * virtual machines, sshfs and others of FUSE.
+ * A file system with another kernel, or a program, on its other side: NFS, the shared directories of virtual
+ * machines, sshfs and others of FUSE.
  *
- * - A server on the other side does not hear a connection from this one: its socket refuses like a stale
- *   one. Its lock is not seen either, unless the file system passes locks on.
- * - So such a socket counts as alive, unless the lock file says that it was bound on this side: by the
- *   device number, which is that of this mount, and the time of the socket, because inodes are used again.
- * - Two machines can give a shared directory the same device number. If neither sees the other's locks,
- *   this cannot tell one's socket from the other's.
+ * - A server on the other side does not get a connection from this side: its socket refuses like a stale
+ *   one. Its lock looks free too, unless the file system passes locks on.
+ * - So such a socket counts as alive, unless the lock file records that it was bound on this side:
+ *   see docs/design/file_systems.md.
  */
 
 import { isGranted } from "../base/deno_permissions.ts";
@@ -26,13 +24,16 @@ const SHARED_TYPES: readonly number[] = [
   0xbacbacbc, // VMware
 ];
 
-/** Whether a file could be on such a file system: none of them has a block device. */
+/** Reports whether a file could be on such a file system: none of them has a block device. */
 export function mayBeShared({ dev }: Deno.FileInfo): boolean {
-  // The major number, as Linux has it in 64 bits.
+  // The major number, at its place in the 64 bits of Linux.
   return Deno.build.os === "linux" && dev < 2 ** 32 && ((dev >>> 8) & 0xfff) === 0;
 }
 
-/** A socket as this side sees it: a hash of its device, inode and time, as a lock file has it. */
+/**
+ * Returns the view that this side has of a socket, as a lock file records it: a hash of the device number,
+ * which is that of this mount, the inode, and the time, because inodes are used again.
+ */
 export function viewOf({ dev, ino, mtime }: Deno.FileInfo): string {
   let hash = 0x811c9dc5;
   // FNV-1a, of 32 bits.
@@ -43,15 +44,15 @@ export function viewOf({ dev, ino, mtime }: Deno.FileInfo): string {
 }
 
 /**
- * Whether a file is on such a file system. Only statfs(2) says so, which Deno permits with
- * `sys: ["statfs"]`. Without that it counts as shared where it has no time of birth: most file systems of a
+ * Reports whether a file is on such a file system. Only statfs(2) returns its type, which Deno permits with
+ * `sys: ["statfs"]`. Without that it counts as shared if it has no time of birth: most file systems of a
  * machine's own record one, and most shared ones do not.
  */
 export function isShared(path: string, info: Deno.FileInfo): boolean {
   if (!mayBeShared(info)) return false;
   if (!isGranted("sys", "statfs")) return info.birthtime === null;
   try {
-    // Loading it takes 11 ms, and nothing else here does.
+    // Loaded only here, because that takes 11 ms.
     return SHARED_TYPES.includes(builtin("node:fs").statfsSync(path).type >>> 0);
   } catch {
     // Its other side does not answer.

@@ -1,13 +1,12 @@
-/** What `claim()`, `listen()` and `serve()` check before they ask the system for anything. */
+/** What `claim()`, `listen()` and `serve()` check before they call the system. */
 
 import { resolveSocketPath } from "../../address.ts";
-import { permissions, type PermissionsOptions } from "../../permissions.ts";
-import { requireGrants } from "../base/deno_permissions.ts";
-import { checkBoolean, checkId, checkMode, type Checks, oneOf } from "../base/check.ts";
 import type { ClaimOptions } from "../../claim.ts";
-import type { PathClaimOptions } from "./owned_path.ts";
+import { permissions } from "../../permissions.ts";
+import { checkBoolean, checkId, checkMode, type Checks, oneOf } from "../base/check.ts";
+import type { ErrorContext } from "../base/error_context.ts";
 import { requireRuntime } from "../base/runtime.ts";
-import { attempt } from "../base/failure.ts";
+import type { OwnedPathOptions } from "./owned_path.ts";
 
 /** A check for each option of `claim()`. */
 export const CLAIM_CHECKS: Checks<ClaimOptions> = {
@@ -19,60 +18,45 @@ export const CLAIM_CHECKS: Checks<ClaimOptions> = {
   verifyDirectory: checkBoolean,
 };
 
-type Given = { readonly [K in keyof PathClaimOptions]?: PathClaimOptions[K] | undefined };
+type Given = { readonly [K in keyof OwnedPathOptions]?: OwnedPathOptions[K] | undefined };
 
-/** Fills in the defaults of checked options. */
-export function claimDefaults(options: Given): PathClaimOptions {
-  if (options.publish !== "rename") {
-    const alone = options.existing === "replace"
-      ? 'existing: "replace"'
-      : options.selfHeal
-      ? "selfHeal"
-      : undefined;
-    if (alone !== undefined) {
+/** Fills in the defaults of checked options. Throws `TypeError` if they contradict each other. */
+export function claimDefaults(options: Given): OwnedPathOptions {
+  const { existing = "reclaim", publish = "direct", selfHeal = false } = options;
+  if (publish !== "rename") {
+    if (existing === "replace") {
       throw new TypeError(
-        `Invalid ${alone}: it needs publish: "rename"${
-          options.existing === "replace" ? ", here and of the server that is replaced" : ""
-        }`,
+        `Invalid existing: "replace": it needs publish: "rename", here and of the server that is replaced`,
       );
     }
+    if (selfHeal) throw new TypeError(`Invalid selfHeal: it needs publish: "rename"`);
   }
   return {
     mode: options.mode ?? 0o600,
     uid: options.uid,
     gid: options.gid,
-    existing: options.existing ?? "reclaim",
+    existing,
     createDirectory: options.createDirectory ?? false,
     verifyDirectory: options.verifyDirectory ?? false,
-    publish: options.publish ?? "direct",
-    selfHeal: options.selfHeal ?? false,
+    publish,
+    selfHeal,
   };
 }
 
-/** Throws unless there can be a claim at the path, here, with what is granted. */
-export function requireClaimable(
-  operation: "claim" | "listen" | "serve",
-  path: string,
-  { publish, createDirectory, verifyDirectory }: Given,
+/** Throws unless this process can own the path here, with the permissions that it has. */
+export function requireOwnable(
+  context: ErrorContext,
+  { publish, createDirectory, verifyDirectory }: OwnedPathOptions,
 ): void {
+  const { operation, path, start } = context;
   if (path.startsWith("\0")) {
     throw new TypeError(
-      `${
-        attempt(operation, path)
-      }: an abstract name has no file, so there is nothing to claim and ` +
-        `no mode to set. Pass a path${operation === "claim" ? "" : ", or no such option"}`,
+      `${start}: an abstract name has no file, so there is nothing to claim and no mode to set. ` +
+        `Pass a path${operation === "claim" ? "" : ", or no such option"}`,
     );
   }
   // The other name is bound, so it must not be too long either.
   if (publish === "rename") resolveSocketPath(`${path}.new`);
   requireRuntime();
-  const needed: PermissionsOptions = {};
-  if (publish !== undefined) needed.publish = publish;
-  if (createDirectory !== undefined) needed.createDirectory = createDirectory;
-  if (verifyDirectory !== undefined) needed.verifyDirectory = verifyDirectory;
-  requireGrants(
-    attempt(operation, path),
-    permissions(operation === "claim" ? "claim" : "serve", path, needed),
-    { operation, path },
-  );
+  context.require(permissions("serve", path, { publish, createDirectory, verifyDirectory }));
 }

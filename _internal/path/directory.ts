@@ -1,22 +1,24 @@
 /**
- * The directory of a socket: made for it, or found to be safe.
+ * The directory of a socket: created, or checked to be safe.
  *
  * - It is safe if no other user can put another file in the place of the socket, or another directory in
  *   the place of one on the way to it.
  * - So each directory from the root on must belong to root or to this user. Others may write to it only if
  *   it has the sticky bit, with which they cannot rename or remove what is not theirs.
- * - A symbolic link on the way leads on; the directory that holds the link counts like the others.
+ * - A symbolic link on the way is followed. The directory that holds the link counts like the others.
  */
 
 import { InsecurePath } from "../../errors.ts";
-import { directoryOf } from "../base/path.ts";
-import { GROUP_AND_OTHERS_WRITE, kindOf, octal } from "../base/file.ts";
-import { isGranted, requireGrants } from "../base/deno_permissions.ts";
-import type { Attempt } from "../lock/lock_wait.ts";
+import { isGranted } from "../base/deno_permissions.ts";
 import { type Look, stepsTo, WHERE_GRANTED } from "../base/directory_steps.ts";
-import { attempt, systemError } from "../base/failure.ts";
+import type { ErrorContext } from "../base/error_context.ts";
+import { systemError } from "../base/failure.ts";
+import { GROUP_AND_OTHERS_WRITE, kindOf, octal } from "../base/file.ts";
+import { directoryOf } from "../base/path.ts";
 
 const STICKY = 0o1000;
+
+type Uid = number | null | undefined;
 
 /** A directory, or a link, that another user can exchange or fill. */
 interface Weakness {
@@ -24,9 +26,9 @@ interface Weakness {
   reason: string;
 }
 
-/** Why the socket cannot be trusted to stay in its place. */
+/** Why another user may be able to exchange the socket. */
 export interface Unsafe {
-  /** What is wrong with a directory; `undefined` if some of them could not be looked at. */
+  /** What is wrong with a directory; `undefined` if some of them could not be examined. */
   readonly reason: string | undefined;
   /** The directories for which this process has no read permission. */
   readonly unseen: readonly string[];
@@ -34,62 +36,60 @@ export interface Unsafe {
 
 /** The directory that a socket's file is, or will be, in. */
 export class SocketDirectory {
-  readonly #wanted: Attempt;
+  readonly #context: ErrorContext;
   readonly #path: string;
-  /** What was found at the last look. */
-  #before: Deno.FileInfo | undefined;
+  /** The directory that the last {@linkcode verify} found. */
+  #verified: Deno.FileInfo | undefined;
 
-  /** @param wanted What is tried, for the errors; its path is that of the socket. */
-  constructor(wanted: Attempt) {
-    this.#wanted = wanted;
-    this.#path = directoryOf(wanted.path);
+  /** @param context What is tried. Its path is that of the socket. */
+  constructor(context: ErrorContext) {
+    this.#context = context;
+    this.#path = directoryOf(context.path);
   }
 
-  /** Makes it, and those above it, closed to others; what is there stays as it is. */
+  /** Creates it and the missing ones above it with mode 0700. */
   create(): void {
     try {
       Deno.mkdirSync(this.#path, { recursive: true, mode: 0o700 });
     } catch (error) {
-      throw systemError(
-        `Cannot create the directory of "${this.#wanted.path}"`,
-        error,
-        { ...this.#wanted },
-        error instanceof Deno.errors.AlreadyExists
-          ? `${JSON.stringify(this.#path)} is there, and no directory`
-          : undefined,
-      );
+      const state = error instanceof Deno.errors.AlreadyExists
+        ? `${JSON.stringify(this.#path)} exists, and is not a directory`
+        : undefined;
+      const start = `Cannot create the directory of "${this.#context.path}"`;
+      throw systemError(start, error, this.#context, state);
     }
   }
 
   /**
-   * Throws `InsecurePath` unless the directory is safe, a directory itself, and the same one as at the
-   * last look.
+   * Throws `InsecurePath` unless the directory is safe, not a symbolic link, and the same one as at the last
+   * call.
    *
    * @param uid The user of this process.
    */
-  verify(uid: number | null | undefined): void {
+  verify(uid: Uid): void {
     const info = Deno.lstatSync(this.#path);
     if (!info.isDirectory) this.#refuse({ path: this.#path, reason: `it is ${kindOf(info)}` });
     const weakness = weaknessOf(this.#path, uid, {
-      at: (path) => this.#require(path),
+      at: (path) => this.#examine(path),
       target: Deno.readLinkSync,
     });
     if (weakness !== undefined) this.#refuse(weakness);
-    // Root and this user can still exchange it.
-    if (this.#before !== undefined && !isSameDirectory(this.#before, info)) {
+    // Root and this user can still exchange it. Binding a socket in it changes its times.
+    const before = this.#verified;
+    if (before !== undefined && (before.dev !== info.dev || before.ino !== info.ino)) {
       this.#refuse({ path: this.#path, reason: "it was replaced while the socket was bound" });
     }
-    this.#before = info;
+    this.#verified = info;
   }
 
   /**
    * Returns why another user could exchange the socket, or `undefined` if no other user can. A directory
-   * without read permission counts as one where they could, except for the root directory: permission to
-   * read that would be permission to read everything.
+   * without read permission counts as unsafe, except for the root directory: permission to read that would
+   * be permission to read everything.
    *
    * @param uid The user of this process.
    */
-  unsafe(uid: number | null | undefined): Unsafe | undefined {
+  unsafe(uid: Uid): Unsafe | undefined {
     const unseen: string[] = [];
     const weakness = weaknessOf(this.#path, uid, {
       ...WHERE_GRANTED,
@@ -102,20 +102,18 @@ export class SocketDirectory {
     return unseen.length === 0 ? undefined : { reason: undefined, unseen };
   }
 
-  /** Looks at a directory; throws `NotCapable` where that is not permitted. */
-  #require(path: string): Deno.FileInfo | undefined {
+  /** Describes a directory. Throws `NotCapable` if that is not permitted. */
+  #examine(path: string): Deno.FileInfo | undefined {
     // Read permission for the root would be one for every file.
     if (path === "/" && this.#path !== "/") return WHERE_GRANTED.at(path);
-    const { operation, path: socket } = this.#wanted;
-    requireGrants(attempt(operation, socket), { read: [path] }, this.#wanted);
+    this.#context.require({ read: [path] });
     return Deno.lstatSync(path);
   }
 
   #refuse(weakness: Weakness): never {
-    const { operation, path } = this.#wanted;
+    const { operation, start } = this.#context;
     throw new InsecurePath(
-      `${attempt(operation, path)}: ${this.#describe(weakness)}. ` +
-        `Choose a directory that only you can write to`,
+      `${start}: ${this.#describe(weakness)}. Choose a directory that only you can write to`,
       { operation, path: weakness.path },
     );
   }
@@ -127,45 +125,28 @@ export class SocketDirectory {
 }
 
 /** Returns the first place on the way to a directory where another user can change where it leads. */
-function weaknessOf(
-  directory: string,
-  uid: number | null | undefined,
-  look: Look,
-): Weakness | undefined {
-  let trusted: (number | null | undefined)[] = [0, uid];
+function weaknessOf(directory: string, uid: Uid, look: Look): Weakness | undefined {
+  let trusted: Uid[] = [0, uid];
   for (const { path, info, parent } of stepsTo(directory, look)) {
     // The owner of the root directory owns the system: in a user namespace it need not be user 0.
     if (path === "/") trusted = [0, uid, info?.uid];
     if (info === undefined) continue;
-    if (!info.isSymlink) {
-      const reason = whyUnsafe(info, trusted);
-      if (reason !== undefined) return { path, reason };
-    } else if (parent !== undefined && isWritable(parent) && !trusted.includes(info.uid)) {
-      // In a directory with the sticky bit the owner of the link can exchange it.
+    const isTrusted = trusted.includes(info.uid);
+    if (info.isSymlink) {
+      // In a directory with the sticky bit, the owner of the link can exchange it.
+      if (isTrusted || parent === undefined || !isWritable(parent)) continue;
       return { path, reason: `it is a symbolic link of uid ${info.uid}` };
+    }
+    if (!isTrusted) return { path, reason: `it belongs to uid ${info.uid}` };
+    const mode = info.mode ?? 0;
+    if (isWritable(info) && (mode & STICKY) === 0) {
+      return { path, reason: `others may write to it (mode ${octal(mode)}, no sticky bit)` };
     }
   }
   return undefined;
 }
 
-function whyUnsafe(
-  info: Deno.FileInfo,
-  trusted: (number | null | undefined)[],
-): string | undefined {
-  if (!trusted.includes(info.uid)) return `it belongs to uid ${info.uid}`;
-  const mode = info.mode ?? 0;
-  if (isWritable(info) && (mode & STICKY) === 0) {
-    return `others may write to it (mode ${octal(mode)}, no sticky bit)`;
-  }
-  return undefined;
-}
-
-/** Whether its group or others may write to it; a user in an access control list counts as its group. */
+/** Reports whether group or others may write to it. A user in an access control list counts as group. */
 function isWritable({ mode }: Deno.FileInfo): boolean {
   return ((mode ?? 0) & GROUP_AND_OTHERS_WRITE) !== 0;
-}
-
-/** Not by its times: binding a socket in it changes some. */
-function isSameDirectory(a: Deno.FileInfo, b: Deno.FileInfo): boolean {
-  return a.dev === b.dev && a.ino === b.ino;
 }

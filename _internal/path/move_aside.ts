@@ -1,17 +1,14 @@
-/**
- * Keeping a stranger's file out of the way of Deno's `close()`, which unlinks the path that it bound,
- * whoever's file is there by then.
- */
+/** Moving a file out of the way of Deno's `close()`, which unlinks the bound path whatever file is there. */
 
 import { isSameFile, lstat } from "../base/file.ts";
 
 /**
- * Runs `close` while the file at `path` has another name, and gives it its own back.
+ * Calls `close` while the file at `path` has another name, and renames it back.
  *
- * @param path The path that will be unlinked; a file that is not ours is there.
- * @param aside A name to move it to, where a file of ours that is of no more use may be.
+ * @param path The path that will be unlinked, with a file that is not ours.
+ * @param aside The other name. A file of ours that is not needed any more may be there.
  */
-export async function sheltered(
+export async function moveAside(
   path: string,
   aside: string,
   close: () => Promise<void>,
@@ -26,14 +23,14 @@ export async function sheltered(
       // Another program may have put a file of its own there, for which the name is its lock.
       if (moved !== null && isSameFile(lstat(aside), moved)) {
         if (lstat(path) === null) unlessGone(() => Deno.renameSync(aside, path));
-        // A second stranger took the place of the first one, as it would have anyway.
+        // Another file took the place of the moved one, as it would have without us.
         else unlessGone(() => Deno.removeSync(aside));
       }
     }
   }
 }
 
-/** Does something to a file; reports whether it was there. */
+/** Calls a function that uses a file. Reports whether the file was there. */
 function unlessGone(act: () => void): boolean {
   try {
     act();

@@ -1,10 +1,15 @@
 /**
- * Owning a socket path, step by step: lock, reclaim, bind, secure, publish, leave. `claim()` and
- * `listen()` are thin layers over it. Who else may be at it meanwhile is told in `lock/lock_pair.ts`.
+ * A socket path that this process owns. `claim()` and `listen()` are thin layers over it.
  *
- * - The bind is the only moment at which a file appears. Where this process may set its umask, the
- *   file is born with no more bits than asked for; elsewhere strangers may be able to connect for an
- *   instant, and the caller of {@linkcode PathClaim.bind} must turn them away.
+ * ```
+ *   acquire()            bind()          removed, or another file
+ *   ----------> acquired -------> ours <---------------------------> lost
+ *                  |               |      bind() again                | another process has path and lock
+ *                  |               |                                  v
+ *                  +-- release() --+------------------------------ replaced
+ *                          v
+ *                       released
+ * ```
  */
 
 import {
@@ -14,45 +19,25 @@ import {
   NotASocket,
   SocketInUse,
 } from "../../errors.ts";
+import { isGranted } from "../base/deno_permissions.ts";
+import type { ErrorContext } from "../base/error_context.ts";
 import { delay } from "../base/event_loop.ts";
-import {
-  GROUP_AND_OTHERS_WRITE,
-  hasTimeOfBirth,
-  isSameFile,
-  kindOf,
-  lstat,
-  octal,
-  removeIfSame,
-} from "../base/file.ts";
-import { sheltered } from "./move_aside.ts";
-import { isGranted, requireGrants } from "../base/deno_permissions.ts";
-import { knock } from "./try_connect.ts";
-import { LockAndTurn } from "../lock/lock_pair.ts";
-import type { Attempt } from "../lock/lock_wait.ts";
-import { removeDead, requireVacant } from "./stale_socket.ts";
-import { requireThisSide } from "./other_side.ts";
+import { codeOf, failureToOwn, isSystemFailure, systemError } from "../base/failure.ts";
+import { hasTimeOfBirth, isSameFile, kindOf, lstat, removeIfSame } from "../base/file.ts";
+import { type LockOptions, PathLocks, type PublishLock } from "../lock/path_locks.ts";
+import { peekLock } from "../lock/peek_lock.ts";
 import { SocketDirectory, type Unsafe } from "./directory.ts";
-import {
-  attempt,
-  codeOf,
-  failureToOwn,
-  isSystemFailure,
-  stateOf,
-  systemError,
-} from "../base/failure.ts";
-import { narrowUmask } from "./umask.ts";
+import { moveAside } from "./move_aside.ts";
+import { requireThisSide } from "./other_side.ts";
+import { type AccessOptions, replacedWhileBound, SocketAccess } from "./socket_access.ts";
+import { removeStale, requireReplaceable } from "./stale_socket.ts";
+import { tryConnect } from "./try_connect.ts";
 
-/** After so long files get another time: the kernel counts it in ticks of 1 to 10 ms (CONFIG_HZ). */
+/** After how long files get another time: the kernel counts it in ticks of 1 to 10 ms (CONFIG_HZ). */
 const FILE_CLOCK_MS = 20;
 
-/** The permission bits that let connect, on Linux and macOS. */
-const WRITE = 0o222;
-
-/** What may be asked of a claimed path, checked, with its defaults filled in. */
-export interface PathClaimOptions {
-  mode: number;
-  uid: number | undefined;
-  gid: number | undefined;
+/** The options of an owned path, checked and complete. */
+export interface OwnedPathOptions extends AccessOptions {
   existing: "reclaim" | "fail" | "replace";
   createDirectory: boolean;
   verifyDirectory: boolean;
@@ -61,121 +46,113 @@ export interface PathClaimOptions {
 }
 
 /**
- * What became of a path.
+ * The state of a bound path.
  *
  * - `"ours"`: the name leads to our socket.
  * - `"lost"`: it does not.
- * - `"replaced"`: it leads to another socket, and somebody else holds the lock.
+ * - `"replaced"`: it leads to another socket, and another process holds the lock.
  */
 export type PathState = "ours" | "lost" | "replaced";
 
 /** A socket path that this process owns, or is about to take over. */
-export class PathClaim {
+export class OwnedPath {
   /** The path that clients use. */
   readonly path: string;
   /** The path to bind: the same, or with `publish: "rename"` the one that is renamed over it. */
   readonly bindPath: string;
-  readonly #options: PathClaimOptions;
-  readonly #wanted: Attempt;
-  readonly #locks: LockAndTurn;
-  /** What may be displaced at the path: a dead socket, or that of the server to be replaced. */
-  #vacant: Deno.FileInfo | null = null;
-  #own: Deno.FileInfo | null = null;
+  readonly #context: ErrorContext;
+  readonly #options: OwnedPathOptions;
   readonly #directory: SocketDirectory;
-  #released = false;
+  readonly #locks: PathLocks;
+  /** What may be displaced at the path: a stale socket, or that of the incumbent. */
+  #replaceable: Deno.FileInfo | null = null;
+  #own: Deno.FileInfo | null = null;
+  #isReleased = false;
 
   private constructor(
-    wanted: Attempt,
-    options: PathClaimOptions,
+    context: ErrorContext,
+    options: OwnedPathOptions,
     directory: SocketDirectory,
-    locks: LockAndTurn,
+    locks: PathLocks,
   ) {
-    this.path = wanted.path;
-    this.bindPath = options.publish === "rename" ? `${wanted.path}.new` : wanted.path;
+    this.path = context.path;
+    this.bindPath = options.publish === "rename" ? `${context.path}.new` : context.path;
+    this.#context = context;
     this.#options = options;
-    this.#wanted = wanted;
     this.#directory = directory;
     this.#locks = locks;
   }
 
-  /** Takes the lock, or finds who may be replaced, and clears the path of a dead socket. */
+  /** Takes the lock, or finds an incumbent to replace, and removes a stale socket. */
   static async acquire(
-    path: string,
-    options: PathClaimOptions,
-    operation: string,
+    context: ErrorContext,
+    options: OwnedPathOptions,
     signal?: AbortSignal,
-  ): Promise<PathClaim> {
-    const wanted = { operation, path };
-    const directory = new SocketDirectory(wanted);
+  ): Promise<OwnedPath> {
+    const directory = new SocketDirectory(context);
     if (options.createDirectory) directory.create();
-    const lockOptions = {
-      hasTurns: options.publish === "rename",
-      replaces: options.existing === "replace",
-    };
-    await requireThisSide(wanted, lockOptions, signal);
-    const locks = await LockAndTurn.acquire(wanted, lockOptions, signal);
-    const claim = new PathClaim(wanted, options, directory, locks);
+    const byRename = options.publish === "rename";
+    await requireThisSide(context, { byRename }, signal);
+    const replaces = options.existing === "replace";
+    const locks = await acquireLocks(context, { byRename, replaces }, signal);
+    const owned = new OwnedPath(context, options, directory, locks);
     try {
       if (options.verifyDirectory) directory.verify(locks.uid);
-      await claim.#clear(signal);
-      return claim;
+      await owned.#clear(signal);
+      return owned;
     } catch (error) {
-      const failure = error === signal?.reason ? error : claim.#failure(error);
-      await claim.cleanUpAfter(failure, () => locks.abandon());
+      const failure = error === signal?.reason ? error : owned.#failure(error);
+      await owned.cleanUpAfter(failure, () => locks.release());
       throw failure;
     }
   }
 
   /**
-   * Binds synchronously by `open`, gives the file its owner and its mode, and publishes it. Where the
-   * file was more open to writers than asked for, `turnAway` is called before that: whatever has
-   * connected by then may be a stranger. If anything fails, what `open` returned is disposed of.
+   * Binds synchronously by `open`, sets the owner and the mode of the file, and publishes it. If anything fails,
+   * what `open` returned is disposed of.
+   *
+   * @param open Binds {@linkcode bindPath}.
+   * @param dropEarly Called before it is published, if other users than asked for could connect until the
+   * mode was set.
+   * @param publishLock The publish lock: by default the one under which this server starts.
    */
   async bind<T extends Disposable | AsyncDisposable>(
     open: () => T,
-    turnAway: (value: T) => Promise<void>,
+    dropEarly: (value: T) => Promise<void>,
+    publishLock: PublishLock = this.#locks.start,
   ): Promise<T> {
-    if (this.#released) {
-      const cause = new Deno.errors.BadResource("the claim has been released");
-      throw systemError(this.#attempt(), cause, this.#wanted);
+    if (this.#isReleased) {
+      throw this.#context.fail(new Deno.errors.BadResource("the claim has been released"));
     }
-    const { mode, uid, gid } = this.#options;
     const unsafe = this.#directory.unsafe(this.#locks.uid);
-    const changesOwner = unsafe === undefined && (uid !== undefined || gid !== undefined);
-    // Until chown, the group bits would apply to the wrong group.
-    const mask = changesOwner ? 0o077 : ~mode & 0o077;
-    const restoreUmask = narrowUmask(mask, unsafe !== undefined);
+    const access = new SocketAccess(this.#context, this.bindPath, this.#options, unsafe);
     let value: T;
     try {
-      value = open();
+      value = access.bind(open);
     } catch (error) {
-      restoreUmask();
       const failure = this.#failure(error);
       if (codeOf(error) !== "EADDRINUSE") await this.#removeHalfMade(failure);
       throw failure;
     }
-    restoreUmask();
     const before = this.#own;
     try {
       const created = this.#createdFile(unsafe);
       if (this.#options.verifyDirectory) this.#directory.verify(this.#locks.uid);
-      const meant = changesOwner ? mode & ~0o020 : mode;
-      const exposed = ((created.mode ?? 0) & GROUP_AND_OTHERS_WRITE & ~meant) !== 0;
-      this.#own = this.#secure(created, unsafe);
+      this.#own = access.apply(created);
       this.#locks.mark("bound", this.#own);
-      // It is then known by its time of modification, which no later socket may have as well.
+      // It is then known by its time of modification, which must differ from every later socket's.
       if (!hasTimeOfBirth(this.#own)) await delay(FILE_CLOCK_MS);
-      if (exposed) await turnAway(value);
-      if (this.bindPath !== this.path) this.#publish();
+      if (access.isExposed(created)) await dropEarly(value);
+      if (this.bindPath !== this.path) this.#publish(this.#own, publishLock);
       return value;
     } catch (error) {
       const failure = this.#failure(error);
-      // Only a file that was seen can be told from a stranger's.
-      const close = this.#own === before
-        ? () => dispose(value)
-        : () => this.shelter(() => dispose(value));
-      await this.cleanUpAfter(failure, close);
-      await this.cleanUpAfter(failure, () => this.removeName());
+      await this.cleanUpAfter(failure, () => {
+        const close = () => dispose(value);
+        // Without a description of our file, no other file can be recognized.
+        return this.#own === before ? close() : this.moveAside(close, publishLock);
+      });
+      await this.cleanUpAfter(failure, () => this.removeName(publishLock));
       this.#own = before;
       throw failure;
     } finally {
@@ -183,108 +160,103 @@ export class PathClaim {
     }
   }
 
-  /** Whether the name still leads to our socket. */
+  /** Reports whether the name still leads to our socket. */
   hasName(): boolean {
     return isSameFile(lstat(this.path), this.#own);
   }
 
   /**
-   * What became of the path. A lock file that somebody removed is made again, unless somebody else has
-   * the lock by now, or it would only keep others from a path that is lost.
+   * Returns the state of the path. Creates a lock file again that was removed, unless another process has the
+   * lock. It is not created for a lost path, which it would only keep from others.
    */
   look(): PathState {
     const there = lstat(this.path);
     const isOurs = isSameFile(there, this.#own);
     if (this.#locks.hasLock()) return isOurs ? "ours" : "lost";
-    const isTaken = (isOurs || this.#mayHeal(there)) &&
-      this.#locks.retake(this.#own);
+    const isTaken = (isOurs || this.#mayHeal(there)) && this.#locks.retake(this.#own);
     if (isOurs) return "ours";
     return isTaken && there?.isSocket ? "replaced" : "lost";
   }
 
   /**
-   * Whether the path, which is lost, can be bound again without displacing anybody; `undefined` where it is
-   * not lost after all. To be called in our turn.
+   * Reports whether the path, which is lost, can be bound again without displacing another server. Returns
+   * `undefined` if it is not lost.
    */
-  async canRebind(signal: AbortSignal): Promise<boolean | undefined> {
+  async canRebind(_held: PublishLock, signal: AbortSignal): Promise<boolean | undefined> {
     if (this.look() !== "lost") return undefined;
     if (!this.#mayHeal(lstat(this.path)) || !this.#locks.hasLock()) return false;
     try {
-      await requireThisSide(this.#wanted, { hasTurns: true, holdsLock: true }, signal);
-      this.#vacant = await requireVacant(this.#wanted, "reclaim", signal);
-      await this.#vacate(this.bindPath, "reclaim", signal);
+      await requireThisSide(this.#context, { byRename: true, holdsLock: true }, signal);
+      this.#replaceable = await requireReplaceable(this.#context, "reclaim", signal);
+      await removeStale(this.#context.at(this.bindPath), "reclaim", signal);
       return true;
     } catch (error) {
-      if (isRefusal(error)) return false;
+      if (
+        error instanceof SocketInUse || error instanceof NotASocket ||
+        error instanceof ConnectDenied
+      ) return false;
       throw error;
     }
   }
 
-  /** Waits for the turn, as {@linkcode LockAndTurn.takeTurn}. */
-  takeTurn(signal?: AbortSignal): Promise<Disposable> {
-    return this.#locks.takeTurn(signal);
+  /** Waits for the publish lock. Dispose of it to release it. */
+  acquirePublishLock(signal?: AbortSignal): Promise<PublishLock> {
+    return this.#locks.acquirePublishLock(signal);
   }
 
-  /** The turn to leave in, as {@linkcode LockAndTurn.turnToLeave}. */
-  turnToLeave(signal?: AbortSignal): Disposable | Promise<Disposable> {
-    return this.#locks.turnToLeave(signal);
+  /** Takes the publish lock, as {@linkcode PathLocks.publishLockToLeave}. */
+  publishLockToLeave(signal?: AbortSignal): PublishLock | Promise<PublishLock> {
+    return this.#locks.publishLockToLeave(signal);
   }
 
-  /** Gives up the name: removes the socket file, if it is still ours. To be called in our turn. */
-  removeName(): void {
+  /** Removes the socket file, if it is still ours. */
+  removeName(_held: PublishLock): void {
     for (const path of new Set([this.path, this.bindPath])) removeIfSame(path, this.#own);
   }
 
   /**
-   * Runs `close`, which unlinks the bound path whatever is there, and keeps a stranger's file out of its
-   * way. The file is moved to the name of the lock meanwhile, which needs no further permission: the lock
-   * is held by its descriptor and can do without its name. Whoever wants the lock in that time finds no
-   * regular file and tries again; if the stranger's file is a regular one it is locked, so that nobody
-   * takes it for the lock.
+   * Calls `close`, which unlinks the bound path. Another program's file there is moved aside until then.
    *
-   * @param turn The turn, where there is one.
+   * - It gets the name of the lock file, which needs no further permission. The lock is held by its
+   *   descriptor, so it does not need the name.
+   * - A process that wants the lock in that time does not find a regular file, and tries again.
+   * - If the lock file is not ours any more, both names are a successor's. Then the file gets another name,
+   *   if that is permitted.
    */
-  async shelter(close: () => Promise<void>, turn?: Disposable): Promise<void> {
-    const foreign = lstat(this.bindPath);
-    const isForeign = foreign !== null && !foreign.isDirectory && !isSameFile(foreign, this.#own);
-    const aside = isForeign ? this.#aside(turn) : undefined;
-    if (aside === undefined) return await close();
-    await sheltered(this.bindPath, aside, close);
+  async moveAside(close: () => Promise<void>, publishLock: PublishLock): Promise<void> {
+    const there = lstat(this.bindPath);
+    if (there === null || there.isDirectory || isSameFile(there, this.#own)) return await close();
+    const other = `${this.bindPath}.${Deno.pid}`;
+    const aside = this.#locks.spareName(publishLock) ??
+      (isGranted("read", other) && isGranted("write", other) ? other : undefined);
+    await (aside === undefined ? close() : moveAside(this.bindPath, aside, close));
   }
 
   /**
-   * A name to move a stranger's file to. If the lock file is not ours any more, somebody removed it and
-   * the socket and both names are a successor's: then another name, where this process may use one.
+   * Removes the socket file and releases the lock. Idempotent.
+   *
+   * @param publishLock The publish lock: by default the one under which this server starts.
    */
-  #aside(turn: Disposable | undefined): string | undefined {
-    const spare = this.#locks.nameToSpare(turn);
-    if (spare !== undefined) return spare;
-    const other = `${this.bindPath}.${Deno.pid}`;
-    return isGranted("read", other) && isGranted("write", other) ? other : undefined;
-  }
-
-  /** Gives up the name and then the lock. To be called in our turn. Idempotent. */
-  release(): void {
-    this.#released = true;
+  release(publishLock: PublishLock = this.#locks.start): void {
+    this.#isReleased = true;
     try {
-      this.removeName();
+      this.removeName(publishLock);
     } finally {
       this.#locks.release();
     }
   }
 
-  /** What could not be done at the end, in the shape of our errors. */
+  /** Returns the error for what could not be removed. */
   failureToLeave(error: unknown): unknown {
     const start = `Cannot remove ${JSON.stringify(this.path)} and its lock`;
-    return isSystemFailure(error) ? systemError(start, error, this.#wanted) : error;
+    return isSystemFailure(error) ? systemError(start, error, this.#context) : error;
   }
 
   /**
-   * Cleans up after a failure. What goes wrong with that is attached to the failure as `cleanupError`, and
-   * does not hide it.
+   * Cleans up after a failure. If that fails too, its error is attached to the failure as `cleanupError`.
    *
    * @param failure What is about to be thrown.
-   * @param cleanUp Removes what the failure left.
+   * @param cleanUp Removes what the failed call left.
    */
   async cleanUpAfter(failure: unknown, cleanUp: () => void | Promise<void>): Promise<void> {
     try {
@@ -295,210 +267,128 @@ export class PathClaim {
     }
   }
 
-  #attempt(): string {
-    return attempt(this.#wanted.operation, this.path);
-  }
-
-  /** Makes sure that nobody is at the path but who may be replaced. */
+  /** Ensures that the path is free, or held by a server that may be replaced. */
   async #clear(signal: AbortSignal | undefined): Promise<void> {
+    const { incumbent } = this.#locks;
     const there = lstat(this.path);
-    const { rival } = this.#locks;
-    if (rival === undefined) await this.#vacate(this.path, this.#options.existing, signal);
-    // Its inode cannot be another file's as long as it listens.
-    else if (there?.isSocket && there.ino === rival.published) this.#vacant = there;
-    else this.#vacant = await requireVacant(this.#wanted, "reclaim", signal);
-    // In our turn nobody but us uses the other name: a socket there is a dead owner's.
-    if (this.bindPath !== this.path) await this.#vacate(this.bindPath, "reclaim", signal);
-  }
-
-  /** Removes a socket that nobody listens on; refuses everything else. */
-  async #vacate(
-    path: string,
-    existing: PathClaimOptions["existing"],
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const wanted = { ...this.#wanted, path };
-    const dead = await requireVacant(wanted, existing === "fail" ? "fail" : "reclaim", signal);
-    if (dead !== null) removeDead(wanted, dead);
+    if (incumbent === undefined) {
+      const existing = this.#options.existing === "fail" ? "fail" : "reclaim";
+      await removeStale(this.#context, existing, signal);
+    } else if (there?.isSocket && there.ino === incumbent.published) {
+      // While it listens, no other file can have its inode.
+      this.#replaceable = there;
+    } else {
+      this.#replaceable = await requireReplaceable(this.#context, "reclaim", signal);
+    }
+    // Only the holder of the publish lock uses the other name.
+    if (this.bindPath !== this.path) {
+      await removeStale(this.#context.at(this.bindPath), "reclaim", signal);
+    }
   }
 
   /**
-   * Puts the socket in its place; synchronously, so that what was looked at is as it was. Two things can
-   * still happen between two calls, which no call of Deno's prevents: a stranger's file that comes
-   * after the look is displaced, and if the one who is replaced dies after it, somebody else may have
-   * taken its lock.
+   * Renames the socket to its path. It is synchronous, so that little can happen after the checks. What Deno
+   * has no call to prevent is described in docs/design/takeover.md.
    */
-  #publish(): void {
-    const own = this.#own as Deno.FileInfo;
+  #publish(own: Deno.FileInfo, publishLock: PublishLock): void {
     const there = lstat(this.path);
-    if (there !== null && !isSameFile(there, this.#vacant)) throw this.#takenMeanwhile();
-    if (!isSameFile(lstat(this.bindPath), own)) throw this.#replacedWhileBound();
+    if (there !== null && !isSameFile(there, this.#replaceable)) throw this.#takenMeanwhile();
+    if (!isSameFile(lstat(this.bindPath), own)) throw replacedWhileBound(this.#context);
     if (!this.#locks.confirm()) throw this.#takenMeanwhile();
     this.#locks.mark("published", own);
     try {
       Deno.renameSync(this.bindPath, this.path);
     } catch (error) {
-      throw codeOf(error) === "ENOENT" ? this.#replacedWhileBound(error) : error;
+      throw codeOf(error) === "ENOENT" ? replacedWhileBound(this.#context, error) : error;
     }
     try {
-      this.#locks.succeed();
+      this.#locks.succeed(publishLock);
     } catch (error) {
-      // A dead socket stays, which the one who still has the lock replaces.
+      // The stale socket stays, for the incumbent to replace.
       this.#own = null;
       throw error;
     }
   }
 
-  /** Whether this server binds its path again, given what it has found there instead of its socket. */
+  /** Reports whether this server may bind its path again, given the file at it. */
   #mayHeal(there: Deno.FileInfo | null): boolean {
     if (this.bindPath === this.path) return false;
-    // A dead socket may be that of a successor which did not come to its end.
+    // A stale socket may be that of a successor that ended before it had the lock.
     return there === null ? this.#options.selfHeal : there.isSocket === true;
   }
 
-  /** Removes what a bind has left that failed after it made the file: nobody listens there. */
+  /** Removes the file of a bind that failed after it created the file. */
   async #removeHalfMade(failure: unknown): Promise<void> {
     await this.cleanUpAfter(failure, async () => {
       const info = lstat(this.bindPath);
       if (!info?.isSocket || info.uid !== this.#locks.uid) return;
-      if ((await knock(this.bindPath)).answer === "refused") removeIfSame(this.bindPath, info);
+      const { answer } = await tryConnect(this.bindPath);
+      if (answer === "refused") removeIfSame(this.bindPath, info);
     });
   }
 
-  /**
-   * Gives the socket its owner and its mode. Both calls follow a symbolic link, and Deno has none that does
-   * not. Where another user could put one there, the socket stays as it was created. That will do if the
-   * owner is right, and the bits that decide who may connect: all others have no effect.
-   */
-  #secure(created: Deno.FileInfo, unsafe: Unsafe | undefined): Deno.FileInfo {
-    const { mode, uid = created.uid, gid = created.gid } = this.#options;
-    const changesOwner = uid !== created.uid || gid !== created.gid;
-    const changesMode = (created.mode ?? 0) & 0o777 ^ mode;
-    if (unsafe !== undefined) {
-      if (changesOwner) this.#refuseChange(unsafe, "Its owner");
-      if ((changesMode & WRITE) !== 0) this.#refuseChange(unsafe, "Its mode");
-    }
-    try {
-      // In this order: chmod first would let the old group in.
-      if (changesOwner) this.#changeOwner();
-      if (changesMode !== 0 && unsafe === undefined) this.#changeMode();
-      const own = Deno.lstatSync(this.bindPath);
-      if (isSameFile(created, own)) return own;
-    } catch (error) {
-      throw codeOf(error) === "ENOENT" ? this.#replacedWhileBound(error) : error;
-    }
-    throw this.#replacedWhileBound();
-  }
-
-  #changeMode(): void {
-    const { mode } = this.#options;
-    try {
-      Deno.chmodSync(this.bindPath, mode);
-    } catch (error) {
-      const unsupported = ["EPERM", "EINVAL", "ENOTSUP", "ENOSYS"].includes(codeOf(error) ?? "");
-      throw systemError(
-        this.#attempt(),
-        error,
-        this.#wanted,
-        `its mode could not be set to ${octal(mode)}: ${stateOf(error)}` +
-          (unsupported ? ". Choose a directory whose file system keeps the mode of a socket" : ""),
-      );
-    }
-  }
-
-  #changeOwner(): void {
-    const { uid, gid } = this.#options;
-    try {
-      Deno.chownSync(this.bindPath, uid ?? null, gid ?? null);
-    } catch (error) {
-      const to = [uid !== undefined && `user ${uid}`, gid !== undefined && `group ${gid}`];
-      throw systemError(
-        this.#attempt(),
-        error,
-        this.#wanted,
-        `it could not be given to ${to.filter(Boolean).join(" and ")}: ${
-          stateOf(error)
-        }. Only root ` +
-          `gives files to other users, and others only to groups of their own`,
-      );
-    }
-  }
-
-  /** The file that `open` made; who made it must be who made the lock. */
+  /** Returns the file that `open` created. Throws unless it belongs to the owner of the lock file. */
   #createdFile(unsafe: Unsafe | undefined): Deno.FileInfo {
     const created = lstat(this.bindPath);
     if (!created?.isSocket) {
       // Only the `open` of a claim can have bound something else.
-      if (unsafe?.reason !== undefined || this.#wanted.operation !== "claim") {
-        throw this.#replacedWhileBound();
+      if (unsafe?.reason !== undefined || this.#context.operation !== "claim") {
+        throw replacedWhileBound(this.#context);
       }
       const found = created === null ? "nothing" : kindOf(created);
       throw new TypeError(
-        `${this.#attempt()}: there is ${found} after the bind. ` +
+        `${this.#context.start}: there is ${found} after the bind. ` +
           `Bind exactly this path, synchronously`,
       );
     }
     this.#own = created;
-    this.#locks.requireOwner(created.uid);
-    return created;
-  }
-
-  /** Refuses to change a socket that another user could exchange for a link to some other file. */
-  #refuseChange({ reason, unseen }: Unsafe, what: "Its mode" | "Its owner"): never {
-    if (reason === undefined) {
-      requireGrants(
-        `${this.#attempt()}: ${what.toLowerCase()} can be set only in a directory that is known to be safe`,
-        { read: [...unseen] },
-        this.#wanted,
-      );
-    }
-    const remedy = what === "Its owner" || isGranted("sys", "umask")
-      ? ""
-      : ", or run with --allow-sys";
-    throw new InsecurePath(
-      `${this.#attempt()}: ${reason}. ${what} cannot be set there without risk to other files. ` +
-        `Choose a directory that only you can write to${remedy}`,
-      this.#wanted,
-    );
-  }
-
-  #replacedWhileBound(cause?: unknown): Error {
-    return new InsecurePath(
-      `${this.#attempt()}: somebody replaced it while it was bound. ` +
-        `Choose a directory that only you can write to`,
-      { ...this.#wanted, code: "EPERM", cause },
+    const { uid } = this.#locks;
+    if (created.uid === uid) return created;
+    throw this.#context.error(
+      InsecurePath,
+      `the socket there belongs to uid ${created.uid} and its lock to uid ${uid}, so another ` +
+        `process has replaced it. Choose a directory that only you can write to`,
     );
   }
 
   #takenMeanwhile(): Error {
-    return new SocketInUse(
-      `${this.#attempt()}: somebody else took it just now. Try again, or choose another path`,
-      this.#wanted,
+    return this.#context.error(
+      SocketInUse,
+      "another process took it just now. Try again, or choose another path",
     );
   }
 
-  /** An error of ours as it is; one of the system in our shape. */
+  /** Returns an error of ours as it is, and one of the system in the shape of ours. */
   #failure(error: unknown): unknown {
     if (!isSystemFailure(error) || (error as { operation?: string }).operation) return error;
-    if (codeOf(error) === "EADDRINUSE") {
-      return new SocketInUse(
-        `${this.#attempt()}: somebody else bound it just now. ` +
-          `Stop that one first, or choose another path`,
-        { ...this.#wanted, cause: error },
-      );
-    }
-    return failureToOwn(this.#wanted, error);
+    if (codeOf(error) !== "EADDRINUSE") return failureToOwn(this.#context, error);
+    return this.#context.error(
+      SocketInUse,
+      "another process bound it just now. Stop that one first, or choose another path",
+      { cause: error },
+    );
   }
 }
 
-/** Whether an error says that somebody is in the way. */
-function isRefusal(error: unknown): boolean {
-  return error instanceof SocketInUse || error instanceof NotASocket ||
-    error instanceof ConnectDenied;
+/** Takes the locks. If another program's file is in their place, a server that listens is the first refusal. */
+async function acquireLocks(
+  context: ErrorContext,
+  options: LockOptions,
+  signal: AbortSignal | undefined,
+): Promise<PathLocks> {
+  try {
+    return await PathLocks.acquire(context, options, signal);
+  } catch (error) {
+    // If a server of this package listens, the other file is still the reason.
+    if (error instanceof InsecurePath && !(await peekLock(context.path)).held) {
+      await requireReplaceable(context, "reclaim", signal);
+    }
+    throw error;
+  }
 }
 
 async function dispose(value: Disposable | AsyncDisposable): Promise<void> {
-  // An `open` that is asynchronous, and wrong, may have bound something by then.
+  // An `open` that is wrongly asynchronous may have bound something by now.
   const opened = await value;
   if (Symbol.asyncDispose in opened) await opened[Symbol.asyncDispose]();
   else opened[Symbol.dispose]();

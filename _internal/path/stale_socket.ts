@@ -1,106 +1,115 @@
-/** Who is at a path: nobody, a socket that nobody listens on any more, or somebody to be left alone. */
+/** What may be replaced at a path: nothing else than a stale socket. */
 
 import { ConnectDenied, NotASocket, SocketInUse } from "../../errors.ts";
-import { delay } from "../base/event_loop.ts";
 import { modeAllows, POLICY, TO_CONNECT } from "../base/denial.ts";
+import type { ErrorContext } from "../base/error_context.ts";
+import { delay } from "../base/event_loop.ts";
+import { codeOf, stateOf } from "../base/failure.ts";
 import { isSameFile, kindOf, lstat, octal, ownership } from "../base/file.ts";
-import { knock } from "./try_connect.ts";
-import type { Attempt } from "../lock/lock_wait.ts";
-import { attempt, codeOf, stateOf, systemError } from "../base/failure.ts";
+import { tryConnect } from "./try_connect.ts";
 
-/** When to ask again: a socket between its bind and its listen refuses like a dead one. */
-const STALE_MS = 100;
+/** When to connect again: a socket between its bind and its listen refuses like a stale one. */
+export const STALE_RETRY_MS = 100;
 
 /**
- * Makes sure that taking a path displaces nobody: gives the dead socket that is there, or `null` where
- * there is nothing. Everything else is refused.
+ * Returns the stale socket at a path, or `null` if there is nothing. Throws if anything else is there.
  *
- * @param wanted What is tried, for the errors; its path is the one that is looked at.
- * @param existing With `"fail"` a socket is refused whether it is dead or not.
+ * @param context What is tried. Its path is the one that is examined.
+ * @param existing With `"fail"`, a stale socket is refused too.
  */
-export async function requireVacant(
-  wanted: Attempt,
+export async function requireReplaceable(
+  context: ErrorContext,
   existing: "reclaim" | "fail",
   signal?: AbortSignal,
 ): Promise<Deno.FileInfo | null> {
-  const { operation, path } = wanted;
-  const start = attempt(operation, path);
+  const { path } = context;
   const info = lstat(path);
   if (info === null) return null;
   if (!info.isSocket) {
-    throw new NotASocket(
-      `${start}: it is ${kindOf(info)}, which was left untouched. ${
-        info.isSymlink ? "Name the file that it leads to, or choose" : "Choose"
-      } another path`,
-      wanted,
+    const remedy = info.isSymlink ? "Name the file that it leads to, or choose" : "Choose";
+    throw context.error(
+      NotASocket,
+      `it is ${kindOf(info)}, which was left untouched. ${remedy} another path`,
     );
   }
   if (existing === "fail") {
-    throw new SocketInUse(
-      `${start}: a socket is there already, and existing: "fail" removes none`,
-      wanted,
+    throw context.error(
+      SocketInUse,
+      `a socket is there already, and existing: "fail" removes none`,
     );
   }
-  for (const pause of [STALE_MS, 0]) {
-    const { answer, cause } = await knock(path);
+  for (const pause of [STALE_RETRY_MS, 0]) {
+    const { answer, cause } = await tryConnect(path);
     if (answer === "absent") return null;
-    if (answer === "denied") {
-      throw new ConnectDenied(
-        `${start}: a socket of uid ${info.uid} with mode ${octal(info.mode ?? 0)} is there, ` +
-          `and whether it is alive cannot be told without permission to connect` +
-          (modeAllows(info, TO_CONNECT)
-            ? `: ${POLICY}, or choose another path`
-            : ". Run as that user, or choose another path"),
-        { ...wanted, cause, ...ownership(info) },
-      );
-    }
-    if (answer === "mistyped") {
-      throw new NotASocket(
-        `${start}: it is a datagram or sequenced-packet socket, which was left untouched. ` +
-          `Choose another path`,
-        { ...wanted, cause },
-      );
-    }
-    if (answer !== "refused") {
-      const how = answer === "full" ? ", and its backlog is full" : "";
-      throw new SocketInUse(
-        `${start}: a program that does not use its lock listens there${how}. ` +
-          `Stop that one first, or choose another path`,
-        { ...wanted, cause },
-      );
-    }
+    if (answer !== "refused") throw refusalOf(context, answer, info, cause);
     await delay(pause, signal);
     const later = lstat(path);
     if (later === null) return null;
     if (!isSameFile(info, later) || info.ctime?.getTime() !== later.ctime?.getTime()) {
-      throw new SocketInUse(
-        `${start}: somebody else is binding it just now. Try again, or choose another path`,
-        wanted,
+      throw context.error(
+        SocketInUse,
+        "another process is binding it just now. Try again, or choose another path",
       );
     }
   }
   return info;
 }
 
-/** What helps where a dead socket cannot be removed. */
+function refusalOf(
+  context: ErrorContext,
+  answer: "alive" | "full" | "denied" | "mistyped",
+  info: Deno.FileInfo,
+  cause: unknown,
+): Error {
+  if (answer === "denied") {
+    const remedy = modeAllows(info, TO_CONNECT) ? `: ${POLICY}, or` : ". Run as that user, or";
+    return context.error(
+      ConnectDenied,
+      `a socket of uid ${info.uid} with mode ${
+        octal(info.mode ?? 0)
+      } is there, and whether it is ` +
+        `alive cannot be told without permission to connect${remedy} choose another path`,
+      { cause, ...ownership(info) },
+    );
+  }
+  if (answer === "mistyped") {
+    return context.error(
+      NotASocket,
+      "it is a datagram or sequenced-packet socket, which was left untouched. Choose another path",
+      { cause },
+    );
+  }
+  const how = answer === "full" ? ", and its backlog is full" : "";
+  return context.error(
+    SocketInUse,
+    `a program that does not use its lock listens there${how}. ` +
+      `Stop that one first, or choose another path`,
+    { cause },
+  );
+}
+
+/** What helps if a stale socket cannot be removed. */
 const REMEDIES: Record<string, string> = {
   EACCES: "Remove it as that user, or choose",
   EBUSY: "It is a mount point: unmount it, or choose",
   EPERM: "Remove it as that user, or choose",
 };
 
-/** Removes a dead socket. */
-export function removeDead({ operation, path }: Attempt, info: Deno.FileInfo): void {
+/** Removes the stale socket at a path, if there is one. Throws if anything else is there. */
+export async function removeStale(
+  context: ErrorContext,
+  existing: "reclaim" | "fail",
+  signal?: AbortSignal,
+): Promise<void> {
+  const stale = await requireReplaceable(context, existing, signal);
+  if (stale === null) return;
   try {
-    Deno.removeSync(path);
+    Deno.removeSync(context.path);
   } catch (error) {
-    throw systemError(
-      attempt(operation, path),
-      error,
-      { operation, path },
-      `a dead socket of uid ${info.uid} is there, and it could not be removed (${
-        stateOf(error)
-      }). ${REMEDIES[codeOf(error) ?? ""] ?? "Choose"} another path`,
-    );
+    const remedy = REMEDIES[codeOf(error) ?? ""] ?? "Choose";
+    const state = `a stale socket of uid ${stale.uid} is there, and it could not be removed (${
+      stateOf(error)
+    }). ${remedy} another path`;
+    throw context.fail(error, state);
   }
 }

@@ -1,23 +1,30 @@
 /**
- * Looking after a path that is ours: is it still?
+ * Watching a path that is ours.
  *
- * - Every 250 ms, the path and its lock: two `lstat`, a few microseconds. A watcher of the file system
- *   would need permission for the directory, or misses what is done there.
- * - A successor has the path for an instant before it has the lock: so a path that is somebody else's is
- *   looked at again after 50 ms before it counts as lost.
- * - The timers keep no process alive.
+ * - The path and its lock are examined every 250 ms by two `lstat`, a few microseconds. A watcher of the
+ *   file system would need permission for the directory, or would miss what happens there.
+ * - A successor has the path for an instant before it has the lock. So a path that leads to another file is
+ *   examined again after 50 ms before it counts as lost.
+ * - The timers do not keep the process alive.
+ *
+ * ```
+ *            another file           still, 50 ms later: lost(true)
+ *   ours -------------------> doubt ------------------------------> lost, each 250 ms: lost(false)
+ *     ^  <-------------------   |   <------ renew(), ours ---------   |
+ *                               +--- another process has the lock ----+---> replaced(): ended
+ * ```
  */
 
 import type { PathState } from "./owned_path.ts";
 
-const EVERY_MS = 250;
-const AGAIN_MS = 50;
+const LOOK_MS = 250;
+const DOUBT_MS = 50;
 
-/** What is told of a path. */
+/** What happens to a path. */
 export interface PathEvents {
-  /** It is somebody else's, with its lock. The watch has ended. */
+  /** Called once, when another process has the path and its lock. The watch has ended. */
   replaced(): void;
-  /** It is not ours; told at each look, the first time of each episode with `true`. */
+  /** Called at each look at which the path is lost, with `true` the first time. */
   lost(isFirst: boolean): void;
 }
 
@@ -27,21 +34,21 @@ export class PathWatch {
   readonly #events: PathEvents;
   readonly #timer: ReturnType<typeof setInterval>;
   #again: ReturnType<typeof setTimeout> | undefined;
-  /** Looks in a row at which the path was lost. */
+  /** The number of consecutive looks at which the path was lost. */
   #lost = 0;
 
   /**
-   * @param look Tells what became of the path.
-   * @param events Is told.
+   * @param look Returns the state of the path.
+   * @param events Called when the path is replaced or lost.
    */
   constructor(look: () => PathState, events: PathEvents) {
     this.#look = look;
     this.#events = events;
-    this.#timer = setInterval(() => this.#tick(), EVERY_MS);
+    this.#timer = setInterval(() => this.#tick(), LOOK_MS);
     Deno.unrefTimer(this.#timer as unknown as number);
   }
 
-  /** Says that the path is ours again: what is lost next is a new episode. */
+  /** Begins anew after the path was bound again. */
   renew(): void {
     this.#lost = 0;
     clearTimeout(this.#again);
@@ -59,7 +66,7 @@ export class PathWatch {
     try {
       state = this.#look();
     } catch {
-      // It cannot be seen just now, which says nothing about whose it is.
+      // It cannot be examined just now. That does not mean that it is lost.
       return;
     }
     if (state === "ours") {
@@ -68,7 +75,7 @@ export class PathWatch {
       this.stop();
       this.#events.replaced();
     } else if (++this.#lost === 1) {
-      this.#again = setTimeout(() => this.#tick(), AGAIN_MS);
+      this.#again = setTimeout(() => this.#tick(), DOUBT_MS);
       Deno.unrefTimer(this.#again as unknown as number);
     } else {
       this.#events.lost(this.#lost === 2);

@@ -4,13 +4,14 @@ import { Acceptor } from "../accept/acceptor.ts";
 import type { Bound } from "../accept/accept_queue.ts";
 import { connectToSelf, type Marker } from "../accept/marker.ts";
 import { ErrorContext } from "../base/error_context.ts";
-import type { PathClaim } from "../path/owned_path.ts";
+import type { PublishLock } from "../lock/path_locks.ts";
+import type { OwnedPath } from "../path/owned_path.ts";
 
 /**
  * Binds an owned path. If others could connect before the mode was set, a marker is placed, and the clients
  * ahead of it are dropped.
  */
-export async function bind(owned: PathClaim): Promise<Bound> {
+export async function bind(owned: OwnedPath, publishLock?: PublishLock): Promise<Bound> {
   let marker: Marker | undefined;
   try {
     const listener = await owned.bind(
@@ -20,6 +21,7 @@ export async function bind(owned: PathClaim): Promise<Bound> {
         marker.accepted.close();
         marker.connected.close();
       },
+      publishLock,
     );
     return marker ?? { acceptor: new Acceptor(listener, new ErrorContext("accept", owned.path)) };
   } catch (error) {

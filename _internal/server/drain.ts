@@ -14,7 +14,7 @@ import { type Idle, NAMELESS } from "../accept/acceptor.ts";
 import { isSame, newSecret, readSecret } from "../accept/marker.ts";
 import { onAbort } from "../base/event_loop.ts";
 import type { SocketConnection } from "../connection/socket_connection.ts";
-import type { PathClaim } from "../path/owned_path.ts";
+import type { OwnedPath } from "../path/owned_path.ts";
 
 /** How long to search for the marker after the deadline. */
 const LATE_MS = 100;
@@ -29,7 +29,7 @@ const UNMARKED: Idle = { turns: 40, ms: 0 };
 /** Empties the backlog of one listener. */
 export class Drain {
   readonly #path: string;
-  readonly #owned: PathClaim | undefined;
+  readonly #owned: OwnedPath | undefined;
   readonly #secret = newSecret();
   readonly #marker = Promise.withResolvers<SocketConnection | undefined>();
   #isSearching = true;
@@ -39,7 +39,7 @@ export class Drain {
    * @param path The path that clients use.
    * @param owned The owned path; `undefined` for an abstract name.
    */
-  constructor(path: string, owned: PathClaim | undefined) {
+  constructor(path: string, owned: OwnedPath | undefined) {
     this.#path = path;
     this.#owned = owned;
   }
@@ -95,8 +95,8 @@ export class Drain {
   /** Connects to the path, if it is still ours, and removes its name in the next instant. */
   async #removeName(signal: AbortSignal): Promise<Deno.UnixConn | undefined> {
     const owned = this.#owned;
-    const locking = owned?.turnToLeave(signal);
-    using _lock = locking instanceof Promise ? await locking : locking;
+    const locking = owned?.publishLockToLeave(signal);
+    using publishLock = locking instanceof Promise ? await locking : locking;
     let connecting: Promise<Deno.UnixConn> | undefined;
     if (owned?.hasName() ?? true) {
       connecting = Deno.connect({ transport: "unix", path: this.#path });
@@ -105,7 +105,7 @@ export class Drain {
       this.#idle = NAMELESS;
     }
     try {
-      owned?.removeName();
+      if (publishLock !== undefined) owned?.removeName(publishLock);
     } catch {
       // close() tries again, and reports the failure.
     }

@@ -6,7 +6,7 @@
 import type { AcceptQueue } from "../accept/accept_queue.ts";
 import type { Acceptor } from "../accept/acceptor.ts";
 import { lstat } from "../base/file.ts";
-import type { PathClaim } from "../path/owned_path.ts";
+import type { OwnedPath } from "../path/owned_path.ts";
 import { bind } from "./bind.ts";
 import type { Reporter } from "./reporter.ts";
 
@@ -19,7 +19,7 @@ export class Healer {
   healing: Promise<void> | undefined;
   /** Settles when every listener without a name is closed. */
   retiring: Promise<void> | undefined;
-  readonly #owned: PathClaim;
+  readonly #owned: OwnedPath;
   readonly #queue: AcceptQueue;
   readonly #reporter: Reporter;
   readonly #closing: AbortSignal;
@@ -33,7 +33,7 @@ export class Healer {
    * @param reporter Reports losses, and failures.
    * @param closing Aborts when the server closes.
    */
-  constructor(owned: PathClaim, queue: AcceptQueue, reporter: Reporter, closing: AbortSignal) {
+  constructor(owned: OwnedPath, queue: AcceptQueue, reporter: Reporter, closing: AbortSignal) {
     this.#owned = owned;
     this.#queue = queue;
     this.#reporter = reporter;
@@ -58,14 +58,14 @@ export class Healer {
     }
     if (performance.now() < this.#retestAt && lstat(owned.path) !== null) return;
     try {
-      using _lock = await owned.takeTurn(this.#closing);
-      const heals = await owned.canRebind(this.#closing);
+      using publishLock = await owned.acquirePublishLock(this.#closing);
+      const heals = await owned.canRebind(publishLock, this.#closing);
       if (heals === undefined) return;
       this.#reportLoss(heals);
       if (heals) {
         // Published before the old listener closes: clients need not wait for its backlog, and closing it
         // removes a name at which nothing is any more.
-        const bound = await bind(owned);
+        const bound = await bind(owned, publishLock);
         onHealed();
         this.retiring = this.#retire(this.#queue.replace(bound), this.retiring);
       } else if (lstat(owned.path) !== null) {
@@ -90,8 +90,8 @@ export class Healer {
     await this.#queue.empty(old, this.#closing);
     await before;
     try {
-      using lock = await this.#owned.turnToLeave();
-      await this.#owned.shelter(() => old.close(), lock);
+      using publishLock = await this.#owned.publishLockToLeave();
+      await this.#owned.moveAside(() => old.close(), publishLock);
     } catch (error) {
       await old.close();
       this.#reporter.report(this.#owned.failureToLeave(error));

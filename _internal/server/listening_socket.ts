@@ -13,7 +13,8 @@ import { ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { codeOf, failureToOwn } from "../base/failure.ts";
 import { SocketConnection, type Timeouts } from "../connection/socket_connection.ts";
-import { PathClaim, type PathClaimOptions } from "../path/owned_path.ts";
+import { PublishLock } from "../lock/path_locks.ts";
+import { OwnedPath, type OwnedPathOptions } from "../path/owned_path.ts";
 import { PathWatch } from "../path/watch.ts";
 import { bind } from "./bind.ts";
 import { Drain } from "./drain.ts";
@@ -26,7 +27,7 @@ export class ListeningSocket {
   /** Its clients. */
   readonly queue: AcceptQueue;
   /** The owned path; `undefined` for an abstract name. */
-  readonly #owned: PathClaim | undefined;
+  readonly #owned: OwnedPath | undefined;
   /** Aborts when the socket closes. */
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
@@ -34,7 +35,7 @@ export class ListeningSocket {
   #healer: Healer | undefined;
   #drain: Drain | undefined;
 
-  private constructor(path: string, bound: Bound, owned?: PathClaim) {
+  private constructor(path: string, bound: Bound, owned?: OwnedPath) {
     this.addr = { transport: "unix", path };
     this.#owned = owned;
     this.queue = new AcceptQueue(path, bound);
@@ -43,11 +44,11 @@ export class ListeningSocket {
   /** Takes the path and listens. The socket has its mode when this resolves. */
   static async open(
     context: ErrorContext,
-    options: PathClaimOptions,
+    options: OwnedPathOptions,
     signal: AbortSignal | undefined,
   ): Promise<ListeningSocket> {
-    const { path, operation } = context;
-    const owned = await PathClaim.acquire(path, options, operation, signal);
+    const { path } = context;
+    const owned = await OwnedPath.acquire(context, options, signal);
     try {
       signal?.throwIfAborted();
       const socket = new ListeningSocket(path, await bind(owned), owned);
@@ -154,15 +155,15 @@ export class ListeningSocket {
     if (this.#healer?.healing) await this.#healer.healing;
     if (this.#healer?.retiring) await this.#healer.retiring;
     const owned = this.#owned;
-    const locking = owned?.turnToLeave();
-    const lock = locking instanceof Promise ? await locking : locking;
+    const locking = owned?.publishLockToLeave();
+    const publishLock = (locking instanceof Promise ? await locking : locking) ?? new PublishLock();
     const closeListener = () => this.queue.current.close();
     const steps = [
-      () => owned?.removeName(),
-      () => owned?.shelter(closeListener, lock),
+      () => owned?.removeName(publishLock),
+      () => owned?.moveAside(closeListener, publishLock),
       closeListener,
-      () => owned?.release(),
-      () => lock?.[Symbol.dispose](),
+      () => owned?.release(publishLock),
+      () => publishLock[Symbol.dispose](),
     ];
     // Each step runs, also after one that failed.
     const failures: unknown[] = [];

@@ -1,0 +1,270 @@
+/**
+ * The locks of a path: the lock, `<path>.lock`, and with `publish: "rename"` the publish lock,
+ * `<path>.lock.new`. A server holds the lock as long as it lives, and the publish lock while it binds,
+ * renames, removes a name or closes its listener: see docs/design/takeover.md.
+ *
+ * ```
+ *            publish: "direct"
+ *   start ------------------------------------------------------> lock
+ *     |                       the lock is free                     ^  ^
+ *     +---> publish lock ---> publish lock + lock ---- endStart ---+  |
+ *                |                                                    |
+ *                |            an incumbent holds the lock             |
+ *                +----------> publish lock, incumbent ---- succeed ---+
+ * ```
+ */
+
+import { InsecurePath } from "../../errors.ts";
+import type { ErrorContext } from "../base/error_context.ts";
+import { isSameFile } from "../base/file.ts";
+import { LockWait } from "./lock_wait.ts";
+import type { LockHolder } from "./obstacle.ts";
+import { PathLock } from "./path_lock.ts";
+
+/** How long another process may take to bind and publish, or to close. */
+const PUBLISH_LOCK_MS = 5000;
+
+/** What a start does with a path's lock. */
+export interface LockOptions {
+  /** Whether the socket is published by renaming it, so that there is a publish lock. */
+  byRename: boolean;
+  /** Whether the holder of the lock may be replaced. */
+  replaces: boolean;
+}
+
+/**
+ * The publish lock until it is disposed of. It is empty if nothing is published by rename, or if a server that
+ * leaves could not get it.
+ */
+export class PublishLock implements Disposable {
+  #file: PathLock | undefined;
+
+  constructor(file?: PathLock) {
+    this.#file = file;
+  }
+
+  /** The lock file; `undefined` if the lock is empty. */
+  get file(): PathLock | undefined {
+    return this.#file;
+  }
+
+  /** Makes it the lock at `path`, so that disposing of it does not release it any more. */
+  becomeLock(path: string): PathLock | undefined {
+    const file = this.#file;
+    file?.moveTo(path);
+    this.#file = undefined;
+    return file;
+  }
+
+  /** Releases it. Idempotent. */
+  [Symbol.dispose](): void {
+    const file = this.#file;
+    this.#file = undefined;
+    file?.release();
+  }
+}
+
+/** The locks that a server has on its path. */
+export class PathLocks {
+  /** The publish lock under which this server starts. */
+  readonly start: PublishLock;
+  /** The user that owns the lock files: the one that this process runs as. */
+  readonly uid: number | null;
+  readonly #context: ErrorContext;
+  readonly #byRename: boolean;
+  /** `undefined` while an incumbent holds it. */
+  #lock: PathLock | undefined;
+  #incumbent: LockHolder | undefined;
+
+  private constructor(
+    context: ErrorContext,
+    start: PublishLock,
+    holder: PathLock | LockHolder,
+  ) {
+    this.#context = context;
+    this.#byRename = start.file !== undefined;
+    this.start = start;
+    if (holder instanceof PathLock) this.#lock = holder;
+    else this.#incumbent = holder;
+    this.uid = (start.file ?? this.#lock)?.uid ?? null;
+  }
+
+  /** Takes the publish lock and the lock, or finds the incumbent to replace. */
+  static async acquire(
+    context: ErrorContext,
+    { byRename, replaces }: LockOptions,
+    signal?: AbortSignal,
+  ): Promise<PathLocks> {
+    const path = `${context.path}.lock`;
+    const reason = replaces
+      ? ". It cannot be replaced, because it was not published by rename"
+      : "";
+    const wait = new LockWait(
+      context,
+      (holder) => `it is in use by ${holder}, which holds its lock${reason}`,
+    );
+    if (!byRename) {
+      const lock = await PathLock.acquire(context, path, wait, signal);
+      return new PathLocks(context, new PublishLock(), lock);
+    }
+    for (;;) {
+      const start = await acquirePublishLock(context, signal);
+      try {
+        const result = await PathLock.try(context, path);
+        if (result instanceof PathLock) return new PathLocks(context, start, result);
+        if (replaces && "published" in result) {
+          requireSameUser(context, result.info?.uid, start.file?.uid);
+          return new PathLocks(context, start, result);
+        }
+        // The holder may need the publish lock to release its lock.
+        drop(start);
+        await wait.wait(result, signal);
+      } catch (error) {
+        drop(start);
+        throw error;
+      }
+    }
+  }
+
+  /** The server to replace. */
+  get incumbent(): LockHolder | undefined {
+    return this.#incumbent;
+  }
+
+  /** Reports whether the lock is held, and its file is in its place. */
+  hasLock(): boolean {
+    return this.#lock?.hasName() === true;
+  }
+
+  /** Waits for the publish lock. It is empty if nothing is published by rename. */
+  async acquirePublishLock(signal?: AbortSignal): Promise<PublishLock> {
+    return this.#byRename ? await acquirePublishLock(this.#context, signal) : new PublishLock();
+  }
+
+  /**
+   * Takes the publish lock to remove a name or to close a listener, without a promise if it is free. It is
+   * empty if it cannot be had, or not in time: a server leaves without it.
+   */
+  publishLockToLeave(signal?: AbortSignal): PublishLock | Promise<PublishLock> {
+    if (!this.#byRename) return new PublishLock();
+    try {
+      const result = this.#try(".lock.new");
+      if (result instanceof PathLock) return new PublishLock(result);
+      return this.acquirePublishLock(signal).catch(() => new PublishLock());
+    } catch {
+      return new PublishLock();
+    }
+  }
+
+  /**
+   * Returns the name of the lock file beside the bound path, to which another file can be moved while the
+   * descriptor keeps the lock. Returns `undefined` if another lock file is there: that is a successor's.
+   */
+  spareName(publishLock: PublishLock): string | undefined {
+    const lock = this.#byRename ? publishLock.file : this.#lock;
+    return lock?.isInPlace() ? lock.path : undefined;
+  }
+
+  /**
+   * Takes the lock again after its file was removed. Reports whether another process has taken it.
+   *
+   * @param socket The published one.
+   */
+  retake(socket: Deno.FileInfo | null): boolean {
+    let result;
+    try {
+      result = this.#try(".lock");
+    } catch {
+      // The directory is gone, or full.
+      return false;
+    }
+    if (!(result instanceof PathLock)) return !("error" in result);
+    this.#lock?.release();
+    this.#lock = result;
+    if (socket !== null) result.mark(this.#byRename ? "published" : "bound", socket);
+    return false;
+  }
+
+  /**
+   * Checks the incumbent's lock once more, and takes it if it is free. Reports whether no other process has
+   * taken the path.
+   */
+  confirm(): boolean {
+    const incumbent = this.#incumbent;
+    if (incumbent === undefined) return true;
+    const result = this.#try(".lock");
+    if (result instanceof PathLock) this.#lock = result;
+    else if (
+      "error" in result || result.published !== incumbent.published ||
+      !isSameFile(result.info ?? null, incumbent.info ?? null)
+    ) return false;
+    this.#incumbent = undefined;
+    return true;
+  }
+
+  /** Records the socket that was bound, or that is about to be published. */
+  mark(how: "bound" | "published", socket: Deno.FileInfo): void {
+    (this.#lock ?? this.start.file)?.mark(how, socket);
+  }
+
+  /** Renames the publish lock over the lock of the incumbent, whose socket has just been displaced. */
+  succeed(publishLock: PublishLock): void {
+    this.#lock ??= publishLock.becomeLock(`${this.#context.path}.lock`);
+  }
+
+  /** Releases the publish lock under which this server has started, or failed to. */
+  endStart(): void {
+    drop(this.start);
+  }
+
+  /** Releases the locks. Idempotent. */
+  release(): void {
+    try {
+      this.#lock?.release();
+    } finally {
+      this.endStart();
+    }
+  }
+
+  #try(suffix: ".lock" | ".lock.new") {
+    return PathLock.trySync(this.#context, `${this.#context.path}${suffix}`, this.uid);
+  }
+}
+
+async function acquirePublishLock(
+  context: ErrorContext,
+  signal: AbortSignal | undefined,
+): Promise<PublishLock> {
+  const path = `${context.path}.lock.new`;
+  const wait = new LockWait(
+    context,
+    (holder) =>
+      `${holder} has held ${JSON.stringify(path)} for ${PUBLISH_LOCK_MS / 1000} s ` +
+      `while starting or stopping`,
+    PUBLISH_LOCK_MS,
+  );
+  return new PublishLock(await PathLock.acquire(context, path, wait, signal));
+}
+
+/** Releases a publish lock. If its file remains, its next holder removes it. */
+function drop(publishLock: PublishLock): void {
+  try {
+    publishLock[Symbol.dispose]();
+  } catch {
+    // It is unlocked.
+  }
+}
+
+/** Throws `InsecurePath` if the incumbent is another user's. */
+function requireSameUser(
+  { operation, path, start }: ErrorContext,
+  incumbent: number | null | undefined,
+  own: number | null | undefined,
+): void {
+  if (incumbent === own) return;
+  throw new InsecurePath(
+    `${start}: its server belongs to uid ${incumbent} and this process is uid ${own}, and only ` +
+      `servers of one user replace each other. Stop that one first, or choose another path`,
+    { operation, path: `${path}.lock` },
+  );
+}

@@ -1,0 +1,147 @@
+/**
+ * Who may connect to a socket: its mode and its owner.
+ *
+ * - A bind creates the file. If this process may set its umask, the file has no more bits than asked for
+ *   from the first instant.
+ * - `chmod` and `chown` follow symbolic links, so they are used only where no other user can put one: see
+ *   docs/design/mode_and_owner.md.
+ */
+
+import { InsecurePath } from "../../errors.ts";
+import { isGranted, requireGrants } from "../base/deno_permissions.ts";
+import type { ErrorContext } from "../base/error_context.ts";
+import { codeOf, stateOf } from "../base/failure.ts";
+import { GROUP_AND_OTHERS_WRITE, isSameFile, octal } from "../base/file.ts";
+import type { Unsafe } from "./directory.ts";
+import { withUmask } from "./umask.ts";
+
+/** The permission bits with which a process may connect, on Linux and macOS. */
+const CONNECT_BITS = 0o222;
+
+/** The mode and the owner that a socket gets. */
+export interface AccessOptions {
+  mode: number;
+  uid: number | undefined;
+  gid: number | undefined;
+}
+
+/** The access to a socket that is being bound. */
+export class SocketAccess {
+  readonly #context: ErrorContext;
+  readonly #bindPath: string;
+  readonly #options: AccessOptions;
+  readonly #unsafe: Unsafe | undefined;
+  /** Whether `chown` follows the bind. Until then, the group bits would apply to the wrong group. */
+  readonly #changesOwner: boolean;
+
+  /**
+   * @param context What is tried.
+   * @param bindPath The path of the file.
+   * @param options The mode and the owner.
+   * @param unsafe Why mode and owner cannot be changed in the directory.
+   */
+  constructor(
+    context: ErrorContext,
+    bindPath: string,
+    options: AccessOptions,
+    unsafe: Unsafe | undefined,
+  ) {
+    this.#context = context;
+    this.#bindPath = bindPath;
+    this.#options = options;
+    this.#unsafe = unsafe;
+    this.#changesOwner = unsafe === undefined && (options.uid ?? options.gid) !== undefined;
+  }
+
+  /** Calls `open`, which binds the path, under a umask that leaves no gap. */
+  bind<T>(open: () => T): T {
+    const mask = this.#changesOwner ? 0o077 : ~this.#options.mode & 0o077;
+    return withUmask(mask, this.#unsafe !== undefined, open);
+  }
+
+  /** Reports whether other users could connect that the options exclude. */
+  isExposed({ mode }: Deno.FileInfo): boolean {
+    const allowed = this.#options.mode & (this.#changesOwner ? ~0o020 : 0o777);
+    return ((mode ?? 0) & GROUP_AND_OTHERS_WRITE & ~allowed) !== 0;
+  }
+
+  /**
+   * Sets the owner and the mode. In an unsafe directory the socket keeps those that it was created with, if
+   * its owner and the bits that decide who may connect are right. The other bits have no effect.
+   *
+   * @returns The file as it is then.
+   */
+  apply(created: Deno.FileInfo): Deno.FileInfo {
+    const { mode, uid = created.uid, gid = created.gid } = this.#options;
+    const changesOwner = uid !== created.uid || gid !== created.gid;
+    const changedBits = (created.mode ?? 0) & 0o777 ^ mode;
+    if (this.#unsafe !== undefined) {
+      if (changesOwner) this.#refuse(this.#unsafe, "Its owner");
+      if ((changedBits & CONNECT_BITS) !== 0) this.#refuse(this.#unsafe, "Its mode");
+    }
+    try {
+      // In this order: chmod first would admit the old group.
+      if (changesOwner) this.#changeOwner();
+      if (changedBits !== 0 && this.#unsafe === undefined) this.#changeMode();
+      const own = Deno.lstatSync(this.#bindPath);
+      if (isSameFile(created, own)) return own;
+    } catch (error) {
+      throw codeOf(error) === "ENOENT" ? replacedWhileBound(this.#context, error) : error;
+    }
+    throw replacedWhileBound(this.#context);
+  }
+
+  #changeMode(): void {
+    const { mode } = this.#options;
+    try {
+      Deno.chmodSync(this.#bindPath, mode);
+    } catch (error) {
+      const unsupported = ["EPERM", "EINVAL", "ENOTSUP", "ENOSYS"].includes(codeOf(error) ?? "");
+      const remedy = ". Choose a directory on a file system that keeps the mode of a socket";
+      const state = `its mode could not be set to ${octal(mode)}: ${stateOf(error)}`;
+      throw this.#context.fail(error, state + (unsupported ? remedy : ""));
+    }
+  }
+
+  #changeOwner(): void {
+    const { uid, gid } = this.#options;
+    try {
+      Deno.chownSync(this.#bindPath, uid ?? null, gid ?? null);
+    } catch (error) {
+      const to = [uid !== undefined && `user ${uid}`, gid !== undefined && `group ${gid}`];
+      const state = `it could not be given to ${to.filter(Boolean).join(" and ")}: ${
+        stateOf(error)
+      }. Only root gives files to other users, and others only to groups of their own`;
+      throw this.#context.fail(error, state);
+    }
+  }
+
+  /** Refuses to change a socket that another user could exchange for a link to some other file. */
+  #refuse({ reason, unseen }: Unsafe, what: "Its mode" | "Its owner"): never {
+    const { start } = this.#context;
+    if (reason === undefined) {
+      requireGrants(
+        `${start}: ${what.toLowerCase()} can be set only in a directory that is known to be safe`,
+        { read: [...unseen] },
+        this.#context,
+      );
+    }
+    const remedy = what === "Its owner" || isGranted("sys", "umask")
+      ? ""
+      : ", or run with --allow-sys";
+    throw this.#context.error(
+      InsecurePath,
+      `${reason}. ${what} cannot be set there without risk to other files. ` +
+        `Choose a directory that only you can write to${remedy}`,
+    );
+  }
+}
+
+/** Returns the error for a file that is not at the bound path any more. */
+export function replacedWhileBound(context: ErrorContext, cause?: unknown): Error {
+  return context.error(
+    InsecurePath,
+    "another process replaced it while it was bound. Choose a directory that only you can write to",
+    { code: "EPERM", cause },
+  );
+}
