@@ -179,7 +179,8 @@ for (const flags of [["-A"], SCOPED]) {
         "other, serve rename": refused,
         "other, serve replace": refused,
         "other, claim": refused,
-        "says": "nobody answers there, but its file system may be shared with another machine or " +
+        "says":
+          "no server answers there, but its file system may be shared with another machine or " +
           "process (FUSE, NFS and the like), where its server runs. If it does not, remove the file " +
           "by hand, or choose another path",
         "left": ["other", "uds direct", "uds direct.lock", "uds rename", "uds rename.lock"],

@@ -1,6 +1,6 @@
 import { claim, InsecurePath, listen, probe, serve, SocketInUse } from "@uds/uds";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { sheltered } from "../../_internal/path/move_aside.ts";
+import { moveAside } from "../../_internal/path/move_aside.ts";
 import { uds } from "../_cli.ts";
 import { denoArgs, makeStale, Program, run, TempDir, test } from "../_helpers.ts";
 import { lockContent } from "../_lock.ts";
@@ -175,11 +175,11 @@ test("serve() that lost its lock to another program leaves that one's, also at i
   }
 });
 
-test("sheltered() leaves a lock alone that another program put in the place of the file moved aside", async () => {
+test("moveAside() leaves a lock alone that another program put in the place of the file moved aside", async () => {
   await using dir = new TempDir();
   const [path, aside] = [dir.file("a.sock"), dir.file("a.sock.lock")];
   Deno.writeTextFileSync(path, "a stranger's");
-  await sheltered(path, aside, async () => {
+  await moveAside(path, aside, async () => {
     Deno.renameSync(aside, dir.file("taken"));
     Deno.writeTextFileSync(aside, "1\n");
     await Promise.resolve();

@@ -142,7 +142,7 @@ test("claim() leaves a socket file that somebody put in the place of a stale one
   await makeStale(path);
   const claiming = assertRefused<SocketInUse>(() => claim(path), {
     is: SocketInUse,
-    says: `Cannot claim "${path}": somebody else is binding it just now`,
+    says: `Cannot claim "${path}": another process is binding it just now`,
     operation: "claim",
     path,
     code: "EADDRINUSE",

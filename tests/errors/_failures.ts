@@ -148,7 +148,7 @@ export const FAILURES: Failure[] = [
     is: SocketInUse,
     operation: "claim",
     code: "EADDRINUSE",
-    says: "somebody else bound it",
+    says: "another process bound it",
     causedBy: "EADDRINUSE",
   },
   {

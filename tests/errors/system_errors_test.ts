@@ -29,7 +29,7 @@ interface Row {
 }
 
 const NO_SPACE = "Free some space, or choose a directory on another file system";
-const NO_MODE = "Choose a directory whose file system keeps the mode of a socket";
+const NO_MODE = "Choose a directory on a file system that keeps the mode of a socket";
 const RENAMED = { publish: "rename" };
 
 const ROWS: Row[] = [
