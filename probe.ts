@@ -19,7 +19,7 @@ import { tryConnect } from "./_internal/path/try_connect.ts";
 /**
  * The state of a path.
  *
- * - `"free"`: there is no file, and the lock is free.
+ * - `"free"`: the file is missing, and the lock is free.
  * - `"claimed"`: a process holds the lock, and no connection was made: the server is starting or
  *   stopping, or `connect` was `false`.
  * - `"alive"`: a server accepts connections.
@@ -150,17 +150,14 @@ async function probeFile(
     if (error instanceof Deno.errors.PermissionDenied) return { state: "denied" };
     throw error;
   }
-  const file: Omit<ProbeResult, "state"> = {};
-  if (info?.mode != null) file.mode = info.mode & 0o777;
-  if (info?.uid != null) file.uid = info.uid;
-  if (info?.gid != null) file.gid = info.gid;
-  if (info !== null && !info.isSocket) return { state: "not-a-socket", ...file };
+  if (info !== null && !info.isSocket) return { state: "not-a-socket", ...accessOf(info) };
 
   const lock = await peekLock(path);
   const holder = lock.holder === undefined ? {} : { holder: lock.holder };
   const held = lock.held ? "claimed" : lock.hidden ? "denied" : undefined;
-  if (info === null) return { state: held ?? "free", ...holder };
-  Object.assign(file, holder);
+  const absent: ProbeResult = { state: held ?? "free", ...holder };
+  if (info === null) return absent;
+  const file = { ...accessOf(info), ...holder };
   if (!connect) {
     if (lock.held) return { state: "claimed", ...file };
     throw needsConnection(context, lock.hidden ?? "its lock is free");
@@ -176,7 +173,15 @@ async function probeFile(
     state = await ask(path, unanswered);
   }
   // It has disappeared since the look.
-  return state === "free" ? { state: held ?? "free", ...holder } : { state, ...file };
+  return state === "free" ? absent : { state, ...file };
+}
+
+function accessOf({ mode, uid, gid }: Deno.FileInfo): Omit<ProbeResult, "state"> {
+  return {
+    ...(mode !== null && { mode: mode & 0o777 }),
+    ...(uid !== null && { uid }),
+    ...(gid !== null && { gid }),
+  };
 }
 
 /** Connects once. Returns `unanswered` if no server answers. */

@@ -26,7 +26,7 @@ export const OTHER_CONTENT = "a file with other content";
 /** How long opening a lock file may take; opening a file on a local disk takes microseconds. */
 const OPEN_MS = 1000;
 
-/** The paths whose opening took longer, and has not ended. */
+/** The paths of files that took longer to open, and are not open yet. */
 const blocked = new Set<string>();
 
 /** The content of a lock file. */

@@ -37,7 +37,7 @@ function keyOf({ dev, ino }: Deno.FileInfo): string {
 }
 
 /** A lock that this process holds. */
-export class PathLock implements Disposable {
+export class PathLock {
   /** The user that owns the lock file: the one that this process runs as. */
   readonly uid: number | null;
   #path: string;
@@ -198,10 +198,6 @@ export class PathLock implements Disposable {
       }
       this.#file.close();
     }
-  }
-
-  [Symbol.dispose](): void {
-    this.release();
   }
 }
 

@@ -207,7 +207,7 @@ export class PathLocks {
     (this.#lock ?? this.start.file)?.mark(how, socket);
   }
 
-  /** Renames the publish lock over the lock of the incumbent, whose socket has just been displaced. */
+  /** Renames the publish lock over the lock of the incumbent, after its socket was displaced. */
   succeed(publishLock: PublishLock): void {
     this.#lock ??= publishLock.becomeLock(`${this.#context.path}.lock`);
   }

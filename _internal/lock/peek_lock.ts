@@ -1,6 +1,5 @@
 /** Examining a lock without taking it. */
 
-import { codeOf } from "../base/failure.ts";
 import { isSameFile, lstat, statOpen } from "../base/file.ts";
 import { ObservedTime } from "../base/silence.ts";
 import { foreignKind, type LockRecord, openLock, readRecord, tryLock } from "./lock_file.ts";
@@ -26,56 +25,62 @@ const FOREIGN: LockState = {
 
 /** Reports whether the lock of a path is held, by a shared lock for an instant. */
 export async function peekLock(socketPath: string): Promise<LockState> {
-  const path = `${socketPath}.lock`;
   const time = new ObservedTime();
-  let last: { info: Deno.FileInfo; holder: number | undefined } | undefined;
+  let last: Examined | undefined;
   for (;;) {
     const isLate = time.elapsed >= BUSY_MS;
-    const found = lstat(path);
-    if (found === null) return { held: false };
-    if (foreignKind(found) !== undefined) return FOREIGN;
-    let holder;
-    try {
-      using file = await openLock(path);
-      if (!isSameFile(found, statOpen(file) ?? found)) {
-        if (isLate) return FOREIGN;
-        continue;
-      }
-      const record = readRecord(file);
-      if (record === undefined) return FOREIGN;
-      if (tryLock(file, false)) {
-        file.unlockSync();
-        return { held: false };
-      }
-      ({ holder } = record);
-    } catch (error) {
-      if (hasChanged(path, found, error)) {
-        if (isLate) return FOREIGN;
-        continue;
-      }
-      if (isShut(error)) return HIDDEN;
-      throw error;
-    }
+    const lock = await examine(`${socketPath}.lock`, true);
+    if (lock === "absent") return { held: false };
+    if (lock === "shut") return HIDDEN;
+    if (lock === "foreign" || isLate && lock === "changed") return FOREIGN;
+    if (lock === "changed") continue;
+    if (!lock.held) return { held: false };
+    const { holder } = lock.record;
     // While a stale lock is being replaced, its pid is not the holder's: read it twice.
-    if (holder !== undefined && holder === last?.holder && isSameFile(found, last.info)) {
+    if (
+      holder !== undefined && holder === last?.record.holder && isSameFile(lock.info, last.info)
+    ) {
       return { held: true, holder };
     }
     if (isLate) return { held: true };
     // Its holder is about to write its pid.
     if (holder === undefined) await time.pause(RETRY_MS);
-    last = { info: found, holder };
+    last = lock;
   }
 }
 
 /** Returns the content of a lock file, without locking it; `undefined` if it is missing or unreadable. */
 export async function readLock(path: string): Promise<LockRecord | undefined> {
+  const lock = await examine(path, false);
+  return typeof lock === "string" ? undefined : lock.record;
+}
+
+/** A lock file of ours. */
+interface Examined {
+  info: Deno.FileInfo;
+  record: LockRecord;
+  held: boolean;
+}
+
+/** Reads a lock file once. With `locks`, also finds out whether it is held. */
+async function examine(
+  path: string,
+  locks: boolean,
+): Promise<Examined | "absent" | "foreign" | "changed" | "shut"> {
+  const info = lstat(path);
+  if (info === null) return "absent";
+  if (foreignKind(info) !== undefined) return "foreign";
   try {
-    const found = lstat(path);
-    if (found === null || foreignKind(found) !== undefined) return undefined;
     using file = await openLock(path);
-    return isSameFile(found, statOpen(file) ?? found) ? readRecord(file) : undefined;
+    if (!isSameFile(info, statOpen(file) ?? info)) return "changed";
+    const record = readRecord(file);
+    if (record === undefined) return "foreign";
+    const held = locks && !tryLock(file, false);
+    if (locks && !held) file.unlockSync();
+    return { info, record, held };
   } catch (error) {
-    if (codeOf(error) === "ENOENT" || isShut(error)) return undefined;
+    if (hasChanged(path, info, error)) return "changed";
+    if (isShut(error)) return "shut";
     throw error;
   }
 }

@@ -34,7 +34,7 @@ export async function requireThisSide(
     if (records.some((record) => record?.view === view)) continue;
     // A server on this side may not have recorded it yet. Its lock refuses without a connection.
     if (!holdsLock && (await peekLock(path)).held) return;
-    if (await requireReplaceable(context.at(path + suffix), "reclaim", signal) === null) continue;
+    if (await requireReplaceable(context.at(path + suffix), signal) === null) continue;
     throw context.error(
       SocketInUse,
       "no server answers there, but its file system may be shared with another machine or process " +

@@ -23,18 +23,20 @@ import { isGranted } from "../base/deno_permissions.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { delay } from "../base/event_loop.ts";
 import { codeOf, failureToOwn, isSystemFailure, systemError } from "../base/failure.ts";
-import { hasTimeOfBirth, isSameFile, kindOf, lstat, removeIfSame } from "../base/file.ts";
+import { hasTimeOfBirth, isSameFile, lstat, removeIfSame } from "../base/file.ts";
 import { type LockOptions, PathLocks, type PublishLock } from "../lock/path_locks.ts";
 import { peekLock } from "../lock/peek_lock.ts";
-import { SocketDirectory, type Unsafe } from "./directory.ts";
+import { SocketDirectory } from "./directory.ts";
 import { moveAside } from "./move_aside.ts";
 import { requireThisSide } from "./other_side.ts";
 import { type AccessOptions, replacedWhileBound, SocketAccess } from "./socket_access.ts";
-import { removeStale, requireReplaceable } from "./stale_socket.ts";
-import { tryConnect } from "./try_connect.ts";
+import { removeHalfMade, removeStale, requireReplaceable } from "./stale_socket.ts";
 
 /** After how long files get another time: the kernel counts it in ticks of 1 to 10 ms (CONFIG_HZ). */
 const FILE_CLOCK_MS = 20;
+
+/** The errors of {@linkcode requireReplaceable}. */
+const REFUSALS = [SocketInUse, NotASocket, ConnectDenied];
 
 /** The options of an owned path, checked and complete. */
 export interface OwnedPathOptions extends AccessOptions {
@@ -124,20 +126,24 @@ export class OwnedPath {
     if (this.#isReleased) {
       throw this.#context.fail(new Deno.errors.BadResource("the claim has been released"));
     }
-    const unsafe = this.#directory.unsafe(this.#locks.uid);
+    const { uid } = this.#locks;
+    const unsafe = this.#directory.unsafe(uid);
     const access = new SocketAccess(this.#context, this.bindPath, this.#options, unsafe);
     let value: T;
     try {
       value = access.bind(open);
     } catch (error) {
       const failure = this.#failure(error);
-      if (codeOf(error) !== "EADDRINUSE") await this.#removeHalfMade(failure);
+      if (codeOf(error) !== "EADDRINUSE") {
+        await this.cleanUpAfter(failure, () => removeHalfMade(this.bindPath, uid));
+      }
       throw failure;
     }
     const before = this.#own;
     try {
-      const created = this.#createdFile(unsafe);
-      if (this.#options.verifyDirectory) this.#directory.verify(this.#locks.uid);
+      const created = this.#own = access.find();
+      access.requireOwner(created, uid);
+      if (this.#options.verifyDirectory) this.#directory.verify(uid);
       this.#own = access.apply(created);
       this.#locks.mark("bound", this.#own);
       // It is then known by its time of modification, which must differ from every later socket's.
@@ -187,14 +193,11 @@ export class OwnedPath {
     if (!this.#mayHeal(lstat(this.path)) || !this.#locks.hasLock()) return false;
     try {
       await requireThisSide(this.#context, { byRename: true, holdsLock: true }, signal);
-      this.#replaceable = await requireReplaceable(this.#context, "reclaim", signal);
-      await removeStale(this.#context.at(this.bindPath), "reclaim", signal);
+      this.#replaceable = await requireReplaceable(this.#context, signal);
+      await removeStale(this.#context.at(this.bindPath), signal);
       return true;
     } catch (error) {
-      if (
-        error instanceof SocketInUse || error instanceof NotASocket ||
-        error instanceof ConnectDenied
-      ) return false;
+      if (REFUSALS.some((Class) => error instanceof Class)) return false;
       throw error;
     }
   }
@@ -271,18 +274,23 @@ export class OwnedPath {
   async #clear(signal: AbortSignal | undefined): Promise<void> {
     const { incumbent } = this.#locks;
     const there = lstat(this.path);
+    if (this.#options.existing === "fail" && there?.isSocket) {
+      throw this.#context.error(
+        SocketInUse,
+        `a socket is there already, and existing: "fail" removes none`,
+      );
+    }
     if (incumbent === undefined) {
-      const existing = this.#options.existing === "fail" ? "fail" : "reclaim";
-      await removeStale(this.#context, existing, signal);
+      await removeStale(this.#context, signal);
     } else if (there?.isSocket && there.ino === incumbent.published) {
       // While it listens, no other file can have its inode.
       this.#replaceable = there;
     } else {
-      this.#replaceable = await requireReplaceable(this.#context, "reclaim", signal);
+      this.#replaceable = await requireReplaceable(this.#context, signal);
     }
     // Only the holder of the publish lock uses the other name.
     if (this.bindPath !== this.path) {
-      await removeStale(this.#context.at(this.bindPath), "reclaim", signal);
+      await removeStale(this.#context.at(this.bindPath), signal);
     }
   }
 
@@ -317,40 +325,6 @@ export class OwnedPath {
     return there === null ? this.#options.selfHeal : there.isSocket === true;
   }
 
-  /** Removes the file of a bind that failed after it created the file. */
-  async #removeHalfMade(failure: unknown): Promise<void> {
-    await this.cleanUpAfter(failure, async () => {
-      const info = lstat(this.bindPath);
-      if (!info?.isSocket || info.uid !== this.#locks.uid) return;
-      const { answer } = await tryConnect(this.bindPath);
-      if (answer === "refused") removeIfSame(this.bindPath, info);
-    });
-  }
-
-  /** Returns the file that `open` created. Throws unless it belongs to the owner of the lock file. */
-  #createdFile(unsafe: Unsafe | undefined): Deno.FileInfo {
-    const created = lstat(this.bindPath);
-    if (!created?.isSocket) {
-      // Only the `open` of a claim can have bound something else.
-      if (unsafe?.reason !== undefined || this.#context.operation !== "claim") {
-        throw replacedWhileBound(this.#context);
-      }
-      const found = created === null ? "nothing" : kindOf(created);
-      throw new TypeError(
-        `${this.#context.start}: there is ${found} after the bind. ` +
-          `Bind exactly this path, synchronously`,
-      );
-    }
-    this.#own = created;
-    const { uid } = this.#locks;
-    if (created.uid === uid) return created;
-    throw this.#context.error(
-      InsecurePath,
-      `the socket there belongs to uid ${created.uid} and its lock to uid ${uid}, so another ` +
-        `process has replaced it. Choose a directory that only you can write to`,
-    );
-  }
-
   #takenMeanwhile(): Error {
     return this.#context.error(
       SocketInUse,
@@ -381,7 +355,7 @@ async function acquireLocks(
   } catch (error) {
     // If a server of this package listens, the other file is still the reason.
     if (error instanceof InsecurePath && !(await peekLock(context.path)).held) {
-      await requireReplaceable(context, "reclaim", signal);
+      await requireReplaceable(context, signal);
     }
     throw error;
   }

@@ -1,5 +1,5 @@
 /**
- * Who may connect to a socket: its mode and its owner.
+ * The file of a socket that is being bound: its mode and its owner decide which processes may connect.
  *
  * - A bind creates the file. If this process may set its umask, the file has no more bits than asked for
  *   from the first instant.
@@ -11,7 +11,7 @@ import { InsecurePath } from "../../errors.ts";
 import { isGranted, requireGrants } from "../base/deno_permissions.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { codeOf, stateOf } from "../base/failure.ts";
-import { GROUP_AND_OTHERS_WRITE, isSameFile, octal } from "../base/file.ts";
+import { GROUP_AND_OTHERS_WRITE, isSameFile, kindOf, lstat, octal } from "../base/file.ts";
 import type { Unsafe } from "./directory.ts";
 import { withUmask } from "./umask.ts";
 
@@ -25,7 +25,7 @@ export interface AccessOptions {
   gid: number | undefined;
 }
 
-/** The access to a socket that is being bound. */
+/** The file of a socket that is being bound. */
 export class SocketAccess {
   readonly #context: ErrorContext;
   readonly #bindPath: string;
@@ -59,6 +59,31 @@ export class SocketAccess {
     return withUmask(mask, this.#unsafe !== undefined, open);
   }
 
+  /** Returns the file that `open` has created. */
+  find(): Deno.FileInfo {
+    const created = lstat(this.#bindPath);
+    if (created?.isSocket) return created;
+    // Only the `open` of a claim can have bound something else.
+    if (this.#unsafe?.reason !== undefined || this.#context.operation !== "claim") {
+      throw replacedWhileBound(this.#context);
+    }
+    const found = created === null ? "nothing" : kindOf(created);
+    throw new TypeError(
+      `${this.#context.start}: there is ${found} after the bind. ` +
+        `Bind exactly this path, synchronously`,
+    );
+  }
+
+  /** Throws `InsecurePath` unless the file belongs to the owner of the lock file. */
+  requireOwner(created: Deno.FileInfo, uid: number | null): void {
+    if (created.uid === uid) return;
+    throw this.#context.error(
+      InsecurePath,
+      `the socket there belongs to uid ${created.uid} and its lock to uid ${uid}, so another ` +
+        `process has replaced it. Choose a directory that only you can write to`,
+    );
+  }
+
   /** Reports whether other users could connect that the options exclude. */
   isExposed({ mode }: Deno.FileInfo): boolean {
     const allowed = this.#options.mode & (this.#changesOwner ? ~0o020 : 0o777);
@@ -67,7 +92,7 @@ export class SocketAccess {
 
   /**
    * Sets the owner and the mode. In an unsafe directory the socket keeps those that it was created with, if
-   * its owner and the bits that decide who may connect are right. The other bits have no effect.
+   * its owner and its write bits are right. The other bits have no effect.
    *
    * @returns The file as it is then.
    */
@@ -111,7 +136,7 @@ export class SocketAccess {
       const to = [uid !== undefined && `user ${uid}`, gid !== undefined && `group ${gid}`];
       const state = `it could not be given to ${to.filter(Boolean).join(" and ")}: ${
         stateOf(error)
-      }. Only root gives files to other users, and others only to groups of their own`;
+      }. Only root can change the user, and other users can choose only a group of their own`;
       throw this.#context.fail(error, state);
     }
   }

@@ -5,7 +5,7 @@ import { modeAllows, POLICY, TO_CONNECT } from "../base/denial.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { delay } from "../base/event_loop.ts";
 import { codeOf, stateOf } from "../base/failure.ts";
-import { isSameFile, kindOf, lstat, octal, ownership } from "../base/file.ts";
+import { isSameFile, kindOf, lstat, octal, ownership, removeIfSame } from "../base/file.ts";
 import { tryConnect } from "./try_connect.ts";
 
 /** When to connect again: a socket between its bind and its listen refuses like a stale one. */
@@ -15,11 +15,9 @@ export const STALE_RETRY_MS = 100;
  * Returns the stale socket at a path, or `null` if there is nothing. Throws if anything else is there.
  *
  * @param context What is tried. Its path is the one that is examined.
- * @param existing With `"fail"`, a stale socket is refused too.
  */
 export async function requireReplaceable(
   context: ErrorContext,
-  existing: "reclaim" | "fail",
   signal?: AbortSignal,
 ): Promise<Deno.FileInfo | null> {
   const { path } = context;
@@ -30,12 +28,6 @@ export async function requireReplaceable(
     throw context.error(
       NotASocket,
       `it is ${kindOf(info)}, which was left untouched. ${remedy} another path`,
-    );
-  }
-  if (existing === "fail") {
-    throw context.error(
-      SocketInUse,
-      `a socket is there already, and existing: "fail" removes none`,
     );
   }
   for (const pause of [STALE_RETRY_MS, 0]) {
@@ -88,6 +80,13 @@ function refusalOf(
   );
 }
 
+/** Removes the socket file of a bind that failed after it created the file. */
+export async function removeHalfMade(path: string, uid: number | null): Promise<void> {
+  const info = lstat(path);
+  if (!info?.isSocket || info.uid !== uid) return;
+  if ((await tryConnect(path)).answer === "refused") removeIfSame(path, info);
+}
+
 /** What helps if a stale socket cannot be removed. */
 const REMEDIES: Record<string, string> = {
   EACCES: "Remove it as that user, or choose",
@@ -96,12 +95,8 @@ const REMEDIES: Record<string, string> = {
 };
 
 /** Removes the stale socket at a path, if there is one. Throws if anything else is there. */
-export async function removeStale(
-  context: ErrorContext,
-  existing: "reclaim" | "fail",
-  signal?: AbortSignal,
-): Promise<void> {
-  const stale = await requireReplaceable(context, existing, signal);
+export async function removeStale(context: ErrorContext, signal?: AbortSignal): Promise<void> {
+  const stale = await requireReplaceable(context, signal);
   if (stale === null) return;
   try {
     Deno.removeSync(context.path);

@@ -8,7 +8,7 @@ import { codeOf } from "../base/failure.ts";
  * - `"refused"`: no server listens, or not yet: a socket between bind and listen refuses as well, and on
  *   macOS and the BSDs so does one with a full backlog.
  * - `"denied"`: the file system does not allow this process to connect.
- * - `"absent"`: there is no such file.
+ * - `"absent"`: the file is missing.
  * - `"mistyped"`: it is a datagram or a sequenced-packet socket, not a stream socket.
  */
 export type Answer = "alive" | "full" | "refused" | "denied" | "absent" | "mistyped";
