@@ -4,7 +4,7 @@ import { parse } from "./parse/command_line.ts";
 import { FAILURE, OK } from "./exit_codes.ts";
 import { errorsPrinted, print } from "./io/output.ts";
 import { endAsInit } from "./io/signals.ts";
-import { Talk } from "./text/reporter.ts";
+import { Talk } from "./io/reporter.ts";
 
 /**
  * Runs the command line.

@@ -30,13 +30,13 @@ import {
   RELAYING,
   SHORT,
   SIDES,
-} from "./parse/options.ts";
+} from "./options.ts";
 import { duration, seconds, type Shell, shell, text } from "./parse/parameters.ts";
 import type { RelayFlags } from "./commands/relay.ts";
 import type { RunFlags } from "./commands/run.ts";
 import type { SendFlags } from "./commands/send.ts";
 import type { ServeFlags } from "./commands/serve.ts";
-import type { CommonFlags } from "./text/reporter.ts";
+import type { CommonFlags } from "./io/reporter.ts";
 import type { TapFlags } from "./commands/tap.ts";
 
 const MESSAGES =

@@ -12,7 +12,7 @@ import { shownPath } from "../parse/parameters.ts";
 import { json } from "../text/printable.ts";
 import { stopSignal } from "../io/signals.ts";
 import { print, printError } from "../io/output.ts";
-import { type CommonFlags, UsageError } from "../text/reporter.ts";
+import { type CommonFlags, UsageError } from "../io/reporter.ts";
 
 /** Its options. */
 export type BenchFlags = CommonFlags & {

@@ -4,7 +4,7 @@ import { COMMANDS } from "../table.ts";
 import { OK } from "../exit_codes.ts";
 import type { Shell } from "../parse/parameters.ts";
 import { print } from "../io/output.ts";
-import type { CommonFlags } from "../text/reporter.ts";
+import type { CommonFlags } from "../io/reporter.ts";
 
 /** The command. */
 export async function completion(_flags: CommonFlags, shell: Shell): Promise<number> {

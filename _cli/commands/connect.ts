@@ -7,7 +7,7 @@ import { type FramingFlags, messageSource } from "../io/framing.ts";
 import { checkPassFlags, passAs } from "../io/pass_messages.ts";
 import { keepIgnored } from "../io/signals.ts";
 import { Input } from "../io/streams.ts";
-import type { CommonFlags } from "../text/reporter.ts";
+import type { CommonFlags } from "../io/reporter.ts";
 
 /** Its options. */
 export type ConnectFlags = CommonFlags & ConnectingFlags & FramingFlags & {

@@ -7,7 +7,7 @@ import { refuseActivation } from "../io/activation.ts";
 import { OK } from "../exit_codes.ts";
 import { stopSignal } from "../io/signals.ts";
 import { BUFFER_SIZE } from "../io/streams.ts";
-import { type CommonFlags, Talk } from "../text/reporter.ts";
+import { type CommonFlags, Talk } from "../io/reporter.ts";
 
 /** Its options. */
 export type EchoFlags = CommonFlags & {

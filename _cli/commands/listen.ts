@@ -11,7 +11,7 @@ import { checkPassFlags, passAs, type PassFlags } from "../io/pass_messages.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { stopSignal } from "../io/signals.ts";
 import { Input, type Source } from "../io/streams.ts";
-import { type CommonFlags, QuietEnd, Talk } from "../text/reporter.ts";
+import { type CommonFlags, QuietEnd, Talk } from "../io/reporter.ts";
 
 /** Its options. */
 export type ListenFlags = CommonFlags & FramingFlags & {

@@ -8,7 +8,7 @@ import { octal } from "../parse/parameters.ts";
 import { print } from "../io/output.ts";
 import { json } from "../text/printable.ts";
 import { table } from "../text/columns.ts";
-import { type CommonFlags, Talk } from "../text/reporter.ts";
+import { type CommonFlags, Talk } from "../io/reporter.ts";
 
 /** Its options. */
 export type LsFlags = CommonFlags & {

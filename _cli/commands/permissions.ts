@@ -5,7 +5,7 @@ import { parse } from "../parse/command_line.ts";
 import { OK } from "../exit_codes.ts";
 import { print } from "../io/output.ts";
 import { json } from "../text/printable.ts";
-import type { CommonFlags } from "../text/reporter.ts";
+import type { CommonFlags } from "../io/reporter.ts";
 
 /** The command. */
 export async function printPermissions(flags: CommonFlags, ...args: string[]): Promise<number> {

@@ -6,7 +6,7 @@ import { STATE_CODES } from "../exit_codes.ts";
 import { octal, shownPath } from "../parse/parameters.ts";
 import { print } from "../io/output.ts";
 import { json } from "../text/printable.ts";
-import { type CommonFlags, Talk } from "../text/reporter.ts";
+import { type CommonFlags, Talk } from "../io/reporter.ts";
 
 /** The command. */
 export async function probe(flags: CommonFlags, path: SocketPath): Promise<number> {

@@ -26,7 +26,7 @@ import {
   ownershipPermissions,
 } from "../parse/ownership.ts";
 import { stopSignal } from "../io/signals.ts";
-import { type CommonFlags, Talk, UsageError } from "../text/reporter.ts";
+import { type CommonFlags, Talk, UsageError } from "../io/reporter.ts";
 
 /** Its options. */
 export type RelayFlags = CommonFlags & OwnershipFlags & {

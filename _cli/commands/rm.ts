@@ -10,7 +10,7 @@ import { requireGrants, union } from "../parse/deno_permissions.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { print } from "../io/output.ts";
 import { json } from "../text/printable.ts";
-import { type CommonFlags, Talk } from "../text/reporter.ts";
+import { type CommonFlags, Talk } from "../io/reporter.ts";
 
 /** The command. */
 export async function rm(flags: CommonFlags, ...paths: SocketPath[]): Promise<number> {

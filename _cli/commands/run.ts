@@ -8,7 +8,7 @@ import { pass } from "../io/pass.ts";
 import { onStopSignals } from "../io/signals.ts";
 import { startOnStdio } from "../io/stdio_child.ts";
 import { Input } from "../io/streams.ts";
-import { type CommonFlags, Talk, UsageError } from "../text/reporter.ts";
+import { type CommonFlags, Talk, UsageError } from "../io/reporter.ts";
 
 /** Its options. */
 export type RunFlags = CommonFlags & {

@@ -10,7 +10,7 @@ import { pass } from "../io/pass.ts";
 import { checkPassFlags, passMessages } from "../io/pass_messages.ts";
 import { print } from "../io/output.ts";
 import { Input, Message } from "../io/streams.ts";
-import { Talk } from "../text/reporter.ts";
+import { Talk } from "../io/reporter.ts";
 
 /** Its options. */
 export type SendFlags = ConnectFlags & {

@@ -20,7 +20,7 @@ import { InvalidValue, socketPath } from "../parse/parameters.ts";
 import { ProcessGroups } from "../io/process_groups.ts";
 import { stopSignal } from "../io/signals.ts";
 import { SHELL, startOnStdio } from "../io/stdio_child.ts";
-import { type CommonFlags, Talk, UsageError } from "../text/reporter.ts";
+import { type CommonFlags, Talk, UsageError } from "../io/reporter.ts";
 
 /** Its options. */
 export type ServeFlags = CommonFlags & OwnershipFlags & {

@@ -11,7 +11,7 @@ import type { ByteStream } from "../io/network.ts";
 import { json, printable } from "../text/printable.ts";
 import { checkFlags, type RelayFlags, serveRelay } from "./relay.ts";
 import { stopSignal } from "../io/signals.ts";
-import { QuietEnd, Talk } from "../text/reporter.ts";
+import { QuietEnd, Talk } from "../io/reporter.ts";
 
 /** Its options. */
 export type TapFlags = RelayFlags & FramingFlags;

@@ -7,7 +7,7 @@ import { codecOf, type FramingFlags, toLine } from "./framing.ts";
 import { pass, watch } from "./pass.ts";
 import { print } from "./output.ts";
 import type { Source } from "./streams.ts";
-import { type CommonFlags, UsageError } from "../text/reporter.ts";
+import { type CommonFlags, UsageError } from "./reporter.ts";
 
 /** Options of commands that pass something. */
 export type PassFlags = CommonFlags & FramingFlags & {

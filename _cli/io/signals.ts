@@ -7,7 +7,7 @@
  */
 
 import { isGranted } from "../parse/deno_permissions.ts";
-import { QuietEnd } from "../text/reporter.ts";
+import { QuietEnd } from "./reporter.ts";
 
 /** The signals that ask a program to end, and their numbers. */
 const NUMBERS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;

@@ -1,7 +1,7 @@
 /** A command: its options and arguments, what it needs, and how it is called. */
 
-import type { Docs } from "../text/help.ts";
-import type { CommonFlags } from "../text/reporter.ts";
+import type { Docs } from "./help.ts";
+import type { CommonFlags } from "../io/reporter.ts";
 
 /** A command line that has been understood. */
 export interface Invocation {

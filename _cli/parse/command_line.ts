@@ -2,9 +2,9 @@
 
 import type { Invocation } from "./command.ts";
 import { COMMANDS } from "../table.ts";
-import { formatCommand, formatProgram } from "../text/help.ts";
+import { formatCommand, formatProgram } from "./help.ts";
 import { parseOptions, type Request, REQUESTS, suggestion } from "./parser.ts";
-import { UsageError } from "../text/reporter.ts";
+import { UsageError } from "../io/reporter.ts";
 
 /** Understands a command line: a command to run, or a text to print, such as the help. */
 export async function parse(args: readonly string[]): Promise<Invocation | string> {

@@ -2,7 +2,7 @@
 
 import type { Command, Parameters } from "./command.ts";
 import { InvalidValue } from "./parameters.ts";
-import { UsageError } from "../text/reporter.ts";
+import { UsageError } from "../io/reporter.ts";
 
 /** The commands whose arguments are a command line: what follows its first word is not for uds. */
 const PASSING_ON = ["permissions", "run"];

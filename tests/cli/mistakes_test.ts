@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { parse } from "../../_cli/parse/command_line.ts";
-import { UsageError } from "../../_cli/text/reporter.ts";
+import { UsageError } from "../../_cli/io/reporter.ts";
 import { uds } from "../_cli.ts";
 import { TempDir, test } from "../_helpers.ts";
 

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { parse } from "../../_cli/parse/command_line.ts";
 import { COMMANDS } from "../../_cli/table.ts";
 import { json } from "../../_cli/text/printable.ts";
-import { UsageError } from "../../_cli/text/reporter.ts";
+import { UsageError } from "../../_cli/io/reporter.ts";
 import { onTerminal, Process, uds, udsCommand } from "../_cli.ts";
 import { decode, ROOT, TempDir, test } from "../_helpers.ts";
 

@@ -3,7 +3,7 @@
 import { connect } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { parse } from "../../_cli/parse/command_line.ts";
-import { UsageError } from "../../_cli/text/reporter.ts";
+import { UsageError } from "../../_cli/io/reporter.ts";
 import { denoArgs, Program, run, TempDir, test } from "../_helpers.ts";
 
 for (

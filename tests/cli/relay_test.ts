@@ -7,7 +7,7 @@ import {
 } from "@std/assert";
 import { connect, serve } from "@uds/uds";
 import { parse } from "../../_cli/parse/command_line.ts";
-import { UsageError } from "../../_cli/text/reporter.ts";
+import { UsageError } from "../../_cli/io/reporter.ts";
 import { Process, uds, udsCommand } from "../_cli.ts";
 import {
   decode,

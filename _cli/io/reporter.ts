@@ -3,11 +3,11 @@
 import { andMore, CountedLines, kindOfError } from "../../_internal/base/counted_lines.ts";
 import { shortAddress } from "../../_internal/base/shown_address.ts";
 import { isSocketError, SocketInUse } from "../../errors.ts";
-import { red } from "./color.ts";
+import { red } from "../text/color.ts";
 import { exitCodeOf, OK, USAGE } from "../exit_codes.ts";
-import { printError } from "../io/output.ts";
+import { printError } from "./output.ts";
 import { shownPath } from "../parse/parameters.ts";
-import { json, printable } from "./printable.ts";
+import { json, printable } from "../text/printable.ts";
 
 /** The options that all commands have. */
 export type CommonFlags = {

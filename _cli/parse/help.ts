@@ -1,7 +1,7 @@
 /** The help texts: examples first. */
 
-import { bold } from "./color.ts";
-import type { Command } from "../parse/command.ts";
+import { bold } from "../text/color.ts";
+import type { Command } from "./command.ts";
 
 /** A line to type, and what it does. */
 export type Example = readonly [line: string, what: string];

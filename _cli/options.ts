@@ -1,11 +1,11 @@
 /** Options and arguments that several commands have. */
 
-import type { SocketPath } from "../../address.ts";
-import type { Argument, Letters, Options, Switch, ValueOption } from "./command.ts";
-import type { ConnectingFlags } from "../commands/connect.ts";
-import { type Endpoint, endpoint } from "../io/endpoint.ts";
-import type { FramingFlags } from "../io/framing.ts";
-import type { OwnershipFlags } from "./ownership.ts";
+import type { SocketPath } from "../address.ts";
+import type { Argument, Letters, Options, Switch, ValueOption } from "./parse/command.ts";
+import type { ConnectingFlags } from "./commands/connect.ts";
+import { type Endpoint, endpoint } from "./io/endpoint.ts";
+import type { FramingFlags } from "./io/framing.ts";
+import type { OwnershipFlags } from "./parse/ownership.ts";
 import {
   duration,
   FRAMINGS,
@@ -15,9 +15,9 @@ import {
   seconds,
   socketPath,
   text,
-} from "./parameters.ts";
-import type { RelayFlags } from "../commands/relay.ts";
-import type { CommonFlags } from "../text/reporter.ts";
+} from "./parse/parameters.ts";
+import type { RelayFlags } from "./commands/relay.ts";
+import type { CommonFlags } from "./io/reporter.ts";
 
 /** An option without a value. */
 export function flag(brief: string): Switch {
