@@ -1,4 +1,4 @@
-/** What the exit code of `uds` says. */
+/** The exit codes of `uds`, and the two errors that are not failures of a socket. */
 
 import type { SocketState } from "../probe.ts";
 import {
@@ -14,26 +14,40 @@ import {
 
 /** Done, or alive. */
 export const OK = 0;
-/** A failure that has no number of its own. */
+/** A failure without a code of its own. */
 export const FAILURE = 1;
 /** The command line is wrong. */
 export const USAGE = 2;
 /** Nothing is at the path. */
 export const ABSENT = 3;
-/** A socket is there that nobody listens on. */
+/** The socket is stale: no process listens on it. */
 export const STALE = 4;
 /** It is in use, claimed, or its backlog is full. */
 export const IN_USE = 5;
 /** The system denies it. */
 export const DENIED = 6;
-/** What is there is no socket. */
+/** The file at the path is not a socket. */
 export const NOT_A_SOCKET = 7;
-/** The time is over. */
+/** It timed out. */
 export const TIMED_OUT = 8;
 /** A Deno permission is missing. */
 export const NOT_CAPABLE = 9;
 
-/** The exit code of each condition that a script may want to tell from others. */
+/** An end that is not a failure: the reader of the output has gone, or a signal asked to stop. */
+export class QuietEnd extends Error {}
+
+/** The command line is wrong. */
+export class UsageError extends Error {
+  /** The command whose help shows what is right. */
+  command: string | undefined;
+
+  constructor(message: string, command?: string) {
+    super(message);
+    this.command = command;
+  }
+}
+
+/** The exit code of each condition that a script may need to distinguish. */
 const CODES = [
   [SocketNotFound, ABSENT],
   [NothingListening, STALE],
@@ -61,15 +75,17 @@ export const STATE_CODES: Readonly<Record<SocketState, number>> = {
   "not-a-socket": NOT_A_SOCKET,
 };
 
-/** The exit code of an error. */
+/** Returns the exit code of an error. */
 export function exitCodeOf(error: unknown): number {
+  if (error instanceof QuietEnd) return OK;
+  if (error instanceof UsageError) return USAGE;
   for (const [Class, code] of CODES) if (error instanceof Class) return code;
   return isWrongArgument(error) ? USAGE : FAILURE;
 }
 
 /**
- * Reports whether an error says that an argument is wrong: a plain `TypeError` or `RangeError`. Deno throws
- * a `TypeError` for EINVAL of the system too; that one has a code, or a cause that has one.
+ * Reports whether an error means a wrong argument: a plain `TypeError` or `RangeError`. Deno also throws
+ * a `TypeError` for EINVAL of the system. That one has a code, or its cause has one.
  */
 function isWrongArgument(error: unknown): boolean {
   if (!(error instanceof Error) || isSocketError(error)) return false;

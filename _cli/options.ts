@@ -1,82 +1,72 @@
-/** Options and arguments that several commands have. */
+/** Options and arguments that several commands of the table have. */
 
 import type { SocketPath } from "../address.ts";
-import type { Argument, Letters, Options, Switch, ValueOption } from "./parse/command.ts";
 import type { ConnectingFlags } from "./commands/connect.ts";
+import type { RelayFlags } from "./commands/relay.ts";
 import { type Endpoint, endpoint } from "./io/endpoint.ts";
 import type { FramingFlags } from "./io/framing.ts";
+import type { Argument, CommonFlags, Options, Switch, ValueOption } from "./parse/command.ts";
 import type { OwnershipFlags } from "./parse/ownership.ts";
 import {
   duration,
   FRAMINGS,
   octalMode,
+  oneOf,
   piece,
   positive,
   seconds,
   socketPath,
   text,
 } from "./parse/parameters.ts";
-import type { RelayFlags } from "./commands/relay.ts";
-import type { CommonFlags } from "./io/reporter.ts";
 
-/** An option without a value. */
-export function flag(brief: string): Switch {
-  return { kind: "boolean", brief };
+/** Describes an option without a value. */
+export function flag(brief: string, letter?: string): Switch {
+  return { brief, ...(letter !== undefined && { letter }) };
 }
 
-/** An option with a value that may be left out. */
+/** Describes an option with a value. */
 export function option<T>(
   parse: (value: string) => T,
   placeholder: string,
   brief: string,
+  letter?: string,
 ): ValueOption<T> {
-  return { kind: "parsed", parse, placeholder, brief };
+  return { parse, placeholder, brief, ...(letter !== undefined && { letter }) };
 }
 
-/** Options that all commands have. */
-export const COMMON: Options<CommonFlags> = {
-  json: flag("write results, events and errors as JSON"),
-  quiet: flag("print nothing but results and errors"),
-};
-
-/** Their letters. */
-export const SHORT: Letters<CommonFlags> = { q: "quiet" };
-
-/** Permission bits. */
+/** The permission bits of a socket file. */
 export const MODE: ValueOption<number> = option(
   octalMode,
   "MODE",
   "permission bits of the socket file, in octal (default 600)",
 );
 
-/** To whom a socket file belongs. */
+/** Mode and group of a socket file. */
 export const OWNERSHIP: Options<OwnershipFlags> = {
   mode: MODE,
-  group: option(text, "GROUP", "its group, a name or a number; the mode is then 660 by default"),
+  group: option(text, "GROUP", "its group, a name or a number; the default mode is then 660"),
 };
 
-/** How messages are shown. */
+/** How messages are framed and shown. */
 export const FRAMING: Options<FramingFlags> = {
   framing: {
-    kind: "enum",
+    ...option(oneOf(FRAMINGS), "KIND", `read and write messages: ${FRAMINGS.join(", ")}`),
     values: FRAMINGS,
-    placeholder: "KIND",
-    brief: `deal in messages: ${FRAMINGS.join(", ")}`,
   },
-  hex: flag("write and read messages in hexadecimal"),
+  hex: flag("read and write messages in hexadecimal"),
 };
 
 /** How many messages to wait for. */
 export const EXPECT: ValueOption<number> = option(
   positive,
   "COUNT",
-  "stop when COUNT messages have come",
+  "stop after receiving COUNT messages",
 );
 
 /** How to connect. */
 export const CONNECTING: Options<ConnectingFlags> = {
-  wait: flag("wait for the server if it is not there, or not open, yet"),
-  timeout: option(seconds, "SECONDS", "how long to try (default 5)"),
+  wait: flag("wait for the server if it is missing, or does not accept yet"),
+  timeout: option(seconds, "SECONDS", "how long to try (default 5)", "w"),
 };
 
 /** A path. */
@@ -90,48 +80,45 @@ export const PATH: Argument<SocketPath> = {
 export const PIECE: ValueOption<number> = option(
   piece,
   "BYTES",
-  "read at most BYTES at a time, and say what each piece was",
+  "read at most BYTES at a time, and print what each read returned",
 );
 
 /** The two sides of a relay. */
-export const SIDES: readonly [
-  Argument<Endpoint>,
-  Argument<Endpoint>,
-] = [
+export const SIDES: readonly [Argument<Endpoint>, Argument<Endpoint>] = [
   {
     parse: endpoint,
     placeholder: "LISTEN",
     brief: "where clients connect: unix:PATH, tcp:HOST:PORT or tls:HOST:PORT",
   },
-  { parse: endpoint, placeholder: "TARGET", brief: "where they are passed on to: the same" },
+  { parse: endpoint, placeholder: "TARGET", brief: "where to connect each client: the same" },
 ];
 
 /** How many connections. */
 export const MAX: ValueOption<number> = option(
   positive,
   "COUNT",
-  "serve at most so many connections at a time",
+  "the maximum number of connections at a time",
 );
 
-/** For how long nothing may pass. */
+/** How long a connection may be idle. */
 export const IDLE: ValueOption<number> = option(
   duration,
   "SECONDS",
-  "close a connection on which nothing passes",
+  "close a connection after SECONDS without a byte",
 );
 
-/** How a relay listens, and reaches its target. */
-export const RELAYING: Options<RelayFlags> = {
+/** How a relay listens, and how it connects to its target. */
+export const RELAYING: Options<Omit<RelayFlags, keyof CommonFlags>> = {
   ...OWNERSHIP,
   timeout: option(
     seconds,
     "SECONDS",
-    "how long to try TARGET, and how long TLS may take to start (default 5)",
+    "how long to try TARGET, and how long a TLS handshake may take (default 5)",
+    "w",
   ),
   max: MAX,
   idle: IDLE,
-  cert: option(text, "FILE", "the certificate of a LISTEN tls:, else one to show to a TARGET tls:"),
+  cert: option(text, "FILE", "the certificate of LISTEN tls:, or else one for TARGET tls:"),
   key: option(text, "FILE", "its key"),
-  ca: option(text, "FILE", "trust this certificate, or authority, of a TARGET tls: as well"),
-  ...COMMON,
+  ca: option(text, "FILE", "also trust this certificate or authority of TARGET tls:"),
 };

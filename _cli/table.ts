@@ -1,21 +1,10 @@
 /**
- * The table of commands, from which parsing, help, suggestions and completion are made. What a command
- * does is in a file of its own, which is loaded when it is called: therefore `completion` and
- * `permissions` can read this table, although it names them.
+ * The table of commands: options, arguments and help. Parsing, suggestions and completion use it. The file
+ * of a command is loaded only when the command runs.
  */
 
-import type { SocketPath } from "../address.ts";
 import { permissions } from "../permissions.ts";
-import { ownershipPermissions } from "./parse/ownership.ts";
-import type { BenchFlags } from "./commands/bench.ts";
-import { type Command, command } from "./parse/command.ts";
-import type { ConnectFlags } from "./commands/connect.ts";
-import type { EchoFlags } from "./commands/echo.ts";
-import type { Endpoint } from "./io/endpoint.ts";
-import type { ListenFlags } from "./commands/listen.ts";
-import type { LsFlags } from "./commands/ls.ts";
 import {
-  COMMON,
   CONNECTING,
   EXPECT,
   flag,
@@ -28,226 +17,200 @@ import {
   PATH,
   PIECE,
   RELAYING,
-  SHORT,
   SIDES,
 } from "./options.ts";
-import { duration, seconds, type Shell, shell, text } from "./parse/parameters.ts";
-import type { RelayFlags } from "./commands/relay.ts";
-import type { RunFlags } from "./commands/run.ts";
-import type { SendFlags } from "./commands/send.ts";
-import type { ServeFlags } from "./commands/serve.ts";
-import type { CommonFlags } from "./io/reporter.ts";
-import type { TapFlags } from "./commands/tap.ts";
+import { type Command, command, type CommonFlags } from "./parse/command.ts";
+import type { Commands } from "./parse/command_line.ts";
+import { ownershipPermissions } from "./parse/ownership.ts";
+import { duration, oneOf, seconds, type Shell, SHELLS, text } from "./parse/parameters.ts";
 
 const MESSAGES =
-  `With --framing each line of the input is sent as a message, and each message that comes is printed as
-a line, or with --json as an object with its size and its text. --hex is for messages that are no text:
-they are written and printed in hexadecimal.`;
+  `With --framing each line of the input is sent as a message, and each received message is printed as a
+line, or with --json as an object with its size and its text. --hex is for binary messages: they are
+written and printed in hexadecimal.`;
 
 const ENDS =
-  `The first Ctrl-C, SIGTERM or SIGHUP ends it gracefully, with the path removed. A second one ends it at
-once, half a second later or more.`;
+  `The first Ctrl-C, SIGTERM or SIGHUP shuts it down gracefully and removes the path. A second one ends it
+at once, unless it follows within half a second.`;
 
-/** The commands. */
-export const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({
-  bench: command<BenchFlags, [SocketPath?]>({
+const TABLE: Readonly<Record<string, Command>> = {
+  bench: command({
     brief: "measure an echo server: round trips, bulk, messages",
     usage: "PATH | --self",
     examples: [
       ["uds bench --self", "this package with itself, in one process"],
-      ["uds bench /tmp/echo.sock", "an echo server: uds echo, socat, or one's own"],
+      ["uds bench /tmp/echo.sock", "an echo server: uds echo, socat, or your own"],
       ["uds bench --json --seconds 5 /tmp/echo.sock", "for a script"],
     ],
     notes:
       `It makes three measurements of --seconds each, after a fifth of that to warm up: round trips of 64
-bytes, one after the other; bytes in bulk, there and back; messages of 64 bytes behind their length,
-1,024 of them on their way. With --self, the echo and the measurement share one process.`,
-    parameters: {
-      flags: {
-        self: flag("serve the echo as well"),
-        seconds: option(duration, "SECONDS", "how long each measurement takes (default 1)"),
-        ...COMMON,
-      },
-      aliases: SHORT,
-      positional: { kind: "tuple", parameters: [{ ...PATH, optional: true }] },
+bytes, one after another; bytes in bulk, there and back; messages of 64 bytes with a length prefix,
+1,024 of them in flight. With --self, the echo and the measurement share one process.`,
+    options: {
+      self: flag("serve the echo as well"),
+      seconds: option(duration, "SECONDS", "how long each measurement takes (default 1)"),
     },
-    needs: async (_, path) =>
-      path === undefined
-        ? (await import("./commands/bench.ts")).SELF_NEEDS
-        : permissions("connect", path),
-    load: async () => (await import("./commands/bench.ts")).bench,
+    args: [{ ...PATH, isOptional: true }],
+    load: () => import("./commands/bench.ts"),
   }),
 
-  completion: command<CommonFlags, [Shell]>({
-    brief: "print a script that completes command lines in a shell",
+  completion: command({
+    brief: "print a completion script for a shell",
     usage: "bash|zsh|fish",
     examples: [
       ["source <(uds completion bash)", "in ~/.bashrc"],
       ["source <(uds completion zsh)", "in ~/.zshrc, after compinit"],
       ["uds completion fish | source", "in ~/.config/fish/config.fish"],
     ],
-    parameters: {
-      flags: COMMON,
-      aliases: SHORT,
-      positional: {
-        kind: "tuple",
-        parameters: [{ parse: shell, placeholder: "SHELL", brief: "bash, zsh or fish" }],
-      },
+    options: {},
+    args: [{
+      parse: oneOf(SHELLS),
+      values: SHELLS,
+      placeholder: "SHELL",
+      brief: "bash, zsh or fish",
+    }],
+    async load() {
+      const { run } = await import("./commands/completion.ts");
+      return { run: (_: CommonFlags, shell: Shell) => run(COMMANDS, shell) };
     },
-    needs: () => ({}),
-    load: async () => (await import("./commands/completion.ts")).completion,
   }),
 
-  connect: command<ConnectFlags, [SocketPath]>({
+  connect: command({
     brief: "connect to a path, with standard input and output",
     usage: "PATH",
     examples: [
-      ["uds connect /tmp/chat.sock", "talk to it"],
-      ["uds connect /tmp/store.sock < in > out", "a file there, and what comes back"],
-      ["uds connect --wait --timeout 30 /tmp/app.sock", "when its server has started"],
+      ["uds connect /tmp/chat.sock", "type messages, read replies"],
+      ["uds connect /tmp/store.sock < in > out", "send a file, and save the reply"],
+      ["uds connect --wait --timeout 30 /tmp/app.sock", "as soon as its server has started"],
     ],
     notes:
-      `The end of the input is passed on, and what comes back is printed until it ends (nc -U -N). If the
-server ends only its own direction, the input is still sent to it; if it goes away, the command ends.
+      `It sends the input and its end, and prints what the server sends until the server ends (nc -U -N). If
+the server ends only its own direction, the input is still sent. If the server closes, the command ends.
 ${MESSAGES}`,
-    parameters: {
-      flags: { ...CONNECTING, ...FRAMING, expect: EXPECT, ...COMMON },
-      aliases: { w: "timeout", ...SHORT },
-      positional: { kind: "tuple", parameters: [PATH] },
-    },
+    options: { ...CONNECTING, ...FRAMING, expect: EXPECT },
+    args: [PATH],
     needs: (_, path) => permissions("connect", path),
-    load: async () => (await import("./commands/connect.ts")).connect,
+    load: () => import("./commands/connect.ts"),
   }),
 
-  echo: command<EchoFlags, [SocketPath]>({
+  echo: command({
     brief: "serve an echo",
     usage: "PATH",
     examples: [
       ["uds echo /tmp/echo.sock", "for clients of this user"],
       ["uds echo --mode 660 /tmp/echo.sock", "and of its group"],
-      ["uds echo --piece 16 /tmp/echo.sock", "in pieces of at most 16 bytes, telling each"],
+      ["uds echo --piece 16 /tmp/echo.sock", "at most 16 bytes at a time, each printed"],
     ],
     notes: ENDS,
-    parameters: {
-      flags: { mode: MODE, piece: PIECE, ...COMMON },
-      aliases: SHORT,
-      positional: { kind: "tuple", parameters: [PATH] },
-    },
+    options: { mode: MODE, piece: PIECE },
+    args: [PATH],
     needs: (flags, path) => permissions("serve", path, ownershipPermissions(flags)),
-    load: async () => (await import("./commands/echo.ts")).echo,
+    load: () => import("./commands/echo.ts"),
   }),
 
-  listen: command<ListenFlags, [SocketPath]>({
+  listen: command({
     brief: "serve a path, with standard input and output",
     usage: "PATH",
     examples: [
-      ["uds listen /tmp/chat.sock", "talk to the first client"],
+      ["uds listen /tmp/chat.sock", "chat with the first client"],
       ["uds listen /tmp/store.sock > out", "receive a file"],
-      ["uds listen --keep /tmp/log.sock < /dev/null >> log", "one client after the other"],
+      ["uds listen --keep /tmp/log.sock < /dev/null >> log", "one client after another"],
     ],
     notes:
-      `It serves one client (nc -lU), or with --keep one after the other, while the others wait. The input
-goes to the client that is there when it is read; once it has ended, it has ended for all later ones.
+      `It serves one client (nc -lU), or with --keep one after another, while the others wait. Input goes to
+the client that is connected when it is read. Once the input has ended, later clients get its end.
 ${MESSAGES}
 ${ENDS}`,
-    parameters: {
-      flags: {
-        keep: flag("go on with the next client"),
-        timeout: option(seconds, "SECONDS", "how long to wait for a client (default: for ever)"),
-        mode: MODE,
-        ...FRAMING,
-        expect: EXPECT,
-        ...COMMON,
-      },
-      aliases: { k: "keep", w: "timeout", ...SHORT },
-      positional: { kind: "tuple", parameters: [PATH] },
+    options: {
+      keep: flag("continue with the next client", "k"),
+      timeout: option(seconds, "SECONDS", "how long to wait for a client (default: no limit)", "w"),
+      mode: MODE,
+      ...FRAMING,
+      expect: EXPECT,
     },
+    args: [PATH],
     needs: (flags, path) => permissions("serve", path, ownershipPermissions(flags)),
-    load: async () => (await import("./commands/listen.ts")).listen,
+    load: () => import("./commands/listen.ts"),
   }),
 
-  ls: command<LsFlags, string[]>({
-    brief: "list sockets, and who has them",
+  ls: command({
+    brief: "list sockets and the processes that hold them",
     usage: "[DIR...]",
     examples: [
       ["uds ls", "those of this user, and those below /run"],
       ["uds ls /tmp /var/run/app", "those in some directories"],
-      ["uds ls --probe /run/app", "and whether somebody listens: by connecting"],
+      ["uds ls --probe /run/app", "and whether a server listens: by connecting"],
       ["uds ls --json | jq -r '.[].path'", "for a script"],
     ],
     notes:
-      `Without DIR it lists all below $XDG_RUNTIME_DIR (else $TMPDIR/uds-UID, else /tmp/uds-UID) and below
-/run. It does not leave the file system of a directory, and does not follow symbolic links in it.
+      `Without DIR it lists all sockets below $XDG_RUNTIME_DIR (or $TMPDIR/uds-UID, or /tmp/uds-UID) and below
+/run. It stays on the file system of a directory, and does not follow symbolic links in it.
 
-What has a name that is not UTF-8 is reported and left out: Deno cannot name it.
+A file whose name is not UTF-8 is reported and left out: Deno cannot name it.
 
-The state comes from the lock beside a socket: "claimed" means that a program with this package has it,
-and its process is named. Of any other socket only a connection could tell more: it is "unknown". With
---probe it connects, which the servers notice, and says "alive", "full", "stale", "denied" or
+The state comes from the lock beside a socket: "claimed" means that a program with this package holds
+it, and its process is named. Other sockets are "unknown": only a connection could show more. With
+--probe it connects, which the servers notice, and prints "alive", "full", "stale", "denied" or
 "not-a-socket".`,
-    parameters: {
-      flags: {
-        probe: flag("connect, to learn whether somebody listens"),
-        recursive: flag("also below the directories"),
-        ...COMMON,
-      },
-      aliases: { p: "probe", R: "recursive", ...SHORT },
-      positional: {
-        kind: "array",
-        parameter: { parse: text, placeholder: "DIR", brief: "a directory, or a socket" },
-      },
+    options: {
+      probe: flag("connect, to see whether a server listens", "p"),
+      recursive: flag("also below the directories", "R"),
     },
-    needs: async (flags, ...directories) =>
-      (await import("./commands/ls.ts")).needs(flags, directories),
-    load: async () => (await import("./commands/ls.ts")).ls,
+    args: [{
+      parse: text,
+      placeholder: "DIR",
+      brief: "a directory, or a socket",
+      isOptional: true,
+      isRepeated: true,
+    }],
+    load: () => import("./commands/ls.ts"),
   }),
 
-  permissions: command<CommonFlags, string[]>({
+  permissions: command({
     brief: "print the deno run line of a command, with the least permissions",
     usage: "COMMAND [ARG...]",
     examples: [
       ["uds permissions echo /run/app.sock", "to serve there"],
       ["uds permissions send --wait /run/app.sock hi", "to send a message"],
-      ["uds permissions --json listen /run/app.sock", "as deno.json has them"],
+      ["uds permissions --json listen /run/app.sock", "for deno.json"],
     ],
-    notes: "What follows COMMAND is its own command line. Nothing is run.",
-    parameters: {
-      flags: COMMON,
-      aliases: SHORT,
-      positional: {
-        kind: "array",
-        parameter: { parse: text, placeholder: "COMMAND", brief: "a command of uds" },
-        minimum: 1,
-      },
+    notes: "COMMAND and what follows it is a command line of uds. It does not run.",
+    options: {},
+    args: [{
+      parse: text,
+      placeholder: "COMMAND",
+      noun: "command",
+      brief: "a command of uds",
+      isRepeated: true,
+    }],
+    stopsEarly: true,
+    async load() {
+      const { run } = await import("./commands/permissions.ts");
+      return { run: (flags: CommonFlags, line: string[]) => run(COMMANDS, flags, line) };
     },
-    needs: () => ({}),
-    load: async () => (await import("./commands/permissions.ts")).printPermissions,
   }),
 
-  probe: command<CommonFlags, [SocketPath]>({
-    brief: "say what is at a path",
+  probe: command({
+    brief: "print the state of a path",
     usage: "PATH",
     examples: [
       ["uds probe /run/app.sock", "alive, stale, free …"],
       ["uds probe -q /run/app.sock && echo up", "by the exit code alone"],
-      ["uds probe --json /run/app.sock", "with mode, owner, and the process that has it"],
+      ["uds probe --json /run/app.sock", "with mode, owner, and the process that holds it"],
     ],
     notes:
       `It connects, and closes again at once, which the server notices. With --quiet it prints nothing. The
-state is also the exit code:
+exit code shows the state too:
 
   alive 0   free 3   stale 4   claimed 5   full 5   denied 6   not-a-socket 7`,
-    parameters: {
-      flags: COMMON,
-      aliases: SHORT,
-      positional: { kind: "tuple", parameters: [PATH] },
-    },
+    options: {},
+    args: [PATH],
     needs: (_, path) => permissions("probe", path),
-    load: async () => (await import("./commands/probe.ts")).probe,
+    load: () => import("./commands/probe.ts"),
   }),
 
-  relay: command<RelayFlags, [Endpoint, Endpoint]>({
-    brief: "pass every connection to one address on to another one",
+  relay: command({
+    brief: "relay every connection from one address to another",
     usage: "LISTEN TARGET",
     examples: [
       ["uds relay unix:/tmp/db.sock tcp:db.example:5432", "a remote service as a local path"],
@@ -259,44 +222,36 @@ state is also the exit code:
       ],
     ],
     notes:
-      `It serves many connections; clients beyond --max wait. With --idle a connection is closed after that
-time without a byte in either direction. The end of one direction is passed on, and the other one goes
-on; what a side sent before it failed arrives. TARGET is tried again for --timeout while nobody listens
-there. Bytes are passed on and nothing else: descriptors that a program sends along (SCM_RIGHTS) are
-lost, so tmux, for one, does not work through it.
-A port has no owner and no mode: anyone who reaches it is let in. tls: encrypts, and proves who the
-server is; it does not check who the client is. (A self-signed certificate must have the server's name,
-and basicConstraints=CA:FALSE.) Where you have an account, ssh -L and -R forward sockets.
+      `It serves many connections. Clients beyond --max wait. With --idle a connection is closed after that
+time without a byte in either direction. When one direction ends, its end is relayed, and the other
+direction continues. Data that a side sent before it failed arrives. TARGET is tried again for --timeout
+while no server listens there. Only bytes are relayed: descriptors that a program sends (SCM_RIGHTS) are
+lost, so tmux, for example, does not work through it.
+A port has no owner and no mode: every client that reaches it is accepted. tls: encrypts, and verifies
+the server. It does not verify the client. (A self-signed certificate must have the server's name, and
+basicConstraints=CA:FALSE.) If you have an account, ssh -L and -R forward sockets.
 ${ENDS}`,
-    parameters: {
-      flags: RELAYING,
-      aliases: { w: "timeout", ...SHORT },
-      positional: { kind: "tuple", parameters: SIDES },
-    },
-    needs: async (flags, from, to) => (await import("./commands/relay.ts")).needs(flags, from, to),
-    load: async () => (await import("./commands/relay.ts")).relay,
+    options: RELAYING,
+    args: SIDES,
+    load: () => import("./commands/relay.ts"),
   }),
 
-  rm: command<CommonFlags, SocketPath[]>({
-    brief: "remove sockets that nobody listens on",
+  rm: command({
+    brief: "remove stale sockets",
     usage: "PATH...",
     examples: [
-      ["uds rm /tmp/app.sock", "what a server that was killed has left"],
-      ["uds rm /tmp/*.sock", "the dead ones: others are refused, and stay"],
+      ["uds rm /tmp/app.sock", "what a killed server left behind"],
+      ["uds rm /tmp/*.sock", "the stale ones: others are refused, and stay"],
     ],
     notes:
-      `It takes the lock of the path first, so that no server can start there meanwhile. A socket that is in
-use stays, and so does everything that is not a socket.`,
-    parameters: {
-      flags: COMMON,
-      aliases: SHORT,
-      positional: { kind: "array", parameter: PATH, minimum: 1 },
-    },
-    needs: async (_, ...paths) => (await import("./commands/rm.ts")).needs(paths),
-    load: async () => (await import("./commands/rm.ts")).rm,
+      `It takes the lock of the path first, so no server can start there meanwhile. A socket in use is not
+removed, nor is any other kind of file.`,
+    options: {},
+    args: [{ ...PATH, isRepeated: true }],
+    load: () => import("./commands/rm.ts"),
   }),
 
-  run: command<RunFlags, [string, ...string[]]>({
+  run: command({
     brief: "run a command on a socket of its own, with standard input and output",
     usage: "-- CMD [ARG...]",
     examples: [
@@ -304,69 +259,58 @@ use stays, and so does everything that is not a socket.`,
       ["uds run --stdio -- sort < in", "it has the socket as its own input and output"],
     ],
     notes:
-      `The socket has no path: nobody else can connect. What the command itself prints goes to standard
-error. The exit code is the command's; it is 127 if there is no such command, and 126 if it cannot be
+      `The socket has no path: no other process can connect. What the command itself prints goes to standard
+error. The exit code is the command's. It is 127 if the command does not exist, and 126 if it cannot be
 executed.
-The first SIGTERM ends the command gracefully. A second one ends it at once, half a second later or
-more.`,
-    parameters: {
-      flags: { stdio: flag("the socket is the command's standard input and output"), ...COMMON },
-      aliases: SHORT,
-      positional: {
-        kind: "array",
-        parameter: { parse: text, placeholder: "CMD", brief: "a program, and its arguments" },
-        minimum: 1,
-      },
-    },
-    needs: async (flags, name) =>
-      permissions("pair", flags.stdio ? (await import("./io/stdio_child.ts")).SHELL : name),
-    load: async () => (await import("./commands/run.ts")).run,
+The first SIGTERM ends the command gracefully. A second one ends it at once, unless it follows within
+half a second.`,
+    options: { stdio: flag("the socket is the command's standard input and output") },
+    args: [{
+      parse: text,
+      placeholder: "CMD",
+      noun: "command",
+      brief: "a program, and its arguments",
+      isRepeated: true,
+    }],
+    stopsEarly: true,
+    load: () => import("./commands/run.ts"),
   }),
 
-  send: command<SendFlags, [SocketPath, string?]>({
+  send: command({
     brief: "send a message, and print the reply",
     usage: "PATH [MESSAGE]",
     examples: [
       ["uds send /tmp/echo.sock hello", "a message, as it is: without a newline"],
       ["date | uds send /tmp/echo.sock", "standard input"],
-      ["uds send --wait /tmp/echo.sock hello", "when the server has started"],
-      [
-        "uds send --piece 16 /tmp/echo.sock hello",
-        "in pieces of at most 16 bytes",
-      ],
+      ["uds send --wait /tmp/echo.sock hello", "as soon as the server has started"],
+      ["uds send --piece 16 /tmp/echo.sock hello", "read at most 16 bytes at a time"],
       [
         'uds send --framing u32be --hex --expect 1 "$SSH_AUTH_SOCK" 0b',
-        "which keys has ssh-agent?",
+        "list the keys of ssh-agent",
       ],
     ],
     notes:
-      `After the message it sends the end of file, and prints what comes until the other side ends. With
---expect it sends no end of file, and waits for COUNT messages, but no longer than --timeout. Where
---timeout is given, it also limits how long the other side may be silent; 0 limits only connecting.
+      `After the message it sends the end of file, and prints what the server sends until the server ends.
+With --expect it sends no end of file, and waits for COUNT messages, at most for --timeout. If --timeout
+is given, it also limits how long the server may be silent; 0 limits only connecting.
 ${MESSAGES}`,
-    parameters: {
-      flags: { ...CONNECTING, piece: PIECE, ...FRAMING, expect: EXPECT, ...COMMON },
-      aliases: { w: "timeout", ...SHORT },
-      positional: {
-        kind: "tuple",
-        parameters: [PATH, {
-          parse: text,
-          placeholder: "MESSAGE",
-          brief: "the message; without it, or with -, standard input",
-          optional: true,
-        }],
-      },
-    },
+    options: { ...CONNECTING, piece: PIECE, ...FRAMING, expect: EXPECT },
+    args: [PATH, {
+      parse: text,
+      placeholder: "MESSAGE",
+      brief: "the message; without it, or with -, standard input",
+      isOptional: true,
+    }],
     needs: (_, path) => permissions("connect", path),
-    load: async () => (await import("./commands/send.ts")).send,
+    load: () => import("./commands/send.ts"),
   }),
 
-  serve: command<ServeFlags, [string, string, ...string[]]>({
+  serve: command({
     brief: "serve a path with a process for each connection",
     usage: "PATH -- CMD [ARG...]",
     examples: [
       ["uds serve /tmp/upper.sock -- tr a-z A-Z", "a filter as a service"],
-      ["uds serve --max 4 --idle 60 /tmp/app.sock -- ./app", "four at a time, none for ever"],
+      ["uds serve --max 4 --idle 60 /tmp/app.sock -- ./app", "at most four, none idle for long"],
       ["uds serve --group staff /run/app.sock -- ./app", "for the members of a group"],
     ],
     notes:
@@ -374,56 +318,48 @@ ${MESSAGES}`,
 the client ends its direction, the command's input ends; when the command ends its output, the
 connection is closed. Clients beyond --max wait. With --idle a connection is closed, and its process
 ended, after that time without a byte in either direction. With --replace a running server that also
-has --replace hands the path over, serves the clients that it has, and ends: no client is refused
-meanwhile. The command has the environment of this one, and a session of its own. The connection ends
-with the command, whatever that leaves running.
+has --replace hands over the path, serves its remaining clients, and ends: no client is refused
+meanwhile. The command has the environment of uds, and a session of its own. The connection ends with
+the command, even if processes that it started continue.
 ${ENDS}`,
-    parameters: {
-      flags: {
-        max: MAX,
-        replace: flag("take the path over from one that was started with --replace too"),
-        idle: IDLE,
-        ...OWNERSHIP,
-        ...COMMON,
-      },
-      aliases: SHORT,
-      positional: {
-        kind: "array",
-        parameter: {
-          parse: text,
-          placeholder: "PATH -- CMD",
-          brief: "the path of the socket; a program, and its arguments",
-        },
-        minimum: 2,
-      },
+    options: {
+      max: MAX,
+      replace: flag("take over the path from a server that was started with --replace too"),
+      idle: IDLE,
+      ...OWNERSHIP,
     },
-    needs: async (flags, path) => (await import("./commands/serve.ts")).needs(flags, path),
-    load: async () => (await import("./commands/serve.ts")).serve,
+    args: [PATH, {
+      parse: text,
+      placeholder: "CMD",
+      noun: "command",
+      brief: "a program, and its arguments",
+      isRepeated: true,
+    }],
+    load: () => import("./commands/serve.ts"),
   }),
 
-  tap: command<TapFlags, [Endpoint, Endpoint]>({
+  tap: command({
     brief: "a relay that shows what passes",
     usage: "LISTEN TARGET",
     examples: [
       ["uds tap /tmp/tap.sock /run/docker.sock", "then DOCKER_HOST=unix:///tmp/tap.sock docker ps"],
-      ["uds tap --framing u32be --hex /tmp/tap.sock /tmp/agent.sock", "what ssh-agent is asked"],
+      ["uds tap --framing u32be --hex /tmp/tap.sock /tmp/agent.sock", "the requests to ssh-agent"],
       ["uds tap --framing lines /tmp/tap.sock tcp:127.0.0.1:6379", "a protocol of lines"],
       ["uds tap /tmp/tap.sock /run/app.sock | jq -r '.text // empty'", "for a script"],
     ],
     notes:
       `On a terminal it prints a line for each message: its time, the number of the connection, the direction
-(→ to TARGET, ← to the client), its size and its text, whose lines stand below each other. Bytes that
-are not text are shown as a dump; with --hex all are. Elsewhere, and with --json, it prints an object
-for each message. Without --framing it shows what each read brought. From where a message cannot be
-decoded it shows raw bytes. All bytes are passed on, but no descriptors (SCM_RIGHTS). --max, --idle and
---timeout are those of relay.
+(→ to TARGET, ← to the client), its size and its text, line below line. Bytes that are not text are
+shown as a dump; with --hex all are. Elsewhere, and with --json, it prints an object for each message.
+Without --framing it shows what each read returned. After a message that it cannot decode it shows raw
+bytes. All bytes are relayed, but no descriptors (SCM_RIGHTS). --max, --idle and --timeout are those of
+relay.
 ${ENDS}`,
-    parameters: {
-      flags: { ...FRAMING, ...RELAYING },
-      aliases: { w: "timeout", ...SHORT },
-      positional: { kind: "tuple", parameters: SIDES },
-    },
-    needs: async (flags, from, to) => (await import("./commands/relay.ts")).needs(flags, from, to),
-    load: async () => (await import("./commands/tap.ts")).tap,
+    options: { ...FRAMING, ...RELAYING },
+    args: SIDES,
+    load: () => import("./commands/tap.ts"),
   }),
-}));
+};
+
+/** The commands, by name. */
+export const COMMANDS: Commands = new Map(Object.entries(TABLE));

@@ -1,18 +1,19 @@
-/** `uds bench PATH | --self`: how fast an echo server is. */
+/** `uds bench PATH | --self`: measures an echo server. */
 
+import { requireGrants } from "../../_internal/base/deno_permissions.ts";
 import type { SocketPath } from "../../address.ts";
 import { connect } from "../../client.ts";
 import type { Connection } from "../../connection.ts";
 import { lengthPrefixed, messages } from "../../framing.ts";
+import { permissions } from "../../permissions.ts";
 import { serve } from "../../server.ts";
-import { OK } from "../exit_codes.ts";
-import { requireGrants } from "../parse/deno_permissions.ts";
+import { OK, UsageError } from "../exit_codes.ts";
 import { type Bin, histogram, quantile } from "../text/histogram.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { json } from "../text/printable.ts";
 import { stopSignal } from "../io/signals.ts";
 import { print, printError } from "../io/output.ts";
-import { type CommonFlags, UsageError } from "../io/reporter.ts";
+import type { CommonFlags } from "../parse/command.ts";
 
 /** Its options. */
 export type BenchFlags = CommonFlags & {
@@ -20,18 +21,18 @@ export type BenchFlags = CommonFlags & {
   readonly seconds?: number;
 };
 
-/** What an own server takes: its directory has a name that nobody knows before. */
-export const SELF_NEEDS: Deno.PermissionOptionsObject = { read: true, write: true, net: true };
+/** The Deno permissions for `--self`: the name of its directory is not known before. */
+const SELF_NEEDS: Deno.PermissionOptionsObject = { read: true, write: true, net: true };
 
 const DEFAULT_MS = 1000;
-/** Until something is as fast as it will be. */
+/** The share of a measurement to wait before it counts. */
 const WARM_UP_SHARE = 0.2;
 const SMALL = 64;
 const BULK = 256 * 1024;
-/** Messages that are on their way at the same time. */
+/** The number of messages in flight. */
 const WINDOW = 1024;
 const PROGRESS_MS = 100;
-/** How long to wait for an answer before the server counts as something else than an echo. */
+/** How long to wait for the echo of a first message. */
 const ANSWER_MS = 2000;
 
 interface Report {
@@ -52,9 +53,12 @@ interface Report {
 }
 
 /** The command. */
-export async function bench(flags: BenchFlags, path?: SocketPath): Promise<number> {
-  if ((path === undefined) !== (flags.self === true)) {
-    throw new UsageError("it takes PATH or --self, and not both", "bench");
+export async function run(flags: BenchFlags, path?: SocketPath): Promise<number> {
+  if (path === undefined && !flags.self) {
+    throw new UsageError("missing PATH or --self: uds bench PATH | --self", "bench");
+  }
+  if (path !== undefined && flags.self) {
+    throw new UsageError("unexpected --self: give PATH or --self, not both", "bench");
   }
   const report = path === undefined
     ? await measureSelf(flags)
@@ -63,16 +67,21 @@ export async function bench(flags: BenchFlags, path?: SocketPath): Promise<numbe
   return OK;
 }
 
-/** Measures an echo of its own, in a directory that is removed in any case. */
+/** Returns the Deno permissions that it needs. */
+export function needs(_flags: BenchFlags, path?: SocketPath): Deno.PermissionOptionsObject {
+  return path === undefined ? SELF_NEEDS : permissions("connect", path);
+}
+
+/** Measures an echo of its own, in a temporary directory. */
 async function measureSelf(flags: BenchFlags): Promise<Report> {
-  requireGrants("Cannot serve an echo", SELF_NEEDS);
+  requireGrants("Cannot serve an echo", SELF_NEEDS, { operation: "bench", path: null });
   const signal = stopSignal();
   const directory = await Deno.makeTempDir({ prefix: "uds-" });
   const server = "an echo in this process";
   try {
     const own = `${directory}/echo.sock`;
     await using echoing = await serve(own, echo);
-    // That ends whatever is being measured.
+    // This ends the running measurement.
     signal.addEventListener("abort", () => echoing.shutdown({ timeout: 0 }));
     signal.throwIfAborted();
     const report = await measure(flags, own, server);
@@ -104,7 +113,7 @@ async function measure(flags: BenchFlags, path: SocketPath, server: string): Pro
   return { server, deno: Deno.version.deno, seconds: ms / 1000, roundTrips, bulk, messages };
 }
 
-/** Throws where something else answers, or nothing. */
+/** Throws unless the server sends back a first message. */
 async function requireEcho(path: SocketPath): Promise<void> {
   await using conn = await connect(path);
   const timer = setTimeout(() => conn.close(), ANSWER_MS);
@@ -176,9 +185,9 @@ async function measureBulk(
     while (performance.now() < end) await conn.write(data);
     await conn.closeWrite();
   })();
-  // It is told by the reading side too, which fails with it.
+  // The read below fails too.
   sending.catch(() => {});
-  // Not at the beginning of a page: copies between buffers that both begin there are slow.
+  // Copies between two page-aligned buffers are slow.
   const buffer = new Uint8Array(BULK + 4096).subarray(2048, 2048 + BULK);
   let bytes = 0;
   let now = from;
@@ -212,7 +221,7 @@ async function measureMessages(
     if (isOver) continue;
     now = performance.now();
     if (now >= end) {
-      // The server sends back what it still has: one that is cut off would take it for a failure.
+      // Read on until the server has sent everything: closing now would be a failure for it.
       isOver = true;
       channel.closeWrite().catch(() => {});
       continue;
@@ -224,7 +233,7 @@ async function measureMessages(
   return { size: SMALL, perSecond: Math.round(got / Math.max(now - from, 1) * 1000) };
 }
 
-/** A line on standard error that changes, for people alone. */
+/** A line of progress on standard error, if that is a terminal. */
 class Progress implements Disposable {
   readonly #isShown: boolean;
   #next = 0;
@@ -246,7 +255,7 @@ class Progress implements Disposable {
   }
 }
 
-/** The widest bar of a histogram. */
+/** The width of the widest bar of a histogram, in columns. */
 const BAR_WIDTH = 40;
 
 function format({ server, deno, roundTrips, bulk, messages }: Report): string {

@@ -1,99 +1,98 @@
-/** `uds completion SHELL`: a script that completes command lines, made from the table of commands. */
+/** `uds completion SHELL`: prints a script that completes command lines, from the table of commands. */
 
-import { COMMANDS } from "../table.ts";
 import { OK } from "../exit_codes.ts";
-import type { Shell } from "../parse/parameters.ts";
 import { print } from "../io/output.ts";
-import type { CommonFlags } from "../io/reporter.ts";
+import type { Switch, ValueOption } from "../parse/command.ts";
+import type { Commands } from "../parse/command_line.ts";
+import type { Shell } from "../parse/parameters.ts";
 
 /** The command. */
-export async function completion(_flags: CommonFlags, shell: Shell): Promise<number> {
-  await print({ bash, zsh, fish }[shell]());
+export async function run(commands: Commands, shell: Shell): Promise<number> {
+  await print({ bash, zsh, fish }[shell](wordsOf(commands)));
   return OK;
 }
 
-/** An option, as the scripts need it. */
-interface Option {
+/** A command, as the scripts need it. */
+interface Word {
   readonly name: string;
-  readonly letter: string | undefined;
   readonly brief: string;
-  /** What its value is called; `undefined` where it has none. */
-  readonly placeholder: string | undefined;
-  /** The values that it may have, where that is known. */
+  readonly options: readonly Option[];
+  /** The possible values of its first argument, if they can be listed. */
   readonly values: readonly string[];
+  /** How many arguments precede the command line that it runs, if it runs one. */
+  readonly before: number | undefined;
 }
 
-const HELP: Option = {
-  name: "help",
-  letter: "h",
-  brief: "print the help",
-  placeholder: undefined,
-  values: [],
-};
+type Option = (Switch | ValueOption) & { readonly name: string };
 
-/** The commands, and what follows each: its words, another command line, or, by default, files. */
-const WORDS: Readonly<Record<string, () => readonly string[]>> = {
-  completion: () => ["bash", "zsh", "fish"],
-  help: () => [...COMMANDS.keys()],
-  permissions: () => [...COMMANDS.keys()],
-};
-/** The commands that end with another command line, and how many arguments of their own come before it. */
-const RUNNING: Readonly<Record<string, number>> = { run: 0, serve: 1 };
+const HELP: Option = { name: "help", letter: "h", brief: "print the help" };
 
-function names(): string[] {
-  return [...COMMANDS.keys(), "help"];
+/** Returns the commands, and `help`. */
+function wordsOf(commands: Commands): Word[] {
+  const names = [...commands.keys()];
+  const words = [...commands].map(([name, { brief, options, args }]): Word => {
+    const before = args.findIndex(({ placeholder }) => placeholder === "CMD");
+    return {
+      name,
+      brief,
+      options: [...Object.entries(options).map(([name, option]) => ({ name, ...option })), HELP],
+      values: args[0]?.placeholder === "COMMAND" ? names : args[0]?.values ?? [],
+      before: before < 0 ? undefined : before,
+    };
+  });
+  const help = { options: [HELP], values: names, before: undefined };
+  return [...words, { name: "help", brief: "print the help of a command", ...help }];
 }
 
-function optionsOf(command: string): Option[] {
-  const { flags, aliases } = COMMANDS.get(command)?.parameters ?? { flags: {}, aliases: {} };
-  const letters = new Map(
-    Object.entries(aliases).map(([letter, name]) => [name, letter]),
-  );
-  const options = Object.entries(flags).map(([name, flag]): Option => ({
-    name,
-    letter: letters.get(name),
-    brief: flag.brief,
-    placeholder: flag.kind === "boolean" ? undefined : flag.placeholder,
-    values: flag.kind === "enum" ? flag.values : [],
-  }));
-  return [...options, HELP];
+/** Returns the names of the commands that run another command line. */
+function runningOf(words: readonly Word[]): string[] {
+  return words.filter(({ before }) => before !== undefined).map(({ name }) => name);
 }
 
-/** A word of a shell, as it is. */
+/** Returns how an option can be written. */
+function spellings({ name, letter }: Option): string[] {
+  return [`--${name}`, ...(letter === undefined ? [] : [`-${letter}`])];
+}
+
+/** Quotes a word for a shell. */
 function quote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-function bash(): string {
-  const all = names().map((name) => {
-    const options = optionsOf(name);
-    const valued = options.filter(({ placeholder }) => placeholder !== undefined);
-    return [
-      `    ${name})`,
-      `      options=${quote(options.map((option) => `--${option.name}`).join(" "))}`,
-      `      valued=${quote(spellings(valued).join(" "))}`,
-      `      words=${quote((WORDS[name]?.() ?? []).join(" "))}`,
-      "      ;;",
-    ].join("\n");
+/** Returns the possible values of an option, if they can be listed. */
+function valuesOf(option: Option): readonly string[] {
+  return option.parse === undefined ? [] : option.values ?? [];
+}
+
+function bash(words: readonly Word[]): string {
+  const cases = words.map(({ name, options, values }) => {
+    const valued = options.filter(({ parse }) => parse !== undefined);
+    return `    ${name})
+      options=${quote(options.map(({ name }) => `--${name}`).join(" "))}
+      valued=${quote(valued.flatMap(spellings).join(" "))}
+      words=${quote(values.join(" "))}
+      ;;`;
   });
-  const values = names().flatMap(optionsOf).filter((option) => option.values.length > 0);
-  const known = new Map(values.map((option) => [option.name, option.values]));
-  const cases = [...known].map(([name, all]) =>
+  const listed = new Map(
+    words.flatMap(({ options }) => options).map((option) => [option.name, valuesOf(option)]),
+  );
+  const values = [...listed].filter(([, all]) => all.length > 0).map(([name, all]) =>
     `    --${name}) COMPREPLY=($(compgen -W ${quote(all.join(" "))} -- "$current")); return ;;`
   );
+  const names = words.map(({ name }) => name).join(" ");
   return `# Completion of uds for bash: source <(uds completion bash)
 _uds() {
   local current=\${COMP_WORDS[COMP_CWORD]} before=\${COMP_WORDS[COMP_CWORD-1]}
   local command=\${COMP_WORDS[1]} first=2 options= valued= words= at
   COMPREPLY=()
-  # bash takes --framing=KIND for three words.
+  # bash splits --framing=KIND into three words.
   if [[ $current == = ]]; then current=; fi
   if [[ $before == = ]]; then before=\${COMP_WORDS[COMP_CWORD-2]}; fi
   if ((COMP_CWORD == 1)); then
-    COMPREPLY=($(compgen -W ${quote(`${names().join(" ")} --help --version`)} -- "$current"))
+    COMPREPLY=($(compgen -W ${quote(`${names} --help --version`)} -- "$current"))
     return
   fi
-  # What follows -- is a command line of its own: the default completes its files.
+  # What follows -- is another command line: the default completes its files.
   for ((at = 2; at < COMP_CWORD; at++)); do
     if [[ \${COMP_WORDS[at]} == -- ]]; then
       ((at == COMP_CWORD - 1)) && COMPREPLY=($(compgen -c -- "$current"))
@@ -101,11 +100,11 @@ _uds() {
     fi
   done
   case $before in
-${cases.join("\n")}
+${values.join("\n")}
   esac
   if [[ $command == permissions ]] && ((COMP_CWORD > 2)); then command=\${COMP_WORDS[2]} first=3; fi
   case $command in
-${all.join("\n")}
+${cases.join("\n")}
   esac
   [[ " $valued " == *" $before "* ]] && return
   if [[ $current == -* ]]; then
@@ -120,27 +119,14 @@ complete -o default -F _uds uds
 `;
 }
 
-/** How an option may be written. */
-function spellings(options: readonly Option[]): string[] {
-  return options.flatMap(({ name, letter }) => {
-    return letter === undefined ? [`--${name}`] : [`--${name}`, `-${letter}`];
-  });
-}
-
-function zsh(): string {
-  const briefs = names().map((name) =>
-    `    ${quote(`${name}:${COMMANDS.get(name)?.brief ?? "print the help of a command"}`)}`
-  );
-  const cases = names().map((name) => {
-    const specs = optionsOf(name).flatMap((option) => zshOption(option));
-    const words = WORDS[name]?.();
-    const own = RUNNING[name];
-    if (words !== undefined) specs.push(`1:word:(${words.join(" ")})`);
-    else if (own === undefined) specs.push("*:file:_files");
-    if (own !== undefined) {
-      for (let place = 1; place <= own; place++) specs.push(`${place}:file:_files`);
-      specs.push("*::command:_normal");
-    }
+function zsh(words: readonly Word[]): string {
+  const briefs = words.map(({ name, brief }) => `    ${quote(`${name}:${brief}`)}`);
+  const cases = words.map(({ name, options, values, before }) => {
+    const specs = options.flatMap(zshOption);
+    if (values.length > 0) specs.push(`1:word:(${values.join(" ")})`);
+    else if (before === undefined) specs.push("*:file:_files");
+    for (let place = 1; place <= (before ?? 0); place++) specs.push(`${place}:file:_files`);
+    if (before !== undefined) specs.push("*::command:_normal");
     return `    ${name}) _arguments ${specs.map(quote).join(" ")} ;;`;
   });
   return `# Completion of uds for zsh: source <(uds completion zsh)
@@ -158,9 +144,9 @@ ${briefs.join("\n")}
     shift words
     ((CURRENT--))
   fi
-  # What follows -- is a command line of its own.
+  # What follows -- is another command line.
   local -i at=$words[(i)--]
-  if [[ $words[1] == (${Object.keys(RUNNING).join("|")}) ]] && ((at < CURRENT)); then
+  if [[ $words[1] == (${runningOf(words).join("|")}) ]] && ((at < CURRENT)); then
     shift $at words
     ((CURRENT -= at))
     _normal
@@ -174,52 +160,52 @@ compdef _uds uds
 `;
 }
 
-function zshOption({ name, letter, brief, placeholder, values }: Option): string[] {
-  const what = `[${brief.replace(/[[\]:]/g, "\\$&")}]`;
-  const file = placeholder === "FILE" ? "_files" : "";
-  const action = values.length > 0 ? `(${values.join(" ")})` : file;
-  const value = placeholder === undefined ? "" : `:${placeholder}:${action}`;
-  return spellings([{ name, letter, brief, placeholder, values }])
-    .map((spelling) => {
-      const assigned = placeholder !== undefined && spelling.startsWith("--") ? "=" : "";
-      return `${spelling}${assigned}${what}${value}`;
-    });
+function zshOption(option: Option): string[] {
+  const what = `[${option.brief.replace(/[[\]:]/g, "\\$&")}]`;
+  if (option.parse === undefined) return spellings(option).map((spelling) => spelling + what);
+  const values = valuesOf(option);
+  const action = values.length > 0 ? `(${values.join(" ")})` : filesOf(option, "_files");
+  return spellings(option).map((spelling) =>
+    `${spelling}${spelling.startsWith("--") ? "=" : ""}${what}:${option.placeholder}:${action}`
+  );
 }
 
-function fish(): string {
-  const all = names();
-  const lines = all.map((name) => {
-    const brief = COMMANDS.get(name)?.brief ?? "print the help of a command";
-    return `complete -c uds -n __uds_first -f -a ${name} -d ${quote(brief)}`;
-  });
-  for (const name of all) {
-    const when = `-n ${quote(`__uds_is ${name}`)}`;
-    for (const { name: option, letter, brief, placeholder, values } of optionsOf(name)) {
-      const short = letter === undefined ? "" : ` -s ${letter}`;
-      const file = placeholder === "FILE" ? " -r -F" : " -x";
-      const value = placeholder === undefined ? "" : file;
-      const choice = values.length > 0 ? ` -a ${quote(values.join(" "))}` : "";
+/** Returns a text for options whose value is a file, and another one for the rest. */
+function filesOf({ placeholder }: ValueOption, file: string, other = ""): string {
+  return placeholder === "FILE" ? file : other;
+}
+
+function fish(words: readonly Word[]): string {
+  const lines = words.map(({ name, brief }) =>
+    `complete -c uds -n __uds_first -f -a ${name} -d ${quote(brief)}`
+  );
+  for (const { name, options, values } of words) {
+    const start = `complete -c uds -n ${quote(`__uds_is ${name}`)}`;
+    for (const option of options) {
+      const letter = option.letter === undefined ? "" : ` -s ${option.letter}`;
+      const value = option.parse === undefined ? "" : filesOf(option, " -r -F", " -x");
+      const choice = valuesOf(option).join(" ");
       lines.push(
-        `complete -c uds ${when}${short} -l ${option}${value}${choice} -d ${quote(brief)}`,
+        `${start}${letter} -l ${option.name}${value}${choice && ` -a ${quote(choice)}`} ` +
+          `-d ${quote(option.brief)}`,
       );
     }
-    const words = WORDS[name]?.();
-    if (words !== undefined) lines.push(`complete -c uds ${when} -f -a ${quote(words.join(" "))}`);
+    if (values.length > 0) lines.push(`${start} -f -a ${quote(values.join(" "))}`);
   }
   return `# Completion of uds for fish: uds completion fish | source
 function __uds_first
     test (count (commandline -opc)) -eq 1
 end
-# Only the first word tells: another command may be an argument.
+# Only the first word counts: the name of another command may be an argument.
 function __uds_is
     set -l words (commandline -opc)
     test (count $words) -ge 3; and test "$words[2]" = permissions; and set -e words[2]
     test (count $words) -ge 2; and test "$words[2]" = "$argv[1]"; and not contains -- -- $words
 end
-# What follows -- is a command line of its own.
+# What follows -- is another command line.
 function __uds_runs
     set -l words (commandline -opc)
-    contains -- "$words[2]" ${Object.keys(RUNNING).join(" ")}; and contains -- -- $words
+    contains -- "$words[2]" ${runningOf(words).join(" ")}; and contains -- -- $words
 end
 function __uds_run
     set -l words (commandline -opc) (commandline -ct)

@@ -1,13 +1,13 @@
 /** `uds connect PATH`: standard input and output on a connection. */
 
 import type { SocketPath } from "../../address.ts";
-import { connect as open, type ConnectOptions } from "../../client.ts";
+import { connect, type ConnectOptions } from "../../client.ts";
 import { OK } from "../exit_codes.ts";
 import { type FramingFlags, messageSource } from "../io/framing.ts";
 import { checkPassFlags, passAs } from "../io/pass_messages.ts";
 import { keepIgnored } from "../io/signals.ts";
 import { Input } from "../io/streams.ts";
-import type { CommonFlags } from "../io/reporter.ts";
+import type { CommonFlags } from "../parse/command.ts";
 
 /** Its options. */
 export type ConnectFlags = CommonFlags & ConnectingFlags & FramingFlags & {
@@ -21,10 +21,10 @@ export type ConnectingFlags = {
 };
 
 /** The command. */
-export async function connect(flags: ConnectFlags, path: SocketPath): Promise<number> {
+export async function run(flags: ConnectFlags, path: SocketPath): Promise<number> {
   checkPassFlags("connect", flags);
   keepIgnored();
-  const conn = await open(connectOptions(flags, path));
+  const conn = await connect(connectOptions(flags, path));
   await passAs(conn, messageSource(new Input(), flags), flags);
   return OK;
 }

@@ -7,7 +7,8 @@ import { refuseActivation } from "../io/activation.ts";
 import { OK } from "../exit_codes.ts";
 import { stopSignal } from "../io/signals.ts";
 import { BUFFER_SIZE } from "../io/streams.ts";
-import { type CommonFlags, Talk } from "../io/reporter.ts";
+import type { CommonFlags } from "../parse/command.ts";
+import { Reporter } from "../io/reporter.ts";
 
 /** Its options. */
 export type EchoFlags = CommonFlags & {
@@ -16,24 +17,28 @@ export type EchoFlags = CommonFlags & {
 };
 
 /** The command. */
-export async function echo(flags: EchoFlags, path: SocketPath): Promise<number> {
+export async function run(flags: EchoFlags, path: SocketPath): Promise<number> {
   refuseActivation(path);
-  using talk = new Talk(flags);
+  using reporter = new Reporter(flags);
   const signal = stopSignal();
   await using server = await serve({
     path,
     signal,
     ...(flags.mode !== undefined && { mode: flags.mode }),
-    onListen: (addr) => talk.listening(addr.path),
-    onError: (error) => talk.report(error),
-  }, (conn) => sendBack(conn, talk, flags.piece));
-  signal.addEventListener("abort", () => talk.ending());
+    onListen: (addr) => reporter.listening(addr.path),
+    onError: (error) => reporter.report(error),
+  }, (conn) => sendBack(conn, reporter, flags.piece));
+  signal.addEventListener("abort", () => reporter.ending());
   await server.finished;
   return OK;
 }
 
-/** Sends back what comes; with `piece` as many bytes at a time, and tells each. */
-async function sendBack(conn: Connection, talk: Talk, piece: number | undefined): Promise<void> {
+/** Sends back what comes. With `piece` it reads at most that many bytes, and reports each read. */
+async function sendBack(
+  conn: Connection,
+  reporter: Reporter,
+  piece: number | undefined,
+): Promise<void> {
   const buffer = new Uint8Array(piece ?? BUFFER_SIZE);
   for (;;) {
     const count = await conn.read(buffer);
@@ -41,7 +46,10 @@ async function sendBack(conn: Connection, talk: Talk, piece: number | undefined)
     const data = buffer.subarray(0, count);
     if (piece !== undefined) {
       const text = new TextDecoder().decode(data);
-      talk.say(`received ${JSON.stringify(text)}, sending it back`, { event: "received", text });
+      reporter.say(`received ${JSON.stringify(text)}, sending it back`, {
+        event: "received",
+        text,
+      });
     }
     await conn.write(data);
   }

@@ -3,15 +3,16 @@
 import type { SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
 import { ConnectionClosed } from "../../errors.ts";
-import { listen as open } from "../../server.ts";
+import { listen } from "../../server.ts";
 import { refuseActivation } from "../io/activation.ts";
-import { OK } from "../exit_codes.ts";
+import { OK, QuietEnd } from "../exit_codes.ts";
 import { type FramingFlags, messageSource } from "../io/framing.ts";
 import { checkPassFlags, passAs, type PassFlags } from "../io/pass_messages.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { stopSignal } from "../io/signals.ts";
 import { Input, type Source } from "../io/streams.ts";
-import { type CommonFlags, QuietEnd, Talk } from "../io/reporter.ts";
+import type { CommonFlags } from "../parse/command.ts";
+import { Reporter } from "../io/reporter.ts";
 
 /** Its options. */
 export type ListenFlags = CommonFlags & FramingFlags & {
@@ -25,12 +26,12 @@ export type ListenFlags = CommonFlags & FramingFlags & {
 const STOP_MS = 500;
 
 /** The command. */
-export async function listen(flags: ListenFlags, path: SocketPath): Promise<number> {
+export async function run(flags: ListenFlags, path: SocketPath): Promise<number> {
   checkPassFlags("listen", flags);
   refuseActivation(path);
-  using talk = new Talk(flags);
+  using talk = new Reporter(flags);
   const signal = stopSignal();
-  await using listener = await open({
+  await using listener = await listen({
     path,
     signal,
     ...(flags.mode !== undefined && { mode: flags.mode }),

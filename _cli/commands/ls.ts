@@ -1,14 +1,15 @@
-/** `uds ls [DIR…]`: the sockets in directories, and who has them. */
+/** `uds ls [DIR…]`: lists the sockets in directories, and the processes that hold them. */
 
-import { probe, type ProbeResult } from "../../probe.ts";
+import { isGranted, requireGrants } from "../../_internal/base/deno_permissions.ts";
 import { NotASocket, SocketNotFound } from "../../errors.ts";
+import { probe, type ProbeResult } from "../../probe.ts";
 import { OK } from "../exit_codes.ts";
-import { isGranted, requireGrants } from "../parse/deno_permissions.ts";
-import { octal } from "../parse/parameters.ts";
 import { print } from "../io/output.ts";
-import { json } from "../text/printable.ts";
+import { Reporter } from "../io/reporter.ts";
+import type { CommonFlags } from "../parse/command.ts";
+import { octal } from "../parse/parameters.ts";
 import { table } from "../text/columns.ts";
-import { type CommonFlags, Talk } from "../io/reporter.ts";
+import { json } from "../text/printable.ts";
 
 /** Its options. */
 export type LsFlags = CommonFlags & {
@@ -19,41 +20,37 @@ export type LsFlags = CommonFlags & {
 /** A socket file. */
 interface Entry {
   readonly path: string;
+  readonly state: ProbeResult["state"] | "unknown";
   readonly mode: string;
   readonly uid: number | null;
   readonly gid: number | null;
-  readonly state: ProbeResult["state"] | "unknown";
   readonly holder?: number;
 }
 
 type Files = Map<string, Deno.FileInfo>;
 
-/** What the directories of {@linkcode defaultDirectories} depend on. */
-const DEFAULTS: Deno.PermissionOptionsObject = {
-  env: ["XDG_RUNTIME_DIR", "TMPDIR"],
-  sys: ["uid"],
-};
-
-/** How many are looked at together: one that nobody listens on takes a tenth of a second. */
+/** How many sockets to probe together: a stale one takes a tenth of a second. */
 const BATCH = 64;
 
 /** The command. */
-export async function ls(flags: LsFlags, ...directories: string[]): Promise<number> {
+export async function run(flags: LsFlags, directories: readonly string[]): Promise<number> {
   const isDefault = directories.length === 0;
-  if (isDefault) requireGrants("Cannot list the usual directories", needs(flags, []));
+  const require = (places: string, all: readonly string[]) =>
+    requireGrants(`Cannot list ${places}`, needs(flags, all), { operation: "ls", path: null });
+  if (isDefault) require("the usual directories", []);
   const places = isDefault ? defaultDirectories() : directories;
-  requireGrants(`Cannot list ${places.join(" and ")}`, needs(flags, places));
+  require(places.join(" and "), places);
 
-  const talk = new Talk(flags);
+  const reporter = new Reporter(flags);
   const files: Files = new Map();
   let code = OK;
   const report = (error: unknown) => {
-    const failure = talk.fail(error);
-    if (code === OK && !isDefault) code = failure;
+    const failure = reporter.fail(error);
+    if (!isDefault) code ||= failure;
   };
   for (const place of places) {
     find(place, isDefault || flags.recursive === true, files, (error) => {
-      // Of what nobody has asked for by name, what is not there or not for us is no failure.
+      // A usual directory may be missing or closed to this user: that is not a failure.
       if (!isDefault || error instanceof Deno.errors.InvalidData) report(error);
     });
   }
@@ -61,25 +58,25 @@ export async function ls(flags: LsFlags, ...directories: string[]): Promise<numb
   const entries: Entry[] = [];
   const found = [...files].sort(([a], [b]) => a < b ? -1 : 1);
   while (found.length > 0) {
-    const looks = found.splice(0, BATCH).map(([path, info]) =>
-      look(path, info, flags.probe, report)
+    const batch = found.splice(0, BATCH);
+    entries.push(
+      ...await Promise.all(batch.map(([path, info]) => look(path, info, flags, report))),
     );
-    entries.push(...await Promise.all(looks));
   }
   if (flags.json) await print(`${json(entries)}\n`);
-  else if (entries.length > 0) await print(show(entries));
-  else if (code === OK) talk.say(`no sockets in ${places.join(" and ")}`, {});
+  else if (entries.length > 0) await print(format(entries));
+  else if (code === OK) reporter.say(`no sockets in ${places.join(" and ")}`, {});
   return code;
 }
 
-/** The permissions that it takes; none of the directories stands for the usual ones. */
+/** Returns the Deno permissions that it needs. Without directories these are the usual ones. */
 export function needs(
   flags: LsFlags,
   directories: readonly string[],
 ): Deno.PermissionOptionsObject {
   const isDefault = directories.length === 0;
   return {
-    ...(isDefault ? { ...DEFAULTS, read: true } : {
+    ...(isDefault ? { env: ["XDG_RUNTIME_DIR", "TMPDIR"], sys: ["uid"], read: true } : {
       // A socket has its lock beside it.
       read: directories.flatMap((place) => isSocket(place) ? [place, `${place}.lock`] : [place]),
     }),
@@ -88,7 +85,7 @@ export function needs(
   };
 }
 
-/** Whether it is the name of a socket, where this process may look. */
+/** Reports whether a name is known to be that of a socket. */
 function isSocket(place: string): boolean {
   try {
     return isGranted("read", place) && Deno.statSync(place).isSocket === true;
@@ -97,7 +94,7 @@ function isSocket(place: string): boolean {
   }
 }
 
-/** Where programs of this user and of the system have their sockets. */
+/** Returns where programs of this user and of the system have their sockets. */
 function defaultDirectories(): string[] {
   const given = Deno.env.get("XDG_RUNTIME_DIR");
   const own = given?.startsWith("/")
@@ -106,7 +103,7 @@ function defaultDirectories(): string[] {
   return [own, "/run"];
 }
 
-/** Adds the socket of that name, or those in that directory, also below it if it is to go deep. */
+/** Adds a socket, or those in a directory; with `deep` also those below it. */
 function find(place: string, deep: boolean, files: Files, onError: (error: Error) => void): void {
   try {
     const info = Deno.statSync(place);
@@ -118,42 +115,36 @@ function find(place: string, deep: boolean, files: Files, onError: (error: Error
   }
 
   function walk(directory: string, device: number): void {
-    for (const { name, isDirectory, isFile, isSymlink } of readDirectory(directory)) {
+    // All entries at once: an error of the directory is thrown here, not within the loop.
+    for (const { name, isDirectory, isFile, isSymlink } of [...Deno.readDirSync(directory)]) {
       if (isFile || isSymlink || isDirectory && !deep) continue;
       const path = `${directory === "/" ? "" : directory}/${name}`;
       try {
         const info = Deno.lstatSync(path);
         if (info.isSocket) files.set(path, info);
-        // Another file system may be one that does not answer.
+        // Another file system may not respond.
         else if (info.isDirectory && info.dev === device) walk(path, device);
       } catch (error) {
-        if (error instanceof Deno.errors.NotFound && name.includes("\ufffd")) {
-          onError(leftOut(path));
-          continue;
+        const isMissing = error instanceof Deno.errors.NotFound;
+        if (isMissing && name.includes("\ufffd")) onError(notUtf8(path));
+        // It may be gone by now. Deno shows /dev, /proc and /sys only with all permissions.
+        else if (!isMissing && !(error instanceof Deno.errors.NotCapable)) {
+          onError(explain(path, error as Error));
         }
-        // It may have gone since; and Deno shows /dev, /proc and /sys only to who may do everything.
-        const isNothing = error instanceof Deno.errors.NotFound ||
-          error instanceof Deno.errors.NotCapable;
-        if (!isNothing) onError(explain(path, error as Error));
       }
     }
   }
 }
 
-/** The entries of a directory, all of them at once: errors come here, not in the middle. */
-function readDirectory(directory: string): Deno.DirEntry[] {
-  return [...Deno.readDirSync(directory)];
-}
-
-/** Deno puts U+FFFD in the place of bytes that are not UTF-8, and does not find the file by that name. */
-function leftOut(path: string): Error {
+/** Deno replaces bytes that are not UTF-8 by U+FFFD, and does not find the file by that name. */
+function notUtf8(path: string): Error {
   return new Deno.errors.InvalidData(
     `Cannot list ${JSON.stringify(path)}: its name is not UTF-8, and Deno cannot name it. ` +
       `It may be a socket`,
   );
 }
 
-/** An error of the same class that says which file it is about. */
+/** Returns an error of the same class that names the file. */
 function explain(path: string, error: Error): Error {
   const start = `Cannot list ${JSON.stringify(path)}`;
   if (error instanceof Deno.errors.NotFound) {
@@ -169,47 +160,31 @@ function explain(path: string, error: Error): Error {
 }
 
 /**
- * What can be seen of a socket; without connecting, what its lock tells.
+ * Describes a socket. Without `--probe` the state comes from its lock.
  *
- * @param report Called with the failure of a look, which concerns this socket alone.
+ * @param report Called with a failure, which concerns this socket alone.
  */
 async function look(
   path: string,
-  info: Deno.FileInfo,
-  connect: boolean | undefined,
+  { mode, uid, gid }: Deno.FileInfo,
+  flags: LsFlags,
   report: (error: unknown) => void,
 ): Promise<Entry> {
-  const { state, holder } = await stateOf(path, connect === true, report);
-  const { mode, uid, gid } = info;
-  return {
-    path,
-    state,
-    mode: octal((mode ?? 0) & 0o777),
-    uid,
-    gid,
-    ...(holder !== undefined && { holder }),
-  };
-}
-
-async function stateOf(
-  path: string,
-  connect: boolean,
-  report: (error: unknown) => void,
-): Promise<Pick<Entry, "state" | "holder">> {
+  const file = { mode: octal((mode ?? 0) & 0o777), uid, gid };
   try {
-    return await probe(path, { connect });
+    const { state, holder } = await probe(path, { connect: flags.probe === true });
+    return { path, state, ...file, ...(holder !== undefined && { holder }) };
   } catch (error) {
-    // Only a connection could tell; or the path is too long for one.
+    // Without a connection the state is not known, or the path is too long for one.
     const isUnknown = error instanceof Deno.errors.NotSupported || error instanceof RangeError;
     if (!isUnknown) report(error);
-    return { state: "unknown" };
+    return { path, state: "unknown", ...file };
   }
 }
 
-/** The entries as a table. */
-function show(entries: Entry[]): string {
-  const users = names("/etc/passwd");
-  const groups = names("/etc/group");
+function format(entries: readonly Entry[]): string {
+  const users = namesIn("/etc/passwd");
+  const groups = namesIn("/etc/group");
   return table(
     ["STATE", "MODE", "OWNER", "PID", "PATH"],
     entries.map(({ state, mode, uid, gid, holder, path }) => [
@@ -222,8 +197,8 @@ function show(entries: Entry[]): string {
   );
 }
 
-/** The names of users or groups by their numbers, where this process may read them. */
-function names(file: string): Map<string, string> {
+/** Returns the names of users or groups by their numbers, if this process may read them. */
+function namesIn(file: string): Map<string, string> {
   if (!isGranted("read", file)) return new Map();
   try {
     const lines = Deno.readTextFileSync(file).split("\n").map((line) => line.split(":"));

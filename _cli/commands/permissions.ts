@@ -1,26 +1,26 @@
-/** `uds permissions COMMAND …`: the least permissions of a command line. */
+/** `uds permissions COMMAND …`: prints the least permissions of a command line. */
 
 import { permissionFlags } from "../../permissions.ts";
-import { parse } from "../parse/command_line.ts";
 import { OK } from "../exit_codes.ts";
 import { print } from "../io/output.ts";
+import type { CommonFlags } from "../parse/command.ts";
+import { type Commands, parse } from "../parse/command_line.ts";
 import { json } from "../text/printable.ts";
-import type { CommonFlags } from "../io/reporter.ts";
 
 /** The command. */
-export async function printPermissions(flags: CommonFlags, ...args: string[]): Promise<number> {
-  const parsed = await parse(args);
+export async function run(
+  commands: Commands,
+  flags: CommonFlags,
+  line: readonly string[],
+): Promise<number> {
+  const parsed = await parse(line, commands);
   const set = typeof parsed === "string" ? {} : await parsed.needs();
-  if (flags.json) {
-    await print(`${json(set)}\n`);
-  } else {
-    const line = ["deno", "run", ...permissionFlags(set), program(), ...args];
-    await print(`${line.map(quote).join(" ")}\n`);
-  }
+  const words = ["deno", "run", ...permissionFlags(set), program(), ...line];
+  await print(`${flags.json ? json(set) : words.map(quote).join(" ")}\n`);
   return OK;
 }
 
-/** What `deno run` is to run: the file that runs now, or the published one. */
+/** Returns what `deno run` runs: the file that runs now, or the published one. */
 function program(): string {
   const url = new URL("../../cli.ts", import.meta.url);
   return url.protocol === "file:" && !Deno.build.standalone
@@ -28,7 +28,7 @@ function program(): string {
     : "jsr:@uds/uds/cli";
 }
 
-/** A word as a shell reads it. */
+/** Quotes a word for a shell. */
 function quote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

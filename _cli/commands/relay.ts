@@ -1,16 +1,17 @@
 /** `uds relay LISTEN TARGET`: every connection to one side passed on to a connection to the other one. */
 
+import { requireGrants } from "../../_internal/base/deno_permissions.ts";
 import { SilenceTimer } from "../../_internal/base/silence.ts";
 import { resolveSocketPath } from "../../address.ts";
 import { connect } from "../../client.ts";
 import type { Connection } from "../../connection.ts";
-import { relay as pass } from "../../relay.ts";
+import { relay } from "../../relay.ts";
 import { serve } from "../../server.ts";
 import { refuseActivation } from "../io/activation.ts";
 import { type Endpoint, endpointNeeds, shownEndpoint } from "../io/endpoint.ts";
-import { OK } from "../exit_codes.ts";
+import { OK, UsageError } from "../exit_codes.ts";
 import { failure } from "../text/failure.ts";
-import { requireGrants, union } from "../parse/deno_permissions.ts";
+import { union } from "../parse/deno_permissions.ts";
 import {
   type ByteStream,
   connectNetwork,
@@ -26,7 +27,8 @@ import {
   ownershipPermissions,
 } from "../parse/ownership.ts";
 import { stopSignal } from "../io/signals.ts";
-import { type CommonFlags, Talk, UsageError } from "../io/reporter.ts";
+import type { CommonFlags } from "../parse/command.ts";
+import { Reporter } from "../io/reporter.ts";
 
 /** Its options. */
 export type RelayFlags = CommonFlags & OwnershipFlags & {
@@ -39,9 +41,9 @@ export type RelayFlags = CommonFlags & OwnershipFlags & {
 };
 
 /** The command. */
-export async function relay(flags: RelayFlags, from: Endpoint, to: Endpoint): Promise<number> {
+export async function run(flags: RelayFlags, from: Endpoint, to: Endpoint): Promise<number> {
   checkFlags("relay", flags, from, to);
-  using talk = new Talk(flags);
+  using talk = new Reporter(flags);
   const signal = stopSignal();
   await serveRelay(flags, from, to, { talk, signal });
   return OK;
@@ -88,7 +90,7 @@ export function needs(
 
 /** What a relay is told by whoever runs it. */
 export interface RelayContext {
-  talk: Talk;
+  talk: Reporter;
   /** Ends it: who is connected has 5 seconds to finish. */
   signal: AbortSignal;
   /** Is put between the two sides of each connection. */
@@ -110,7 +112,7 @@ export async function serveRelay(
   { talk, signal, between }: RelayContext,
 ): Promise<void> {
   // A prompt would come with the first connection.
-  requireGrants("Cannot relay", needs(flags, from, to));
+  requireGrants("Cannot relay", needs(flags, from, to), { operation: "relay", path: null });
   const identity = await readIdentity(flags);
   const { timeout = TIMEOUT_MS, max, idle } = flags;
   const onError = (error: unknown) => talk.report(error);
@@ -152,7 +154,7 @@ export async function serveRelay(
     const [a, b] = [sides.client, sides.target].map((side) => watch?.watched(side) ?? side);
     try {
       // It uses no more of them than that.
-      await pass(a as Connection, b as Connection, {
+      await relay(a as Connection, b as Connection, {
         signal: watch === undefined ? cut : AbortSignal.any([cut, watch.signal]),
       });
       sides.over();

@@ -10,7 +10,7 @@ import { pass } from "../io/pass.ts";
 import { checkPassFlags, passMessages } from "../io/pass_messages.ts";
 import { print } from "../io/output.ts";
 import { Input, Message } from "../io/streams.ts";
-import { Talk } from "../io/reporter.ts";
+import { Reporter } from "../io/reporter.ts";
 
 /** Its options. */
 export type SendFlags = ConnectFlags & {
@@ -18,12 +18,12 @@ export type SendFlags = ConnectFlags & {
 };
 
 /** The command. */
-export async function send(flags: SendFlags, path: SocketPath, message = "-"): Promise<number> {
+export async function run(flags: SendFlags, path: SocketPath, message = "-"): Promise<number> {
   checkPassFlags("send", flags);
   const source = message === "-"
     ? messageSource(new Input(), flags)
     : new Message(toMessage(message, flags));
-  const talk = new Talk(flags);
+  const talk = new Reporter(flags);
   const conn = await connect(connectOptions(flags, path));
   if (message === "-" && Deno.stdin.isTerminal()) {
     talk.say("type the message, and Ctrl-D", { event: "reading" });

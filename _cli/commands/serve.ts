@@ -4,9 +4,9 @@ import type { SocketPath } from "../../address.ts";
 import { permissions } from "../../permissions.ts";
 import type { Connection } from "../../connection.ts";
 import type { Child } from "../../pair.ts";
-import { serve as listen } from "../../server.ts";
+import { serve } from "../../server.ts";
 import { SilenceTimer } from "../../_internal/base/silence.ts";
-import { OK } from "../exit_codes.ts";
+import { OK, UsageError } from "../exit_codes.ts";
 import { union } from "../parse/deno_permissions.ts";
 import { refuseActivation } from "../io/activation.ts";
 import { CommandOutput } from "../io/command_output.ts";
@@ -16,11 +16,11 @@ import {
   ownershipNeeds,
   ownershipPermissions,
 } from "../parse/ownership.ts";
-import { InvalidValue, socketPath } from "../parse/parameters.ts";
 import { ProcessGroups } from "../io/process_groups.ts";
 import { stopSignal } from "../io/signals.ts";
 import { SHELL, startOnStdio } from "../io/stdio_child.ts";
-import { type CommonFlags, Talk, UsageError } from "../io/reporter.ts";
+import type { CommonFlags } from "../parse/command.ts";
+import { Reporter } from "../io/reporter.ts";
 
 /** Its options. */
 export type ServeFlags = CommonFlags & OwnershipFlags & {
@@ -36,21 +36,20 @@ const BUFFER_SIZE = 64 * 1024;
 const KILLED_MS = 10_000;
 
 /** The command. */
-export async function serve(
+export async function run(
   flags: ServeFlags,
-  path: string,
-  command: string,
-  ...args: string[]
+  path: SocketPath,
+  [command, ...args]: [string, ...string[]],
 ): Promise<number> {
-  if (command === "") throw new UsageError("CMD is empty", "serve");
-  refuseActivation(readPath(path));
-  using talk = new Talk(flags);
+  if (command === "") throw new UsageError('CMD must be a program, got ""', "serve");
+  refuseActivation(path);
+  using talk = new Reporter(flags);
   const groups = new ProcessGroups();
   const signal = stopSignal(() => groups.kill("KILL"));
   const running = new Set<Promise<void>>();
   let hasServed = false;
-  await using server = await listen({
-    path: readPath(path),
+  await using server = await serve({
+    path,
     signal,
     ...await ownership(flags),
     ...(flags.replace && {
@@ -91,20 +90,10 @@ export async function serve(
   }
 }
 
-/** The path, which the parser takes for one text among others. */
-function readPath(value: string): SocketPath {
-  try {
-    return socketPath(value);
-  } catch (error) {
-    if (error instanceof InvalidValue) throw new UsageError(`PATH ${error.message}`, "serve");
-    throw error;
-  }
-}
-
 /** The permissions that it takes. */
-export function needs(flags: ServeFlags, path: string): Deno.PermissionOptionsObject {
+export function needs(flags: ServeFlags, path: SocketPath): Deno.PermissionOptionsObject {
   return union([
-    permissions("serve", readPath(path), {
+    permissions("serve", path, {
       ...ownershipPermissions(flags),
       ...(flags.replace ? { publish: "rename" } : {}),
     }),

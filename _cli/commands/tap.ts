@@ -4,14 +4,16 @@ import { InputBuffer } from "../../_internal/messages/input.ts";
 import type { Codec } from "../../framing.ts";
 import { dim, green, yellow } from "../text/color.ts";
 import type { Endpoint } from "../io/endpoint.ts";
-import { OK } from "../exit_codes.ts";
+import { OK, QuietEnd } from "../exit_codes.ts";
 import { codecOf, describe, type FramingFlags, textOf } from "../io/framing.ts";
 import { GatheredOutput } from "../io/gathered_output.ts";
 import type { ByteStream } from "../io/network.ts";
 import { json, printable } from "../text/printable.ts";
 import { checkFlags, type RelayFlags, serveRelay } from "./relay.ts";
 import { stopSignal } from "../io/signals.ts";
-import { QuietEnd, Talk } from "../io/reporter.ts";
+import { Reporter } from "../io/reporter.ts";
+
+export { needs } from "./relay.ts";
 
 /** Its options. */
 export type TapFlags = RelayFlags & FramingFlags;
@@ -28,9 +30,9 @@ type Sight =
   | { event: "close"; reason?: string };
 
 /** The command. */
-export async function tap(flags: TapFlags, from: Endpoint, to: Endpoint): Promise<number> {
+export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promise<number> {
   checkFlags("tap", flags, from, to);
-  using talk = new Talk(flags);
+  using talk = new Reporter(flags);
   const told = stopSignal();
   const failed = new AbortController();
   const signal = AbortSignal.any([told, failed.signal]);

@@ -2,7 +2,7 @@
 
 import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import { SocketInUse } from "../../errors.ts";
-import { isGranted } from "../parse/deno_permissions.ts";
+import { isGranted } from "../../_internal/base/deno_permissions.ts";
 import { shownPath } from "../parse/parameters.ts";
 
 /**

@@ -32,16 +32,14 @@ export function endpoint(value: string): Endpoint {
       return { scheme: "unix", path: socketPath(value) };
     }
     throw new InvalidValue(
-      `takes unix:PATH, tcp:HOST:PORT or tls:HOST:PORT, and not ${JSON.stringify(value)}`,
+      `must be unix:PATH, tcp:HOST:PORT or tls:HOST:PORT, got ${JSON.stringify(value)}`,
     );
   }
   const [, bracketed, plain, digits] = rest.match(/^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/) ?? [];
   const hostname = bracketed ?? plain;
   if (hostname === undefined || Number(digits) > 65535) {
     throw new InvalidValue(
-      `takes ${scheme}:HOST:PORT, such as ${scheme}:localhost:8080, and not ${
-        JSON.stringify(value)
-      }`,
+      `must be ${scheme}:HOST:PORT, such as ${scheme}:localhost:8080, got ${JSON.stringify(value)}`,
     );
   }
   return { scheme: scheme as "tcp" | "tls", hostname, port: Number(digits) };

@@ -4,7 +4,7 @@ import { type Codec, contentLength, delimited, lengthPrefixed } from "../../fram
 import type { Framing } from "../parse/parameters.ts";
 import { json } from "../text/printable.ts";
 import { BUFFER_SIZE, type Source } from "./streams.ts";
-import type { CommonFlags } from "./reporter.ts";
+import type { CommonFlags } from "../parse/command.ts";
 
 /** The options. */
 export type FramingFlags = {

@@ -1,6 +1,6 @@
 /** Standard output and standard error, by which everything that a command writes leaves. */
 
-import { QuietEnd } from "./reporter.ts";
+import { QuietEnd } from "../exit_codes.ts";
 
 /** The pauses before a descriptor that does not block is tried again double from the first to the last. */
 const FIRST_PAUSE_MS = 1;

@@ -7,7 +7,8 @@ import { codecOf, type FramingFlags, toLine } from "./framing.ts";
 import { pass, watch } from "./pass.ts";
 import { print } from "./output.ts";
 import type { Source } from "./streams.ts";
-import { type CommonFlags, UsageError } from "./reporter.ts";
+import type { CommonFlags } from "../parse/command.ts";
+import { UsageError } from "../exit_codes.ts";
 
 /** Options of commands that pass something. */
 export type PassFlags = CommonFlags & FramingFlags & {

@@ -1,39 +1,20 @@
-/** What a command says beside its data: on standard error, for people or as JSON. */
+/** Reports on standard error what a command does besides its data, for people or as JSON. */
 
 import { andMore, CountedLines, kindOfError } from "../../_internal/base/counted_lines.ts";
 import { shortAddress } from "../../_internal/base/shown_address.ts";
 import { isSocketError, SocketInUse } from "../../errors.ts";
-import { red } from "../text/color.ts";
-import { exitCodeOf, OK, USAGE } from "../exit_codes.ts";
-import { printError } from "./output.ts";
+import { exitCodeOf, OK, QuietEnd, UsageError } from "../exit_codes.ts";
+import type { CommonFlags } from "../parse/command.ts";
 import { shownPath } from "../parse/parameters.ts";
+import { red } from "../text/color.ts";
 import { json, printable } from "../text/printable.ts";
-
-/** The options that all commands have. */
-export type CommonFlags = {
-  readonly json?: boolean;
-  readonly quiet?: boolean;
-};
-
-/** An end that is no failure: nobody reads the output any more, or the program was told to stop. */
-export class QuietEnd extends Error {}
-
-/** The command line is wrong. */
-export class UsageError extends Error {
-  /** The command whose help says how it is right. */
-  readonly command: string | undefined;
-
-  constructor(message: string, command?: string) {
-    super(message);
-    this.command = command;
-  }
-}
+import { printError } from "./output.ts";
 
 /**
- * What a command says; with `--json` each time as an object on a line of its own. Dispose of it where
- * {@linkcode Talk.report} or {@linkcode Talk.sayCounted} is used, so that what they counted is written.
+ * Reports what a command does; with `--json` each time as an object on a line of its own. Dispose of it
+ * where {@linkcode Reporter.report} or {@linkcode Reporter.sayCounted} is used, so that held lines are written.
  */
-export class Talk implements Disposable {
+export class Reporter implements Disposable {
   readonly #json: boolean;
   readonly #quiet: boolean;
   readonly #lines: CountedLines;
@@ -44,30 +25,30 @@ export class Talk implements Disposable {
     this.#lines = new CountedLines({ onlyFirst: quiet });
   }
 
-  /** Writes what was counted. */
+  /** Writes the lines that are held. */
   [Symbol.dispose](): void {
     this.#lines.flush();
   }
 
-  /** Says something that is not needed: nothing with `--quiet`. */
+  /** Writes a line, unless `--quiet` is given. */
   say(text: string, data: Record<string, unknown>): void {
     if (!this.#quiet) write(this.#json ? json(data) : printable(text));
   }
 
-  /** Says something that each client can provoke: at most one line a second of a kind, the rest counted. */
+  /** Writes a line that each client can cause: at most one a second of a kind. Others are counted. */
   sayCounted(kind: string, text: string, data: Record<string, unknown>): void {
     this.#lines.add(kind, (more) => this.say(text + andMore(more), { ...data, ...counted(more) }));
   }
 
   /**
-   * Says what went wrong with one client of a server: at most one line a second of a kind, the rest
-   * counted. With `--quiet` the first one only.
+   * Reports what failed with one client of a server: at most one line a second of a kind. Others are
+   * counted. With `--quiet` only the first is written.
    */
   report(error: unknown): void {
-    this.#lines.add(kindOfError(error), (more) => void this.fail(error, codeOf(error), more));
+    this.#lines.add(kindOfError(error), (more) => void this.fail(error, exitCodeOf(error), more));
   }
 
-  /** Says that clients can connect now. */
+  /** Reports that clients can connect now. */
   listening(path: string | null): void {
     this.say(`listening on ${shortAddress(String(path))}`, {
       event: "listening",
@@ -75,21 +56,21 @@ export class Talk implements Disposable {
     });
   }
 
-  /** Says that it has been told to stop. */
+  /** Reports that a signal asked to stop. */
   ending(): void {
     this.say("ending", { event: "ending" });
   }
 
-  /** Says what went wrong, also with `--quiet`; gives the exit code. */
-  fail(error: unknown, code: number = codeOf(error), more: number = 0): number {
+  /** Reports a failure, also with `--quiet`. Returns the exit code. */
+  fail(error: unknown, code: number = exitCodeOf(error), more: number = 0): number {
     if (error instanceof SuppressedError) {
-      // What went wrong, and what else went wrong when it was cleaned up after that.
+      // The failure, and another one of the cleanup after it.
       const codes = [this.fail(error.suppressed), this.fail(error.error)];
       return codes.find((each) => each !== OK) ?? OK;
     }
     if (error instanceof QuietEnd) return code;
     this.#report(error, code, more);
-    // The failure decides the code; what else failed after it is only told.
+    // The first failure decides the code.
     if (isSocketError(error) && error.cleanupError !== undefined) this.fail(error.cleanupError);
     return code;
   }
@@ -107,7 +88,7 @@ export class Talk implements Disposable {
   }
 }
 
-/** Returns the field for lines that were left out; nothing for none. */
+/** Returns a field with the number of lines that were left out, unless it is zero. */
 function counted(more: number): { more?: number } {
   return more === 0 ? {} : { more };
 }
@@ -115,11 +96,6 @@ function counted(more: number): { more?: number } {
 /** Writes a line to standard error. */
 function write(line: string): void {
   printError(`${line}\n`);
-}
-
-function codeOf(error: unknown): number {
-  if (error instanceof QuietEnd) return OK;
-  return error instanceof UsageError ? USAGE : exitCodeOf(error);
 }
 
 function describe(error: unknown, message: string): Record<string, unknown> {

@@ -6,8 +6,8 @@
  *   terminal has sent to its command as well.
  */
 
-import { isGranted } from "../parse/deno_permissions.ts";
-import { QuietEnd } from "./reporter.ts";
+import { isGranted } from "../../_internal/base/deno_permissions.ts";
+import { QuietEnd } from "../exit_codes.ts";
 
 /** The signals that ask a program to end, and their numbers. */
 const NUMBERS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;

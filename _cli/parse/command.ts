@@ -1,107 +1,129 @@
-/** A command: its options and arguments, what it needs, and how it is called. */
+/** A command: its options and arguments, the Deno permissions that it needs, and how it runs. */
 
-import type { Docs } from "./help.ts";
-import type { CommonFlags } from "../io/reporter.ts";
+/** The options that all commands have. */
+export type CommonFlags = {
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+};
 
-/** A command line that has been understood. */
-export interface Invocation {
-  /** Loads the command and runs it; gives the exit code. */
-  run(): Promise<number>;
-  /** The Deno permissions that it takes. */
-  needs(): Promise<Deno.PermissionOptionsObject>;
+/** A line to type, and what it does. */
+export type Example = readonly [line: string, what: string];
+
+/** What the help says about a command besides its options and arguments. */
+export interface Docs {
+  /** What it does, in a few words. */
+  readonly brief: string;
+  /** Its arguments, as the first line of the help shows them. */
+  readonly usage: string;
+  readonly examples: readonly Example[];
+  readonly notes?: string;
 }
+
+/** A command line that was understood. */
+export interface Invocation {
+  /** Loads the command and runs it. Resolves to the exit code. */
+  run(): Promise<number>;
+  /** Returns the Deno permissions that it needs. */
+  needs(): Promise<Needs>;
+}
+
+type Needs = Deno.PermissionOptionsObject;
 
 /** An option without a value. */
 export interface Switch {
-  readonly kind: "boolean";
   readonly brief: string;
+  readonly letter?: string;
+  readonly parse?: undefined;
 }
 
-/** An option with a value. */
-export interface ValueOption<T = unknown> {
-  readonly kind: "parsed";
+/** A value, of an option or as an argument. */
+interface Value<T> {
   readonly parse: (value: string) => T;
   readonly placeholder: string;
   readonly brief: string;
+  /** The possible values, if they can be listed. */
+  readonly values?: readonly string[];
 }
 
-/** An option with one of some values. */
-export interface ChoiceOption<T = unknown> {
-  readonly kind: "enum";
-  readonly values: readonly T[];
-  readonly placeholder: string;
-  readonly brief: string;
+/** An option with a value. */
+export interface ValueOption<T = unknown> extends Value<T> {
+  readonly letter?: string;
+}
+
+/** An argument that is not an option. */
+export interface Argument<T = unknown> extends Value<T> {
+  /** What an error calls it; the placeholder by default. */
+  readonly noun?: string;
+  readonly isOptional?: boolean;
+  /** Whether more of the same kind may follow. Only the last argument can be repeated. */
+  readonly isRepeated?: boolean;
 }
 
 /** The options of a command, by name. */
 export type Options<Flags> = {
   readonly [Name in keyof Flags]-?: OptionOf<Exclude<Flags[Name], undefined>>;
 };
-type OptionOf<T> = [T] extends [boolean] ? Switch : ValueOption<T> | ChoiceOption<T>;
+type OptionOf<T> = [T] extends [boolean] ? Switch : ValueOption<T>;
 
-/** The options that letters stand for. */
-export type Letters<Flags> = Readonly<Record<string, keyof Flags & string>>;
+/** The arguments of a command. One that is repeated becomes an array. */
+type Arguments<Args extends readonly unknown[]> = {
+  readonly [I in keyof Args]-?: ArgumentOf<Exclude<Args[I], undefined>>;
+};
+type ArgumentOf<T> = [T] extends [readonly (infer Each)[]]
+  ? Argument<Each> & { readonly isRepeated: true }
+  : Argument<T>;
 
-/** An argument that is not an option. */
-export interface Argument<T = unknown> {
-  readonly parse: (value: string) => T;
-  readonly placeholder: string;
-  readonly brief: string;
-  readonly optional?: boolean;
+/** The file of a command. */
+interface CommandModule {
+  run(flags: never, ...args: never[]): Promise<number>;
+  needs?(flags: never, ...args: never[]): Needs;
+}
+type Run<M extends CommandModule> = Parameters<M["run"]>;
+type FlagsOf<M extends CommandModule> = Run<M>[0];
+type ArgsOf<M extends CommandModule> = Run<M> extends [unknown, ...infer Args] ? Args : never;
+
+/** A command of the table, typed by the parameters of its `run()`. */
+interface Entry<M extends CommandModule> extends Docs {
+  readonly options: Options<Omit<FlagsOf<M>, keyof CommonFlags>>;
+  readonly args: Arguments<ArgsOf<M>>;
+  /** Whether the first argument ends the options: what follows is another command line. */
+  readonly stopsEarly?: boolean;
+  load(): Promise<M>;
+  /** Returns the Deno permissions; by default the `needs()` of the file, or none. */
+  needs?(...args: Run<M>): Needs;
 }
 
-/** A list of arguments, each with a meaning of its own, or any number of the same kind. */
-type Arguments<Args extends readonly unknown[]> = number extends Args["length"] ? {
-    readonly kind: "array";
-    readonly parameter: Argument<Args[number]>;
-    readonly minimum?: number;
-  }
-  : {
-    readonly kind: "tuple";
-    readonly parameters: { readonly [I in keyof Args]-?: Argument<Exclude<Args[I], undefined>> };
-  };
-
-/** The options and arguments of a command. */
-export interface Parameters {
-  readonly flags: Readonly<Record<string, Switch | ValueOption | ChoiceOption<string>>>;
-  readonly aliases: Readonly<Record<string, string>>;
-  readonly positional:
-    | { readonly kind: "array"; readonly parameter: Argument; readonly minimum?: number }
-    | { readonly kind: "tuple"; readonly parameters: readonly Argument[] };
-}
-
-/** A command of the table, whatever its options and arguments are. */
+/** A command of the table, without the types of its options and arguments. */
 export interface Command extends Docs {
-  readonly parameters: Parameters;
-  /** What is called when the options and arguments have been understood. */
+  readonly options: Readonly<Record<string, Switch | ValueOption>>;
+  readonly args: readonly Argument[];
+  readonly stopsEarly: boolean;
+  /** Returns what can be done with parsed options and arguments. */
   invoke(flags: object, args: readonly unknown[]): Invocation;
 }
 
-type AllFlags = CommonFlags & Readonly<Record<string, unknown>>;
-type Needs = Deno.PermissionOptionsObject;
+const COMMON: Options<CommonFlags> = {
+  json: { brief: "write results, events and errors as JSON" },
+  quiet: { brief: "print nothing but results and errors", letter: "q" },
+};
 
-/** A command with the types of its options and arguments. */
-interface TypedCommand<Flags extends AllFlags, Args extends readonly unknown[]> extends Docs {
-  parameters: {
-    readonly flags: Options<Flags>;
-    readonly aliases: Letters<Flags>;
-    readonly positional: Arguments<Args>;
-  };
-  needs(flags: Flags, ...args: Args): Needs | Promise<Needs>;
-  load(): Promise<(flags: Flags, ...args: Args) => Promise<number>>;
-}
-
-/** Makes a command of the table: from here on its flags and arguments have no types of their own. */
-export function command<Flags extends AllFlags, Args extends readonly unknown[]>(
-  { parameters, needs, load, ...docs }: TypedCommand<Flags, Args>,
+/** Makes a command of the table. */
+export function command<M extends CommandModule>(
+  { options, args, stopsEarly = false, load, needs, ...docs }: Entry<M>,
 ): Command {
   return {
     ...docs,
-    // What is parsed by these parameters is of those types.
-    parameters: parameters as unknown as Parameters,
-    invoke: (flags, args) => ({
-      run: async () => await (await load())(flags as Flags, ...args as unknown as Args),
-      needs: async () => await needs(flags as Flags, ...args as unknown as Args),
-    }),
+    options: { ...options, ...COMMON },
+    // The parser returns what `args` describes.
+    args: args as unknown as readonly Argument[],
+    stopsEarly,
+    invoke(flags, args) {
+      const all = [flags, ...args] as never as Run<M>;
+      return {
+        run: async () => await (await load()).run(...all as never as [never]),
+        needs: async () =>
+          needs?.(...all) ?? (await load()).needs?.(...all as never as [never]) ?? {},
+      };
+    },
   };
 }

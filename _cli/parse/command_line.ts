@@ -1,38 +1,40 @@
-/** Understanding a command line. */
+/** A command line, from the name of the command on. */
 
-import type { Invocation } from "./command.ts";
-import { COMMANDS } from "../table.ts";
+import { UsageError } from "../exit_codes.ts";
+import { didYouMean } from "../text/suggestion.ts";
+import type { Command, Invocation } from "./command.ts";
 import { formatCommand, formatProgram } from "./help.ts";
-import { parseOptions, type Request, REQUESTS, suggestion } from "./parser.ts";
-import { UsageError } from "../io/reporter.ts";
+import { parseOptions, type Request, REQUESTS } from "./parser.ts";
 
-/** Understands a command line: a command to run, or a text to print, such as the help. */
-export async function parse(args: readonly string[]): Promise<Invocation | string> {
+/** The table of commands, by name. */
+export type Commands = ReadonlyMap<string, Command>;
+
+/** Parses a command line. Returns a command to run, or a text to print, such as the help. */
+export async function parse(
+  args: readonly string[],
+  commands: Commands,
+): Promise<Invocation | string> {
   const [name, ...rest] = args;
-  if (name === undefined) throw new UsageError("there is no command");
-  if (name === "help") return await parse([...rest.slice(0, 1), "--help"]);
+  if (name === undefined) throw new UsageError("missing command: uds COMMAND [ARG...]");
+  if (name === "help") return await parse([...rest.slice(0, 1), "--help"], commands);
   const request = REQUESTS.get(name);
-  if (request !== undefined) return await answer(request);
+  if (request !== undefined) return await answer(request, () => formatProgram(commands));
   if (name.startsWith("-")) {
-    throw new UsageError(`there is no option ${JSON.stringify(name)} before a command`);
+    throw new UsageError(`unexpected ${JSON.stringify(name)} before the command`);
   }
-  const command = COMMANDS.get(name);
+  const command = commands.get(name);
   if (command === undefined) {
-    const names = [...COMMANDS.keys(), "help"];
-    throw new UsageError(
-      `there is no command ${JSON.stringify(name)}${suggestion(name, names)}`,
-    );
+    const meant = didYouMean(name, [...commands.keys(), "help"]);
+    throw new UsageError(`unknown command ${JSON.stringify(name)}${meant}`);
   }
   const parsed = parseOptions(name, command, rest);
-  if (typeof parsed === "string") return await answer(parsed, name);
+  if (typeof parsed === "string") return await answer(parsed, () => formatCommand(name, command));
   return command.invoke(parsed.flags, parsed.args);
 }
 
-/** The help of a command, or of the whole program; or the version. */
-async function answer(request: Request, name?: string): Promise<string> {
-  if (request === "version") {
-    const { default: config } = await import("../../deno.json", { with: { type: "json" } });
-    return `uds ${config.version}\n`;
-  }
-  return name === undefined ? formatProgram(COMMANDS) : formatCommand(name, COMMANDS.get(name)!);
+/** Returns the help or the version. */
+async function answer(request: Request, help: () => string): Promise<string> {
+  if (request === "help") return help();
+  const { default: config } = await import("../../deno.json", { with: { type: "json" } });
+  return `uds ${config.version}\n`;
 }

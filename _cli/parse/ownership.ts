@@ -1,7 +1,7 @@
-/** To whom the socket file of a command belongs. */
+/** The mode and group of a socket file. */
 
+import { requireGrants } from "../../_internal/base/deno_permissions.ts";
 import type { PermissionsOptions } from "../../permissions.ts";
-import { requireGrants } from "./deno_permissions.ts";
 
 /** The options. */
 export type OwnershipFlags = {
@@ -11,21 +11,21 @@ export type OwnershipFlags = {
 
 /** Where the names of groups are. */
 const GROUPS = "/etc/group";
-/** Bits for a file with a group of its own: without those of the group it would be of no use. */
+/** The default mode with `--group`: without the bits of the group it would be useless. */
 const GROUP_MODE = 0o660;
 
-/** The permissions that the options take: those of a number, none. */
+/** Returns the Deno permissions to look up the group. A number needs none. */
 export function ownershipNeeds({ group }: OwnershipFlags): Deno.PermissionOptionsObject {
   return group === undefined || /^\d+$/.test(group) ? {} : { read: [GROUPS] };
 }
 
-/** The options of `permissions()` that they stand for; which group it is does not matter there. */
+/** Returns the options for `permissions()`, which does not depend on the group itself. */
 export function ownershipPermissions({ mode, group }: OwnershipFlags): PermissionsOptions {
   if (group === undefined) return mode === undefined ? {} : { mode };
   return { mode: mode ?? GROUP_MODE, gid: 0 };
 }
 
-/** What the options say, as those of `serve()`. */
+/** Returns the options for `serve()`. */
 export async function ownership(
   { mode, group }: OwnershipFlags,
 ): Promise<{ mode?: number; gid?: number }> {
@@ -35,15 +35,15 @@ export async function ownership(
 
 async function groupId(group: string): Promise<number> {
   if (/^\d+$/.test(group)) return Number(group);
-  requireGrants("Cannot look up a group", ownershipNeeds({ group }));
+  requireGrants("Cannot look up a group", ownershipNeeds({ group }), {
+    operation: "serve",
+    path: null,
+  });
   for (const line of (await Deno.readTextFile(GROUPS)).split("\n")) {
     const [name, , id] = line.split(":");
     if (name === group && id !== undefined) return Number(id);
   }
   throw new TypeError(
-    `Cannot give a socket to the group ${
-      JSON.stringify(group)
-    }: ${GROUPS} has none of that name. ` +
-      "Give its number",
+    `Cannot use the group ${JSON.stringify(group)}: ${GROUPS} does not list it. Give its number`,
   );
 }

@@ -1,26 +1,28 @@
-/** The values that options and arguments may have. */
+/** Parsers of the values of options and arguments. */
 
 import { MAX_DELAY_MS } from "../../_internal/base/check.ts";
 import { shownAddress } from "../../_internal/base/shown_address.ts";
 import type { SocketPath } from "../../address.ts";
 
-/** The value of an option is none that it takes. */
+/** A value is not valid. The message begins after the name of the option or argument. */
 export class InvalidValue extends Error {}
 
-/** A path as the command line writes it: `@name` is the abstract name, with escapes. */
+/** Parses a path. `@name` is an abstract name, with escapes. */
 export function socketPath(value: string): SocketPath {
   const [, scheme, path] = /^(file|unix):(?:\/\/)?(.*)$/is.exec(value) ?? [];
   if (path !== undefined) {
-    const instead = path === "" ? "" : ` Write ${show(path)}, and not ${show(value)}`;
-    throw new InvalidValue(`takes a path, or @name, without "${scheme}:".${instead}`);
+    const remedy = path === "" ? "" : `. Write ${show(path)}`;
+    throw new InvalidValue(
+      `must be a path or @name without "${scheme}:", got ${show(value)}${remedy}`,
+    );
   }
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(value)) {
-    throw new InvalidValue(`takes a path, or @name, and not the URL ${show(value)}`);
+    throw new InvalidValue(`must be a path or @name, got the URL ${show(value)}`);
   }
   return value.startsWith("@") ? `\0${unescapeName(text(value))}` : text(value);
 }
 
-/** The abstract name that `@name` writes: `\0`, `\xNN` and `\\` are a NUL, a byte and a backslash. */
+/** Returns the abstract name of `@name`: `\0`, `\xNN` and `\\` are a NUL, a byte and a backslash. */
 function unescapeName(value: string): string {
   const bytes: number[] = [];
   for (const [part, hex] of value.slice(1).matchAll(/\\x([0-9a-f]{2})|\\.?|[^\\]+/gis)) {
@@ -42,97 +44,95 @@ function unescapeName(value: string): string {
   }
 }
 
-/** An address as the command line writes it. */
+/** Returns an address as the command line writes it. */
 export function shownPath(path: SocketPath | null): string {
   return shownAddress(String(path));
 }
 
-/** An argument as it is. Deno puts U+FFFD in the place of bytes that are not UTF-8: they are lost. */
+/** Returns a text as it is. Deno replaces bytes that are not UTF-8 by U+FFFD, so that one is refused. */
 export function text(value: string): string {
   if (value.includes("\ufffd")) {
-    throw new InvalidValue(
-      `must be UTF-8, because Deno loses all other bytes, got ${show(value)}`,
-    );
+    throw new InvalidValue(`must be UTF-8, because Deno loses all other bytes, got ${show(value)}`);
   }
   return value;
 }
 
-/** Permission bits in octal, such as `600`. */
+/** Parses permission bits in octal, such as `600`. */
 export function octalMode(value: string): number {
   if (!/^(0o?)?[0-7]{3}$/.test(value)) {
-    throw new InvalidValue(`takes three octal digits, such as 600, and not ${show(value)}`);
+    throw new InvalidValue(`must be three octal digits, such as 600, got ${show(value)}`);
   }
   return Number.parseInt(value.replace(/^0o/, ""), 8);
 }
 
-/** Permission bits as people write them: `0600`. */
+/** Formats permission bits: `0600`. */
 export function octal(mode: number): string {
   return `0${mode.toString(8).padStart(3, "0")}`;
 }
 
-/** The highest count: more than there can be of anything that is counted. */
+/** The highest count: more than any system has of what is counted. */
 const MAX_COUNT = 0x7fff_ffff;
 
-/** The most bytes that are read at a time: such a buffer fits into any memory. */
-const MAX_PIECE = 16 * 1024 * 1024;
+/** The most bytes to read at a time: a buffer of that size fits into any memory. */
+const MAX_PIECE_BYTES = 16 * 1024 * 1024;
 
-/** A whole number of at least one. */
+/** Parses a count of at least one. */
 export function positive(value: string): number {
   return wholeNumber(value, MAX_COUNT);
 }
 
-/** A number of bytes that are read at a time. */
+/** Parses a number of bytes to read at a time. */
 export function piece(value: string): number {
-  return wholeNumber(value, MAX_PIECE);
+  return wholeNumber(value, MAX_PIECE_BYTES);
 }
 
 function wholeNumber(value: string, most: number): number {
   const number = Number(value);
   if (!/^\d+$/.test(value) || number < 1) {
-    throw new InvalidValue(`takes a whole number of at least 1, and not ${show(value)}`);
+    throw new InvalidValue(`must be a whole number of at least 1, got ${show(value)}`);
   }
-  if (number > most) throw new InvalidValue(`takes at most ${most}, and not ${show(value)}`);
+  if (number > most) throw new InvalidValue(`must be at most ${most}, got ${show(value)}`);
   return number;
 }
 
-/** How messages are framed; `raw` takes each read for one. */
+/** How messages are framed. With `raw` each read is a message. */
 export const FRAMINGS = ["lines", "nul", "u32be", "u32le", "content-length", "raw"] as const;
 
 /** One of them. */
 export type Framing = typeof FRAMINGS[number];
 
-/** The shells that there is completion for. */
-const SHELLS = ["bash", "zsh", "fish"] as const;
+/** The shells that completion supports. */
+export const SHELLS = ["bash", "zsh", "fish"] as const;
 
 /** One of them. */
 export type Shell = typeof SHELLS[number];
 
-/** A shell. */
-export function shell(value: string): Shell {
-  const found = SHELLS.find((name) => name === value);
-  if (found === undefined) {
-    throw new InvalidValue(`takes ${SHELLS.join(", ")}, and not ${show(value)}`);
-  }
-  return found;
+/** Returns a parser of one of some words. */
+export function oneOf<T extends string>(values: readonly T[]): (value: string) => T {
+  return (value) => {
+    const found = values.find((each) => each === value);
+    if (found !== undefined) return found;
+    throw new InvalidValue(`must be one of ${values.join(", ")}, got ${show(value)}`);
+  };
 }
 
-/** Seconds, such as `1.5`, as milliseconds. */
+/** Parses seconds, such as `1.5`. Returns milliseconds. */
 export function seconds(value: string): number {
   const ms = Math.ceil(Number(value) * 1000);
   if (!/^(\d+\.?\d*|\.\d+)$/.test(value)) {
-    throw new InvalidValue(`takes a number of seconds, such as 1.5, and not ${show(value)}`);
+    throw new InvalidValue(`must be a number of seconds, such as 1.5, got ${show(value)}`);
   }
   if (ms > MAX_DELAY_MS) {
     const most = Math.floor(MAX_DELAY_MS / 1000);
-    throw new InvalidValue(`takes at most ${most} seconds (24 days), and not ${show(value)}`);
+    throw new InvalidValue(`must be at most ${most} seconds (24 days), got ${show(value)}`);
   }
   return ms;
 }
 
-/** Seconds that are none without any. */
+/** Parses seconds that are more than none. Returns milliseconds. */
 export function duration(value: string): number {
   const ms = seconds(value);
-  if (ms < 1) throw new InvalidValue(`takes more than no time, and not ${show(value)}`);
+  if (ms < 1) throw new InvalidValue(`must be more than 0, got ${show(value)}`);
   return ms;
 }
 

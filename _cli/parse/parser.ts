@@ -1,11 +1,9 @@
-/** A parser of the options and arguments of a command, as its table describes them. */
+/** A parser of the options and arguments of a command, as the table describes them. */
 
-import type { Command, Parameters } from "./command.ts";
+import { UsageError } from "../exit_codes.ts";
+import { didYouMean } from "../text/suggestion.ts";
+import type { Command, Switch, ValueOption } from "./command.ts";
 import { InvalidValue } from "./parameters.ts";
-import { UsageError } from "../io/reporter.ts";
-
-/** The commands whose arguments are a command line: what follows its first word is not for uds. */
-const PASSING_ON = ["permissions", "run"];
 
 /** What is asked for instead of running a command. */
 export type Request = "help" | "version";
@@ -24,172 +22,127 @@ export interface Parsed {
   readonly args: readonly unknown[];
 }
 
+/** The options of a command, by each spelling. */
+type Spellings = ReadonlyMap<string, { name: string; option: Switch | ValueOption }>;
+
 /**
  * Parses what follows the name of a command.
  *
  * - Options may stand between arguments; `--` ends them. `--name=VALUE`, `--name VALUE`, `-n VALUE`,
- *   `-nVALUE` and `-n=VALUE` are the same, and letters without values may share one "-".
- * - A request for the help or the version wins over what is wrong beside it.
+ *   `-nVALUE` and `-n=VALUE` mean the same. Letters without values may share one "-".
+ * - A request for the help or the version wins over any mistake beside it.
  *
  * @throws {UsageError} when the command line is wrong.
  */
 export function parseOptions(
   name: string,
-  { parameters }: Command,
+  command: Command,
   words: readonly string[],
 ): Parsed | Request {
-  const refuse = (message: string): never => {
-    throw new UsageError(message, name);
-  };
   const end = words.findIndex((word) =>
-    word === "--" || PASSING_ON.includes(name) && !word.startsWith("-")
+    word === "--" || command.stopsEarly && !word.startsWith("-")
   );
   const own = end < 0 ? words : words.slice(0, end);
   const rest = end < 0 ? [] : words.slice(words[end] === "--" ? end + 1 : end);
   const requested = own.find((word) => REQUESTS.has(word));
   if (requested !== undefined) return REQUESTS.get(requested) as Request;
+  try {
+    const { flags, operands } = parseFlags(own, command);
+    return { flags, args: parseArguments([...operands, ...rest], name, command) };
+  } catch (error) {
+    if (error instanceof UsageError) error.command = name;
+    throw error;
+  }
+}
 
-  // Without a prototype: "constructor" is not an option of every command.
-  const flags: Record<string, unknown> = Object.create(null);
+/** Parses options, and returns the other words as operands. */
+function parseFlags(
+  words: readonly string[],
+  { options }: Command,
+): { flags: object; operands: string[] } {
+  const known: Spellings = new Map(
+    Object.entries(options).flatMap(([name, option]) => {
+      const letters = option.letter === undefined ? [] : [`-${option.letter}`];
+      return [`--${name}`, ...letters].map((spelling) => [spelling, { name, option }] as const);
+    }),
+  );
+  const flags = new Map<string, unknown>();
   const operands: string[] = [];
-  const queue = own.flatMap((word) => splitLetters(word, parameters));
+  const queue = words.flatMap((word) => splitLetters(word, known));
   for (let word = queue.shift(); word !== undefined; word = queue.shift()) {
     if (!/^-./.test(word)) {
       operands.push(word);
       continue;
     }
-    const [, spelling, inline] = word.match(/^(-[a-z]|--[a-z][a-z-]+)(?:=(.+))?$/is) ?? [];
-    if (spelling === undefined) {
-      return refuse(
-        `there is no option ${
-          JSON.stringify(word)
-        }. Write -- before an argument that begins with "-"`,
-      );
-    }
-    const option = optionName(spelling, parameters);
-    const parameter = option === undefined ? undefined : parameters.flags[option];
-    if (option === undefined || parameter === undefined) {
-      return refuse(`there is no option ${spelling}${suggestOption(spelling, parameters)}`);
-    }
-    if (option in flags) refuse(`--${option} is there twice`);
-    if (parameter.kind === "boolean") {
+    const [, spelling, inline] = word.match(/^(-[a-z]|--[a-z][a-z-]+)(?:=(.*))?$/is) ?? [];
+    const found = known.get(spelling ?? "");
+    if (found === undefined) throw new UsageError(unknownOption(word, spelling, known));
+    const { name, option } = found;
+    if (flags.has(name)) throw new UsageError(`unexpected second --${name}`);
+    if (option.parse === undefined) {
       if (inline !== undefined) {
-        refuse(`--${option} takes no value, and not ${JSON.stringify(inline)}`);
+        throw new UsageError(`unexpected value of --${name}: ${JSON.stringify(inline)}`);
       }
-      flags[option] = true;
+      flags.set(name, true);
       continue;
     }
-    const isMissing = inline === undefined &&
-      (queue[0] === undefined || isOption(queue[0], parameters));
-    if (isMissing) refuse(`--${option} has no value`);
-    const value = inline ?? queue.shift() as string;
-    if (parameter.kind === "parsed") {
-      flags[option] = parseValue(`--${option}`, parameter.parse, value, refuse);
-    } else if (parameter.values.includes(value)) {
-      flags[option] = value;
-    } else {
-      const values = parameter.values.join(", ");
-      refuse(`--${option} takes ${values}, and not ${JSON.stringify(value)}`);
+    // An option of the command is not the value of another one.
+    const isNextOption = known.has(queue[0]?.replace(/=.*$/s, "") ?? "");
+    const value = inline ?? (isNextOption ? undefined : queue.shift());
+    if (value === undefined || inline === "") {
+      throw new UsageError(`missing value: --${name} ${option.placeholder}`);
     }
+    flags.set(name, parseValue(`--${name}`, option.parse, value));
   }
-  return { flags: { ...flags }, args: parseArguments([...operands, ...rest], parameters, refuse) };
+  return { flags: Object.fromEntries(flags), operands };
+}
+
+/** Splits letters that share one "-", and a value from its letter. */
+function splitLetters(word: string, known: Spellings): string[] {
+  const letter = word.slice(0, 2);
+  const found = known.get(letter);
+  if (found === undefined || word.length < 3 || word[2] === "=") return [word];
+  const rest = word.slice(2);
+  if (found.option.parse !== undefined) return [letter, rest];
+  // What only looks like letters is refused as a whole.
+  return /^[a-z]/i.test(rest) ? [letter, ...splitLetters(`-${rest}`, known)] : [word];
+}
+
+function unknownOption(word: string, spelling: string | undefined, known: Spellings): string {
+  if (spelling === undefined) {
+    return `unknown option ${JSON.stringify(word)}. ` +
+      `Write -- before an argument that begins with "-"`;
+  }
+  const names = [...known.keys(), "--help"].filter((name) => name.startsWith("--"));
+  return `unknown option ${spelling}${didYouMean(spelling, names)}`;
 }
 
 /** Parses the arguments that are not options. */
 function parseArguments(
   words: readonly string[],
-  { positional }: Parameters,
-  refuse: (message: string) => never,
+  name: string,
+  { args, usage }: Command,
 ): unknown[] {
-  const isList = positional.kind === "array";
-  const each = isList
-    ? Array.from(
-      { length: Math.max(words.length, positional.minimum ?? 0) },
-      () => positional.parameter,
-    )
-    : positional.parameters;
-  const missing = each[words.length];
-  if (missing !== undefined && !missing.optional) refuse(`${missing.placeholder} is missing`);
-  if (words.length > each.length) {
-    refuse(`there is one argument too many: ${JSON.stringify(words[each.length])}`);
+  const missing = args.filter(({ isOptional }) => !isOptional)[words.length];
+  if (missing !== undefined) {
+    throw new UsageError(`missing ${missing.noun ?? missing.placeholder}: uds ${name} ${usage}`);
   }
-  return words.map((word, i) => parseValue(each[i]!.placeholder, each[i]!.parse, word, refuse));
+  if (words.length > args.length && !args.at(-1)?.isRepeated) {
+    throw new UsageError(`unexpected argument ${JSON.stringify(words[args.length])}`);
+  }
+  return args.map(({ placeholder, parse, isRepeated }, i) => {
+    const values = words.slice(i, isRepeated ? undefined : i + 1).map((word) =>
+      parseValue(placeholder, parse, word)
+    );
+    return isRepeated ? values : values[0];
+  });
 }
 
-function parseValue(
-  name: string,
-  parse: (value: string) => unknown,
-  value: string,
-  refuse: (message: string) => never,
-): unknown {
+function parseValue(name: string, parse: (value: string) => unknown, value: string): unknown {
   try {
     return parse(value);
   } catch (error) {
-    if (error instanceof InvalidValue) refuse(`${name} ${error.message}`);
+    if (error instanceof InvalidValue) throw new UsageError(`${name} ${error.message}`);
     throw error;
   }
-}
-
-/** Takes letters apart that share one "-", and a value that follows its letter. */
-function splitLetters(word: string, parameters: Parameters): string[] {
-  const letter = word.slice(0, 2);
-  const option = optionName(letter, parameters);
-  if (word.length < 3 || word[2] === "=" || option === undefined) return [word];
-  const rest = word.slice(2);
-  if (parameters.flags[option]?.kind !== "boolean") return [letter, rest];
-  // What only looks like letters is refused as a whole.
-  return /^[a-z]/i.test(rest) ? [letter, ...splitLetters(`-${rest}`, parameters)] : [word];
-}
-
-/** The name of the option that a spelling stands for. */
-function optionName(spelling: string, { flags, aliases }: Parameters): string | undefined {
-  if (!spelling.startsWith("--")) {
-    const letter = spelling[1] ?? "";
-    return Object.hasOwn(aliases, letter) ? aliases[letter] : undefined;
-  }
-  const name = spelling.slice(2);
-  return Object.hasOwn(flags, name) ? name : undefined;
-}
-
-/** Whether a word is an option of the command, and so is not the value of another one. */
-function isOption(word: string, parameters: Parameters): boolean {
-  return word.startsWith("-") && optionName(word.replace(/=.*$/s, ""), parameters) !== undefined;
-}
-
-function suggestOption(spelling: string, { flags }: Parameters): string {
-  if (!spelling.startsWith("--")) return "";
-  return suggestion(spelling, [...Object.keys(flags).map((name) => `--${name}`), "--help"]);
-}
-
-/** The most changes between a word and one that it may have been meant for. */
-const MOST_CHANGES = 2;
-
-/** A question after a word that is not known: whether it was meant for one of those that are. */
-export function suggestion(word: string, known: readonly string[]): string {
-  const near = known.map((name) => [name, changes(word, name)] as const)
-    .filter(([, count]) => count <= MOST_CHANGES)
-    .sort(([, a], [, b]) => a - b)
-    .map(([name]) => name);
-  return near.length === 0 ? "" : `. Is it ${near.join(" or ")}?`;
-}
-
-/** How many letters are to be inserted, removed, replaced or exchanged with the next one. */
-function changes(from: string, to: string): number {
-  const rows = [Array.from({ length: to.length + 1 }, (_, j) => j)];
-  for (let i = 1; i <= from.length; i++) {
-    const row = [i];
-    rows.push(row);
-    for (let j = 1; j <= to.length; j++) {
-      const isSame = from[i - 1] === to[j - 1];
-      row[j] = Math.min(
-        rows[i - 1]![j]! + 1,
-        row[j - 1]! + 1,
-        rows[i - 1]![j - 1]! + (isSame ? 0 : 1),
-        from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1]
-          ? rows[i - 2]![j - 2]! + 1
-          : Infinity,
-      );
-    }
-  }
-  return rows.at(-1)!.at(-1)!;
 }

@@ -95,5 +95,5 @@ for (
 test("uds completion refuses another shell", async () => {
   const { code, stderr } = await uds(["completion", "tcsh"], { flags: [] });
   assertEquals(code, 2);
-  assertStringIncludes(stderr, 'SHELL takes bash, zsh, fish, and not "tcsh"');
+  assertStringIncludes(stderr, 'SHELL must be one of bash, zsh, fish, got "tcsh"');
 });

@@ -175,7 +175,7 @@ test("uds connect fails where what comes is no message", async () => {
 
 for (
   const [what, args, message] of [
-    ["a framing that there is not", ["--framing", "line"], "--framing takes lines, nul"],
+    ["a framing that there is not", ["--framing", "line"], "--framing must be one of lines, nul"],
     ["--expect of bytes", ["--expect", "1"], "--expect needs --framing"],
     ["--expect of raw reads", ["--framing", "raw", "--expect", "1"], "--expect needs --framing"],
     ["pieces of messages", ["--hex", "--piece", "1"], "--piece does not go with"],

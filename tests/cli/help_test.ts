@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { parse } from "../../_cli/parse/command_line.ts";
+import { COMMANDS } from "../../_cli/table.ts";
 import { uds } from "../_cli.ts";
 import { test } from "../_helpers.ts";
 
-const COMMANDS = [
+const NAMES = [
   "bench",
   "completion",
   "connect",
@@ -23,19 +24,19 @@ for (const args of [["--help"], ["-h"], ["help"], ["help", "send"]]) {
     const { code, stdout, stderr } = await uds(args, { flags: [] });
     assertEquals([code, stderr], [0, ""]);
     assertMatch(stdout, /^uds[^\n]*: [^\n]+\n\n {2}uds /);
-    assertEquals(stdout, await parse(args));
+    assertEquals(stdout, await parse(args, COMMANDS));
   });
 }
 
 test("the help lists the commands and the exit codes", async () => {
-  const text = String(await parse(["--help"]));
-  for (const command of COMMANDS) assertMatch(text, new RegExp(`^  ${command} +\\w`, "m"));
+  const text = String(await parse(["--help"], COMMANDS));
+  for (const command of NAMES) assertMatch(text, new RegExp(`^  ${command} +\\w`, "m"));
   for (let exit = 0; exit <= 9; exit++) assertMatch(text, new RegExp(`\\b${exit} \\w`));
 });
 
-for (const command of COMMANDS) {
+for (const command of NAMES) {
   test(`the help of ${command} begins with examples, and fits a terminal`, async () => {
-    const text = String(await parse([command, "--help"]));
+    const text = String(await parse([command, "--help"], COMMANDS));
     const [title = "", empty, example = ""] = text.split("\n");
     assertMatch(title, new RegExp(`^uds ${command} [^:]*: `));
     assertEquals(empty, "");

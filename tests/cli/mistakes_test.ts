@@ -1,63 +1,94 @@
 import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { parse } from "../../_cli/parse/command_line.ts";
-import { UsageError } from "../../_cli/io/reporter.ts";
+import { COMMANDS } from "../../_cli/table.ts";
+import { UsageError } from "../../_cli/exit_codes.ts";
 import { uds } from "../_cli.ts";
 import { TempDir, test } from "../_helpers.ts";
 
 const MISTAKES: [what: string, args: string[], message: string, command?: string][] = [
-  ["no command", [], "there is no command"],
-  ["an unknown command", ["sned"], 'there is no command "sned". Is it send?'],
-  ["a property of every object", ["toString"], 'there is no command "toString"'],
+  ["no command", [], "missing command: uds COMMAND [ARG...]"],
+  ["an unknown command", ["sned"], 'unknown command "sned". Did you mean send?'],
+  ["a property of every object", ["toString"], 'unknown command "toString"'],
   [
     "an option before the command",
     ["--quiet", "ls"],
-    'there is no option "--quiet" before a command',
+    'unexpected "--quiet" before the command',
   ],
-  ["a missing path", ["echo"], "PATH is missing", "echo"],
-  ["an argument too many", ["echo", "/tmp/x", "y"], 'one argument too many: "y"', "echo"],
+  ["a missing path", ["echo"], "missing PATH: uds echo PATH", "echo"],
+  ["an argument too many", ["echo", "/tmp/x", "y"], 'unexpected argument "y"', "echo"],
   [
     "an unknown option",
     ["echo", "/tmp/x", "--moed", "600"],
-    "no option --moed. Is it --mode?",
+    "unknown option --moed. Did you mean --mode?",
     "echo",
   ],
-  ["an unknown letter", ["echo", "/tmp/x", "-z"], "there is no option -z", "echo"],
-  ["an option without a value", ["echo", "/tmp/x", "--mode"], "--mode has no value", "echo"],
-  ["an empty value", ["send", "/tmp/x", "--timeout="], 'no option "--timeout="', "send"],
-  ["what only looks like an option", ["send", "/tmp/x", "-5"], 'no option "-5". Write --', "send"],
+  ["an unknown letter", ["echo", "/tmp/x", "-z"], "unknown option -z", "echo"],
+  ["an option without a value", ["echo", "/tmp/x", "--mode"], "missing value: --mode MODE", "echo"],
+  ["an empty value", ["send", "/tmp/x", "--timeout="], "missing value: --timeout SECONDS", "send"],
   [
-    "an option twice",
-    ["echo", "/tmp/x", "--mode", "600", "--mode", "660"],
-    "--mode is there twice",
-    "echo",
-  ],
-  ["a mode that is not octal", ["echo", "/tmp/x", "--mode", "689"], "three octal digits", "echo"],
-  ["a piece of no bytes", ["echo", "/tmp/x", "--piece", "0"], "at least 1", "echo"],
-  [
-    "a time that is none",
-    ["send", "/tmp/x", "m", "--timeout", "1e3"],
-    "a number of seconds",
+    "what only looks like an option",
+    ["send", "/tmp/x", "-5"],
+    'unknown option "-5". Write --',
     "send",
   ],
   [
-    "a boolean that is none",
+    "an option twice",
+    ["echo", "/tmp/x", "--mode", "600", "--mode", "660"],
+    "unexpected second --mode",
+    "echo",
+  ],
+  [
+    "a mode that is not octal",
+    ["echo", "/tmp/x", "--mode", "689"],
+    '--mode must be three octal digits, such as 600, got "689"',
+    "echo",
+  ],
+  [
+    "a piece of no bytes",
+    ["echo", "/tmp/x", "--piece", "0"],
+    '--piece must be a whole number of at least 1, got "0"',
+    "echo",
+  ],
+  [
+    "a time that is not a number of seconds",
+    ["send", "/tmp/x", "m", "--timeout", "1e3"],
+    '--timeout must be a number of seconds, such as 1.5, got "1e3"',
+    "send",
+  ],
+  [
+    "a value of an option that takes none",
     ["probe", "--quiet=maybe", "/tmp/x"],
-    "--quiet takes no value",
+    'unexpected value of --quiet: "maybe"',
     "probe",
   ],
-  ["no time at all", ["bench", "--self", "--seconds", "0"], "more than no time", "bench"],
-  ["a negative time", ["send", "--timeout", "-1", "/tmp/x"], 'and not "-1"', "send"],
-  ["a letter with a time that is none", ["send", "-wx", "/tmp/x"], 'and not "x"', "send"],
-  ["a letter with a value that takes none", ["send", "-q1", "/tmp/x"], 'no option "-q1"', "send"],
-  ["nothing but --", ["--", "ls"], 'no option "--" before a command'],
-  ["nothing to remove", ["rm"], "PATH is missing", "rm"],
-  ["no command to run", ["run"], "CMD is missing", "run"],
-  ["no command to ask about", ["permissions"], "COMMAND is missing", "permissions"],
+  [
+    "no time at all",
+    ["bench", "--self", "--seconds", "0"],
+    '--seconds must be more than 0, got "0"',
+    "bench",
+  ],
+  ["a negative time", ["send", "--timeout", "-1", "/tmp/x"], 'got "-1"', "send"],
+  ["a letter with a time that is not a number", ["send", "-wx", "/tmp/x"], 'got "x"', "send"],
+  [
+    "a letter with a value that takes none",
+    ["send", "-q1", "/tmp/x"],
+    'unknown option "-q1"',
+    "send",
+  ],
+  ["nothing but --", ["--", "ls"], 'unexpected "--" before the command'],
+  ["nothing to remove", ["rm"], "missing PATH: uds rm PATH...", "rm"],
+  ["no command to run", ["run"], "missing command: uds run -- CMD [ARG...]", "run"],
+  [
+    "no command to ask about",
+    ["permissions"],
+    "missing command: uds permissions COMMAND [ARG...]",
+    "permissions",
+  ],
 ];
 
 for (const [what, args, message, command] of MISTAKES) {
   test(`uds refuses ${what}`, async () => {
-    const error = await assertRejects(() => parse(args), UsageError);
+    const error = await assertRejects(() => parse(args, COMMANDS), UsageError);
     assertStringIncludes(error.message, message);
     assertEquals(error.command, command);
   });
@@ -65,9 +96,9 @@ for (const [what, args, message, command] of MISTAKES) {
 
 for (
   const [args, stderr] of [
-    [[], "uds: there is no command\nTry: uds --help\n"],
-    [["sned"], 'uds: there is no command "sned". Is it send?\nTry: uds --help\n'],
-    [["echo"], "uds: PATH is missing\nTry: uds echo --help\n"],
+    [[], "uds: missing command: uds COMMAND [ARG...]\nTry: uds --help\n"],
+    [["sned"], 'uds: unknown command "sned". Did you mean send?\nTry: uds --help\n'],
+    [["echo"], "uds: missing PATH: uds echo PATH\nTry: uds echo --help\n"],
     [["send", "/tmp/x", "-5"], null],
     [["probe", ""], null],
     [["echo", "/tmp/x", "--mode", "400"], null],
@@ -91,11 +122,11 @@ test("uds takes -w0.1 for -w 0.1", async () => {
   assertStringIncludes(stderr, "no client within 0.1 s");
 });
 
-test("uds --json tells a mistake as JSON", async () => {
+test("uds --json reports a mistake as JSON", async () => {
   const { code, stdout, stderr } = await uds(["probe", "--json"]);
   assertEquals([code, stdout], [2, ""]);
   assertEquals(JSON.parse(stderr), {
-    error: { name: "UsageError", message: "PATH is missing" },
+    error: { name: "UsageError", message: "missing PATH: uds probe PATH" },
     exitCode: 2,
   });
 });

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { parse } from "../../_cli/parse/command_line.ts";
 import { COMMANDS } from "../../_cli/table.ts";
 import { json } from "../../_cli/text/printable.ts";
-import { UsageError } from "../../_cli/io/reporter.ts";
+import { UsageError } from "../../_cli/exit_codes.ts";
 import { onTerminal, Process, uds, udsCommand } from "../_cli.ts";
 import { decode, ROOT, TempDir, test } from "../_helpers.ts";
 
@@ -17,15 +17,17 @@ const ARGUMENTS: Record<string, string[]> = {
   tap: ["/tmp/x", "/tmp/y"],
 };
 
-for (const [name, { parameters }] of COMMANDS) {
-  const options = Object.entries(parameters.flags).filter(([, flag]) => flag.kind === "parsed");
-  for (const [option, flag] of options) {
-    const { parse: read } = flag as { parse(value: string): unknown };
-    if (typeof read("100") !== "number") continue;
+for (const [name, command] of COMMANDS) {
+  for (const [option, { parse: read, ...rest }] of Object.entries(command.options)) {
+    if (read === undefined || "values" in rest || typeof read("100") !== "number") continue;
     test(`uds ${name} --${option} refuses a number that no system can take`, async () => {
       for (const value of ["99999999999999999999", "9007199254740991", "1e3", "-1", "NaN", ""]) {
         const args = [name, `--${option}`, value, ...ARGUMENTS[name] ?? ["/tmp/x"]];
-        const error = await assertRejects(() => parse(args), UsageError, `--${option} takes `);
+        const error = await assertRejects(
+          () => parse(args, COMMANDS),
+          UsageError,
+          `--${option} must be `,
+        );
         assertStringIncludes(error.message, JSON.stringify(value));
       }
     });
@@ -34,7 +36,7 @@ for (const [name, { parameters }] of COMMANDS) {
     for (const option of ["constructor", "toString", "hasOwnProperty", "__proto__", "valueOf"]) {
       for (const words of [[`--${option}=x`], [`--${option}`, "x"]]) {
         const args = [name, ...words, ...ARGUMENTS[name] ?? ["/tmp/x"]];
-        await assertRejects(() => parse(args), UsageError, "there is no option");
+        await assertRejects(() => parse(args, COMMANDS), UsageError, "unknown option");
       }
     }
   });
@@ -45,26 +47,34 @@ test("uds --timeout of 30 days names the longest time", async () => {
   assertEquals(code, 2);
   assertStringIncludes(
     stderr,
-    '--timeout takes at most 2147483 seconds (24 days), and not "2592000"',
+    '--timeout must be at most 2147483 seconds (24 days), got "2592000"',
   );
-  assert(typeof await parse(["listen", "--timeout", "2147483", "/tmp/x"]) !== "string");
+  assert(typeof await parse(["listen", "--timeout", "2147483", "/tmp/x"], COMMANDS) !== "string");
 });
 
 test("uds takes letters that share one dash, and a value after its letter", async () => {
   for (
     const args of [["-kq", "-w5"], ["-qkw5"], ["-k", "-q", "-w=5"], ["--timeout=5", "-qk"]]
   ) {
-    assert(typeof await parse(["listen", ...args, "/tmp/x"]) !== "string");
+    assert(typeof await parse(["listen", ...args, "/tmp/x"], COMMANDS) !== "string");
   }
-  await assertRejects(() => parse(["listen", "-kx", "/tmp/x"]), UsageError, "no option -x");
-  await assertRejects(() => parse(["listen", "-w", "-k", "/tmp/x"]), UsageError, "has no value");
+  await assertRejects(
+    () => parse(["listen", "-kx", "/tmp/x"], COMMANDS),
+    UsageError,
+    "unknown option -x",
+  );
+  await assertRejects(
+    () => parse(["listen", "-w", "-k", "/tmp/x"], COMMANDS),
+    UsageError,
+    "missing value: --timeout SECONDS",
+  );
 });
 
 for (const command of [["serve", "/tmp/x"], ["run"], ["run", "--stdio"]]) {
   test(`uds ${command.join(" ")} -- '' refuses the empty command`, async () => {
     const { code, stderr } = await uds([...command, "--", ""], { flags: ["-A"] });
     assertEquals(code, 2);
-    assertStringIncludes(stderr, "CMD is empty");
+    assertStringIncludes(stderr, 'CMD must be a program, got ""');
   });
 }
 

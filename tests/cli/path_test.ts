@@ -3,39 +3,40 @@
 import { connect } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { parse } from "../../_cli/parse/command_line.ts";
-import { UsageError } from "../../_cli/io/reporter.ts";
+import { COMMANDS } from "../../_cli/table.ts";
+import { UsageError } from "../../_cli/exit_codes.ts";
 import { denoArgs, Program, run, TempDir, test } from "../_helpers.ts";
 
 for (
   const [args, message] of [
     [
       ["probe", "unix:/a"],
-      'PATH takes a path, or @name, without "unix:". Write "/a", and not "unix:/a"',
+      'PATH must be a path or @name without "unix:", got "unix:/a". Write "/a"',
     ],
     [
       ["send", "unix:///a", "m"],
-      'PATH takes a path, or @name, without "unix:". Write "/a", and not "unix:///a"',
+      'PATH must be a path or @name without "unix:", got "unix:///a". Write "/a"',
     ],
     [
       ["connect", "file:///a"],
-      'PATH takes a path, or @name, without "file:". Write "/a", and not "file:///a"',
+      'PATH must be a path or @name without "file:", got "file:///a". Write "/a"',
     ],
     [
       ["echo", "unix:@a"],
-      'PATH takes a path, or @name, without "unix:". Write "@a", and not "unix:@a"',
+      'PATH must be a path or @name without "unix:", got "unix:@a". Write "@a"',
     ],
-    [["listen", "unix:"], 'PATH takes a path, or @name, without "unix:".'],
-    [["rm", "http://a/b"], 'PATH takes a path, or @name, and not the URL "http://a/b"'],
+    [["listen", "unix:"], 'PATH must be a path or @name without "unix:", got "unix:"'],
+    [["rm", "http://a/b"], 'PATH must be a path or @name, got the URL "http://a/b"'],
   ] as const
 ) {
   test(`uds ${args.join(" ")} says what to write, in the words of the command line`, async () => {
-    const error = await assertRejects(() => parse([...args]), UsageError);
+    const error = await assertRejects(() => parse([...args], COMMANDS), UsageError);
     assertEquals(error.message, message);
   });
 }
 
 test("uds takes a file whose name starts with unix:", async () => {
-  assert(typeof await parse(["probe", "./unix:a"]) !== "string");
+  assert(typeof await parse(["probe", "./unix:a"], COMMANDS) !== "string");
 });
 
 test("uds permissions prints what a server needs below a symbolic link", async () => {

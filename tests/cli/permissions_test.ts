@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { parse } from "../../_cli/parse/command_line.ts";
+import { COMMANDS } from "../../_cli/table.ts";
 import { permissionFlags, permissions } from "@uds/uds";
 import { uds } from "../_cli.ts";
 import { makeStale, run, TempDir, test } from "../_helpers.ts";
@@ -56,7 +57,7 @@ const LINES: [args: string[], set: Deno.PermissionOptionsObject][] = [
 
 for (const [args, set] of LINES) {
   test(`uds ${args.join(" ")} needs what the package says`, async () => {
-    const parsed = await parse(args);
+    const parsed = await parse(args, COMMANDS);
     assert(typeof parsed !== "string");
     assertEquals(await parsed.needs(), set);
   });

@@ -7,7 +7,8 @@ import {
 } from "@std/assert";
 import { connect, serve } from "@uds/uds";
 import { parse } from "../../_cli/parse/command_line.ts";
-import { UsageError } from "../../_cli/io/reporter.ts";
+import { COMMANDS } from "../../_cli/table.ts";
+import { UsageError } from "../../_cli/exit_codes.ts";
 import { Process, uds, udsCommand } from "../_cli.ts";
 import {
   decode,
@@ -152,15 +153,15 @@ test("uds relay goes on where its target cannot be reached, and says so", async 
 
 for (
   const [args, message] of [
-    [["/tmp/a", "http:x"], "TARGET takes unix:PATH, tcp:HOST:PORT or tls:HOST:PORT"],
-    [["tcp:x", "/tmp/a"], "LISTEN takes tcp:HOST:PORT"],
-    [["tcp:x:70000", "/tmp/a"], "LISTEN takes tcp:HOST:PORT"],
-    [["tcp:::1:70", "/tmp/a"], "LISTEN takes tcp:HOST:PORT"],
-    [["/tmp/a"], "TARGET is missing"],
+    [["/tmp/a", "http:x"], "TARGET must be unix:PATH, tcp:HOST:PORT or tls:HOST:PORT"],
+    [["tcp:x", "/tmp/a"], "LISTEN must be tcp:HOST:PORT"],
+    [["tcp:x:70000", "/tmp/a"], "LISTEN must be tcp:HOST:PORT"],
+    [["tcp:::1:70", "/tmp/a"], "LISTEN must be tcp:HOST:PORT"],
+    [["/tmp/a"], "missing TARGET: uds relay LISTEN TARGET"],
   ] as const
 ) {
   test(`uds relay refuses ${args.join(" ")}`, async () => {
-    const error = await assertRejects(() => parse(["relay", ...args]), UsageError);
+    const error = await assertRejects(() => parse(["relay", ...args], COMMANDS), UsageError);
     assertStringIncludes(error.message, message);
   });
 }
