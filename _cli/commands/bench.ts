@@ -8,9 +8,10 @@ import { lengthPrefixed, messages } from "../../framing.ts";
 import { permissions } from "../../permissions.ts";
 import { serve } from "../../server.ts";
 import { OK, UsageError } from "../exit_codes.ts";
-import { type Bin, histogram, quantile } from "../text/histogram.ts";
+import { histogram, quantile } from "../text/histogram.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { json } from "../text/printable.ts";
+import { sendBack } from "./echo.ts";
 import { stopSignal } from "../io/signals.ts";
 import { print, printError } from "../io/output.ts";
 import type { CommonFlags } from "../parse/command.ts";
@@ -35,22 +36,7 @@ const PROGRESS_MS = 100;
 /** How long to wait for the echo of a first message. */
 const ANSWER_MS = 2000;
 
-interface Report {
-  server: string;
-  deno: string;
-  seconds: number;
-  /** Times in microseconds. */
-  roundTrips: {
-    size: number;
-    perSecond: number;
-    median: number;
-    p99: number;
-    longest: number;
-    histogram: Bin[];
-  };
-  bulk: { size: number; bytesPerSecond: number };
-  messages: { size: number; perSecond: number };
-}
+type Report = Awaited<ReturnType<typeof measure>>;
 
 /** The command. */
 export async function run(flags: BenchFlags, path?: SocketPath): Promise<number> {
@@ -80,7 +66,7 @@ async function measureSelf(flags: BenchFlags): Promise<Report> {
   const server = "an echo in this process";
   try {
     const own = `${directory}/echo.sock`;
-    await using echoing = await serve(own, echo);
+    await using echoing = await serve(own, (conn) => sendBack(conn));
     // This ends the running measurement.
     signal.addEventListener("abort", () => echoing.shutdown({ timeout: 0 }));
     signal.throwIfAborted();
@@ -94,16 +80,7 @@ async function measureSelf(flags: BenchFlags): Promise<Report> {
   }
 }
 
-async function echo(conn: Connection): Promise<void> {
-  const buffer = new Uint8Array(BULK);
-  for (;;) {
-    const count = await conn.read(buffer);
-    if (count === null) return;
-    await conn.write(buffer.subarray(0, count));
-  }
-}
-
-async function measure(flags: BenchFlags, path: SocketPath, server: string): Promise<Report> {
+async function measure(flags: BenchFlags, path: SocketPath, server: string) {
   const ms = flags.seconds ?? DEFAULT_MS;
   await requireEcho(path);
   using progress = new Progress(flags);
@@ -122,7 +99,9 @@ async function requireEcho(path: SocketPath): Promise<void> {
     const back = new Uint8Array(SMALL);
     await conn.write(sent);
     await readFull(conn, back);
-    if (!back.every((byte, i) => byte === sent[i])) throw new Error("it sends something else");
+    if (!back.every((byte, i) => byte === sent[i])) {
+      throw new Error("the server sends something else");
+    }
   } catch (cause) {
     throw new Error(
       `Cannot measure ${shownPath(path)}: there is no echo (uds echo PATH serves one)`,
@@ -142,11 +121,7 @@ async function readFull(conn: Connection, buffer: Uint8Array): Promise<void> {
   }
 }
 
-async function measureRoundTrips(
-  path: SocketPath,
-  ms: number,
-  progress: Progress,
-): Promise<Report["roundTrips"]> {
+async function measureRoundTrips(path: SocketPath, ms: number, progress: Progress) {
   await using conn = await connect(path);
   const buffer = new Uint8Array(SMALL);
   const times: number[] = [];
@@ -172,11 +147,7 @@ async function measureRoundTrips(
   };
 }
 
-async function measureBulk(
-  path: SocketPath,
-  ms: number,
-  progress: Progress,
-): Promise<Report["bulk"]> {
+async function measureBulk(path: SocketPath, ms: number, progress: Progress) {
   await using conn = await connect(path);
   const from = performance.now() + ms * WARM_UP_SHARE;
   const end = from + ms;
@@ -204,11 +175,7 @@ async function measureBulk(
   return { size: BULK, bytesPerSecond: Math.round(bytes / Math.max(now - from, 1) * 1000) };
 }
 
-async function measureMessages(
-  path: SocketPath,
-  ms: number,
-  progress: Progress,
-): Promise<Report["messages"]> {
+async function measureMessages(path: SocketPath, ms: number, progress: Progress) {
   await using channel = messages(await connect(path), lengthPrefixed());
   const message = new Uint8Array(SMALL);
   const from = performance.now() + ms * WARM_UP_SHARE;
@@ -278,7 +245,7 @@ function format({ server, deno, roundTrips, bulk, messages }: Report): string {
 }
 
 function count(value: number): string {
-  return Math.max(0, Math.round(value)).toString().replace(/\B(?=(\d{3})+$)/g, ",");
+  return Math.max(0, Math.round(value)).toLocaleString("en-US");
 }
 
 function size(bytes: number): string {

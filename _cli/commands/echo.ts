@@ -21,36 +21,39 @@ export async function run(flags: EchoFlags, path: SocketPath): Promise<number> {
   refuseActivation(path);
   using reporter = new Reporter(flags);
   const signal = stopSignal();
+  const { mode, piece } = flags;
+  const onRead = (data: Uint8Array) => {
+    const text = new TextDecoder().decode(data);
+    const line = `received ${JSON.stringify(text)}, sending it back`;
+    reporter.say(line, { event: "received", text });
+  };
   await using server = await serve({
     path,
     signal,
-    ...(flags.mode !== undefined && { mode: flags.mode }),
+    ...(mode !== undefined && { mode }),
     onListen: (addr) => reporter.listening(addr.path),
     onError: (error) => reporter.report(error),
-  }, (conn) => sendBack(conn, reporter, flags.piece));
+  }, (conn) => piece === undefined ? sendBack(conn) : sendBack(conn, piece, onRead));
   signal.addEventListener("abort", () => reporter.ending());
   await server.finished;
   return OK;
 }
 
-/** Sends back what comes. With `piece` it reads at most that many bytes, and reports each read. */
-async function sendBack(
+/**
+ * Sends back what comes.
+ *
+ * @param size How many bytes to read at most at a time.
+ * @param onRead Called with what each read returned.
+ */
+export async function sendBack(
   conn: Connection,
-  reporter: Reporter,
-  piece: number | undefined,
+  size: number = BUFFER_SIZE,
+  onRead?: (data: Uint8Array) => void,
 ): Promise<void> {
-  const buffer = new Uint8Array(piece ?? BUFFER_SIZE);
-  for (;;) {
-    const count = await conn.read(buffer);
-    if (count === null) return;
+  const buffer = new Uint8Array(size);
+  for (let count; (count = await conn.read(buffer)) !== null;) {
     const data = buffer.subarray(0, count);
-    if (piece !== undefined) {
-      const text = new TextDecoder().decode(data);
-      reporter.say(`received ${JSON.stringify(text)}, sending it back`, {
-        event: "received",
-        text,
-      });
-    }
+    onRead?.(data);
     await conn.write(data);
   }
 }

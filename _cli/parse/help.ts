@@ -1,6 +1,7 @@
 /** The help texts: examples first. */
 
 import { bold } from "../text/color.ts";
+import { align } from "../text/columns.ts";
 import type { Command, Example } from "./command.ts";
 
 const EXAMPLES: readonly Example[] = [
@@ -56,6 +57,5 @@ function spell(name: string, letter?: string): string {
 }
 
 function columns(rows: readonly Example[]): string {
-  const width = Math.max(...rows.map(([left]) => left.length));
-  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`.trimEnd()).join("\n");
+  return align(rows).map((line) => `  ${line}`).join("\n");
 }

@@ -1,19 +1,16 @@
-/** Tables for people. */
+/** Text in columns. */
 
 import { bold } from "./color.ts";
 import { printable } from "./printable.ts";
 
-/** Lines of columns, each as wide as its widest cell; on a terminal the header stands out. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = header.map((_, i) =>
-    Math.max(...[header, ...rows].map((row) => cell(row, i).length))
-  );
-  const [first = "", ...others] = [header, ...rows].map((row) =>
-    widths.map((width, i) => cell(row, i).padEnd(width)).join("  ").trimEnd()
-  );
-  return [bold(first), ...others, ""].join("\n");
+/** Returns a line for each row. Each column is as wide as its widest cell. */
+export function align(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  return rows.map((row) => row.map((cell, i) => cell.padEnd(widths[i]!)).join("  ").trimEnd());
 }
 
-function cell(row: readonly string[], i: number): string {
-  return printable(row[i] ?? "");
+/** Returns a table. On a terminal the header is bold. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const [first = "", ...others] = align([header, ...rows.map((row) => row.map(printable))]);
+  return [bold(first), ...others, ""].join("\n");
 }

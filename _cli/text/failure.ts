@@ -1,4 +1,4 @@
-/** Failures of the system that Deno tells without saying what was tried. */
+/** Failures of the system that do not name the operation. */
 
 /**
  * The same failure, of the same class, with what was tried before it.

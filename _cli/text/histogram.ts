@@ -1,15 +1,15 @@
-/** How values are spread. */
+/** The distribution of values. */
 
-/** Values from one on, up to that of the next bin. */
+/** The values from `from` on, up to the next bin. */
 export interface Bin {
   from: number;
   count: number;
 }
 
-/** Bins to a doubling: enough to show a shape, and few enough to fit a terminal. */
+/** Bins for each doubling: enough to show a shape, few enough to fit a terminal. */
 const BINS_PER_DOUBLING = 2;
 
-/** The bins of sorted values, each wider than the one before by the same factor; none left out. */
+/** Returns the bins of sorted values, empty ones included. Each is wider than the last by the same factor. */
 export function histogram(sorted: readonly number[]): Bin[] {
   const bins: Bin[] = [];
   const binOf = (value: number) => Math.floor(Math.log2(Math.max(value, 1)) * BINS_PER_DOUBLING);
@@ -24,7 +24,7 @@ export function histogram(sorted: readonly number[]): Bin[] {
   return bins;
 }
 
-/** The value that a share of sorted values does not exceed. */
+/** Returns the value that a share of sorted values does not exceed. */
 export function quantile(sorted: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? NaN;
 }
