@@ -24,8 +24,8 @@ export function flag(brief: string, letter?: string): Switch {
   return { brief, ...(letter !== undefined && { letter }) };
 }
 
-/** Describes an option with a value. */
-export function option<T>(
+/** Describes an option with a value, or an argument. */
+export function value<T>(
   parse: (value: string) => T,
   placeholder: string,
   brief: string,
@@ -34,91 +34,69 @@ export function option<T>(
   return { parse, placeholder, brief, ...(letter !== undefined && { letter }) };
 }
 
-/** The permission bits of a socket file. */
-export const MODE: ValueOption<number> = option(
-  octalMode,
-  "MODE",
-  "permission bits of the socket file, in octal (default 600)",
+/** A path. */
+export const PATH: Argument<SocketPath> = value(
+  socketPath,
+  "PATH",
+  "the path of the socket; @name is an abstract name (Linux), \\0 in it a NUL, \\xNN a byte",
 );
 
 /** Mode and group of a socket file. */
 export const OWNERSHIP: Options<OwnershipFlags> = {
-  mode: MODE,
-  group: option(text, "GROUP", "its group, a name or a number; the default mode is then 660"),
+  mode: value(octalMode, "MODE", "permission bits of the socket file, in octal (default 600)"),
+  group: value(text, "GROUP", "its group, a name or a number; the default mode is then 660"),
 };
-
-/** How messages are framed and shown. */
-export const FRAMING: Options<FramingFlags> = {
-  framing: {
-    ...option(oneOf(FRAMINGS), "KIND", `read and write messages: ${FRAMINGS.join(", ")}`),
-    values: FRAMINGS,
-  },
-  hex: flag("read and write messages in hexadecimal"),
-};
-
-/** How many messages to wait for. */
-export const EXPECT: ValueOption<number> = option(
-  positive,
-  "COUNT",
-  "stop after receiving COUNT messages",
-);
 
 /** How to connect. */
 export const CONNECTING: Options<ConnectingFlags> = {
   wait: flag("wait for the server if it is missing, or does not accept yet"),
-  timeout: option(seconds, "SECONDS", "how long to try (default 5)", "w"),
-};
-
-/** A path. */
-export const PATH: Argument<SocketPath> = {
-  parse: socketPath,
-  placeholder: "PATH",
-  brief: "the path of the socket; @name is an abstract name (Linux), \\0 in it a NUL, \\xNN a byte",
+  timeout: value(seconds, "SECONDS", "how long to try (default 5)", "w"),
 };
 
 /** How much to read at a time. */
-export const PIECE: ValueOption<number> = option(
+export const PIECE: ValueOption<number> = value(
   piece,
   "BYTES",
   "read at most BYTES at a time, and print what each read returned",
 );
 
+/** How messages are framed and shown. */
+export const FRAMING: Options<FramingFlags> = {
+  framing: {
+    ...value(oneOf(FRAMINGS), "KIND", `read and write messages: ${FRAMINGS.join(", ")}`),
+    values: FRAMINGS,
+  },
+  hex: flag("read and write messages in hexadecimal"),
+};
+
+/** The same, and how many messages to wait for. */
+export const EXCHANGING: Options<FramingFlags & { readonly expect?: number }> = {
+  ...FRAMING,
+  expect: value(positive, "COUNT", "stop after receiving COUNT messages"),
+};
+
 /** The two sides of a relay. */
 export const SIDES: readonly [Argument<Endpoint>, Argument<Endpoint>] = [
-  {
-    parse: endpoint,
-    placeholder: "LISTEN",
-    brief: "where clients connect: unix:PATH, tcp:HOST:PORT or tls:HOST:PORT",
-  },
-  { parse: endpoint, placeholder: "TARGET", brief: "where to connect each client: the same" },
+  value(
+    endpoint,
+    "LISTEN",
+    "where clients connect: unix:PATH, tcp:HOST:PORT or tls:HOST:PORT",
+  ),
+  value(endpoint, "TARGET", "where to connect each client: the same"),
 ];
-
-/** How many connections. */
-export const MAX: ValueOption<number> = option(
-  positive,
-  "COUNT",
-  "the maximum number of connections at a time",
-);
-
-/** How long a connection may be idle. */
-export const IDLE: ValueOption<number> = option(
-  duration,
-  "SECONDS",
-  "close a connection after SECONDS without a byte",
-);
 
 /** How a relay listens, and how it connects to its target. */
 export const RELAYING: Options<Omit<RelayFlags, keyof CommonFlags>> = {
   ...OWNERSHIP,
-  timeout: option(
+  timeout: value(
     seconds,
     "SECONDS",
     "how long to try TARGET, and how long a TLS handshake may take (default 5)",
     "w",
   ),
-  max: MAX,
-  idle: IDLE,
-  cert: option(text, "FILE", "the certificate of LISTEN tls:, or else one for TARGET tls:"),
-  key: option(text, "FILE", "its key"),
-  ca: option(text, "FILE", "also trust this certificate or authority of TARGET tls:"),
+  max: value(positive, "COUNT", "the maximum number of connections at a time"),
+  idle: value(duration, "SECONDS", "close a connection after SECONDS without a byte"),
+  cert: value(text, "FILE", "the certificate of LISTEN tls:, or else one for TARGET tls:"),
+  key: value(text, "FILE", "its key"),
+  ca: value(text, "FILE", "also trust this certificate or authority of TARGET tls:"),
 };

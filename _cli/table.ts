@@ -6,20 +6,17 @@
 import { permissions } from "../permissions.ts";
 import {
   CONNECTING,
-  EXPECT,
+  EXCHANGING,
   flag,
   FRAMING,
-  IDLE,
-  MAX,
-  MODE,
-  option,
   OWNERSHIP,
   PATH,
   PIECE,
   RELAYING,
   SIDES,
+  value,
 } from "./options.ts";
-import { type Command, command, type CommonFlags } from "./parse/command.ts";
+import { type Argument, type Command, command, type CommonFlags } from "./parse/command.ts";
 import type { Commands } from "./parse/command_line.ts";
 import { ownershipPermissions } from "./parse/ownership.ts";
 import { duration, oneOf, seconds, type Shell, SHELLS, text } from "./parse/parameters.ts";
@@ -32,6 +29,13 @@ written and printed in hexadecimal.`;
 const ENDS =
   `The first Ctrl-C, SIGTERM or SIGHUP shuts it down gracefully and removes the path. A second one ends it
 at once, unless it follows within half a second.`;
+
+/** A command that another command runs. */
+const CMD: Argument<string> & { isRepeated: true } = {
+  ...value(text, "CMD", "a program, and its arguments"),
+  noun: "command",
+  isRepeated: true,
+};
 
 const TABLE: Readonly<Record<string, Command>> = {
   bench: command({
@@ -48,7 +52,7 @@ bytes, one after another; bytes in bulk, there and back; messages of 64 bytes wi
 1,024 of them in flight. With --self, the echo and the measurement share one process.`,
     options: {
       self: flag("serve the echo as well"),
-      seconds: option(duration, "SECONDS", "how long each measurement takes (default 1)"),
+      seconds: value(duration, "SECONDS", "how long each measurement takes (default 1)"),
     },
     args: [{ ...PATH, isOptional: true }],
     load: () => import("./commands/bench.ts"),
@@ -63,12 +67,7 @@ bytes, one after another; bytes in bulk, there and back; messages of 64 bytes wi
       ["uds completion fish | source", "in ~/.config/fish/config.fish"],
     ],
     options: {},
-    args: [{
-      parse: oneOf(SHELLS),
-      values: SHELLS,
-      placeholder: "SHELL",
-      brief: "bash, zsh or fish",
-    }],
+    args: [{ ...value(oneOf(SHELLS), "SHELL", "bash, zsh or fish"), values: SHELLS }],
     async load() {
       const { run } = await import("./commands/completion.ts");
       return { run: (_: CommonFlags, shell: Shell) => run(COMMANDS, shell) };
@@ -87,7 +86,7 @@ bytes, one after another; bytes in bulk, there and back; messages of 64 bytes wi
       `It sends the input and its end, and prints what the server sends until the server ends (nc -U -N). If
 the server ends only its own direction, the input is still sent. If the server closes, the command ends.
 ${MESSAGES}`,
-    options: { ...CONNECTING, ...FRAMING, expect: EXPECT },
+    options: { ...CONNECTING, ...EXCHANGING },
     args: [PATH],
     needs: (_, path) => permissions("connect", path),
     load: () => import("./commands/connect.ts"),
@@ -102,7 +101,7 @@ ${MESSAGES}`,
       ["uds echo --piece 16 /tmp/echo.sock", "at most 16 bytes at a time, each printed"],
     ],
     notes: ENDS,
-    options: { mode: MODE, piece: PIECE },
+    options: { mode: OWNERSHIP.mode, piece: PIECE },
     args: [PATH],
     needs: (flags, path) => permissions("serve", path, ownershipPermissions(flags)),
     load: () => import("./commands/echo.ts"),
@@ -123,10 +122,9 @@ ${MESSAGES}
 ${ENDS}`,
     options: {
       keep: flag("continue with the next client", "k"),
-      timeout: option(seconds, "SECONDS", "how long to wait for a client (default: no limit)", "w"),
-      mode: MODE,
-      ...FRAMING,
-      expect: EXPECT,
+      timeout: value(seconds, "SECONDS", "how long to wait for a client (default: no limit)", "w"),
+      mode: OWNERSHIP.mode,
+      ...EXCHANGING,
     },
     args: [PATH],
     needs: (flags, path) => permissions("serve", path, ownershipPermissions(flags)),
@@ -157,9 +155,7 @@ it, and its process is named. Other sockets are "unknown": only a connection cou
       recursive: flag("also below the directories", "R"),
     },
     args: [{
-      parse: text,
-      placeholder: "DIR",
-      brief: "a directory, or a socket",
+      ...value(text, "DIR", "a directory, or a socket"),
       isOptional: true,
       isRepeated: true,
     }],
@@ -176,13 +172,7 @@ it, and its process is named. Other sockets are "unknown": only a connection cou
     ],
     notes: "COMMAND and what follows it is a command line of uds. It does not run.",
     options: {},
-    args: [{
-      parse: text,
-      placeholder: "COMMAND",
-      noun: "command",
-      brief: "a command of uds",
-      isRepeated: true,
-    }],
+    args: [{ ...value(text, "COMMAND", "a command of uds"), noun: "command", isRepeated: true }],
     stopsEarly: true,
     async load() {
       const { run } = await import("./commands/permissions.ts");
@@ -265,13 +255,7 @@ executed.
 The first SIGTERM ends the command gracefully. A second one ends it at once, unless it follows within
 half a second.`,
     options: { stdio: flag("the socket is the command's standard input and output") },
-    args: [{
-      parse: text,
-      placeholder: "CMD",
-      noun: "command",
-      brief: "a program, and its arguments",
-      isRepeated: true,
-    }],
+    args: [CMD],
     stopsEarly: true,
     load: () => import("./commands/run.ts"),
   }),
@@ -294,11 +278,9 @@ half a second.`,
 With --expect it sends no end of file, and waits for COUNT messages, at most for --timeout. If --timeout
 is given, it also limits how long the server may be silent; 0 limits only connecting.
 ${MESSAGES}`,
-    options: { ...CONNECTING, piece: PIECE, ...FRAMING, expect: EXPECT },
+    options: { ...CONNECTING, piece: PIECE, ...EXCHANGING },
     args: [PATH, {
-      parse: text,
-      placeholder: "MESSAGE",
-      brief: "the message; without it, or with -, standard input",
+      ...value(text, "MESSAGE", "the message; without it, or with -, standard input"),
       isOptional: true,
     }],
     needs: (_, path) => permissions("connect", path),
@@ -323,18 +305,12 @@ meanwhile. The command has the environment of uds, and a session of its own. The
 the command, even if processes that it started continue.
 ${ENDS}`,
     options: {
-      max: MAX,
+      max: RELAYING.max,
       replace: flag("take over the path from a server that was started with --replace too"),
-      idle: IDLE,
+      idle: RELAYING.idle,
       ...OWNERSHIP,
     },
-    args: [PATH, {
-      parse: text,
-      placeholder: "CMD",
-      noun: "command",
-      brief: "a program, and its arguments",
-      isRepeated: true,
-    }],
+    args: [PATH, CMD],
     load: () => import("./commands/serve.ts"),
   }),
 

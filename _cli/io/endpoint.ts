@@ -31,16 +31,12 @@ export function endpoint(value: string): Endpoint {
     if (/^[@./]/.test(value) || !value.includes(":")) {
       return { scheme: "unix", path: socketPath(value) };
     }
-    throw new InvalidValue(
-      `must be unix:PATH, tcp:HOST:PORT or tls:HOST:PORT, got ${JSON.stringify(value)}`,
-    );
+    throw new InvalidValue("unix:PATH, tcp:HOST:PORT or tls:HOST:PORT", value);
   }
   const [, bracketed, plain, digits] = rest.match(/^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/) ?? [];
   const hostname = bracketed ?? plain;
   if (hostname === undefined || Number(digits) > 65535) {
-    throw new InvalidValue(
-      `must be ${scheme}:HOST:PORT, such as ${scheme}:localhost:8080, got ${JSON.stringify(value)}`,
-    );
+    throw new InvalidValue(`${scheme}:HOST:PORT, such as ${scheme}:localhost:8080`, value);
   }
   return { scheme: scheme as "tcp" | "tls", hostname, port: Number(digits) };
 }

@@ -5,19 +5,22 @@ import { shownAddress } from "../../_internal/base/shown_address.ts";
 import type { SocketPath } from "../../address.ts";
 
 /** A value is not valid. The message begins after the name of the option or argument. */
-export class InvalidValue extends Error {}
+export class InvalidValue extends Error {
+  /** @param expected What it must be. */
+  constructor(expected: string, value: string, remedy: string = "") {
+    super(`must be ${expected}, got ${JSON.stringify(value)}${remedy}`);
+  }
+}
 
 /** Parses a path. `@name` is an abstract name, with escapes. */
 export function socketPath(value: string): SocketPath {
   const [, scheme, path] = /^(file|unix):(?:\/\/)?(.*)$/is.exec(value) ?? [];
   if (path !== undefined) {
-    const remedy = path === "" ? "" : `. Write ${show(path)}`;
-    throw new InvalidValue(
-      `must be a path or @name without "${scheme}:", got ${show(value)}${remedy}`,
-    );
+    const remedy = path === "" ? "" : `. Write ${JSON.stringify(path)}`;
+    throw new InvalidValue(`a path or @name without "${scheme}:"`, value, remedy);
   }
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(value)) {
-    throw new InvalidValue(`must be a path or @name, got the URL ${show(value)}`);
+    throw new InvalidValue("a path or @name, not a URL", value);
   }
   return value.startsWith("@") ? `\0${unescapeName(text(value))}` : text(value);
 }
@@ -30,17 +33,13 @@ function unescapeName(value: string): string {
     else if (part === "\\0") bytes.push(0);
     else if (part === "\\\\") bytes.push(0x5c);
     else if (part.startsWith("\\")) {
-      throw new InvalidValue(
-        `must have \\0, \\xNN or \\\\ where @name has a backslash, got ${show(value)}`,
-      );
+      throw new InvalidValue("@name, where a backslash begins \\0, \\xNN or \\\\", value);
     } else bytes.push(...new TextEncoder().encode(part));
   }
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(new Uint8Array(bytes));
   } catch {
-    throw new InvalidValue(
-      `must be an abstract name in UTF-8, because Deno cannot name others, got ${show(value)}`,
-    );
+    throw new InvalidValue("an abstract name in UTF-8, because Deno cannot name others", value);
   }
 }
 
@@ -52,7 +51,7 @@ export function shownPath(path: SocketPath | null): string {
 /** Returns a text as it is. Deno replaces bytes that are not UTF-8 by U+FFFD, so that one is refused. */
 export function text(value: string): string {
   if (value.includes("\ufffd")) {
-    throw new InvalidValue(`must be UTF-8, because Deno loses all other bytes, got ${show(value)}`);
+    throw new InvalidValue("UTF-8, because Deno loses all other bytes", value);
   }
   return value;
 }
@@ -60,7 +59,7 @@ export function text(value: string): string {
 /** Parses permission bits in octal, such as `600`. */
 export function octalMode(value: string): number {
   if (!/^(0o?)?[0-7]{3}$/.test(value)) {
-    throw new InvalidValue(`must be three octal digits, such as 600, got ${show(value)}`);
+    throw new InvalidValue("three octal digits, such as 600", value);
   }
   return Number.parseInt(value.replace(/^0o/, ""), 8);
 }
@@ -89,9 +88,9 @@ export function piece(value: string): number {
 function wholeNumber(value: string, most: number): number {
   const number = Number(value);
   if (!/^\d+$/.test(value) || number < 1) {
-    throw new InvalidValue(`must be a whole number of at least 1, got ${show(value)}`);
+    throw new InvalidValue("a whole number of at least 1", value);
   }
-  if (number > most) throw new InvalidValue(`must be at most ${most}, got ${show(value)}`);
+  if (number > most) throw new InvalidValue(`at most ${most}`, value);
   return number;
 }
 
@@ -112,7 +111,7 @@ export function oneOf<T extends string>(values: readonly T[]): (value: string) =
   return (value) => {
     const found = values.find((each) => each === value);
     if (found !== undefined) return found;
-    throw new InvalidValue(`must be one of ${values.join(", ")}, got ${show(value)}`);
+    throw new InvalidValue(`one of ${values.join(", ")}`, value);
   };
 }
 
@@ -120,11 +119,11 @@ export function oneOf<T extends string>(values: readonly T[]): (value: string) =
 export function seconds(value: string): number {
   const ms = Math.ceil(Number(value) * 1000);
   if (!/^(\d+\.?\d*|\.\d+)$/.test(value)) {
-    throw new InvalidValue(`must be a number of seconds, such as 1.5, got ${show(value)}`);
+    throw new InvalidValue("a number of seconds, such as 1.5", value);
   }
   if (ms > MAX_DELAY_MS) {
     const most = Math.floor(MAX_DELAY_MS / 1000);
-    throw new InvalidValue(`must be at most ${most} seconds (24 days), got ${show(value)}`);
+    throw new InvalidValue(`at most ${most} seconds (24 days)`, value);
   }
   return ms;
 }
@@ -132,10 +131,6 @@ export function seconds(value: string): number {
 /** Parses seconds that are more than none. Returns milliseconds. */
 export function duration(value: string): number {
   const ms = seconds(value);
-  if (ms < 1) throw new InvalidValue(`must be more than 0, got ${show(value)}`);
+  if (ms < 1) throw new InvalidValue("more than 0", value);
   return ms;
-}
-
-function show(value: string): string {
-  return JSON.stringify(value);
 }

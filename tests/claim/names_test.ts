@@ -92,9 +92,9 @@ for (
 
 for (
   const [written, says] of [
-    ["@a\\q", "must have \\0, \\xNN or \\\\ where @name has a backslash"],
-    ["@a\\", "must have \\0, \\xNN or \\\\ where @name has a backslash"],
-    ["@a\\x4", "must have \\0, \\xNN or \\\\ where @name has a backslash"],
+    ["@a\\q", "must be @name, where a backslash begins \\0, \\xNN or \\\\"],
+    ["@a\\", "must be @name, where a backslash begins \\0, \\xNN or \\\\"],
+    ["@a\\x4", "must be @name, where a backslash begins \\0, \\xNN or \\\\"],
     ["@name\\xff", "must be an abstract name in UTF-8, because Deno cannot name others"],
     ["@name\ufffd", "must be UTF-8"],
     ["caf\ufffd.sock", "must be UTF-8"],

@@ -26,7 +26,7 @@ for (
       'PATH must be a path or @name without "unix:", got "unix:@a". Write "@a"',
     ],
     [["listen", "unix:"], 'PATH must be a path or @name without "unix:", got "unix:"'],
-    [["rm", "http://a/b"], 'PATH must be a path or @name, got the URL "http://a/b"'],
+    [["rm", "http://a/b"], 'PATH must be a path or @name, not a URL, got "http://a/b"'],
   ] as const
 ) {
   test(`uds ${args.join(" ")} says what to write, in the words of the command line`, async () => {
