@@ -2,14 +2,14 @@
  * The command line, `uds`: `bench`, `completion`, `connect`, `echo`, `listen`, `ls`, `permissions`, `probe`,
  * `relay`, `rm`, `run`, `send`, `serve`, `tap`.
  *
- * - Data goes to standard output, everything else to standard error. `--json` makes both for machines,
- *   `--quiet` leaves out what is neither a result nor an error.
- * - The exit code says what went wrong: `uds --help` lists the codes.
+ * - Data goes to standard output, everything else to standard error. With `--json` both are JSON. With
+ *   `--quiet` only results and errors are printed.
+ * - The exit code shows what failed: `uds --help` lists the codes.
  *
- * **Permissions**: those of the command, as `uds permissions COMMAND …` prints them. A missing one is
- * named, with the flag to add; nothing prompts.
+ * **Permissions**: those of the command; `uds permissions COMMAND …` prints them. If one is missing, the
+ * error names the flag to add. `uds` never prompts.
  *
- * @example Serve an echo, and talk to it from another terminal
+ * @example Serve an echo, and send it a message from another terminal
  * ```sh
  * deno run -RWN jsr:@uds/uds/cli echo /tmp/echo.sock
  * deno run -RWN jsr:@uds/uds/cli send /tmp/echo.sock hello

@@ -38,7 +38,7 @@ export class QuietEnd extends Error {}
 
 /** The command line is wrong. */
 export class UsageError extends Error {
-  /** The command whose help shows what is right. */
+  /** The command that was called, if it is known. */
   command: string | undefined;
 
   constructor(message: string, command?: string) {

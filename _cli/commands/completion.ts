@@ -170,7 +170,7 @@ function zshOption(option: Option): string[] {
   );
 }
 
-/** Returns a text for options whose value is a file, and another one for the rest. */
+/** Returns one text if the value of the option is a file, and another one if not. */
 function filesOf({ placeholder }: ValueOption, file: string, other = ""): string {
   return placeholder === "FILE" ? file : other;
 }

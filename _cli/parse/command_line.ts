@@ -3,8 +3,9 @@
 import { UsageError } from "../exit_codes.ts";
 import { didYouMean } from "../text/suggestion.ts";
 import type { Command, Invocation } from "./command.ts";
-import { formatCommand, formatProgram } from "./help.ts";
 import { parseOptions, type Request, REQUESTS } from "./parser.ts";
+
+type Help = typeof import("./help.ts");
 
 /** The table of commands, by name. */
 export type Commands = ReadonlyMap<string, Command>;
@@ -18,7 +19,7 @@ export async function parse(
   if (name === undefined) throw new UsageError("missing command: uds COMMAND [ARG...]");
   if (name === "help") return await parse([...rest.slice(0, 1), "--help"], commands);
   const request = REQUESTS.get(name);
-  if (request !== undefined) return await answer(request, () => formatProgram(commands));
+  if (request !== undefined) return await answer(request, (help) => help.formatProgram(commands));
   if (name.startsWith("-")) {
     throw new UsageError(`unexpected ${JSON.stringify(name)} before the command`);
   }
@@ -28,13 +29,15 @@ export async function parse(
     throw new UsageError(`unknown command ${JSON.stringify(name)}${meant}`);
   }
   const parsed = parseOptions(name, command, rest);
-  if (typeof parsed === "string") return await answer(parsed, () => formatCommand(name, command));
+  if (typeof parsed === "string") {
+    return await answer(parsed, (help) => help.formatCommand(name, command));
+  }
   return command.invoke(parsed.flags, parsed.args);
 }
 
 /** Returns the help or the version. */
-async function answer(request: Request, help: () => string): Promise<string> {
-  if (request === "help") return help();
+async function answer(request: Request, format: (help: Help) => string): Promise<string> {
+  if (request === "help") return format(await import("./help.ts"));
   const { default: config } = await import("../../deno.json", { with: { type: "json" } });
   return `uds ${config.version}\n`;
 }

@@ -1,7 +1,7 @@
 /** Failures of the system that do not name the operation. */
 
 /**
- * The same failure, of the same class, with what was tried before it.
+ * Returns a failure of the same class that begins with what was tried.
  *
  * @param attempt What was tried, such as `Cannot read "c.pem"`.
  * @param cause What Deno threw.
