@@ -3,6 +3,8 @@
  *
  * - `FLOORS` lists the rooms from the lowest floor up. A file may import from its own room and from rooms on
  *   lower floors. Two rooms on one floor do not import each other.
+ * - In `_cli` the commands read what was parsed, and print through `io`. The table names every command, and only
+ *   `main.ts` reads it: the two commands that need it get it as an argument.
  * - Public files define the types of options and results. A lower file may import those with `import type`.
  * - No file imports itself by way of others.
  */

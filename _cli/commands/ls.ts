@@ -1,6 +1,7 @@
 /** `uds ls [DIR…]`: lists the sockets in directories, and the processes that hold them. */
 
 import { isGranted, requireGrants } from "../../_internal/base/deno_permissions.ts";
+import { ErrorContext } from "../../_internal/base/error_context.ts";
 import { NotASocket, SocketNotFound } from "../../errors.ts";
 import { probe, type ProbeResult } from "../../probe.ts";
 import { OK } from "../exit_codes.ts";
@@ -109,9 +110,12 @@ function find(place: string, deep: boolean, files: Files, onError: (error: Error
     const info = Deno.statSync(place);
     if (info.isSocket) files.set(place, info);
     else if (info.isDirectory) walk(place.replace(/(?<=.)\/+$/, ""), info.dev);
-    else throw new NotASocket("it is neither a directory nor a socket");
+    else {
+      const state = "it is neither a directory nor a socket";
+      onError(new ErrorContext("ls", place).error(NotASocket, state));
+    }
   } catch (error) {
-    onError(explain(place, error as Error));
+    onError(explain(place, error));
   }
 
   function walk(directory: string, device: number): void {
@@ -129,7 +133,7 @@ function find(place: string, deep: boolean, files: Files, onError: (error: Error
         if (isMissing && name.includes("\ufffd")) onError(notUtf8(path));
         // It may be gone by now. Deno shows /dev, /proc and /sys only with all permissions.
         else if (!isMissing && !(error instanceof Deno.errors.NotCapable)) {
-          onError(explain(path, error as Error));
+          onError(explain(path, error));
         }
       }
     }
@@ -145,18 +149,12 @@ function notUtf8(path: string): Error {
 }
 
 /** Returns an error of the same class that names the file. */
-function explain(path: string, error: Error): Error {
-  const start = `Cannot list ${JSON.stringify(path)}`;
+function explain(path: string, error: unknown): Error {
+  const context = new ErrorContext("ls", path);
   if (error instanceof Deno.errors.NotFound) {
-    return new SocketNotFound(`${start}: there is no such directory`, { operation: "ls", path });
+    return context.error(SocketNotFound, "there is no such directory");
   }
-  if (error instanceof NotASocket) {
-    return new NotASocket(`${start}: ${error.message}`, { operation: "ls", path });
-  }
-  const state = error instanceof Deno.errors.PermissionDenied
-    ? "the file system denies it"
-    : error.message;
-  return new (error.constructor as ErrorConstructor)(`${start}: ${state}`, { cause: error });
+  return context.fail(error);
 }
 
 /**

@@ -1,6 +1,7 @@
 /** `uds rm PATH…`: removes stale sockets. */
 
 import { requireGrants } from "../../_internal/base/deno_permissions.ts";
+import { ErrorContext } from "../../_internal/base/error_context.ts";
 import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import { claim } from "../../claim.ts";
 import { isSocketError, SocketNotFound } from "../../errors.ts";
@@ -46,10 +47,7 @@ export function needs(
 async function remove(path: string): Promise<void> {
   // A claim does not report whether it removed a socket. Without one, a lock file beside the path stays.
   if (!path.startsWith("\0") && !exists(path) && !await isClaimed(path)) {
-    throw new SocketNotFound(`Cannot remove ${JSON.stringify(path)}: there is no such file`, {
-      operation: "rm",
-      path,
-    });
+    throw new ErrorContext("rm", path).error(SocketNotFound, "there is no such file");
   }
   try {
     const claimed = await claim(path);

@@ -69,13 +69,13 @@ export class Reporter implements Disposable {
       return codes.find((each) => each !== OK) ?? OK;
     }
     if (error instanceof QuietEnd) return code;
-    this.#report(error, code, more);
+    this.#writeFailure(error, code, more);
     // The first failure decides the code.
     if (isSocketError(error) && error.cleanupError !== undefined) this.fail(error.cleanupError);
     return code;
   }
 
-  #report(error: unknown, code: number, more: number): void {
+  #writeFailure(error: unknown, code: number, more: number): void {
     const message = error instanceof Error ? error.message : String(error);
     if (this.#json) {
       write(json({ error: describe(error, message), exitCode: code, ...counted(more) }));

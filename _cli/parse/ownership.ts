@@ -9,7 +9,7 @@ export type OwnershipFlags = {
   readonly group?: string;
 };
 
-/** Where the names of groups are. */
+/** The file that lists the groups. */
 const GROUPS = "/etc/group";
 /** The default mode with `--group`: without the bits of the group it would be useless. */
 const GROUP_MODE = 0o660;

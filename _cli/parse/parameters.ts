@@ -48,7 +48,7 @@ export function shownPath(path: SocketPath | null): string {
   return shownAddress(String(path));
 }
 
-/** Returns a text as it is. Deno replaces bytes that are not UTF-8 by U+FFFD, so that one is refused. */
+/** Returns a text. Refuses U+FFFD: Deno puts it in the place of bytes that are not UTF-8. */
 export function text(value: string): string {
   if (value.includes("\ufffd")) {
     throw new InvalidValue("UTF-8, because Deno loses all other bytes", value);

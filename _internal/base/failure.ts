@@ -12,7 +12,9 @@ const PHRASES: Record<string, string> = {
   claim: "claim",
   connect: "connect to",
   listen: "listen on",
+  ls: "list",
   probe: "probe",
+  rm: "remove",
   serve: "serve on",
 };
 
