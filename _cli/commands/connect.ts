@@ -3,10 +3,9 @@
 import type { SocketPath } from "../../address.ts";
 import { connect, type ConnectOptions } from "../../client.ts";
 import { OK } from "../exit_codes.ts";
-import { type FramingFlags, messageSource } from "../io/framing.ts";
-import { checkPassFlags, passAs } from "../io/pass_messages.ts";
+import { checkFraming, type FramingFlags, stdinItems, wireOf } from "../io/framing.ts";
+import { pipeStdio } from "../io/pipe_stdio.ts";
 import { keepIgnored } from "../io/signals.ts";
-import { Input } from "../io/streams.ts";
 import type { CommonFlags } from "../parse/command.ts";
 
 /** Its options. */
@@ -14,7 +13,7 @@ export type ConnectFlags = CommonFlags & ConnectingFlags & FramingFlags & {
   readonly expect?: number;
 };
 
-/** Those that say how to connect. */
+/** The options about connecting. */
 export type ConnectingFlags = {
   readonly timeout?: number;
   readonly wait?: boolean;
@@ -22,14 +21,17 @@ export type ConnectingFlags = {
 
 /** The command. */
 export async function run(flags: ConnectFlags, path: SocketPath): Promise<number> {
-  checkPassFlags("connect", flags);
+  checkFraming("connect", flags);
   keepIgnored();
   const conn = await connect(connectOptions(flags, path));
-  await passAs(conn, messageSource(new Input(), flags), flags);
+  await pipeStdio(wireOf(conn, flags), stdinItems(flags), {
+    expect: flags.expect,
+    timeout: flags.timeout,
+  });
   return OK;
 }
 
-/** What the options say of how to connect. */
+/** Returns the options for `connect()`. */
 export function connectOptions(
   { timeout, wait }: ConnectingFlags,
   path: SocketPath,

@@ -6,7 +6,7 @@ import { serve } from "../../server.ts";
 import { refuseActivation } from "../io/activation.ts";
 import { OK } from "../exit_codes.ts";
 import { stopSignal } from "../io/signals.ts";
-import { BUFFER_SIZE } from "../io/streams.ts";
+import { BUFFER_SIZE } from "../io/stdin.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import { Reporter } from "../io/reporter.ts";
 

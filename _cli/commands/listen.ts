@@ -1,16 +1,17 @@
 /** `uds listen PATH`: standard input and output on the connection of a client. */
 
+import { onAbort } from "../../_internal/base/event_loop.ts";
 import type { SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
 import { ConnectionClosed } from "../../errors.ts";
 import { listen } from "../../server.ts";
 import { refuseActivation } from "../io/activation.ts";
 import { OK, QuietEnd } from "../exit_codes.ts";
-import { type FramingFlags, messageSource } from "../io/framing.ts";
-import { checkPassFlags, passAs, type PassFlags } from "../io/pass_messages.ts";
+import { checkFraming, type FramingFlags, stdinItems, wireOf } from "../io/framing.ts";
+import { pipeStdio } from "../io/pipe_stdio.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { stopSignal } from "../io/signals.ts";
-import { Input, type Source } from "../io/streams.ts";
+import type { Peekable } from "../io/stdin.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import { Reporter } from "../io/reporter.ts";
 
@@ -22,43 +23,43 @@ export type ListenFlags = CommonFlags & FramingFlags & {
   readonly timeout?: number;
 };
 
-/** How long a client has to end after we were told to stop: what is on its way should still arrive. */
+/** How long, in milliseconds, a client may take to end after the first signal. */
 const STOP_MS = 500;
 
 /** The command. */
 export async function run(flags: ListenFlags, path: SocketPath): Promise<number> {
-  checkPassFlags("listen", flags);
+  checkFraming("listen", flags);
   refuseActivation(path);
-  using talk = new Reporter(flags);
+  using reporter = new Reporter(flags);
   const signal = stopSignal();
   await using listener = await listen({
     path,
     signal,
     ...(flags.mode !== undefined && { mode: flags.mode }),
   });
-  talk.listening(listener.addr.path);
-  signal.addEventListener("abort", () => talk.ending());
-  const input = messageSource(new Input(), flags);
+  reporter.listening(listener.addr.path);
+  signal.addEventListener("abort", () => reporter.ending());
+  const input = stdinItems(flags);
   let isLate = false;
-  const wait = () =>
+  const startTimer = () =>
     flags.timeout === undefined ? undefined : setTimeout(() => {
       isLate = true;
-      // Why it could not is told at the end, which closes it as well.
+      // The disposal at the end rejects with the same failure.
       listener.close().catch(() => {});
     }, flags.timeout);
-  let timer = wait();
+  let timer = startTimer();
   for await (const conn of listener) {
     clearTimeout(timer);
-    // Nobody else need wait.
+    // One client only: refuse the others at once.
     if (!flags.keep) await listener.close();
     try {
-      await passUntil(signal, conn, input, flags);
+      await pipeUntil(signal, conn, input, flags);
     } catch (error) {
       if (!flags.keep || error instanceof QuietEnd) throw error;
-      // What one client does wrong is its own.
-      talk.report(error);
+      // A failure of one client does not end the server.
+      reporter.report(error);
     }
-    if (flags.keep) timer = wait();
+    if (flags.keep) timer = startTimer();
   }
   clearTimeout(timer);
   if (isLate) {
@@ -69,24 +70,23 @@ export async function run(flags: ListenFlags, path: SocketPath): Promise<number>
   return OK;
 }
 
-/** Passes until both directions have ended, or the time is over that is left after the signal. */
-async function passUntil(
+/** Pipes until both directions have ended. After the signal, the client has half a second. */
+async function pipeUntil(
   signal: AbortSignal,
   conn: Connection,
-  input: Source,
-  flags: PassFlags,
+  input: Peekable<Uint8Array>,
+  flags: ListenFlags,
 ): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const limit = () => timer = setTimeout(() => conn.close(), STOP_MS);
-  if (signal.aborted) limit();
-  signal.addEventListener("abort", limit);
+  const forget = onAbort(signal, () => timer = setTimeout(() => conn.close(), STOP_MS));
+  const { expect, timeout } = flags;
   try {
-    await passAs(conn, input, flags, signal);
+    await pipeStdio(wireOf(conn, flags), input, { signal, expect, timeout });
   } catch (error) {
-    // Cut off by us.
+    // The timer closed it.
     if (!(error instanceof ConnectionClosed)) throw error;
   } finally {
     clearTimeout(timer);
-    signal.removeEventListener("abort", limit);
+    forget();
   }
 }

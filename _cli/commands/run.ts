@@ -4,11 +4,11 @@ import { isSocketError } from "../../errors.ts";
 import { pair } from "../../pair.ts";
 import { permissions } from "../../permissions.ts";
 import { exitCodeOf, UsageError } from "../exit_codes.ts";
-import { passToErrors } from "../io/output.ts";
-import { pass } from "../io/pass.ts";
+import { pipeToStderr } from "../io/output.ts";
+import { bytesOf, pipeStdio } from "../io/pipe_stdio.ts";
 import { onStopSignals } from "../io/signals.ts";
 import { SHELL, startOnStdio } from "../io/stdio_child.ts";
-import { Input } from "../io/streams.ts";
+import { Peekable, readStdin } from "../io/stdin.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import { Reporter } from "../io/reporter.ts";
 
@@ -44,7 +44,8 @@ export async function run(
     if (signal !== "SIGINT") running.kill(signal);
   }, () => running.kill("SIGKILL"));
   const printed = flags.stdio ? undefined : printErrors(running.stdout).catch(() => {});
-  const piped = pass(running.conn, new Input(), { signal: stop.signal }).catch((error) => {
+  const input = new Peekable(readStdin());
+  const piped = pipeStdio(bytesOf(running.conn), input, { signal: stop.signal }).catch((error) => {
     // The exit code shows whether the command read everything.
     if (!isSocketError(error)) throw error;
   });
@@ -58,7 +59,7 @@ export async function run(
 
 /** Pipes what a command prints to standard error, with backpressure. */
 async function printErrors(output: ReadableStream<Uint8Array>): Promise<void> {
-  for await (const chunk of output) await passToErrors(chunk);
+  for await (const chunk of output) await pipeToStderr(chunk);
 }
 
 /** Returns the Deno permissions that it needs. */

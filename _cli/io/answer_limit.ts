@@ -4,7 +4,7 @@ import { SilenceTimer } from "../../_internal/base/silence.ts";
 import type { SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
 import { probe } from "../../probe.ts";
-import { mayReadProc } from "./output.ts";
+import { mayReadProc, readProc } from "./proc.ts";
 import { shownPath } from "../parse/parameters.ts";
 
 /** The limit for one connection, which is closed when it is over. */
@@ -70,11 +70,9 @@ export class AnswerLimit implements Disposable {
 async function stoppedHolder(path: SocketPath): Promise<number | undefined> {
   try {
     const { holder } = await probe(path);
-    if (holder === undefined) return undefined;
-    // The name of the program, in parentheses, may have parentheses and spaces too.
-    const stat = await Deno.readTextFile(`/proc/${holder}/stat`);
-    const state = stat.slice(stat.lastIndexOf(")") + 2)[0];
-    return state === "T" || state === "t" ? holder : undefined;
+    const stat = holder === undefined ? undefined : readProc(`${holder}/stat`);
+    // The name of the program, in parentheses, may contain parentheses and spaces.
+    return stat !== undefined && /\) [Tt][^)]*$/.test(stat) ? holder : undefined;
   } catch {
     return undefined;
   }

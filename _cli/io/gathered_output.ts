@@ -1,11 +1,11 @@
-/** Lines for standard output that are gathered while earlier ones are written. */
+/** Lines for standard output that are written together. */
 
 import { print } from "./output.ts";
 
-/** Characters that may wait; what comes then is held back. */
-const MAX_PENDING_CHARS = 256 * 1024;
+/** The maximum number of characters to gather. Callers wait when there are more. */
+const MAX_GATHERED_CHARS = 256 * 1024;
 
-/** Lines that are written together. */
+/** Lines for standard output that are gathered while earlier ones are written. */
 export class GatheredOutput {
   readonly #onError: (error: unknown) => void;
   #text = "";
@@ -17,11 +17,11 @@ export class GatheredOutput {
     this.#onError = onError;
   }
 
-  /** Adds a line. Returns a promise to wait for before more is added, if enough is waiting. */
+  /** Adds a line. Returns a promise to await before adding more, if enough is waiting. */
   add(line: string): Promise<void> | undefined {
     this.#text += line;
     this.#writing ??= this.#write();
-    return this.#text.length > MAX_PENDING_CHARS ? this.#batch : undefined;
+    return this.#text.length > MAX_GATHERED_CHARS ? this.#batch : undefined;
   }
 
   /** Waits until everything is written. */
@@ -30,9 +30,8 @@ export class GatheredOutput {
   }
 
   async #write(): Promise<void> {
-    // What else comes in this turn goes along.
-    this.#batch = new Promise((resolve) => void setImmediate(resolve));
-    await this.#batch;
+    // Lines that follow in the same turn are written together.
+    await (this.#batch = new Promise((resolve) => void setImmediate(resolve)));
     try {
       while (this.#text !== "") {
         const text = this.#text;

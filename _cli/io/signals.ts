@@ -8,6 +8,7 @@
 
 import { isGranted } from "../../_internal/base/deno_permissions.ts";
 import { QuietEnd } from "../exit_codes.ts";
+import { readProc } from "./proc.ts";
 
 /** The signals that ask a program to end, and their numbers. */
 const NUMBERS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
@@ -106,15 +107,9 @@ function ignoredSignals(): ReadonlySet<StopSignal> {
 
 /** Reads it from /proc, which Deno shows only to a process with all permissions. */
 function askSystem(): StopSignal[] | undefined {
-  try {
-    const file = "/proc/self/status";
-    if (Deno.build.os !== "linux" || !isGranted("read", file)) return undefined;
-    const [, mask] = /^SigIgn:\s*([0-9a-f]+)$/m.exec(Deno.readTextFileSync(file)) ?? [];
-    if (mask === undefined) return undefined;
-    return SIGNALS.filter((signal) => BigInt(`0x${mask}`) >> BigInt(NUMBERS[signal] - 1) & 1n);
-  } catch {
-    return undefined;
-  }
+  const [, mask] = readProc("self/status")?.match(/^SigIgn:\s*([0-9a-f]+)$/m) ?? [];
+  if (mask === undefined) return undefined;
+  return SIGNALS.filter((signal) => BigInt(`0x${mask}`) >> BigInt(NUMBERS[signal] - 1) & 1n);
 }
 
 /** Asks a shell, which inherits it. */
