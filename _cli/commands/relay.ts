@@ -1,7 +1,6 @@
 /** `uds relay LISTEN TARGET`: every connection to one side passed on to a connection to the other one. */
 
 import { requireGrants } from "../../_internal/base/deno_permissions.ts";
-import { SilenceTimer } from "../../_internal/base/silence.ts";
 import { resolveSocketPath } from "../../address.ts";
 import { connect } from "../../client.ts";
 import type { Connection } from "../../connection.ts";
@@ -10,16 +9,12 @@ import { serve } from "../../server.ts";
 import { refuseActivation } from "../io/activation.ts";
 import { type Endpoint, endpointNeeds, shownEndpoint } from "../io/endpoint.ts";
 import { OK, UsageError } from "../exit_codes.ts";
-import { failure } from "../text/failure.ts";
+import { explained } from "../text/failure.ts";
 import { union } from "../parse/deno_permissions.ts";
-import {
-  type ByteStream,
-  connectNetwork,
-  type ConnectNetworkOptions,
-  type Identity,
-  serveNetwork,
-  TIMEOUT_MS,
-} from "../io/network.ts";
+import type { ByteStream } from "../io/byte_stream.ts";
+import { connectNetwork, TIMEOUT_MS } from "../io/network.ts";
+import { idleLimit } from "../io/silence_limit.ts";
+import type { Identity } from "../io/tls.ts";
 import {
   ownership,
   type OwnershipFlags,
@@ -43,9 +38,9 @@ export type RelayFlags = CommonFlags & OwnershipFlags & {
 /** The command. */
 export async function run(flags: RelayFlags, from: Endpoint, to: Endpoint): Promise<number> {
   checkFlags("relay", flags, from, to);
-  using talk = new Reporter(flags);
+  using reporter = new Reporter(flags);
   const signal = stopSignal();
-  await serveRelay(flags, from, to, { talk, signal });
+  await serveRelay(flags, from, to, { reporter, signal });
   return OK;
 }
 
@@ -88,35 +83,38 @@ export function needs(
   ]);
 }
 
-/** What a relay is told by whoever runs it. */
+/** What a relay needs besides its options. */
 export interface RelayContext {
-  talk: Reporter;
-  /** Ends it: who is connected has 5 seconds to finish. */
+  reporter: Reporter;
+  /** Shuts the relay down. Open connections have 5 seconds to finish. */
   signal: AbortSignal;
-  /** Is put between the two sides of each connection. */
+  /** Returns the two sides to relay instead, such as {@linkcode tap} shows them. */
   between?: (client: ByteStream, target: ByteStream) => Between;
 }
 
-/** The two sides of a connection as they are relayed, and what is called when it is over. */
+/** The two sides of a connection as they are relayed. */
 export interface Between {
   client: ByteStream;
   target: ByteStream;
+  /** Called when the relay of this connection has ended. */
   over(error?: unknown): void;
 }
 
-/** Relays until the signal. */
+/** Relays until the signal aborts. */
 export async function serveRelay(
   flags: RelayFlags,
   from: Endpoint,
   to: Endpoint,
-  { talk, signal, between }: RelayContext,
+  { reporter, signal, between }: RelayContext,
 ): Promise<void> {
-  // A prompt would come with the first connection.
+  // A prompt would otherwise appear with the first connection.
   requireGrants("Cannot relay", needs(flags, from, to), { operation: "relay", path: null });
   const identity = await readIdentity(flags);
+  // A certificate of LISTEN is not shown to TARGET.
+  const shown = from.scheme === "tls" ? { caCerts: identity.caCerts ?? [] } : identity;
   const { timeout = TIMEOUT_MS, max, idle } = flags;
-  const onError = (error: unknown) => talk.report(error);
-  signal.addEventListener("abort", () => talk.ending());
+  const onError = (error: unknown) => reporter.report(error);
+  signal.addEventListener("abort", () => reporter.ending());
 
   if (from.scheme === "unix") {
     refuseActivation(from.path);
@@ -125,92 +123,39 @@ export async function serveRelay(
       signal,
       ...await ownership(flags),
       ...(max !== undefined && { maxConnections: max }),
-      onListen: ({ path }) => listening({ ...from, path: path ?? from.path }),
+      onListen: ({ path }) => reportListening({ ...from, path: path ?? from.path }),
       onError,
-    }, (conn, info) => serveOne(conn, info.signal));
+    }, (conn, info) => relayOne(conn, info.signal));
     await server.finished;
   } else {
-    await serveNetwork(from, {
-      identity,
-      timeout,
-      ...(max !== undefined && { max }),
-      signal,
-      onListen: (port) => listening({ ...from, port }),
-      onError,
-    }, serveOne);
+    const { serveNetwork } = await import("../io/network_server.ts");
+    const onListen = (port: number) => reportListening({ ...from, port });
+    const options = { identity, timeout, max, signal, onListen, onError };
+    await serveNetwork(from, options, relayOne);
   }
 
-  function listening(side: Endpoint): void {
+  function reportListening(side: Endpoint): void {
     const address = shownEndpoint(side);
-    talk.say(`listening on ${address}`, { event: "listening", address });
+    reporter.say(`listening on ${address}`, { event: "listening", address });
   }
 
-  async function serveOne(client: ByteStream, cut: AbortSignal): Promise<void> {
-    // With a certificate for LISTEN the one for TARGET would be the same: it is not shown there.
-    const shown = from.scheme === "tls" ? { caCerts: identity.caCerts ?? [] } : identity;
-    const target = await dial(to, { identity: shown, timeout, cut });
-    using watch = idle === undefined ? undefined : new IdleWatch(idle);
+  async function relayOne(client: ByteStream, cut: AbortSignal): Promise<void> {
+    const target = to.scheme === "unix"
+      ? await connect({ path: to.path, timeout, wait: true, signal: cut })
+      : await connectNetwork(to, { identity: shown, timeout, cut });
+    using limit = idleLimit(idle);
     const sides = between?.(client, target) ?? { client, target, over: () => {} };
-    const [a, b] = [sides.client, sides.target].map((side) => watch?.watched(side) ?? side);
+    const [a, b] = [sides.client, sides.target].map((side) => limit.watched(side));
     try {
-      // It uses no more of them than that.
+      // It uses only the methods of a byte stream.
       await relay(a as Connection, b as Connection, {
-        signal: watch === undefined ? cut : AbortSignal.any([cut, watch.signal]),
+        signal: AbortSignal.any([cut, limit.signal]),
       });
       sides.over();
     } catch (error) {
       sides.over(error);
       throw error;
     }
-  }
-}
-
-/** Ends a relay on which nothing passes. */
-class IdleWatch implements Disposable {
-  readonly #idle: number;
-  readonly #abort = new AbortController();
-  readonly #timer: SilenceTimer;
-  readonly signal: AbortSignal = this.#abort.signal;
-
-  /** @param idle For how long, in milliseconds, nothing may pass. */
-  constructor(idle: number) {
-    this.#idle = idle;
-    this.#timer = new SilenceTimer(() => {
-      const message = `Closed a connection: nothing has passed for ${idle / 1000} s`;
-      this.#abort.abort(new Deno.errors.TimedOut(message));
-    });
-    this.#timer.start(idle);
-  }
-
-  /** A side whose reads and writes count. */
-  watched(side: ByteStream): ByteStream {
-    const passed = <T>(result: T): T => {
-      if (!this.signal.aborted) this.#timer.start(this.#idle);
-      return result;
-    };
-    return {
-      read: (buffer) => side.read(buffer).then(passed),
-      write: (data) => side.write(data).then(passed),
-      closeWrite: () => side.closeWrite(),
-      close: () => side.close(),
-    };
-  }
-
-  [Symbol.dispose](): void {
-    this.#timer.stop();
-  }
-}
-
-/** Connects to a side. */
-async function dial(side: Endpoint, options: ConnectNetworkOptions): Promise<ByteStream> {
-  const { timeout, cut } = options;
-  if (side.scheme === "unix") {
-    return await connect({ path: side.path, timeout, wait: true, signal: cut });
-  }
-  try {
-    return await connectNetwork(side, options);
-  } catch (error) {
-    throw failure(`Cannot connect to ${shownEndpoint(side)}`, error as Error);
   }
 }
 
@@ -222,10 +167,6 @@ async function readIdentity({ cert, key, ca }: RelayFlags): Promise<Identity> {
   };
 }
 
-async function readFile(file: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(file);
-  } catch (error) {
-    throw failure(`Cannot read ${JSON.stringify(file)}`, error as Error);
-  }
+function readFile(file: string): Promise<string> {
+  return explained(`Cannot read ${JSON.stringify(file)}`, () => Deno.readTextFile(file));
 }

@@ -7,7 +7,7 @@ import type { Endpoint } from "../io/endpoint.ts";
 import { OK, QuietEnd } from "../exit_codes.ts";
 import { codecOf, describe, type FramingFlags, textOf } from "../io/framing.ts";
 import { GatheredOutput } from "../io/gathered_output.ts";
-import type { ByteStream } from "../io/network.ts";
+import type { ByteStream } from "../io/byte_stream.ts";
 import { json, printable } from "../text/printable.ts";
 import { checkFlags, type RelayFlags, serveRelay } from "./relay.ts";
 import { stopSignal } from "../io/signals.ts";
@@ -32,7 +32,7 @@ type Sight =
 /** The command. */
 export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promise<number> {
   checkFlags("tap", flags, from, to);
-  using talk = new Reporter(flags);
+  using reporter = new Reporter(flags);
   const told = stopSignal();
   const failed = new AbortController();
   const signal = AbortSignal.any([told, failed.signal]);
@@ -46,7 +46,7 @@ export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
 
   let count = 0;
   await serveRelay(flags, from, to, {
-    talk,
+    reporter,
     signal,
     between(client, target) {
       const number = ++count;

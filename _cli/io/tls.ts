@@ -1,41 +1,44 @@
 /**
- * TLS over a connection that stays ours.
+ * TLS over a connection of this process.
  *
- * With Deno's own TLS a handshake that never ends keeps its descriptor for as long as the peer likes, also
- * after `close()`. So TLS runs over a connection of this process with itself, by the loopback interface, and
- * the encrypted bytes are passed on between that and the peer. Closing our end of it ends the handshake.
- *
- * - Not node:tls over a stream: with Deno 2.9.6 that often loses the end of a direction.
+ * With Deno's own TLS, a handshake that never ends keeps its descriptor, even after `close()`. So TLS runs over
+ * a loopback connection of this process with itself. The encrypted bytes are piped between that and the peer.
+ * Closing this side of the loopback ends the handshake. With Deno 2.9.6, node:tls over a stream often loses
+ * the end of a direction.
  */
 
+import { onAbort } from "../../_internal/base/event_loop.ts";
+import { type ByteStream, copyBytes, writeAll } from "./byte_stream.ts";
 import { LOOPBACK } from "./endpoint.ts";
-import type { ByteStream, Identity } from "./network.ts";
 
 const BUFFER_SIZE = 64 * 1024;
-/** How long what was written may take to leave after `close()`. */
+/** How long, in milliseconds, written data may take to leave after `close()`. */
 const FLUSH_MS = 30_000;
 
-/** Which end of the connection this is. */
-export type Role = { readonly isServer: true } | {
-  readonly isServer: false;
-  readonly hostname: string;
-};
+/** The certificates and keys of TLS, in PEM. */
+export interface Identity {
+  /** Authorities to trust besides those of Deno. */
+  readonly caCerts?: string[];
+  readonly cert?: string;
+  readonly key?: string;
+}
 
 /** Throws unless the certificate and the key of a server are valid. */
-export function checkIdentity({ cert, key }: Identity): void {
-  Deno.listenTls({ hostname: LOOPBACK, port: 0, cert: cert!, key: key! }).close();
+export function checkIdentity(identity: Identity): void {
+  listenTls(identity).close();
 }
 
 /**
  * Encrypts a connection, which it owns.
  *
- * @param late Aborts when the handshake has taken too long. The connection is closed then.
+ * @param late Aborts when the handshake has taken too long, and closes the connection.
+ * @param hostname The name of the server; without it, this side is the server.
  */
 export async function encrypted(
   peer: ByteStream,
   identity: Identity,
-  role: Role,
   late: AbortSignal,
+  hostname?: string,
 ): Promise<ByteStream> {
   let conn: TlsConnection | undefined;
   let plain: Deno.TcpConn | undefined;
@@ -43,46 +46,34 @@ export async function encrypted(
     plain?.[Symbol.dispose]();
     peer.close();
   };
-  late.addEventListener("abort", stop);
+  const forget = onAbort(late, stop);
   try {
-    const ends = role.isServer ? await asServer(identity) : await asClient(identity, role.hostname);
-    plain = ends.plain;
+    let secure: Deno.TlsConn;
+    if (hostname === undefined) {
+      [plain, secure] = await meet(listenTls(identity));
+    } else {
+      const [below, accepted] = await meet(Deno.listen({ hostname: LOOPBACK, port: 0 }));
+      plain = accepted;
+      secure = await Deno.startTls(below, { ...identity, hostname });
+    }
+    conn = new TlsConnection(secure, plain, peer);
     late.throwIfAborted();
-    conn = new TlsConnection(await ends.secure, plain, peer);
-    await conn.handshake();
+    await secure.handshake();
     return conn;
   } catch (error) {
     stop();
     conn?.close();
-    throw conn?.failure ?? error;
+    throw late.aborted ? late.reason : conn?.failure ?? error;
   } finally {
-    late.removeEventListener("abort", stop);
+    forget();
   }
 }
 
-/** The two ends of a connection of this process with itself, one of which speaks TLS. */
-interface Ends {
-  plain: Deno.TcpConn;
-  secure: Promise<Deno.TlsConn> | Deno.TlsConn;
+function listenTls({ cert, key }: Identity): Deno.TlsListener {
+  return Deno.listenTls({ hostname: LOOPBACK, port: 0, cert: cert!, key: key! });
 }
 
-async function asServer({ cert, key }: Identity): Promise<Ends> {
-  const listen = { hostname: LOOPBACK, port: 0, cert: cert!, key: key! };
-  const [plain, secure] = await meet(Deno.listenTls(listen));
-  return { plain, secure };
-}
-
-async function asClient({ caCerts, cert, key }: Identity, hostname: string): Promise<Ends> {
-  const [below, plain] = await meet(Deno.listen({ hostname: LOOPBACK, port: 0 }));
-  const secure = Deno.startTls(below, {
-    hostname,
-    ...(caCerts && { caCerts }),
-    ...(cert !== undefined && key !== undefined && { cert, key }),
-  });
-  return { plain, secure };
-}
-
-/** Connects to a listener of this process, which it closes. Others who connect to it are dropped. */
+/** Connects to a listener of this process, and closes it. Other clients are dropped. */
 async function meet<Conn extends Deno.TcpConn | Deno.TlsConn>(
   listener: Deno.Listener<Conn>,
 ): Promise<[connected: Deno.TcpConn, accepted: Conn]> {
@@ -99,12 +90,12 @@ async function meet<Conn extends Deno.TcpConn | Deno.TlsConn>(
 
 /** An encrypted connection. */
 class TlsConnection implements ByteStream {
-  /** What went wrong with the connection to the peer. */
+  /** The failure of the connection to the peer. */
   failure: Error | undefined;
   readonly #secure: Deno.TlsConn;
   readonly #plain: Deno.TcpConn;
   readonly #peer: ByteStream;
-  /** Settles when all that was written has left, or cannot. */
+  /** Settles when all written data has left, or cannot leave. */
   readonly #flushed: Promise<void>;
   #isClosed = false;
 
@@ -112,36 +103,27 @@ class TlsConnection implements ByteStream {
     this.#secure = secure;
     this.#plain = plain;
     this.#peer = peer;
-    this.#flushed = this.#pass(plain, peer);
-    // Once nothing comes from the peer, a write that it does not take has no hope either.
-    this.#pass(peer, plain).then(() => {
+    this.#flushed = this.#pipe(plain, peer);
+    const toPlain = {
+      write: (data: Uint8Array) => writeAll(plain, data),
+      closeWrite: () => plain.closeWrite(),
+    };
+    this.#pipe(peer, toPlain).then(() => {
+      // A peer that sends nothing more does not take a blocked write either.
       if (this.failure !== undefined) this.#flushed.finally(() => plain[Symbol.dispose]());
     });
   }
 
-  async handshake(): Promise<void> {
-    await this.#secure.handshake();
+  read(buffer: Uint8Array): Promise<number | null> {
+    return this.#secure.read(buffer).catch(this.#explain);
   }
 
-  async read(buffer: Uint8Array): Promise<number | null> {
-    try {
-      return await this.#secure.read(buffer);
-    } catch (error) {
-      throw this.failure ?? error;
-    }
+  write(data: Uint8Array): Promise<number> {
+    return writeAll(this.#secure, data).catch(this.#explain);
   }
 
-  async write(data: Uint8Array): Promise<number> {
-    try {
-      for (let sent = 0; sent < data.length;) sent += await this.#secure.write(data.subarray(sent));
-    } catch (error) {
-      throw this.failure ?? error;
-    }
-    return data.length;
-  }
-
-  async closeWrite(): Promise<void> {
-    await this.#secure.closeWrite();
+  closeWrite(): Promise<void> {
+    return this.#secure.closeWrite();
   }
 
   close(): void {
@@ -156,21 +138,21 @@ class TlsConnection implements ByteStream {
     });
   }
 
-  /** Passes encrypted bytes on, and their end. Never rejects. */
-  async #pass(from: Deno.TcpConn | ByteStream, to: Deno.TcpConn | ByteStream): Promise<void> {
-    const buffer = new Uint8Array(BUFFER_SIZE);
+  readonly #explain = (error: unknown): never => {
+    throw this.failure ?? error;
+  };
+
+  /** Pipes encrypted bytes, and their end. Never rejects. */
+  async #pipe(
+    from: Pick<ByteStream, "read">,
+    to: Pick<ByteStream, "write" | "closeWrite">,
+  ): Promise<void> {
     try {
-      for (;;) {
-        const count = await from.read(buffer);
-        if (count === null) break;
-        for (let sent = 0; sent < count;) sent += await to.write(buffer.subarray(sent, count));
-      }
+      await copyBytes(from, to, BUFFER_SIZE);
     } catch (error) {
-      if (!this.#isClosed && (from === this.#peer || to === this.#peer)) {
-        this.failure ??= error as Error;
-      }
+      if (!this.#isClosed) this.failure ??= error as Error;
     }
-    // TLS itself tells an end from one that was cut short.
+    // TLS distinguishes an end from a cut.
     await to.closeWrite().catch(() => {});
   }
 }

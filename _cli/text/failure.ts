@@ -10,3 +10,12 @@ export function failure(attempt: string, cause: Error): Error {
   const state = cause.message.replace(/ \(os error \d+\).*$/s, "");
   return new (cause.constructor as ErrorConstructor)(`${attempt}: ${state}`, { cause });
 }
+
+/** Does some work, whose failure is a {@linkcode failure} of the attempt. */
+export async function explained<T>(attempt: string, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw failure(attempt, error as Error);
+  }
+}

@@ -1,0 +1,53 @@
+/** A limit on the silence of a peer. */
+
+import { SilenceTimer } from "../../_internal/base/silence.ts";
+import type { ByteStream } from "./byte_stream.ts";
+
+/** Aborts its signal with `TimedOut` after some time of silence. */
+export class SilenceLimit implements Disposable {
+  readonly #abort = new AbortController();
+  readonly #ms: number;
+  readonly #timer: SilenceTimer;
+  readonly signal: AbortSignal = this.#abort.signal;
+
+  /**
+   * @param ms The limit in milliseconds; `Infinity` is not a limit.
+   * @param state The error message, before the number of seconds.
+   */
+  constructor(ms: number, state: string) {
+    this.#ms = ms;
+    this.#timer = new SilenceTimer(() => {
+      this.#abort.abort(new Deno.errors.TimedOut(`${state} ${ms / 1000} s`));
+    });
+    this.#timer.start(ms);
+  }
+
+  /** Starts the time again. */
+  heard(): void {
+    if (!this.signal.aborted) this.#timer.start(this.#ms);
+  }
+
+  /** Returns a connection whose reads and writes count as heard. */
+  watched(conn: ByteStream): ByteStream {
+    if (this.#ms === Infinity) return conn;
+    const heard = <T>(result: T): T => {
+      this.heard();
+      return result;
+    };
+    return {
+      read: (buffer) => conn.read(buffer).then(heard),
+      write: (data) => conn.write(data).then(heard),
+      closeWrite: () => conn.closeWrite(),
+      close: () => conn.close(),
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer.stop();
+  }
+}
+
+/** Returns the limit of `--idle` for one connection. */
+export function idleLimit(ms: number = Infinity): SilenceLimit {
+  return new SilenceLimit(ms, "Closed a connection: nothing has passed for");
+}
