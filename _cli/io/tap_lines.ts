@@ -1,0 +1,75 @@
+/** The lines of `uds tap`. */
+
+import { dim, green, yellow } from "../text/color.ts";
+import { json, printable } from "../text/printable.ts";
+import { describe, type FramingFlags, textOf } from "./framing.ts";
+import type { Direction, TapEvent } from "./tapped_stream.ts";
+
+/** An event with the number of its connection, and its time. */
+export type TimedEvent = TapEvent & { connection: number; time: Date };
+
+/** Returns an event as an object on a line. */
+export function formatJson(timed: TimedEvent, flags: FramingFlags): string {
+  const { time, connection, event, ...rest } = timed;
+  const head = { time: time.toISOString(), connection, event };
+  if (!("message" in rest)) return `${json({ ...head, ...rest })}\n`;
+  const { message, direction } = rest;
+  return `${json({ ...head, direction, ...describe(message, flags) })}\n`;
+}
+
+/** Returns an event as text for a terminal: time, connection, direction, size and content. */
+export function formatText(timed: TimedEvent, flags: FramingFlags): string {
+  const time = timed.time.toTimeString().slice(0, 8);
+  const ms = String(timed.time.getMilliseconds()).padStart(3, "0");
+  const stamp = `${time}.${ms} #${timed.connection}`;
+  const arrow = "direction" in timed ? ` ${arrowOf(timed.direction)}` : "";
+  return `${dim(stamp)}${arrow} ${detailsOf(timed, flags, stamp.length)}\n`;
+}
+
+function detailsOf(event: TapEvent, flags: FramingFlags, stampWidth: number): string {
+  switch (event.event) {
+    case "data": {
+      const size = `${event.message.length} B`.padStart(7);
+      return `${dim(size)}  ${contentOf(event.message, flags, stampWidth + BEFORE_CONTENT)}`;
+    }
+    case "undecodable":
+      return dim(printable(`${event.reason}. Raw from here`));
+    case "close":
+      return dim(`close${event.reason === undefined ? "" : `: ${printable(event.reason)}`}`);
+    default:
+      return dim(event.event);
+  }
+}
+
+function arrowOf(direction: Direction): string {
+  return direction === "to-target" ? green("→") : yellow("←");
+}
+
+/** The number of columns between the stamp and the content. */
+const BEFORE_CONTENT = " →       B  ".length;
+/** The number of bytes in a line of a dump. */
+const DUMP_WIDTH = 16;
+
+/** Returns a text with its lines below one another from a column on, and other bytes as a dump. */
+function contentOf(message: Uint8Array, flags: FramingFlags, column: number): string {
+  const text = flags.hex ? undefined : textOf(message);
+  if (text !== undefined) {
+    const lines = text.split(/(?<=\n)/).map((line) => line.replace(/[\p{Cc}\p{Cf}]/gu, escape));
+    return lines.join(`\n${" ".repeat(column)}`);
+  }
+  let dump = "";
+  for (let at = 0; at < message.length; at += DUMP_WIDTH) {
+    const row = message.subarray(at, at + DUMP_WIDTH);
+    const hex = row.toHex().replace(/..(?=.)/g, "$& ").padEnd(DUMP_WIDTH * 3);
+    const ascii = String.fromCharCode(...row).replace(/[^ -~]/g, ".");
+    dump += `\n  ${dim(at.toString(16).padStart(6, "0"))}  ${hex} ${dim(ascii)}`;
+  }
+  return dump;
+}
+
+const NAMED: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
+/** Escapes a control character. It is dim, because the text itself may contain a backslash. */
+function escape(control: string): string {
+  return dim(NAMED[control] ?? printable(control));
+}
