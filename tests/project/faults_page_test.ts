@@ -1,7 +1,6 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { pageOf, sectionOf } from "../../tools/faults_page.ts";
-
-const { test } = Deno;
+import { test } from "../_helpers.ts";
 
 const SOURCE = `/**
  * # Crashes

@@ -1,7 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { installedConfig } from "../../tools/install.ts";
-
-const { test } = Deno;
+import { test } from "../_helpers.ts";
 
 test("installedConfig() makes links and local imports absolute, and keeps packages", () => {
   const config = {

@@ -2,8 +2,7 @@ import { assertEquals } from "@std/assert";
 import { applyAllowed, placesOf } from "../../tools/check_language.ts";
 import { problemsOf, wrapComments } from "../../tools/check_comments.ts";
 import { partsOf } from "../../tools/source_text.ts";
-
-const { test } = Deno;
+import { test } from "../_helpers.ts";
 
 function words(source: string, file = "a.ts"): string[] {
   return placesOf(file, source).map(({ line, words }) => `${line} ${words}`);

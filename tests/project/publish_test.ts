@@ -1,7 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { publishedConfig } from "../../tools/publish.ts";
-
-const { test } = Deno;
+import { test } from "../_helpers.ts";
 
 test("publishedConfig() puts packages of JSR in the place of the stand-ins", () => {
   const config = {
