@@ -13,7 +13,8 @@ import { shownPath } from "../parse/parameters.ts";
 import { json } from "../text/printable.ts";
 import { sendBack } from "./echo.ts";
 import { stopSignal } from "../io/signals.ts";
-import { print, printError } from "../io/output.ts";
+import { print } from "../io/output.ts";
+import { Progress } from "../io/progress.ts";
 import type { CommonFlags } from "../parse/command.ts";
 
 /** Its options. */
@@ -28,11 +29,9 @@ const SELF_NEEDS: Deno.PermissionOptionsObject = { read: true, write: true, net:
 const DEFAULT_MS = 1000;
 /** The share of a measurement to wait before it counts. */
 const WARM_UP_SHARE = 0.2;
-const SMALL = 64;
-const BULK = 256 * 1024;
-/** The number of messages in flight. */
-const WINDOW = 1024;
-const PROGRESS_MS = 100;
+const SMALL_BYTES = 64;
+const BULK_BYTES = 256 * 1024;
+const MESSAGES_IN_FLIGHT = 1024;
 /** How long to wait for the echo of a first message. */
 const ANSWER_MS = 2000;
 
@@ -95,8 +94,8 @@ async function requireEcho(path: SocketPath): Promise<void> {
   await using conn = await connect(path);
   const timer = setTimeout(() => conn.close(), ANSWER_MS);
   try {
-    const sent = crypto.getRandomValues(new Uint8Array(SMALL));
-    const back = new Uint8Array(SMALL);
+    const sent = crypto.getRandomValues(new Uint8Array(SMALL_BYTES));
+    const back = new Uint8Array(SMALL_BYTES);
     await conn.write(sent);
     await readFull(conn, back);
     if (!back.every((byte, i) => byte === sent[i])) {
@@ -123,7 +122,7 @@ async function readFull(conn: Connection, buffer: Uint8Array): Promise<void> {
 
 async function measureRoundTrips(path: SocketPath, ms: number, progress: Progress) {
   await using conn = await connect(path);
-  const buffer = new Uint8Array(SMALL);
+  const buffer = new Uint8Array(SMALL_BYTES);
   const times: number[] = [];
   const begin = performance.now();
   const from = begin + ms * WARM_UP_SHARE;
@@ -138,7 +137,7 @@ async function measureRoundTrips(path: SocketPath, ms: number, progress: Progres
   }
   times.sort((a, b) => a - b);
   return {
-    size: SMALL,
+    size: SMALL_BYTES,
     perSecond: Math.round(times.length / (now - from) * 1000),
     median: quantile(times, 0.5),
     p99: quantile(times, 0.99),
@@ -152,14 +151,14 @@ async function measureBulk(path: SocketPath, ms: number, progress: Progress) {
   const from = performance.now() + ms * WARM_UP_SHARE;
   const end = from + ms;
   const sending = (async () => {
-    const data = new Uint8Array(BULK);
+    const data = new Uint8Array(BULK_BYTES);
     while (performance.now() < end) await conn.write(data);
     await conn.closeWrite();
   })();
   // The read below fails too.
   sending.catch(() => {});
   // Copies between two page-aligned buffers are slow.
-  const buffer = new Uint8Array(BULK + 4096).subarray(2048, 2048 + BULK);
+  const buffer = new Uint8Array(BULK_BYTES + 4096).subarray(2048, 2048 + BULK_BYTES);
   let bytes = 0;
   let now = from;
   for (;;) {
@@ -172,15 +171,15 @@ async function measureBulk(path: SocketPath, ms: number, progress: Progress) {
     progress.show("bulk", () => `${size(bytes / Math.max(now - from, 1) * 1000)}/s`);
   }
   await sending;
-  return { size: BULK, bytesPerSecond: Math.round(bytes / Math.max(now - from, 1) * 1000) };
+  return { size: BULK_BYTES, bytesPerSecond: Math.round(bytes / Math.max(now - from, 1) * 1000) };
 }
 
 async function measureMessages(path: SocketPath, ms: number, progress: Progress) {
   await using channel = messages(await connect(path), lengthPrefixed());
-  const message = new Uint8Array(SMALL);
+  const message = new Uint8Array(SMALL_BYTES);
   const from = performance.now() + ms * WARM_UP_SHARE;
   const end = from + ms;
-  for (let i = 0; i < WINDOW; i++) channel.send(message);
+  for (let i = 0; i < MESSAGES_IN_FLIGHT; i++) channel.send(message);
   let got = 0;
   let now = from;
   let isOver = false;
@@ -197,49 +196,28 @@ async function measureMessages(path: SocketPath, ms: number, progress: Progress)
     for (let i = 0; i < batch.length; i++) channel.send(message);
     progress.show("messages", () => `${count(got / Math.max(now - from, 1) * 1000)}/s`);
   }
-  return { size: SMALL, perSecond: Math.round(got / Math.max(now - from, 1) * 1000) };
+  return { size: SMALL_BYTES, perSecond: Math.round(got / Math.max(now - from, 1) * 1000) };
 }
 
-/** A line of progress on standard error, if that is a terminal. */
-class Progress implements Disposable {
-  readonly #isShown: boolean;
-  #next = 0;
-
-  constructor({ json, quiet }: CommonFlags) {
-    this.#isShown = !json && !quiet && Deno.stderr.isTerminal();
-  }
-
-  show(what: string, value: () => string): void {
-    if (!this.#isShown) return;
-    const now = performance.now();
-    if (now < this.#next) return;
-    this.#next = now + PROGRESS_MS;
-    printError(`\r\x1b[K${what}: ${value()}`);
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#isShown) printError("\r\x1b[K");
-  }
-}
-
-/** The width of the widest bar of a histogram, in columns. */
-const BAR_WIDTH = 40;
+/** The widest bar of a histogram. */
+const BAR_COLUMNS = 40;
 
 function format({ server, deno, roundTrips, bulk, messages }: Report): string {
   const most = Math.max(...roundTrips.histogram.map((bin) => bin.count));
   const bars = roundTrips.histogram.map((bin) => {
-    const bar = "█".repeat(Math.round(bin.count / most * BAR_WIDTH)) || (bin.count > 0 ? "▏" : "");
-    return `  ${time(bin.from).padStart(7)}  ${bar.padEnd(BAR_WIDTH)}  ${count(bin.count)}`;
+    const bar = "█".repeat(Math.round(bin.count / most * BAR_COLUMNS)) ||
+      (bin.count > 0 ? "▏" : "");
+    return `  ${time(bin.from).padStart(7)}  ${bar.padEnd(BAR_COLUMNS)}  ${count(bin.count)}`;
   });
   const { median, p99, longest, perSecond } = roundTrips;
   return [
     `${server}, Deno ${deno}`,
     "",
-    `round trips of ${SMALL} B    ${count(perSecond)}/s`,
+    `round trips of ${SMALL_BYTES} B    ${count(perSecond)}/s`,
     `  median ${time(median)}, 99 % below ${time(p99)}, longest ${time(longest)}`,
     ...bars,
     `bulk of 256 KiB        ${size(bulk.bytesPerSecond)}/s, there and back`,
-    `messages of ${SMALL} B       ${count(messages.perSecond)}/s, there and back`,
+    `messages of ${SMALL_BYTES} B       ${count(messages.perSecond)}/s, there and back`,
     "",
   ].join("\n");
 }

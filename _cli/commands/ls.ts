@@ -31,7 +31,7 @@ interface Entry {
 type Files = Map<string, Deno.FileInfo>;
 
 /** How many sockets to probe together: a stale one takes a tenth of a second. */
-const BATCH = 64;
+const PROBES_AT_ONCE = 64;
 
 /** The command. */
 export async function run(flags: LsFlags, directories: readonly string[]): Promise<number> {
@@ -59,7 +59,7 @@ export async function run(flags: LsFlags, directories: readonly string[]): Promi
   const entries: Entry[] = [];
   const found = [...files].sort(([a], [b]) => a < b ? -1 : 1);
   while (found.length > 0) {
-    const batch = found.splice(0, BATCH);
+    const batch = found.splice(0, PROBES_AT_ONCE);
     entries.push(
       ...await Promise.all(batch.map(([path, info]) => look(path, info, flags, report))),
     );
