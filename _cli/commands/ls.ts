@@ -36,11 +36,11 @@ const PROBES_AT_ONCE = 64;
 /** The command. */
 export async function run(flags: LsFlags, directories: readonly string[]): Promise<number> {
   const isDefault = directories.length === 0;
-  const require = (places: string, all: readonly string[]) =>
+  const requireAll = (places: string, all: readonly string[]) =>
     requireGrants(`Cannot list ${places}`, needs(flags, all), { operation: "ls", path: null });
-  if (isDefault) require("the usual directories", []);
+  if (isDefault) requireAll("the usual directories", []);
   const places = isDefault ? defaultDirectories() : directories;
-  require(places.join(" and "), places);
+  requireAll(places.join(" and "), places);
 
   const reporter = new Reporter(flags);
   const files: Files = new Map();
