@@ -1,5 +1,5 @@
 /**
- * The Deno permissions that a socket takes.
+ * The Deno permissions that a socket needs.
  *
  * @module
  */
@@ -19,55 +19,55 @@ import { ALL_PERMISSIONS, pairPermissions, toFlags } from "./_internal/base/deno
 import { directoriesAbove } from "./_internal/base/directory_steps.ts";
 import { directoryOf } from "./_internal/base/path.ts";
 
-/** What is to be done, for {@linkcode permissions}. `"serve"` stands for `listen()` too. */
+/** An operation for {@linkcode permissions}. `"serve"` includes `listen()`. */
 export type Operation = "connect" | "serve" | "claim" | "probe" | "pair";
 
-/** Options of {@linkcode permissions}: those of the operation that widen what it needs. */
+/** Options of {@linkcode permissions}: the options of the operation that change what it needs. */
 export interface PermissionsOptions {
   /**
-   * As in `ClaimOptions`.
+   * The same as in `ClaimOptions`.
    *
    * @default {0o600}
    */
   mode?: number;
   /**
-   * As in `ClaimOptions`.
+   * The same as in `ClaimOptions`.
    *
    * @default {the user of this process}
    */
   uid?: number;
   /**
-   * As in `ClaimOptions`.
+   * The same as in `ClaimOptions`.
    *
    * @default {the group that the system chooses}
    */
   gid?: number;
   /**
-   * As in `ListenOptions`.
+   * The same as in `ListenOptions`.
    *
    * @default {"direct"}
    */
   publish?: "direct" | "rename";
   /**
-   * As in `ClaimOptions`.
+   * The same as in `ClaimOptions`.
    *
    * @default {false}
    */
   createDirectory?: boolean;
   /**
-   * As in `ClaimOptions`.
+   * The same as in `ClaimOptions`.
    *
    * @default {false}
    */
   verifyDirectory?: boolean;
   /**
-   * As in `ProbeOptions`.
+   * The same as in `ProbeOptions`.
    *
    * @default {true}
    */
   connect?: boolean;
   /**
-   * As in `PairOptions`.
+   * The same as in `PairOptions`.
    *
    * @default {false for a program, true for a module}
    */
@@ -87,39 +87,38 @@ const CHECKS: Checks<PermissionsOptions> = {
 
 const OPERATIONS: readonly Operation[] = ["connect", "serve", "claim", "probe", "pair"];
 
-/** Deno lets only processes with every permission touch what is below these (`check_special_file`). */
+/** Below these, Deno requires every permission (`check_special_file`). */
 const SPECIAL_DIRECTORIES = ["/dev/", "/proc/", "/sys/"];
 
 /**
- * The least set of Deno permissions with which an operation works on a socket.
+ * Returns the smallest set of Deno permissions with which an operation works on a socket.
  *
  * - `"connect"`: read, write and net for the socket.
  * - `"serve"`, `"claim"`: the same, and read and write for its lock file, `<path>.lock`. With
- *   `publish: "rename"` also all three for `<path>.new`; with `createDirectory` write for the
- *   directory.
- * - With `verifyDirectory`, `mode`, `uid` or `gid` also read for the directory and for each one above it,
- *   because mode and owner are changed only in a directory that is known to be safe. The root directory is
- *   not among them: it is looked at where that is granted. Symbolic links are followed where this process
- *   has read permission, and the directories that they lead through are included.
- * - `"probe"`: read for the socket and its lock; write and net for the socket unless `connect` is
- *   `false`.
- * - `"pair"`: run for the command, which is the target, or for Deno itself where that is the URL of a
- *   module; env for the one variable that is read in any case, or all of env where it is handed on.
- * - An abstract name needs unscoped net, because Deno cannot scope a grant to one. What is below
- *   `/dev`, `/proc` or `/sys` needs every permission.
- * - Not included, because everything works without: `sys: ["umask"]`, with which a socket file never
- *   exists with a wider mode than asked for, not for an instant; and `sys: ["statfs"]`, with which a
- *   start can tell whether a stale socket is on a file system that another machine shares.
- * - Otherwise the same for a path below a symbolic link: Deno checks the path as it was given.
+ *   `publish: "rename"` also all three for `<path>.new`. With `createDirectory` also write for the directory.
+ * - With `verifyDirectory`, `mode`, `uid` or `gid` also read for the directory and each one above it, because
+ *   mode and owner are changed only in a directory that is known to be safe. The root directory is not
+ *   included, and is checked only if it is granted. Symbolic links are followed if this process may read them,
+ *   and the directories that they lead through are included.
+ * - `"probe"`: read for the socket and its lock. Unless `connect` is `false`, also write and net for the
+ *   socket.
+ * - `"pair"`: run for the command, which is the target; for Deno itself if the target is the URL of a module.
+ *   Also env, for the one variable that is always read, or for all if the child inherits the environment.
+ * - An abstract name needs unscoped net, because Deno cannot scope a grant to one. Paths below
+ *   `/dev`, `/proc` or `/sys` need every permission.
+ * - Not included, because everything works without them: `sys: ["umask"]`, with which a socket file never has
+ *   a wider mode than you chose, not even for an instant; and `sys: ["statfs"]`, with which a start can
+ *   detect a stale socket on a file system that another machine shares.
+ * - A path below a symbolic link needs the same: Deno checks the path as you pass it.
  *
- * The object fits `Deno.test`'s and a worker's `permissions`; {@linkcode permissionFlags} turns it
+ * The object fits the `permissions` of `Deno.test` and of a worker. {@linkcode permissionFlags} turns it
  * into flags.
  *
- * @param operation What is to be done.
- * @param target The address of the socket; of `"pair"` the command.
+ * @param operation The operation.
+ * @param target The address of the socket; for `"pair"` the command.
  * @param options The options of that operation that matter here.
- * @returns The permissions, each scoped to the paths it is needed for.
- * @throws {TypeError} when the operation or the address is not one.
+ * @returns The permissions, each scoped to the paths that need it.
+ * @throws {TypeError} when the operation or the address is not valid.
  * @throws {RangeError} when the address is too long.
  *
  * @example Usage
@@ -152,16 +151,14 @@ export function permissions(
   if (SPECIAL_DIRECTORIES.some((directory) => path.startsWith(directory))) {
     return { ...ALL_PERMISSIONS };
   }
-  if (operation === "connect") return { read: [path], write: [path], net: [`unix:${path}`] };
   const lock = `${path}.lock`;
-  if (operation === "probe") {
-    return options.connect === false
-      ? { read: [path, lock] }
-      : { read: [path, lock], write: [path], net: [`unix:${path}`] };
-  }
-  const read = [path, lock];
-  const write = [path, lock];
+  const read = [path];
+  const write = [path];
   const net = [`unix:${path}`];
+  if (operation !== "connect") read.push(lock);
+  if (operation === "probe" && options.connect === false) return { read };
+  if (operation === "connect" || operation === "probe") return { read, write, net };
+  write.push(lock);
   if (options.publish === "rename") {
     for (const list of [read, write]) list.push(`${path}.new`, `${lock}.new`);
     net.push(`unix:${path}.new`);
@@ -173,12 +170,12 @@ export function permissions(
 }
 
 /**
- * Writes permissions as flags for `deno run`.
+ * Returns permissions as flags for `deno run`.
  *
- * @param set The permissions, as {@linkcode permissions} gives them. A kind that is `false`, empty
- * or absent gives no flag.
+ * @param set The permissions, as {@linkcode permissions} returns them. A kind that is `false`, empty
+ * or absent adds no flag.
  * @returns One flag for each kind that is granted, or `["--allow-all"]` for all of them.
- * @throws {TypeError} when an entry has a comma: Deno 2.9.6 has no way to write it in a flag. Use a
+ * @throws {TypeError} when an entry has a comma, which a flag of Deno 2.9.6 cannot contain. Use a
  * permission set in `deno.json` with `-P` instead.
  *
  * @example Usage

@@ -15,6 +15,7 @@ const PHRASES: Record<string, string> = {
   ls: "list",
   probe: "probe",
   rm: "remove",
+  runtimePath: "use the runtime directory",
   serve: "serve on",
 };
 

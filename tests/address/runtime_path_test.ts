@@ -80,7 +80,7 @@ test("runtimePath() says which variable leads to a directory that does not exist
       [
         { XDG_RUNTIME_DIR: "", TMPDIR: missing },
         `${missing}/uds-${uid}`,
-        "the directory that it would be in does not exist. Set TMPDIR to one that does, or unset it",
+        "its parent directory does not exist. Set TMPDIR to one that does, or unset it",
       ],
     ] as const
   ) {
