@@ -1,14 +1,14 @@
 /**
- * Whole messages over a connection, which by itself carries a stream of bytes that may be cut anywhere.
+ * Whole messages over a connection. By itself a connection carries a stream of bytes, cut anywhere.
  *
  * - {@linkcode messages} sends and receives them, with a codec.
  * - **Codecs of bytes**: {@linkcode lengthPrefixed}, {@linkcode delimited} and {@linkcode contentLength}.
  * - **Codecs of texts**: {@linkcode lines}, and {@linkcode text} over a codec of bytes.
  * - **Values**: {@linkcode json} over any of these. Or a {@linkcode Codec} of your own.
- * - {@linkcode encodeStream} and {@linkcode decodeStream} use the codecs for Web streams.
- * - RPC is left to libraries, which work over `send` and iteration.
+ * - {@linkcode encodeStream} and {@linkcode decodeStream} use the codecs with Web streams.
+ * - For RPC use a library over `send` and iteration.
  *
- * @example Every number of a server, as JSON lines
+ * @example JSON lines
  * ```ts
  * import { connect, json, lines, messages, serve } from "@uds/uds";
  * import { assertEquals } from "@std/assert";
@@ -25,7 +25,7 @@
  * assertEquals(await Array.fromAsync(server), [1, 4, 9]);
  * ```
  *
- * @example A codec of your own: the messages of ssh-agent
+ * @example Write a codec: the messages of ssh-agent
  * ```ts
  * import { type Codec, lengthPrefixed, messages, socketpair } from "@uds/uds";
  * import { assertEquals } from "@std/assert";

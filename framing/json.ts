@@ -11,20 +11,20 @@ import { text } from "./text.ts";
  * 00 00 00 08  7b 22 69 64 22 3a 31 7d     {"id":1} in json(lengthPrefixed())
  * ```
  *
- * - **What is sent**: what `JSON.stringify` makes of the value: a `Date` becomes a string, `NaN` becomes
- *   `null`, properties that are `undefined` are left out. What has no JSON is refused with a `TypeError`:
- *   `undefined`, functions, symbols, a `BigInt`, and an object that contains itself.
- * - **What comes in**: any JSON value, `null` included, as `parse` makes it. Without `parse` the type `T` is
- *   what you say it is, and nobody has checked it.
- * - **Malformed**: `Deno.errors.InvalidData`, with the `SyntaxError` as its cause, where the text is no
- *   JSON; an empty line is none. What `parse` throws stays as it is.
- * - **Too large**, **cut short** and no UTF-8: what the frames say.
+ * - **On `send`** the message is what `JSON.stringify` makes of the value: a `Date` becomes a string, `NaN`
+ *   becomes `null`, and properties that are `undefined` are left out. A value without JSON is refused with a
+ *   `TypeError`: `undefined`, functions, symbols, a `BigInt`, and an object that contains itself.
+ * - **On `receive`** the message is any JSON value, including `null`, or what `parse` makes of it. Without
+ *   `parse`, the type `T` is your claim, which is not checked.
+ * - **Malformed**: `Deno.errors.InvalidData`, with the `SyntaxError` as its cause, when the text is not JSON.
+ *   An empty line is not JSON. An error that `parse` throws stays unchanged.
+ * - **Too large**, **cut short** and not UTF-8: as the frames say.
  *
  * @param frames The codec of the texts, or of their bytes in UTF-8.
- * @param parse Checks a value that came in, and makes a message of it; it throws to refuse it.
+ * @param parse Checks a received value and makes a message of it. It throws to refuse the value.
  * @returns The codec.
  * @throws {TypeError} when an argument is of the wrong kind.
- * @throws {RangeError} when the frames may be larger than a string.
+ * @throws {RangeError} when the frames can be larger than a string.
  *
  * @example Messages that are checked
  * ```ts

@@ -15,22 +15,19 @@ import {
 } from "../_internal/base/check.ts";
 import type { ByteChannel, Codec } from "./codec.ts";
 
-/** Enough to keep the kernel busy, and what a thousand stalled peers may cost. */
-const MAX_PENDING_BYTES = 1024 * 1024;
-
 /** Options of {@linkcode messages}. */
 export interface MessagesOptions {
   /**
-   * Bytes that may wait to be written. While there are as many, `send` does not resolve; it still takes
-   * messages, so that a program that does not await it is not held back.
+   * The number of bytes waiting to be written from which on `send` does not resolve. It still takes messages,
+   * so a program that does not await it is not held back.
    *
    * @default {1 MiB}
    */
   maxPending?: number;
   /**
-   * Milliseconds within which a message has to be complete, counted from the first read that brings a
-   * part of it, while somebody receives. After that receiving fails with `Deno.errors.TimedOut`. It is for
-   * peers that you do not trust: they could hold a connection with half a message.
+   * How long, in milliseconds, a message may take from the first read that brings a part of it until it is
+   * complete. Only time in which a call receives counts. After that receiving fails with
+   * `Deno.errors.TimedOut`. Set it for untrusted peers, which could hold a connection with half a message.
    *
    * @default {Infinity}
    */
@@ -38,23 +35,23 @@ export interface MessagesOptions {
   /**
    * How long, in milliseconds, messages may wait for the peer to read anything. After that sending and
    * receiving fail with `Deno.errors.TimedOut`, and the connection is closed. A peer that reads slowly is not
-   * closed. On a pair it has to read up to 256 KiB within the time, because smaller progress cannot be seen.
+   * closed. On a pair it must read up to 256 KiB within the time, because smaller progress cannot be seen.
    *
    * @default {Infinity}
    */
   writeTimeout?: number;
   /**
-   * Whether the memory of a message is used again for the next one: what is received is then valid only
-   * until the next `receive` or turn of a loop. Nothing is allocated for bytes that come in, which more than
-   * doubles the speed of messages of a mebibyte. It makes no difference to texts and JSON.
+   * Whether to reuse the memory of a message for the next one. A received message is then valid only until
+   * the next `receive` or turn of a loop. Nothing is allocated for received bytes, which more than doubles
+   * the speed of messages of a mebibyte. It makes no difference to texts and JSON.
    *
    * @default {false}
    */
   reuse?: boolean;
   /**
-   * Ends receiving between two messages, once there is nothing to read: `info.draining` of a server's
-   * handler. Whole messages that have come are still delivered, and one that has begun is waited for.
-   * Sending goes on.
+   * Ends receiving between two messages, once nothing is left to read: pass `info.draining` of a server's
+   * handler. Whole messages that have come are still delivered, and one that has begun is completed.
+   * Sending continues.
    */
   draining?: AbortSignal;
 }
@@ -62,101 +59,103 @@ export interface MessagesOptions {
 /** Options of {@linkcode Messages.receive}. */
 export interface ReceiveOptions {
   /**
-   * Gives up waiting; the promise rejects with the signal's reason. Nothing is lost: the message that would
-   * have come is for the next one who receives.
+   * Cancels the call: its promise rejects with the signal's reason. No message is lost. The next call
+   * receives it.
    */
   signal?: AbortSignal;
 }
 
 /**
- * A connection of whole messages: what {@linkcode messages} returns.
+ * A connection of whole messages, which {@linkcode messages} returns.
  *
- * - **Sending** appends to a buffer. Everything that is sent in one turn of the event loop leaves in one
- *   write; more than 64 KiB leave at once, and so does the first answer to something that has come.
- * - **Receiving**: `receive`, iteration and `batches()` can be mixed and used by several at once: each
- *   message goes to one of them, first come, first served. Leaving a loop with `break` leaves everything
- *   else as it is: the next message is for the next one who receives.
- * - **Failures of receiving** are final: what had come before is delivered, and then each `receive` rejects
- *   with the same error. To go on after a line that is not JSON, receive `lines()` and parse them yourself.
- *   Sending is not affected, so that a last answer can be sent.
- * - **Failures of sending** are final as well, except when a message is refused: then nothing of it is
- *   appended, and the next one can be sent. Receiving is not affected: what the peer sent before it left can
- *   be received.
- * - **Fairness**: messages are decoded by the hundred. A peer that floods tiny ones takes a quarter of a
- *   millisecond at a time, up to one where nobody else had anything to do; then the other connections of
- *   the process have their turn.
- * - **Memory**: bytes that come in are views of the memory that they were read into. It is not used again,
- *   and lives as long as one of them: 16 to 256 KiB, or what a large message needed. To keep a message for
- *   long, keep a copy: `message.slice()`. JSON values and texts have memory of their own, except that the
- *   texts of `lines()` may be parts of a longer one.
+ * - **Sending** appends to a buffer. All messages of one turn of the event loop leave in one write. More than
+ *   64 KiB leave at once, and so does the first answer after a read.
+ * - **Receiving**: `receive`, iteration and `batches()` can be mixed, and several calls can wait at once. Each
+ *   message goes to one of them, in the order of the calls. Breaking out of a loop changes nothing else: the
+ *   next call receives the next message.
+ * - **Failures of receiving** are final. Messages before it are delivered, and then each `receive` rejects
+ *   with the same error. To continue after a line that is not JSON, receive `lines()` and parse them yourself.
+ *   Sending is not affected, so a last answer can be sent.
+ * - **Failures of sending** are final as well, unless the codec refuses a message: then nothing of it is
+ *   appended, and the next one can be sent. Receiving is not affected, so what the peer sent before it left
+ *   can be received.
+ * - **Fairness**: about a hundred messages are decoded at a time. A peer that floods tiny ones takes a quarter
+ *   of a millisecond at a time, and up to one if nothing else is due. Then other connections are served.
+ * - **Memory**: received bytes are views of the memory that they were read into. It is not used again, and
+ *   lives as long as one of them: 16 to 256 KiB, or what a large message needed. To keep a message for long,
+ *   keep a copy: `message.slice()`. JSON values and texts have their own memory, but the texts of `lines()`
+ *   may be slices of a longer one.
  */
 export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposable {
   /**
    * Sends a message after those sent before. It is encoded before this returns, except for bytes of 64 KiB
    * or more, which must not change before the promise resolves.
    *
-   * - It resolves at once while less than `maxPending` bytes wait to be written; of large ones, from 64 KiB
-   *   on, it may wait until the kernel has them. The peer may not have read them yet in either case.
-   * - A promise that rejects unawaited does not end the process.
+   * - It resolves at once while fewer than `maxPending` bytes wait to be written. For bytes of 64 KiB or more,
+   *   it may wait until the kernel has them. In both cases the peer may not have read them yet.
+   * - A rejection that is not awaited does not end the process.
    *
    * @param message The message.
    * @throws {TypeError} when it is of the wrong kind for the codec, or has lone surrogates.
    * @throws {RangeError} when the codec cannot frame it: `MessageTooLarge`, or a delimiter in it.
-   * @throws {Deno.errors.BrokenPipe} when the peer is gone; `unsent` has all bytes that the kernel did not
-   * take, of this message and of those before it whose promises had resolved.
-   * @throws {Deno.errors.TimedOut} when the peer has read nothing for `writeTimeout`; `unsent` as well.
+   * @throws {Deno.errors.BrokenPipe} when the peer has closed the connection. `unsent` has all bytes that the
+   * kernel did not take, of this message and of earlier ones that had resolved.
+   * @throws {Deno.errors.TimedOut} when the peer has read nothing for `writeTimeout`, also with `unsent`.
    * @throws {ConnectionClosed} when `close()` or `closeWrite()` was called.
    */
   send(message: T): Promise<void>;
   /**
-   * Waits until everything that was sent is in the kernel.
+   * Waits until the kernel has everything that was sent.
    *
    * @throws {Deno.errors.BrokenPipe} as `send` does.
    * @throws {ConnectionClosed} when `close()` was called and something was left.
    */
   flush(): Promise<void>;
   /**
-   * Receives the next message. At the end (the peer's end of file, or `draining`) it gives `undefined`.
+   * Receives the next message. Resolves to `undefined` at the end: the peer's end of file, or `draining`.
    *
-   * @param options A signal to give up.
+   * @param options A signal that cancels the call.
    * @returns The message, or `undefined` at the end.
    * @throws {MessageTooLarge} when the message is larger than the codec allows.
    * @throws {TruncatedMessage} when the end of file comes within a message.
-   * @throws {Deno.errors.InvalidData} when what came is not a message.
+   * @throws {Deno.errors.InvalidData} when the bytes are not a message.
    * @throws {Deno.errors.TimedOut} when `frameTimeout` or `writeTimeout` is over.
-   * @throws {Deno.errors.ConnectionReset} when the peer closed with bytes of ours unread.
+   * @throws {Deno.errors.ConnectionReset} when the peer closed before it read everything that was sent.
    * @throws {ConnectionClosed} when `close()` was called.
    * @throws {unknown} the reason of `signal` when it aborts.
    */
   receive(options?: ReceiveOptions): Promise<T | undefined>;
   /**
-   * Receives messages in arrays, each with all that have come together. It is the fastest way. A batch has
-   * at least one message, and at most a few thousand.
+   * Receives arrays of all messages that have come together, which is the fastest way. A batch has at least
+   * one message, and at most a few thousand.
    *
-   * @returns The batches; to be iterated once or several times, as the messages themselves.
+   * @returns The batches. They can be iterated several times, as the messages themselves.
    */
   batches(): AsyncIterable<T[]>;
   /**
-   * Receives the messages one by one, until the end. After `close()` on this side the iteration ends; it
+   * Receives the messages one by one, until the end. After `close()` on this side the iteration ends. It
    * throws all other failures of `receive`.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<T>;
   /**
-   * Sends the end of file after everything that was sent. Receiving goes on. Idempotent.
+   * Sends the end of file after everything that was sent. Receiving continues. Idempotent.
    *
    * @throws {Deno.errors.BrokenPipe} as `send` does.
-   * @throws {ConnectionClosed} when `close()` was called before or meanwhile.
+   * @throws {ConnectionClosed} when `close()` was called, before or while it waits.
    */
   closeWrite(): Promise<void>;
   /**
-   * Closes the connection at once: what was not written yet is dropped, pending calls reject with
+   * Closes the connection at once. What was not written is dropped, and pending calls reject with
    * `ConnectionClosed`. Idempotent; so is disposal.
    *
-   * `await using` waits for everything sent first, for 5 seconds at most. It rejects if something was lost
-   * that no call has reported: the peer went, or did not read.
+   * `await using` first waits for everything that was sent, for at most 5 seconds. It rejects if something was
+   * lost and no call has reported it: the peer has closed the connection, or did not read.
    */
   close(): void;
 }
+
+/** Enough to keep the kernel busy, and what a thousand stalled peers may cost. */
+const MAX_PENDING_BYTES = 1024 * 1024;
 
 const CHECKS: Checks<MessagesOptions> = {
   maxPending: (_, value) => checkInteger("maxPending (bytes)", value, 1, Number.MAX_SAFE_INTEGER),
@@ -171,9 +170,9 @@ const RECEIVE_CHECKS: Checks<ReceiveOptions> = { signal: checkSignal };
 /**
  * Sends and receives whole messages over a connection.
  *
- * - From now on the {@linkcode Messages} own the connection: closing them closes it, and nobody else may
+ * - The {@linkcode Messages} own the connection from now on. Closing them closes it, and no other code may
  *   read from it or write to it.
- * - If the connection has no `closeWrite` or `close`, that of the channel does everything but tell the peer.
+ * - If the connection has no `closeWrite` or `close`, the peer does not notice those of the channel.
  *
  * **Permissions**: none.
  *

@@ -20,16 +20,16 @@ let scratch: Uint8Array | undefined;
  * 00 00 00 06  67 72 c3 bc 6e 21   "grün!" in text(lengthPrefixed())
  * ```
  *
- * - **What is sent**: any text but one with a lone surrogate, for which there is no UTF-8: `TypeError`;
- *   and what the frames refuse.
- * - **Malformed**: `Deno.errors.InvalidData` if the bytes of a frame are not UTF-8. A byte order mark is
+ * - **On `send`** a text with a lone surrogate, which UTF-8 cannot hold, is refused: `TypeError`. So is a
+ *   text that the frames refuse.
+ * - **Malformed**: `Deno.errors.InvalidData` when the bytes of a frame are not UTF-8. A byte order mark is
  *   kept.
- * - **Too large** and **cut short**: what the frames say.
+ * - **Too large** and **cut short**: as the frames say.
  *
- * @param frames The codec of the bytes. For lines there is {@linkcode lines}, which makes texts itself.
+ * @param frames The codec of the bytes. For lines, use {@linkcode lines}, which makes texts itself.
  * @returns The codec.
- * @throws {TypeError} when `frames` is not a codec, or is one of texts already.
- * @throws {RangeError} when the frames may be larger than a string.
+ * @throws {TypeError} when `frames` is not a codec, or is a codec of texts already.
+ * @throws {RangeError} when the frames can be larger than a string.
  *
  * @example Usage
  * ```ts

@@ -87,7 +87,7 @@ export function truncated(rest: Uint8Array, needed?: number): TruncatedMessage {
   );
 }
 
-/** Returns a codec whose messages are made from the frames of another one. */
+/** Returns a codec that makes its messages from the frames of another one. */
 export function overFrames<F, T>(
   frames: Codec<F>,
   encode: Codec<T>["encode"],

@@ -4,8 +4,8 @@
  * - A chunk is filled from its start to its end and never overwritten, so that messages can be views of it.
  * - About a hundred messages are decoded at a time. Otherwise a peer could make as many objects as a chunk
  *   has bytes, and keep the rest of the process waiting.
- * - Bytes are copied only if a message continues in a new chunk. Of a large message whose size is known, only
- *   the bytes that came with its beginning are copied.
+ * - Bytes are copied only if a message continues in a new chunk. Of a large message with a known size, only the
+ *   bytes that came with its beginning are copied.
  */
 
 import type { Codec } from "../../framing/codec.ts";

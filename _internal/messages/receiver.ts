@@ -142,7 +142,7 @@ export class MessageReceiver<T> {
    * Takes messages, or waits for them behind earlier calls.
    *
    * @param take Takes them.
-   * @param atEnd What to resolve with when there are no more.
+   * @param atEnd What to resolve with at the end.
    * @param endsWithClose Whether `close()` counts as an end.
    */
   #receive<R>(
