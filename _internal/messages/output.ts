@@ -51,16 +51,16 @@ export class OutputBuffer implements ByteWriter {
     return this.#sealed.length > 0;
   }
 
-  /** Throws while a codec encodes, because a message that it then refuses could be written already. */
-  checkIdle(): void {
-    if (this.#isEncoding) {
-      throw new TypeError("Cannot send a message: its codec is still encoding another one");
-    }
+  /** The error for a call while a codec encodes: a message that it then refuses could be written already. */
+  get busyError(): TypeError | undefined {
+    return this.#isEncoding
+      ? new TypeError("Cannot send a message: its codec is still encoding another one")
+      : undefined;
   }
 
   /** Appends a whole message, or nothing if its codec throws. */
   append<T>(codec: Codec<T>, message: T): void {
-    this.checkIdle();
+    if (this.#isEncoding) throw this.busyError;
     const block = this.#block;
     const length = this.#length;
     const count = this.#sealed.length;

@@ -100,11 +100,8 @@ export class MessageSender<T> {
 
   flush(): Promise<void> {
     if (this.#failure !== undefined) return this.#refuse();
-    try {
-      this.#out.checkIdle();
-    } catch (error) {
-      return rejected(error);
-    }
+    const { busyError } = this.#out;
+    if (busyError !== undefined) return rejected(busyError);
     if (this.#pending === 0) return DONE;
     const written = this.#whenWritten();
     this.#writeAll();
@@ -113,11 +110,8 @@ export class MessageSender<T> {
 
   closeWrite(): Promise<void> {
     if (this.#state === "closed") return rejected(this.#context.closed("close()"));
-    try {
-      this.#out.checkIdle();
-    } catch (error) {
-      return rejected(error);
-    }
+    const { busyError } = this.#out;
+    if (busyError !== undefined) return rejected(busyError);
     if (this.#state === "open") this.#state = "ended";
     return this.#closeWrite ??= handled(this.flush().then(() => this.#conn.closeWrite?.()));
   }
@@ -134,7 +128,7 @@ export class MessageSender<T> {
   /** Waits until everything is written. Resolves to the failure if no call has reported it. */
   async finish(): Promise<Error | undefined> {
     if (this.#failure === undefined && this.#pending > 0) {
-      this.#out.checkIdle();
+      if (this.#out.busyError !== undefined) throw this.#out.busyError;
       const settled = new AbortController();
       this.#onSettled = () => settled.abort();
       this.#writeAll();
