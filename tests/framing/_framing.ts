@@ -19,7 +19,7 @@ import { encode } from "../_helpers.ts";
 // deno-lint-ignore no-explicit-any
 export type ErrorClass = new (...args: any[]) => Error;
 
-/** A channel that gives pieces of bytes, and then the end; what is written to it is kept. */
+/** A channel whose reads return pieces of bytes, and then the end. It keeps what is written to it. */
 export class Pieces {
   readonly written: Uint8Array[] = [];
   closedWrite = false;

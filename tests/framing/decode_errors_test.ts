@@ -60,7 +60,7 @@ const MALFORMED: [string, Codec<unknown>, Uint8Array, unknown[], string][] = [
     "a line of its headers ends without a carriage return",
   ],
   [
-    "lines() refuses what is not UTF-8, after the lines before it",
+    "lines() refuses bytes that are not UTF-8, after the lines before it",
     lines(),
     concat(encode("a\n"), unhex("c3 28 0a"), encode("b\n")),
     ["a"],
@@ -74,14 +74,14 @@ const MALFORMED: [string, Codec<unknown>, Uint8Array, unknown[], string][] = [
     "a line of 3 bytes is not UTF-8",
   ],
   [
-    "text() refuses what is not UTF-8, after the texts before it",
+    "text() refuses bytes that are not UTF-8, after the texts before it",
     text(delimited(0)),
     concat(encode("a\0"), unhex("ff 00")),
     ["a"],
     "a text of 1 bytes is not UTF-8",
   ],
   [
-    "json() refuses what is not JSON, after the values before it",
+    "json() refuses text that is not JSON, after the values before it",
     json(lines()),
     encode("1\n[2\n3\n"),
     [1],
@@ -238,7 +238,7 @@ test("a codec that never decides is refused beyond its limit", async () => {
   assertInstanceOf((await decoded(greedy, HELLO)).error, MessageTooLarge);
 });
 
-test("a codec that takes nothing, or more than there is, is refused instead of asked for ever", async () => {
+test("a codec that takes nothing, or more than there is, is refused instead of called again and again", async () => {
   for (const end of [0, -1, 6, 1.5, NaN]) {
     const codec: Codec<number> = { maxBytes: 10, encode() {}, decode: () => ({ message: 1, end }) };
     const { error } = await decoded(codec, HELLO);

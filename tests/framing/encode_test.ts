@@ -86,7 +86,7 @@ for (const [i, [what, codec, value, Class, state]] of REFUSED.entries()) {
   });
 }
 
-test("send() appends nothing of a message whose codec throws, however much it had appended", async () => {
+test("send() appends nothing of a message if its codec throws, however much it had appended", async () => {
   for (const size of [10, 60_000, 70_000, 200_000, 1_000_000]) {
     const conn = new Pieces();
     const codec: Codec<{ fail: boolean }> = {
@@ -116,7 +116,7 @@ test("send() appends nothing of a message whose codec throws, however much it ha
   }
 });
 
-test("ByteWriter.reserve() gives zeros, also where the memory was used before", async () => {
+test("ByteWriter.reserve() returns zeros, also where the memory was used before", async () => {
   const codec: Codec<number> = {
     maxBytes: 100,
     encode: (size, out) => void out.reserve(size),
@@ -204,7 +204,7 @@ const MISUSED: [string, (out: ByteWriter) => unknown, ErrorClass][] = [
 ];
 
 for (const [what, misuse, Class] of MISUSED) {
-  test(`send() refuses a codec whose encode() makes ${what}, and appends nothing`, async () => {
+  test(`send() refuses a codec if its encode() makes ${what}, and appends nothing`, async () => {
     const conn = new Pieces();
     const codec: Codec<boolean> = {
       maxBytes: 100,

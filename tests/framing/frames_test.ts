@@ -70,7 +70,7 @@ test("lines({ allowUnterminated: true }) takes what comes before the end for a l
   assertInstanceOf(error, Deno.errors.InvalidData);
 });
 
-test("contentLength() skips other headers, and reads names in any case", async () => {
+test("contentLength() skips other headers, and ignores the case of names", async () => {
   const bytes = encode(
     "Content-Type: application/vscode-jsonrpc; charset=utf-8\r\ncontent-LENGTH:\t 2 \r\n\r\n{}",
   );

@@ -26,7 +26,7 @@ test("messages() works over listen(), connect() and toConnection()", async () =>
   }
 });
 
-test("receive() gives what the peer sent before it reset the connection", async () => {
+test("receive() returns what the peer sent before it reset the connection", async () => {
   const { b, ours, theirs } = await channels(lines());
   await theirs.send("last words");
   await theirs.flush();

@@ -212,7 +212,7 @@ function fits(value: unknown): boolean {
 
 // ---- Channels in memory -----------------------------------------------------------------------------------
 
-/** Gives bytes in pieces of the sizes given, over and over, some of them later than at once. */
+/** Delivers bytes in pieces of these sizes, again and again, some of them later than at once. */
 class Source {
   readonly #bytes: Uint8Array;
   readonly #cuts: number[];
@@ -440,7 +440,7 @@ for (const each of SUBJECTS) {
     );
   }, options);
 
-  test(`${name} gives up on a peer that never ends a message`, async () => {
+  test(`${name} stops waiting for a peer that never ends a message`, async () => {
     for (const byte of name.includes("ength") ? [255, 65] : [65]) {
       let given = 0;
       const channel = messages({

@@ -15,7 +15,7 @@ import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/asse
 import { decode, encode, pseudoRandom, test, testAlone } from "../_helpers.ts";
 import { channels, concat, decoded, equalBytes, Pieces, unhex } from "./_framing.ts";
 
-test("receive() gives undefined at the end, again and again, and null where it was sent", async () => {
+test("receive() resolves to undefined at the end, again and again, and null where it was sent", async () => {
   const { ours, theirs } = await channels(json(lines()));
   ours.send(null);
   await ours.closeWrite();
@@ -62,7 +62,7 @@ test("messages() without closeWrite and close does everything but tell the peer"
   await assertRejects(() => channel.receive(), ConnectionClosed);
 });
 
-test("receive() serves first those who came first", async () => {
+test("receive() serves calls in their order", async () => {
   const { ours, theirs } = await channels(lines());
   const all = [theirs.receive(), theirs.receive(), theirs.receive()];
   for (const word of ["a", "b", "c"]) {
@@ -88,7 +88,7 @@ test("receive() serves first those who came first", async () => {
   theirs.close();
 });
 
-test("break leaves everything else to the next one who receives", async () => {
+test("break leaves everything else to the next call", async () => {
   const { ours, theirs } = await channels(lines());
   for (let i = 1; i <= 9; i++) ours.send(`${i}`);
   await ours.closeWrite();
@@ -110,7 +110,7 @@ test("break leaves everything else to the next one who receives", async () => {
   theirs.close();
 });
 
-test("receive({ signal }) gives up and loses nothing", async () => {
+test("receive({ signal }) can be canceled and loses nothing", async () => {
   const { ours, theirs } = await channels(lines());
   const reason = new Error("enough");
   const controller = new AbortController();
@@ -123,7 +123,7 @@ test("receive({ signal }) gives up and loses nothing", async () => {
   ours.send("b");
   assertEquals(await second, "a");
   assertEquals(await theirs.receive({ signal: new AbortController().signal }), "b");
-  // Nobody waits when the next one comes.
+  // No call waits when the next one comes.
   const third = new AbortController();
   const waiting = theirs.receive({ signal: third.signal });
   third.abort(reason);
@@ -217,7 +217,7 @@ test("messages that are kept stay what they are while others come", async () => 
   theirs.close();
 });
 
-test("messages({ reuse: true }) gives each message until the next one, from the same memory", async () => {
+test("messages({ reuse: true }) keeps each message until the next one, from the same memory", async () => {
   const [a, b] = await socketpair();
   await using ours = messages(a, lengthPrefixed());
   await using theirs = messages(b, lengthPrefixed(), { reuse: true });

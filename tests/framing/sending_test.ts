@@ -148,7 +148,7 @@ test("disposal writes what was sent first", async () => {
   theirs.close();
 });
 
-test("disposal does not wait for ever for a peer that does not read", async () => {
+test("disposal does not wait without end for a peer that does not read", async () => {
   const { ours, theirs } = await channels(lengthPrefixed());
   for (let i = 0; i < 20; i++) await ours.send(new Uint8Array(50_000));
   const start = performance.now();
@@ -183,7 +183,7 @@ test("close() rejects what waits, and says what is lost", async () => {
   theirs.close();
 });
 
-test("a send() whose rejection nobody awaits does not end the process", async () => {
+test("a send() that rejects unawaited does not end the process", async () => {
   const program = fixture("messages_unawaited.ts", ["--allow-net", "--allow-sys"]);
   await using running = program;
   assertEquals(await running.output(), ["still here"]);

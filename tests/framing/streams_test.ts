@@ -91,7 +91,7 @@ test("decodeStream() fails with the error of what came, and of an end within a m
   );
 });
 
-test("decodeStream() refuses a chunk that is no Uint8Array", async () => {
+test("decodeStream() refuses a chunk that is not a Uint8Array", async () => {
   for (const chunk of ["abc", new ArrayBuffer(2), new Uint16Array([1, 256]), null]) {
     const chunks = ReadableStream.from([chunk as never, encode("a\n")]);
     await assertRejects(
@@ -150,7 +150,7 @@ for (
     ],
   ] as const
 ) {
-  test(`messages() lets others have their turn while a peer floods ${name}`, async () => {
+  test(`messages() shares the event loop while a peer floods ${name}`, async () => {
     let turns = 0;
     let ticking = true;
     const tick = () => {

@@ -41,7 +41,7 @@ test("frameTimeout counts for a message as a whole, however its pieces come", as
   }
 });
 
-test("frameTimeout does not count between messages, nor while nobody receives", async () => {
+test("frameTimeout does not count between messages, nor while no call receives", async () => {
   const [a, b] = await socketpair();
   await using peer = a;
   await using channel = messages(b, lines(), { frameTimeout: 40 });
@@ -96,7 +96,7 @@ test("draining loses nothing of what is in the kernel, and ends at once where th
   assertEquals((await Array.fromAsync(channel)).length, 50_000);
 });
 
-test("draining lets a server's handlers end between two messages", async () => {
+test("draining ends a server's handlers between two messages", async () => {
   await using dir = new TempDir();
   const path = dir.file("m.sock");
   const server = await serve(path, async (conn, { draining }) => {
