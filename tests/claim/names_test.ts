@@ -40,7 +40,7 @@ while True:
   assertEquals((await uds(["connect", escaped])).stdout, "hello");
   const unpadded = await uds(["connect", `@${bare}`]);
   assertEquals(unpadded.code, 4);
-  assertStringIncludes(unpadded.stderr, `Cannot connect to "@${bare}": nobody listens on it`);
+  assertStringIncludes(unpadded.stderr, `Cannot connect to "@${bare}": no server listens on it`);
 }, LINUX);
 
 test("serve() and listen() keep NULs within an abstract name", async () => {

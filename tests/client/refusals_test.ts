@@ -50,7 +50,7 @@ const refusals: Record<string, Refusal> = {
     Class: NothingListening,
     Base: Deno.errors.ConnectionRefused,
     code: "ECONNREFUSED",
-    says: "nobody listens on it; the file was left behind by a server that has ended. " +
+    says: "no server listens on it; the file was left behind by a server that has ended. " +
       "Start the server",
   },
   "NotASocket at a regular file": {
@@ -118,7 +118,7 @@ test("connect() rejects with NothingListening at an abstract name that nobody ha
   assertEquals([error.path, error.code], [path, "ECONNREFUSED"]);
   assertEquals(
     error.message,
-    `Cannot connect to "@${path.slice(1)}": nobody listens on it. Start the server`,
+    `Cannot connect to "@${path.slice(1)}": no server listens on it. Start the server`,
   );
 });
 

@@ -109,7 +109,7 @@ const waits: Record<string, Wait> = {
     prepare: makeStale,
     cause: NothingListening,
     code: "ECONNREFUSED",
-    says: "nobody listens on it",
+    says: "no server listens on it",
   },
 };
 

@@ -189,7 +189,7 @@ export const FAILURES: Failure[] = [
     is: NothingListening,
     operation: "connect",
     code: "ECONNREFUSED",
-    says: "nobody listens on it",
+    says: "no server listens on it",
     causedBy: "ECONNREFUSED",
   },
   {
@@ -346,7 +346,7 @@ export function abstractFailures(): Failure[] {
       operation: "connect",
       at: () => name,
       code: "ECONNREFUSED",
-      says: "nobody listens on it. Start the server",
+      says: "no server listens on it. Start the server",
       causedBy: "ECONNREFUSED",
     },
   ];
