@@ -1,5 +1,5 @@
 /**
- * Passing everything on between two connections.
+ * Relaying bytes between two connections.
  *
  * @module
  */
@@ -19,11 +19,11 @@ import { systemError } from "./_internal/base/failure.ts";
 
 /** Options of {@linkcode relay}. */
 export interface RelayOptions {
-  /** Ends the relay and closes both connections; the promise rejects with the signal's reason. */
+  /** Ends the relay and closes both connections. The promise rejects with the signal's reason. */
   signal?: AbortSignal;
 }
 
-/** What a {@linkcode relay} has passed on. */
+/** The number of bytes that {@linkcode relay} has relayed. */
 export interface RelayResult {
   /** Bytes from `a` to `b`. */
   aToB: number;
@@ -31,23 +31,21 @@ export interface RelayResult {
   bToA: number;
 }
 
-/** Bytes that are read at once. */
-const BUFFER_SIZE = 256 * 1024;
+const BUFFER_BYTES = 256 * 1024;
 
 /**
- * Passes bytes on between two connections, both ways, until both directions have ended.
+ * Relays bytes between two connections, both ways, until both directions have ended.
  *
- * - **Half-close**: the end of file of one is passed on to the other, and the way back stays open.
+ * - **Half-close**: the end of file of one connection is sent to the other. The way back stays open.
  * - **Early answers**: a connection that takes no more ends only the direction towards it. What it has
- *   sent is still passed on, up to its end; then both are closed. The other connection can write no more
- *   meanwhile than the kernel holds.
- * - **Resets**: what a connection sent before it was reset is passed on first. Then both are closed.
- * - **Backpressure**: a direction holds one buffer of 256 KiB; while the slower side does not take it,
+ *   sent is still relayed, up to its end. Then both are closed. Meanwhile the other connection can write no more
+ *   than the kernel holds.
+ * - **Resets**: what a connection sent before it was reset is relayed first. Then both are closed.
+ * - **Backpressure**: each direction holds one buffer of 256 KiB. While the slower side does not take it,
  *   nothing more is read from the faster one.
- * - **Ownership**: it owns both connections from the start. They are closed when it settles, whatever
- *   the reason.
- * - **Bytes only**: descriptors that a peer sends along (`SCM_RIGHTS`) are not passed on. Deno drops them.
- * - A connection with itself, `relay(conn, conn)`, is an echo; both counts are then the same.
+ * - **Ownership**: it owns both connections from the start, and closes both before it settles.
+ * - **Bytes only**: Deno drops the descriptors that a peer sends along (`SCM_RIGHTS`).
+ * - `relay(conn, conn)` is an echo. Both counts are then the same.
  *
  * **Permissions**: none.
  *
@@ -57,7 +55,7 @@ const BUFFER_SIZE = 256 * 1024;
  * @returns The number of bytes of each direction.
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {SocketError} when a connection fails: an error of the class of the first read or write that
- * failed, after both directions have ended. `aToB` and `bToA` are the bytes that were passed on, `unsent`
+ * failed, after both directions have ended. `aToB` and `bToA` are the bytes that were relayed, `unsent`
  * those that were read and could not be written.
  * @throws {unknown} the reason of `signal` when it aborts.
  *
@@ -83,7 +81,7 @@ export async function relay(
 ): Promise<RelayResult> {
   try {
     checkArguments("relay", arguments, 3, "relay(a, b, { signal })");
-    return await relayBoth(a, b, options);
+    return await checkAndRelay(a, b, options);
   } catch (error) {
     throw seenFrom(relay, error);
   }
@@ -91,8 +89,7 @@ export async function relay(
 
 const CHECKS: Checks<RelayOptions> = { signal: checkSignal };
 
-/** Checks the options, and passes both ways. */
-async function relayBoth(
+async function checkAndRelay(
   a: Connection,
   b: Connection,
   options: RelayOptions,
@@ -105,35 +102,26 @@ async function relayBoth(
   checkOptions("relay", options, CHECKS);
   const { signal } = options;
 
-  const counts = { aToB: 0, bToA: 0 };
   const close = () => {
     a.close();
     b.close();
   };
+  if (signal?.aborted) close();
+  signal?.throwIfAborted();
   signal?.addEventListener("abort", close, { once: true });
   const failures: Failure[] = [];
-  const failed = (failure: Failure) => void failures.push(failure);
-  const ways = signal?.aborted
-    ? []
-    : a === b
-    ? [pump(a, b, (bytes) => counts.bToA = counts.aToB += bytes, failed, close)]
-    : [
-      pump(a, b, (bytes) => counts.aToB += bytes, failed, close),
-      pump(b, a, (bytes) => counts.bToA += bytes, failed, close),
-    ];
-  await Promise.all(ways);
+  const ways = a === b ? [[a, a]] as const : [[a, b], [b, a]] as const;
+  const [aToB = 0, bToA = aToB] = await Promise.all(
+    ways.map(([from, to]) => relayOneWay(from, to, failures, close)),
+  );
   close();
   signal?.removeEventListener("abort", close);
   signal?.throwIfAborted();
   const [failure] = failures;
-  if (failure === undefined) return counts;
+  if (failure === undefined) return { aToB, bToA };
   const unsent = failures.find((each) => each.unsent !== undefined)?.unsent;
-  const fields = {
-    operation: failure.operation ?? "relay",
-    path: failure.path ?? null,
-    ...(unsent && { unsent }),
-    ...counts,
-  };
+  const { operation = "relay", path = null } = failure;
+  const fields = { operation, path, ...(unsent && { unsent }), aToB, bToA };
   throw systemError("Cannot go on relaying", failure, fields, failure.message);
 }
 
@@ -141,40 +129,43 @@ async function relayBoth(
 type Failure = Error & Partial<SocketError>;
 
 /**
- * Passes one direction on, and its end. Never rejects.
+ * Relays one direction and its end. Never rejects.
  *
- * @param failed Called at a failure. A connection that takes nothing more may still have sent something, so
- * the other direction goes on.
- * @param gone Called when `from` cannot be read any more: then it takes nothing either.
+ * @param failures Gets the failure that has ended the direction.
+ * @param close Closes both connections, because one that cannot be read takes nothing either.
+ * @returns The number of bytes that were written.
  */
-async function pump(
+async function relayOneWay(
   from: Connection,
   to: Connection,
-  passed: (bytes: number) => void,
-  failed: (failure: Failure) => void,
-  gone: () => void,
-): Promise<void> {
-  const buffer = readBuffer(BUFFER_SIZE);
-  for (;;) {
+  failures: Failure[],
+  close: () => void,
+): Promise<number> {
+  const buffer = readBuffer(BUFFER_BYTES);
+  for (let total = 0;;) {
     let count;
     try {
       count = await from.read(buffer);
     } catch (error) {
-      failed(error as Failure);
-      // What came before the failure is followed by an end, where the other side can still be told.
+      failures.push(error as Failure);
+      // What came before the failure is followed by an end of file.
       await to.closeWrite().catch(() => {});
-      return gone();
+      close();
+      return total;
     }
     try {
-      if (count === null) return await to.closeWrite();
+      if (count === null) {
+        await to.closeWrite();
+        return total;
+      }
       await to.write(buffer.subarray(0, count));
+      total += count;
     } catch (error) {
       const failure = error as Failure;
-      if (count !== null && failure.unsent) passed(count - failure.unsent.length);
-      failed(failure);
-      // It might wait for more.
-      return await to.closeWrite().catch(() => {});
+      failures.push(failure);
+      // The peer might wait for more, and may still send something.
+      await to.closeWrite().catch(() => {});
+      return failure.unsent ? total + (count as number) - failure.unsent.length : total;
     }
-    passed(count);
   }
 }
