@@ -192,29 +192,6 @@ export function settlesWithin(promise: Promise<unknown>, ms: number): Promise<bo
   });
 }
 
-/**
- * Waits for another process until `signal` aborts, or until it was silent for too long.
- *
- * @param ms Milliseconds; with `Infinity` it waits for the signal alone.
- * @param signal Aborts when what is waited for has come.
- * @returns Whether it has come.
- */
-export function heardWithin(ms: number, signal: AbortSignal): Promise<boolean> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve(true);
-    const heard = () => {
-      timer.stop();
-      resolve(true);
-    };
-    const timer = new SilenceTimer(() => {
-      signal.removeEventListener("abort", heard);
-      resolve(false);
-    });
-    signal.addEventListener("abort", heard, { once: true });
-    timer.start(ms);
-  });
-}
-
 /** Pauses between attempts, and the time since the first one, without that for which the process stood still. */
 export class ObservedTime {
   #at: number = performance.now();

@@ -21,7 +21,7 @@ import { ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { codeOf } from "../base/failure.ts";
 import { builtin } from "../base/node.ts";
-import { heardWithin } from "../base/silence.ts";
+import { settlesWithin } from "../base/silence.ts";
 import type { SocketConnection } from "../connection/socket_connection.ts";
 import { FdSocket } from "./fd_socket.ts";
 import type { SignalWait } from "./realtime_signals.ts";
@@ -185,13 +185,6 @@ export class ChildProcess {
     }
     output.close();
   }
-}
-
-/** Reports whether a promise settles before the process that it is about was silent for too long. */
-export async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  const settled = new AbortController();
-  promise.then(() => settled.abort());
-  return await heardWithin(ms, settled.signal);
 }
 
 /** Copies an output to one of this process's own until either ends. */

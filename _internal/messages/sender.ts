@@ -9,7 +9,7 @@
 
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
 import { codeOf, stateOf } from "../base/failure.ts";
-import { heardWithin } from "../base/silence.ts";
+import { settlesWithin } from "../base/silence.ts";
 import { OutputBuffer, type Segment } from "./output.ts";
 import { checkProgress, PeerContext, timedOut } from "./peer_context.ts";
 import { StallTimer } from "./stall_timer.ts";
@@ -129,10 +129,9 @@ export class MessageSender<T> {
   async finish(): Promise<Error | undefined> {
     if (this.#failure === undefined && this.#pending > 0) {
       if (this.#out.busyError !== undefined) throw this.#out.busyError;
-      const settled = new AbortController();
-      this.#onSettled = () => settled.abort();
+      const settled = new Promise<void>((resolve) => this.#onSettled = resolve);
       this.#writeAll();
-      await heardWithin(FLUSH_MS, settled.signal);
+      await settlesWithin(settled, FLUSH_MS);
       if (this.#state === "closed") return undefined;
       if (this.#pending > 0) this.#fail(didNotRead(FLUSH_MS), this.#left);
     }
