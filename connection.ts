@@ -1,5 +1,5 @@
 /**
- * Connections: the one type with which a server, a client and a parent or child process talk.
+ * Connections: the one type with which servers, clients, and parent and child processes exchange bytes.
  *
  * @module
  */
@@ -14,81 +14,82 @@ export type { UnixAddr } from "./address.ts";
  * A connected Unix domain socket: a stream of bytes in each direction.
  *
  * - **Order**: bytes arrive whole and in the order in which `write` was called, also with several
- *   writers at once; each `write` is one uninterrupted run of bytes. Reads are served in the order in
- *   which they were called. There are no messages: one `write` may arrive in many reads, many in one.
+ *   writers at once. Each `write` is one uninterrupted run of bytes. Reads are served in the order in
+ *   which they were called. Message boundaries do not exist: one `write` may arrive in many reads, many in one.
  * - **Backpressure**: a `write` resolves when all its bytes are in the kernel, which holds about
  *   200 KiB for a reader that stalls.
- * - **Ends**: each direction ends by itself. `closeWrite()` sends the end of file and reading goes
- *   on; the peer's end of file makes `read` give `null`, and writing goes on. When both have ended the
- *   descriptor closes by itself, and `closed` resolves.
- * - **The streams and the methods** use the same connection, and can be used by turns. What a stream
- *   had read when it was cancelled is not lost: the next `read` gives it. (The standard drops what waits
- *   in the stream itself, which takes a reader that was released before another one cancelled.)
+ * - **Ends**: each direction ends by itself. `closeWrite()` sends the end of file, and reading goes
+ *   on. At the peer's end of file `read` resolves to `null`, and writing goes on. When both directions have
+ *   ended, the descriptor closes by itself, and `closed` resolves.
+ * - **Streams and methods** use the same connection, and can be used by turns. What a stream
+ *   had read when it was cancelled is not lost: the next `read` returns it. (As the standard says, bytes that wait
+ *   in the stream itself are dropped. That takes a reader that was released before another one cancelled.)
+ *   A `read` that takes over from a released reader locks the stream until it settles.
  * - **Descriptors and out-of-band bytes** are dropped. What follows them in the kernel is read only when more
  *   comes, or at the end of file, because of how Deno waits for a socket.
  * - **Failures** reject with the error that Deno has for them (`ConnectionReset`, `BrokenPipe`) in the
- *   shape of `SocketError`; that of a `write` has what was not sent as `unsent`. If the peer closes
+ *   shape of `SocketError`. That of a `write` has the bytes that were not sent as `unsent`. If the peer closes
  *   before it has read everything from us, the kernel makes that a reset: once everything that it sent
  *   has been read, the next read rejects.
  */
 export interface Connection extends Disposable, AsyncDisposable {
   /** The address of this end. */
   readonly localAddr: UnixAddr;
-  /** The address of the other end: of a client's connection the path that it connected to. */
+  /** The address of the other end. For a client, the path that it connected to. */
   readonly remoteAddr: UnixAddr;
   /**
-   * What the peer sends, as a byte stream; "bring your own buffer" readers work.
+   * What the peer sends, as a byte stream. "Bring your own buffer" readers work.
    *
-   * - Its end closes nothing: the direction has ended, and writing goes on.
-   * - Its chunks hold no more than twice the memory that their bytes need, and one page.
-   * - Cancelling it gives up the direction: the descriptor closes once writing has ended too.
+   * - Its end does not close the connection: writing goes on.
+   * - Its chunks hold at most twice the memory that their bytes need, plus one page.
+   * - Cancelling it ends the direction: the descriptor closes once writing has ended too.
    */
   readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
   /**
-   * What the peer gets, as a stream. Its `close()` is `closeWrite()`; its `abort()` is `close()`.
+   * What this side sends, as a stream. Its `close()` is `closeWrite()`; its `abort()` is `close()`.
    *
    * - `abort()` settles at once, also while a write waits for a peer that does not read. So does
    *   `conn.readable.pipeTo(other.writable, { signal })` when the signal aborts. Piping from any other stream,
    *   or with `preventAbort`, waits for the write under way, as the standard says. Call `close()` when the
    *   signal aborts.
-   * - As with any stream, and other than with `write`, a promise of its writer that rejects unawaited ends
-   *   the process.
+   * - As with any stream, a rejected promise of its writer ends the process if it is not awaited. This differs
+   *   from `write`.
    */
   readonly writable: WritableStream<Uint8Array>;
-  /** Resolves when the descriptor is closed, for whatever reason. Never rejects. */
+  /** Resolves when the descriptor is closed, for any reason. Never rejects. */
   readonly closed: Promise<void>;
-  /** The number of bytes that were read so far. */
+  /** The number of bytes read so far. */
   readonly bytesRead: number;
-  /** The number of bytes that the kernel took so far. */
+  /** The number of bytes that the kernel has taken so far. */
   readonly bytesWritten: number;
   /**
-   * Reads what is there, or waits for it. It gives the number of bytes, or `null` at the end of file.
+   * Reads the available bytes, waiting for at least one. Resolves to their number, or to `null` at end of file.
    *
-   * @param buffer Where to put the bytes; up to its length. It must not be used before the result.
-   * @returns The number of bytes, or `null` at the end of file, again at each further call. With an
-   * empty buffer 0, at once.
+   * @param buffer Where to put the bytes, up to its length. Do not use it before the promise settles.
+   * @returns The number of bytes, or `null` at end of file, again at each further call. With an
+   * empty buffer, 0 at once.
    * @throws {Deno.errors.ConnectionReset} when the peer closed with bytes of ours unread.
    * @throws {Deno.errors.TimedOut} when the server's `idleTimeout` or `firstByteTimeout` is over.
    * @throws {ConnectionClosed} when `close()` was called before or meanwhile.
-   * @throws {TypeError} when the buffer is none.
+   * @throws {TypeError} when `buffer` is not a `Uint8Array`.
    */
   read(buffer: Uint8Array): Promise<number | null>;
   /**
    * Writes all of the data, after everything that was written before.
    *
-   * - A promise that rejects unawaited does not end the process.
-   * - A write of no bytes asks whether the peer is still there, except on a pair. (When a peer has ended
-   *   its own direction, nothing else tells whether it has gone.) It rejects with `ConnectionReset` instead
+   * - A rejection that is not awaited does not end the process.
+   * - A write of no bytes checks whether the peer is still there, except on a pair. (When a peer has ended
+   *   its own direction, only such a write shows whether it has gone.) It rejects with `ConnectionReset` instead
    *   of `BrokenPipe` if the peer has left bytes unread.
    *
-   * @param data The bytes. They must not change before the result.
+   * @param data The bytes. Do not change them before the promise settles.
    * @returns Their number.
    * @throws {Deno.errors.BrokenPipe} when the peer is gone; `unsent` has what the kernel did not take
    * (of a pair, up to 256 KiB of what it did take may be in it as well).
    * @throws {Deno.errors.TimedOut} when the peer has read nothing for the server's `writeTimeout`, or a
    * read has timed out; `unsent` as well.
    * @throws {ConnectionClosed} when `close()` or `closeWrite()` was called; `unsent` as well.
-   * @throws {TypeError} when the data is none.
+   * @throws {TypeError} when `data` is not a `Uint8Array`.
    */
   write(data: Uint8Array): Promise<number>;
   /**
@@ -104,16 +105,16 @@ export interface Connection extends Disposable, AsyncDisposable {
    * `await using` waits for queued writes first, for 5 seconds at most.
    */
   close(): void;
-  /** Makes a pending read keep the process alive, as it does from the beginning. */
+  /** Makes a pending read keep the process alive, which is the default. */
   ref(): void;
-  /** Lets the process end although a read is pending. */
+  /** Allows the process to exit while a read is pending. */
   unref(): void;
 }
 
 /**
- * Makes a {@linkcode Connection} of a connection that `Deno.connect` or a `Deno.Listener` gave.
+ * Makes a {@linkcode Connection} of a connection from `Deno.connect` or a `Deno.Listener`.
  *
- * - It takes ownership: close the result and leave the original alone. Deno's own streams of it must
+ * - It takes ownership: close the result, and do not use the original any more. Deno's own streams of it must
  *   not have been used: they close the whole connection at the end of one direction.
  *
  * **Permissions**: none.

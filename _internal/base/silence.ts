@@ -1,17 +1,17 @@
 /**
- * Limits on how long another process may keep us waiting. They count silence that was observed.
+ * Limits on how long another process may keep this one waiting. They count silence that was observed.
  *
  * - A process can stand still: it is stopped, its container is frozen, a computation holds the event loop.
  *   Then a timer fires late, and before the bytes that came meanwhile have been read.
  * - A timer that fires late is set once more, for the time that it is late, up to the whole limit.
- * - Before the limit counts as over, the event loop polls every socket of the process. What is in the
- *   kernel by then is read first.
+ * - Before the limit counts as over, the event loop polls every socket of the process. Bytes that are in the
+ *   kernel by then are read first.
  */
 
 import { countArrivals, delay } from "./event_loop.ts";
 import { MAX_DELAY_MS } from "./check.ts";
 
-/** Turns of the event loop after which it has polled every socket, where few are open. */
+/** Turns of the event loop after which it has polled every socket, if few are open. */
 const LEAST_TURNS = 3;
 /** Sockets for which one turn more is needed: half of the 128 operations that tokio allows a task at once. */
 const SOCKETS_PER_TURN = 64;
@@ -20,11 +20,11 @@ const SOCKETS_PER_TURN = 64;
  * operations, and what comes after them waits for another turn.
  */
 const FULL_TURN = 32;
-/** How many turns there are at most: a process that is always busy has to time out as well. */
+/** The maximum number of turns: a process that is always busy must time out as well. */
 const MOST_TURNS = 1000;
 /** A pause that takes so much longer than asked for was not observed. */
 const STANDSTILL_MS = 50;
-/** How often that is left out: a process that always takes longer is overloaded, and has to time out. */
+/** How often such time is not counted: a process that always takes longer is overloaded, and must time out. */
 const MOST_STANDSTILLS = 5;
 
 /** The number of connections of this process, each of which may have bytes in the kernel. */
@@ -42,16 +42,16 @@ interface Look {
   readonly callback: () => void;
 }
 
-/** All looks of the process: they share their turns. */
+/** All looks of the process, which share their turns. */
 const looks = new Set<Look>();
 let turnTimer: ReturnType<typeof setTimeout> | undefined;
-/** The arrivals before the turn. */
+/** The number of arrivals before the turn. */
 let arrivals = 0;
 
 /**
  * Calls back when everything that has come to this process so far has been read.
  *
- * @returns Cancels it.
+ * @returns A function that cancels it.
  */
 export function afterPolling(callback: () => void): () => void {
   const freeTurns = LEAST_TURNS + Math.ceil(openSockets / SOCKETS_PER_TURN);
@@ -86,14 +86,14 @@ function forget(look: Look): void {
   turnTimer = undefined;
 }
 
-/** A limit on the silence of another process. Starting it again and again sets no timer each time. */
+/** A limit on the silence of another process. Most calls of `start()` do not set a timer. */
 export class SilenceTimer {
   readonly #onSilence: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** When the timer fires. */
   #firesAt = 0;
   #cancelLook: (() => void) | undefined;
-  /** When the limit is over, if nothing is heard. */
+  /** When the limit is over, if the other process stays silent. */
   #due = Infinity;
   #limit = Infinity;
   /** Whether the time for which the process stood still was added. */
@@ -104,7 +104,7 @@ export class SilenceTimer {
     this.#onSilence = onSilence;
   }
 
-  /** Counts anew from now, because the other process was heard. `Infinity` is not a limit. */
+  /** Counts anew from now, because bytes have come. `Infinity` means no limit. */
   start(ms: number): void {
     this.renew(ms);
     this.resume(ms);
@@ -116,7 +116,7 @@ export class SilenceTimer {
     this.#isExtended = false;
   }
 
-  /** Counts on with what {@linkcode stop} has left. */
+  /** Continues with the time that {@linkcode stop} has returned. */
   resume(ms: number): void {
     if (ms === Infinity) {
       this.stop();
@@ -130,7 +130,7 @@ export class SilenceTimer {
     this.#set(now, ms);
   }
 
-  /** Stops; returns how many milliseconds are left, at least 0. */
+  /** Stops, and returns how many milliseconds are left, at least 0. */
   stop(): number {
     if (this.#due === Infinity) return Infinity;
     const left = this.#due - performance.now();
@@ -146,7 +146,7 @@ export class SilenceTimer {
     this.#timer = setTimeout(() => this.#check(), Math.min(Math.ceil(ms), MAX_DELAY_MS));
   }
 
-  /** The time for which the process stood still, which counts once. */
+  /** Returns the time for which the process stood still, the first time. */
   #standstill(late: number): number {
     if (this.#isExtended) return 0;
     this.#isExtended = true;
@@ -176,7 +176,7 @@ export class SilenceTimer {
 /**
  * Waits for a promise until another process was silent for too long. Never rejects.
  *
- * @param promise What another process lets settle.
+ * @param promise A promise that settles when the other process has acted.
  * @param ms How long to wait, in milliseconds; `Infinity` for no limit.
  * @returns Whether the promise has settled.
  */
@@ -192,14 +192,14 @@ export function settlesWithin(promise: Promise<unknown>, ms: number): Promise<bo
   });
 }
 
-/** Pauses between attempts, and the time since the first one, without that for which the process stood still. */
+/** The time since a first try, without the time for which the process stood still, and pauses between tries. */
 export class ObservedTime {
   #at: number = performance.now();
   #asked = 0;
   #elapsed = 0;
   #standstills = 0;
 
-  /** Milliseconds so far. */
+  /** The time so far, in milliseconds. */
   get elapsed(): number {
     const now = performance.now();
     const late = now - this.#at - this.#asked;
@@ -210,7 +210,7 @@ export class ObservedTime {
     return this.#elapsed;
   }
 
-  /** Waits before the next attempt. */
+  /** Waits before the next try. */
   async pause(ms: number, signal?: AbortSignal): Promise<void> {
     this.#asked += ms;
     await delay(ms, signal);
