@@ -19,18 +19,19 @@ export class IdleTimer {
   /**
    * @param firstByteTimeoutMs The limit until the first byte; `Infinity` for no limit.
    * @param idleTimeoutMs The limit after that.
-   * @param onIdle Called with the limit and the number of waiting operations when the limit is over.
+   * @param onIdle Called with the limit when it is over.
    */
-  constructor(
-    firstByteTimeoutMs: number,
-    idleTimeoutMs: number,
-    onIdle: (ms: number, waiting: number) => void,
-  ) {
+  constructor(firstByteTimeoutMs: number, idleTimeoutMs: number, onIdle: (ms: number) => void) {
     this.#limitMs = firstByteTimeoutMs;
     this.#idleTimeoutMs = idleTimeoutMs;
     this.#silence = new SilenceTimer(() => {
-      if (this.#waiting > 0) onIdle(this.#limitMs, this.#waiting);
+      if (this.#waiting > 0) onIdle(this.#limitMs);
     });
+  }
+
+  /** How many reads or writes wait. */
+  get waiting(): number {
+    return this.#waiting;
   }
 
   /** Counts until a read or a write settles. */

@@ -41,7 +41,7 @@ export class ReadableSide {
   /** The read under way, and the memory that it fills. */
   #reading: Promise<number | null> | undefined;
   #into: Uint8Array = NOTHING;
-  /** Whether the reader whose memory the read fills was released. */
+  /** Whether a reader was released while the read filled its memory. */
   #isReleased = false;
   #isCancelled = false;
 
@@ -59,9 +59,9 @@ export class ReadableSide {
     onRelease(this.stream, () => this.#released());
   }
 
-  /** Whether the stream reads although it has no reader. */
+  /** Whether the stream reads although nothing waits for the bytes. */
   get isAbandoned(): boolean {
-    return this.#reading !== undefined && !this.stream.locked;
+    return this.#reading !== undefined && (this.#isCancelled || !this.stream.locked);
   }
 
   /**

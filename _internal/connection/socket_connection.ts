@@ -97,7 +97,7 @@ export class SocketConnection {
     this.remoteAddr = options.remoteAddr;
     const { idleTimeout = Infinity, firstByteTimeout = idleTimeout, writeTimeout } = options;
     if (Math.min(idleTimeout, firstByteTimeout) < Infinity) {
-      const onIdle = (ms: number, waiting: number) => this.#endIdle(ms, waiting);
+      const onIdle = (ms: number) => this.#endIdle(ms);
       this.#idle = new IdleTimer(firstByteTimeout, idleTimeout, onIdle);
     }
     if (writeTimeout !== undefined && writeTimeout < Infinity) {
@@ -132,8 +132,8 @@ export class SocketConnection {
       );
     }
     if (this.#readable !== undefined && buffer.length > 0) {
-      // The read that the stream has left behind now waits for this call.
-      if (this.#readable.isAbandoned) this.#idle?.restart();
+      // From here on the abandoned read waits for this call.
+      if (this.#waitsForNothing) this.#idle?.restart();
       this.#readable.handOver();
     }
     return this.#readInTime(buffer);
@@ -358,9 +358,14 @@ export class SocketConnection {
     this.#idle?.came(count);
   }
 
-  /** Times out when a read has waited for too long. A read that a stream has left behind waits for nothing. */
-  #endIdle(ms: number, waiting: number): void {
-    if (waiting === 1 && this.#readable?.isAbandoned) this.#idle?.restart();
+  /** Whether the only pending read is one that a stream has abandoned. */
+  get #waitsForNothing(): boolean {
+    return this.#idle?.waiting === 1 && this.#readable?.isAbandoned === true;
+  }
+
+  /** Times out because a read has waited for too long. */
+  #endIdle(ms: number): void {
+    if (this.#waitsForNothing) this.#idle?.restart();
     else this.#timeOut("read", `nothing came for ${ms} ms`);
   }
 
