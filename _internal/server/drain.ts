@@ -1,12 +1,6 @@
 /**
- * Draining a backlog: removes the name, and accepts every client that has reached the path.
- *
- * - The runtime does not report that a backlog is empty. While other sockets keep the process busy, an
- *   accept may stay pending for dozens of turns although a client waits.
- * - So a marker is placed in the instant before the name is removed. Once it is accepted, the clients ahead
- *   of it have been accepted too.
- * - Clients of the instant between marker and removal are behind it: a few idle turns show that they are
- *   accepted.
+ * Draining a backlog: removes the name, and accepts every client that has reached the path. A marker in the
+ * backlog shows when the clients ahead of it are accepted. See docs/design/draining.md.
  */
 
 import type { AcceptQueue } from "../accept/accept_queue.ts";
