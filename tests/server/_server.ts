@@ -10,7 +10,7 @@ export function gate(): { opened: Promise<void>; open: () => void } {
   return { opened: promise, open: resolve };
 }
 
-/** Everything that a server sends to a client who says nothing. */
+/** Returns everything that a server sends to a silent client. */
 export async function fetchText(path: string): Promise<string> {
   const conn = await connect(path);
   const text = decode(await readAll(conn));

@@ -3,45 +3,48 @@ import { assert, assertEquals } from "@std/assert";
 import { denoArgs, encode, Program, readText, TempDir, test, testAlone } from "../_helpers.ts";
 import { delay } from "./_server.ts";
 
-testAlone("serve() outlives a lack of descriptors: 100 clients at 40, no busy loop", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("e.sock");
-  await using server = limited(path);
-  assertEquals(await server.line(), "listening");
+testAlone(
+  "serve() survives descriptor exhaustion: 100 clients with 40 descriptors, no busy loop",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("e.sock");
+    await using server = limited(path);
+    assertEquals(await server.line(), "listening");
 
-  const before = processorTime(server.pid);
-  const start = performance.now();
-  const greetings = await Promise.all(Array.from({ length: 100 }, async () => {
-    await using conn = await connect(path);
-    const greeting = await readText(conn);
-    // Holding it for a while is what makes the others wait.
-    await delay(200);
-    return greeting;
-  }));
-  const wall = performance.now() - start;
-  const used = processorTime(server.pid) - before;
+    const before = processorTime(server.pid);
+    const start = performance.now();
+    const greetings = await Promise.all(Array.from({ length: 100 }, async () => {
+      await using conn = await connect(path);
+      const greeting = await readText(conn);
+      // Holding it for a while is what makes the others wait.
+      await delay(200);
+      return greeting;
+    }));
+    const wall = performance.now() - start;
+    const used = processorTime(server.pid) - before;
 
-  assertEquals(greetings, Array.from({ length: 100 }, () => "\x01"));
-  const stdin = server.stdin.getWriter();
-  await stdin.write(encode("end\n"));
-  const told = JSON.parse(await server.line());
-  assertEquals(told.served, 100);
-  assert(used < 0.3, `${used} s of processor time in ${wall} ms`);
-  assert(wall > 600, "the descriptors sufficed");
-  for (const { code, operation, info, message } of told.errors) {
-    assertEquals([code, operation, info], ["EMFILE", "accept", false]);
-    assertEquals(
-      message,
-      `Cannot accept on ${JSON.stringify(path)}: this process has too many open files. ` +
-        `Raise its limit (ulimit -n)`,
-    );
-  }
-  assert(told.errors.length >= 1, "there was no report");
-  await stdin.close();
-  assertEquals((await server.status).code, 0);
-});
+    assertEquals(greetings, Array.from({ length: 100 }, () => "\x01"));
+    const stdin = server.stdin.getWriter();
+    await stdin.write(encode("end\n"));
+    const told = JSON.parse(await server.line());
+    assertEquals(told.served, 100);
+    assert(used < 0.3, `${used} s of processor time in ${wall} ms`);
+    assert(wall > 600, "the descriptors sufficed");
+    for (const { code, operation, info, message } of told.errors) {
+      assertEquals([code, operation, info], ["EMFILE", "accept", false]);
+      assertEquals(
+        message,
+        `Cannot accept on ${JSON.stringify(path)}: this process has too many open files. ` +
+          `Raise its limit (ulimit -n)`,
+      );
+    }
+    assert(told.errors.length >= 1, "there was no report");
+    await stdin.close();
+    assertEquals((await server.status).code, 0);
+  },
+);
 
-test("serve() reports a lack of descriptors once, also where clients leave one by one", async () => {
+test("serve() reports descriptor exhaustion once, also when clients leave one by one", async () => {
   await using dir = new TempDir();
   const path = dir.file("o.sock");
   await using server = limited(path);
@@ -52,7 +55,7 @@ test("serve() reports a lack of descriptors once, also where clients leave one b
   const greetings = clients.map(readText);
   const places = await exhausted(server.pid) - before;
   for (const [i, client] of clients.entries()) {
-    // Everyone who finds a place is there before the next one leaves: the lack never ends.
+    // Each client connects before the next one leaves, so a descriptor is never free.
     const last = Math.min(places + i, clients.length) - 1;
     assertEquals(await greetings[last], "\x01", `client ${last} of ${places} at a time`);
     client.close();
@@ -67,7 +70,7 @@ test("serve() reports a lack of descriptors once, also where clients leave one b
 });
 
 testAlone(
-  "serve() that lacks descriptors accepts the next client as soon as one leaves",
+  "serve() without free descriptors accepts the next client as soon as one leaves",
   async () => {
     await using dir = new TempDir();
     const path = dir.file("w.sock");
@@ -139,7 +142,7 @@ function processorTime(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-/** A server whose first accept fails. */
+/** A server that fails at its first accept. */
 function failingAccept(path: string, error: string): Program {
   const flags = permissionFlags(permissions("serve", path));
   const args = denoArgs("server_until_line.ts", flags, [path]);
@@ -148,7 +151,7 @@ function failingAccept(path: string, error: string): Program {
   return new Program("strace", [...inject, Deno.execPath(), ...args], { stdin: "piped" });
 }
 
-test("serve() goes on when a client gives up before it is accepted", async () => {
+test("serve() goes on when a client closes before it is accepted", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
   await using server = failingAccept(path, "ECONNABORTED");
@@ -170,7 +173,7 @@ test("serve() goes on when a client gives up before it is accepted", async () =>
 }, { needs: ["strace"] });
 
 testAlone(
-  "serve() rejects finished, and frees the path, when accepting ends by itself",
+  "serve() rejects finished, and releases the path, when accepting fails for good",
   async () => {
     await using dir = new TempDir();
     const path = dir.file("x.sock");
@@ -180,7 +183,7 @@ testAlone(
     await connect(path).then((conn) => conn.close(), () => {});
     const start = performance.now();
     const { errors, finished } = JSON.parse(await server.line());
-    // Nobody is connected and nobody can be accepted: there is nothing to wait for.
+    // No client is connected, and none can be accepted: the server waits for nothing.
     const took = performance.now() - start;
     assert(took < 2500, `it took ${took} ms`);
     assertEquals(errors, []);

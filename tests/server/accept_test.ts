@@ -1,4 +1,4 @@
-// What an accept loop survives: a client whose own name Deno cannot read, and failures of the system.
+// What an accept loop survives: a client with a name that Deno cannot read, and failures of the system.
 import { connect, type Connection, listen, serve } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Acceptor } from "../../_internal/accept/acceptor.ts";
@@ -39,7 +39,7 @@ async function greeting(path: string): Promise<string | null> {
 }
 
 test(
-  "serve() drops a client whose own name is not UTF-8, reports it once, and goes on",
+  "serve() drops a client with a name that is not UTF-8, reports it once, and goes on",
   async () => {
     await using dir = new TempDir();
     const path = dir.file("s.sock");
@@ -59,7 +59,7 @@ test(
   NEEDS,
 );
 
-test("listen() does not end its loop at a client whose own name is not UTF-8", async () => {
+test("listen() goes on with its loop after a client with a name that is not UTF-8", async () => {
   await using dir = new TempDir();
   const path = dir.file("l.sock");
   await using listener = await listen(path);
@@ -136,7 +136,7 @@ test("a takeover loses none of 10 clients among 10 with names that are not UTF-8
   for (const conn of clients) conn.close();
 }, { ...NEEDS, deadline: 20_000 });
 
-test("connectToSelf() drops early clients whose own names are not UTF-8", async () => {
+test("connectToSelf() drops early clients with names that are not UTF-8", async () => {
   await using dir = new TempDir();
   const path = dir.file("e.sock");
   const listener = Deno.listen({ transport: "unix", path });
@@ -149,7 +149,7 @@ test("connectToSelf() drops early clients whose own names are not UTF-8", async 
 }, NEEDS);
 
 testAlone(
-  "serve() answers within 250 ms while a client connects with bad names all the time",
+  "serve() answers within 250 ms while a client keeps connecting with bad names",
   async () => {
     await using dir = new TempDir();
     const path = dir.file("f.sock");
@@ -184,24 +184,28 @@ while True:
   NEEDS,
 );
 
-test("uds echo says in one line that it drops clients whose own names are not UTF-8", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("c.sock");
-  await using echo = new Process(udsCommand(["echo", path]));
-  await echo.stderr.until("listening");
-  await using _hostile = await hostile(path, 20);
-  await using conn = await connect(path);
-  await conn.write(encode("x"));
-  await conn.read(new Uint8Array(1));
-  echo.kill("SIGTERM");
-  const { code, stderr } = await echo.ended;
-  assertEquals([code, stderr.split("\n").length], [0, 4], stderr);
-}, NEEDS);
+test(
+  "uds echo reports in one line that it drops clients with names that are not UTF-8",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("c.sock");
+    await using echo = new Process(udsCommand(["echo", path]));
+    await echo.stderr.until("listening");
+    await using _hostile = await hostile(path, 20);
+    await using conn = await connect(path);
+    await conn.write(encode("x"));
+    await conn.read(new Uint8Array(1));
+    echo.kill("SIGTERM");
+    const { code, stderr } = await echo.ended;
+    assertEquals([code, stderr.split("\n").length], [0, 4], stderr);
+  },
+  NEEDS,
+);
 
 // ---- Failures of the system -------------------------------------------------------------------------
 
 test(
-  "uds echo answers 20 of 20 clients while five attempts to accept fail, and says so once",
+  "uds echo answers 20 of 20 clients while five accepts fail, and reports it once",
   async () => {
     await using dir = new TempDir();
     const path = dir.file("x.sock");
@@ -215,7 +219,7 @@ test(
   { needs: ["strace"] },
 );
 
-test("shutdown() keeps its deadline although the system takes no byte", async () => {
+test("shutdown() keeps its deadline when the system accepts no bytes", async () => {
   await using dir = new TempDir();
   const trace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=sendto"];
   const inject = ["-e", "inject=sendto:error=EAGAIN", Deno.execPath()];
@@ -235,18 +239,22 @@ test("shutdown() keeps its deadline although the system takes no byte", async ()
   assertEquals(await program.line(), "the write ended: ConnectionClosed");
 }, { needs: ["strace"] });
 
-test("a loop over listen() throws when its descriptor is lost, and does not just end", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("s.sock");
-  const trace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4"];
-  // Deno reports EINTR as a listener that was closed.
-  const inject = ["-e", "inject=accept4:error=EINTR:when=3+", Deno.execPath()];
-  const args = denoArgs("listener_loop.ts", ["-A"], [path]);
-  await using program = new Program("strace", [...trace, ...inject, ...args]);
-  assertEquals(await program.line(), "listening");
-  for (let i = 0; i < 2; i++) (await Deno.connect({ transport: "unix", path })).close();
-  assertEquals(await program.line(), `Cannot accept on "${path}": listener has been closed`);
-}, { needs: ["strace"] });
+test(
+  "a loop over listen() throws when its descriptor is lost, instead of ending quietly",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("s.sock");
+    const trace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4"];
+    // Deno reports EINTR as a listener that was closed.
+    const inject = ["-e", "inject=accept4:error=EINTR:when=3+", Deno.execPath()];
+    const args = denoArgs("listener_loop.ts", ["-A"], [path]);
+    await using program = new Program("strace", [...trace, ...inject, ...args]);
+    assertEquals(await program.line(), "listening");
+    for (let i = 0; i < 2; i++) (await Deno.connect({ transport: "unix", path })).close();
+    assertEquals(await program.line(), `Cannot accept on "${path}": listener has been closed`);
+  },
+  { needs: ["strace"] },
+);
 
 /** Accepts as the attempts say: an error fails, a number is a connection. */
 function acceptorOf(attempts: (Error | number)[]): Acceptor<number> {
@@ -293,7 +301,7 @@ for (const code of ["EBADF", "EINVAL", "ENOTSOCK", "ENOTSUP"]) {
   });
 }
 
-test("Acceptor ends when Deno says ten times that the listener is closed", async () => {
+test("Acceptor ends after ten answers of Deno that the listener is closed", async () => {
   const closed = new Deno.errors.BadResource("Listener has been closed");
   const acceptor = acceptorOf([...Array(10).fill(closed), 1]);
   await assertRejects(() => acceptor.accept(), Deno.errors.BadResource);

@@ -26,7 +26,7 @@ for (const [name, value, error] of WRONG) {
   });
 }
 
-test("serve() refuses a handler that is none", async () => {
+test("serve() refuses a handler that is not a function", async () => {
   await using dir = new TempDir();
   await assertRejects(() => serve(dir.file("w.sock"), {} as never), TypeError, "handler");
   assertEquals(dir.list(), []);

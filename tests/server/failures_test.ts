@@ -13,7 +13,7 @@ const FAILURES = {
 };
 
 for (const [how, fail] of Object.entries(FAILURES)) {
-  test(`serve() tells onError once of a handler that ${how}, and goes on`, async () => {
+  test(`serve() calls onError once for a handler that ${how}, and goes on`, async () => {
     await using dir = new TempDir();
     const path = dir.file("f.sock");
     const told: [unknown, ServeHandlerInfo | undefined][] = [];
@@ -35,7 +35,7 @@ for (const [how, fail] of Object.entries(FAILURES)) {
   });
 }
 
-test("serve() tells onError once of a client that resets, and goes on", async () => {
+test("serve() calls onError once for a client that resets, and goes on", async () => {
   await using dir = new TempDir();
   const path = dir.file("r.sock");
   const told: unknown[] = [];
@@ -64,7 +64,7 @@ test("serve() tells onError once of a client that resets, and goes on", async ()
   assert(told[0] instanceof Deno.errors.ConnectionReset);
 });
 
-test("serve() holds back the handler of a client who never reads, and serves the others", async () => {
+test("serve() blocks the writes to a client that never reads, and serves the others", async () => {
   await using dir = new TempDir();
   const path = dir.file("n.sock");
   const told: unknown[] = [];

@@ -3,7 +3,7 @@ import { assertEquals } from "@std/assert";
 import { decode, encode, pseudoRandom, readAll, TempDir, test } from "../_helpers.ts";
 import { fetchText } from "./_server.ts";
 
-test("serve() flushes what a handler wrote without waiting, and then closes", async () => {
+test("serve() flushes writes that a handler did not await, and then closes", async () => {
   await using dir = new TempDir();
   const path = dir.file("h.sock");
   const data = pseudoRandom(1 << 20, 7);
@@ -22,7 +22,7 @@ test("serve() flushes what a handler wrote without waiting, and then closes", as
 
 for (const isClosed of [true, false]) {
   const end = isClosed ? ", its end" : "";
-  test(`serve() flushes what a handler gave its writable without waiting${end}, and then closes`, async () => {
+  test(`serve() flushes what a handler wrote to its writable without waiting${end}, and then closes`, async () => {
     await using dir = new TempDir();
     const path = dir.file("w.sock");
     await using _server = await serve(path, (conn) => {
@@ -49,7 +49,7 @@ test("serve() flushes what a handler wrote before it failed", async () => {
   assertEquals((await fetchText(path)).length, 1 << 20);
 });
 
-test("serve() takes a handler that returns no promise", async () => {
+test("serve() accepts a handler that returns no promise", async () => {
   await using dir = new TempDir();
   const path = dir.file("v.sock");
   const handler = (conn: Connection) => void conn.write(encode("at once"));
@@ -59,7 +59,7 @@ test("serve() takes a handler that returns no promise", async () => {
   assertEquals(server.connections, 0);
 });
 
-test("serve() takes a handler that has closed its connection", async () => {
+test("serve() accepts a handler that closes its connection", async () => {
   await using dir = new TempDir();
   const path = dir.file("d.sock");
   const told: unknown[] = [];

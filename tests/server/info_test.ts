@@ -50,7 +50,7 @@ test("serve() calls onListen once, with the address, and is ready then", async (
   assertEquals(told.length, 1);
 });
 
-test("serve() gives all handlers the same info, whose signals abort one after the other", async () => {
+test("serve() passes the same info to all handlers; its signals abort one after the other", async () => {
   await using dir = new TempDir();
   const path = dir.file("o.sock");
   const infos: ServeHandlerInfo[] = [];

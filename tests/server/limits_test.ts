@@ -34,7 +34,7 @@ test("serve() with maxConnections keeps the rest waiting, and then serves them a
   for (let i = 0; i < 20; i++) await delay(0);
   assertEquals([running, server.connections, gates.length], [3, 3, 3]);
 
-  // One place at a time: whenever somebody has been served, exactly one more comes in.
+  // One slot at a time: whenever a client has been served, exactly one more comes in.
   const answers = clients.map(readText);
   for (let next = 0; next < 20; next++) {
     while (gates[next] === undefined) await delay(0);
@@ -47,7 +47,7 @@ test("serve() with maxConnections keeps the rest waiting, and then serves them a
 });
 
 testAlone(
-  "serve() with idleTimeout ends a read that waits too long, and the client sees the end",
+  "serve() with idleTimeout ends a read that waits too long, and the client reads end of file",
   async () => {
     await using dir = new TempDir();
     const path = dir.file("i.sock");
@@ -163,7 +163,7 @@ for (const how of ["cancel", "releaseLock"] as const) {
         await reader[how]();
         await delay(300);
         await conn.write(encode("at last"));
-        // Who reads then waits for the first time.
+        // The read after it is the first one that waits.
         await conn.write(encode(`, ${await readText(conn)}`));
       },
     );
@@ -194,7 +194,7 @@ test("serve() with idleTimeout counts from the first of several reads that wait"
   client.close();
 });
 
-test("serve() with idleTimeout leaves a client alone who sends a byte in time", async () => {
+test("serve() with idleTimeout does not close a client that sends a byte in time", async () => {
   await using dir = new TempDir();
   const path = dir.file("t.sock");
   const told: unknown[] = [];
@@ -218,7 +218,7 @@ test("serve() with idleTimeout leaves a client alone who sends a byte in time", 
   client.close();
 });
 
-test("serve() with firstByteTimeout ends who says nothing, and its place is the next one's", async () => {
+test("serve() with firstByteTimeout closes a silent connection and frees its slot", async () => {
   await using dir = new TempDir();
   const path = dir.file("f.sock");
   const told: unknown[] = [];
@@ -243,7 +243,7 @@ test("serve() with firstByteTimeout ends who says nothing, and its place is the 
 for (
   const [idle, idleTimeout] of [["no idleTimeout", Infinity], ["a longer one", 60_000]] as const
 ) {
-  test(`serve() with firstByteTimeout and ${idle} leaves who has said something alone`, async () => {
+  test(`serve() with firstByteTimeout and ${idle} does not close a client that has sent something`, async () => {
     await using dir = new TempDir();
     const path = dir.file("f.sock");
     await using _server = await serve(

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { encode, readText, TempDir, test } from "../_helpers.ts";
 import { fetchText, fieldsOf } from "./_server.ts";
 
-test("accept() serves those who wait in the order in which they asked", async () => {
+test("accept() resolves in the order of the calls", async () => {
   await using dir = new TempDir();
   const path = dir.file("f.sock");
   await using listener = await listen(path);
@@ -17,7 +17,7 @@ test("accept() serves those who wait in the order in which they asked", async ()
   }
 });
 
-test("A listener's for await gives every connection, and ends when it is closed", async () => {
+test("for await over a listener yields every connection, and ends when it closes", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
   const listener = await listen(path);
@@ -35,7 +35,7 @@ test("A listener's for await gives every connection, and ends when it is closed"
   assertEquals(dir.list(), []);
 });
 
-test("A listener goes on after a for await that was left", async () => {
+test("Breaking out of for await does not close the listener", async () => {
   await using dir = new TempDir();
   const path = dir.file("b.sock");
   await using listener = await listen(path);

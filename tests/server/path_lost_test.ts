@@ -25,7 +25,7 @@ const LOSSES: Record<
     Deno.removeSync(path);
     Deno.writeTextFileSync(path, "precious");
   }, "other"],
-  "is replaced by a stranger's server": [(path) => {
+  "is replaced by another program's server": [(path) => {
     Deno.removeSync(path);
     return Deno.listen({ transport: "unix", path }) as Disposable;
   }, "socket"],
@@ -37,7 +37,7 @@ const lost: Record<string, () => Promise<void>> = {};
 for (const [what, [lose, found]] of Object.entries(LOSSES)) {
   for (const publish of ["direct", "rename"] as const) {
     for (const name of ["listen", "serve"] as const) {
-      lost[`${name}() with publish: "${publish}", whose path ${what}`] = async () => {
+      lost[`${name}() with publish: "${publish}" when its path ${what}`] = async () => {
         await using dir = new TempDir();
         const path = dir.file("a.sock");
         const told = gate<PathLoss>();
@@ -97,7 +97,7 @@ function bindsAgain(name: "listen" | "serve"): () => Promise<void> {
     for (let i = 0; i < 3; i++) {
       clients.push(await connect(path));
       const { ino } = Deno.lstatSync(path);
-      // Those who are in the backlog of the old listener are not dropped either.
+      // Clients in the backlog of the old listener are not dropped either.
       const waiting = await Promise.all(Array.from({ length: 5 }, () => connect(path)));
       Deno.removeSync(path);
       await within(1000, healed(path, ino));
@@ -123,7 +123,7 @@ together("A server that has lost its path", {
   "listen() with selfHeal binds its path again, and drops no connection": bindsAgain("listen"),
   "serve() with selfHeal binds its path again, and drops no connection": bindsAgain("serve"),
   ...lost,
-  "serve() makes its lock again that somebody removed, and nobody else gets the path": async () => {
+  "serve() makes a removed lock file again, and no other server gets the path": async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     for (const publish of ["direct", "rename"] as const) {
@@ -150,7 +150,7 @@ together("A server that has lost its path", {
     assertEquals(await program.line(), "healed");
     assertEquals((await within(3000, program.status)).code, 0);
   },
-  "A server whose path is lost for good does not make a lock that would keep the next one away":
+  "A server that has lost its path for good does not make a lock that blocks the next one":
     async () => {
       await using dir = new TempDir();
       const path = dir.file("a.sock");
@@ -162,7 +162,7 @@ together("A server that has lost its path", {
       await using _next = await serve(path, greet("new"));
       assertEquals(await greetingAt(path), "new");
     },
-  "serve() prints a line where nobody asks to be told of a lost path": async () => {
+  "serve() without onPathLost prints a line": async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     await using server = fixture("claim_greeter.ts", permissionFlags(permissions("serve", path)), [
@@ -178,7 +178,7 @@ together("A server that has lost its path", {
       `uds: The socket "${path}" was removed. New clients do not reach this server any more\n`,
     );
   },
-  "serve() with selfHeal waits until a stranger's file is gone": async () => {
+  "serve() with selfHeal waits until another program's file is gone": async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     const told = gate<PathLoss>();
@@ -195,7 +195,7 @@ together("A server that has lost its path", {
     await within(1000, healed(path, ino));
     assertEquals(await greetingAt(path), "hello");
   },
-  "serve() with selfHeal is there again when its directory is": async () => {
+  "serve() with selfHeal binds its path again once its directory exists": async () => {
     await using dir = new TempDir();
     Deno.mkdirSync(dir.file("d"));
     const path = dir.file("d/a.sock");
@@ -215,7 +215,7 @@ together("A server that has lost its path", {
     assertEquals(await greetingAt(path), "hello");
     assertEquals(errors, ["ENOENT"]);
   },
-  "serve() with selfHeal survives a directory that becomes a file while it waits for its turn":
+  "serve() with selfHeal survives a directory that becomes a file while it waits for the publish lock":
     async () => {
       await using dir = new TempDir();
       Deno.mkdirSync(dir.file("d"));
@@ -275,7 +275,7 @@ together("A server that has lost its path", {
     },
 });
 
-testAlone("onPathLost is called once where binding the path again fails at first", async () => {
+testAlone("onPathLost is called once when binding the path again fails at first", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
   const losses: PathLoss[] = [];

@@ -3,7 +3,7 @@ import { assertEquals } from "@std/assert";
 import { fixture, TempDir, test } from "../_helpers.ts";
 
 for (const how of ["serve", "listen"]) {
-  test(`${how}() lets the process end after unref()`, async () => {
+  test(`${how}() allows the process to end after unref()`, async () => {
     await using dir = new TempDir();
     const path = dir.file("u.sock");
     const flags = permissionFlags(permissions("serve", path));

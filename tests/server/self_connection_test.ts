@@ -17,13 +17,13 @@ function slowly(listener: Deno.UnixListener, turns: number): Deno.UnixListener {
 }
 
 test(
-  "connectToSelf() finds its own end among strangers, however late the bytes are read",
+  "connectToSelf() finds its marker among other clients, however late the bytes are read",
   async () => {
     await using dir = new TempDir();
     const path = dir.file("s.sock");
     const listener = Deno.listen({ transport: "unix", path });
     // With our own they fill what is looked at together: it is dropped before its bytes are read.
-    const strangers = await Promise.all(
+    const others = await Promise.all(
       Array.from({ length: 63 }, () => Deno.connect({ transport: "unix", path })),
     );
 
@@ -32,9 +32,9 @@ test(
     const byte = new Uint8Array(2);
     assertEquals([await own.accepted.read(byte), byte[0]], [1, 7]);
     assertEquals(own.behind.length, 0);
-    for (const stranger of strangers) {
-      assertEquals(await stranger.read(byte), null);
-      stranger.close();
+    for (const other of others) {
+      assertEquals(await other.read(byte), null);
+      other.close();
     }
     own.accepted.close();
     own.connected.close();

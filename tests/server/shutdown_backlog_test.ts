@@ -38,7 +38,7 @@ async function outcome(conn: Connection): Promise<unknown> {
 // The load comes from another process, and so does the server: clients that share its event loop
 // would hold their requests back while the server is busy, which is when connections get lost.
 for (const clients of [200, 1200]) {
-  test(`shutdown() resets nobody: ${clients} clients in a loop, 10 rounds`, async () => {
+  test(`shutdown() resets no client: ${clients} clients in a loop, 10 rounds`, async () => {
     await using dir = new TempDir();
     const path = dir.file("l.sock");
     const program = dir.file("load_clients");
@@ -76,7 +76,7 @@ for (const clients of [200, 1200]) {
   }, { needs: ["gcc"], deadline: 30_000 });
 }
 
-test("shutdown() serves everyone who waits in the backlog", async () => {
+test("shutdown() serves every client in the backlog", async () => {
   await using dir = new TempDir();
   const path = dir.file("b.sock");
   const server = await serve(path, async (conn) => {
@@ -96,7 +96,7 @@ test("shutdown() serves everyone who waits in the backlog", async () => {
   closeAll(clients);
 });
 
-test("shutdown() of an abstract name comes to an end though clients keep coming", async () => {
+test("shutdown() of an abstract name ends although clients keep coming", async () => {
   const name = `\0uds-shutdown-test-${Deno.pid}`;
   const coming = gate();
   let served = 0;
@@ -168,21 +168,21 @@ test("shutdown() serves the backlog while the process is busy with other connect
 
 // Those in the backlog are told apart from a connection of the server's own by what they send first.
 const WAITING: Record<string, { say: (conn: Connection) => unknown; heard: string }> = {
-  "has said nothing yet": { say: () => {}, heard: "later" },
-  "has said little": { say: (conn) => conn.write(encode("hi, ")), heard: "hi, later" },
-  "has said much": {
+  "has sent nothing yet": { say: () => {}, heard: "later" },
+  "has sent little": { say: (conn) => conn.write(encode("hi, ")), heard: "hi, later" },
+  "has sent much": {
     say: (conn) => conn.write(pseudoRandom(100_000, 5)),
     heard: `100000 bytes, later`,
   },
   "has ended its side": { say: (conn) => conn.closeWrite(), heard: "" },
-  "has said something and ended its side": {
+  "has sent something and ended its side": {
     say: (conn) => Promise.all([conn.write(encode("bye")), conn.closeWrite()]),
     heard: "bye",
   },
 };
 
 for (const [what, { say, heard }] of Object.entries(WAITING)) {
-  test(`shutdown() gives the handler all that a client sends who waits and ${what}`, async () => {
+  test(`shutdown() loses no byte of a queued client that ${what}`, async () => {
     await using dir = new TempDir();
     const path = dir.file("v.sock");
     const first = gate();
@@ -215,7 +215,7 @@ for (const [what, { say, heard }] of Object.entries(WAITING)) {
   });
 }
 
-test("shutdown() is not disturbed by clients who wait and have left", async () => {
+test("shutdown() ignores queued clients that have left", async () => {
   await using dir = new TempDir();
   const path = dir.file("x.sock");
   const first = gate();
@@ -238,7 +238,7 @@ test("shutdown() is not disturbed by clients who wait and have left", async () =
   clients[0]?.close();
 });
 
-testAlone("shutdown() keeps the idleTimeout of those who come from the backlog", async () => {
+testAlone("shutdown() applies idleTimeout to clients from the backlog", async () => {
   await using dir = new TempDir();
   const path = dir.file("j.sock");
   const first = gate();
@@ -292,7 +292,7 @@ test("shutdown() with maxConnections serves a full backlog, never more than that
   // Three are being served, and what `listen` was told is 1,024: one more fits.
   assert(clients.length > 1024, `${clients.length} clients`);
   assertEquals([running, server.connections, served], [3, 3, 0]);
-  // Before the shutdown: the test is about places, not about who else uses the event loop.
+  // Before the shutdown: the test is about slots, not about other users of the event loop.
   await Promise.all(clients.map((conn, i) => conn.write(encode(`${i}`))));
   const ending = server.shutdown();
   first.open();
@@ -303,7 +303,7 @@ test("shutdown() with maxConnections serves a full backlog, never more than that
   closeAll(clients);
 });
 
-test("shutdown() serves the backlog also where descriptors have run out", async () => {
+test("shutdown() serves the backlog also when descriptors have run out", async () => {
   await using dir = new TempDir();
   const path = dir.file("e.sock");
   const flags = permissionFlags(permissions("serve", path));
@@ -317,8 +317,8 @@ test("shutdown() serves the backlog also where descriptors have run out", async 
   assertEquals(await Promise.race(greetings), "\x01");
   const stdin = server.stdin.getWriter();
   await stdin.write(encode("end\n"));
-  // The rest can be served only when these go. They stay for so many turns of the event loop that
-  // somebody who takes "cannot accept" for "nobody is there" has given up.
+  // The rest can be served only when these leave. They stay for many turns of the event loop: a server that
+  // takes a failing accept for an empty backlog has given up by then.
   while (dir.list().includes("e.sock")) await new Promise((resolve) => setTimeout(resolve, 1));
   await new Promise((resolve) => setTimeout(resolve, 100));
   await Promise.all(greetings.map(async (greeting, i) => {

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { encode, readText, TempDir, test, within } from "../_helpers.ts";
 import { aborted, closeAll, gate } from "./_shutdown.ts";
 
-test("shutdown() leaves neither file nor lock, and resolves finished", async () => {
+test("shutdown() leaves no socket file and no lock, and resolves finished", async () => {
   await using dir = new TempDir();
   const path = dir.file("g.sock");
   const server = await serve(path, async () => {});
@@ -13,7 +13,7 @@ test("shutdown() leaves neither file nor lock, and resolves finished", async () 
   await within(1000, server.finished);
 });
 
-test("shutdown() lets a successor start while old handlers still run", async () => {
+test("shutdown() allows a successor to start while old handlers still run", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   const finish = gate();
@@ -58,7 +58,7 @@ test("serve() can serve the path again as soon as shutdown() has resolved", asyn
   }
 });
 
-test("Disposing of a server is its shutdown", async () => {
+test("Disposing of a server shuts it down", async () => {
   await using dir = new TempDir();
   const path = dir.file("u.sock");
   let client;
@@ -74,7 +74,7 @@ test("Disposing of a server is its shutdown", async () => {
   client.close();
 });
 
-test("shutdown() can be called by a handler, which is then one of those it waits for", async () => {
+test("shutdown() can be called by a handler, and waits for it too", async () => {
   await using dir = new TempDir();
   const path = dir.file("h.sock");
   const server = await serve(path, async (conn, { draining }) => {
@@ -92,7 +92,7 @@ test("shutdown() can be called by a handler, which is then one of those it waits
 for (
   const [what, name] of [["the path", "p.sock"], ["the path of publish", "p.sock.new"]] as const
 ) {
-  test(`shutdown() leaves a stranger's file at ${what}, put there during the drain`, async () => {
+  test(`shutdown() leaves another program's file at ${what}, put there during the drain`, async () => {
     await using dir = new TempDir();
     const path = dir.file("p.sock");
     const publish = name === "p.sock" ? "direct" : "rename";
@@ -100,27 +100,27 @@ for (
     const ending = server.shutdown();
     // The name is given up before anything is waited for; Deno will yet unlink what it bound.
     assert(!dir.list().includes("p.sock"));
-    Deno.writeTextFileSync(dir.file(name), "a stranger's");
+    Deno.writeTextFileSync(dir.file(name), "another program's");
     await ending;
     assertEquals(dir.list(), [name]);
-    assertEquals(Deno.readTextFileSync(dir.file(name)), "a stranger's");
+    assertEquals(Deno.readTextFileSync(dir.file(name)), "another program's");
   });
 }
 
-test("shutdown() leaves a stranger's server at the path, put there during the drain", async () => {
+test("shutdown() leaves another program's server at the path, put there during the drain", async () => {
   await using dir = new TempDir();
   const path = dir.file("q.sock");
   const server = await serve(path, async () => {});
   const ending = server.shutdown();
-  using stranger = Deno.listen({ transport: "unix", path });
+  using other = Deno.listen({ transport: "unix", path });
   await ending;
   assertEquals(dir.list(), ["q.sock"]);
-  const [theirs, ours] = await Promise.all([stranger.accept(), connect(path)]);
+  const [theirs, ours] = await Promise.all([other.accept(), connect(path)]);
   theirs.close();
   ours.close();
 });
 
-test("shutdown() refuses a timeout that is none, and unknown options", async () => {
+test("shutdown() refuses an invalid timeout, and unknown options", async () => {
   await using dir = new TempDir();
   await using server = await serve(dir.file("o.sock"), async () => {});
   await assertRejects(

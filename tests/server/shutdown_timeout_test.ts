@@ -12,42 +12,45 @@ import {
 } from "../_helpers.ts";
 import { aborted, closeAll, connectMany, gate } from "./_shutdown.ts";
 
-testAlone("shutdown() cuts off at the deadline what is left, and says how many", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("d.sock");
-  const began = gate();
-  const signals: boolean[][] = [];
-  let handlers = 0;
-  let failures = 0;
-  const server = await serve({ path, onError: () => failures++ }, async (conn, info) => {
-    if (++handlers === 5) began.open();
-    await aborted(info.draining);
-    signals.push([info.draining.aborted, info.signal.aborted]);
-    await aborted(info.signal);
-    signals.push([info.draining.aborted, info.signal.aborted]);
-    await conn.closed;
-    throw new Error("cut off");
-  });
-  const clients = await connectMany(path, 5);
-  await began.opened;
-  const start = performance.now();
-  const result = await server.shutdown({ timeout: 300 });
-  const took = performance.now() - start;
-  assertEquals(result, { completed: 0, aborted: 5 });
-  assert(took >= 295 && took < 800, `it took ${took} ms`);
-  assertEquals(server.connections, 0);
-  assertEquals(signals, [
-    ...Array.from({ length: 5 }, () => [true, false]),
-    ...Array.from({ length: 5 }, () => [true, true]),
-  ]);
-  assertEquals(await Promise.all(clients.map(readText)), [null, null, null, null, null]);
-  // They were counted; they are not reported as well.
-  assertEquals(failures, 0);
-  await server.finished;
-  closeAll(clients);
-});
+testAlone(
+  "shutdown() closes the remaining connections at the deadline, and returns their number",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("d.sock");
+    const began = gate();
+    const signals: boolean[][] = [];
+    let handlers = 0;
+    let failures = 0;
+    const server = await serve({ path, onError: () => failures++ }, async (conn, info) => {
+      if (++handlers === 5) began.open();
+      await aborted(info.draining);
+      signals.push([info.draining.aborted, info.signal.aborted]);
+      await aborted(info.signal);
+      signals.push([info.draining.aborted, info.signal.aborted]);
+      await conn.closed;
+      throw new Error("cut off");
+    });
+    const clients = await connectMany(path, 5);
+    await began.opened;
+    const start = performance.now();
+    const result = await server.shutdown({ timeout: 300 });
+    const took = performance.now() - start;
+    assertEquals(result, { completed: 0, aborted: 5 });
+    assert(took >= 295 && took < 800, `it took ${took} ms`);
+    assertEquals(server.connections, 0);
+    assertEquals(signals, [
+      ...Array.from({ length: 5 }, () => [true, false]),
+      ...Array.from({ length: 5 }, () => [true, true]),
+    ]);
+    assertEquals(await Promise.all(clients.map(readText)), [null, null, null, null, null]);
+    // They were counted; they are not reported as well.
+    assertEquals(failures, 0);
+    await server.finished;
+    closeAll(clients);
+  },
+);
 
-test("shutdown() cuts off a handler that reads and one that writes to a client who does not read", async () => {
+test("shutdown() closes a connection that reads, and one that writes to a client that does not read", async () => {
   await using dir = new TempDir();
   const path = dir.file("w.sock");
   const began = gate();
@@ -73,7 +76,7 @@ test("shutdown() cuts off a handler that reads and one that writes to a client w
   stalled.close();
 });
 
-test("shutdown() counts those as aborted that maxConnections kept waiting to the end", async () => {
+test("shutdown() counts connections as aborted that maxConnections kept waiting to the end", async () => {
   await using dir = new TempDir();
   const path = dir.file("k.sock");
   let handlers = 0;
@@ -103,7 +106,7 @@ test("shutdown() called twice is one shutdown", async () => {
   client.close();
 });
 
-testAlone("shutdown() tells idle connections by draining, and they finish at once", async () => {
+testAlone("shutdown() aborts draining, so that idle handlers finish at once", async () => {
   await using dir = new TempDir();
   const path = dir.file("i.sock");
   const idle = gate();
@@ -125,7 +128,7 @@ testAlone("shutdown() tells idle connections by draining, and they finish at onc
 });
 
 for (const timeout of [0, 1, 20]) {
-  test(`shutdown() with timeout ${timeout} shows its own connection to no handler`, async () => {
+  test(`shutdown() with timeout ${timeout} passes its marker to no handler`, async () => {
     await using dir = new TempDir();
     for (let round = 0; round < 20; round++) {
       let calls = 0;
@@ -142,10 +145,10 @@ for (const timeout of [0, 1, 20]) {
 for (
   const [what, mode] of [["", "600"], [", and does not serve its own connection", "666"]] as const
 ) {
-  test(`shutdown() closes the listener also where the files cannot be removed${what}`, async () => {
+  test(`shutdown() closes the listener even if the files cannot be removed${what}`, async () => {
     await using dir = new TempDir(0o777);
     const path = dir.file("d.sock");
-    // Nobody else may connect to a file of mode 600, the server itself neither.
+    // No other user may connect to a file of mode 600, and neither may the server itself.
     await using server = fixture("server_fallen.ts", ["--allow-all"], [path, mode]);
     assertEquals(await server.line(), "listening");
     // It ends by itself, and says in one line of ours what it could not remove.
@@ -156,7 +159,7 @@ for (
   }, { root: true });
 }
 
-testAlone("shutdown() with timeout 0 cuts off at once", async () => {
+testAlone("shutdown() with timeout 0 closes every connection at once", async () => {
   await using dir = new TempDir();
   const path = dir.file("z.sock");
   const began = gate();
@@ -198,7 +201,7 @@ test("shutdown() with timeout Infinity waits for every handler", async () => {
   client.close();
 });
 
-test("shutdown() counts whose handler ends meanwhile, also by a failure, and nobody before", async () => {
+test("shutdown() counts handlers that end meanwhile, failures included, and none before", async () => {
   await using dir = new TempDir();
   const path = dir.file("c.sock");
   const failures: unknown[] = [];

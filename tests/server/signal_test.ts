@@ -45,7 +45,7 @@ for (const [name, start] of Object.entries(STARTS)) {
     assertStrictEquals(same, reason);
   });
 
-  test(`${name}() rejects or ends when its signal aborts while it starts, at whatever step`, async () => {
+  test(`${name}() rejects or ends when its signal aborts while it starts, at any step`, async () => {
     await using dir = new TempDir();
     const path = dir.file("w.sock");
     const reason = new Error("not now");
@@ -55,7 +55,7 @@ for (const [name, start] of Object.entries(STARTS)) {
       const abort = new AbortController();
       const starting = start(path, abort.signal);
       starting.catch(() => {});
-      // All of its steps are microtasks, where nobody has the path.
+      // All of its steps are microtasks while the path is free.
       for (let i = 0; i < step; i++) await Promise.resolve();
       abort.abort(reason);
       let wait;

@@ -7,8 +7,8 @@ import { greet, greetingAt, REPLACE } from "./_takeover.ts";
 /** What may be there that "replace" reclaims as "reclaim" does. */
 const LEFT: Record<string, (path: string) => Promise<void> | void> = {
   "nothing": () => {},
-  "a dead socket": makeStale,
-  "a dead socket and the lock of a server that was published by rename": async (path) => {
+  "a stale socket": makeStale,
+  "a stale socket and the lock of a server that was published by rename": async (path) => {
     await makeStale(path);
     leaveLock(`${path}.lock`, 1, Deno.lstatSync(path).ino);
   },
@@ -19,7 +19,7 @@ const LEFT: Record<string, (path: string) => Promise<void> | void> = {
 };
 
 for (const [what, make] of Object.entries(LEFT)) {
-  test(`serve() with existing: "replace" starts where there is ${what}`, async () => {
+  test(`serve() with existing: "replace" starts after ${what}`, async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     await make(path);
@@ -34,7 +34,7 @@ for (const [what, make] of Object.entries(LEFT)) {
   });
 }
 
-test('serve() with existing: "fail" starts where a server was killed while it started', async () => {
+test('serve() with existing: "fail" starts after a server that was killed while it started', async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
   await makeStale(`${path}.new`);

@@ -71,37 +71,36 @@ together("A server that is replaced", {
       assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
       assertEquals((await probe(path)).holder, successor.pid);
     },
-  "serve() that is replaced tells its handlers to finish, and gives its successor nothing to lose":
-    async () => {
-      await using dir = new TempDir();
-      const path = dir.file("a.sock");
-      const told: string[] = [];
-      const old = await serve(
-        { path, ...RENAME, onReplaced: () => told.push("replaced") },
-        async (conn, info) => {
-          await conn.write(encode("old"));
-          await new Promise((resolve) => info.draining.addEventListener("abort", resolve));
-          told.push("draining");
-          await conn.write(encode("bye"));
-        },
-      );
-      const client = await connect(path);
-      assertEquals(await readText(client), "old");
-      await using successor = await serve({ path, ...REPLACE, mode: 0o640 }, greet("new"));
-      const files = dir.list();
-      assertEquals(files, ["a.sock", "a.sock.lock"]);
-      const before = files.map((name) => look(dir.file(name)));
-      assertEquals(await greetingAt(path), "new");
-      await old.finished;
-      assertEquals(told, ["replaced", "draining"]);
-      assertEquals(await readText(client), "bye");
-      client.close();
-      assertEquals(files.map((name) => look(dir.file(name))), before);
-      assertEquals(dir.list(), files);
-      assertEquals(await greetingAt(path), "new");
-      assertEquals(successor.addr.path, path);
-    },
-  "serve() that is replaced lets onReplaced say how long its handlers have": async () => {
+  "serve() that is replaced aborts draining, and its successor loses nothing": async () => {
+    await using dir = new TempDir();
+    const path = dir.file("a.sock");
+    const told: string[] = [];
+    const old = await serve(
+      { path, ...RENAME, onReplaced: () => told.push("replaced") },
+      async (conn, info) => {
+        await conn.write(encode("old"));
+        await new Promise((resolve) => info.draining.addEventListener("abort", resolve));
+        told.push("draining");
+        await conn.write(encode("bye"));
+      },
+    );
+    const client = await connect(path);
+    assertEquals(await readText(client), "old");
+    await using successor = await serve({ path, ...REPLACE, mode: 0o640 }, greet("new"));
+    const files = dir.list();
+    assertEquals(files, ["a.sock", "a.sock.lock"]);
+    const before = files.map((name) => look(dir.file(name)));
+    assertEquals(await greetingAt(path), "new");
+    await old.finished;
+    assertEquals(told, ["replaced", "draining"]);
+    assertEquals(await readText(client), "bye");
+    client.close();
+    assertEquals(files.map((name) => look(dir.file(name))), before);
+    assertEquals(dir.list(), files);
+    assertEquals(await greetingAt(path), "new");
+    assertEquals(successor.addr.path, path);
+  },
+  "serve() that is replaced uses the deadline that onReplaced sets": async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     const results: unknown[] = [];
@@ -116,7 +115,7 @@ together("A server that is replaced", {
     assertEquals(results, [{ completed: 0, aborted: 1 }]);
     assertEquals(await readText(client), null);
   },
-  "serve() serves those in its backlog also where it is shut down before it knows of its successor":
+  "serve() serves its backlog also when it shuts down before it knows of its successor":
     async () => {
       await using dir = new TempDir();
       const path = dir.file("a.sock");
@@ -135,7 +134,7 @@ together("A server that is replaced", {
       assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
       for (const conn of clients) conn.close();
     },
-  "listen() that is replaced gives out who had reached it, and then ends": async () => {
+  "listen() that is replaced returns the clients that had reached it, and then ends": async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     const replaced = gate();
@@ -155,7 +154,7 @@ together("A server that is replaced", {
     const [theirs, ours] = await Promise.all([successor.accept(), connect(path)]);
     for (const conn of [...clients, theirs, ours]) conn.close();
   },
-  'serve() with existing: "replace" ten times in a row: each is told, and the last one stays':
+  'serve() with existing: "replace" ten times in a row: each calls onReplaced, and the last one stays':
     async () => {
       await using dir = new TempDir();
       const path = dir.file("a.sock");
@@ -174,7 +173,7 @@ together("A server that is replaced", {
       await last?.shutdown();
       assertEquals(dir.list(), []);
     },
-  'serve() with existing: "replace" takes over also where the name is gone': async () => {
+  'serve() with existing: "replace" takes over also when the name is gone': async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     const replaced = gate();
@@ -207,7 +206,7 @@ test("listen() that is replaced and closed at once leaves the files of its succe
   assertEquals(dir.list(), []);
 });
 
-// ---- … and who is not replaced --------------------------------------------------------------------
+// ---- … and what is not replaced -------------------------------------------------------------------
 
 interface Resident extends AsyncDisposable {
   says: string;
@@ -218,7 +217,7 @@ const resident = (says: string, it: AsyncDisposable): Resident => ({
   [Symbol.asyncDispose]: () => it[Symbol.asyncDispose](),
 });
 
-/** Who is left alone, and what is said then. */
+/** What is not replaced, and the error. */
 const RESIDENTS: Record<string, (path: string) => Promise<Resident>> = {
   "a server that binds its path itself": async (path) =>
     resident(
@@ -238,7 +237,9 @@ const RESIDENTS: Record<string, (path: string) => Promise<Resident>> = {
       },
     }));
   },
-  "a live stranger in the place of a server that was published by rename": async (path) => {
+  "another program's server in the place of a server that was published by rename": async (
+    path,
+  ) => {
     const stack = new AsyncDisposableStack();
     stack.use(await serve({ path, ...RENAME, onPathLost() {} }, greet("old")));
     Deno.removeSync(path);
@@ -298,9 +299,9 @@ for (
     ['existing: "replace" without publish: "rename"', { existing: "replace" }, 'publish: "rename"'],
     ['selfHeal without publish: "rename"', { selfHeal: true }, 'publish: "rename"'],
     ['onReplaced without publish: "rename"', { onReplaced() {} }, 'publish: "rename"'],
-    ["a selfHeal that is no boolean", { ...RENAME, selfHeal: 1 }, "selfHeal"],
-    ["an onReplaced that is no function", { ...RENAME, onReplaced: 1 }, "onReplaced"],
-    ["an onPathLost that is no function", { onPathLost: {} }, "onPathLost"],
+    ["a selfHeal that is not a boolean", { ...RENAME, selfHeal: 1 }, "selfHeal"],
+    ["an onReplaced that is not a function", { ...RENAME, onReplaced: 1 }, "onReplaced"],
+    ["an onPathLost that is not a function", { onPathLost: {} }, "onPathLost"],
   ] as [string, Partial<ListenOptions>, string][]
 ) {
   test(`listen() and serve() refuse ${what} before anything happens`, async () => {
