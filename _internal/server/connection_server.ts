@@ -1,6 +1,6 @@
 /**
- * The server behind `serve()`: runs a handler for each connection, limits their number, and shuts down
- * without losing a client.
+ * The server behind `serve()`. It runs a handler for each connection, limits their number, and
+ * shuts down without losing a client.
  *
  * ```text
  * running ──shutdown()──▶ draining ──backlog empty, or no marker──▶ finishing ──no connection left──▶ finished
@@ -45,8 +45,9 @@ export class ConnectionServer implements UnixServer {
   readonly #draining = new AbortController();
   readonly #cut = new AbortController();
   readonly #info: ServeHandlerInfo = { draining: this.#draining.signal, signal: this.#cut.signal };
-  /** The open connections: with a running handler or, after accepting, without one yet. */
+  /** The open connections, those without a handler included. */
   readonly #open = new Set<SocketConnection>();
+  /** Those without a handler. */
   readonly #waiting: SocketConnection[] = [];
   readonly #stopListeningToSignal: () => void;
   #state: "running" | "failed" | "draining" | "finishing" | "finished" = "running";
@@ -76,6 +77,7 @@ export class ConnectionServer implements UnixServer {
     const onReplaced = () => {
       this.#isReplaced = true;
       this.#reporter.call(() => options.onReplaced?.());
+      // The same shutdown, if `onReplaced` has begun one.
       this.#shutDownAlone();
     };
     socket.start(this.#reporter, onReplaced, () => this.#startHandlers());
@@ -116,7 +118,7 @@ export class ConnectionServer implements UnixServer {
     this.#socket.queue.unref();
   }
 
-  /** Shuts down where no caller waits for it. If `onReplaced` has called `shutdown()`, it is the same one. */
+  /** Shuts down without a caller: a failure is reported. */
   #shutDownAlone(): void {
     this.shutdown().catch(this.#reporter.report);
   }
@@ -175,16 +177,16 @@ export class ConnectionServer implements UnixServer {
     this.#stopListeningToSignal();
     const late = new AbortController();
     const limit = new SilenceTimer(() => late.abort());
-    // No client waits for the end of a backlog without a name, so draining it does not count.
-    const isPatient = this.#isReplaced && timeout > 0;
+    // No client waits for the end of a backlog without a name, so the time for draining it does not count.
+    const startsLate = this.#isReplaced && timeout > 0;
     // With 0 there is nothing to hear.
     if (timeout === 0) setTimeout(() => late.abort(), 0);
-    else if (!isPatient) limit.start(timeout);
+    else if (!startsLate) limit.start(timeout);
     this.#completed = 0;
     let aborted = 0;
     try {
       if (this.#state === "running") await this.#drain(late.signal);
-      if (isPatient) limit.start(timeout);
+      if (startsLate) limit.start(timeout);
     } finally {
       try {
         await this.#socket.close();

@@ -1,8 +1,8 @@
 /**
- * A listening socket on a path of ours: `listen()` and `serve()` are thin layers over it.
+ * A listening socket on an owned path: `listen()` and `serve()` are thin layers over it.
  *
- * - Closing has an order: name, listener with its pending accept, lock. If the lock were released before
- *   that accept has rejected, a successor could bind a file that Deno then removes.
+ * Closing has an order: name, listener with its pending accept, lock. If the lock were released before that
+ * accept has rejected, a successor could bind a file that Deno then removes.
  */
 
 import type { UnixAddr } from "../../address.ts";
@@ -24,7 +24,7 @@ import type { Reporter } from "./reporter.ts";
 /** A listener, its path and its lock. */
 export class ListeningSocket {
   readonly addr: UnixAddr & { readonly path: string };
-  /** Its clients. */
+  /** Its clients, accepted one by one. */
   readonly queue: AcceptQueue;
   /** The owned path; `undefined` for an abstract name. */
   readonly #owned: OwnedPath | undefined;
@@ -41,7 +41,13 @@ export class ListeningSocket {
     this.queue = new AcceptQueue(path, bound);
   }
 
-  /** Takes the path and listens. The socket has its mode when this resolves. */
+  /**
+   * Acquires the path and listens. The socket has its mode and owner when this resolves.
+   *
+   * @param context The path, and the operation that the errors name.
+   * @param options Checked options.
+   * @param signal Ends the start.
+   */
   static async open(
     context: ErrorContext,
     options: OwnedPathOptions,
@@ -131,11 +137,11 @@ export class ListeningSocket {
     if (this.#healer?.healing) await Promise.race([this.#healer.healing, aborted]);
     this.#drain = new Drain(this.addr.path, this.#owned);
     await this.#drain.run(this.queue, signal, connections, onMarker);
-    // Its clients had connected before the path was lost.
+    // The clients of its old listeners had connected before the path was lost.
     if (this.#healer?.retiring) await Promise.race([this.#healer.retiring, aborted]);
   }
 
-  /** Empties the backlog after a successor took over, and closes. `accept` still returns those clients. */
+  /** Empties the backlog after a takeover, and closes. `accept` still returns the clients from it. */
   async leave(): Promise<void> {
     await this.queue.empty(this.queue.current, this.#closing.signal);
     await (this.#closed ??= this.#close());
