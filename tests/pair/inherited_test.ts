@@ -164,7 +164,7 @@ for (const kind of ["a listening Unix socket", "a Unix socket that is not connec
       assertEquals(await useOf(launching(kind)), [
         "NotASocket ENOTCONN true",
         "NotASocket EINVAL true",
-        "Cannot read from the unnamed peer: the descriptor is no connected Unix stream socket",
+        "Cannot read from the unnamed peer: the descriptor is not a connected Unix stream socket",
       ]);
     },
     { needs: ["python3"] },
