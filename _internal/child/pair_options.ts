@@ -1,6 +1,6 @@
-/** What `pair()` checks before it asks the system for anything. */
+/** The checks of `pair()`'s arguments. */
 
-import { faultOfUrl } from "../base/path.ts";
+import type { PairOptions } from "../../pair.ts";
 import {
   type Check,
   checkBoolean,
@@ -11,7 +11,7 @@ import {
   oneOf,
   show,
 } from "../base/check.ts";
-import type { PairOptions } from "../../pair.ts";
+import { faultOfUrl } from "../base/path.ts";
 
 const STDIO = oneOf("piped", "inherit", "null");
 
@@ -26,15 +26,16 @@ const PERMISSIONS_CHECKS: Checks<Deno.PermissionOptionsObject> = {
   import: checkPermission,
 };
 
-/** A check for each option of `pair()`. */
+/** The kinds of permission whose entries may be URLs. */
+const KINDS_WITH_URLS = ["read", "write", "run", "ffi"];
+
 const PAIR_CHECKS: Checks<PairOptions> = {
   args: (name, value) => checkEach(name, value, checkText),
   cwd: checkPlace,
   env: checkEnvironment,
   clearEnv: checkBoolean,
   permissions(_, value) {
-    if (value === "none") return;
-    checkOptions("permissions of pair", value, PERMISSIONS_CHECKS);
+    if (value !== "none") checkOptions("permissions of pair", value, PERMISSIONS_CHECKS);
   },
   modules(name, value) {
     checkEach(name, value, checkPlace);
@@ -42,10 +43,8 @@ const PAIR_CHECKS: Checks<PairOptions> = {
     throw new TypeError("Invalid modules: it is empty, so the module could not be loaded");
   },
   config(name, value) {
-    if (value instanceof URL) return checkUrl(name, value);
-    throw new TypeError(
-      `Invalid ${name}: expected the file: URL of a deno.json, got ${show(value)}`,
-    );
+    if (!(value instanceof URL)) throw unexpected(name, "the file: URL of a deno.json", value);
+    checkUrl(name, value);
   },
   stdin: STDIO,
   stdout: STDIO,
@@ -55,79 +54,72 @@ const PAIR_CHECKS: Checks<PairOptions> = {
   signal: checkSignal,
 };
 
-/** Throws unless there is a command, and each option is a right one for it. */
+/** Throws unless there is a command, and each option is right for it. */
 export function checkPairOptions(command: unknown, options: PairOptions): void {
   const isModule = command instanceof URL;
   if (isModule ? command.protocol !== "file:" : typeof command !== "string" || command === "") {
-    throw new TypeError(
-      `Invalid command: expected a program or the file: URL of a module, got ${
-        show(isModule ? command.href : command)
-      }`,
-    );
+    const found = isModule ? command.href : command;
+    throw unexpected("command", "a program or the file: URL of a module", found);
   }
   if (isModule) checkModule(command);
   else checkText("command", command);
   checkOptions("pair", options, PAIR_CHECKS);
   const { permissions, modules, config } = options;
-  if (!isModule && (permissions ?? modules ?? config) !== undefined) {
-    throw new TypeError(
-      `Invalid options of pair(): "config", "permissions" and "modules" are those of a module, and ` +
-        `${show(command)} is a program. Pass a URL to run a module`,
-    );
-  }
+  if (isModule || (permissions ?? modules ?? config) === undefined) return;
+  throw new TypeError(
+    `Invalid options of pair(): "config", "permissions" and "modules" are those of a module, and ` +
+      `${show(command)} is a program. Pass a URL to run a module`,
+  );
 }
 
-/** Throws unless the value is an array, and each of its entries passes. */
+function unexpected(name: string, expected: string, value: unknown): TypeError {
+  return new TypeError(`Invalid ${name}: expected ${expected}, got ${show(value)}`);
+}
+
+/** Throws unless the value is an array whose entries all pass. */
 function checkEach(name: string, value: unknown, check: Check): void {
-  if (!Array.isArray(value)) {
-    throw new TypeError(`Invalid ${name}: expected an array, got ${show(value)}`);
-  }
+  if (!Array.isArray(value)) throw unexpected(name, "an array", value);
   for (const [i, entry] of value.entries()) check(`${name}[${i}]`, entry);
 }
 
 function checkPermission(kind: string, value: unknown): void {
+  const name = `permissions.${kind}`;
   if (typeof value === "boolean") return;
   if (value === "inherit") {
     throw new TypeError(
-      `Invalid permissions.${kind}, "inherit": a process cannot list what it was granted itself, so it cannot ` +
+      `Invalid ${name}, "inherit": a process cannot list what it was granted itself, so it cannot ` +
         `hand that on. List what the module may do`,
     );
   }
-  const takesUrls = ["read", "write", "run", "ffi"].includes(kind);
+  const takesUrls = KINDS_WITH_URLS.includes(kind);
   const isEntry = (entry: unknown) =>
     typeof entry === "string" && entry !== "" || takesUrls && entry instanceof URL;
-  if (Array.isArray(value) && value.every(isEntry)) {
-    for (const [i, entry] of value.entries()) {
-      if (entry instanceof URL) checkUrl(`permissions.${kind}[${i}]`, entry);
-      else checkText(`permissions.${kind}[${i}]`, entry);
-    }
-    return;
+  if (!Array.isArray(value) || !value.every(isEntry)) {
+    const entries = takesUrls ? "paths and file: URLs" : "strings";
+    throw unexpected(name, `true, false or an array of ${entries} that are not empty`, value);
   }
-  const entries = takesUrls ? "paths and file: URLs" : "strings";
-  throw new TypeError(
-    `Invalid permissions.${kind}: expected true, false or an array of ${entries} that are not empty, got ${
-      show(value)
-    }`,
-  );
+  checkEach(name, value, (entryName, entry) => {
+    if (entry instanceof URL) checkUrl(entryName, entry);
+    else checkText(entryName, entry);
+  });
 }
 
-/** Refuses the URL of a module that has no path; a query and a hash it may have. */
+/** Throws unless the URL of a module has a path. It may have a query and a hash. */
 function checkModule(module: URL): void {
   const url = new URL(module);
   url.search = url.hash = "";
   checkUrl("command", url);
 }
 
-/** Refuses a URL of which something would be ignored: that path may be one that nobody meant. */
+/** Throws if a part of a URL would be ignored. */
 function checkUrl(name: string, url: URL): void {
   const fault = faultOfUrl(url);
-  if (fault === undefined) return;
-  throw new TypeError(`Invalid ${name} ${show(url.href)}: ${fault}`);
+  if (fault !== undefined) throw new TypeError(`Invalid ${name} ${show(url.href)}: ${fault}`);
 }
 
 function checkText(name: string, value: unknown): void {
   if (typeof value !== "string" || value.includes("\0")) {
-    throw new TypeError(`Invalid ${name}: expected a string without NUL, got ${show(value)}`);
+    throw unexpected(name, "a string without NUL", value);
   }
   if (value.isWellFormed()) return;
   throw new TypeError(
@@ -137,15 +129,15 @@ function checkText(name: string, value: unknown): void {
 
 function checkPlace(name: string, value: unknown): void {
   if (value instanceof URL && value.protocol === "file:") return checkUrl(name, value);
-  if (typeof value === "string" && value !== "" && !value.includes("\0")) {
-    return checkText(name, value);
+  if (typeof value !== "string" || value === "" || value.includes("\0")) {
+    throw unexpected(name, "a path or a file: URL", value);
   }
-  throw new TypeError(`Invalid ${name}: expected a path or a file: URL, got ${show(value)}`);
+  checkText(name, value);
 }
 
 function checkEnvironment(_: string, env: unknown): void {
   if (typeof env !== "object" || env === null || Array.isArray(env)) {
-    throw new TypeError(`Invalid env: expected an object, got ${show(env)}`);
+    throw unexpected("env", "an object", env);
   }
   for (const [name, value] of Object.entries(env)) {
     if (name === "" || /[=\0]/.test(name)) {

@@ -128,11 +128,9 @@ export class ChildProcess {
   }
 
   kill(signal: Deno.Signal = "SIGTERM"): void {
-    if (typeof signal !== "string") {
+    const { signals } = builtin("node:os").constants;
+    if (typeof signal !== "string" || !Object.hasOwn(signals, signal)) {
       throw new TypeError(`Invalid signal: expected a name such as "SIGTERM", got ${show(signal)}`);
-    }
-    if (!Object.hasOwn(builtin("node:os").constants.signals, signal)) {
-      throw new TypeError(`Invalid signal: there is no ${signal} here`);
     }
     if (this.#hasExited) return;
     this.#killError = undefined;

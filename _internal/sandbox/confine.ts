@@ -120,9 +120,7 @@ function confine(known: Confinement): void {
   });
 
   function refuseWorker() {
-    throw new NotCapable(
-      "Cannot start a worker: a module in a sandbox has none. Let its parent start more modules",
-    );
+    refuse("start a worker");
   }
   for (const Class of [Worker, process.getBuiltinModule("node:worker_threads").Worker]) {
     setPrototypeOf(Class, refuseWorker);
