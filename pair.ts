@@ -1,6 +1,6 @@
 /**
- * A child process on a socket that has no path: {@linkcode pair} starts it, {@linkcode inherited} is
- * its side of the connection, {@linkcode socketpair} has both ends in one process.
+ * Child processes on a socket without a path. {@linkcode pair} starts a child, {@linkcode inherited} is
+ * the child's side of the connection, and {@linkcode socketpair} has both ends in one process.
  *
  * @module
  */
@@ -37,54 +37,60 @@ export interface PairOptions {
    */
   cwd?: string | URL;
   /**
-   * Variables of the environment, in addition to those that are inherited. A variable that is not UTF-8
-   * cannot be inherited: it is left out, but for `PATH`, for which the promise rejects.
+   * Environment variables, in addition to the inherited ones. A variable that is not UTF-8 cannot be
+   * inherited: it is left out, except `PATH`, for which the promise rejects.
    */
   env?: Record<string, string>;
   /**
-   * Whether the child gets only the variables of `env`. If not, this process needs `--allow-env`, because
-   * it has to hand on all of its own. In either case node:child_process adds `DENO_EXTRA_STDIO_FDS`, and
-   * `NODE_V8_COVERAGE` where this process has it; a module also gets what says where Deno's cache is.
+   * Whether the child gets only the variables of `env`. Otherwise this process needs `--allow-env`, to
+   * pass on all of its own. In both cases node:child_process adds `DENO_EXTRA_STDIO_FDS`, and
+   * `NODE_V8_COVERAGE` if this process has it. A module also gets the variables that lead to Deno's cache.
    *
    * @default {false for a program, true for a module}
    */
   clearEnv?: boolean;
   /**
    * For a module: what it may do besides reading its own directories, as for a worker. Relative paths are
-   * from this process's directory. Unless it may do everything, it cannot start workers, and has no storage
-   * API (`localStorage`, `caches`, Deno KV), no WebGPU, no `Deno.bundle`, no `process.binding`, and no
-   * property of Deno that this package does not know. It can neither add to
-   * `Object.prototype` nor replace `call`, `apply` and `bind` of functions. `"none"` leaves these holes, which are Deno's:
+   * resolved in this process's directory.
    *
-   * - **Files**: it may read everything in the directories that it may import from, and what symbolic links
-   *   in them lead to. A source map that one of its files names is opened wherever it is. Deno writes
-   *   compiled code below its cache directory; `node:sqlite` may spill into that of temporary files.
+   * A module that may not do everything cannot start workers. It has no storage API (`localStorage`,
+   * `caches`, Deno KV), no WebGPU, no `Deno.bundle`, no `process.binding`, and no property of Deno that this
+   * package does not know. It cannot add to `Object.prototype`, and cannot replace `call`, `apply` and `bind`
+   * of functions. `"none"` leaves these holes, which are Deno's:
+   *
+   * - **Files**: the module may read everything in the directories that it may import from, and what
+   *   symbolic links in them lead to. Deno opens a source map that one of its files names, wherever that is.
+   *   Deno writes compiled code below its cache directory. `node:sqlite` may spill into the directory of
+   *   temporary files.
    * - **Memory and processor time** are not limited: `ArrayBuffer`s are outside the V8 heap. Limit the time
-   *   yourself, and `kill()` it.
-   * - **Imports**: what is in Deno's cache already can be imported, whichever host it came from; a list of
-   *   hosts for `import` limits that to them. Nothing is fetched in any case.
-   * - **Descriptors**: it uses those of its standard streams and of the socket. If it may start programs, it
-   *   can adopt any pipe or socket of its process.
-   * - **Standard streams** that it inherits it may use as it likes: read from them if they are a terminal or
-   *   a socket, change them, shut them down. By default it inherits none of them.
-   * - **It can see** the working directory, the path of Deno, the process numbers, the memory in use, the
+   *   yourself, and `kill()` the child.
+   * - **Imports**: the module can import what is in Deno's cache, whichever host it came from. A list of
+   *   hosts for `import` limits that to them. Nothing is fetched.
+   * - **Descriptors**: the module uses those of its standard streams and of the socket. If it may start
+   *   programs, it can adopt any pipe or socket of its process.
+   * - **Inherited standard streams** have no protection. The module can read from a terminal or a socket,
+   *   change it, and shut it down. By default it inherits none.
+   * - **Visible** are the working directory, the path of Deno, the process numbers, the memory in use, the
    *   time and its zone, and the number of processors.
    *
    * @default {"none"}
+   * @experimental
    */
   permissions?: "none" | Deno.PermissionOptionsObject;
   /**
    * For a module: the directories that it may import from, and therefore read.
    *
    * @default {its own directory}
+   * @experimental
    */
   modules?: (string | URL)[];
   /**
-   * For a module: the `file:` URL of a `deno.json` with its import map and settings. Whoever passes it
-   * vouches for it: Deno opens what it names, whatever the module may read. Without it no configuration
-   * counts: no `deno.json`, `package.json` or `tsconfig.json` beside the module is read.
+   * For a module: the `file:` URL of a `deno.json` with its import map and settings. Pass only one that you
+   * trust: Deno opens what it names, whatever the module may read. Without it, no `deno.json`,
+   * `package.json` or `tsconfig.json` beside the module is read.
    *
    * @default {none}
+   * @experimental
    */
   config?: URL;
   /**
@@ -94,9 +100,9 @@ export interface PairOptions {
    */
   stdin?: "piped" | "inherit" | "null";
   /**
-   * Standard output. By default a module's is copied to this process's own: if the module had a terminal
-   * or a socket itself, it could read from it. What it prints and what it sends may then arrive in another
-   * order.
+   * Standard output. By default a module's is copied to this process's own, because a module could read
+   * from a terminal or a socket that it inherits. What it prints and what it sends may then arrive in
+   * another order.
    *
    * @default {"inherit" for a program, a copy for a module}
    */
@@ -108,95 +114,97 @@ export interface PairOptions {
    */
   stderr?: "piped" | "inherit" | "null";
   /**
-   * Whether to give the child a session and a process group of its own. Ctrl-C on the terminal then does
-   * not reach it, nor the end of the terminal, and it cannot open `/dev/tty`. `kill()` still signals the
-   * child alone.
+   * Whether to give the child a session and a process group of its own. Then neither Ctrl-C nor the end of
+   * the terminal reaches it, and it cannot open `/dev/tty`. `kill()` still signals the child alone.
    *
    * @default {false}
    */
   detached?: boolean;
   /**
-   * Milliseconds that the child has to end by itself when it is disposed of, before it gets SIGTERM,
-   * and again before SIGKILL.
+   * How long, in milliseconds, disposal waits for the child to exit before it sends SIGTERM, and again
+   * before it sends SIGKILL.
    *
    * @default {2000}
    */
   grace?: number;
   /**
-   * Ends the child: SIGTERM, and after `grace` SIGKILL. Before the start, and while a module is loaded,
-   * the promise rejects. Nothing else limits the time of loading: pass a signal if a module may be hostile.
+   * Ends the child: SIGTERM, and SIGKILL after `grace`. If it aborts before the start, or while a module
+   * loads, the promise rejects. Nothing else limits how long loading takes: pass a signal if a module may be
+   * hostile.
    */
   signal?: AbortSignal;
 }
 
 /** A child process, and the connection to it. */
 export interface Child extends AsyncDisposable {
-  /** This end of the socket; the child has the other one at descriptor 3. */
+  /** This end of the socket. The child has the other end at descriptor 3. */
   readonly conn: Connection;
-  /** The process. */
+  /** The number of the process. */
   readonly pid: number;
   /**
-   * How it ended: its own exit code, or the signal that ended it (then `code` is 128 and the signal's
-   * number). A realtime signal has no name in Deno: `signal` is `null`, and `code` tells its number. The
-   * promise does not wait for a grandchild that still holds the socket.
+   * Resolves when the child has exited, to its exit code or to the signal that ended it.
+   *
+   * - After a signal `code` is 128 plus the signal's number. A realtime signal has no name in Deno: then
+   *   `signal` is `null`.
+   * - It does not wait for a grandchild that still holds the socket.
    */
   readonly status: Promise<Deno.CommandStatus>;
-  /** Its standard input; throws unless it is `"piped"`. */
+  /** Standard input. Throws unless it is `"piped"`. */
   readonly stdin: WritableStream<Uint8Array>;
-  /** Its standard output; throws unless it is `"piped"`. */
+  /** Standard output. Throws unless it is `"piped"`. */
   readonly stdout: ReadableStream<Uint8Array<ArrayBuffer>>;
-  /** Its standard error; throws unless it is `"piped"`. */
+  /** Standard error. Throws unless it is `"piped"`. */
   readonly stderr: ReadableStream<Uint8Array<ArrayBuffer>>;
   /**
-   * Sends a signal, as often as it is called; nothing once the child has ended.
+   * Sends a signal. Can be called repeatedly; does nothing after the child has exited.
    *
-   * @param signal The signal; SIGTERM by default.
-   * @throws {TypeError} when there is no such signal.
-   * @throws {Deno.errors.PermissionDenied} when the system refuses to send it: the child has become
-   * another user. Disposal then leaves it running.
+   * @param signal The signal, SIGTERM by default.
+   * @throws {TypeError} when the system does not have the signal.
+   * @throws {Deno.errors.PermissionDenied} when the system refuses to send it, because the child has become
+   * another user's. Disposal then leaves the child running.
    */
   kill(signal?: Deno.Signal): void;
 }
 
 /**
- * Starts a child process and connects to it by a socket that only the two have.
+ * Starts a child process and connects to it through a socket that only the two have.
  *
  * - **The socket** is a real socket pair, at descriptor 3 of the child: bytes in both directions, with
- *   backpressure and half-close. There is no path, so nobody else can connect.
+ *   backpressure and half-close. It has no path, so no other process can connect.
  * - **A program** (a string) is found as `Deno.Command` finds it.
- * - **A module** (a `file:` URL) runs in this Deno, as a process of its own. Whatever this process may do,
- *   the module may read its own directory and use the socket, nothing else: see
- *   {@linkcode PairOptions.permissions}. It is imported, so its `import.meta.main` is `false`.
- * - **Nothing is lost** when the child exits: what it had sent stays readable.
- * - **The end**: disposal ends the writing, so that the child sees the end of file; it waits `grace`, sends
- *   SIGTERM, waits again, and sends SIGKILL. A grandchild that holds the socket delays none of that. Then
- *   the connection is closed, and so is the child's output, unless it is still being read: read what you
- *   need before. Without disposal its descriptors stay open until both sides have ended.
- * - **If this process dies** the child sees the end of file, and should end then.
- * - **Grandchildren** inherit descriptor 3 as well, and then keep the connection open.
- * - **A start that fails** leaves nothing behind, except where only the system can tell that it fails: for
- *   want of descriptors, or of the permission to look for the program, Deno 2.9.6 leaves one descriptor
- *   open.
- * - **A Deno program as a child** has the permissions that its arguments say. But if Deno's path is inside
- *   the arguments of another program (`sh -c "deno run …"`), Deno 2.9.6 inserts `-A` there unless they have
- *   a permission flag: pass one.
- * - **A realtime signal** (`kill -34` and above) that ends the child becomes a rejection that nothing can
- *   handle, in Deno 2.9.6. This package handles it; a listener of `unhandledrejection` that was added before
- *   the start sees it as well.
+ * - **A module** (a `file:` URL) runs in this Deno, as a process of its own. It may read its own directory
+ *   and use the socket, nothing else, whatever this process may do: see {@linkcode PairOptions.permissions}.
+ *   It is imported, so its `import.meta.main` is `false`. Modules as children are experimental.
+ * - **No bytes are lost** when the child exits: what it had sent stays readable.
+ * - **Disposal** ends the writing, so that the child reads the end of file. It waits `grace`, sends SIGTERM,
+ *   waits again, and sends SIGKILL. A grandchild that holds the socket does not delay that. Then the
+ *   connection closes, and each output that is not being read: read what you need before. Without disposal
+ *   the descriptors stay open until both sides have ended.
+ * - **If this process dies**, the child reads the end of file and should exit.
+ * - **Grandchildren** inherit descriptor 3 as well, and keep the connection open.
+ * - **A start that fails** leaves nothing behind, with one exception: if only the system can find out that
+ *   it fails, Deno 2.9.6 leaves one descriptor open. That happens when this process has no descriptors left,
+ *   or may not look for the program.
+ * - **A Deno program as a child** has the permissions of its arguments. If Deno's path is inside the
+ *   arguments of another program (`sh -c "deno run …"`), Deno 2.9.6 inserts `-A` there unless they have a
+ *   permission flag: pass one.
+ * - **A realtime signal** (`kill -34` and above) that ends the child becomes a rejection that no code can
+ *   handle, in Deno 2.9.6. This package handles it. A listener of `unhandledrejection` that was added before
+ *   the start sees it too.
  *
  * **Permissions**: `--allow-run=<command>` (for a module: the path of Deno itself) and
- * `--allow-env=NODE_V8_COVERAGE`, or `--allow-env` where the environment is handed on: see
+ * `--allow-env=NODE_V8_COVERAGE`, or `--allow-env` if the environment is passed on: see
  * `permissions("pair", command)`. On Windows it rejects with `NotSupported`.
  *
  * @param command A program, or the `file:` URL of a Deno module.
  * @param options Arguments, environment, standard streams; permissions of a module.
- * @returns The child, which has been started; a module has been loaded.
+ * @returns The child, after it has started. A module has also loaded.
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when a number is out of range.
- * @throws {Deno.errors.NotFound} when there is no such program.
+ * @throws {Deno.errors.NotFound} when the program does not exist.
  * @throws {Deno.errors.PermissionDenied} when it is not executable.
- * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or the `PATH` to hand on is not UTF-8.
- * @throws {Deno.errors.NotSupported} when a module is to be started from a compiled program.
+ * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or the inherited `PATH` is not UTF-8.
+ * @throws {Deno.errors.NotSupported} when a compiled program starts a module.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *
  * @example A child in another language
@@ -237,7 +245,7 @@ const INHERITED_CHECKS: Checks<InheritedOptions> = { fd: integer(0, 0x7fff_ffff)
 /** Options of {@linkcode inherited}. */
 export interface InheritedOptions {
   /**
-   * The descriptor, as agreed with the parent.
+   * The descriptor that was agreed on with the parent.
    *
    * @default {3}
    */
@@ -245,24 +253,24 @@ export interface InheritedOptions {
 }
 
 /**
- * Takes the socket that the parent process has left at a descriptor: the other end of {@linkcode pair},
+ * Takes over the socket that the parent process left at a descriptor: the other end of {@linkcode pair},
  * or of any parent that starts this program with a connected Unix domain socket.
  *
- * - It works once for a descriptor, in the main thread, and closing the connection closes it.
- * - Take the number from an agreement only: other descriptors are Deno's own, and adopting one of those
- *   breaks it.
- * - A descriptor is not closed to grandchildren: what this process starts has it too.
+ * - It works once for a descriptor, in the main thread. Closing the connection closes the descriptor.
+ * - Pass only a number that the parent has agreed on. Other descriptors are Deno's own, and taking one of
+ *   those over breaks Deno.
+ * - Programs that this process starts inherit the descriptor.
  *
  * **Permissions**: none.
  *
  * @param options The descriptor, if it is not 3.
- * @returns The connection; neither end of it has a name.
+ * @returns The connection. Neither end has a name.
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when the descriptor is not a whole number of at least 0.
- * @throws {NotASocket} when nothing is open there, or something that is no Unix stream socket. (What
- * cannot be told from one at once, a socket that listens or a fifo, is refused by the first read or write.)
- * @throws {Deno.errors.Busy} when it was adopted before.
- * @throws {Deno.errors.NotSupported} in a worker, which cannot tell.
+ * @throws {NotASocket} when the descriptor is not open, or is not a Unix stream socket. A listening socket
+ * or a fifo is refused by the first read or write.
+ * @throws {Deno.errors.Busy} when it was taken over before.
+ * @throws {Deno.errors.NotSupported} in a worker, which cannot find out whether the main thread has it.
  *
  * @example The child of a pair
  * ```ts ignore
@@ -285,7 +293,7 @@ export function inherited(options: InheritedOptions = {}): Connection {
   }
 }
 
-/** Options of {@linkcode socketpair}: those of the system call, with the values that Deno can give. */
+/** Options of {@linkcode socketpair}: those of the system call, with the values that Deno supports. */
 export interface SocketPairOptions {
   /**
    * The address family.
@@ -308,23 +316,23 @@ export interface SocketPairOptions {
 }
 
 /**
- * Makes two connections, each the other end of the other, both in this process: for tests, and to hand
- * one end to code that expects a connection.
+ * Opens two connections that are each other's peer, both in this process: for tests, and to pass one end
+ * to code that expects a connection.
  *
- * - The system call lets its caller choose an address family, a type and a protocol. Deno has stream
- *   sockets only: `"dgram"` and `"seqpacket"`, other families and protocols reject with `NotSupported`.
- *   Messages over a stream need a framing.
- * - Deno has no such call either: the two meet at an abstract name of 128 random bits (elsewhere than
- *   on Linux at a path in a new directory that is closed to others), which exists for that instant. Who
- *   else might have connected there is recognised and dropped.
+ * - The system call takes an address family, a type and a protocol. Deno has stream sockets only:
+ *   `"dgram"`, `"seqpacket"`, and other families and protocols reject with `NotSupported`. Messages over a
+ *   stream need a framing.
+ * - Deno does not have the system call. The two ends meet at an abstract name of 128 random bits, which
+ *   exists for that instant. On other systems than Linux it is a path in a new private directory. Any other
+ *   process that connects there is recognized and dropped.
  *
- * **Permissions**: `--allow-net`, unscoped because of the random name; where there are no abstract
- * names also read and write for the directory of temporary files.
+ * **Permissions**: `--allow-net`, unscoped because of the random name. On systems without abstract names
+ * also read and write for the directory of temporary files.
  *
  * @param options Family, type and protocol.
- * @returns The two ends; neither has a name.
+ * @returns The two ends. Neither has a name.
  * @throws {TypeError} when an option does not exist.
- * @throws {Deno.errors.NotSupported} when Deno cannot give what an option asks for.
+ * @throws {Deno.errors.NotSupported} when Deno does not support the value of an option.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *
  * @example Usage
@@ -360,7 +368,7 @@ const SOCKETPAIR_CHECKS: Checks<SocketPairOptions> = {
   protocol: only(0, "Unix domain sockets have no other protocol"),
 };
 
-/** Returns a check that accepts one value, and says why there is no other. */
+/** Returns a check that accepts one value, and refuses others for a reason. */
 function only(accepted: unknown, reason: string): Check {
   return (name, value) => {
     if (value === accepted) return;

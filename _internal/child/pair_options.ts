@@ -26,7 +26,7 @@ const PERMISSIONS_CHECKS: Checks<Deno.PermissionOptionsObject> = {
   import: checkPermission,
 };
 
-/** The kinds of permission whose entries may be URLs. */
+/** The kinds of permission that take URLs. */
 const KINDS_WITH_URLS = ["read", "write", "run", "ffi"];
 
 const PAIR_CHECKS: Checks<PairOptions> = {
@@ -76,7 +76,7 @@ function unexpected(name: string, expected: string, value: unknown): TypeError {
   return new TypeError(`Invalid ${name}: expected ${expected}, got ${show(value)}`);
 }
 
-/** Throws unless the value is an array whose entries all pass. */
+/** Throws unless the value is an array and each of its entries passes. */
 function checkEach(name: string, value: unknown, check: Check): void {
   if (!Array.isArray(value)) throw unexpected(name, "an array", value);
   for (const [i, entry] of value.entries()) check(`${name}[${i}]`, entry);

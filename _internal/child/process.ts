@@ -1,12 +1,11 @@
 /**
  * A child process with a socket at its descriptor 3, from its start to its end. What `pair()` returns.
  *
- * It runs over node:child_process, the only API that gives a child such a socket. Two faults of that are
- * mended here:
+ * Only node:child_process can start a child with such a socket. This class works around two of its faults:
  *
- * - It drops unread bytes when the child exits, unless its streams are taken over at once.
- * - `kill()` sends one signal only, and reports that signal even if the child handles it and exits later:
- *   the two fields that it sets are reset.
+ * - It drops unread bytes when the child exits. The streams are taken over at the start.
+ * - Its `kill()` sends one signal only, and reports that signal even if the child handles it and exits
+ *   later. The two fields that it sets are reset.
  *
  * Disposal:
  *

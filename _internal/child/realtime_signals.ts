@@ -1,24 +1,24 @@
 /**
- * Realtime signals that end a child. Deno 2.9.6 has no name for them: node:child_process then
- * rejects a promise that is out of reach, emits no `exit`, and the process would end by that.
+ * Realtime signals that end a child. Deno 2.9.6 has no name for them: node:child_process emits no `exit`
+ * and rejects a promise that is out of reach. Unhandled, that would end this process.
  *
- * - The rejection reaches the listeners of `unhandledrejection` in the asynchronous context in which
- *   the child was started. An `AsyncLocalStorage` tells from that which child it was.
- * - The listener exists only while a child does. A listener of yours that was added before sees the
+ * - The listeners of `unhandledrejection` run in the asynchronous context in which the child was started.
+ *   An `AsyncLocalStorage` finds the child by that.
+ * - The listener exists only while a child does. A listener that the program added before sees the
  *   rejection too.
  */
 
 import type { AsyncLocalStorage } from "node:async_hooks";
 import { builtin } from "../base/node.ts";
 
-/** What Deno says of a signal that it has no name for. */
+/** Deno's message for a signal without a name. */
 const NAMELESS = /^Invalid signal: (\d+)$/;
 
-/** A wait for the signal that ends one child. */
+/** A wait for a signal without a name that ends one child. */
 export interface SignalWait {
-  /** Resolves to the number of a signal without a name that has ended the child, if one does. */
+  /** Resolves to the number of the signal when it has ended the child. */
   number: Promise<number>;
-  /** Ends the wait: the child has ended in another way, or was not started. */
+  /** Ends the wait, when the child has ended otherwise or was not started. */
   cancel(): void;
 }
 

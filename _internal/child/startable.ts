@@ -1,4 +1,4 @@
-/** What keeps a program from being started: found out before, and put into words afterwards. */
+/** Refusals to start a program: those that a look finds before the start, and those of the system. */
 
 import type { ErrorContext } from "../base/error_context.ts";
 import { isGranted } from "../base/deno_permissions.ts";
@@ -6,7 +6,7 @@ import { builtin } from "../base/node.ts";
 import { codeOf } from "../base/failure.ts";
 import { errorOfCode, fromNode } from "./node_error.ts";
 
-/** What a start depends on. */
+/** The part of a start that can be looked at. */
 interface Startable {
   command: string;
   args: string[];
@@ -15,23 +15,22 @@ interface Startable {
   cwd: string | undefined;
 }
 
-/** What a refusal of the system means. */
+/** The meanings of codes at a start. */
 const STATES: Record<string, string> = {
-  ENOENT: "there is no such program",
+  ENOENT: "the program does not exist",
   EACCES: "it is not executable for this user",
-  ENOTDIR: "a part of the path is no directory",
   E2BIG: "its arguments and variables are longer than the system takes",
 };
 
-/** Returns why a child could not be started, in words that say what to mend. */
+/** Returns the error of a start that the system refused. */
 export function refusalOf(context: ErrorContext<null>, cause: Error): Error {
   if (cause instanceof Deno.errors.NotCapable) return context.fail(cause);
   return context.fail(fromNode(cause), STATES[codeOf(cause) ?? ""]);
 }
 
 /**
- * Throws if a look shows that the start would fail. The system's own error would blame the program
- * for its directory, and Deno leaves a descriptor open at each start that fails.
+ * Throws if a look shows that the start would fail. The system would report a missing directory as a
+ * missing program, and Deno leaves a descriptor open at each start that fails.
  */
 export function requireStartable(
   context: ErrorContext<null>,
@@ -43,8 +42,10 @@ export function requireStartable(
   if (cwd !== undefined) {
     const info = look(cwd);
     const shown = JSON.stringify(cwd);
-    if (info === null) refuse("ENOENT", `there is no directory ${shown} to start it in`);
-    if (info?.isDirectory === false) refuse("ENOTDIR", `${shown} is no directory to start it in`);
+    if (info === null) refuse("ENOENT", `its working directory ${shown} does not exist`);
+    if (info?.isDirectory === false) {
+      refuse("ENOTDIR", `its working directory ${shown} is not a directory`);
+    }
   }
   const isLong = (text: string) => text.length > MAX_ARG / 3 && sizeOf(text) >= MAX_ARG;
   const long = Deno.build.os === "linux" ? args.findIndex(isLong) : -1;
@@ -76,14 +77,14 @@ function sizeOf(text: string): number {
   return new TextEncoder().encode(text).length;
 }
 
-/** The path of an interpreter, quoted if it contains what cannot be seen. */
+/** Formats the path of an interpreter. It is quoted if a character in it is not visible. */
 function show(interpreter: string): string {
   if (/^[\x21-\x7e]+$/.test(interpreter)) return interpreter;
   const shown = JSON.stringify(interpreter);
   return interpreter.endsWith("\r") ? `${shown}. Save the file with LF line endings` : shown;
 }
 
-/** Reads which interpreter the first line of a script names. Never waits, whatever is at the path by now. */
+/** Reads the interpreter from the first line of a script. Does not block, whatever is at the path now. */
 function interpreterOf(path: string): string | undefined {
   const fs = builtin("node:fs");
   try {
@@ -102,7 +103,7 @@ function interpreterOf(path: string): string | undefined {
   }
 }
 
-/** Looks at a path. Returns `null` if nothing is there, `undefined` if that cannot be told. */
+/** Looks at a path. Returns `null` if nothing is there, `undefined` if it cannot find out. */
 function look(path: string, base?: string): Deno.FileInfo | null | undefined {
   try {
     const whole = inDirectory(path, base);

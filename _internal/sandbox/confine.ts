@@ -1,17 +1,17 @@
 /**
- * What keeps a module in its sandbox, beside Deno's permissions. {@linkcode confine} runs in the child
- * before the module, as text: it uses nothing but its arguments.
+ * The confinement of a module, in addition to Deno's permissions. The child runs the text of
+ * {@linkcode confine} before the module: it may use only its arguments.
  *
- * - What is not known by name is taken away, from `Deno`, `process`, `globalThis`, and from handles.
+ * - `Deno`, `process`, `globalThis` and handles lose every property that is not known by name.
  * - Handles of node:net adopt any descriptor, and a TCP handle listens without an address, both without
- *   a permission. Here they adopt the standard streams and the socket only, and listen where Deno has
- *   checked the address. A handle leads to its class, so the classes cannot be reached from there.
- * - `require("internal/…")` has what `process.binding` has. Only public names resolve.
- * - A worker would have all that anew, so there are none. A class that is imported by name cannot be
- *   replaced, but the class that it extends can, and its constructor is called first.
- * - What the module could patch afterwards is not used here, and what is put in place stays.
- * - Nothing can be added to `Object.prototype`: Deno's own objects inherit from it. `call`, `apply` and
- *   `bind` of functions cannot be replaced: Deno calls them with its internals.
+ *   a permission. Here they adopt only the standard streams and the socket, and listen only if Deno has
+ *   checked the address. A handle leads to its class, so that way is closed too.
+ * - `require("internal/…")` has everything that `process.binding` has. Only public names resolve.
+ * - Workers are refused: a worker would start unconfined. A class that is imported by name cannot be
+ *   replaced. The class that it extends can, and that constructor runs first.
+ * - This code does not call anything that the module can patch later, and its replacements are final.
+ * - `Object.prototype` takes no additions, because Deno's own objects inherit from it. `call`, `apply` and
+ *   `bind` of functions cannot be replaced, because Deno passes its internals to them.
  */
 
 import { DENO_NAMES, GLOBAL_NAMES, HANDLE_NAMES, PROCESS_NAMES } from "./names.ts";
@@ -22,11 +22,11 @@ interface Confinement {
   global: string[];
   process: string[];
   handles: string[];
-  /** Whether the module may start programs: their pipes are descriptors of any number. */
+  /** Whether the module may start programs, whose pipes are descriptors of any number. */
   mayRun: boolean;
 }
 
-// deno-lint-ignore no-explicit-any -- what it works on has no types
+// deno-lint-ignore no-explicit-any -- Node's internals have no types
 type Untyped = any;
 
 function confine(known: Confinement): void {
@@ -42,7 +42,9 @@ function confine(known: Confinement): void {
   const { binding } = process;
 
   function refuse(what: string): never {
-    throw new NotCapable(`Cannot ${what}: a module in a sandbox has none. Let its parent do it`);
+    throw new NotCapable(
+      `Cannot ${what}: the sandbox of this module does not allow it. Let its parent do it`,
+    );
   }
   function fix(target: object, name: PropertyKey, value: unknown) {
     if (!defineProperty(target, name, { value, writable: false, configurable: false })) {
@@ -133,15 +135,15 @@ function confine(known: Confinement): void {
   keep(process, known.process);
   keep(globalThis, known.global);
   deleteProperty(Navigator.prototype, "gpu");
-  // A setter there would receive objects of Deno's to which something is assigned, its internals among them.
+  // A setter there would receive Deno's internals whenever Deno assigns a property of that name.
   preventExtensions(Object.prototype);
-  // Deno calls some of its functions by these, with its internals.
+  // Deno calls some of its functions through these, with its internals.
   for (const name of ["call", "apply", "bind"] as const) {
     fix(Function.prototype, name, Function.prototype[name]);
   }
 }
 
-/** Returns the text of a program that confines the module which runs after it. */
+/** Returns the text of a program that confines the module that runs after it. */
 export function confinement(mayRun: boolean): string {
   const known: Confinement = {
     deno: DENO_NAMES,

@@ -22,8 +22,7 @@ export function requireDeno(context: ErrorContext<null>): void {
   if (Deno.build.standalone) {
     throw context.error(
       Deno.errors.NotSupported,
-      "this program was compiled, so there is no Deno to run a module with. Run it with deno, or " +
-        "start another program",
+      "a compiled program has no Deno to run a module with. Run it with deno, or start another program",
     );
   }
 }
@@ -104,8 +103,8 @@ async function waitUntilLoaded(child: ChildProcess, socket: FdSocket, href: stri
 }
 
 /**
- * A message of Deno's without its colours, and without the place in the entry of ours. It quotes lines of
- * the module, whose control characters a terminal would obey: they are escaped.
+ * Returns a message of Deno's without colors, and without the place in our entry. The message quotes lines
+ * of the module: their control characters are escaped, because a terminal would obey them.
  */
 function clean(text: string): string {
   // deno-lint-ignore no-control-regex -- an escape sequence begins with one
@@ -116,7 +115,7 @@ function clean(text: string): string {
   });
 }
 
-/** What Deno advises where a permission is missing, and what helps here. */
+/** Deno's advice for a missing permission, and the remedy here. */
 const REMEDIES: [advice: RegExp, remedy: string][] = [
   [
     /Requires read access to ("[^"]*"), run again with the --allow-read flag/g,
@@ -129,7 +128,7 @@ const REMEDIES: [advice: RegExp, remedy: string][] = [
   ],
 ];
 
-/** Replaces the advice to give Deno a flag, which starts another process than the child. */
+/** Replaces the advice to pass a flag to Deno: that would not reach the child. */
 function translate(reason: string): string {
   return REMEDIES.reduce((text, [advice, remedy]) => text.replace(advice, remedy), reason);
 }

@@ -1,10 +1,10 @@
 /**
- * Names that a module in a sandbox finds. Whatever else Deno has there, today or in a later version,
- * is taken away before the module runs: a name comes in here after it was looked at.
+ * The names that a module in a sandbox has. Every other property that Deno has, today or in a later
+ * version, is removed before the module runs. Review a name before you add it:
  *
- * - Each of them asks for a permission, or does nothing beyond this process.
- * - Left out: what writes below Deno's cache without a permission (`caches`, `localStorage`, Deno KV),
- *   opens devices (WebGPU), starts programs of Deno's own (`Deno.bundle`), or leads to Deno's internals.
+ * - It requires a permission, or has no effect outside its process.
+ * - It does not write below Deno's cache without a permission (`caches`, `localStorage`, Deno KV), open
+ *   devices (WebGPU), start programs of Deno's own (`Deno.bundle`), or lead to Deno's internals.
  */
 
 function names(list: string): string[] {

@@ -24,7 +24,7 @@ test("pair() of a program that does not exist rejects with NotFound", async () =
   assertEquals(error.code, "ENOENT");
   assertEquals(
     error.message,
-    'Cannot start "uds-no-such-program": there is no such program',
+    'Cannot start "uds-no-such-program": the program does not exist',
   );
 });
 
@@ -77,7 +77,7 @@ test("pair() finds a program in the PATH of the child's own environment", async 
   assertEquals(decode(await readAll(child.conn)), "found\n");
 });
 
-test("pair() of a script without its interpreter does not say that there is no such program", async () => {
+test("pair() of a script without its interpreter does not blame the program", async () => {
   await using dir = new TempDir();
   await Deno.writeTextFile(dir.file("script"), "#!/nowhere/sh\n", { mode: 0o755 });
   const error = await refusal(dir.file("script"));
@@ -198,7 +198,7 @@ test("pair() of a relative path says what is the matter where the working direct
       const error = await assertRejects(() => pair(module, options), Deno.errors.NotFound, start);
       assertEquals((error as Error & { operation?: string }).operation, "pair");
     }
-    const message = `Cannot start "./x": there is no such program`;
+    const message = `Cannot start "./x": the program does not exist`;
     await assertRejects(() => pair("./x"), Deno.errors.NotFound, message);
     await using child = await pair("sh", { args: ["-c", "echo here >&3"], stderr: "null" });
     assertEquals(decode(await readAll(child.conn)), "here\n");

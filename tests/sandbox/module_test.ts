@@ -240,7 +240,7 @@ test("pair() refuses a module in a compiled program, where there is no Deno to r
     dir.file("compiled.ts"),
   ]);
   assertEquals([code, stderr], [0, ""]);
-  assertMatch(stdout, /^true pair Cannot start "file:\/\/\/x\.ts": this program was compiled/);
+  assertMatch(stdout, /^true pair Cannot start "file:\/\/\/x\.ts": a compiled program has no Deno/);
   assert(stdout.endsWith("\n0\n"), stdout);
   assertEquals(Deno.build.standalone, false);
 });
