@@ -22,7 +22,7 @@ interface Confinement {
   global: string[];
   process: string[];
   handles: string[];
-  /** Whether the module may start programs, whose pipes are descriptors of any number. */
+  /** Whether the module may start programs: their pipes are descriptors of any number. */
   mayRun: boolean;
 }
 

@@ -19,7 +19,6 @@ import { entry } from "./entry.ts";
 /** Returns the arguments of `deno` that run a module with its permissions and no others. */
 export async function sandboxArgs(module: URL, options: StartOptions): Promise<string[]> {
   const { args = [], config } = options;
-  const origin = originOf(module.href);
   const granted = grantedTo(module, options);
   const flags = toFlags(granted);
   const denied = kindsWithout(granted).filter((kind) => kind !== "import");
@@ -28,7 +27,7 @@ export async function sandboxArgs(module: URL, options: StartOptions): Promise<s
   const confined = flags.includes("--allow-all") ? "" : confinement(mayRun);
   const program = [entry(confined), module.href, ...args];
   // Awaited last: the options count as they are at the call.
-  const location = `--location=https://${await origin}.invalid/`;
+  const location = `--location=https://${await originOf(module.href)}.invalid/`;
   return [
     "run",
     "--quiet",
