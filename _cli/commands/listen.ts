@@ -5,15 +5,16 @@ import type { SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
 import { ConnectionClosed } from "../../errors.ts";
 import { listen } from "../../server.ts";
-import { refuseActivation } from "../io/activation.ts";
 import { OK, QuietEnd } from "../exit_codes.ts";
+import { refuseActivation } from "../io/activation.ts";
 import { checkFraming, type FramingFlags, stdinItems, wireOf } from "../io/framing.ts";
 import { pipeStdio } from "../io/pipe_stdio.ts";
-import { shownPath } from "../parse/parameters.ts";
+import { Reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
+import { SilenceLimit } from "../io/silence_limit.ts";
 import type { Peekable } from "../io/stdin.ts";
 import type { CommonFlags } from "../parse/command.ts";
-import { Reporter } from "../io/reporter.ts";
+import { shownPath } from "../parse/parameters.ts";
 
 /** Its options. */
 export type ListenFlags = CommonFlags & FramingFlags & {
@@ -40,16 +41,13 @@ export async function run(flags: ListenFlags, path: SocketPath): Promise<number>
   reporter.listening(listener.addr.path);
   signal.addEventListener("abort", () => reporter.ending());
   const input = stdinItems(flags);
-  let isLate = false;
-  const startTimer = () =>
-    flags.timeout === undefined ? undefined : setTimeout(() => {
-      isLate = true;
-      // The disposal at the end rejects with the same failure.
-      listener.close().catch(() => {});
-    }, flags.timeout);
-  let timer = startTimer();
+  const state = `Cannot serve ${shownPath(path)}: no client within`;
+  using limit = new SilenceLimit(flags.timeout ?? Infinity, state);
+  // The disposal at the end rejects with the same failure.
+  limit.signal.addEventListener("abort", () => void listener.close().catch(() => {}));
+  limit.heard();
   for await (const conn of listener) {
-    clearTimeout(timer);
+    limit.pause();
     // One client only: refuse the others at once.
     if (!flags.keep) await listener.close();
     try {
@@ -59,14 +57,9 @@ export async function run(flags: ListenFlags, path: SocketPath): Promise<number>
       // A failure of one client does not end the server.
       reporter.report(error);
     }
-    if (flags.keep) timer = startTimer();
+    if (flags.keep) limit.heard();
   }
-  clearTimeout(timer);
-  if (isLate) {
-    throw new Deno.errors.TimedOut(
-      `Cannot serve ${shownPath(path)}: no client within ${flags.timeout! / 1000} s`,
-    );
-  }
+  limit.signal.throwIfAborted();
   return OK;
 }
 

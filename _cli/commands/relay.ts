@@ -1,4 +1,4 @@
-/** `uds relay LISTEN TARGET`: every connection to one side passed on to a connection to the other one. */
+/** `uds relay LISTEN TARGET`: connects each client of one side to the other side. */
 
 import { requireGrants } from "../../_internal/base/deno_permissions.ts";
 import { resolveSocketPath } from "../../address.ts";
@@ -6,24 +6,24 @@ import { connect } from "../../client.ts";
 import type { Connection } from "../../connection.ts";
 import { relay } from "../../relay.ts";
 import { serve } from "../../server.ts";
-import { refuseActivation } from "../io/activation.ts";
-import { type Endpoint, endpointNeeds, shownEndpoint } from "../io/endpoint.ts";
 import { OK, UsageError } from "../exit_codes.ts";
-import { explained } from "../text/failure.ts";
-import { union } from "../parse/deno_permissions.ts";
+import { refuseActivation } from "../io/activation.ts";
 import type { ByteStream } from "../io/byte_stream.ts";
+import { type Endpoint, endpointNeeds, shownEndpoint } from "../io/endpoint.ts";
 import { connectNetwork, TIMEOUT_MS } from "../io/network.ts";
+import { Reporter } from "../io/reporter.ts";
+import { stopSignal } from "../io/signals.ts";
 import { idleLimit } from "../io/silence_limit.ts";
 import type { Identity } from "../io/tls.ts";
+import type { CommonFlags } from "../parse/command.ts";
+import { union } from "../parse/deno_permissions.ts";
 import {
   ownership,
   type OwnershipFlags,
   ownershipNeeds,
   ownershipPermissions,
 } from "../parse/ownership.ts";
-import { stopSignal } from "../io/signals.ts";
-import type { CommonFlags } from "../parse/command.ts";
-import { Reporter } from "../io/reporter.ts";
+import { explained } from "../text/failure.ts";
 
 /** Its options. */
 export type RelayFlags = CommonFlags & OwnershipFlags & {
@@ -44,7 +44,7 @@ export async function run(flags: RelayFlags, from: Endpoint, to: Endpoint): Prom
   return OK;
 }
 
-/** Refuses options that are for sides of another kind. */
+/** Throws unless the options fit the two sides. */
 export function checkFlags(command: string, flags: RelayFlags, from: Endpoint, to: Endpoint): void {
   const { cert, key, ca, mode, group } = flags;
   const refuse = (message: string) => {
@@ -59,16 +59,16 @@ export function checkFlags(command: string, flags: RelayFlags, from: Endpoint, t
   if ((mode ?? group) !== undefined && from.scheme !== "unix") {
     refuse("--mode and --group are for a LISTEN unix:");
   }
-  // Each connection would make another one, until no descriptor is left.
+  // Each connection would open another one, until no descriptor is free.
   if (placeOf(from) === placeOf(to)) refuse("LISTEN and TARGET are the same");
 }
 
-/** What tells one side from another one. */
+/** Returns the same text for two sides that are the same place. */
 function placeOf(side: Endpoint): string {
   return side.scheme === "unix" ? resolveSocketPath(side.path) : `${side.hostname}:${side.port}`;
 }
 
-/** The permissions that it takes. */
+/** Returns the Deno permissions that it needs. */
 export function needs(
   flags: RelayFlags,
   from: Endpoint,

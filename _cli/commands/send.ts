@@ -2,13 +2,16 @@
 
 import type { SocketPath } from "../../address.ts";
 import { connect } from "../../client.ts";
+import { probe } from "../../probe.ts";
 import { OK } from "../exit_codes.ts";
-import { AnswerLimit } from "../io/answer_limit.ts";
 import { checkFraming, checkHex, stdinItems, wireOf } from "../io/framing.ts";
 import { print } from "../io/output.ts";
 import { bytesOf, pipeStdio } from "../io/pipe_stdio.ts";
+import { mayReadProc, readProc } from "../io/proc.ts";
 import { Reporter } from "../io/reporter.ts";
+import { SilenceLimit } from "../io/silence_limit.ts";
 import { Peekable } from "../io/stdin.ts";
+import { shownPath } from "../parse/parameters.ts";
 import { type ConnectFlags, connectOptions } from "./connect.ts";
 
 /** Its options. */
@@ -32,7 +35,8 @@ export async function run(flags: SendFlags, path: SocketPath, message = "-"): Pr
     reporter.say("type the message, and Ctrl-D", { event: "reading" });
   }
   const { expect, timeout, piece } = flags;
-  using limit = new AnswerLimit(conn, path, timeout === 0 ? undefined : timeout);
+  const start = `Got no answer from ${JSON.stringify(shownPath(path))} within`;
+  using limit = new SilenceLimit(timeout || Infinity, start);
   const wire = piece === undefined ? wireOf(conn, flags) : bytesOf(conn, piece);
   let last: number | undefined;
   const printing = {
@@ -49,10 +53,24 @@ export async function run(flags: SendFlags, path: SocketPath, message = "-"): Pr
   try {
     await pipeStdio(printing, source, expect === undefined ? { limit } : { expect, timeout });
   } catch (error) {
-    throw await limit.explain(error);
+    const stopped = limit.signal.aborted && mayReadProc() ? await stoppedHolder(path) : undefined;
+    if (stopped !== undefined) (error as Error).message += `. Its process ${stopped} is stopped`;
+    throw error;
   }
   // A terminal shows its prompt on a line of its own. Messages end with a line feed already.
   const isRaw = flags.framing === undefined && !flags.hex;
   if (isRaw && last !== undefined && last !== LF && Deno.stdout.isTerminal()) await print("\n");
   return OK;
+}
+
+/** Returns the process that holds the path, if it is stopped. */
+async function stoppedHolder(path: SocketPath): Promise<number | undefined> {
+  try {
+    const { holder } = await probe(path);
+    const stat = holder === undefined ? undefined : readProc(`${holder}/stat`);
+    // The name of the program, in parentheses, may contain parentheses and spaces.
+    return stat !== undefined && /\) [Tt][^)]*$/.test(stat) ? holder : undefined;
+  } catch {
+    return undefined;
+  }
 }

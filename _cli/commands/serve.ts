@@ -2,27 +2,27 @@
 
 import { delay } from "../../_internal/base/event_loop.ts";
 import type { SocketPath } from "../../address.ts";
-import { permissions } from "../../permissions.ts";
 import type { Connection } from "../../connection.ts";
 import type { Child } from "../../pair.ts";
+import { permissions } from "../../permissions.ts";
 import { serve } from "../../server.ts";
 import { OK, UsageError } from "../exit_codes.ts";
-import { union } from "../parse/deno_permissions.ts";
 import { refuseActivation } from "../io/activation.ts";
 import { copyBytes } from "../io/byte_stream.ts";
 import { CommandOutput } from "../io/command_output.ts";
+import { ProcessGroups } from "../io/process_groups.ts";
+import { Reporter } from "../io/reporter.ts";
+import { stopSignal } from "../io/signals.ts";
+import { idleLimit } from "../io/silence_limit.ts";
+import { SHELL, startOnStdio } from "../io/stdio_child.ts";
+import type { CommonFlags } from "../parse/command.ts";
+import { union } from "../parse/deno_permissions.ts";
 import {
   ownership,
   type OwnershipFlags,
   ownershipNeeds,
   ownershipPermissions,
 } from "../parse/ownership.ts";
-import { ProcessGroups } from "../io/process_groups.ts";
-import { idleLimit } from "../io/silence_limit.ts";
-import { stopSignal } from "../io/signals.ts";
-import { SHELL, startOnStdio } from "../io/stdio_child.ts";
-import type { CommonFlags } from "../parse/command.ts";
-import { Reporter } from "../io/reporter.ts";
 
 /** Its options. */
 export type ServeFlags = CommonFlags & OwnershipFlags & {

@@ -1,4 +1,4 @@
-/** Socket activation: a service manager listens itself, and passes the socket on at descriptor 3. */
+/** Socket activation: a service manager listens, and passes its socket at descriptor 3. */
 
 import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import { SocketInUse } from "../../errors.ts";
@@ -6,23 +6,22 @@ import { isGranted } from "../../_internal/base/deno_permissions.ts";
 import { shownPath } from "../parse/parameters.ts";
 
 /**
- * Refuses to start where the service manager holds a socket for this process: its clients would wait there
- * without an answer. Without `--allow-env` that cannot be known.
+ * Throws if the service manager holds a socket for this process: clients of that socket would get no answer.
+ * Without `--allow-env` it cannot be detected.
  *
- * @throws {SocketInUse} when it does.
+ * @throws {SocketInUse} if it does.
  */
 export function refuseActivation(path: SocketPath): void {
   if (!["LISTEN_PID", "LISTEN_FDS"].every((name) => isGranted("env", name))) return;
   const count = Number(Deno.env.get("LISTEN_FDS"));
   if (Deno.env.get("LISTEN_PID") !== String(Deno.pid) || !(count > 0)) return;
+  const held = count === 1 ? "its socket" : `${count} sockets for it`;
   throw new SocketInUse(
     `Cannot serve ${
       JSON.stringify(shownPath(path))
     }: the service manager that started this process ` +
-      `holds ${
-        count === 1 ? "its socket" : `${count} sockets for it`
-      } (LISTEN_FDS=${count}), and uds ` +
-      "cannot take that over. Start it as a service without a socket unit",
+      `holds ${held} (LISTEN_FDS=${count}), and uds cannot take that over. ` +
+      "Start it as a service without a socket unit",
     { operation: "serve", path: resolveSocketPath(path) },
   );
 }

@@ -1,23 +1,23 @@
-/** The output of a command, which ends with the command: whatever it leaves running may have its socket. */
+/** The output of a command. It ends with the command, even if a process that it left has the socket. */
 
 import { ConnectionClosed } from "../../errors.ts";
 import type { Child } from "../../pair.ts";
 
-/** How often, after the end of the command, to wait for bytes that the kernel may still have, and how long. */
+/** How often, and how long in milliseconds, to wait for bytes in the kernel after the command exits. */
 const WAITS = 5;
 const WAIT_MS = 50;
 
-/** The most bytes to read after the end of the command: no socket buffer holds more by default. */
-const MAX_LEFT = 4 * 1024 * 1024;
+/** The maximum number of bytes to read after the exit. By default, no socket buffer holds more. */
+const MAX_LEFT_BYTES = 4 * 1024 * 1024;
 
-/** What a command has written, until its end. */
+/** What a command writes until it exits. */
 export class CommandOutput {
   readonly #child: Child;
   #hasExited = false;
   #isReading = false;
-  /** Several short waits: a process that is busy with something else meanwhile counts one of them. */
+  /** The waits are short, so that a busy event loop counts as one of them only. */
   #waits = WAITS;
-  #left = MAX_LEFT;
+  #left = MAX_LEFT_BYTES;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(child: Child) {
@@ -28,7 +28,7 @@ export class CommandOutput {
     });
   }
 
-  /** Reads what is there; resolves to `null` at the end of file, and when the command left nothing more. */
+  /** Reads available bytes. Resolves to `null` at end of file, or when an exited command left none. */
   async read(buffer: Uint8Array): Promise<number | null> {
     if (this.#left <= 0) return null;
     this.#isReading = true;
@@ -46,7 +46,7 @@ export class CommandOutput {
     }
   }
 
-  /** Closes the socket after some waits in which a read brought nothing. */
+  /** Closes the socket after some waits without a byte. */
   #wait(): void {
     if (!this.#hasExited || !this.#isReading) return;
     this.#timer = setTimeout(() => {

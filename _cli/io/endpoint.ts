@@ -1,10 +1,10 @@
-/** One side of a relay, as the command line writes it: `unix:PATH`, `tcp:HOST:PORT`, `tls:HOST:PORT`. */
+/** One side of a relay: `unix:PATH`, `tcp:HOST:PORT` or `tls:HOST:PORT`. */
 
 import type { SocketPath } from "../../address.ts";
 import { permissions, type PermissionsOptions } from "../../permissions.ts";
 import { InvalidValue, shownPath, socketPath } from "../parse/parameters.ts";
 
-/** Where TLS of this process meets itself (`tls.ts`). */
+/** The host of the loopback connections of TLS (`tls.ts`). */
 export const LOOPBACK = "127.0.0.1";
 
 /** A side that is a path. */
@@ -23,7 +23,7 @@ export interface NetworkEndpoint {
 /** One side of a relay. */
 export type Endpoint = UnixEndpoint | NetworkEndpoint;
 
-/** Reads one side; what has no scheme is a path, as in all other commands. */
+/** Parses one side. Without a scheme it is a path, as in all other commands. */
 export function endpoint(value: string): Endpoint {
   const [, scheme, rest = ""] = value.match(/^(unix|tcp|tls):(.*)$/s) ?? [];
   if (scheme === "unix") return { scheme, path: socketPath(rest) };
@@ -41,14 +41,14 @@ export function endpoint(value: string): Endpoint {
   return { scheme: scheme as "tcp" | "tls", hostname, port: Number(digits) };
 }
 
-/** A side as the command line writes it. */
+/** Returns a side as the command line writes it. */
 export function shownEndpoint(side: Endpoint): string {
   return side.scheme === "unix"
     ? `unix:${shownPath(side.path)}`
     : `${side.scheme}:${hostAndPort(side)}`;
 }
 
-/** The Deno permissions that it takes to listen there, or to connect. */
+/** Returns the Deno permissions to listen there, or to connect. */
 export function endpointNeeds(
   side: Endpoint,
   operation: "serve" | "connect",

@@ -18,26 +18,22 @@ export type FramingFlags = {
 
 const LF = 10;
 const CR = 13;
-const DELIMITED = delimited(LF);
+/** The maximum size of a line of the input: no buffer is larger. */
+const MAX_LINE_BYTES = 2 ** 32;
 
-/** Lines without their end, which is LF or CR LF. The last one may have no end. */
-const LINES: Codec<Uint8Array> = {
-  maxBytes: DELIMITED.maxBytes,
-  encode: (message, out) => DELIMITED.encode(message, out),
-  decode: (bytes, scanned) => withoutCr(DELIMITED.decode(bytes, scanned)),
-  finish: (rest) => rest,
-};
-
-/** Lines of the input, of any size. */
-const INPUT_LINES: Codec<Uint8Array> = {
-  maxBytes: Number.MAX_SAFE_INTEGER,
-  encode() {},
-  decode(bytes, scanned) {
-    const end = bytes.indexOf(LF, scanned);
-    return end < 0 ? undefined : { message: bytes.subarray(0, end), end: end + 1 };
-  },
-  finish: (rest) => rest,
-};
+/** Returns a codec of lines. The last one may have no end. */
+function lines(dropsCr: boolean, frames: Codec<Uint8Array> = delimited(LF)): Codec<Uint8Array> {
+  return {
+    maxBytes: frames.maxBytes,
+    encode: (message, out) => frames.encode(message, out),
+    decode(bytes, scanned) {
+      const found = frames.decode(bytes, scanned);
+      if (!dropsCr || typeof found !== "object" || found.message.at(-1) !== CR) return found;
+      return { message: found.message.subarray(0, -1), end: found.end };
+    },
+    finish: (rest) => rest,
+  };
+}
 
 /** Each read is a message. */
 const RAW: Codec<Uint8Array> = {
@@ -50,7 +46,7 @@ const RAW: Codec<Uint8Array> = {
 export function codecOf({ framing = "raw" }: FramingFlags): Codec<Uint8Array> {
   switch (framing) {
     case "lines":
-      return LINES;
+      return lines(true);
     case "nul":
       return delimited(0);
     case "u32be":
@@ -62,11 +58,6 @@ export function codecOf({ framing = "raw" }: FramingFlags): Codec<Uint8Array> {
     case "raw":
       return RAW;
   }
-}
-
-function withoutCr(found: ReturnType<Codec<Uint8Array>["decode"]>): typeof found {
-  if (typeof found !== "object" || found.message.at(-1) !== CR) return found;
-  return { message: found.message.subarray(0, -1), end: found.end };
 }
 
 /** Throws unless the options go together. */
@@ -86,10 +77,7 @@ export function checkFraming(
 export function stdinItems({ framing = "raw", hex }: FramingFlags): Peekable<Uint8Array> {
   if (framing === "raw" && !hex) return new Peekable(readStdin());
   // With other framings a carriage return is part of the message.
-  const codec: Codec<Uint8Array> = framing !== "lines" ? INPUT_LINES : {
-    ...INPUT_LINES,
-    decode: (bytes, scanned) => withoutCr(INPUT_LINES.decode(bytes, scanned)),
-  };
+  const codec = lines(framing === "lines", delimited(LF, { maxBytes: MAX_LINE_BYTES }));
   const input = { read: readStdinInto, write: () => Promise.resolve(0) };
   return new Peekable(messages(input, codec, { reuse: true })[Symbol.asyncIterator]());
 }

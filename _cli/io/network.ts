@@ -41,9 +41,11 @@ export function connectNetwork(
   });
 }
 
-/** Returns the limit on the handshakes of a new connection. */
+/** Starts the limit on the handshakes of a new connection. */
 export function handshakeLimit(timeout: number): SilenceLimit {
-  return new SilenceLimit(timeout || TIMEOUT_MS, "no answer within");
+  const limit = new SilenceLimit(timeout || TIMEOUT_MS, "no answer within");
+  limit.heard();
+  return limit;
 }
 
 async function dial(

@@ -1,10 +1,10 @@
 /** Pipes standard input to a connection, and what the peer sends to standard output. */
 
-import { onAbort } from "../../_internal/base/event_loop.ts";
+import { delay, onAbort } from "../../_internal/base/event_loop.ts";
 import type { Connection } from "../../connection.ts";
 import { isSocketError } from "../../errors.ts";
-import type { AnswerLimit } from "./answer_limit.ts";
 import { print } from "./output.ts";
+import type { SilenceLimit } from "./silence_limit.ts";
 import { BUFFER_SIZE, type Peekable } from "./stdin.ts";
 
 /** How often, in milliseconds, to check that a peer that ended its direction still reads. */
@@ -25,8 +25,8 @@ export interface Wire extends Pick<Connection, "closeWrite" | "close"> {
 export interface PipeOptions {
   /** Ends the source when it aborts. */
   signal?: AbortSignal | undefined;
-  /** How long the peer may be silent. */
-  limit?: AnswerLimit | undefined;
+  /** How long the peer may be silent while it has something to read or to answer. */
+  limit?: SilenceLimit | undefined;
   /** How many items to receive, at most. */
   expect?: number | undefined;
   /** How long, in milliseconds, to wait for the expected items. */
@@ -79,6 +79,14 @@ export async function pipeStdio(
     reason ??= error;
     wire.conn.close();
   };
+  limit?.signal.addEventListener("abort", () => closeFor(limit.signal.reason));
+  /** Whether the peer has something to read or to answer. */
+  let isWaiting = false;
+  const wait = (isNow: boolean) => {
+    isWaiting = isNow;
+    if (isWaiting) limit?.heard();
+    else limit?.pause();
+  };
   const timer = expect === Infinity || timeout === undefined ? undefined : setTimeout(() => {
     const state = `Got ${count} of ${expect} messages within ${timeout / 1000} s`;
     closeFor(new Deno.errors.TimedOut(state));
@@ -91,14 +99,14 @@ export async function pipeStdio(
     for await (const item of wire.incoming) {
       limit?.pause();
       await wire.print(item);
-      limit?.heard();
+      if (isWaiting) limit?.heard();
       if (++count >= expect) return;
     }
     limit?.pause();
     if (reason !== undefined) throw reason;
     if (expect < Infinity) throw new Error(`Got ${count} of ${expect} messages, and then the end`);
     let reset: unknown;
-    using _watch = watchReader(wire.conn, (error) => {
+    readerGone(wire.conn, over.signal).then((error) => {
       if (error instanceof Deno.errors.ConnectionReset) reset = error;
       stop();
     });
@@ -124,19 +132,19 @@ export async function pipeStdio(
       // An item that came too late is for the next client.
       if (count >= expect) return;
       if (!item) {
-        limit?.start();
+        wait(true);
         if (expect === Infinity || signal?.aborted) await wire.closeWrite();
         return;
       }
       try {
-        limit?.start();
+        wait(true);
         await wire.send(item);
       } catch (error) {
         // The item itself is wrong.
         if (!isSocketError(error)) closeFor(error);
         throw error;
       } finally {
-        limit?.stop();
+        wait(false);
         // A chunk that was sent in part is not for the next client.
         source.take();
       }
@@ -144,17 +152,16 @@ export async function pipeStdio(
   }
 }
 
-/** Calls back when a peer that ended its direction does not read any more. */
-function watchReader(conn: Connection, onGone: (error: unknown) => void): Disposable {
-  let isChecking = false;
-  const check = async () => {
-    if (isChecking) return;
-    isChecking = true;
-    // An empty write fails unless the peer still reads.
-    await conn.write(new Uint8Array(0)).catch(onGone);
-    isChecking = false;
-  };
-  check();
-  const timer = setInterval(check, PRESENCE_MS);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+/** Resolves to the failure when a peer that ended its direction does not read any more. */
+async function readerGone(conn: Connection, signal: AbortSignal): Promise<unknown> {
+  while (!signal.aborted) {
+    try {
+      // An empty write fails unless the peer still reads.
+      await conn.write(new Uint8Array(0));
+      await delay(PRESENCE_MS, signal);
+    } catch (error) {
+      return error;
+    }
+  }
+  return undefined;
 }

@@ -1,28 +1,28 @@
-/** The process groups of commands that run, each in a session of its own. */
+/** The process groups of running commands, each in its own session. */
 
 import type { Child } from "../../pair.ts";
 import { SHELL } from "./stdio_child.ts";
 
-/** How long a group has to end after SIGTERM: less than pair() gives the command alone. */
+/** How long, in milliseconds, a group may take to end after SIGTERM. It is shorter than the grace of pair(). */
 const GRACE_MS = 1500;
 
-/** Sends signals to whole groups. Deno would need `--allow-run` for every program to do that itself. */
+/** Sends signals to whole groups by a shell. Deno itself would need `--allow-run` for every program. */
 export class ProcessGroups {
   readonly #pids = new Set<number>();
 
-  /** Adds the group of a command until the command ends. Its number may be another one's after that. */
+  /** Adds the group of a command until the command exits. Its number may be reused after that. */
   add({ pid, status }: Child): void {
     this.#pids.add(pid);
     status.then(() => this.#pids.delete(pid));
   }
 
-  /** Asks all of them to end, and kills those whose command has not ended then. */
+  /** Sends SIGTERM to all, and later kills those with a running command. */
   end(): void {
     this.kill("TERM");
     setTimeout(() => this.kill("KILL"), GRACE_MS);
   }
 
-  /** Sends a signal to all of them. */
+  /** Sends a signal to all. */
   kill(signal: "TERM" | "KILL"): void {
     if (this.#pids.size === 0) return;
     const groups = [...this.#pids].map((pid) => `-${pid}`);
@@ -34,7 +34,7 @@ export class ProcessGroups {
         stderr: "null",
       }).outputSync();
     } catch {
-      // Without a descriptor left, for one: pair() ends the commands themselves.
+      // There may be no free descriptor. pair() ends the commands themselves.
     }
   }
 }

@@ -1,16 +1,16 @@
 /**
- * Signals that ask a program to end: the first one gracefully, a second one at once.
+ * Signals that stop a program: the first one gracefully, a second one at once.
  *
- * - Those that were ignored at the start stay ignored, where that can be known.
- * - The second one counts only half a second after the first: `deno task` passes on a Ctrl-C that the
- *   terminal has sent to its command as well.
+ * - A signal that was ignored at the start stays ignored, if that can be detected.
+ * - A second signal counts only half a second after the first. After a Ctrl-C, `deno task` sends another SIGINT
+ *   to its command.
  */
 
 import { isGranted } from "../../_internal/base/deno_permissions.ts";
 import { QuietEnd } from "../exit_codes.ts";
 import { readProc } from "./proc.ts";
 
-/** The signals that ask a program to end, and their numbers. */
+/** The signals that stop a program, and their numbers. */
 const NUMBERS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
 /** One of them. */
@@ -21,19 +21,19 @@ const SIGNALS: readonly StopSignal[] = Deno.build.os === "windows"
   ? ["SIGINT"]
   : ["SIGHUP", "SIGINT", "SIGTERM"];
 
-/** How long after the first signal others count as the same one. */
+/** How long, in milliseconds, further signals count as the first one. */
 const SAME_SIGNAL_MS = 500;
 
-/** The shell that is asked which signals are ignored. */
+/** The shell that prints which signals are ignored. */
 const SHELL = "sh";
 /** A shell cannot trap a signal that was ignored when it started. */
 const PRINT_IGNORED =
   `for s in HUP INT TERM; do t=; trap t=1 $s; kill -$s $$; [ "$t" ] || echo SIG$s; done`;
 
-/** The process that a container starts with: to it no signal has a default action. */
+/** The first process of a container, for which signals have no default action. */
 const INIT_PID = 1;
 
-/** What a signal does that nothing else listens to; as the first process of a container only. */
+/** Removes the listeners that replace the default actions in the first process of a container. */
 let removeDefaults: (() => void) | undefined;
 
 /** Aborts at the first signal. Call this before there is anything to clean up. */
@@ -43,7 +43,7 @@ export function stopSignal(onSecond?: () => void): AbortSignal {
   return stop.signal;
 }
 
-/** Calls back at the first signal, and at the second one before that ends the process. */
+/** Calls back at the first signal, and at the second one just before it ends the process. */
 export function onStopSignals(
   onFirst: (signal: StopSignal) => void,
   onSecond?: (signal: StopSignal) => void,
@@ -61,18 +61,18 @@ export function onStopSignals(
   });
 }
 
-/** Keeps signals ignored that were ignored at the start. Deno itself would undo that. */
+/** Keeps ignored signals ignored. Deno itself would stop ignoring them. */
 export function keepIgnored(): void {
   const ignored = ignoredSignals();
   for (const signal of ignored) Deno.addSignalListener(signal, () => {});
 }
 
-/** Lets signals end the first process of a container, until something else listens to them. */
+/** Makes signals end the first process of a container, until another listener is added. */
 export function endAsInit(): void {
   if (Deno.pid === INIT_PID) removeDefaults = listen(endBy);
 }
 
-/** Listens to the signals that are not ignored; returns what ends that. */
+/** Listens to the signals that are not ignored. Returns a function that stops listening. */
 function listen(callback: (signal: StopSignal) => void): () => void {
   removeDefaults?.();
   removeDefaults = undefined;
@@ -86,7 +86,7 @@ function listen(callback: (signal: StopSignal) => void): () => void {
   };
 }
 
-/** Ends this process as a signal does that nothing listens to. */
+/** Ends this process by the default action of a signal. */
 function endBy(signal: StopSignal): void {
   if (Deno.pid === INIT_PID) Deno.exit(128 + NUMBERS[signal]);
   Deno.kill(Deno.pid, signal);
@@ -95,24 +95,24 @@ function endBy(signal: StopSignal): void {
 let known: ReadonlySet<StopSignal> | undefined;
 
 /**
- * The signals that were ignored when this process started: `nohup` ignores SIGHUP, and a shell without job
- * control SIGINT in what it starts by `&`. Empty where that cannot be known.
+ * Returns the signals that were ignored when this process started, as far as it can be detected. `nohup`
+ * ignores SIGHUP. A shell without job control ignores SIGINT for a command with `&`.
  *
- * Call this before anything listens to a signal: the first listener catches all of them. Deno does so
- * itself half a second after its start.
+ * Call this before adding any listener: the first one catches all signals. Deno adds one itself half a second
+ * after its start.
  */
 function ignoredSignals(): ReadonlySet<StopSignal> {
   return known ??= new Set(Deno.build.os === "windows" ? [] : askSystem() ?? askShell() ?? []);
 }
 
-/** Reads it from /proc, which Deno shows only to a process with all permissions. */
+/** Reads them from `/proc`. */
 function askSystem(): StopSignal[] | undefined {
   const [, mask] = readProc("self/status")?.match(/^SigIgn:\s*([0-9a-f]+)$/m) ?? [];
   if (mask === undefined) return undefined;
   return SIGNALS.filter((signal) => BigInt(`0x${mask}`) >> BigInt(NUMBERS[signal] - 1) & 1n);
 }
 
-/** Asks a shell, which inherits it. */
+/** Gets them from a shell, which inherits them. */
 function askShell(): StopSignal[] | undefined {
   if (!isGranted("run", SHELL)) return undefined;
   try {

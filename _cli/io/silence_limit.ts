@@ -19,15 +19,19 @@ export class SilenceLimit implements Disposable {
     this.#timer = new SilenceTimer(() => {
       this.#abort.abort(new Deno.errors.TimedOut(`${state} ${ms / 1000} s`));
     });
-    this.#timer.start(ms);
   }
 
-  /** Starts the time again. */
+  /** Starts the time, or starts it again. */
   heard(): void {
     if (!this.signal.aborted) this.#timer.start(this.#ms);
   }
 
-  /** Returns a connection whose reads and writes count as heard. */
+  /** Stops the time until the next start. */
+  pause(): void {
+    this.#timer.stop();
+  }
+
+  /** Returns a connection that counts its reads and writes as heard. */
   watched(conn: ByteStream): ByteStream {
     if (this.#ms === Infinity) return conn;
     const heard = <T>(result: T): T => {
@@ -43,11 +47,13 @@ export class SilenceLimit implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#timer.stop();
+    this.pause();
   }
 }
 
-/** Returns the limit of `--idle` for one connection. */
+/** Starts the limit of `--idle` for one connection. */
 export function idleLimit(ms: number = Infinity): SilenceLimit {
-  return new SilenceLimit(ms, "Closed a connection: nothing has passed for");
+  const limit = new SilenceLimit(ms, "Closed a connection: nothing has passed for");
+  limit.heard();
+  return limit;
 }

@@ -1,8 +1,8 @@
-/** A child whose standard input and output are one end of a socket pair. */
+/** A child that has one end of a socket pair as its standard input and output. */
 
 import { type Child, pair, type PairOptions } from "../../pair.ts";
 
-/** The command that starts another one with its descriptor 3 as its standard input and output. */
+/** The shell that moves descriptor 3 to standard input and output, and then executes the command. */
 export const SHELL = "sh";
 const ON_STDIO = 'exec "$0" "$@" <&3 >&3 3>&-';
 
@@ -15,10 +15,7 @@ export function startOnStdio(
   return pair(SHELL, { ...options, args: ["-c", ON_STDIO, respell(command), ...args] });
 }
 
-/**
- * A command in another spelling, if it is Deno itself: where its own path stands in the arguments of
- * another program, Deno inserts `-A` into them.
- */
+/** Spells the path of Deno itself differently: Deno inserts `-A` after it in arguments of a program. */
 function respell(command: string): string {
   return command === Deno.execPath() ? command.replace(/\/([^/]*)$/, "/./$1") : command;
 }
