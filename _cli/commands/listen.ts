@@ -1,8 +1,6 @@
 /** `uds listen PATH`: standard input and output on the connection of a client. */
 
-import { onAbort } from "../../_internal/base/event_loop.ts";
 import type { SocketPath } from "../../address.ts";
-import type { Connection } from "../../connection.ts";
 import { ConnectionClosed } from "../../errors.ts";
 import { listen } from "../../server.ts";
 import { OK, QuietEnd } from "../exit_codes.ts";
@@ -12,7 +10,6 @@ import { pipeStdio } from "../io/pipe_stdio.ts";
 import { Reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
 import { SilenceLimit } from "../io/silence_limit.ts";
-import type { Peekable } from "../io/stdin.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import { shownPath } from "../parse/parameters.ts";
 
@@ -41,45 +38,29 @@ export async function run(flags: ListenFlags, path: SocketPath): Promise<number>
   reporter.listening(listener.addr.path);
   signal.addEventListener("abort", () => reporter.ending());
   const input = stdinItems(flags);
+  const { expect, timeout } = flags;
   const state = `Cannot serve ${shownPath(path)}: no client within`;
-  using limit = new SilenceLimit(flags.timeout ?? Infinity, state);
+  using limit = new SilenceLimit(timeout ?? Infinity, state);
   // The disposal at the end rejects with the same failure.
   limit.signal.addEventListener("abort", () => void listener.close().catch(() => {}));
-  limit.heard();
+  limit.restart();
   for await (const conn of listener) {
     limit.pause();
     // One client only: refuse the others at once.
     if (!flags.keep) await listener.close();
     try {
-      await pipeUntil(signal, conn, input, flags);
+      const options = { signal, graceMs: STOP_MS, expect, timeout };
+      await pipeStdio(wireOf(conn, flags), input, options);
     } catch (error) {
-      if (!flags.keep || error instanceof QuietEnd) throw error;
-      // A failure of one client does not end the server.
-      reporter.report(error);
+      // After the signal, this side closed the connection.
+      if (!(error instanceof ConnectionClosed)) {
+        if (!flags.keep || error instanceof QuietEnd) throw error;
+        // A failure of one client does not end the server.
+        reporter.report(error);
+      }
     }
-    if (flags.keep) limit.heard();
+    if (flags.keep) limit.restart();
   }
   limit.signal.throwIfAborted();
   return OK;
-}
-
-/** Pipes until both directions have ended. After the signal, the client has half a second. */
-async function pipeUntil(
-  signal: AbortSignal,
-  conn: Connection,
-  input: Peekable<Uint8Array>,
-  flags: ListenFlags,
-): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const forget = onAbort(signal, () => timer = setTimeout(() => conn.close(), STOP_MS));
-  const { expect, timeout } = flags;
-  try {
-    await pipeStdio(wireOf(conn, flags), input, { signal, expect, timeout });
-  } catch (error) {
-    // The timer closed it.
-    if (!(error instanceof ConnectionClosed)) throw error;
-  } finally {
-    clearTimeout(timer);
-    forget();
-  }
 }

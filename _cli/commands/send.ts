@@ -4,7 +4,7 @@ import type { SocketPath } from "../../address.ts";
 import { connect } from "../../client.ts";
 import { probe } from "../../probe.ts";
 import { OK } from "../exit_codes.ts";
-import { checkFraming, checkHex, stdinItems, wireOf } from "../io/framing.ts";
+import { checkFraming, fromHex, stdinItems, wireOf } from "../io/framing.ts";
 import { print } from "../io/output.ts";
 import { bytesOf, pipeStdio } from "../io/pipe_stdio.ts";
 import { mayReadProc, readProc } from "../io/proc.ts";
@@ -25,7 +25,8 @@ const LF = 10;
 export async function run(flags: SendFlags, path: SocketPath, message = "-"): Promise<number> {
   checkFraming("send", flags);
   const isInput = message === "-";
-  if (!isInput && flags.hex) checkHex(message);
+  // A wrong message is refused before anything is connected.
+  if (!isInput && flags.hex) fromHex(message);
   const source = isInput
     ? stdinItems(flags)
     : new Peekable([new TextEncoder().encode(message)].values());

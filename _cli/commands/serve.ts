@@ -9,7 +9,7 @@ import { serve } from "../../server.ts";
 import { OK, UsageError } from "../exit_codes.ts";
 import { refuseActivation } from "../io/activation.ts";
 import { copyBytes } from "../io/byte_stream.ts";
-import { CommandOutput } from "../io/command_output.ts";
+import { commandOutput } from "../io/command_output.ts";
 import { ProcessGroups } from "../io/process_groups.ts";
 import { Reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
@@ -119,7 +119,7 @@ async function pipeToCommand(conn: Connection, child: Child, idle?: number): Pro
   const input = copyBytes(client, child.conn, BUFFER_SIZE).catch(() => {})
     .then(() => child.conn.closeWrite()).catch(() => {});
   try {
-    await copyBytes(new CommandOutput(child), client, BUFFER_SIZE);
+    await copyBytes(commandOutput(child), client, BUFFER_SIZE);
     await conn.closeWrite();
   } catch {
     // The client closed, or was cut off. The command notices it as it would in a pipe.

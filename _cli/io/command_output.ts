@@ -1,5 +1,6 @@
 /** The output of a command. It ends with the command, even if a process that it left has the socket. */
 
+import type { Connection } from "../../connection.ts";
 import { ConnectionClosed } from "../../errors.ts";
 import type { Child } from "../../pair.ts";
 
@@ -10,48 +11,43 @@ const WAIT_MS = 50;
 /** The maximum number of bytes to read after the exit. By default, no socket buffer holds more. */
 const MAX_LEFT_BYTES = 4 * 1024 * 1024;
 
-/** What a command writes until it exits. */
-export class CommandOutput {
-  readonly #child: Child;
-  #hasExited = false;
-  #isReading = false;
-  /** The waits are short, so that a busy event loop counts as one of them only. */
-  #waits = WAITS;
-  #left = MAX_LEFT_BYTES;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(child: Child) {
-    this.#child = child;
-    child.status.then(() => {
-      this.#hasExited = true;
-      this.#wait();
-    });
-  }
-
-  /** Reads available bytes. Resolves to `null` at end of file, or when an exited command left none. */
-  async read(buffer: Uint8Array): Promise<number | null> {
-    if (this.#left <= 0) return null;
-    this.#isReading = true;
-    this.#wait();
-    try {
-      const count = await this.#child.conn.read(buffer);
-      if (this.#hasExited) this.#left -= count ?? 0;
-      return count;
-    } catch (error) {
-      if (this.#waits <= 0 && error instanceof ConnectionClosed) return null;
-      throw error;
-    } finally {
-      this.#isReading = false;
-      clearTimeout(this.#timer);
-    }
-  }
+/** Returns what a command writes until it exits. */
+export function commandOutput({ conn, status }: Child): Pick<Connection, "read"> {
+  let hasExited = false;
+  let isReading = false;
+  // The waits are short, so that a busy event loop counts as one of them only.
+  let waits = WAITS;
+  let left = MAX_LEFT_BYTES;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  status.then(() => {
+    hasExited = true;
+    wait();
+  });
+  return {
+    async read(buffer) {
+      if (left <= 0) return null;
+      isReading = true;
+      wait();
+      try {
+        const count = await conn.read(buffer);
+        if (hasExited) left -= count ?? 0;
+        return count;
+      } catch (error) {
+        if (waits <= 0 && error instanceof ConnectionClosed) return null;
+        throw error;
+      } finally {
+        isReading = false;
+        clearTimeout(timer);
+      }
+    },
+  };
 
   /** Closes the socket after some waits without a byte. */
-  #wait(): void {
-    if (!this.#hasExited || !this.#isReading) return;
-    this.#timer = setTimeout(() => {
-      if (--this.#waits <= 0) this.#child.conn.close();
-      else this.#wait();
+  function wait(): void {
+    if (!hasExited || !isReading) return;
+    timer = setTimeout(() => {
+      if (--waits <= 0) conn.close();
+      else wait();
     }, WAIT_MS);
   }
 }

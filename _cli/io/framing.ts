@@ -88,24 +88,18 @@ export function wireOf(conn: Connection, flags: FramingFlags & CommonFlags): Wir
   const channel = messages(conn, codecOf(flags), { maxPending: 1 });
   return {
     conn,
+    channel,
     incoming: channel,
     async send(line) {
       await channel.send(flags.hex ? fromHex(new TextDecoder().decode(line)) : line);
       await channel.flush();
     },
     print: (message) => print(toLine(message, flags)),
-    closeWrite: () => channel.closeWrite(),
-    close: () => channel.close(),
   };
 }
 
-/** Throws unless `--hex` can send the text. */
-export function checkHex(text: string): void {
-  fromHex(text);
-}
-
 /** Decodes hexadecimal digits. Spaces and colons may separate bytes. */
-function fromHex(text: string): Uint8Array {
+export function fromHex(text: string): Uint8Array {
   const digits = text.replace(/[\s:]/g, "");
   if (!/^([0-9a-f]{2})*$/i.test(digits)) {
     throw new TypeError(

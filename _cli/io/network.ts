@@ -43,9 +43,7 @@ export function connectNetwork(
 
 /** Starts the limit on the handshakes of a new connection. */
 export function handshakeLimit(timeout: number): SilenceLimit {
-  const limit = new SilenceLimit(timeout || TIMEOUT_MS, "no answer within");
-  limit.heard();
-  return limit;
+  return new SilenceLimit(timeout || TIMEOUT_MS, "no answer within").restart();
 }
 
 async function dial(

@@ -11,8 +11,10 @@ import { BUFFER_SIZE, type Peekable } from "./stdin.ts";
 const PRESENCE_MS = 200;
 
 /** A connection as {@linkcode pipeStdio} uses it: a stream of bytes or of messages. */
-export interface Wire extends Pick<Connection, "closeWrite" | "close"> {
+export interface Wire {
   readonly conn: Connection;
+  /** What ends: the connection itself, or a channel over it. */
+  readonly channel: Pick<Connection, "closeWrite" | "close">;
   /** What the peer sends, until its end of file. */
   readonly incoming: AsyncIterable<Uint8Array>;
   /** Sends an item of the source. Resolves when its memory can be reused. */
@@ -25,6 +27,8 @@ export interface Wire extends Pick<Connection, "closeWrite" | "close"> {
 export interface PipeOptions {
   /** Ends the source when it aborts. */
   signal?: AbortSignal | undefined;
+  /** How long, in milliseconds, the peer may go on after the signal. No limit by default. */
+  graceMs?: number | undefined;
   /** How long the peer may be silent while it has something to read or to answer. */
   limit?: SilenceLimit | undefined;
   /** How many items to receive, at most. */
@@ -37,12 +41,11 @@ export interface PipeOptions {
 export function bytesOf(conn: Connection, size: number = BUFFER_SIZE): Wire {
   return {
     conn,
+    channel: conn,
     incoming: read(),
     // An empty write would check whether the peer still reads, and the peer need not.
     send: async (chunk) => chunk.length > 0 && await conn.write(chunk),
     print,
-    closeWrite: () => conn.closeWrite(),
-    close: () => conn.close(),
   };
 
   async function* read(): AsyncGenerator<Uint8Array> {
@@ -67,11 +70,15 @@ export function bytesOf(conn: Connection, size: number = BUFFER_SIZE): Wire {
 export async function pipeStdio(
   wire: Wire,
   source: Peekable<Uint8Array>,
-  { signal, limit, expect = Infinity, timeout }: PipeOptions = {},
+  { signal, graceMs, limit, expect = Infinity, timeout }: PipeOptions = {},
 ): Promise<void> {
   const over = new AbortController();
   const stop = () => over.abort();
-  const forget = onAbort(signal, stop);
+  let grace: ReturnType<typeof setTimeout> | undefined;
+  const forget = onAbort(signal, () => {
+    stop();
+    if (graceMs !== undefined) grace = setTimeout(() => wire.conn.close(), graceMs);
+  });
   let count = 0;
   /** Why this side closed the connection. */
   let reason: unknown;
@@ -84,7 +91,7 @@ export async function pipeStdio(
   let isWaiting = false;
   const wait = (isNow: boolean) => {
     isWaiting = isNow;
-    if (isWaiting) limit?.heard();
+    if (isWaiting) limit?.restart();
     else limit?.pause();
   };
   const timer = expect === Infinity || timeout === undefined ? undefined : setTimeout(() => {
@@ -99,7 +106,7 @@ export async function pipeStdio(
     for await (const item of wire.incoming) {
       limit?.pause();
       await wire.print(item);
-      if (isWaiting) limit?.heard();
+      if (isWaiting) limit?.restart();
       if (++count >= expect) return;
     }
     limit?.pause();
@@ -116,9 +123,10 @@ export async function pipeStdio(
     throw reason ?? error;
   } finally {
     clearTimeout(timer);
+    clearTimeout(grace);
     stop();
     forget();
-    wire.close();
+    wire.channel.close();
     // Until it has ended, it could take an item of the next client.
     await sent.catch(() => {});
   }
@@ -133,7 +141,7 @@ export async function pipeStdio(
       if (count >= expect) return;
       if (!item) {
         wait(true);
-        if (expect === Infinity || signal?.aborted) await wire.closeWrite();
+        if (expect === Infinity || signal?.aborted) await wire.channel.closeWrite();
         return;
       }
       try {

@@ -22,8 +22,9 @@ export class SilenceLimit implements Disposable {
   }
 
   /** Starts the time, or starts it again. */
-  heard(): void {
+  restart(): this {
     if (!this.signal.aborted) this.#timer.start(this.#ms);
+    return this;
   }
 
   /** Stops the time until the next start. */
@@ -31,11 +32,11 @@ export class SilenceLimit implements Disposable {
     this.#timer.stop();
   }
 
-  /** Returns a connection that counts its reads and writes as heard. */
+  /** Returns a connection with reads and writes that restart the time. */
   watched(conn: ByteStream): ByteStream {
     if (this.#ms === Infinity) return conn;
     const heard = <T>(result: T): T => {
-      this.heard();
+      this.restart();
       return result;
     };
     return {
@@ -53,7 +54,5 @@ export class SilenceLimit implements Disposable {
 
 /** Starts the limit of `--idle` for one connection. */
 export function idleLimit(ms: number = Infinity): SilenceLimit {
-  const limit = new SilenceLimit(ms, "Closed a connection: nothing has passed for");
-  limit.heard();
-  return limit;
+  return new SilenceLimit(ms, "Closed a connection: nothing has passed for").restart();
 }

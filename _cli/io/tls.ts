@@ -40,7 +40,7 @@ export async function encrypted(
   late: AbortSignal,
   hostname?: string,
 ): Promise<ByteStream> {
-  let conn: TlsConnection | undefined;
+  let conn: ReturnType<typeof overTls> | undefined;
   let plain: Deno.TcpConn | undefined;
   const stop = () => {
     plain?.[Symbol.dispose]();
@@ -56,14 +56,14 @@ export async function encrypted(
       plain = accepted;
       secure = await Deno.startTls(below, { ...identity, hostname });
     }
-    conn = new TlsConnection(secure, plain, peer);
+    conn = overTls(secure, plain, peer);
     late.throwIfAborted();
-    await secure.handshake();
+    await conn.handshake();
     return conn;
   } catch (error) {
     stop();
     conn?.close();
-    throw late.aborted ? late.reason : conn?.failure ?? error;
+    throw late.aborted ? late.reason : error;
   } finally {
     forget();
   }
@@ -88,69 +88,54 @@ async function meet<Conn extends Deno.TcpConn | Deno.TlsConn>(
   }
 }
 
-/** An encrypted connection. */
-class TlsConnection implements ByteStream {
+/** Returns an encrypted connection. Closing it sends written data first. */
+function overTls(
+  secure: Deno.TlsConn,
+  plain: Deno.TcpConn,
+  peer: ByteStream,
+): ByteStream & Pick<Deno.TlsConn, "handshake"> {
   /** The failure of the connection to the peer. */
-  failure: Error | undefined;
-  readonly #secure: Deno.TlsConn;
-  readonly #plain: Deno.TcpConn;
-  readonly #peer: ByteStream;
+  let failure: Error | undefined;
+  let isClosed = false;
+  const explain = (error: unknown) => {
+    throw failure ?? error;
+  };
   /** Settles when all written data has left, or cannot leave. */
-  readonly #flushed: Promise<void>;
-  #isClosed = false;
-
-  constructor(secure: Deno.TlsConn, plain: Deno.TcpConn, peer: ByteStream) {
-    this.#secure = secure;
-    this.#plain = plain;
-    this.#peer = peer;
-    this.#flushed = this.#pipe(plain, peer);
-    const toPlain = {
-      write: (data: Uint8Array) => writeAll(plain, data),
-      closeWrite: () => plain.closeWrite(),
-    };
-    this.#pipe(peer, toPlain).then(() => {
-      // A peer that sends nothing more does not take a blocked write either.
-      if (this.failure !== undefined) this.#flushed.finally(() => plain[Symbol.dispose]());
-    });
-  }
-
-  read(buffer: Uint8Array): Promise<number | null> {
-    return this.#secure.read(buffer).catch(this.#explain);
-  }
-
-  write(data: Uint8Array): Promise<number> {
-    return writeAll(this.#secure, data).catch(this.#explain);
-  }
-
-  closeWrite(): Promise<void> {
-    return this.#secure.closeWrite();
-  }
-
-  close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#secure[Symbol.dispose]();
-    const timer = setTimeout(() => this.#peer.close(), FLUSH_MS);
-    this.#flushed.finally(() => {
-      clearTimeout(timer);
-      this.#plain[Symbol.dispose]();
-      this.#peer.close();
-    });
-  }
-
-  readonly #explain = (error: unknown): never => {
-    throw this.failure ?? error;
+  const flushed = pipe(plain, peer);
+  pipe(peer, {
+    write: (data) => writeAll(plain, data),
+    closeWrite: () => plain.closeWrite(),
+  }).then(() => {
+    // A peer that sends nothing more does not take a blocked write either.
+    if (failure !== undefined) flushed.finally(() => plain[Symbol.dispose]());
+  });
+  return {
+    handshake: () => secure.handshake().catch(explain),
+    read: (buffer) => secure.read(buffer).catch(explain),
+    write: (data) => writeAll(secure, data).catch(explain),
+    closeWrite: () => secure.closeWrite(),
+    close() {
+      if (isClosed) return;
+      isClosed = true;
+      secure[Symbol.dispose]();
+      const timer = setTimeout(() => peer.close(), FLUSH_MS);
+      flushed.finally(() => {
+        clearTimeout(timer);
+        plain[Symbol.dispose]();
+        peer.close();
+      });
+    },
   };
 
   /** Pipes encrypted bytes, and their end. Never rejects. */
-  async #pipe(
+  async function pipe(
     from: Pick<ByteStream, "read">,
     to: Pick<ByteStream, "write" | "closeWrite">,
   ): Promise<void> {
     try {
       await copyBytes(from, to, BUFFER_SIZE);
     } catch (error) {
-      if (!this.#isClosed) this.failure ??= error as Error;
+      if (!isClosed) failure ??= error as Error;
     }
     // TLS distinguishes an end from a cut.
     await to.closeWrite().catch(() => {});
