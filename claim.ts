@@ -1,5 +1,5 @@
 /**
- * Owning the path of a socket, whatever listens on it.
+ * The ownership of a socket path, for a listener of any kind.
  *
  * @module
  */
@@ -16,29 +16,30 @@ import { OwnedPath } from "./_internal/path/owned_path.ts";
 /** Options of {@linkcode claim}, which `listen()` and `serve()` have too. */
 export interface ClaimOptions {
   /**
-   * The permission bits of the socket file, at most `0o777`, with the owner's write bit. On Linux and macOS
-   * every user with write permission may connect. Some BSDs ignore the file's mode: there the directory must
-   * keep other users out. The default admits the owner alone.
+   * The permission bits of the socket file, at most `0o777`, with the owner's write bit. On Linux
+   * and macOS every user with write permission may connect. Some BSDs ignore the file's mode: there
+   * the directory must keep other users out. The default admits the owner alone.
    *
-   * The mode is set by `chmod` only in a directory that is known to be safe (see `verifyDirectory`), for which
-   * this process needs read permission. Elsewhere another user could lead `chmod` to some other file. There
-   * the socket keeps the mode that it was created with, if its write bits are right. Its read and execute
-   * bits may differ, because they have no effect. If the write bits are wrong, the start rejects with
-   * `NotCapable`, or with `InsecurePath` if the directory is not safe.
+   * The mode is set by `chmod` only in a directory that is known to be safe (see
+   * `verifyDirectory`), for which this process needs read permission. Elsewhere another user could
+   * lead `chmod` to some other file. There the socket keeps the mode that it was created with, if
+   * its write bits are right. Its read and execute bits may differ, because they have no effect. If
+   * the write bits are wrong, the start rejects with `NotCapable`, or with `InsecurePath` if the
+   * directory is not safe.
    *
    * @default {0o600}
    */
   mode?: number;
   /**
-   * The user that owns the socket file. Only root may give files to other users, and only in a directory
-   * that is known to be safe: see `mode`.
+   * The user that owns the socket file. Only root may give files to other users, and only in a
+   * directory that is known to be safe: see `mode`.
    *
    * @default {the user of this process}
    */
   uid?: number;
   /**
-   * The group of the socket file. Except for root it must be one of the user's own. As for `uid`, the
-   * directory must be known to be safe, unless the file is created with that group.
+   * The group of the socket file. Except for root it must be one of the user's own. As for `uid`,
+   * the directory must be known to be safe, unless the file is created with that group.
    *
    * @default {the group that the system chooses}
    */
@@ -46,7 +47,8 @@ export interface ClaimOptions {
   /**
    * What to do about a socket file that exists already.
    *
-   * - `"reclaim"` removes it if it is stale: its lock is free, and it refuses connections twice, 100 ms apart.
+   * - `"reclaim"` removes it if it is stale: its lock is free, and it refuses connections twice,
+   *   100 ms apart.
    * - `"fail"` rejects with `SocketInUse`.
    *
    * With either, the call rejects if a server answers, or if the file is not a socket.
@@ -61,16 +63,16 @@ export interface ClaimOptions {
    */
   createDirectory?: boolean;
   /**
-   * Whether to reject with `InsecurePath` unless the directory of the socket is safe: no other user can
-   * put another file in the place of the socket.
+   * Whether to reject with `InsecurePath` unless the directory of the socket is safe: no other user
+   * can put another file in the place of the socket.
    *
    * - The directory and each one above it must belong to root or to this user.
    * - Other users must not be able to write to any of them, unless it has the sticky bit.
-   * - The directory must not be a symbolic link. One above it may be, if the directories that it leads
-   *   through are safe.
+   * - The directory must not be a symbolic link. One above it may be, if the directories that it
+   *   leads through are safe.
    *
-   * They are checked before and after the bind. That needs read permission for each of them, so it is not the
-   * default. The root directory is checked only if this process may read it.
+   * They are checked before and after the bind. That needs read permission for each of them, so it
+   * is not the default. The root directory is checked only if this process may read it.
    *
    * @default {false}
    */
@@ -88,21 +90,21 @@ export interface SocketClaim extends AsyncDisposable {
    *   `listen` of a `node:http` or `node:net` server do.
    * - The file gets the owner and the mode of the claim. With `--allow-sys` it is created under a
    *   umask that leaves no gap.
-   * - Without `--allow-sys`, a process umask that allows others to write (such as 000 or 002) would allow
-   *   them to connect before the mode is set. The claim cannot recognize their connections later. So it
-   *   disposes of what `open` returned, and rejects.
+   * - Without `--allow-sys`, a process umask that allows others to write (such as 000 or 002) would
+   *   allow them to connect before the mode is set. The claim cannot recognize their connections
+   *   later. So it disposes of what `open` returned, and rejects.
    *
    * @param open Starts a listener and returns it.
    * @returns What `open` returned. Close it before {@linkcode release}.
    * @throws {Deno.errors.BadResource} when the claim has been released.
-   * @throws {InsecurePath} when the file was more open than asked for, belongs to another user than the
-   * lock file, or its mode or owner cannot be set safely in its directory.
+   * @throws {InsecurePath} when the file was more open than asked for, belongs to another user than
+   * the lock file, or its mode or owner cannot be set safely in its directory.
    * @throws {TypeError} when `open` bound nothing at the path.
    */
   bind<T extends Disposable | AsyncDisposable>(open: () => T): Promise<T>;
   /**
-   * Removes the socket file if it is still the one that was bound, then the lock file, and unlocks the path.
-   * Close what {@linkcode bind} returned first. Idempotent; disposal does the same.
+   * Removes the socket file if it is still the one that was bound, then the lock file, and unlocks
+   * the path. Close what {@linkcode bind} returned first. Idempotent; disposal does the same.
    *
    * @throws {SocketError} when a file cannot be removed. The path is unlocked nevertheless.
    */
@@ -113,14 +115,15 @@ export interface SocketClaim extends AsyncDisposable {
  * Takes a socket path for this process alone, for a listener of any kind.
  *
  * - **Exclusive**: the claim holds a lock on `<path>.lock` (`flock`), which ends with the process
- *   however it ends. A second claim, `listen()` or `serve()` of the path rejects with `SocketInUse`,
- *   which names the process that holds it.
- * - **Careful**: a stale socket file is removed. If a server listens there, the claim rejects, even if that
- *   program does not use the lock. It also rejects if the file is not a socket.
- * - **Clean**: after the release, the path and the lock file are gone. Another program's file there is not
- *   touched. But `Deno.serve` and `node:http` themselves remove whatever is at the path when they close:
- *   `listen()` and `serve()` of this package prevent that, a claim cannot.
- * - Two programs that start at the same instant can still race if one of them does not use the lock.
+ *   however it ends. A second claim, `listen()` or `serve()` of the path rejects with
+ *   `SocketInUse`, which names the process that holds it.
+ * - **Careful**: a stale socket file is removed. If a server listens there, the claim rejects, even
+ *   if that program does not use the lock. It also rejects if the file is not a socket.
+ * - **Clean**: after the release, the path and the lock file are gone. Another program's file there
+ *   is not touched. But `Deno.serve` and `node:http` themselves remove whatever is at the path when
+ *   they close: `listen()` and `serve()` of this package prevent that, a claim cannot.
+ * - Two programs that start at the same instant can still race if one of them does not use the
+ *   lock.
  *
  * **Permissions**: what `permissions("claim", path)` says: read and write for the path and for
  * `<path>.lock`, and `--allow-net=unix:<path>`. On Windows it rejects with `NotSupported`.
@@ -137,8 +140,8 @@ export interface SocketClaim extends AsyncDisposable {
  * safe.
  * @throws {Deno.errors.NotFound} when the directory does not exist.
  * @throws {Deno.errors.NotADirectory} when the path leads through a file.
- * @throws {Deno.errors.PermissionDenied} when the directory does not allow this process to create a file,
- * or the file cannot be given to the user or the group.
+ * @throws {Deno.errors.PermissionDenied} when the directory does not allow this process to create a
+ * file, or the file cannot be given to the user or the group.
  * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *

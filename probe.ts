@@ -1,5 +1,5 @@
 /**
- * Finding out whether a server is at a path.
+ * The state of a path: whether a server is there.
  *
  * @module
  */
@@ -25,9 +25,9 @@ import { tryConnect } from "./_internal/path/try_connect.ts";
  * - `"alive"`: a server accepts connections.
  * - `"full"`: a server is there, and its backlog is full at the moment.
  * - `"stale"`: a socket file on which no server listens.
- * - `"denied"`: the file system does not allow this process to examine the file, to connect, or to open
- *   the lock. Or no server answers, and another program's file is in the place of the lock: no server of
- *   this package starts there.
+ * - `"denied"`: the file system does not allow this process to examine the file, to connect, or to
+ *   open the lock. Or no server answers, and another program's file is in the place of the lock: no
+ *   server of this package starts there.
  * - `"not-a-socket"`: another kind of file, or a socket that is not a stream socket.
  */
 export type SocketState =
@@ -56,9 +56,9 @@ export interface ProbeResult {
 /** Options of {@linkcode probe}. */
 export interface ProbeOptions {
   /**
-   * Whether to connect, and close again at once, if only that can show whether a server listens. A connection
-   * has side effects: the server sees a client that sends nothing, `nc -lU` ends after it, and systemd starts
-   * a service that it starts on demand.
+   * Whether to connect, and close again at once, if only that can show whether a server listens. A
+   * connection has side effects: the server sees a client that sends nothing, `nc -lU` ends after
+   * it, and systemd starts a service that it starts on demand.
    *
    * @default {true}
    */
@@ -75,8 +75,8 @@ const MAX_CHANGES = 5;
  * - With `connect: false` no server is disturbed: the state comes from the file and from its lock.
  *   Where those cannot distinguish another program's server from a stale file, it rejects.
  * - `"stale"` takes 100 ms: the socket must refuse twice.
- * - The state can change at any time. To own a path use `claim()`, `listen()` or `serve()`, which hold its
- *   lock while they examine it.
+ * - The state can change at any time. To own a path use `claim()`, `listen()` or `serve()`, which
+ *   hold its lock while they examine it.
  *
  * **Permissions**: what `permissions("probe", path, options)` says: read for the path and for
  * `<path>.lock`; to connect also write and `--allow-net=unix:<path>`. On Windows it rejects with
@@ -87,8 +87,8 @@ const MAX_CHANGES = 5;
  * @returns The state, and the mode and the owner of the file.
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when the path is too long.
- * @throws {Deno.errors.NotSupported} when `connect` is `false` and only a connection could show whether
- * a server listens.
+ * @throws {Deno.errors.NotSupported} when `connect` is `false` and only a connection could show
+ * whether a server listens.
  * @throws {Deno.errors.NotADirectory} when the path leads through a file.
  * @throws {Deno.errors.FilesystemLoop} when it has too many symbolic links.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
@@ -201,10 +201,10 @@ function statOrNull(path: string): Deno.FileInfo | null {
   }
 }
 
-function needsConnection({ operation, path, start }: ErrorContext, reason: string): Error {
-  const error = new Deno.errors.NotSupported(
-    `${start}: ${reason}, and only a connection can tell a server from a stale file. ` +
+function needsConnection(context: ErrorContext, reason: string): Error {
+  return context.error(
+    Deno.errors.NotSupported,
+    `${reason}, and only a connection can tell a server from a stale file. ` +
       `Leave out connect: false`,
   );
-  return Object.assign(error, { operation, path });
 }

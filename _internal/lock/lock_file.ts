@@ -1,8 +1,8 @@
 /**
  * The content of a lock file `<path>.lock`: how ours is recognized, opened and locked.
  *
- * - MySQL, MUNGE, PostgreSQL, Wayland and tmux use the same name. A file that is not ours is never locked,
- *   written to, moved or removed. It is opened only if it has exactly the size of ours.
+ * - MySQL, MUNGE, PostgreSQL, Wayland and tmux use the same name. A file that is not ours is never
+ *   locked, written to, moved or removed. It is opened only if it has exactly the size of ours.
  * - A file is ours if its first line is {@linkcode FIRST_LINE}, or if it is empty and has
  *   {@linkcode LOCK_MODE}: see docs/design/locks.md.
  * - Opening a file can block, so it happens on another thread: see docs/design/opening_a_lock.md.
@@ -76,8 +76,8 @@ export function foreignKind(info: Deno.FileInfo): string | undefined {
 }
 
 /**
- * Opens a file that may be a lock by its kind and size. Compare the opened file with the one that was found:
- * another file may have taken its place.
+ * Opens a file that may be a lock by its kind and size. Compare the opened file with the one that
+ * was found: another file may have taken its place.
  */
 export async function openLock(path: string): Promise<Deno.FsFile> {
   if (blocked.has(path)) throw tooLate();

@@ -1,15 +1,15 @@
-/** How long a busy lock is retried, and the error that names its holder then. */
+/** A wait for a busy lock, and the error that names its holder when time has run out. */
 
 import { SocketInUse } from "../../errors.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { ObservedTime } from "../base/silence.ts";
 import type { LockHolder, Obstacle } from "./obstacle.ts";
 
-/** How long a lock is retried before it counts as held. `probe()` holds a shared lock for an instant. */
+/** How long a lock is retried before it counts as held: `probe()` holds it for an instant. */
 export const BUSY_MS = 200;
 /** How long an empty or changing pid is read again before the holder counts as unknown. */
 const PID_MS = 500;
-/** How long a pid must stay the same: a holder writes its own an instant after it has taken the lock. */
+/** How long a pid must stay the same: a holder writes its own just after it took the lock. */
 const PID_SETTLED_MS = 10;
 export const RETRY_MS = 5;
 

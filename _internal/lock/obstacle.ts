@@ -1,4 +1,4 @@
-/** Why a lock could not be taken just now. */
+/** A reason why a lock could not be taken just now. */
 
 import { InsecurePath } from "../../errors.ts";
 import { ErrorContext } from "../base/error_context.ts";
@@ -21,8 +21,8 @@ export type Obstacle = LockHolder | { error: Error };
 export const CHANGED: Obstacle = { holder: undefined };
 
 /**
- * Returns an obstacle if trying again may help, or if another user's file is there. Throws any other error
- * in the shape of our errors.
+ * Returns an obstacle if trying again may help, or if another user's file is there. Throws any
+ * other error in the shape of our errors.
  */
 export function obstacleOf(
   context: ErrorContext,
@@ -50,8 +50,8 @@ export function refusal(path: string, found: string, { uid }: Deno.FileInfo): Ob
 /**
  * Reports whether a path leads to another file than before, or to none.
  *
- * @param error Why it could not be used. That it was missing for an instant is enough: on a file system that
- * records no time of birth, the next file can look the same.
+ * @param error Why it could not be used. That it was missing for an instant is enough: on a file
+ * system that records no time of birth, the next file can look the same.
  */
 export function hasChanged(path: string, found: Deno.FileInfo, error: unknown): boolean {
   if (codeOf(error) === "ENOENT") return true;

@@ -2,10 +2,12 @@
  * A lock on a path that this process holds: `flock` on its lock file.
  *
  * - The lock belongs to the descriptor, not to the file: the kernel frees it when its process ends.
- * - A holder has created its lock file itself. It removes a stale one while it holds that one's lock. So
- *   the pid in a file is its creator's, and the file belongs to the user that this process runs as.
- * - A holder may remove its lock file, because every process checks, after locking, that the path still
- *   names the file that it has locked. Without that check a removed file would mean two locks.
+ * - A holder has created its lock file itself. It removes a stale one while it holds that one's
+ *   lock. So the pid in a file is its creator's, and the file belongs to the user that this process
+ *   runs as.
+ * - A holder may remove its lock file, because every process checks, after locking, that the path
+ *   still names the file that it has locked. Without that check a removed file would mean two
+ *   locks.
  */
 
 import type { ErrorContext } from "../base/error_context.ts";
@@ -87,8 +89,8 @@ export class PathLock {
   }
 
   /**
-   * Takes a lock now, without waiting for its file to open. A file of another user than `uid` could block,
-   * so it is refused.
+   * Takes a lock now, without waiting for its file to open. A file of another user than `uid` could
+   * block, so it is refused.
    */
   static trySync(
     context: ErrorContext,
@@ -211,8 +213,8 @@ function statAgain(file: Deno.FsFile): Deno.FileInfo | null {
 }
 
 /**
- * Describes a lock file of ours if Deno does not permit `fstat`: what is written to the descriptor must be
- * found at the path. Returns `null` if the path leads to another file.
+ * Describes a lock file of ours if Deno does not permit `fstat`: what is written to the descriptor
+ * must be found at the path. Returns `null` if the path leads to another file.
  */
 function infoByContent(file: Deno.FsFile, path: string): Deno.FileInfo | null {
   const mark = crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36).padStart(7, "0");

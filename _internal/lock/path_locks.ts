@@ -1,7 +1,7 @@
 /**
  * The locks of a path: the lock, `<path>.lock`, and with `publish: "rename"` the publish lock,
- * `<path>.lock.new`. A server holds the lock as long as it lives, and the publish lock while it binds,
- * renames, removes a name or closes its listener: see docs/design/takeover.md.
+ * `<path>.lock.new`. A server holds the lock as long as it lives, and the publish lock while it
+ * binds, renames, removes a name or closes its listener: see docs/design/takeover.md.
  *
  * ```
  *            publish: "direct"
@@ -33,8 +33,8 @@ export interface LockOptions {
 }
 
 /**
- * The publish lock until it is disposed of. It is empty if nothing is published by rename, or if a server that
- * leaves could not get it.
+ * The publish lock until it is disposed of. It is empty if nothing is published by rename, or if a
+ * server that leaves could not get it.
  */
 export class PublishLock implements Disposable {
   #file: PathLock | undefined;
@@ -142,8 +142,8 @@ export class PathLocks {
   }
 
   /**
-   * Takes the publish lock to remove a name or to close a listener, without a promise if it is free. It is
-   * empty if it cannot be had, or not in time: a server leaves without it.
+   * Takes the publish lock to remove a name or to close a listener, without a promise if it is
+   * free. It is empty if it cannot be had, or not in time: a server leaves without it.
    */
   publishLockToLeave(signal?: AbortSignal): PublishLock | Promise<PublishLock> {
     if (!this.#byRename) return new PublishLock();
@@ -157,8 +157,9 @@ export class PathLocks {
   }
 
   /**
-   * Returns the name of the lock file beside the bound path, to which another file can be moved while the
-   * descriptor keeps the lock. Returns `undefined` if another lock file is there: that is a successor's.
+   * Returns the name of the lock file beside the bound path, to which another file can be moved
+   * while the descriptor keeps the lock. Returns `undefined` if another lock file is there: that is
+   * a successor's.
    */
   spareName(publishLock: PublishLock): string | undefined {
     const lock = this.#byRename ? publishLock.file : this.#lock;
@@ -186,8 +187,8 @@ export class PathLocks {
   }
 
   /**
-   * Checks the incumbent's lock once more, and takes it if it is free. Reports whether no other process has
-   * taken the path.
+   * Checks the incumbent's lock once more, and takes it if it is free. Reports whether no other
+   * process has taken the path.
    */
   confirm(): boolean {
     const incumbent = this.#incumbent;

@@ -1,4 +1,4 @@
-/** Examining a lock without taking it. */
+/** The state of a lock, read without taking it. */
 
 import { isSameFile, lstat, statOpen } from "../base/file.ts";
 import { ObservedTime } from "../base/silence.ts";
@@ -11,8 +11,8 @@ export interface LockState {
   held: boolean;
   holder?: number;
   /**
-   * Why it is unknown whether the lock is held: this process may not open it, or another program's file is
-   * there. No server of this package starts beside such a file.
+   * Why it is unknown whether the lock is held: this process may not open it, or another program's
+   * file is there. No server of this package starts beside such a file.
    */
   hidden?: string;
 }
@@ -49,7 +49,7 @@ export async function peekLock(socketPath: string): Promise<LockState> {
   }
 }
 
-/** Returns the content of a lock file, without locking it; `undefined` if it is missing or unreadable. */
+/** Returns the content of a lock file; `undefined` if it is missing or unreadable. */
 export async function readLock(path: string): Promise<LockRecord | undefined> {
   const lock = await examine(path, false);
   return typeof lock === "string" ? undefined : lock.record;

@@ -1,9 +1,9 @@
 /**
- * A file system with another kernel, or a program, on its other side: NFS, the shared directories of virtual
- * machines, sshfs and others of FUSE.
+ * A file system with another kernel, or a program, on its other side: NFS, the shared directories
+ * of virtual machines, sshfs and others of FUSE.
  *
- * - A server on the other side does not get a connection from this side: its socket refuses like a stale
- *   one. Its lock looks free too, unless the file system passes locks on.
+ * - A server on the other side does not get a connection from this side: its socket refuses like a
+ *   stale one. Its lock looks free too, unless the file system passes locks on.
  * - So such a socket counts as alive, unless the lock file records that it was bound on this side:
  *   see docs/design/file_systems.md.
  */
@@ -31,8 +31,8 @@ export function mayBeShared({ dev }: Deno.FileInfo): boolean {
 }
 
 /**
- * Returns the view that this side has of a socket, as a lock file records it: a hash of the device number,
- * which is that of this mount, the inode, and the time, because inodes are used again.
+ * Returns the view that this side has of a socket, as a lock file records it: a hash of the device
+ * number, which is that of this mount, the inode, and the time, because inodes are used again.
  */
 export function viewOf({ dev, ino, mtime }: Deno.FileInfo): string {
   let hash = 0x811c9dc5;
@@ -44,9 +44,9 @@ export function viewOf({ dev, ino, mtime }: Deno.FileInfo): string {
 }
 
 /**
- * Reports whether a file is on such a file system. Only statfs(2) returns its type, which Deno permits with
- * `sys: ["statfs"]`. Without that it counts as shared if it has no time of birth: most file systems of a
- * machine's own record one, and most shared ones do not.
+ * Reports whether a file is on such a file system. Only statfs(2) returns its type, which Deno
+ * permits with `sys: ["statfs"]`. Without that it counts as shared if it has no time of birth: most
+ * file systems of a machine's own record one, and most shared ones do not.
  */
 export function isShared(path: string, info: Deno.FileInfo): boolean {
   if (!mayBeShared(info)) return false;

@@ -1,4 +1,4 @@
-/** What `claim()`, `listen()` and `serve()` check before they call the system. */
+/** The checks that `claim()`, `listen()` and `serve()` make before they call the system. */
 
 import { resolveSocketPath } from "../../address.ts";
 import type { ClaimOptions } from "../../claim.ts";

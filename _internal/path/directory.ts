@@ -1,11 +1,12 @@
 /**
  * The directory of a socket: created, or checked to be safe.
  *
- * - It is safe if no other user can put another file in the place of the socket, or another directory in
- *   the place of one on the way to it.
- * - So each directory from the root on must belong to root or to this user. Others may write to it only if
- *   it has the sticky bit, with which they cannot rename or remove what is not theirs.
- * - A symbolic link on the way is followed. The directory that holds the link counts like the others.
+ * - It is safe if no other user can put another file in the place of the socket, or another
+ *   directory in the place of one on the way to it.
+ * - So each directory from the root on must belong to root or to this user. Others may write to it
+ *   only if it has the sticky bit, with which they cannot rename or remove what is not theirs.
+ * - A symbolic link on the way is followed. The directory that holds the link counts like the
+ *   others.
  */
 
 import { InsecurePath } from "../../errors.ts";
@@ -61,8 +62,8 @@ export class SocketDirectory {
   }
 
   /**
-   * Throws `InsecurePath` unless the directory is safe, not a symbolic link, and the same one as at the last
-   * call.
+   * Throws `InsecurePath` unless the directory is safe, not a symbolic link, and the same one as at
+   * the last call.
    *
    * @param uid The user of this process.
    */
@@ -83,9 +84,9 @@ export class SocketDirectory {
   }
 
   /**
-   * Returns why another user could exchange the socket, or `undefined` if no other user can. A directory
-   * without read permission counts as unsafe, except for the root directory: permission to read that would
-   * be permission to read everything.
+   * Returns why another user could exchange the socket, or `undefined` if no other user can. A
+   * directory without read permission counts as unsafe, except for the root directory: permission
+   * to read that would be permission to read everything.
    *
    * @param uid The user of this process.
    */
@@ -124,7 +125,7 @@ export class SocketDirectory {
   }
 }
 
-/** Returns the first place on the way to a directory where another user can change where it leads. */
+/** Returns the first place on the way to a directory that another user can exchange or fill. */
 function weaknessOf(directory: string, uid: Uid, look: Look): Weakness | undefined {
   let trusted: Uid[] = [0, uid];
   for (const { path, info, parent } of stepsTo(directory, look)) {
@@ -146,7 +147,7 @@ function weaknessOf(directory: string, uid: Uid, look: Look): Weakness | undefin
   return undefined;
 }
 
-/** Reports whether group or others may write to it. A user in an access control list counts as group. */
+/** Reports whether its group, which includes access control lists, or others may write to it. */
 function isWritable({ mode }: Deno.FileInfo): boolean {
   return ((mode ?? 0) & GROUP_AND_OTHERS_WRITE) !== 0;
 }

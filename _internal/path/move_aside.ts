@@ -1,4 +1,4 @@
-/** Moving a file out of the way of Deno's `close()`, which unlinks the bound path whatever file is there. */
+/** A detour for another program's file: Deno's `close()` unlinks whatever is at the bound path. */
 
 import { isSameFile, lstat } from "../base/file.ts";
 

@@ -1,6 +1,6 @@
 /**
- * A server on the other side of a shared file system. Its socket refuses connections from this side like a
- * stale one: see docs/design/file_systems.md.
+ * A server on the other side of a shared file system. Its socket refuses connections from this side
+ * like a stale one: see docs/design/file_systems.md.
  */
 
 import { SocketInUse } from "../../errors.ts";
@@ -11,12 +11,12 @@ import { isShared, viewOf } from "../lock/shared_file_system.ts";
 import { requireReplaceable } from "./stale_socket.ts";
 
 /**
- * Throws `SocketInUse` if such a server may be at a path. Call this before taking the lock, which would
- * replace that server's lock file.
+ * Throws `SocketInUse` if such a server may be at a path. Call this before taking the lock, which
+ * would replace that server's lock file.
  *
  * @param context What is tried.
- * @param options `byRename`: whether `<path>.new` is bound too. `holdsLock`: whether this server holds the
- * lock already, so that the lock reveals no other server.
+ * @param options `byRename`: whether `<path>.new` is bound too. `holdsLock`: whether this server
+ * holds the lock already, so that the lock reveals no other server.
  */
 export async function requireThisSide(
   context: ErrorContext,

@@ -2,11 +2,12 @@
  * A socket path that this process owns. `claim()` and `listen()` are thin layers over it.
  *
  * ```
- *   acquire()            bind()          removed, or another file
- *   ----------> acquired -------> ours <---------------------------> lost
- *                  |               |      bind() again                | another process has path and lock
- *                  |               |                                  v
- *                  +-- release() --+------------------------------ replaced
+ *   acquire()            bind()        file removed or replaced
+ *   ----------> acquired ------> ours ---------------------------> lost
+ *                  |              |  <---------------------------   |
+ *                  |              |            bind() again         | another process
+ *                  |              |                                 v has path and lock
+ *                  +- release() --+----------------------------- replaced
  *                          v
  *                       released
  * ```
@@ -32,7 +33,9 @@ import { requireThisSide } from "./other_side.ts";
 import { type AccessOptions, replacedWhileBound, SocketAccess } from "./socket_access.ts";
 import { removeHalfMade, removeStale, requireReplaceable } from "./stale_socket.ts";
 
-/** After how long files get another time: the kernel counts it in ticks of 1 to 10 ms (CONFIG_HZ). */
+/**
+ * After how long files get another time: the kernel counts it in ticks of 1 to 10 ms (CONFIG_HZ).
+ */
 const FILE_CLOCK_MS = 20;
 
 /** The errors of {@linkcode requireReplaceable}. */
@@ -110,12 +113,12 @@ export class OwnedPath {
   }
 
   /**
-   * Binds synchronously by `open`, sets the owner and the mode of the file, and publishes it. If anything fails,
-   * what `open` returned is disposed of.
+   * Binds synchronously by `open`, sets the owner and the mode of the file, and publishes it. If
+   * anything fails, what `open` returned is disposed of.
    *
    * @param open Binds {@linkcode bindPath}.
-   * @param dropEarly Called before it is published, if other users than asked for could connect until the
-   * mode was set.
+   * @param dropEarly Called before it is published, if other users than asked for could connect
+   * until the mode was set.
    * @param publishLock The publish lock: by default the one under which this server starts.
    */
   async bind<T extends Disposable | AsyncDisposable>(
@@ -172,8 +175,8 @@ export class OwnedPath {
   }
 
   /**
-   * Returns the state of the path. Creates a lock file again that was removed, unless another process has the
-   * lock. It is not created for a lost path, which it would only keep from others.
+   * Returns the state of the path. Creates a lock file again that was removed, unless another
+   * process has the lock. It is not created for a lost path, which it would only keep from others.
    */
   look(): PathState {
     const there = lstat(this.path);
@@ -185,8 +188,8 @@ export class OwnedPath {
   }
 
   /**
-   * Reports whether the path, which is lost, can be bound again without displacing another server. Returns
-   * `undefined` if it is not lost.
+   * Reports whether the path, which is lost, can be bound again without displacing another server.
+   * Returns `undefined` if it is not lost.
    */
   async canRebind(_held: PublishLock, signal: AbortSignal): Promise<boolean | undefined> {
     if (this.look() !== "lost") return undefined;
@@ -218,13 +221,14 @@ export class OwnedPath {
   }
 
   /**
-   * Calls `close`, which unlinks the bound path. Another program's file there is moved aside until then.
+   * Calls `close`, which unlinks the bound path. Another program's file there is moved aside until
+   * then.
    *
    * - It gets the name of the lock file, which needs no further permission. The lock is held by its
    *   descriptor, so it does not need the name.
    * - A process that wants the lock in that time does not find a regular file, and tries again.
-   * - If the lock file is not ours any more, both names are a successor's. Then the file gets another name,
-   *   if that is permitted.
+   * - If the lock file is not ours any more, both names are a successor's. Then the file gets
+   *   another name, if that is permitted.
    */
   async moveAside(close: () => Promise<void>, publishLock: PublishLock): Promise<void> {
     const there = lstat(this.bindPath);
@@ -256,7 +260,8 @@ export class OwnedPath {
   }
 
   /**
-   * Cleans up after a failure. If that fails too, its error is attached to the failure as `cleanupError`.
+   * Cleans up after a failure. If that fails too, its error is attached to the failure as
+   * `cleanupError`.
    *
    * @param failure What is about to be thrown.
    * @param cleanUp Removes what the failed call left.
@@ -295,8 +300,8 @@ export class OwnedPath {
   }
 
   /**
-   * Renames the socket to its path. It is synchronous, so that little can happen after the checks. What Deno
-   * has no call to prevent is described in docs/design/takeover.md.
+   * Renames the socket to its path. It is synchronous, so that little can happen after the checks.
+   * What Deno has no call to prevent is described in docs/design/takeover.md.
    */
   #publish(own: Deno.FileInfo, publishLock: PublishLock): void {
     const there = lstat(this.path);
@@ -344,7 +349,10 @@ export class OwnedPath {
   }
 }
 
-/** Takes the locks. If another program's file is in their place, a server that listens is the first refusal. */
+/**
+ * Takes the locks. If another program's file is in their place, a server that listens is the first
+ * refusal.
+ */
 async function acquireLocks(
   context: ErrorContext,
   options: LockOptions,

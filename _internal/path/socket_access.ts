@@ -1,10 +1,11 @@
 /**
- * The file of a socket that is being bound: its mode and its owner decide which processes may connect.
+ * The file of a socket that is being bound: its mode and its owner decide which processes may
+ * connect.
  *
- * - A bind creates the file. If this process may set its umask, the file has no more bits than asked for
- *   from the first instant.
- * - `chmod` and `chown` follow symbolic links, so they are used only where no other user can put one: see
- *   docs/design/mode_and_owner.md.
+ * - A bind creates the file. If this process may set its umask, the file has no more bits than
+ *   asked for from the first instant.
+ * - `chmod` and `chown` follow symbolic links, so they are used only where no other user can put
+ *   one: see docs/design/mode_and_owner.md.
  */
 
 import { InsecurePath } from "../../errors.ts";
@@ -31,7 +32,9 @@ export class SocketAccess {
   readonly #bindPath: string;
   readonly #options: AccessOptions;
   readonly #unsafe: Unsafe | undefined;
-  /** Whether `chown` follows the bind. Until then, the group bits would apply to the wrong group. */
+  /**
+   * Whether `chown` follows the bind. Until then, the group bits would apply to the wrong group.
+   */
   readonly #changesOwner: boolean;
 
   /**
@@ -91,8 +94,8 @@ export class SocketAccess {
   }
 
   /**
-   * Sets the owner and the mode. In an unsafe directory the socket keeps those that it was created with, if
-   * its owner and its write bits are right. The other bits have no effect.
+   * Sets the owner and the mode. In an unsafe directory the socket keeps those that it was created
+   * with, if its owner and its write bits are right. The other bits have no effect.
    *
    * @returns The file as it is then.
    */

@@ -12,7 +12,8 @@ import { tryConnect } from "./try_connect.ts";
 export const STALE_RETRY_MS = 100;
 
 /**
- * Returns the stale socket at a path, or `null` if there is nothing. Throws if anything else is there.
+ * Returns the stale socket at a path, or `null` if there is nothing. Throws if anything else is
+ * there.
  *
  * @param context What is tried. Its path is the one that is examined.
  */

@@ -1,12 +1,12 @@
-/** Connecting only to learn whether a server answers at a path. */
+/** A connection that only shows whether a server answers at a path. */
 
 import { codeOf } from "../base/failure.ts";
 
 /**
  * - `"alive"`: a server listens.
  * - `"full"`: a server listens, and its backlog is full (`EAGAIN`).
- * - `"refused"`: no server listens, or not yet: a socket between bind and listen refuses as well, and on
- *   macOS and the BSDs so does one with a full backlog.
+ * - `"refused"`: no server listens, or not yet: a socket between bind and listen refuses as well,
+ *   and on macOS and the BSDs so does one with a full backlog.
  * - `"denied"`: the file system does not allow this process to connect.
  * - `"absent"`: the file is missing.
  * - `"mistyped"`: it is a datagram or a sequenced-packet socket, not a stream socket.
@@ -22,7 +22,9 @@ const ANSWERS: Record<string, Answer> = {
   EPROTOTYPE: "mistyped",
 };
 
-/** Connects once, and closes the connection. Any failure that is not an answer is thrown as it is. */
+/**
+ * Connects once, and closes the connection. Any failure that is not an answer is thrown as it is.
+ */
 export async function tryConnect(path: string): Promise<{ answer: Answer; cause?: unknown }> {
   try {
     (await Deno.connect({ transport: "unix", path })).close();

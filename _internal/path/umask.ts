@@ -6,9 +6,10 @@ import { isGranted } from "../base/deno_permissions.ts";
 const GROUP_AND_OTHERS = 0o077;
 
 /**
- * Calls a function under a narrower umask, if this process may set it. The umask belongs to the whole process,
- * and Deno creates files on other threads too. So the call is synchronous, and the owner keeps all bits:
- * another thread must be able to enter a directory that it creates in that instant.
+ * Calls a function under a narrower umask, if this process may set it. The umask belongs to the
+ * whole process, and Deno creates files on other threads too. So the call is synchronous, and the
+ * owner keeps all bits: another thread must be able to enter a directory that it creates in that
+ * instant.
  *
  * @param mask The bits to take from the group and from others.
  * @param exactly Whether to take no others, even if the umask does.

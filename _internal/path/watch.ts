@@ -1,10 +1,10 @@
 /**
- * Watching a path that is ours.
+ * A watch on a path that is ours.
  *
- * - The path and its lock are examined every 250 ms by two `lstat`, a few microseconds. A watcher of the
- *   file system would need permission for the directory, or would miss what happens there.
- * - A successor has the path for an instant before it has the lock. So a path that leads to another file is
- *   examined again after 50 ms before it counts as lost.
+ * - The path and its lock are examined every 250 ms by two `lstat`, a few microseconds. A watcher
+ *   of the file system would need permission for the directory, or would miss what happens there.
+ * - A successor has the path for an instant before it has the lock. So a path that leads to another
+ *   file is examined again after 50 ms before it counts as lost.
  * - The timers do not keep the process alive.
  *
  * ```
