@@ -1,7 +1,7 @@
 /**
- * The gate, the same here and in CI: format, lint, types, docs, tests with the examples of the docs
- * and coverage, publish dry run. All steps run, also after one has failed. The last line has the
- * counts of the tests.
+ * The gate, the same here and in CI: format, lint, types, docs, language, tests with the examples
+ * of the docs and coverage, publish dry run. All steps run, also after one has failed. The last
+ * line has the counts of the tests.
  */
 
 import { runTests, summary, testFiles, type TestResult } from "./test.ts";
@@ -35,6 +35,13 @@ async function deno(args: string[]): Promise<boolean> {
     env: { NO_COLOR: "1" },
   }).output();
   return success;
+}
+
+/** Runs all commands, even after one has failed. Returns whether all succeeded. */
+async function all(commands: string[][]): Promise<boolean> {
+  let ok = true;
+  for (const command of commands) ok = await deno(command) && ok;
+  return ok;
 }
 
 let tests: TestResult = {
@@ -117,10 +124,16 @@ const STEPS: Step[] = [
         ["run", "-A", "tools/jsr_score.ts"],
         ["run", "-A", "tools/benchmark_table.ts", "--check"],
       ];
-      const results = [];
-      for (const check of checks) results.push(await deno(check));
-      return results.every(Boolean);
+      return await all(checks);
     },
+  },
+  {
+    name: "language",
+    run: () =>
+      all([
+        ["run", "-A", "tools/check_language.ts"],
+        ["run", "-A", "tools/check_comments.ts"],
+      ]),
   },
   { name: "tests", run: test },
   { name: "coverage", run: coverage },
