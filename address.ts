@@ -2,8 +2,8 @@
  * Addresses of Unix domain sockets: paths and abstract names.
  *
  * - A path becomes absolute at once, so a later `Deno.chdir` changes nothing.
- * - What the kernel or Deno would misread is refused first. Without a path, `Deno.listen` binds a file called
- *   `undefined` in the working directory. With an empty one it binds an abstract name.
+ * - What the kernel or Deno would misread is refused first. Without a path, `Deno.listen` binds a
+ *   file called `undefined` in the working directory. With an empty one it binds an abstract name.
  *
  * @module
  */
@@ -19,10 +19,10 @@ import { checkPathLength } from "./_internal/base/path_length.ts";
  *
  * - A string is a path in the file system. A relative one starts at the working directory.
  * - A `URL` must be a `file:` URL without a host, query or hash.
- * - A string that starts with a NUL, `"\0name"`, is an abstract name (Linux only). It has no file and
- *   therefore no permissions: every process in the network namespace can connect. The command line
- *   writes it `@name`. All of its characters count, including NULs. A program that pads its name with
- *   NULs to the full 108 bytes, as HAProxy does, is reached at the padded name only.
+ * - A string that starts with a NUL, `"\0name"`, is an abstract name (Linux only). It has no file
+ *   and therefore no permissions: every process in the network namespace can connect. The command
+ *   line writes it `@name`. All of its characters count, including NULs. A program that pads its
+ *   name with NULs to the full 108 bytes, as HAProxy does, is reached at the padded name only.
  * - Deno names sockets in UTF-8. Names with other bytes are not supported.
  */
 export type SocketPath = string | URL;
@@ -39,10 +39,12 @@ export interface UnixAddr {
  * Checks the address of a socket and makes it absolute.
  *
  * - At most 107 bytes on Linux, 103 on macOS: bytes of UTF-8, not characters.
- * - Refused: an empty path, a NUL inside a path, a final `/`, a URL with host, query or hash, a URL that was
- *   passed as a string (`"file:///…"`, `"unix:///…"`), and a lone surrogate, which UTF-8 cannot hold.
- * - Symbolic links are not resolved. But if `..` follows a symbolic link to another directory, the system and
- *   Deno's permissions disagree on where it leads. Such a path is refused if this process may read there.
+ * - Refused: an empty path, a NUL inside a path, a final `/`, a URL with host, query or hash, a URL
+ *   that was passed as a string (`"file:///…"`, `"unix:///…"`), and a lone surrogate, which UTF-8
+ *   cannot hold.
+ * - Symbolic links are not resolved. But if `..` follows a symbolic link to another directory, the
+ *   system and Deno's permissions disagree on where it leads. Such a path is refused if this
+ *   process may read there.
  *
  * @param path The address.
  * @returns The absolute path, or the abstract name unchanged.

@@ -1,13 +1,13 @@
 /**
- * The command line, `uds`: `bench`, `completion`, `connect`, `echo`, `listen`, `ls`, `permissions`, `probe`,
- * `relay`, `rm`, `run`, `send`, `serve`, `tap`.
+ * The command line, `uds`: `bench`, `completion`, `connect`, `echo`, `listen`, `ls`, `permissions`,
+ * `probe`, `relay`, `rm`, `run`, `send`, `serve`, `tap`.
  *
- * - Data goes to standard output, everything else to standard error. With `--json` both are JSON. With
- *   `--quiet` only results and errors are printed.
+ * - Data goes to standard output, everything else to standard error. With `--json` both are JSON.
+ *   With `--quiet` only results and errors are printed.
  * - The exit code shows what failed: `uds --help` lists the codes.
  *
- * **Permissions**: those of the command; `uds permissions COMMAND …` prints them. If one is missing, the
- * error names the flag to add. `uds` never prompts.
+ * **Permissions**: those of the command; `uds permissions COMMAND …` prints them. If one is
+ * missing, the error names the flag to add. `uds` never prompts.
  *
  * @example Serve an echo, and send it a message from another terminal
  * ```sh

@@ -40,21 +40,23 @@ export interface ConnectOptions {
   /** The path of the socket, or an abstract name. */
   path: SocketPath;
   /**
-   * How long, in milliseconds, to try. With 0, `connect` tries once. With `Infinity`, it tries without a limit.
+   * How long, in milliseconds, to try. With 0, `connect` tries once. With `Infinity`, it tries
+   * without a limit.
    *
    * @default {5000}
    */
   timeout?: number;
   /**
-   * Whether to wait for a server that is still starting: to try again while the file does not exist, no server
-   * listens, or the file system denies it. A server whose backlog is full is always waited for.
+   * Whether to wait for a server that is still starting: to try again while the file does not
+   * exist, no server listens, or the file system denies it. A server whose backlog is full is
+   * always waited for.
    *
    * @default {false}
    */
   wait?: boolean;
   /**
-   * The user, or a list of users, that must own the socket file. Any other owner is refused with `InsecurePath`,
-   * so secrets never reach an impostor.
+   * The user, or a list of users, that must own the socket file. Any other owner is refused with
+   * `InsecurePath`, so secrets never reach an impostor.
    *
    * @default {any user}
    */
@@ -63,20 +65,26 @@ export interface ConnectOptions {
   signal?: AbortSignal;
 }
 
-/** The pauses between two tries double from the first to the last. Each is shortened by up to a half. */
+/**
+ * The pauses between two tries double from the first to the last. Each is shortened by up to a
+ * half.
+ */
 const FIRST_PAUSE_MS = 2;
 const LAST_PAUSE_MS = 100;
 
 const DEFAULT_TIMEOUT_MS = 5000;
 
-/** The refusals of a server that is still starting. Some servers set the mode of their file last. */
+/**
+ * The refusals of a server that is still starting. Some servers set the mode of their file last.
+ */
 const STARTING = [SocketNotFound, NothingListening, ConnectDenied];
 
 /**
  * Connects to the server at a path.
  *
- * - One try takes microseconds, because the kernel answers at once. If the backlog of the server is full,
- *   `connect` tries again until `timeout`. With `wait`, it does so also while the server is not there yet.
+ * - One try takes microseconds, because the kernel answers at once. If the backlog of the server is
+ *   full, `connect` tries again until `timeout`. With `wait`, it does so also while the server is
+ *   not there yet.
  * - A symbolic link to a socket is followed.
  * - If the connection is refused, the error says why: what is at the path, its mode and its owner.
  *
@@ -148,7 +156,8 @@ async function checkAndConnect(options: SocketPath | ConnectOptions): Promise<Co
   requireRuntime();
   const { timeout = DEFAULT_TIMEOUT_MS, wait = false, signal } = given;
   signal?.throwIfAborted();
-  // Three queries take a quarter of the time of a connection. Unless Deno may prompt, its own refusal will do.
+  // Three queries take a quarter of the time of a connection. Unless Deno may prompt, its own
+  // refusal will do.
   if (mayPrompt()) context.require(permissions("connect", context.path));
 
   const time = new ObservedTime();
@@ -220,7 +229,9 @@ function requireOwner(context: ErrorContext, owners: number[]): Deno.FileInfo {
   return info;
 }
 
-/** Returns the error for a refused connection. Throws `NotCapable` if a Deno permission is missing. */
+/**
+ * Returns the error for a refused connection. Throws `NotCapable` if a Deno permission is missing.
+ */
 function refusalOf(context: ErrorContext, cause: unknown): Error {
   if (cause instanceof Deno.errors.NotCapable) {
     context.require(permissions("connect", context.path), true);

@@ -1,5 +1,6 @@
 /**
- * Connections: the one type with which servers, clients, and parent and child processes exchange bytes.
+ * Connections: the one type with which servers, clients, and parent and child processes exchange
+ * bytes.
  *
  * @module
  */
@@ -14,23 +15,25 @@ export type { UnixAddr } from "./address.ts";
  * A connected Unix domain socket: a stream of bytes in each direction.
  *
  * - **Order**: bytes arrive whole and in the order in which `write` was called, also with several
- *   writers at once. Each `write` is one uninterrupted run of bytes. Reads are served in the order in
- *   which they were called. Message boundaries do not exist: one `write` may arrive in many reads, many in one.
+ *   writers at once. Each `write` is one uninterrupted run of bytes. Reads are served in the order
+ *   in which they were called. Message boundaries do not exist: one `write` may arrive in many
+ *   reads, many in one.
  * - **Backpressure**: a `write` resolves when all its bytes are in the kernel, which holds about
  *   200 KiB for a reader that stalls.
  * - **Ends**: each direction ends by itself. `closeWrite()` sends the end of file, and reading goes
- *   on. At the peer's end of file `read` resolves to `null`, and writing goes on. When both directions have
- *   ended, the descriptor closes by itself, and `closed` resolves.
- * - **Streams and methods** use the same connection, and can be used by turns. What a stream
- *   had read when it was cancelled is not lost: the next `read` returns it. (As the standard says, bytes that wait
- *   in the stream itself are dropped. That takes a reader that was released before another one cancelled.)
- *   A `read` that takes over from a released reader locks the stream until it settles.
- * - **Descriptors and out-of-band bytes** are dropped. What follows them in the kernel is read only when more
- *   comes, or at the end of file, because of how Deno waits for a socket.
- * - **Failures** reject with the error that Deno has for them (`ConnectionReset`, `BrokenPipe`) in the
- *   shape of `SocketError`. That of a `write` has the bytes that were not sent as `unsent`. If the peer closes
- *   before it has read everything from us, the kernel makes that a reset: once everything that it sent
- *   has been read, the next read rejects.
+ *   on. At the peer's end of file `read` resolves to `null`, and writing goes on. When both
+ *   directions have ended, the descriptor closes by itself, and `closed` resolves.
+ * - **Streams and methods** use the same connection, and can be used by turns. What a stream had
+ *   read when it was cancelled is not lost: the next `read` returns it. (As the standard says,
+ *   bytes that wait in the stream itself are dropped. That takes a reader that was released before
+ *   another one cancelled.) A `read` that takes over from a released reader locks the stream until
+ *   it settles.
+ * - **Descriptors and out-of-band bytes** are dropped. What follows them in the kernel is read only
+ *   when more comes, or at the end of file, because of how Deno waits for a socket.
+ * - **Failures** reject with the error that Deno has for them (`ConnectionReset`, `BrokenPipe`) in
+ *   the shape of `SocketError`. That of a `write` has the bytes that were not sent as `unsent`. If
+ *   the peer closes before it has read everything from us, the kernel makes that a reset: once
+ *   everything that it sent has been read, the next read rejects.
  */
 export interface Connection extends Disposable, AsyncDisposable {
   /** The address of this end. */
@@ -49,11 +52,11 @@ export interface Connection extends Disposable, AsyncDisposable {
    * What this side sends, as a stream. Its `close()` is `closeWrite()`; its `abort()` is `close()`.
    *
    * - `abort()` settles at once, also while a write waits for a peer that does not read. So does
-   *   `conn.readable.pipeTo(other.writable, { signal })` when the signal aborts. Piping from any other stream,
-   *   or with `preventAbort`, waits for the write under way, as the standard says. Call `close()` when the
-   *   signal aborts.
-   * - As with any stream, a rejected promise of its writer ends the process if it is not awaited. This differs
-   *   from `write`.
+   *   `conn.readable.pipeTo(other.writable, { signal })` when the signal aborts. Piping from any
+   *   other stream, or with `preventAbort`, waits for the write under way, as the standard says.
+   *   Call `close()` when the signal aborts.
+   * - As with any stream, a rejected promise of its writer ends the process if it is not awaited.
+   *   This differs from `write`.
    */
   readonly writable: WritableStream<Uint8Array>;
   /** Resolves when the descriptor is closed, for any reason. Never rejects. */
@@ -63,9 +66,11 @@ export interface Connection extends Disposable, AsyncDisposable {
   /** The number of bytes that the kernel has taken so far. */
   readonly bytesWritten: number;
   /**
-   * Reads the available bytes, waiting for at least one. Resolves to their number, or to `null` at end of file.
+   * Reads the available bytes, waiting for at least one. Resolves to their number, or to `null` at
+   * end of file.
    *
-   * @param buffer Where to put the bytes, up to its length. Do not use it before the promise settles.
+   * @param buffer Where to put the bytes, up to its length. Do not use it before the promise
+   * settles.
    * @returns The number of bytes, or `null` at end of file, again at each further call. With an
    * empty buffer, 0 at once.
    * @throws {Deno.errors.ConnectionReset} when the peer closed with bytes of ours unread.
@@ -78,16 +83,16 @@ export interface Connection extends Disposable, AsyncDisposable {
    * Writes all of the data, after everything that was written before.
    *
    * - A rejection that is not awaited does not end the process.
-   * - A write of no bytes checks whether the peer is still there, except on a pair. (When a peer has ended
-   *   its own direction, only such a write shows whether it has gone.) It rejects with `ConnectionReset` instead
-   *   of `BrokenPipe` if the peer has left bytes unread.
+   * - A write of no bytes checks whether the peer is still there, except on a pair. (When a peer
+   *   has ended its own direction, only such a write shows whether it has gone.) It rejects with
+   *   `ConnectionReset` instead of `BrokenPipe` if the peer has left bytes unread.
    *
    * @param data The bytes. Do not change them before the promise settles.
    * @returns Their number.
-   * @throws {Deno.errors.BrokenPipe} when the peer is gone; `unsent` has what the kernel did not take
-   * (of a pair, up to 256 KiB of what it did take may be in it as well).
-   * @throws {Deno.errors.TimedOut} when the peer has read nothing for the server's `writeTimeout`, or a
-   * read has timed out; `unsent` as well.
+   * @throws {Deno.errors.BrokenPipe} when the peer is gone; `unsent` has what the kernel did not
+   * take (of a pair, up to 256 KiB of what it did take may be in it as well).
+   * @throws {Deno.errors.TimedOut} when the peer has read nothing for the server's `writeTimeout`,
+   * or a read has timed out; `unsent` as well.
    * @throws {ConnectionClosed} when `close()` or `closeWrite()` was called; `unsent` as well.
    * @throws {TypeError} when `data` is not a `Uint8Array`.
    */
@@ -99,8 +104,8 @@ export interface Connection extends Disposable, AsyncDisposable {
    */
   closeWrite(): Promise<void>;
   /**
-   * Closes the connection at once: pending reads and queued writes reject with `ConnectionClosed`, a
-   * write with the bytes that were not sent. Idempotent; so is disposal.
+   * Closes the connection at once: pending reads and queued writes reject with `ConnectionClosed`,
+   * a write with the bytes that were not sent. Idempotent; so is disposal.
    *
    * `await using` waits for queued writes first, for 5 seconds at most.
    */
@@ -114,8 +119,8 @@ export interface Connection extends Disposable, AsyncDisposable {
 /**
  * Makes a {@linkcode Connection} of a connection from `Deno.connect` or a `Deno.Listener`.
  *
- * - It takes ownership: close the result, and do not use the original any more. Deno's own streams of it must
- *   not have been used: they close the whole connection at the end of one direction.
+ * - It takes ownership: close the result, and do not use the original any more. Deno's own streams
+ *   of it must not have been used: they close the whole connection at the end of one direction.
  *
  * **Permissions**: none.
  *

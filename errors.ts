@@ -3,8 +3,8 @@
  *
  * - A system failure is an instance of the matching `Deno.errors.*` class, so `instanceof` checks
  *   written for Deno keep working. Conditions that callers distinguish have a subclass here.
- * - Each of them has the shape {@linkcode SocketError}: the `operation`, the `path`, the system's `code`, and
- *   the original error as `cause`.
+ * - Each of them has the shape {@linkcode SocketError}: the `operation`, the `path`, the system's
+ *   `code`, and the original error as `cause`.
  * - A wrong argument is a plain `TypeError` or `RangeError`, thrown before any system call.
  * - A missing Deno permission stays `Deno.errors.NotCapable`. Its message names the flags to add.
  * - An aborted `signal` rejects with the signal's own reason.
@@ -30,7 +30,10 @@
 
 /** The shape of every error that this package throws for a failure of the system. */
 export interface SocketError extends Error {
-  /** The operation that failed: `"connect"`, `"listen"`, `"claim"`, `"accept"`, `"read"`, `"write"` … */
+  /**
+   * The operation that failed: `"connect"`, `"listen"`, `"claim"`, `"accept"`, `"read"`, `"write"`
+   * …
+   */
   readonly operation: string;
   /** The absolute path of the socket, `"\0name"` for an abstract one, `null` without a path. */
   readonly path: string | null;
@@ -91,7 +94,10 @@ export interface SocketPathError extends SocketError {
   readonly code: string;
 }
 
-/** For an error that is made again from its class and message, as Deno does when a body's stream fails. */
+/**
+ * For an error that is made again from its class and message, as Deno does when a body's stream
+ * fails.
+ */
 const UNKNOWN: SocketErrorFields = { operation: "unknown", path: null };
 
 /** Returns the options of an `Error`, without an empty `cause`. */
@@ -134,10 +140,16 @@ export class SocketInUse extends Deno.errors.AddrInUse {
   }
 }
 
-/** The file at the path is not a stream socket. It is left untouched. The default code is `"ENOTSOCK"`. */
+/**
+ * The file at the path is not a stream socket. It is left untouched. The default code is
+ * `"ENOTSOCK"`.
+ */
 export interface NotASocket extends SocketPathError {}
 
-/** The file at the path is not a stream socket. It is left untouched. The default code is `"ENOTSOCK"`. */
+/**
+ * The file at the path is not a stream socket. It is left untouched. The default code is
+ * `"ENOTSOCK"`.
+ */
 export class NotASocket extends Error {
   /**
    * Creates the error.
@@ -229,10 +241,14 @@ export class ConnectTimeout extends Deno.errors.TimedOut {
   }
 }
 
-/** A path is not safe to rely on: another user could take it over. The default code is `"EPERM"`. */
+/**
+ * A path is not safe to rely on: another user could take it over. The default code is `"EPERM"`.
+ */
 export interface InsecurePath extends SocketPathError {}
 
-/** A path is not safe to rely on: another user could take it over. The default code is `"EPERM"`. */
+/**
+ * A path is not safe to rely on: another user could take it over. The default code is `"EPERM"`.
+ */
 export class InsecurePath extends Deno.errors.PermissionDenied {
   /**
    * Creates the error.

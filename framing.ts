@@ -2,7 +2,8 @@
  * Whole messages over a connection. By itself a connection carries a stream of bytes, cut anywhere.
  *
  * - {@linkcode messages} sends and receives them, with a codec.
- * - **Codecs of bytes**: {@linkcode lengthPrefixed}, {@linkcode delimited} and {@linkcode contentLength}.
+ * - **Codecs of bytes**: {@linkcode lengthPrefixed}, {@linkcode delimited} and {@linkcode
+ *   contentLength}.
  * - **Codecs of texts**: {@linkcode lines}, and {@linkcode text} over a codec of bytes.
  * - **Values**: {@linkcode json} over any of these. Or a {@linkcode Codec} of your own.
  * - {@linkcode encodeStream} and {@linkcode decodeStream} use the codecs with Web streams.

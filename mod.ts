@@ -6,7 +6,8 @@
  * - {@linkcode connect}: a client, with a deadline and clear refusals.
  * - {@linkcode pair}: a child process on a socket without a path; a module in a sandbox.
  * - {@linkcode Connection}: what all of these give: bytes, whole and in order, with half-close.
- * - {@linkcode messages}: whole messages over a connection: frames, lines, JSON, or a codec of your own.
+ * - {@linkcode messages}: whole messages over a connection: frames, lines, JSON, or a codec of your
+ *   own.
  * - {@linkcode relay}: passes everything on between two connections.
  * - {@linkcode claim}: owns the path for `Deno.serve` or `node:http`.
  * - {@linkcode probe}: says what is at a path.

@@ -1,6 +1,7 @@
 /**
- * Child processes on a socket without a path. {@linkcode pair} starts a child, {@linkcode inherited} is
- * the child's side of the connection, and {@linkcode socketpair} has both ends in one process.
+ * Child processes on a socket without a path. {@linkcode pair} starts a child, {@linkcode
+ * inherited} is the child's side of the connection, and {@linkcode socketpair} has both ends in one
+ * process.
  *
  * @module
  */
@@ -37,41 +38,43 @@ export interface PairOptions {
    */
   cwd?: string | URL;
   /**
-   * Environment variables, in addition to the inherited ones. A variable that is not UTF-8 cannot be
-   * inherited: it is left out, except `PATH`, for which the promise rejects.
+   * Environment variables, in addition to the inherited ones. A variable that is not UTF-8 cannot
+   * be inherited: it is left out, except `PATH`, for which the promise rejects.
    */
   env?: Record<string, string>;
   /**
-   * Whether the child gets only the variables of `env`. Otherwise this process needs `--allow-env`, to
-   * pass on all of its own. In both cases node:child_process adds `DENO_EXTRA_STDIO_FDS`, and
-   * `NODE_V8_COVERAGE` if this process has it. A module also gets the variables that lead to Deno's cache.
+   * Whether the child gets only the variables of `env`. Otherwise this process needs `--allow-env`,
+   * to pass on all of its own. In both cases node:child_process adds `DENO_EXTRA_STDIO_FDS`, and
+   * `NODE_V8_COVERAGE` if this process has it. A module also gets the variables that lead to Deno's
+   * cache.
    *
    * @default {false for a program, true for a module}
    */
   clearEnv?: boolean;
   /**
-   * For a module: what it may do besides reading its own directories, as for a worker. Relative paths are
-   * resolved in this process's directory.
+   * For a module: what it may do besides reading its own directories, as for a worker. Relative
+   * paths are resolved in this process's directory.
    *
-   * A module that may not do everything cannot start workers. It has no storage API (`localStorage`,
-   * `caches`, Deno KV), no WebGPU, no `Deno.bundle`, no `process.binding`, and no property of Deno that this
-   * package does not know. It cannot add to `Object.prototype`, and cannot replace `call`, `apply` and `bind`
-   * of functions. `"none"` leaves these holes, which are Deno's:
+   * A module that may not do everything cannot start workers. It has no storage API
+   * (`localStorage`, `caches`, Deno KV), no WebGPU, no `Deno.bundle`, no `process.binding`, and no
+   * property of Deno that this package does not know. It cannot add to `Object.prototype`, and
+   * cannot replace `call`, `apply` and `bind` of functions. `"none"` leaves these holes, which are
+   * Deno's:
    *
-   * - **Files**: the module may read everything in the directories that it may import from, and what
-   *   symbolic links in them lead to. Deno opens a source map that one of its files names, wherever that is.
-   *   Deno writes compiled code below its cache directory. `node:sqlite` may spill into the directory of
-   *   temporary files.
-   * - **Memory and processor time** are not limited: `ArrayBuffer`s are outside the V8 heap. Limit the time
-   *   yourself, and `kill()` the child.
-   * - **Imports**: the module can import what is in Deno's cache, whichever host it came from. A list of
-   *   hosts for `import` limits that to them. Nothing is fetched.
-   * - **Descriptors**: the module uses those of its standard streams and of the socket. If it may start
-   *   programs, it can adopt any pipe or socket of its process.
-   * - **Inherited standard streams** have no protection. The module can read from a terminal or a socket,
-   *   change it, and shut it down. By default it inherits none.
-   * - **Visible** are the working directory, the path of Deno, the process numbers, the memory in use, the
-   *   time and its zone, and the number of processors.
+   * - **Files**: the module may read everything in the directories that it may import from, and
+   *   what symbolic links in them lead to. Deno opens a source map that one of its files names,
+   *   wherever that is. Deno writes compiled code below its cache directory. `node:sqlite` may
+   *   spill into the directory of temporary files.
+   * - **Memory and processor time** are not limited: `ArrayBuffer`s are outside the V8 heap. Limit
+   *   the time yourself, and `kill()` the child.
+   * - **Imports**: the module can import what is in Deno's cache, whichever host it came from. A
+   *   list of hosts for `import` limits that to them. Nothing is fetched.
+   * - **Descriptors**: the module uses those of its standard streams and of the socket. If it may
+   *   start programs, it can adopt any pipe or socket of its process.
+   * - **Inherited standard streams** have no protection. The module can read from a terminal or a
+   *   socket, change it, and shut it down. By default it inherits none.
+   * - **Visible** are the working directory, the path of Deno, the process numbers, the memory in
+   *   use, the time and its zone, and the number of processors.
    *
    * @default {"none"}
    * @experimental
@@ -85,9 +88,9 @@ export interface PairOptions {
    */
   modules?: (string | URL)[];
   /**
-   * For a module: the `file:` URL of a `deno.json` with its import map and settings. Pass only one that you
-   * trust: Deno opens what it names, whatever the module may read. Without it, no `deno.json`,
-   * `package.json` or `tsconfig.json` beside the module is read.
+   * For a module: the `file:` URL of a `deno.json` with its import map and settings. Pass only one
+   * that you trust: Deno opens what it names, whatever the module may read. Without it, no
+   * `deno.json`, `package.json` or `tsconfig.json` beside the module is read.
    *
    * @default {none}
    * @experimental
@@ -100,9 +103,9 @@ export interface PairOptions {
    */
   stdin?: "piped" | "inherit" | "null";
   /**
-   * Standard output. By default a module's is copied to this process's own, because a module could read
-   * from a terminal or a socket that it inherits. What it prints and what it sends may then arrive in
-   * another order.
+   * Standard output. By default a module's is copied to this process's own, because a module could
+   * read from a terminal or a socket that it inherits. What it prints and what it sends may then
+   * arrive in another order.
    *
    * @default {"inherit" for a program, a copy for a module}
    */
@@ -114,23 +117,24 @@ export interface PairOptions {
    */
   stderr?: "piped" | "inherit" | "null";
   /**
-   * Whether to give the child a session and a process group of its own. Then neither Ctrl-C nor the end of
-   * the terminal reaches it, and it cannot open `/dev/tty`. `kill()` still signals the child alone.
+   * Whether to give the child a session and a process group of its own. Then neither Ctrl-C nor the
+   * end of the terminal reaches it, and it cannot open `/dev/tty`. `kill()` still signals the child
+   * alone.
    *
    * @default {false}
    */
   detached?: boolean;
   /**
-   * How long, in milliseconds, disposal waits for the child to exit before it sends SIGTERM, and again
-   * before it sends SIGKILL.
+   * How long, in milliseconds, disposal waits for the child to exit before it sends SIGTERM, and
+   * again before it sends SIGKILL.
    *
    * @default {2000}
    */
   grace?: number;
   /**
-   * Ends the child: SIGTERM, and SIGKILL after `grace`. If it aborts before the start, or while a module
-   * loads, the promise rejects. Nothing else limits how long loading takes: pass a signal if a module may be
-   * hostile.
+   * Ends the child: SIGTERM, and SIGKILL after `grace`. If it aborts before the start, or while a
+   * module loads, the promise rejects. Nothing else limits how long loading takes: pass a signal if
+   * a module may be hostile.
    */
   signal?: AbortSignal;
 }
@@ -144,8 +148,8 @@ export interface Child extends AsyncDisposable {
   /**
    * Resolves when the child has exited, to its exit code or to the signal that ended it.
    *
-   * - After a signal `code` is 128 plus the signal's number. A realtime signal has no name in Deno: then
-   *   `signal` is `null`.
+   * - After a signal `code` is 128 plus the signal's number. A realtime signal has no name in Deno:
+   *   then `signal` is `null`.
    * - It does not wait for a grandchild that still holds the socket.
    */
   readonly status: Promise<Deno.CommandStatus>;
@@ -160,8 +164,8 @@ export interface Child extends AsyncDisposable {
    *
    * @param signal The signal, SIGTERM by default.
    * @throws {TypeError} when the system does not have the signal.
-   * @throws {Deno.errors.PermissionDenied} when the system refuses to send it, because the child has become
-   * another user's. Disposal then leaves the child running.
+   * @throws {Deno.errors.PermissionDenied} when the system refuses to send it, because the child
+   * has become another user's. Disposal then leaves the child running.
    */
   kill(signal?: Deno.Signal): void;
 }
@@ -169,28 +173,29 @@ export interface Child extends AsyncDisposable {
 /**
  * Starts a child process and connects to it through a socket that only the two have.
  *
- * - **The socket** is a real socket pair, at descriptor 3 of the child: bytes in both directions, with
- *   backpressure and half-close. It has no path, so no other process can connect.
+ * - **The socket** is a real socket pair, at descriptor 3 of the child: bytes in both directions,
+ *   with backpressure and half-close. It has no path, so no other process can connect.
  * - **A program** (a string) is found as `Deno.Command` finds it.
- * - **A module** (a `file:` URL) runs in this Deno, as a process of its own. It may read its own directory
- *   and use the socket, nothing else, whatever this process may do: see {@linkcode PairOptions.permissions}.
- *   It is imported, so its `import.meta.main` is `false`. Modules as children are experimental.
+ * - **A module** (a `file:` URL) runs in this Deno, as a process of its own. It may read its own
+ *   directory and use the socket, nothing else, whatever this process may do: see {@linkcode
+ *   PairOptions.permissions}. It is imported, so its `import.meta.main` is `false`. Modules as
+ *   children are experimental.
  * - **No bytes are lost** when the child exits: what it had sent stays readable.
- * - **Disposal** ends the writing, so that the child reads the end of file. It waits `grace`, sends SIGTERM,
- *   waits again, and sends SIGKILL. A grandchild that holds the socket does not delay that. Then the
- *   connection closes, and each output that is not being read: read what you need before. Without disposal
- *   the descriptors stay open until both sides have ended.
+ * - **Disposal** ends the writing, so that the child reads the end of file. It waits `grace`, sends
+ *   SIGTERM, waits again, and sends SIGKILL. A grandchild that holds the socket does not delay
+ *   that. Then the connection closes, and each output that is not being read: read what you need
+ *   before. Without disposal the descriptors stay open until both sides have ended.
  * - **If this process dies**, the child reads the end of file and should exit.
  * - **Grandchildren** inherit descriptor 3 as well, and keep the connection open.
- * - **A start that fails** leaves nothing behind, with one exception: if only the system can find out that
- *   it fails, Deno 2.9.6 leaves one descriptor open. That happens when this process has no descriptors left,
- *   or may not look for the program.
- * - **A Deno program as a child** has the permissions of its arguments. If Deno's path is inside the
- *   arguments of another program (`sh -c "deno run …"`), Deno 2.9.6 inserts `-A` there unless they have a
- *   permission flag: pass one.
- * - **A realtime signal** (`kill -34` and above) that ends the child becomes a rejection that no code can
- *   handle, in Deno 2.9.6. This package handles it. A listener of `unhandledrejection` that was added before
- *   the start sees it too.
+ * - **A start that fails** leaves nothing behind, with one exception: if only the system can find
+ *   out that it fails, Deno 2.9.6 leaves one descriptor open. That happens when this process has no
+ *   descriptors left, or may not look for the program.
+ * - **A Deno program as a child** has the permissions of its arguments. If Deno's path is inside
+ *   the arguments of another program (`sh -c "deno run …"`), Deno 2.9.6 inserts `-A` there unless
+ *   they have a permission flag: pass one.
+ * - **A realtime signal** (`kill -34` and above) that ends the child becomes a rejection that no
+ *   code can handle, in Deno 2.9.6. This package handles it. A listener of `unhandledrejection`
+ *   that was added before the start sees it too.
  *
  * **Permissions**: `--allow-run=<command>` (for a module: the path of Deno itself) and
  * `--allow-env=NODE_V8_COVERAGE`, or `--allow-env` if the environment is passed on: see
@@ -203,7 +208,8 @@ export interface Child extends AsyncDisposable {
  * @throws {RangeError} when a number is out of range.
  * @throws {Deno.errors.NotFound} when the program does not exist.
  * @throws {Deno.errors.PermissionDenied} when it is not executable.
- * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or the inherited `PATH` is not UTF-8.
+ * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or the inherited `PATH` is
+ * not UTF-8.
  * @throws {Deno.errors.NotSupported} when a compiled program starts a module.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *
@@ -253,12 +259,13 @@ export interface InheritedOptions {
 }
 
 /**
- * Takes over the socket that the parent process left at a descriptor: the other end of {@linkcode pair},
- * or of any parent that starts this program with a connected Unix domain socket.
+ * Takes over the socket that the parent process left at a descriptor: the other end of {@linkcode
+ * pair}, or of any parent that starts this program with a connected Unix domain socket.
  *
- * - It works once for a descriptor, in the main thread. Closing the connection closes the descriptor.
- * - Pass only a number that the parent has agreed on. Other descriptors are Deno's own, and taking one of
- *   those over breaks Deno.
+ * - It works once for a descriptor, in the main thread. Closing the connection closes the
+ *   descriptor.
+ * - Pass only a number that the parent has agreed on. Other descriptors are Deno's own, and taking
+ *   one of those over breaks Deno.
  * - Programs that this process starts inherit the descriptor.
  *
  * **Permissions**: none.
@@ -267,10 +274,11 @@ export interface InheritedOptions {
  * @returns The connection. Neither end has a name.
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when the descriptor is not a whole number of at least 0.
- * @throws {NotASocket} when the descriptor is not open, or is not a Unix stream socket. A listening socket
- * or a fifo is refused by the first read or write.
+ * @throws {NotASocket} when the descriptor is not open, or is not a Unix stream socket. A listening
+ * socket or a fifo is refused by the first read or write.
  * @throws {Deno.errors.Busy} when it was taken over before.
- * @throws {Deno.errors.NotSupported} in a worker, which cannot find out whether the main thread has it.
+ * @throws {Deno.errors.NotSupported} in a worker, which cannot find out whether the main thread has
+ * it.
  *
  * @example The child of a pair
  * ```ts ignore
@@ -293,7 +301,9 @@ export function inherited(options: InheritedOptions = {}): Connection {
   }
 }
 
-/** Options of {@linkcode socketpair}: those of the system call, with the values that Deno supports. */
+/**
+ * Options of {@linkcode socketpair}: those of the system call, with the values that Deno supports.
+ */
 export interface SocketPairOptions {
   /**
    * The address family.
@@ -316,18 +326,18 @@ export interface SocketPairOptions {
 }
 
 /**
- * Opens two connections that are each other's peer, both in this process: for tests, and to pass one end
- * to code that expects a connection.
+ * Opens two connections that are each other's peer, both in this process: for tests, and to pass
+ * one end to code that expects a connection.
  *
  * - The system call takes an address family, a type and a protocol. Deno has stream sockets only:
- *   `"dgram"`, `"seqpacket"`, and other families and protocols reject with `NotSupported`. Messages over a
- *   stream need a framing.
- * - Deno does not have the system call. The two ends meet at an abstract name of 128 random bits, which
- *   exists for that instant. On other systems than Linux it is a path in a new private directory. Any other
- *   process that connects there is recognized and dropped.
+ *   `"dgram"`, `"seqpacket"`, and other families and protocols reject with `NotSupported`. Messages
+ *   over a stream need a framing.
+ * - Deno does not have the system call. The two ends meet at an abstract name of 128 random bits,
+ *   which exists for that instant. On other systems than Linux it is a path in a new private
+ *   directory. Any other process that connects there is recognized and dropped.
  *
- * **Permissions**: `--allow-net`, unscoped because of the random name. On systems without abstract names
- * also read and write for the directory of temporary files.
+ * **Permissions**: `--allow-net`, unscoped because of the random name. On systems without abstract
+ * names also read and write for the directory of temporary files.
  *
  * @param options Family, type and protocol.
  * @returns The two ends. Neither has a name.

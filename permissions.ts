@@ -95,24 +95,26 @@ const SPECIAL_DIRECTORIES = ["/dev/", "/proc/", "/sys/"];
  *
  * - `"connect"`: read, write and net for the socket.
  * - `"serve"`, `"claim"`: the same, and read and write for its lock file, `<path>.lock`. With
- *   `publish: "rename"` also all three for `<path>.new`. With `createDirectory` also write for the directory.
- * - With `verifyDirectory`, `mode`, `uid` or `gid` also read for the directory and each one above it, because
- *   mode and owner are changed only in a directory that is known to be safe. The root directory is not
- *   included, and is checked only if it is granted. Symbolic links are followed if this process may read them,
- *   and the directories that they lead through are included.
- * - `"probe"`: read for the socket and its lock. Unless `connect` is `false`, also write and net for the
- *   socket.
- * - `"pair"`: run for the command, which is the target; for Deno itself if the target is the URL of a module.
- *   Also env, for the one variable that is always read, or for all if the child inherits the environment.
+ *   `publish: "rename"` also all three for `<path>.new`. With `createDirectory` also write for the
+ *   directory.
+ * - With `verifyDirectory`, `mode`, `uid` or `gid` also read for the directory and each one above
+ *   it, because mode and owner are changed only in a directory that is known to be safe. The root
+ *   directory is not included, and is checked only if it is granted. Symbolic links are followed if
+ *   this process may read them, and the directories that they lead through are included.
+ * - `"probe"`: read for the socket and its lock. Unless `connect` is `false`, also write and net
+ *   for the socket.
+ * - `"pair"`: run for the command, which is the target; for Deno itself if the target is the URL of
+ *   a module. Also env, for the one variable that is always read, or for all if the child inherits
+ *   the environment.
  * - An abstract name needs unscoped net, because Deno cannot scope a grant to one. Paths below
  *   `/dev`, `/proc` or `/sys` need every permission.
- * - Not included, because everything works without them: `sys: ["umask"]`, with which a socket file never has
- *   a wider mode than you chose, not even for an instant; and `sys: ["statfs"]`, with which a start can
- *   detect a stale socket on a file system that another machine shares.
+ * - Not included, because everything works without them: `sys: ["umask"]`, with which a socket file
+ *   never has a wider mode than you chose, not even for an instant; and `sys: ["statfs"]`, with
+ *   which a start can detect a stale socket on a file system that another machine shares.
  * - A path below a symbolic link needs the same: Deno checks the path as you pass it.
  *
- * The object fits the `permissions` of `Deno.test` and of a worker. {@linkcode permissionFlags} turns it
- * into flags.
+ * The object fits the `permissions` of `Deno.test` and of a worker. {@linkcode permissionFlags}
+ * turns it into flags.
  *
  * @param operation The operation.
  * @param target The address of the socket; for `"pair"` the command.
@@ -172,8 +174,8 @@ export function permissions(
 /**
  * Returns permissions as flags for `deno run`.
  *
- * @param set The permissions, as {@linkcode permissions} returns them. A kind that is `false`, empty
- * or absent adds no flag.
+ * @param set The permissions, as {@linkcode permissions} returns them. A kind that is `false`,
+ * empty or absent adds no flag.
  * @returns One flag for each kind that is granted, or `["--allow-all"]` for all of them.
  * @throws {TypeError} when an entry has a comma, which a flag of Deno 2.9.6 cannot contain. Use a
  * permission set in `deno.json` with `-P` instead.

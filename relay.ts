@@ -36,13 +36,14 @@ const BUFFER_BYTES = 256 * 1024;
 /**
  * Relays bytes between two connections, both ways, until both directions have ended.
  *
- * - **Half-close**: the end of file of one connection is sent to the other. The way back stays open.
- * - **Early answers**: a connection that takes no more ends only the direction towards it. What it has
- *   sent is still relayed, up to its end. Then both are closed. Meanwhile the other connection can write no more
- *   than the kernel holds.
+ * - **Half-close**: the end of file of one connection is sent to the other. The way back stays
+ *   open.
+ * - **Early answers**: a connection that takes no more ends only the direction towards it. What it
+ *   has sent is still relayed, up to its end. Then both are closed. Meanwhile the other connection
+ *   can write no more than the kernel holds.
  * - **Resets**: what a connection sent before it was reset is relayed first. Then both are closed.
- * - **Backpressure**: each direction holds one buffer of 256 KiB. While the slower side does not take it,
- *   nothing more is read from the faster one.
+ * - **Backpressure**: each direction holds one buffer of 256 KiB. While the slower side does not
+ *   take it, nothing more is read from the faster one.
  * - **Ownership**: it owns both connections from the start, and closes both before it settles.
  * - **Bytes only**: Deno drops the descriptors that a peer sends along (`SCM_RIGHTS`).
  * - `relay(conn, conn)` is an echo. Both counts are then the same.
@@ -54,9 +55,9 @@ const BUFFER_BYTES = 256 * 1024;
  * @param options A signal to end it.
  * @returns The number of bytes of each direction.
  * @throws {TypeError} when an argument is of the wrong kind.
- * @throws {SocketError} when a connection fails: an error of the class of the first read or write that
- * failed, after both directions have ended. `aToB` and `bToA` are the bytes that were relayed, `unsent`
- * those that were read and could not be written.
+ * @throws {SocketError} when a connection fails: an error of the class of the first read or write
+ * that failed, after both directions have ended. `aToB` and `bToA` are the bytes that were relayed,
+ * `unsent` those that were read and could not be written.
  * @throws {unknown} the reason of `signal` when it aborts.
  *
  * @example An echo server

@@ -17,9 +17,10 @@ import { checkPathLength } from "./_internal/base/path_length.ts";
  * variable is set, otherwise `<tmp>/uds-<uid>/<name>.sock`, where `<tmp>` is `$TMPDIR` or `/tmp`.
  *
  * - The directory must be a directory, not a symbolic link, owned by this user and closed to all
- *   others. The second one is created with mode 0700 if it is missing. Whatever the mode of the socket, no
- *   other user can then connect, or put a file in its place.
- * - A server and its clients find the same path if they run as the same user with the same two variables.
+ *   others. The second one is created with mode 0700 if it is missing. Whatever the mode of the
+ *   socket, no other user can then connect, or put a file in its place.
+ * - A server and its clients find the same path if they run as the same user with the same two
+ *   variables.
  *
  * **Permissions**: `--allow-env=XDG_RUNTIME_DIR,TMPDIR --allow-sys=uid`, read for the directory,
  * and write for the second one. On Windows it rejects: Deno has no Unix sockets there.

@@ -32,8 +32,8 @@ export interface PathLoss {
   /** The path. */
   readonly path: string;
   /**
-   * What is there instead of the server's socket: nothing, another socket, or something else. `"other"` also
-   * means that the path cannot be read.
+   * What is there instead of the server's socket: nothing, another socket, or something else.
+   * `"other"` also means that the path cannot be read.
    */
   readonly found: "nothing" | "socket" | "other";
   /** Whether the server binds it again. */
@@ -42,18 +42,21 @@ export interface PathLoss {
 
 /** Options of {@linkcode listen}. */
 export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
-  /** The path of the socket, or an abstract name, for which `signal` is the only other option of these. */
+  /**
+   * The path of the socket, or an abstract name, for which `signal` is the only other option of
+   * these.
+   */
   path: SocketPath;
   /**
    * How the socket file gets its name.
    *
    * - `"direct"` binds the path itself.
-   * - `"rename"` binds `<path>.new`, secures it, and renames it over the path. A client never meets a socket
-   *   that is not ready, and a successor can replace the server without a gap.
+   * - `"rename"` binds `<path>.new`, secures it, and renames it over the path. A client never meets
+   *   a socket that is not ready, and a successor can replace the server without a gap.
    *
-   * With `"rename"`, a server that is killed while it starts may leave `<path>.new` and `<path>.lock.new`;
-   * the next such start removes them. It needs permissions for both names, and the path may have four bytes
-   * less.
+   * With `"rename"`, a server that is killed while it starts may leave `<path>.new` and
+   * `<path>.lock.new`; the next such start removes them. It needs permissions for both names, and
+   * the path may have four bytes less.
    *
    * @default {"direct"}
    */
@@ -61,25 +64,26 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
   /**
    * What to do if a socket file exists.
    *
-   * - `"reclaim"` removes it if it is stale: no process holds its lock, and it refuses two connections, 100 ms
-   *   apart.
+   * - `"reclaim"` removes it if it is stale: no process holds its lock, and it refuses two
+   *   connections, 100 ms apart.
    * - `"fail"` rejects with `SocketInUse`.
-   * - `"replace"` takes over the path from a running server. That must be a server of this package and of the
-   *   same user, and must have `publish: "rename"` too. Otherwise it is the same as `"reclaim"`.
+   * - `"replace"` takes over the path from a running server. That must be a server of this package
+   *   and of the same user, and must have `publish: "rename"` too. Otherwise it is the same as
+   *   `"reclaim"`.
    *
-   * During a takeover no client is refused. The old server notices within 250 ms, serves the clients that had
-   * reached it, and ends: see `onReplaced`. If the new server fails before it listens, the old one goes on.
-   * Taking over a path (`"replace"`) is experimental.
+   * During a takeover no client is refused. The old server notices within 250 ms, serves the
+   * clients that had reached it, and ends: see `onReplaced`. If the new server fails before it
+   * listens, the old one goes on. Taking over a path (`"replace"`) is experimental.
    *
-   * A file that is not a socket is never touched. Neither is the socket of a running server that does not use
-   * the lock.
+   * A file that is not a socket is never touched. Neither is the socket of a running server that
+   * does not use the lock.
    *
    * @default {"reclaim"}
    */
   existing?: "reclaim" | "fail" | "replace";
   /**
-   * Whether to bind the path again after its socket file was removed. No connection is dropped, and another
-   * file is never displaced. It needs `publish: "rename"`.
+   * Whether to bind the path again after its socket file was removed. No connection is dropped, and
+   * another file is never displaced. It needs `publish: "rename"`.
    *
    * Without it, the path is still bound again if a successor is killed during its takeover.
    *
@@ -88,18 +92,20 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    */
   selfHeal?: boolean;
   /**
-   * Called once, when a successor with `existing: "replace"` has taken over the path. You need not do
-   * anything: a server shuts itself down. A listener returns the clients that had reached it, and closes.
+   * Called once, when a successor with `existing: "replace"` has taken over the path. You need not
+   * do anything: a server shuts itself down. A listener returns the clients that had reached it,
+   * and closes.
    *
-   * - Emptying its backlog takes some seconds, longer if the process is busy. Then `draining` aborts, and
-   *   handlers have 5 seconds to finish. For another deadline, call `shutdown({ timeout })` here.
+   * - Emptying its backlog takes some seconds, longer if the process is busy. Then `draining`
+   *   aborts, and handlers have 5 seconds to finish. For another deadline, call `shutdown({ timeout
+   *   })` here.
    *
    * @experimental
    */
   onReplaced?: () => void;
   /**
-   * Called within a second when the path no longer leads to this server, because its socket file was removed
-   * or replaced: once for each loss. Open connections go on.
+   * Called within a second when the path no longer leads to this server, because its socket file
+   * was removed or replaced: once for each loss. Open connections go on.
    *
    * @default {prints a line on standard error}
    */
@@ -123,11 +129,11 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
    */
   accept(): Promise<Connection>;
   /**
-   * Stops listening. Removes the socket file, if it is still the one that was bound, and then the lock.
-   * Idempotent; disposal does the same.
+   * Stops listening. Removes the socket file, if it is still the one that was bound, and then the
+   * lock. Idempotent; disposal does the same.
    *
-   * - Accepted connections go on. Those in the backlog are reset; to serve them first, use `serve()` and its
-   *   `shutdown()`.
+   * - Accepted connections go on. Those in the backlog are reset; to serve them first, use
+   *   `serve()` and its `shutdown()`.
    *
    * @throws {SocketError} when a file cannot be removed; the listener closes all the same.
    */
@@ -141,15 +147,16 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
 /**
  * Listens on a path that only this process owns.
  *
- * - When it resolves, the socket is ready and has its mode and its owner. By default only its owner can
- *   connect, from the first instant. Where the file must be created with a wider mode (see `permissions()`
- *   on the umask), clients that connect before its mode is set are dropped unserved.
- * - A stale socket file is replaced. A running server never is, whatever program it is (see `claim()`),
- *   unless both sides agree to it: see `existing`.
- * - The path is watched: see `onPathLost`, `selfHeal` and `onReplaced`. The watch does not keep the process
- *   running.
- * - The backlog is Deno's: 1,024 connections. Further clients are refused with `EAGAIN`, and `connect()`
- *   retries.
+ * - When it resolves, the socket is ready and has its mode and its owner. By default only its owner
+ *   can connect, from the first instant. Where the file must be created with a wider mode (see
+ *   `permissions()` on the umask), clients that connect before its mode is set are dropped
+ *   unserved.
+ * - A stale socket file is replaced. A running server never is, whatever program it is (see
+ *   `claim()`), unless both sides agree to it: see `existing`.
+ * - The path is watched: see `onPathLost`, `selfHeal` and `onReplaced`. The watch does not keep the
+ *   process running.
+ * - The backlog is Deno's: 1,024 connections. Further clients are refused with `EAGAIN`, and
+ *   `connect()` retries.
  *
  * **Permissions**: what `permissions("serve", path, options)` returns.
  * - Read and write for the path and for `<path>.lock`, and `--allow-net=unix:<path>`.
@@ -166,11 +173,12 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  * @throws {SocketInUse} when a running process holds the path.
  * @throws {NotASocket} when the path leads to something else.
  * @throws {ConnectDenied} when this process may not connect to the socket that is there.
- * @throws {InsecurePath} when the lock file is another program's, or the directory is not safe to use.
+ * @throws {InsecurePath} when the lock file is another program's, or the directory is not safe to
+ * use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.
  * @throws {Deno.errors.NotADirectory} when the path leads through a file.
- * @throws {Deno.errors.PermissionDenied} when this process may not create a file in the directory, or may not
- * give it to the user or the group.
+ * @throws {Deno.errors.PermissionDenied} when this process may not create a file in the directory,
+ * or may not give it to the user or the group.
  * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.
  * @throws {unknown} the reason of `signal` when it aborts before the server listens.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
@@ -226,37 +234,39 @@ export interface ServeHandlerInfo {
 }
 
 /**
- * Serves one connection. When its promise settles, pending writes are flushed and the connection closes.
+ * Serves one connection. When its promise settles, pending writes are flushed and the connection
+ * closes.
  */
 export type ServeHandler = (conn: Connection, info: ServeHandlerInfo) => Promise<unknown>;
 
 /** Options of {@linkcode serve}. */
 export interface ServeOptions extends ListenOptions {
   /**
-   * The maximum number of connections that are served at the same time. Further ones wait in the backlog.
+   * The maximum number of connections that are served at the same time. Further ones wait in the
+   * backlog.
    *
    * @default {Infinity}
    */
   maxConnections?: number;
   /**
-   * How long, in milliseconds, a read may wait for data before it rejects with `Deno.errors.TimedOut` and the
-   * connection closes. Time spent in the handler does not count.
+   * How long, in milliseconds, a read may wait for data before it rejects with
+   * `Deno.errors.TimedOut` and the connection closes. Time spent in the handler does not count.
    *
    * @default {Infinity}
    */
   idleTimeout?: number;
   /**
-   * How long, in milliseconds, a read may wait for the first byte of a connection. It replaces `idleTimeout`
-   * until then: a client that has never sent anything occupies one of `maxConnections`, and can get less time
-   * than a client that pauses between two requests.
+   * How long, in milliseconds, a read may wait for the first byte of a connection. It replaces
+   * `idleTimeout` until then: a client that has never sent anything occupies one of
+   * `maxConnections`, and can get less time than a client that pauses between two requests.
    *
    * @default {idleTimeout}
    */
   firstByteTimeout?: number;
   /**
-   * How long, in milliseconds, a write may wait while the client reads nothing. Then it rejects with
-   * `Deno.errors.TimedOut`, with the rest as `unsent`, and the connection closes. A slow reader is not closed.
-   * Unlimited by default, because a client may have a reason to pause.
+   * How long, in milliseconds, a write may wait while the client reads nothing. Then it rejects
+   * with `Deno.errors.TimedOut`, with the rest as `unsent`, and the connection closes. A slow
+   * reader is not closed. Unlimited by default, because a client may have a reason to pause.
    *
    * @default {Infinity}
    */
@@ -267,10 +277,11 @@ export interface ServeOptions extends ListenOptions {
    * Called with each failure. The server goes on, even if this throws.
    *
    * - With `info`: a handler has rejected.
-   * - Without: the server failed to accept (reported once until it works again), to bind a lost path again,
-   *   or to shut itself down.
+   * - Without: the server failed to accept (reported once until it works again), to bind a lost
+   *   path again, or to shut itself down.
    *
-   * @default {prints a line for a failure of the system, or the error with its stack, on standard error: at most one a second of each kind, with a count of the others}
+   * @default {prints a line for a failure of the system, or the error with its stack, on standard
+   * error: at most one a second of each kind, with a count of the others}
    */
   onError?: (error: unknown, info?: ServeHandlerInfo) => void;
 }
@@ -278,8 +289,8 @@ export interface ServeOptions extends ListenOptions {
 /** Options of {@linkcode UnixServer.shutdown}. */
 export interface ShutdownOptions {
   /**
-   * How long, in milliseconds, to wait before closing the remaining connections. With 0, all close at once,
-   * queued ones included. With `Infinity`, every handler may finish.
+   * How long, in milliseconds, to wait before closing the remaining connections. With 0, all close
+   * at once, queued ones included. With `Infinity`, every handler may finish.
    *
    * @default {5000}
    */
@@ -298,15 +309,20 @@ export interface ShutdownResult {
 export interface UnixServer extends AsyncDisposable {
   /** The address that clients connect to. */
   readonly addr: UnixAddr;
-  /** The number of open connections. During a shutdown it includes those that wait for a handler. */
+  /**
+   * The number of open connections. During a shutdown it includes those that wait for a handler.
+   */
   readonly connections: number;
-  /** Resolves when the server has ended. Rejects if accepting failed for good, or if the shutdown failed. */
+  /**
+   * Resolves when the server has ended. Rejects if accepting failed for good, or if the shutdown
+   * failed.
+   */
   readonly finished: Promise<void>;
   /**
    * Shuts down without losing a client that has reached the server.
    *
-   * 1. The socket file is removed, so no new client comes. (An abstract name lasts until the listener closes;
-   *    clients that connect in between may be reset.)
+   * 1. The socket file is removed, so no new client comes. (An abstract name lasts until the
+   *    listener closes; clients that connect in between may be reset.)
    * 2. The clients in the backlog are accepted and served, within `maxConnections`.
    * 3. The listener closes and the lock is released: a successor may start.
    * 4. `draining` aborts, and the handlers have until the deadline to finish.
@@ -329,14 +345,15 @@ export interface UnixServer extends AsyncDisposable {
  * Serves every connection to a path with a handler.
  *
  * - The path is owned as by {@linkcode listen}. When the promise resolves, the server is ready.
- * - **Failures stay with their connection**: if a handler rejects or throws, `onError` is called, the
- *   connection closes, and the server goes on. It also goes on when descriptors run out.
- * - **Limits**: `maxConnections`, `idleTimeout`, `firstByteTimeout`, `writeTimeout`. `messages()` and its
- *   codecs limit messages. Bytes need no limit: the kernel blocks a fast client until the handler reads.
- * - **Timeouts** count observed silence. If this process was suspended, it reads the data that came meanwhile
- *   before it closes a connection.
- * - **Shutdown** is {@linkcode UnixServer.shutdown}. A process that exits without it leaves its files behind,
- *   and the next start removes them. No signal handlers are installed.
+ * - **Failures stay with their connection**: if a handler rejects or throws, `onError` is called,
+ *   the connection closes, and the server goes on. It also goes on when descriptors run out.
+ * - **Limits**: `maxConnections`, `idleTimeout`, `firstByteTimeout`, `writeTimeout`. `messages()`
+ *   and its codecs limit messages. Bytes need no limit: the kernel blocks a fast client until the
+ *   handler reads.
+ * - **Timeouts** count observed silence. If this process was suspended, it reads the data that came
+ *   meanwhile before it closes a connection.
+ * - **Shutdown** is {@linkcode UnixServer.shutdown}. A process that exits without it leaves its
+ *   files behind, and the next start removes them. No signal handlers are installed.
  *
  * **Permissions**: those of {@linkcode listen}. On Windows it rejects with `NotSupported`.
  *
@@ -348,11 +365,12 @@ export interface UnixServer extends AsyncDisposable {
  * @throws {SocketInUse} when a running process holds the path.
  * @throws {NotASocket} when the path leads to something else.
  * @throws {ConnectDenied} when this process may not connect to the socket that is there.
- * @throws {InsecurePath} when the lock file is another program's, or the directory is not safe to use.
+ * @throws {InsecurePath} when the lock file is another program's, or the directory is not safe to
+ * use.
  * @throws {Deno.errors.NotFound} when the directory does not exist.
  * @throws {Deno.errors.NotADirectory} when the path leads through a file.
- * @throws {Deno.errors.PermissionDenied} when this process may not create a file in the directory, or may not
- * give it to the user or the group.
+ * @throws {Deno.errors.PermissionDenied} when this process may not create a file in the directory,
+ * or may not give it to the user or the group.
  * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.
  * @throws {unknown} the reason of `signal` when it aborts before the server listens.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.

@@ -84,8 +84,8 @@ export function exitCodeOf(error: unknown): number {
 }
 
 /**
- * Reports whether an error means a wrong argument: a plain `TypeError` or `RangeError`. Deno also throws
- * a `TypeError` for EINVAL of the system. That one has a code, or its cause has one.
+ * Reports whether an error means a wrong argument: a plain `TypeError` or `RangeError`. Deno also
+ * throws a `TypeError` for EINVAL of the system. That one has a code, or its cause has one.
  */
 function isWrongArgument(error: unknown): boolean {
   if (!(error instanceof Error) || isSocketError(error)) return false;

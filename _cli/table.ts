@@ -1,6 +1,6 @@
 /**
- * The table of commands: options, arguments and help. Parsing, suggestions and completion use it. The file
- * of a command is loaded only when the command runs.
+ * The table of commands: options, arguments and help. Parsing, suggestions and completion use it.
+ * The file of a command is loaded only when the command runs.
  */
 
 import { permissions } from "../permissions.ts";

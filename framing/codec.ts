@@ -1,8 +1,8 @@
 import type { Connection } from "../connection.ts";
 
 /**
- * What messages are sent over: a {@linkcode Connection}, or anything that reads and writes like one, such as
- * a `Deno.Conn`. If a `write` takes only a part, it is called again with the rest.
+ * What messages are sent over: a {@linkcode Connection}, or anything that reads and writes like
+ * one, such as a `Deno.Conn`. If a `write` takes only a part, it is called again with the rest.
  */
 export type ByteChannel =
   & Pick<Connection, "read" | "write">
@@ -11,8 +11,8 @@ export type ByteChannel =
 /**
  * Where a codec writes the bytes of a message.
  *
- * - Bytes appear in the order in which they are appended. A codec cannot take any back. If its `encode`
- *   throws, all bytes of that message are dropped.
+ * - Bytes appear in the order in which they are appended. A codec cannot take any back. If its
+ *   `encode` throws, all bytes of that message are dropped.
  */
 export interface ByteWriter {
   /**
@@ -31,8 +31,8 @@ export interface ByteWriter {
   /**
    * Appends bytes.
    *
-   * @param data The bytes. Up to 64 KiB are copied. More may be sent without a copy, and must not change
-   * before they are sent.
+   * @param data The bytes. Up to 64 KiB are copied. More may be sent without a copy, and must not
+   * change before they are sent.
    * @throws {TypeError} when it is not a `Uint8Array`.
    */
   bytes(data: Uint8Array): void;
@@ -57,15 +57,16 @@ export interface ByteWriter {
 /**
  * Turns messages into bytes, and bytes into messages.
  *
- * - A codec keeps no state. If a message is incomplete, `decode` gets the same bytes again together with
- *   those that came after. One codec can serve any number of connections.
+ * - A codec keeps no state. If a message is incomplete, `decode` gets the same bytes again together
+ *   with those that came after. One codec can serve any number of connections.
  * - Whatever `encode` or `decode` throws reaches the caller of `send` or `receive` unchanged.
  * - Its methods must not use the channel that calls them.
  */
 export interface Codec<T> {
   /**
-   * The maximum number of bytes of a message. The codec should check it before it allocates anything for a
-   * message. If it does not, a channel still refuses an incomplete message that exceeds it by 64 KiB.
+   * The maximum number of bytes of a message. The codec should check it before it allocates
+   * anything for a message. If it does not, a channel still refuses an incomplete message that
+   * exceeds it by 64 KiB.
    */
   readonly maxBytes: number;
   /**
@@ -81,26 +82,27 @@ export interface Codec<T> {
    * - The message may be a view of `bytes`, or contain one: these bytes do not change any more.
    *
    * @param bytes At least one byte; the first is the first of a message.
-   * @param scanned How many of the bytes the last call saw, if it returned `undefined`: a search for the end
-   * of the message can continue there. Otherwise 0.
-   * @returns The message and the number of bytes that it took. If it is incomplete: `undefined`, or the
-   * number of bytes of the whole message, if its beginning says so. Memory is then allocated once, and the
-   * next call follows when all of them are there.
+   * @param scanned How many of the bytes the last call saw, if it returned `undefined`: a search
+   * for the end of the message can continue there. Otherwise 0.
+   * @returns The message and the number of bytes that it took. If it is incomplete: `undefined`, or
+   * the number of bytes of the whole message, if its beginning says so. Memory is then allocated
+   * once, and the next call follows when all of them are there.
    */
   decode(bytes: Uint8Array, scanned: number): DecodedMessage<T> | number | undefined;
   /**
-   * Decodes many messages at once, which is faster than one by one. Can be left out. `decode` is called
-   * for what it leaves.
+   * Decodes many messages at once, which is faster than one by one. Can be left out. `decode` is
+   * called for what it leaves.
    *
    * @param bytes As in `decode`.
    * @param scanned As in `decode`.
-   * @param messages Where to append the messages. Those appended before a throw are delivered first.
+   * @param messages Where to append the messages. Those appended before a throw are delivered
+   * first.
    * @returns The number of bytes that they took.
    */
   decodeAll?(bytes: Uint8Array, scanned: number, messages: T[]): number;
   /**
-   * Makes a message of the bytes that are left at the peer's end of file. Without this method such bytes
-   * are a `TruncatedMessage`. Throw that error yourself if they are not a message.
+   * Makes a message of the bytes that are left at the peer's end of file. Without this method such
+   * bytes are a `TruncatedMessage`. Throw that error yourself if they are not a message.
    *
    * @param rest At least one byte that `decode` did not take.
    * @returns The message.

@@ -28,8 +28,8 @@ const END_OF_HEADERS = "\r\n\r\n";
 const ASCII = new TextDecoder("latin1");
 
 /**
- * Frames messages by a header block with their length: the base protocol of language servers (LSP) and
- * debug adapters (DAP).
+ * Frames messages by a header block with their length: the base protocol of language servers (LSP)
+ * and debug adapters (DAP).
  *
  * ```text
  * Content-Length: 5\r\n   a header; case does not count
@@ -41,10 +41,11 @@ const ASCII = new TextDecoder("latin1");
  * - **A received message** is a view of the memory that it was read into.
  * - **Headers**: there must be exactly one `Content-Length`, of decimal digits. Others, such as
  *   `Content-Type`, are skipped.
- * - **Malformed**: `Deno.errors.InvalidData` when `Content-Length` is absent, repeated or not a number, or
- *   when a line is not a header or ends without a carriage return.
- * - **Too large**: `MessageTooLarge`, from `send` and, as soon as the headers have come, from `receive`. No
- *   memory is allocated for the message. A header block of more than 8,192 bytes is too large as well.
+ * - **Malformed**: `Deno.errors.InvalidData` when `Content-Length` is absent, repeated or not a
+ *   number, or when a line is not a header or ends without a carriage return.
+ * - **Too large**: `MessageTooLarge`, from `send` and, as soon as the headers have come, from
+ *   `receive`. No memory is allocated for the message. A header block of more than 8,192 bytes is
+ *   too large as well.
  * - **Cut short**, within the headers or the message: `TruncatedMessage` with the bytes that came.
  *
  * @param options The limit.

@@ -33,11 +33,11 @@ const CHECKS: Checks<DelimitedOptions> = { maxBytes: maxBytesUpTo() };
  * 00                   the empty message
  * ```
  *
- * - **Content**: any bytes except the delimiter, or none. `send` refuses a message that contains the
- *   delimiter: `RangeError`.
+ * - **Content**: any bytes except the delimiter, or none. `send` refuses a message that contains
+ *   the delimiter: `RangeError`.
  * - **A received message** is a view of the memory that it was read into.
- * - **Too large**: `MessageTooLarge`, from `send`, and from `receive` as soon as more bytes have come
- *   without the delimiter.
+ * - **Too large**: `MessageTooLarge`, from `send`, and from `receive` as soon as more bytes have
+ *   come without the delimiter.
  * - **Cut short**, before the delimiter: `TruncatedMessage` with the bytes that came.
  * - For text that ends with a line feed, use {@linkcode lines}.
  *
@@ -45,7 +45,8 @@ const CHECKS: Checks<DelimitedOptions> = { maxBytes: maxBytesUpTo() };
  * @param options The limit.
  * @returns The codec.
  * @throws {TypeError} when an argument is of the wrong kind.
- * @throws {RangeError} when the delimiter is not a byte, or `maxBytes` is not a whole number from 1 to 2^32.
+ * @throws {RangeError} when the delimiter is not a byte, or `maxBytes` is not a whole number from 1
+ * to 2^32.
  *
  * @example Usage
  * ```ts

@@ -11,13 +11,14 @@ import { text } from "./text.ts";
  * 00 00 00 08  7b 22 69 64 22 3a 31 7d     {"id":1} in json(lengthPrefixed())
  * ```
  *
- * - **On `send`** the message is what `JSON.stringify` makes of the value: a `Date` becomes a string, `NaN`
- *   becomes `null`, and properties that are `undefined` are left out. A value without JSON is refused with a
- *   `TypeError`: `undefined`, functions, symbols, a `BigInt`, and an object that contains itself.
- * - **On `receive`** the message is any JSON value, including `null`, or what `parse` makes of it. Without
- *   `parse`, the type `T` is your claim, which is not checked.
- * - **Malformed**: `Deno.errors.InvalidData`, with the `SyntaxError` as its cause, when the text is not JSON.
- *   An empty line is not JSON. An error that `parse` throws stays unchanged.
+ * - **On `send`** the message is what `JSON.stringify` makes of the value: a `Date` becomes a
+ *   string, `NaN` becomes `null`, and properties that are `undefined` are left out. A value without
+ *   JSON is refused with a `TypeError`: `undefined`, functions, symbols, a `BigInt`, and an object
+ *   that contains itself.
+ * - **On `receive`** the message is any JSON value, including `null`, or what `parse` makes of it.
+ *   Without `parse`, the type `T` is your claim, which is not checked.
+ * - **Malformed**: `Deno.errors.InvalidData`, with the `SyntaxError` as its cause, when the text is
+ *   not JSON. An empty line is not JSON. An error that `parse` throws stays unchanged.
  * - **Too large**, **cut short** and not UTF-8: as the frames say.
  *
  * @param frames The codec of the texts, or of their bytes in UTF-8.

@@ -29,8 +29,8 @@ export interface LengthPrefixedOptions {
    */
   littleEndian?: boolean;
   /**
-   * The maximum number of bytes of a message. A larger one is refused as soon as its length has come. A
-   * prefix of one or two bytes cannot say more than 255 or 65,535.
+   * The maximum number of bytes of a message. A larger one is refused as soon as its length has
+   * come. A prefix of one or two bytes cannot say more than 255 or 65,535.
    *
    * @default {16 MiB}
    */
@@ -57,11 +57,12 @@ const CHECKS: Checks<LengthPrefixedOptions> = {
  *
  * - **Content**: any bytes, or none.
  * - **A received message** is a view of the memory that it was read into.
- * - **Too large**: `MessageTooLarge`, from `send` and, as soon as the length has come, from `receive`. No
- *   memory is allocated for the message. In eight bytes, every length of 2^53 and more is too large.
+ * - **Too large**: `MessageTooLarge`, from `send` and, as soon as the length has come, from
+ *   `receive`. No memory is allocated for the message. In eight bytes, every length of 2^53 and
+ *   more is too large.
  * - **Cut short**, within the length or the message: `TruncatedMessage` with the bytes that came.
- * - **Malformed** frames do not exist, because any four bytes are a length. Text that is read as one is
- *   mostly too large.
+ * - **Malformed** frames do not exist, because any four bytes are a length. Text that is read as
+ *   one is mostly too large.
  *
  * @param options The size of the prefix and its byte order, and the limit.
  * @returns The codec.

@@ -25,8 +25,9 @@ export interface LinesOptions {
    */
   maxBytes?: number;
   /**
-   * Whether the bytes before the end of file are a line even without a line feed, as in files that people
-   * edit. A carriage return at their end belongs to that line. By default such a line counts as cut short.
+   * Whether the bytes before the end of file are a line even without a line feed, as in files that
+   * people edit. A carriage return at their end belongs to that line. By default such a line counts
+   * as cut short.
    *
    * @default {false}
    */
@@ -51,22 +52,24 @@ const ENCODER = new TextEncoder();
  * 0a                      the empty line
  * ```
  *
- * - **On `send`** each line gets a line feed. A text that contains one is refused: `RangeError`. So is a text
- *   that ends with a carriage return, which the peer would count as part of the line's end. A text with a
- *   lone surrogate, which UTF-8 cannot hold: `TypeError`.
- * - **On `receive`** a line ends at a line feed, or at a carriage return and a line feed. Other carriage
- *   returns belong to the line. A byte order mark is kept.
- * - **Memory**: the lines of one read are slices of one string. Keeping one short line keeps all of them,
- *   up to 256 KiB.
+ * - **On `send`** each line gets a line feed. A text that contains one is refused: `RangeError`. So
+ *   is a text that ends with a carriage return, which the peer would count as part of the line's
+ *   end. A text with a lone surrogate, which UTF-8 cannot hold: `TypeError`.
+ * - **On `receive`** a line ends at a line feed, or at a carriage return and a line feed. Other
+ *   carriage returns belong to the line. A byte order mark is kept.
+ * - **Memory**: the lines of one read are slices of one string. Keeping one short line keeps all of
+ *   them, up to 256 KiB.
  * - **Malformed**: `Deno.errors.InvalidData` when the bytes are not UTF-8.
- * - **Too large**: `MessageTooLarge`, from `send`, and from `receive` as soon as more bytes have come without
- *   an end.
- * - **Cut short**: `TruncatedMessage` with the bytes that came, unless `allowUnterminated` makes them a line.
+ * - **Too large**: `MessageTooLarge`, from `send`, and from `receive` as soon as more bytes have
+ *   come without an end.
+ * - **Cut short**: `TruncatedMessage` with the bytes that came, unless `allowUnterminated` makes
+ *   them a line.
  *
  * @param options The limit, and what to do with a last line that has no end.
  * @returns The codec.
  * @throws {TypeError} when an option is of the wrong kind.
- * @throws {RangeError} when `maxBytes` is not a whole number from 1 to 536,870,888, the longest string.
+ * @throws {RangeError} when `maxBytes` is not a whole number from 1 to 536,870,888, the longest
+ * string.
  *
  * @example Usage
  * ```ts

@@ -18,40 +18,43 @@ import type { ByteChannel, Codec } from "./codec.ts";
 /** Options of {@linkcode messages}. */
 export interface MessagesOptions {
   /**
-   * The number of bytes waiting to be written from which on `send` does not resolve. It still takes messages,
-   * so a program that does not await it is not held back.
+   * The number of bytes waiting to be written from which on `send` does not resolve. It still takes
+   * messages, so a program that does not await it is not held back.
    *
    * @default {1 MiB}
    */
   maxPending?: number;
   /**
-   * How long, in milliseconds, a message may take from the first read that brings a part of it until it is
-   * complete. Only time in which a call receives counts. After that receiving fails with
-   * `Deno.errors.TimedOut`. Set it for untrusted peers, which could hold a connection with half a message.
+   * How long, in milliseconds, a message may take from the first read that brings a part of it
+   * until it is complete. Only time in which a call receives counts. After that receiving fails
+   * with `Deno.errors.TimedOut`. Set it for untrusted peers, which could hold a connection with
+   * half a message.
    *
    * @default {Infinity}
    */
   frameTimeout?: number;
   /**
-   * How long, in milliseconds, messages may wait for the peer to read anything. After that sending and
-   * receiving fail with `Deno.errors.TimedOut`, and the connection is closed. A peer that reads slowly is not
-   * closed. On a pair it must read up to 256 KiB within the time, because smaller progress cannot be seen.
+   * How long, in milliseconds, messages may wait for the peer to read anything. After that sending
+   * and receiving fail with `Deno.errors.TimedOut`, and the connection is closed. A peer that reads
+   * slowly is not closed. On a pair it must read up to 256 KiB within the time, because smaller
+   * progress cannot be seen.
    *
    * @default {Infinity}
    */
   writeTimeout?: number;
   /**
-   * Whether to reuse the memory of a message for the next one. A received message is then valid only until
-   * the next `receive` or turn of a loop. Nothing is allocated for received bytes, which more than doubles
-   * the speed of messages of a mebibyte. It makes no difference to texts and JSON.
+   * Whether to reuse the memory of a message for the next one. A received message is then valid
+   * only until the next `receive` or turn of a loop. Nothing is allocated for received bytes, which
+   * more than doubles the speed of messages of a mebibyte. It makes no difference to texts and
+   * JSON.
    *
    * @default {false}
    */
   reuse?: boolean;
   /**
-   * Ends receiving between two messages, once nothing is left to read: pass `info.draining` of a server's
-   * handler. Whole messages that have come are still delivered, and one that has begun is completed.
-   * Sending continues.
+   * Ends receiving between two messages, once nothing is left to read: pass `info.draining` of a
+   * server's handler. Whole messages that have come are still delivered, and one that has begun is
+   * completed. Sending continues.
    */
   draining?: AbortSignal;
 }
@@ -59,8 +62,8 @@ export interface MessagesOptions {
 /** Options of {@linkcode Messages.receive}. */
 export interface ReceiveOptions {
   /**
-   * Cancels the call: its promise rejects with the signal's reason. No message is lost. The next call
-   * receives it.
+   * Cancels the call: its promise rejects with the signal's reason. No message is lost. The next
+   * call receives it.
    */
   signal?: AbortSignal;
 }
@@ -68,39 +71,42 @@ export interface ReceiveOptions {
 /**
  * A connection of whole messages, which {@linkcode messages} returns.
  *
- * - **Sending** appends to a buffer. All messages of one turn of the event loop leave in one write. More than
- *   64 KiB leave at once, and so does the first answer after a read.
- * - **Receiving**: `receive`, iteration and `batches()` can be mixed, and several calls can wait at once. Each
- *   message goes to one of them, in the order of the calls. Breaking out of a loop changes nothing else: the
- *   next call receives the next message.
- * - **Failures of receiving** are final. Messages before it are delivered, and then each `receive` rejects
- *   with the same error. To continue after a line that is not JSON, receive `lines()` and parse them yourself.
- *   Sending is not affected, so a last answer can be sent.
- * - **Failures of sending** are final as well, unless the codec refuses a message: then nothing of it is
- *   appended, and the next one can be sent. Receiving is not affected, so what the peer sent before it left
- *   can be received.
- * - **Fairness**: about a hundred messages are decoded at a time. A peer that floods tiny ones takes a quarter
- *   of a millisecond at a time, and up to one if nothing else is due. Then other connections are served.
- * - **Memory**: received bytes are views of the memory that they were read into. It is not used again, and
- *   lives as long as one of them: 16 to 256 KiB, or what a large message needed. To keep a message for long,
- *   keep a copy: `message.slice()`. JSON values and texts have their own memory, but the texts of `lines()`
- *   may be slices of a longer one.
+ * - **Sending** appends to a buffer. All messages of one turn of the event loop leave in one write.
+ *   More than 64 KiB leave at once, and so does the first answer after a read.
+ * - **Receiving**: `receive`, iteration and `batches()` can be mixed, and several calls can wait at
+ *   once. Each message goes to one of them, in the order of the calls. Breaking out of a loop
+ *   changes nothing else: the next call receives the next message.
+ * - **Failures of receiving** are final. Messages before it are delivered, and then each `receive`
+ *   rejects with the same error. To continue after a line that is not JSON, receive `lines()` and
+ *   parse them yourself. Sending is not affected, so a last answer can be sent.
+ * - **Failures of sending** are final as well, unless the codec refuses a message: then nothing of
+ *   it is appended, and the next one can be sent. Receiving is not affected, so what the peer sent
+ *   before it left can be received.
+ * - **Fairness**: about a hundred messages are decoded at a time. A peer that floods tiny ones
+ *   takes a quarter of a millisecond at a time, and up to one if nothing else is due. Then other
+ *   connections are served.
+ * - **Memory**: received bytes are views of the memory that they were read into. It is not used
+ *   again, and lives as long as one of them: 16 to 256 KiB, or what a large message needed. To keep
+ *   a message for long, keep a copy: `message.slice()`. JSON values and texts have their own
+ *   memory, but the texts of `lines()` may be slices of a longer one.
  */
 export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposable {
   /**
-   * Sends a message after those sent before. It is encoded before this returns, except for bytes of 64 KiB
-   * or more, which must not change before the promise resolves.
+   * Sends a message after those sent before. It is encoded before this returns, except for bytes of
+   * 64 KiB or more, which must not change before the promise resolves.
    *
-   * - It resolves at once while fewer than `maxPending` bytes wait to be written. For bytes of 64 KiB or more,
-   *   it may wait until the kernel has them. In both cases the peer may not have read them yet.
+   * - It resolves at once while fewer than `maxPending` bytes wait to be written. For bytes of 64
+   *   KiB or more, it may wait until the kernel has them. In both cases the peer may not have read
+   *   them yet.
    * - A rejection that is not awaited does not end the process.
    *
    * @param message The message.
    * @throws {TypeError} when it is of the wrong kind for the codec, or has lone surrogates.
    * @throws {RangeError} when the codec cannot frame it: `MessageTooLarge`, or a delimiter in it.
-   * @throws {Deno.errors.BrokenPipe} when the peer has closed the connection. `unsent` has all bytes that the
-   * kernel did not take, of this message and of earlier ones that had resolved.
-   * @throws {Deno.errors.TimedOut} when the peer has read nothing for `writeTimeout`, also with `unsent`.
+   * @throws {Deno.errors.BrokenPipe} when the peer has closed the connection. `unsent` has all
+   * bytes that the kernel did not take, of this message and of earlier ones that had resolved.
+   * @throws {Deno.errors.TimedOut} when the peer has read nothing for `writeTimeout`, also with
+   * `unsent`.
    * @throws {ConnectionClosed} when `close()` or `closeWrite()` was called.
    */
   send(message: T): Promise<void>;
@@ -112,7 +118,8 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    */
   flush(): Promise<void>;
   /**
-   * Receives the next message. Resolves to `undefined` at the end: the peer's end of file, or `draining`.
+   * Receives the next message. Resolves to `undefined` at the end: the peer's end of file, or
+   * `draining`.
    *
    * @param options A signal that cancels the call.
    * @returns The message, or `undefined` at the end.
@@ -120,21 +127,22 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    * @throws {TruncatedMessage} when the end of file comes within a message.
    * @throws {Deno.errors.InvalidData} when the bytes are not a message.
    * @throws {Deno.errors.TimedOut} when `frameTimeout` or `writeTimeout` is over.
-   * @throws {Deno.errors.ConnectionReset} when the peer closed before it read everything that was sent.
+   * @throws {Deno.errors.ConnectionReset} when the peer closed before it read everything that was
+   * sent.
    * @throws {ConnectionClosed} when `close()` was called.
    * @throws {unknown} the reason of `signal` when it aborts.
    */
   receive(options?: ReceiveOptions): Promise<T | undefined>;
   /**
-   * Receives arrays of all messages that have come together, which is the fastest way. A batch has at least
-   * one message, and at most a few thousand.
+   * Receives arrays of all messages that have come together, which is the fastest way. A batch has
+   * at least one message, and at most a few thousand.
    *
    * @returns The batches. They can be iterated several times, as the messages themselves.
    */
   batches(): AsyncIterable<T[]>;
   /**
-   * Receives the messages one by one, until the end. After `close()` on this side the iteration ends. It
-   * throws all other failures of `receive`.
+   * Receives the messages one by one, until the end. After `close()` on this side the iteration
+   * ends. It throws all other failures of `receive`.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<T>;
   /**
@@ -148,8 +156,9 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    * Closes the connection at once. What was not written is dropped, and pending calls reject with
    * `ConnectionClosed`. Idempotent; so is disposal.
    *
-   * `await using` first waits for everything that was sent, for at most 5 seconds. It rejects if something was
-   * lost and no call has reported it: the peer has closed the connection, or did not read.
+   * `await using` first waits for everything that was sent, for at most 5 seconds. It rejects if
+   * something was lost and no call has reported it: the peer has closed the connection, or did not
+   * read.
    */
   close(): void;
 }
@@ -170,9 +179,10 @@ const RECEIVE_CHECKS: Checks<ReceiveOptions> = { signal: checkSignal };
 /**
  * Sends and receives whole messages over a connection.
  *
- * - The {@linkcode Messages} own the connection from now on. Closing them closes it, and no other code may
- *   read from it or write to it.
- * - If the connection has no `closeWrite` or `close`, the peer does not notice those of the channel.
+ * - The {@linkcode Messages} own the connection from now on. Closing them closes it, and no other
+ *   code may read from it or write to it.
+ * - If the connection has no `closeWrite` or `close`, the peer does not notice those of the
+ *   channel.
  *
  * **Permissions**: none.
  *

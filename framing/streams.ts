@@ -8,11 +8,12 @@ import type { Codec } from "./codec.ts";
  * Returns a stream that turns messages into bytes:
  * `source.pipeThrough(encodeStream(codec)).pipeTo(conn.writable)`.
  *
- * - Messages that are written in one turn of the event loop, or while the reader is busy, share chunks of
- *   64 KiB. Bytes of that length and more are passed on without a copy, and must not change afterwards.
+ * - Messages that are written in one turn of the event loop, or while the reader is busy, share
+ *   chunks of 64 KiB. Bytes of that length and more are passed on without a copy, and must not
+ *   change afterwards.
  * - **Backpressure**: a write waits while 64 KiB wait for the reader.
- * - If the codec refuses a message, both sides of the stream fail with what it throws. Messages before it
- *   that were not read are lost.
+ * - If the codec refuses a message, both sides of the stream fail with what it throws. Messages
+ *   before it that were not read are lost.
  *
  * **Permissions**: none.
  *
@@ -106,14 +107,15 @@ export function encodeStream<T>(codec: Codec<T>): TransformStream<T, Uint8Array>
 }
 
 /**
- * Returns a stream that turns bytes into messages: `conn.readable.pipeThrough(decodeStream(codec))`.
+ * Returns a stream that turns bytes into messages:
+ * `conn.readable.pipeThrough(decodeStream(codec))`.
  *
- * - Chunks may end anywhere. Messages of bytes are views of them, or of the memory in which the parts of a
- *   message are joined.
+ * - Chunks may end anywhere. Messages of bytes are views of them, or of the memory in which the
+ *   parts of a message are joined.
  * - **Backpressure**: it takes no further chunk until all messages of the last one are read.
- * - If the bytes are not a message, or end within one, both sides of the stream fail with the errors of
- *   {@linkcode Messages.receive}. Messages before it that were not read are lost, as in any Web stream;
- *   `messages()` delivers them.
+ * - If the bytes are not a message, or end within one, both sides of the stream fail with the
+ *   errors of {@linkcode Messages.receive}. Messages before it that were not read are lost, as in
+ *   any Web stream; `messages()` delivers them.
  *
  * **Permissions**: none.
  *

@@ -20,10 +20,10 @@ let scratch: Uint8Array | undefined;
  * 00 00 00 06  67 72 c3 bc 6e 21   "grün!" in text(lengthPrefixed())
  * ```
  *
- * - **On `send`** a text with a lone surrogate, which UTF-8 cannot hold, is refused: `TypeError`. So is a
- *   text that the frames refuse.
- * - **Malformed**: `Deno.errors.InvalidData` when the bytes of a frame are not UTF-8. A byte order mark is
- *   kept.
+ * - **On `send`** a text with a lone surrogate, which UTF-8 cannot hold, is refused: `TypeError`.
+ *   So is a text that the frames refuse.
+ * - **Malformed**: `Deno.errors.InvalidData` when the bytes of a frame are not UTF-8. A byte order
+ *   mark is kept.
  * - **Too large** and **cut short**: as the frames say.
  *
  * @param frames The codec of the bytes. For lines, use {@linkcode lines}, which makes texts itself.

@@ -1,4 +1,6 @@
-/** `uds completion SHELL`: prints a script that completes command lines, from the table of commands. */
+/**
+ * `uds completion SHELL`: prints a script that completes command lines, from the table of commands.
+ */
 
 import { OK } from "../exit_codes.ts";
 import { print } from "../io/output.ts";

@@ -45,7 +45,8 @@ export function needs(
 
 /** Removes a stale socket. Claiming its path does just that, or throws. */
 async function remove(path: string): Promise<void> {
-  // A claim does not report whether it removed a socket. Without one, a lock file beside the path stays.
+  // A claim does not report whether it removed a socket. Without one, a lock file beside the path
+  // stays.
   if (!path.startsWith("\0") && !exists(path) && !await isClaimed(path)) {
     throw new ErrorContext("rm", path).error(SocketNotFound, "there is no such file");
   }

@@ -1,4 +1,7 @@
-/** `uds run -- CMD ARG…`: a child on a socket without a path. The other end is standard input and output. */
+/**
+ * `uds run -- CMD ARG…`: a child on a socket without a path. The other end is standard input and
+ * output.
+ */
 
 import { isSocketError } from "../../errors.ts";
 import { pair } from "../../pair.ts";

@@ -1,4 +1,7 @@
-/** `uds serve PATH -- CMD ARG…`: a process for each connection, which is its standard input and output. */
+/**
+ * `uds serve PATH -- CMD ARG…`: a process for each connection, which is its standard input and
+ * output.
+ */
 
 import { delay } from "../../_internal/base/event_loop.ts";
 import type { SocketPath } from "../../address.ts";

@@ -6,8 +6,8 @@ import { isGranted } from "../../_internal/base/deno_permissions.ts";
 import { shownPath } from "../parse/parameters.ts";
 
 /**
- * Throws if the service manager holds a socket for this process: clients of that socket would get no answer.
- * Without `--allow-env` it cannot be detected.
+ * Throws if the service manager holds a socket for this process: clients of that socket would get
+ * no answer. Without `--allow-env` it cannot be detected.
  *
  * @throws {SocketInUse} if it does.
  */

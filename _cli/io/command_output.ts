@@ -1,10 +1,14 @@
-/** The output of a command. It ends with the command, even if a process that it left has the socket. */
+/**
+ * The output of a command. It ends with the command, even if a process that it left has the socket.
+ */
 
 import type { Connection } from "../../connection.ts";
 import { ConnectionClosed } from "../../errors.ts";
 import type { Child } from "../../pair.ts";
 
-/** How often, and how long in milliseconds, to wait for bytes in the kernel after the command exits. */
+/**
+ * How often, and how long in milliseconds, to wait for bytes in the kernel after the command exits.
+ */
 const WAITS = 5;
 const WAIT_MS = 50;
 

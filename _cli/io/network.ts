@@ -24,7 +24,8 @@ export interface ConnectNetworkOptions {
 }
 
 /**
- * Connects to a port, retrying while it refuses. With TLS, the certificate is checked before this resolves.
+ * Connects to a port, retrying while it refuses. With TLS, the certificate is checked before this
+ * resolves.
  *
  * @throws {Deno.errors.TimedOut} when the time is over.
  */

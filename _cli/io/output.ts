@@ -4,7 +4,9 @@ import { delay } from "../../_internal/base/event_loop.ts";
 import { QuietEnd } from "../exit_codes.ts";
 import { readProc } from "./proc.ts";
 
-/** The pauses, in milliseconds, between retries on a descriptor that does not block. They double. */
+/**
+ * The pauses, in milliseconds, between retries on a descriptor that does not block. They double.
+ */
 const FIRST_PAUSE_MS = 1;
 const LAST_PAUSE_MS = 50;
 
@@ -51,9 +53,9 @@ export async function print(data: Uint8Array | string): Promise<void> {
 /**
  * Writes all bytes to standard output.
  *
- * Another process may have set `O_NONBLOCK` on the open file. Then a write fails while the reader is slow,
- * and the runtime does not return how much it wrote: it buffers lines (Rust's `LineWriter`). So this writes
- * in steps that the runtime takes as a whole or not at all.
+ * Another process may have set `O_NONBLOCK` on the open file. Then a write fails while the reader
+ * is slow, and the runtime does not return how much it wrote: it buffers lines (Rust's
+ * `LineWriter`). So this writes in steps that the runtime takes as a whole or not at all.
  */
 async function writeOutput(bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length;) {
@@ -89,7 +91,9 @@ async function nextStep(bytes: Uint8Array): Promise<Uint8Array> {
 
 let isFile: boolean | undefined;
 
-/** Reports whether standard output is known to block, or is a file, which always takes everything. */
+/**
+ * Reports whether standard output is known to block, or is a file, which always takes everything.
+ */
 async function isBlocking(): Promise<boolean> {
   if (Deno.build.os === "windows") return true;
   const [, flags] = readProc("self/fdinfo/1")?.match(/^flags:\s*([0-7]+)$/m) ?? [];
@@ -106,8 +110,8 @@ let pendingBytes = 0;
 let lastError: Promise<void> = Promise.resolve();
 
 /**
- * Writes to standard error, at once as far as possible. The rest follows later, up to 1 MiB. What cannot
- * be written is dropped, because there is nowhere to report it.
+ * Writes to standard error, at once as far as possible. The rest follows later, up to 1 MiB. What
+ * cannot be written is dropped, because there is nowhere to report it.
  */
 export function printError(text: string): void {
   const bytes = new TextEncoder().encode(text);

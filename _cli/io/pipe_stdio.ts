@@ -55,12 +55,13 @@ export function bytesOf(conn: Connection, size: number = BUFFER_SIZE): Wire {
 }
 
 /**
- * Pipes a source to a connection, and what the peer sends to standard output. Closes the connection.
+ * Pipes a source to a connection, and what the peer sends to standard output. Closes the
+ * connection.
  *
- * - **End of the source**: it half-closes the connection, and goes on receiving until the peer ends. With
- *   `expect` it does not half-close: many servers treat that as a client that left.
- * - **End of file of the peer**: the rest of the source is still sent. A peer that closed is noticed even
- *   when there is nothing to send.
+ * - **End of the source**: it half-closes the connection, and goes on receiving until the peer
+ *   ends. With `expect` it does not half-close: many servers treat that as a client that left.
+ * - **End of file of the peer**: the rest of the source is still sent. A peer that closed is
+ *   noticed even when there is nothing to send.
  * - **Reset**: it prints everything that was received, and then rejects.
  * - **Backpressure**: it holds one item in each direction.
  *

@@ -3,10 +3,15 @@
 import type { Child } from "../../pair.ts";
 import { SHELL } from "./stdio_child.ts";
 
-/** How long, in milliseconds, a group may take to end after SIGTERM. It is shorter than the grace of pair(). */
+/**
+ * How long, in milliseconds, a group may take to end after SIGTERM. It is shorter than the grace of
+ * pair().
+ */
 const GRACE_MS = 1500;
 
-/** Sends signals to whole groups by a shell. Deno itself would need `--allow-run` for every program. */
+/**
+ * Sends signals to whole groups by a shell. Deno itself would need `--allow-run` for every program.
+ */
 export class ProcessGroups {
   readonly #pids = new Set<number>();
 

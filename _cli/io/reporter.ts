@@ -11,8 +11,9 @@ import { json, printable } from "../text/printable.ts";
 import { printError } from "./output.ts";
 
 /**
- * Reports what a command does; with `--json` each time as an object on a line of its own. Dispose of it
- * where {@linkcode Reporter.report} or {@linkcode Reporter.sayCounted} is used, so that held lines are written.
+ * Reports what a command does; with `--json` each time as an object on a line of its own. Dispose
+ * of it where {@linkcode Reporter.report} or {@linkcode Reporter.sayCounted} is used, so that held
+ * lines are written.
  */
 export class Reporter implements Disposable {
   readonly #json: boolean;
@@ -35,14 +36,16 @@ export class Reporter implements Disposable {
     if (!this.#quiet) write(this.#json ? json(data) : printable(text));
   }
 
-  /** Writes a line that each client can cause: at most one a second of a kind. Others are counted. */
+  /**
+   * Writes a line that each client can cause: at most one a second of a kind. Others are counted.
+   */
   sayCounted(kind: string, text: string, data: Record<string, unknown>): void {
     this.#lines.add(kind, (more) => this.say(text + andMore(more), { ...data, ...counted(more) }));
   }
 
   /**
-   * Reports what failed with one client of a server: at most one line a second of a kind. Others are
-   * counted. With `--quiet` only the first is written.
+   * Reports what failed with one client of a server: at most one line a second of a kind. Others
+   * are counted. With `--quiet` only the first is written.
    */
   report(error: unknown): void {
     this.#lines.add(kindOfError(error), (more) => void this.fail(error, exitCodeOf(error), more));

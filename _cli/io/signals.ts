@@ -2,8 +2,8 @@
  * Signals that stop a program: the first one gracefully, a second one at once.
  *
  * - A signal that was ignored at the start stays ignored, if that can be detected.
- * - A second signal counts only half a second after the first. After a Ctrl-C, `deno task` sends another SIGINT
- *   to its command.
+ * - A second signal counts only half a second after the first. After a Ctrl-C, `deno task` sends
+ *   another SIGINT to its command.
  */
 
 import { isGranted } from "../../_internal/base/deno_permissions.ts";
@@ -95,11 +95,11 @@ function endBy(signal: StopSignal): void {
 let known: ReadonlySet<StopSignal> | undefined;
 
 /**
- * Returns the signals that were ignored when this process started, as far as it can be detected. `nohup`
- * ignores SIGHUP. A shell without job control ignores SIGINT for a command with `&`.
+ * Returns the signals that were ignored when this process started, as far as it can be detected.
+ * `nohup` ignores SIGHUP. A shell without job control ignores SIGINT for a command with `&`.
  *
- * Call this before adding any listener: the first one catches all signals. Deno adds one itself half a second
- * after its start.
+ * Call this before adding any listener: the first one catches all signals. Deno adds one itself
+ * half a second after its start.
  */
 function ignoredSignals(): ReadonlySet<StopSignal> {
   return known ??= new Set(Deno.build.os === "windows" ? [] : askSystem() ?? askShell() ?? []);

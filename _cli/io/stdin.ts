@@ -9,7 +9,10 @@ export const BUFFER_SIZE: number = 256 * 1024;
 /** How long, in milliseconds, to wait after an abort for input that is available. */
 const ABORT_GRACE_MS = 50;
 
-/** A sequence of items. An item stays until it is taken, so the next client gets what this one did not. */
+/**
+ * A sequence of items. An item stays until it is taken, so the next client gets what this one did
+ * not.
+ */
 export class Peekable<T> {
   readonly #items: Iterator<T> | AsyncIterator<T>;
   #next: Promise<IteratorResult<T>> | undefined;
@@ -19,8 +22,8 @@ export class Peekable<T> {
   }
 
   /**
-   * Returns the next item, the same one until {@linkcode take}, or `null` at the end. After an abort it
-   * returns `undefined`, unless the item is available.
+   * Returns the next item, the same one until {@linkcode take}, or `null` at the end. After an
+   * abort it returns `undefined`, unless the item is available.
    */
   peek(signal: AbortSignal): Promise<T | null | undefined> {
     const next = this.#next ??= Promise.resolve(this.#items.next());

@@ -2,7 +2,9 @@
 
 import { type Child, pair, type PairOptions } from "../../pair.ts";
 
-/** The shell that moves descriptor 3 to standard input and output, and then executes the command. */
+/**
+ * The shell that moves descriptor 3 to standard input and output, and then executes the command.
+ */
 export const SHELL = "sh";
 const ON_STDIO = 'exec "$0" "$@" <&3 >&3 3>&-';
 
@@ -15,7 +17,9 @@ export function startOnStdio(
   return pair(SHELL, { ...options, args: ["-c", ON_STDIO, respell(command), ...args] });
 }
 
-/** Spells the path of Deno itself differently: Deno inserts `-A` after it in arguments of a program. */
+/**
+ * Spells the path of Deno itself differently: Deno inserts `-A` after it in arguments of a program.
+ */
 function respell(command: string): string {
   return command === Deno.execPath() ? command.replace(/\/([^/]*)$/, "/./$1") : command;
 }

@@ -24,7 +24,10 @@ export interface TappedStream extends ByteStream {
   finish(): void;
 }
 
-/** Returns a connection that shows what is read from it, message by message. A slow output delays the reads. */
+/**
+ * Returns a connection that shows what is read from it, message by message. A slow output delays
+ * the reads.
+ */
 export function tapped(
   conn: ByteStream,
   direction: Direction,

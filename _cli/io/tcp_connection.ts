@@ -11,8 +11,8 @@ const LINGER_MS = 30_000;
 /**
  * A connection of TCP.
  *
- * Closing while the peer still sends would reset the connection, and the kernel would drop what the peer has
- * not read. So what the peer sends is read and dropped first, up to its end of file.
+ * Closing while the peer still sends would reset the connection, and the kernel would drop what the
+ * peer has not read. So what the peer sends is read and dropped first, up to its end of file.
  */
 export class TcpConnection implements ByteStream {
   readonly #conn: Deno.TcpConn;

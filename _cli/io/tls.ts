@@ -1,10 +1,10 @@
 /**
  * TLS over a connection of this process.
  *
- * With Deno's own TLS, a handshake that never ends keeps its descriptor, even after `close()`. So TLS runs over
- * a loopback connection of this process with itself. The encrypted bytes are piped between that and the peer.
- * Closing this side of the loopback ends the handshake. With Deno 2.9.6, node:tls over a stream often loses
- * the end of a direction.
+ * With Deno's own TLS, a handshake that never ends keeps its descriptor, even after `close()`. So
+ * TLS runs over a loopback connection of this process with itself. The encrypted bytes are piped
+ * between that and the peer. Closing this side of the loopback ends the handshake. With Deno 2.9.6,
+ * node:tls over a stream often loses the end of a direction.
  */
 
 import { onAbort } from "../../_internal/base/event_loop.ts";

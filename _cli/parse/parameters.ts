@@ -25,7 +25,9 @@ export function socketPath(value: string): SocketPath {
   return value.startsWith("@") ? `\0${unescapeName(text(value))}` : text(value);
 }
 
-/** Returns the abstract name of `@name`: `\0`, `\xNN` and `\\` are a NUL, a byte and a backslash. */
+/**
+ * Returns the abstract name of `@name`: `\0`, `\xNN` and `\\` are a NUL, a byte and a backslash.
+ */
 function unescapeName(value: string): string {
   const bytes: number[] = [];
   for (const [part, hex] of value.slice(1).matchAll(/\\x([0-9a-f]{2})|\\.?|[^\\]+/gis)) {

@@ -28,8 +28,8 @@ type Spellings = ReadonlyMap<string, { name: string; option: Switch | ValueOptio
 /**
  * Parses what follows the name of a command.
  *
- * - Options may stand between arguments; `--` ends them. `--name=VALUE`, `--name VALUE`, `-n VALUE`,
- *   `-nVALUE` and `-n=VALUE` mean the same. Letters without values may share one "-".
+ * - Options may stand between arguments; `--` ends them. `--name=VALUE`, `--name VALUE`, `-n
+ *   VALUE`, `-nVALUE` and `-n=VALUE` mean the same. Letters without values may share one "-".
  * - A request for the help or the version wins over any mistake beside it.
  *
  * @throws {UsageError} when the command line is wrong.

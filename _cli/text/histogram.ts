@@ -9,7 +9,10 @@ export interface Bin {
 /** Bins for each doubling: enough to show a shape, few enough to fit a terminal. */
 const BINS_PER_DOUBLING = 2;
 
-/** Returns the bins of sorted values, empty ones included. Each is wider than the last by the same factor. */
+/**
+ * Returns the bins of sorted values, empty ones included. Each is wider than the last by the same
+ * factor.
+ */
 export function histogram(sorted: readonly number[]): Bin[] {
   const bins: Bin[] = [];
   const binOf = (value: number) => Math.floor(Math.log2(Math.max(value, 1)) * BINS_PER_DOUBLING);

@@ -3,7 +3,9 @@
 /** The most changes between a word and the one that it may stand for. */
 const MAX_CHANGES = 2;
 
-/** Returns a question that names the known words nearest to a word; an empty text if none is near. */
+/**
+ * Returns a question that names the known words nearest to a word; an empty text if none is near.
+ */
 export function didYouMean(word: string, known: readonly string[]): string {
   for (let changes = 1; changes <= MAX_CHANGES; changes++) {
     const near = known.filter((name) => isNear(word, name, changes));
@@ -12,7 +14,9 @@ export function didYouMean(word: string, known: readonly string[]): string {
   return "";
 }
 
-/** Reports whether so many letters inserted, removed, replaced or swapped make one word the other. */
+/**
+ * Reports whether so many letters inserted, removed, replaced or swapped make one word the other.
+ */
 function isNear(from: string, to: string, changes: number): boolean {
   if (from === to) return true;
   if (changes === 0) return false;

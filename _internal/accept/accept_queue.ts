@@ -1,10 +1,10 @@
 /**
  * The clients of one path, in order, from one listener or several.
  *
- * - The current listener accepts only when a caller waits for a connection. Until then the kernel's backlog
- *   holds the clients.
- * - A listener that is being emptied accepts all the time: it has lost its name and closes soon. Clients
- *   that come from it before a caller asks wait in this queue.
+ * - The current listener accepts only when a caller waits for a connection. Until then the kernel's
+ *   backlog holds the clients.
+ * - A listener that is being emptied accepts all the time: it has lost its name and closes soon.
+ *   Clients that come from it before a caller asks wait in this queue.
  *
  * ```text
  * open ──close()──▶ closed ──dropAll()──▶ dropping
@@ -71,8 +71,8 @@ export class AcceptQueue {
   }
 
   /**
-   * Accepts every client of a listener that has lost its name. Resolves when no client has come for long
-   * enough. Close the listener then.
+   * Accepts every client of a listener that has lost its name. Resolves when no client has come for
+   * long enough. Close the listener then.
    *
    * @param signal Ends the wait.
    */

@@ -1,11 +1,12 @@
 /**
  * One Deno listener, from its first accept to its end.
  *
- * - `accept` survives every failure but the loss of the listener's descriptor. A failure costs at most one
- *   client: the next attempt follows at once.
- * - After several failures in a row it backs off, for 5 ms to 100 ms. {@linkcode Acceptor.wake} ends the
- *   pause early, because a descriptor may be free.
- * - Closing waits for the pending accept: Deno removes the path that it bound when that accept rejects.
+ * - `accept` survives every failure but the loss of the listener's descriptor. A failure costs at
+ *   most one client: the next attempt follows at once.
+ * - After several failures in a row it backs off, for 5 ms to 100 ms. {@linkcode Acceptor.wake}
+ *   ends the pause early, because a descriptor may be free.
+ * - Closing waits for the pending accept: Deno removes the path that it bound when that accept
+ *   rejects.
  */
 
 import { delay, turn } from "../base/event_loop.ts";
@@ -17,27 +18,37 @@ const LAST_PAUSE_MS = 100;
 /** The descriptor is gone, or does not listen. Deno calls EOPNOTSUPP `ENOTSUP`. */
 const LOST = new Set(["EBADF", "EINVAL", "ENOTSOCK", "ENOTSUP", "EOPNOTSUPP"]);
 
-/** Deno reports EINTR as a closed listener too. After this many such answers in a row, it is closed. */
+/**
+ * Deno reports EINTR as a closed listener too. After this many such answers in a row, it is closed.
+ */
 const MAX_CLOSED_ANSWERS = 10;
 
 /** How long accepting must work before the next failure counts as the first of a new episode. */
 const EPISODE_MS = 2000;
 
-/** One more turn without a client is needed for this many connections: each takes a part of a turn. */
+/**
+ * One more turn without a client is needed for this many connections: each takes a part of a turn.
+ */
 const CONNECTIONS_PER_TURN = 64;
 
-/** Called when an attempt to accept has failed, with whether it is the first failure of its episode. */
+/**
+ * Called when an attempt to accept has failed, with whether it is the first failure of its episode.
+ */
 export type OnFailure = (error: Error, isFirst: boolean) => void;
 
-/** How many turns of the event loop, and for how long, no client may come before a backlog counts as empty. */
+/**
+ * How many turns of the event loop, and for how long, no client may come before a backlog counts as
+ * empty.
+ */
 export interface Idle {
   turns: number;
   ms: number;
 }
 
 /**
- * For a listener without a name. Nothing waits for its end, so the wait may be long: in a process busy with
- * 1,600 pairs of its own sockets, an accept was passed over for 302 turns of a few milliseconds each.
+ * For a listener without a name. Nothing waits for its end, so the wait may be long: in a process
+ * busy with 1,600 pairs of its own sockets, an accept was passed over for 302 turns of a few
+ * milliseconds each.
  */
 export const NAMELESS: Idle = { turns: 1000, ms: 500 };
 
@@ -98,7 +109,8 @@ export class Acceptor<Conn = Deno.UnixConn> {
         const isLost = LOST.has(codeOf(cause) ?? "") || closedAnswers === MAX_CLOSED_ANSWERS;
         if (this.#closed || isLost) throw this.#context.fail(cause);
         if (cause instanceof Deno.errors.InvalidData) {
-          // Deno accepted the client and dropped it. Each failure costs a connection, so no pause is needed.
+          // Deno accepted the client and dropped it. Each failure costs a connection, so no pause
+          // is needed.
           this.#taken++;
           const state = "a client was dropped, because its own path is not UTF-8";
           this.#report(this.#context.fail(cause, state));
@@ -134,7 +146,8 @@ export class Acceptor<Conn = Deno.UnixConn> {
   }
 
   /**
-   * Resolves when no client has come for long enough. Another caller must accept meanwhile, without a pause.
+   * Resolves when no client has come for long enough. Another caller must accept meanwhile, without
+   * a pause.
    *
    * @param idle How long that is.
    * @param signal Ends the wait.

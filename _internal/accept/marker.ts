@@ -1,6 +1,7 @@
 /**
- * A marker: a connection of this process to its own listener. Its first bytes are a secret, sent before it
- * is accepted. The backlog is a queue, so a marker separates the clients ahead of it from those behind it.
+ * A marker: a connection of this process to its own listener. Its first bytes are a secret, sent
+ * before it is accepted. The backlog is a queue, so a marker separates the clients ahead of it from
+ * those behind it.
  */
 
 import { Acceptor } from "./acceptor.ts";
@@ -61,8 +62,8 @@ export async function readSecret(conn: Deno.UnixConn): Promise<Uint8Array> {
 /**
  * Places a marker in the backlog and accepts it. Drops every client ahead of it.
  *
- * - Clients may be silent, so a full window is dropped without an answer. In a busy process the marker may
- *   be in it, unread. Then another marker follows, which may take longer.
+ * - Clients may be silent, so a full window is dropped without an answer. In a busy process the
+ *   marker may be in it, unread. Then another marker follows, which may take longer.
  *
  * @param listener The listener.
  * @param path The path that it is bound to.

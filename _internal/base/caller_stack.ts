@@ -3,7 +3,8 @@
 import { isSocketError } from "../../errors.ts";
 
 /**
- * Cuts the stack of an error, so that it begins where a public function was called. Returns the error.
+ * Cuts the stack of an error, so that it begins where a public function was called. Returns the
+ * error.
  *
  * - Deno prints the first line of the stack of an uncaught error. That line should be the caller's.
  * - An error without the shape of this package keeps its stack: it may be a fault of ours.

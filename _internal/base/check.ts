@@ -11,8 +11,8 @@ export function show(value: unknown): string {
 }
 
 /**
- * Throws if a function got more arguments than it takes. Otherwise an option in the wrong place would be
- * ignored.
+ * Throws if a function got more arguments than it takes. Otherwise an option in the wrong place
+ * would be ignored.
  *
  * @param name The name of the function.
  * @param given Its `arguments`.
@@ -27,15 +27,17 @@ export function checkArguments(name: string, given: IArguments, most: number, ca
   );
 }
 
-/** Throws a `TypeError` or a `RangeError` that names the option, unless the value is a right one. */
+/**
+ * Throws a `TypeError` or a `RangeError` that names the option, unless the value is a right one.
+ */
 export type Check = (name: string, value: unknown) => void;
 
 /** A check for each option of an interface. A missing check and a surplus one do not compile. */
 export type Checks<T> = { readonly [K in keyof Required<T>]: Check };
 
 /**
- * Throws unless `options` is an object, and each of its properties has a check and passes it. An option that
- * is absent or `undefined` passes.
+ * Throws unless `options` is an object, and each of its properties has a check and passes it. An
+ * option that is absent or `undefined` passes.
  *
  * @param call The name of the function.
  * @param options What it got.

@@ -1,8 +1,8 @@
 /**
  * Lines on standard error that clients can provoke: at most one a second of each kind.
  *
- * - The first line of a kind is written at once. Lines that follow within a second are counted. The last of
- *   them is written at the end of that second, with the number of the others.
+ * - The first line of a kind is written at once. Lines that follow within a second are counted. The
+ *   last of them is written at the end of that second, with the number of the others.
  * - The timer does not keep the process alive. Call {@linkcode CountedLines.flush} at the end.
  * - With `onlyFirst`, lines that come too fast are dropped without counting.
  */

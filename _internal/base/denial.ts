@@ -13,8 +13,8 @@ export const TO_CONNECT: number = 0o2;
 export const TO_MAKE_A_FILE: number = 0o3;
 
 /**
- * Reports whether the mode and the owner of a file allow this process to use it. If the process has no
- * permission to know its user or its group, the bits of all three classes count.
+ * Reports whether the mode and the owner of a file allow this process to use it. If the process has
+ * no permission to know its user or its group, the bits of all three classes count.
  *
  * @param info The file.
  * @param bits The permission bits that one class of users needs.

@@ -1,9 +1,9 @@
 /**
  * Deno permissions: which of a set are missing, and the flags to add.
  *
- * Every permission is queried before Deno's own API is called. Otherwise that call would stop the program
- * with a prompt if standard input is a terminal. The queries take a quarter of the time of a `connect()`,
- * which therefore calls {@linkcode mayPrompt} first.
+ * Every permission is queried before Deno's own API is called. Otherwise that call would stop the
+ * program with a prompt if standard input is a terminal. The queries take a quarter of the time of
+ * a `connect()`, which therefore calls {@linkcode mayPrompt} first.
  */
 
 import { faultOfUrl, pathOfUrl } from "./path.ts";
@@ -113,8 +113,8 @@ function missingOf(set: Deno.PermissionOptionsObject): Deno.PermissionOptionsObj
  * @param attempt The beginning of the message: `Cannot connect to "/run/app.sock"`.
  * @param set The permissions that are needed.
  * @param fields The fields of the error.
- * @param isRefused Whether Deno itself has refused already. It then reports every missing permission as
- * denied, with or without a flag.
+ * @param isRefused Whether Deno itself has refused already. It then reports every missing
+ * permission as denied, with or without a flag.
  */
 export function requireGrants(
   attempt: string,
@@ -136,7 +136,9 @@ export function requireGrants(
   throw Object.assign(error, fields);
 }
 
-/** Reports whether a flag denies a permission of a set. Another flag that grants it would not help. */
+/**
+ * Reports whether a flag denies a permission of a set. Another flag that grants it would not help.
+ */
 function isDenied(set: Deno.PermissionOptionsObject): boolean {
   return (Object.entries(set) as Grant[]).some(([kind, value]) =>
     Array.isArray(value)
@@ -145,7 +147,9 @@ function isDenied(set: Deno.PermissionOptionsObject): boolean {
   );
 }
 
-/** Returns the flags. If a comma makes them impossible, returns the permission set for `deno.json`. */
+/**
+ * Returns the flags. If a comma makes them impossible, returns the permission set for `deno.json`.
+ */
 function toFlagsOrNames(set: Deno.PermissionOptionsObject): string {
   try {
     return toFlags(set).join(" ");

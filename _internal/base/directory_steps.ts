@@ -24,8 +24,8 @@ export interface Step {
 }
 
 /**
- * Walks from the root to a directory as the system does, through each symbolic link. Ends early at a link
- * that cannot be read, and after too many links.
+ * Walks from the root to a directory as the system does, through each symbolic link. Ends early at
+ * a link that cannot be read, and after too many links.
  */
 export function* stepsTo(directory: string, look: Look): Generator<Step> {
   const root = look.at("/");
@@ -59,8 +59,8 @@ export const WHERE_GRANTED: Look = {
 };
 
 /**
- * Returns the directories above a path that can be looked at only with read permission, the nearest one
- * first. The root directory is among them only if the path is directly in it.
+ * Returns the directories above a path that can be looked at only with read permission, the nearest
+ * one first. The root directory is among them only if the path is directly in it.
  */
 export function directoriesAbove(path: string): string[] {
   const directory = directoryOf(path);

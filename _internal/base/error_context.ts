@@ -1,13 +1,16 @@
 /**
- * What a public function is doing, and to which path. Made once, where the call begins, and handed down:
- * every failure below is reported through it, so that all errors have one shape.
+ * What a public function is doing, and to which path. Made once, where the call begins, and handed
+ * down: every failure below is reported through it, so that all errors have one shape.
  */
 
 import type { SocketError } from "../../errors.ts";
 import { requireGrants } from "./deno_permissions.ts";
 import { attempt, systemError } from "./failure.ts";
 
-/** The operation and the path that an error names. A call without a path has an `ErrorContext<null>`. */
+/**
+ * The operation and the path that an error names. A call without a path has an
+ * `ErrorContext<null>`.
+ */
 export class ErrorContext<Path extends string | null = string> {
   readonly operation: string;
   readonly path: Path;

@@ -43,8 +43,9 @@ export function arrived(): void {
 }
 
 /**
- * Waits while the other connections of the process have arrivals, for about a millisecond at most. Reports
- * whether there were any. Without one it takes a tenth of a millisecond, where a timer would take one or two.
+ * Waits while the other connections of the process have arrivals, for about a millisecond at most.
+ * Reports whether there were any. Without one it takes a tenth of a millisecond, where a timer
+ * would take one or two.
  */
 export function othersTurn(): Promise<boolean> {
   return new Promise((resolve) => {
@@ -62,7 +63,10 @@ export function othersTurn(): Promise<boolean> {
   });
 }
 
-/** Calls back when the signal aborts, or soon if it has aborted. Returns a function that stops listening. */
+/**
+ * Calls back when the signal aborts, or soon if it has aborted. Returns a function that stops
+ * listening.
+ */
 export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
   // Soon, not now: the caller may need what this returns.
   if (signal?.aborted) queueMicrotask(callback);

@@ -1,4 +1,6 @@
-/** The words and the shape of a system failure: the operation, the path, the state and the remedy. */
+/**
+ * The words and the shape of a system failure: the operation, the path, the state and the remedy.
+ */
 
 import type { SocketError } from "../../errors.ts";
 import { directoryOf } from "./path.ts";
@@ -130,8 +132,8 @@ const REMEDIES: Record<string, string> = {
 };
 
 /**
- * Returns an error of {@linkcode systemError} for a path that could not be owned, with the remedy if it is
- * known.
+ * Returns an error of {@linkcode systemError} for a path that could not be owned, with the remedy
+ * if it is known.
  *
  * @param wanted What was tried, and the path.
  * @param cause What Deno threw.
@@ -150,7 +152,9 @@ export function failureToOwn(
   return systemError(attempt(operation, path), cause, { operation, path }, state);
 }
 
-/** Reports whether the mode of a path's directory allows a new file, if this process may look at it. */
+/**
+ * Reports whether the mode of a path's directory allows a new file, if this process may look at it.
+ */
 function directoryAllows(path: string): boolean {
   const directory = directoryOf(path);
   try {

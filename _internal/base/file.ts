@@ -13,12 +13,13 @@ export function lstat(path: string): Deno.FileInfo | null {
 /**
  * Reports whether two descriptions are of the same file.
  *
- * - The kernel reuses an inode number soon after its file is removed, so the time of creation counts too.
- * - Some file systems do not record it: ramfs, FUSE, ext4 with inodes of 128 bytes, NFS. There the time of
- *   the last modification identifies a socket. The bind sets it; `chmod`, `chown`, a rename and a connection
- *   do not change it.
- * - A write changes it for a regular file. Ours are locks, which their holder keeps open. The inode of an
- *   open file is not reused, so device and inode are enough.
+ * - The kernel reuses an inode number soon after its file is removed, so the time of creation
+ *   counts too.
+ * - Some file systems do not record it: ramfs, FUSE, ext4 with inodes of 128 bytes, NFS. There the
+ *   time of the last modification identifies a socket. The bind sets it; `chmod`, `chown`, a rename
+ *   and a connection do not change it.
+ * - A write changes it for a regular file. Ours are locks, which their holder keeps open. The inode
+ *   of an open file is not reused, so device and inode are enough.
  */
 export function isSameFile(a: Deno.FileInfo | null, b: Deno.FileInfo | null): boolean {
   if (a === null || b === null || a.dev !== b.dev || a.ino !== b.ino) return false;
@@ -38,15 +39,17 @@ export function hasTimeOfBirth(info: Deno.FileInfo): boolean {
   return bornAt(info) !== undefined;
 }
 
-/** Returns the time of creation in milliseconds. Some systems report 1970 if they do not record it. */
+/**
+ * Returns the time of creation in milliseconds. Some systems report 1970 if they do not record it.
+ */
 function bornAt({ birthtime }: Deno.FileInfo): number | undefined {
   const time = birthtime?.getTime() ?? 0;
   return time > 0 ? time : undefined;
 }
 
 /**
- * Describes an open file. Returns `undefined` if Deno does not permit that: this call checks the path with
- * its symbolic links resolved, all others check the path as it was given.
+ * Describes an open file. Returns `undefined` if Deno does not permit that: this call checks the
+ * path with its symbolic links resolved, all others check the path as it was given.
  */
 export function statOpen(file: Deno.FsFile): Deno.FileInfo | undefined {
   try {
@@ -61,7 +64,8 @@ export function statOpen(file: Deno.FsFile): Deno.FileInfo | undefined {
 export function removeIfSame(path: string, info: Deno.FileInfo | null): void {
   if (info === null || !isSameFile(lstat(path), info)) return;
   try {
-    // A process that ignores the lock can still swap the file here: no call removes a file by its identity.
+    // A process that ignores the lock can still swap the file here: no call removes a file by its
+    // identity.
     Deno.removeSync(path);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;

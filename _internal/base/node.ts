@@ -1,8 +1,8 @@
 /** Modules of Node, loaded at their first use. */
 
 /**
- * Returns one of Node's modules. An import of it, or of `node:process`, would add 20 ms to the start of
- * every program that imports this package.
+ * Returns one of Node's modules. An import of it, or of `node:process`, would add 20 ms to the
+ * start of every program that imports this package.
  */
 export const builtin: typeof process.getBuiltinModule = (name: string) =>
   // deno-lint-ignore no-process-global

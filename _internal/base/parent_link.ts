@@ -13,8 +13,8 @@ export interface Ambiguity {
 }
 
 /**
- * Returns the first symbolic link in a path whose `..` has two meanings. Returns `undefined` if this process
- * can see none.
+ * Returns the first symbolic link in a path whose `..` has two meanings. Returns `undefined` if
+ * this process can see none.
  */
 export function ambiguityOf(path: string): Ambiguity | undefined {
   if (!path.includes("/..")) return undefined;

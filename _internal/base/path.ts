@@ -1,8 +1,8 @@
 /**
  * Operations on paths and `file:` URLs.
  *
- * They do what `resolve`, `dirname`, `fromFileUrl` and `toFileUrl` of `@std/path/posix` do, and a test compares
- * them. Loading those would take longer than connecting a client.
+ * They do what `resolve`, `dirname`, `fromFileUrl` and `toFileUrl` of `@std/path/posix` do, and a
+ * test compares them. Loading those would take longer than connecting a client.
  */
 
 /**

@@ -2,7 +2,9 @@
 
 import { quoteAddress } from "./shown_address.ts";
 
-/** `sun_path` has 108 bytes on Linux and 104 on macOS and the BSDs, one of them for the final NUL. */
+/**
+ * `sun_path` has 108 bytes on Linux and 104 on macOS and the BSDs, one of them for the final NUL.
+ */
 const MAX_PATH_BYTES = Deno.build.os === "linux" || Deno.build.os === "android" ? 107 : 103;
 
 /**

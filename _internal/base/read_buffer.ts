@@ -1,9 +1,9 @@
 /**
  * Returns a buffer to read into, which starts in the middle of a memory page.
  *
- * The kernel's socket buffers start at page boundaries, and so do large typed arrays. On common processors a
- * copy of 16 KiB or more between equal offsets within a page is up to four times slower (4 KiB aliasing of
- * `rep movsb`).
+ * The kernel's socket buffers start at page boundaries, and so do large typed arrays. On common
+ * processors a copy of 16 KiB or more between equal offsets within a page is up to four times
+ * slower (4 KiB aliasing of `rep movsb`).
  */
 export function readBuffer(size: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new ArrayBuffer(size + PAGE), PAGE / 2, size);

@@ -4,8 +4,8 @@
 const MINIMUM = [2, 9, 5] as const;
 
 /**
- * Throws unless this system and this version of Deno are supported. Called when a socket is used, not at
- * import: a program may import the package and not use it.
+ * Throws unless this system and this version of Deno are supported. Called when a socket is used,
+ * not at import: a program may import the package and not use it.
  *
  * @param os The system, as in `Deno.build.os`.
  * @param version The version of Deno.

@@ -1,11 +1,12 @@
 /**
- * Limits on how long another process may keep this one waiting. They count silence that was observed.
+ * Limits on how long another process may keep this one waiting. They count silence that was
+ * observed.
  *
- * - A process can stand still: it is stopped, its container is frozen, a computation holds the event loop.
- *   Then a timer fires late, and before the bytes that came meanwhile have been read.
+ * - A process can stand still: it is stopped, its container is frozen, a computation holds the
+ *   event loop. Then a timer fires late, and before the bytes that came meanwhile have been read.
  * - A timer that fires late is set once more, for the time that it is late, up to the whole limit.
- * - Before the limit counts as over, the event loop polls every socket of the process. Bytes that are in the
- *   kernel by then are read first.
+ * - Before the limit counts as over, the event loop polls every socket of the process. Bytes that
+ *   are in the kernel by then are read first.
  */
 
 import { countArrivals, delay } from "./event_loop.ts";
@@ -13,18 +14,24 @@ import { MAX_DELAY_MS } from "./check.ts";
 
 /** Turns of the event loop after which it has polled every socket, if few are open. */
 const LEAST_TURNS = 3;
-/** Sockets for which one turn more is needed: half of the 128 operations that tokio allows a task at once. */
+/**
+ * Sockets for which one turn more is needed: half of the 128 operations that tokio allows a task at
+ * once.
+ */
 const SOCKETS_PER_TURN = 64;
 /**
- * Reads that fill a turn, which then does not count: writes and other sockets may take the rest of the 128
- * operations, and what comes after them waits for another turn.
+ * Reads that fill a turn, which then does not count: writes and other sockets may take the rest of
+ * the 128 operations, and what comes after them waits for another turn.
  */
 const FULL_TURN = 32;
 /** The maximum number of turns: a process that is always busy must time out as well. */
 const MOST_TURNS = 1000;
 /** A pause that takes so much longer than asked for was not observed. */
 const STANDSTILL_MS = 50;
-/** How often such time is not counted: a process that always takes longer is overloaded, and must time out. */
+/**
+ * How often such time is not counted: a process that always takes longer is overloaded, and must
+ * time out.
+ */
 const MOST_STANDSTILLS = 5;
 
 /** The number of connections of this process, each of which may have bytes in the kernel. */
@@ -192,7 +199,10 @@ export function settlesWithin(promise: Promise<unknown>, ms: number): Promise<bo
   });
 }
 
-/** The time since a first try, without the time for which the process stood still, and pauses between tries. */
+/**
+ * The time since a first try, without the time for which the process stood still, and pauses
+ * between tries.
+ */
 export class ObservedTime {
   #at: number = performance.now();
   #asked = 0;

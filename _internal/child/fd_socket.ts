@@ -1,9 +1,9 @@
 /**
- * A transport over a descriptor that Deno's own API cannot open: an inherited socket, in the child and
- * in the parent. It is a `net.Socket` of node:net that behaves like a `Deno.UnixConn`.
+ * A transport over a descriptor that Deno's own API cannot open: an inherited socket, in the child
+ * and in the parent. It is a `net.Socket` of node:net that behaves like a `Deno.UnixConn`.
  *
- * - Reads use the `onread` option, which fills one buffer of ours and is two to four times as fast as
- *   `'data'` events. Bytes without a reader stay in that buffer, and reading pauses.
+ * - Reads use the `onread` option, which fills one buffer of ours and is two to four times as fast
+ *   as `'data'` events. Bytes without a reader stay in that buffer, and reading pauses.
  * - A `net.Socket` destroys itself at the first error, and drops what the peer sent before it left.
  *   `destroy` is therefore replaced: a failed write ends only the writing.
  * - It keeps the process alive while an operation is pending, not merely because it is open.
@@ -75,8 +75,8 @@ export class FdSocket implements Transport {
   }
 
   /**
-   * Takes over a stream of a child that was started in this turn of the event loop. Later, its unread
-   * bytes may be dropped when the child exits.
+   * Takes over a stream of a child that was started in this turn of the event loop. Later, its
+   * unread bytes may be dropped when the child exits.
    */
   static fromStream(stream: Socket, only?: "read" | "write"): FdSocket {
     const { Socket } = builtin("node:net");
@@ -125,7 +125,10 @@ export class FdSocket implements Transport {
     return true;
   }
 
-  /** Ends the reading if the end of file has come, and no event is due that delivers bytes before it. */
+  /**
+   * Ends the reading if the end of file has come, and no event is due that delivers bytes before
+   * it.
+   */
   #endIfEmpty(): void {
     const isEmpty = this.#socket.readableLength === 0;
     if (this.#hasPushedEnd && this.#readEnd === undefined && isEmpty) this.#endReading(null);

@@ -9,7 +9,9 @@ import { FdSocket } from "./fd_socket.ts";
 /** The descriptor at which a child of `pair()` has its socket. */
 export const CHILD_FD = 3;
 
-/** The descriptors taken over before. Once closed, Deno may use the number for a file of its own. */
+/**
+ * The descriptors taken over before. Once closed, Deno may use the number for a file of its own.
+ */
 const taken = new Set<number>();
 
 /** Takes over a descriptor of this process. Closing the socket closes it. */

@@ -1,11 +1,13 @@
 /**
- * A child process with a socket at its descriptor 3, from its start to its end. What `pair()` returns.
+ * A child process with a socket at its descriptor 3, from its start to its end. What `pair()`
+ * returns.
  *
- * Only node:child_process can start a child with such a socket. This class works around two of its faults:
+ * Only node:child_process can start a child with such a socket. This class works around two of its
+ * faults:
  *
  * - It drops unread bytes when the child exits. The streams are taken over at the start.
- * - Its `kill()` sends one signal only, and reports that signal even if the child handles it and exits
- *   later. The two fields that it sets are reset.
+ * - Its `kill()` sends one signal only, and reports that signal even if the child handles it and
+ *   exits later. The two fields that it sets are reset.
  *
  * Disposal:
  *
@@ -26,7 +28,10 @@ import { FdSocket } from "./fd_socket.ts";
 import type { SignalWait } from "./realtime_signals.ts";
 import { unnamedConnection } from "./unnamed_connection.ts";
 
-/** How one of the three standard streams is connected. A `"copied"` one is copied to this process's own. */
+/**
+ * How one of the three standard streams is connected. A `"copied"` one is copied to this process's
+ * own.
+ */
 export type ChildStdio = "piped" | "inherit" | "null" | "copied";
 
 /** The part of `PairOptions` that concerns a running child. */
@@ -44,7 +49,9 @@ const SIGNAL_BASE = 128;
 /** How long to wait for a child after SIGKILL: the kernel may hold it. */
 export const KILLED_MS = 5000;
 
-/** The least and the longest time without bytes after which the reader of an output counts as gone. */
+/**
+ * The least and the longest time without bytes after which the reader of an output counts as gone.
+ */
 const LEAST_REST_MS = 100;
 const LONGEST_REST_MS = 2000;
 
@@ -134,8 +141,8 @@ export class ChildProcess {
     if (this.#hasExited) return;
     this.#killError = undefined;
     this.#process.kill(signal as NodeJS.Signals);
-    // Otherwise no second signal would be sent, and a child that handles the first one would count as
-    // killed by it.
+    // Otherwise no second signal would be sent, and a child that handles the first one would count
+    // as killed by it.
     Object.assign(this.#process, { killed: false, signalCode: null });
     const cause = this.#killError as Error | undefined;
     if (cause === undefined) return;

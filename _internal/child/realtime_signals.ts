@@ -1,9 +1,9 @@
 /**
- * Realtime signals that end a child. Deno 2.9.6 has no name for them: node:child_process emits no `exit`
- * and rejects a promise that is out of reach. Unhandled, that would end this process.
+ * Realtime signals that end a child. Deno 2.9.6 has no name for them: node:child_process emits no
+ * `exit` and rejects a promise that is out of reach. Unhandled, that would end this process.
  *
- * - The listeners of `unhandledrejection` run in the asynchronous context in which the child was started.
- *   An `AsyncLocalStorage` finds the child by that.
+ * - The listeners of `unhandledrejection` run in the asynchronous context in which the child was
+ *   started. An `AsyncLocalStorage` finds the child by that.
  * - The listener exists only while a child does. A listener that the program added before sees the
  *   rejection too.
  */

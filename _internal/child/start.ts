@@ -71,9 +71,9 @@ export async function startChild(
 }
 
 /**
- * Returns Deno's own path in another spelling. Node's `spawn` adds `-A` where a command is exactly that
- * path and its arguments have no permission flag. Where they have one, it would look for the path among
- * the arguments instead: a module is started by the path as it is.
+ * Returns Deno's own path in another spelling. Node's `spawn` adds `-A` where a command is exactly
+ * that path and its arguments have no permission flag. Where they have one, it would look for the
+ * path among the arguments instead: a module is started by the path as it is.
  */
 function respell(command: string): string {
   return command === Deno.execPath() ? command.replace(/\/(?=[^/]*$)/, "/./") : command;

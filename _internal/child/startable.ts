@@ -1,4 +1,6 @@
-/** Refusals to start a program: those that a look finds before the start, and those of the system. */
+/**
+ * Refusals to start a program: those that a look finds before the start, and those of the system.
+ */
 
 import type { ErrorContext } from "../base/error_context.ts";
 import { isGranted } from "../base/deno_permissions.ts";
@@ -29,8 +31,8 @@ export function refusalOf(context: ErrorContext<null>, cause: Error): Error {
 }
 
 /**
- * Throws if a look shows that the start would fail. The system would report a missing directory as a
- * missing program, and Deno leaves a descriptor open at each start that fails.
+ * Throws if a look shows that the start would fail. The system would report a missing directory as
+ * a missing program, and Deno leaves a descriptor open at each start that fails.
  */
 export function requireStartable(
   context: ErrorContext<null>,
@@ -84,7 +86,10 @@ function show(interpreter: string): string {
   return interpreter.endsWith("\r") ? `${shown}. Save the file with LF line endings` : shown;
 }
 
-/** Reads the interpreter from the first line of a script. Does not block, whatever is at the path now. */
+/**
+ * Reads the interpreter from the first line of a script. Does not block, whatever is at the path
+ * now.
+ */
 function interpreterOf(path: string): string | undefined {
   const fs = builtin("node:fs");
   try {

@@ -2,8 +2,8 @@
  * The buffer that the chunks of a stream are read into.
  *
  * - It grows with what comes, from 16 to 256 KiB, and shrinks again.
- * - A chunk that fills less than half of it is copied, so a chunk that is kept does not keep the buffer. A
- *   larger chunk takes the buffer with it.
+ * - A chunk that fills less than half of it is copied, so a chunk that is kept does not keep the
+ *   buffer. A larger chunk takes the buffer with it.
  */
 
 import { readBuffer } from "../base/read_buffer.ts";

@@ -1,4 +1,6 @@
-/** The errors of a connection, which name the operation, the peer, and the bytes that were not sent. */
+/**
+ * The errors of a connection, which name the operation, the peer, and the bytes that were not sent.
+ */
 
 import type { UnixAddr } from "../../address.ts";
 import { ConnectionClosed, type SocketError } from "../../errors.ts";

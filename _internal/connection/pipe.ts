@@ -1,11 +1,11 @@
 /**
  * Piping from one connection to another, by `readable.pipeTo(writable)`, through one buffer.
  *
- * - A consumer may keep the chunks of a stream, so each chunk needs memory of its own, and allocating it
- *   takes longer than copying. Between two connections, one buffer is enough: it is free again when it is
- *   written. Deno's own `pipeTo` takes 1.7 times as long.
- * - An aborted signal closes the target at once. Deno's own waits for the write under way, which never ends
- *   if the peer does not read.
+ * - A consumer may keep the chunks of a stream, so each chunk needs memory of its own, and
+ *   allocating it takes longer than copying. Between two connections, one buffer is enough: it is
+ *   free again when it is written. Deno's own `pipeTo` takes 1.7 times as long.
+ * - An aborted signal closes the target at once. Deno's own waits for the write under way, which
+ *   never ends if the peer does not read.
  * - With `preventAbort`, and if an end is locked, closed or broken, Deno's own runs.
  */
 
@@ -23,7 +23,9 @@ export function addPipeTarget(writable: WritableStream<Uint8Array>): void {
   targets.add(writable);
 }
 
-/** Makes the `readable` of a connection pipe through one buffer to the `writable` of another one. */
+/**
+ * Makes the `readable` of a connection pipe through one buffer to the `writable` of another one.
+ */
 export function addPipeSource(readable: ReadableStream<Bytes>): void {
   readable.pipeTo = function (
     this: ReadableStream<Bytes>,

@@ -11,8 +11,8 @@
  *                       cancel()
  * ```
  *
- * Bytes in a stream without a reader go back to the connection too. The next `read()` or the next reader gets
- * them, whichever comes first.
+ * Bytes in a stream without a reader go back to the connection too. The next `read()` or the next
+ * reader gets them, whichever comes first.
  */
 
 import { ChunkBuffer } from "./chunk_buffer.ts";
@@ -128,8 +128,8 @@ export class ReadableSide {
     this.#isReleased = true;
     const isLeft = this.#reading === undefined && this.#controller.byobRequest;
     if (!isLeft || this.#isCancelled || this.stream.locked) return;
-    // No pull will answer this request, and the requests of the next reader would wait behind it. A chunk
-    // replaces it.
+    // No pull will answer this request, and the requests of the next reader would wait behind it. A
+    // chunk replaces it.
     this.#controller.enqueue(new Uint8Array(1));
     this.handOver(1);
   }

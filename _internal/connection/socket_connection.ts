@@ -1,5 +1,6 @@
 /**
- * The one implementation of `Connection`, over anything that reads and writes like a `Deno.UnixConn`.
+ * The one implementation of `Connection`, over anything that reads and writes like a
+ * `Deno.UnixConn`.
  *
  * ```
  *   reading  open ──▶ given up      `readable` was cancelled
@@ -10,9 +11,10 @@
  *   open ──▶ closed   `close()` was called, or a read or a write has timed out
  * ```
  *
- * - The descriptor is closed when the connection is over or closed, by {@linkcode SocketConnection.#end} alone.
- * - A transport writes as much as fits. The rest is written here, under one queue, so concurrent writes do
- *   not mix.
+ * - The descriptor is closed when the connection is over or closed, by {@linkcode
+ *   SocketConnection.#end} alone.
+ * - A transport writes as much as fits. The rest is written here, under one queue, so concurrent
+ *   writes do not mix.
  */
 
 import type { UnixAddr } from "../../address.ts";
@@ -220,8 +222,8 @@ export class SocketConnection {
   }
 
   /**
-   * Returns why the peer has gone. Deno ends the direction of a peer a moment before it closes, so the end of
-   * file can hide that the peer left bytes unread. One more read then finds the reset.
+   * Returns why the peer has gone. Deno ends the direction of a peer a moment before it closes, so
+   * the end of file can hide that the peer left bytes unread. One more read then finds the reset.
    */
   async #whyGone(cause: unknown): Promise<unknown> {
     if (this.#reading !== "end of file" || codeOf(cause) !== "EPIPE") return cause;

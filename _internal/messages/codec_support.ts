@@ -1,4 +1,6 @@
-/** The limits, checks and errors that the codecs share, and codecs over the frames of another one. */
+/**
+ * The limits, checks and errors that the codecs share, and codecs over the frames of another one.
+ */
 
 import { MessageTooLarge, TruncatedMessage } from "../../errors.ts";
 import type { Codec } from "../../framing/codec.ts";
@@ -10,7 +12,10 @@ export const MAX_BYTES: number = 16 * 1024 * 1024;
 /** The largest `maxBytes`, 4 GiB. Decoding may need that much memory twice. */
 const MAX_BUFFER_BYTES = 2 ** 32;
 
-/** The longest string of V8 (v8-primitive.h, `String::kMaxLength` on 64 bits), if each character is one byte. */
+/**
+ * The longest string of V8 (v8-primitive.h, `String::kMaxLength` on 64 bits), if each character is
+ * one byte.
+ */
 export const MAX_TEXT_BYTES: number = 2 ** 29 - 24;
 
 /** Returns a check that accepts a limit that a message can reach. */

@@ -1,11 +1,12 @@
 /**
  * The bytes that have come and are not a message yet.
  *
- * - A chunk is filled from its start to its end and never overwritten, so that messages can be views of it.
- * - About a hundred messages are decoded at a time. Otherwise a peer could make as many objects as a chunk
- *   has bytes, and keep the rest of the process waiting.
- * - Bytes are copied only if a message continues in a new chunk. Of a large message with a known size, only the
- *   bytes that came with its beginning are copied.
+ * - A chunk is filled from its start to its end and never overwritten, so that messages can be
+ *   views of it.
+ * - About a hundred messages are decoded at a time. Otherwise a peer could make as many objects as
+ *   a chunk has bytes, and keep the rest of the process waiting.
+ * - Bytes are copied only if a message continues in a new chunk. Of a large message with a known
+ *   size, only the bytes that came with its beginning are copied.
  */
 
 import type { Codec } from "../../framing/codec.ts";
@@ -16,17 +17,26 @@ import { readBuffer } from "../base/read_buffer.ts";
 /** Chunks grow between these sizes with the bytes that come. */
 const MIN_CHUNK_BYTES = 16 * 1024;
 const MAX_CHUNK_BYTES = 256 * 1024;
-/** By how much an incomplete message may exceed its codec's limit before the codec is not called any more. */
+/**
+ * By how much an incomplete message may exceed its codec's limit before the codec is not called any
+ * more.
+ */
 const EXCESS_BYTES = 64 * 1024;
-/** How much is allocated at once for a message that announces its size: a mebibyte with its frame. */
+/**
+ * How much is allocated at once for a message that announces its size: a mebibyte with its frame.
+ */
 const TRUSTED_BYTES = 1024 * 1024 + EXCESS_BYTES;
 
 /** The number of messages after which decoding pauses: using them may take longer than decoding. */
 const MAX_BATCH_MESSAGES = 128;
-/** Slices that are decoded at once have these sizes. A slice can contain as many messages as bytes. */
+/**
+ * Slices that are decoded at once have these sizes. A slice can contain as many messages as bytes.
+ */
 const MIN_SLICE_BYTES = 1024;
 const MAX_SLICE_BYTES = 8192;
-/** A slice with fewer messages is worth enlarging. One with twice as many makes slices small again. */
+/**
+ * A slice with fewer messages is worth enlarging. One with twice as many makes slices small again.
+ */
 const WORTHWHILE_MESSAGES = 64;
 
 const NOTHING: Uint8Array = new Uint8Array(0);
@@ -48,7 +58,9 @@ export class InputBuffer<T> {
   #expected = 0;
   #offered = 0;
 
-  /** @param reuse Whether messages may be overwritten as soon as there is room for the next ones. */
+  /**
+   * @param reuse Whether messages may be overwritten as soon as there is room for the next ones.
+   */
   constructor(codec: Codec<T>, reuse = false) {
     this.#codec = codec;
     this.#reuse = reuse;
@@ -73,7 +85,8 @@ export class InputBuffer<T> {
       ? free === 0 || this.#chunk.length - this.#start < Math.min(this.#needed, TRUSTED_BYTES)
       : free < this.#chunkBytes >> 2;
     if (isTight) this.#renew(0);
-    // The message after a large one begins in its own chunk, so it need not be copied out of this one.
+    // The message after a large one begins in its own chunk, so it need not be copied out of this
+    // one.
     const end = isLarge ? this.#start + this.#needed : this.#chunk.length;
     const room = this.#chunk.subarray(this.#end, end);
     this.#offered = room.length;
@@ -187,8 +200,8 @@ export class InputBuffer<T> {
   /** Continues in a new chunk, with the incomplete message and room for at least so many bytes. */
   #renew(least: number): void {
     const rest = this.rest;
-    // Twice the rest, so that copies stay in proportion to what came. A peer that announces much and sends
-    // little gets little memory.
+    // Twice the rest, so that copies stay in proportion to what came. A peer that announces much
+    // and sends little gets little memory.
     const announced = Math.min(this.#needed, Math.max(TRUSTED_BYTES, 4 * rest));
     const size = Math.max(this.#chunkBytes, this.#expected, announced, 2 * rest, rest + least);
     if (this.#reuse && this.#chunk.length >= size) {

@@ -1,10 +1,10 @@
 /**
- * The bytes to send: messages back to back in blocks. While the last block is being filled, the others are
- * written one after the other.
+ * The bytes to send: messages back to back in blocks. While the last block is being filled, the
+ * others are written one after the other.
  *
  * - All channels share one store of free blocks, so that an idle channel holds no memory.
- * - Bytes of a block's size and more are sent without a copy, except for the beginning that still fits into
- *   the current block.
+ * - Bytes of a block's size and more are sent without a copy, except for the beginning that still
+ *   fits into the current block.
  */
 
 import type { ByteWriter, Codec } from "../../framing/codec.ts";
@@ -26,7 +26,9 @@ const MAX_SPARE_BLOCKS = 16;
 const spare: Uint8Array[] = [];
 
 const NO_BLOCK: Uint8Array = new Uint8Array(0);
-/** Up to this length, a loop over the characters takes a third of the time of a call of the encoder. */
+/**
+ * Up to this length, a loop over the characters takes a third of the time of a call of the encoder.
+ */
 const MAX_LOOP_LENGTH = 64;
 const ENCODER = new TextEncoder();
 
@@ -51,7 +53,10 @@ export class OutputBuffer implements ByteWriter {
     return this.#sealed.length > 0;
   }
 
-  /** The error for a call while a codec encodes: a message that it then refuses could be written already. */
+  /**
+   * The error for a call while a codec encodes: a message that it then refuses could be written
+   * already.
+   */
   get busyError(): TypeError | undefined {
     return this.#isEncoding
       ? new TypeError("Cannot send a message: its codec is still encoding another one")

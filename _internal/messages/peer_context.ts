@@ -1,6 +1,6 @@
 /**
- * The error context of a channel: what it was doing, and with which peer. Unlike the context of a public
- * function it may have no path, because the ends of a pair have none.
+ * The error context of a channel: what it was doing, and with which peer. Unlike the context of a
+ * public function it may have no path, because the ends of a pair have none.
  */
 
 import type { UnixAddr } from "../../address.ts";

@@ -1,10 +1,10 @@
 /**
  * The receiving half of a channel.
  *
- * - It reads only while a call waits. A read cannot be canceled: if the calls give up, what it brings is kept
- *   for the next one.
- * - It decodes about a hundred messages at a time. When one read brings more, the rest of the process runs
- *   before the next ones.
+ * - It reads only while a call waits. A read cannot be canceled: if the calls give up, what it
+ *   brings is kept for the next one.
+ * - It decodes about a hundred messages at a time. When one read brings more, the rest of the
+ *   process runs before the next ones.
  */
 
 import type { ByteChannel } from "../../framing/codec.ts";
@@ -16,8 +16,8 @@ import { checkProgress, PeerContext, timedOut } from "./peer_context.ts";
 import type { MessageSender } from "./sender.ts";
 
 /**
- * How long the messages of one read may keep the rest of the process waiting: at first, and after turns in
- * which nothing else had come. Letting others go first takes a tenth of a millisecond.
+ * How long the messages of one read may keep the rest of the process waiting: at first, and after
+ * turns in which nothing else had come. Letting others go first takes a tenth of a millisecond.
  */
 const MIN_TURN_MS = 0.25;
 const MAX_TURN_MS = 1;
@@ -63,7 +63,9 @@ export class MessageReceiver<T> {
   #stopDraining: (() => void) | undefined;
   #cancelDrain: (() => void) | undefined;
 
-  /** @param sender The other half, which learns when a read has ended and when a failure is known. */
+  /**
+   * @param sender The other half, which learns when a read has ended and when a failure is known.
+   */
   constructor(
     conn: ByteChannel,
     input: InputBuffer<T>,

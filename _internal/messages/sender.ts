@@ -1,10 +1,10 @@
 /**
  * The sending half of a channel.
  *
- * - The first message after a read is an answer. It is written at the end of the current microtasks, so that
- *   a round trip takes no longer than without messages.
- * - All others are written at the end of the turn of the event loop, or when a block is full. Waiting for the
- *   write before would gather nothing: in Deno most writes end within the turn.
+ * - The first message after a read is an answer. It is written at the end of the current
+ *   microtasks, so that a round trip takes no longer than without messages.
+ * - All others are written at the end of the turn of the event loop, or when a block is full.
+ *   Waiting for the write before would gather nothing: in Deno most writes end within the turn.
  */
 
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
@@ -45,7 +45,9 @@ export class MessageSender<T> {
   readonly #stall: StallTimer | undefined;
   #state: State = "open";
   #failure: Error | undefined;
-  /** Whether a call has rejected with the failure, or with one of receiving that has the same cause. */
+  /**
+   * Whether a call has rejected with the failure, or with one of receiving that has the same cause.
+   */
   #isReported = false;
   #written = 0;
   /** What is not written yet of the segment that is being written. */

@@ -3,15 +3,16 @@
  * {@linkcode confine} before the module: it may use only its arguments.
  *
  * - `Deno`, `process`, `globalThis` and handles lose every property that is not known by name.
- * - Handles of node:net adopt any descriptor, and a TCP handle listens without an address, both without
- *   a permission. Here they adopt only the standard streams and the socket, and listen only if Deno has
- *   checked the address. A handle leads to its class, so that way is closed too.
+ * - Handles of node:net adopt any descriptor, and a TCP handle listens without an address, both
+ *   without a permission. Here they adopt only the standard streams and the socket, and listen only
+ *   if Deno has checked the address. A handle leads to its class, so that way is closed too.
  * - `require("internal/…")` has everything that `process.binding` has. Only public names resolve.
- * - Workers are refused: a worker would start unconfined. A class that is imported by name cannot be
- *   replaced. The class that it extends can, and that constructor runs first.
- * - This code does not call anything that the module can patch later, and its replacements are final.
- * - `Object.prototype` takes no additions, because Deno's own objects inherit from it. `call`, `apply` and
- *   `bind` of functions cannot be replaced, because Deno passes its internals to them.
+ * - Workers are refused: a worker would start unconfined. A class that is imported by name cannot
+ *   be replaced. The class that it extends can, and that constructor runs first.
+ * - This code does not call anything that the module can patch later, and its replacements are
+ *   final.
+ * - `Object.prototype` takes no additions, because Deno's own objects inherit from it. `call`,
+ *   `apply` and `bind` of functions cannot be replaced, because Deno passes its internals to them.
  */
 
 import { DENO_NAMES, GLOBAL_NAMES, HANDLE_NAMES, PROCESS_NAMES } from "./names.ts";

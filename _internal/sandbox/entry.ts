@@ -3,7 +3,8 @@
  * reports one byte through the socket: whether the module has loaded.
  *
  * - The specifier of the module is computed. Only then Deno checks every file of its graph against
- *   `--allow-read`: a static import with a literal specifier may read any file (`with { type: "text" }`).
+ *   `--allow-read`: a static import with a literal specifier may read any file (`with { type:
+ *   "text" }`).
  * - The report runs when the whole graph has loaded, and before the module. If loading fails, the
  *   message of the error follows the byte.
  */
@@ -21,8 +22,8 @@ function script(text: string): string {
 /**
  * Returns the entry as a URL.
  *
- * The report is imported beside the module, in the same graph. An import map could replace any import
- * that it can name: the report's name is random, and `node:fs` is not imported.
+ * The report is imported beside the module, in the same graph. An import map could replace any
+ * import that it can name: the report's name is random, and `node:fs` is not imported.
  *
  * @param confinement The text of the program that confines the process.
  */

@@ -1,12 +1,13 @@
 /**
  * The arguments with which Deno runs a module in a sandbox.
  *
- * - `--cached-only` keeps imports off the network. `--deny-import` does not, for the hosts that Deno
- *   allows by default.
- * - Every permission that is not granted is denied by name: node:child_process adds `-A` where there is
- *   no permission flag. `import` is not denied, because then nothing could be imported from the cache.
- * - No configuration counts except one that the parent vouches for. Packages below any `node_modules`
- *   may be read whatever is denied, so Deno is kept from looking for one.
+ * - `--cached-only` keeps imports off the network. `--deny-import` does not, for the hosts that
+ *   Deno allows by default.
+ * - Every permission that is not granted is denied by name: node:child_process adds `-A` where
+ *   there is no permission flag. `import` is not denied, because then nothing could be imported
+ *   from the cache.
+ * - No configuration counts except one that the parent vouches for. Packages below any
+ *   `node_modules` may be read whatever is denied, so Deno is kept from looking for one.
  */
 
 import { show } from "../base/check.ts";
@@ -44,7 +45,9 @@ export async function sandboxArgs(module: URL, options: StartOptions): Promise<s
   ];
 }
 
-/** Returns the permissions of a module: those that it was given, and read for its own directories. */
+/**
+ * Returns the permissions of a module: those that it was given, and read for its own directories.
+ */
 function grantedTo(module: URL, options: StartOptions): Deno.PermissionOptionsObject {
   const { modules = [directoryOf(absolutePath(pathOfUrl(module)))], permissions } = options;
   const directories = modules.map((entry) =>
@@ -65,7 +68,9 @@ function grantedTo(module: URL, options: StartOptions): Deno.PermissionOptionsOb
   };
 }
 
-/** Resolves the paths of permissions in this process's directory: the child may have another one. */
+/**
+ * Resolves the paths of permissions in this process's directory: the child may have another one.
+ */
 function absolute(permissions: Deno.PermissionOptionsObject): Deno.PermissionOptionsObject {
   const entries = Object.entries(permissions).map(([kind, value]) => {
     if (!Array.isArray(value)) return [kind, value];

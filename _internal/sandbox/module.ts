@@ -56,7 +56,10 @@ export async function startModule(
   }
 }
 
-/** Adds the variables that lead to this process's cache, which has what modules import from registries. */
+/**
+ * Adds the variables that lead to this process's cache, which has what modules import from
+ * registries.
+ */
 function withCache(
   context: ErrorContext<null>,
   env: Record<string, string>,
@@ -103,8 +106,9 @@ async function waitUntilLoaded(child: ChildProcess, socket: FdSocket, href: stri
 }
 
 /**
- * Returns a message of Deno's without colors, and without the place in our entry. The message quotes lines
- * of the module: their control characters are escaped, because a terminal would obey them.
+ * Returns a message of Deno's without colors, and without the place in our entry. The message
+ * quotes lines of the module: their control characters are escaped, because a terminal would obey
+ * them.
  */
 function clean(text: string): string {
   // deno-lint-ignore no-control-regex -- an escape sequence begins with one

@@ -3,8 +3,9 @@
  * version, is removed before the module runs. Review a name before you add it:
  *
  * - It requires a permission, or has no effect outside its process.
- * - It does not write below Deno's cache without a permission (`caches`, `localStorage`, Deno KV), open
- *   devices (WebGPU), start programs of Deno's own (`Deno.bundle`), or lead to Deno's internals.
+ * - It does not write below Deno's cache without a permission (`caches`, `localStorage`, Deno KV),
+ *   open devices (WebGPU), start programs of Deno's own (`Deno.bundle`), or lead to Deno's
+ *   internals.
  */
 
 function names(list: string): string[] {
@@ -74,7 +75,10 @@ export const PROCESS_NAMES: string[] = names(`
   versions
 `);
 
-/** Methods of handles: of pipes, TCP and UDP sockets, and terminals of node:net, node:dgram, node:tty. */
+/**
+ * Methods of handles: of pipes, TCP and UDP sockets, and terminals of node:net, node:dgram,
+ * node:tty.
+ */
 export const HANDLE_NAMES: string[] = names(`
   _onClose accept addMembership addSourceSpecificMembership asyncReset bind bind6 bindWithFlags
   bufferSize close connect connect6 constructor disconnect dropMembership

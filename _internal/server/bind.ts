@@ -8,8 +8,8 @@ import type { PublishLock } from "../lock/path_locks.ts";
 import type { OwnedPath } from "../path/owned_path.ts";
 
 /**
- * Binds an owned path. If others could connect before the mode was set, a marker is placed, and the clients
- * ahead of it are dropped.
+ * Binds an owned path. If others could connect before the mode was set, a marker is placed, and the
+ * clients ahead of it are dropped.
  */
 export async function bind(owned: OwnedPath, publishLock?: PublishLock): Promise<Bound> {
   let marker: Marker | undefined;

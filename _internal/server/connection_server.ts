@@ -9,8 +9,8 @@
  * ```
  *
  * - running: accepts while there is room, and starts a handler for each connection.
- * - draining: accepts the whole backlog, and starts no handler, because one connection is the marker.
- *   Handlers do start if descriptors run out: the rest of the backlog waits for them.
+ * - draining: accepts the whole backlog, and starts no handler, because one connection is the
+ *   marker. Handlers do start if descriptors run out: the rest of the backlog waits for them.
  * - finishing: starts handlers for the connections that wait, never more at once than the limit.
  */
 
@@ -177,7 +177,8 @@ export class ConnectionServer implements UnixServer {
     this.#stopListeningToSignal();
     const late = new AbortController();
     const limit = new SilenceTimer(() => late.abort());
-    // No client waits for the end of a backlog without a name, so the time for draining it does not count.
+    // No client waits for the end of a backlog without a name, so the time for draining it does not
+    // count.
     const startsLate = this.#isReplaced && timeout > 0;
     // With 0 there is nothing to hear.
     if (timeout === 0) setTimeout(() => late.abort(), 0);

@@ -1,6 +1,7 @@
 /**
- * Draining a backlog: removes the name, and accepts every client that has reached the path. A marker in the
- * backlog shows when the clients ahead of it are accepted. See docs/design/draining.md.
+ * Draining a backlog: removes the name, and accepts every client that has reached the path. A
+ * marker in the backlog shows when the clients ahead of it are accepted. See
+ * docs/design/draining.md.
  */
 
 import type { AcceptQueue } from "../accept/accept_queue.ts";
@@ -15,7 +16,10 @@ const LATE_MS = 100;
 
 /** After the marker was accepted. */
 const MARKED: Idle = { turns: 3, ms: 0 };
-/** After the marker of an abstract name: the name stays until the listener closes, so clients keep coming. */
+/**
+ * After the marker of an abstract name: the name stays until the listener closes, so clients keep
+ * coming.
+ */
 const NAMED: Idle = { turns: 0, ms: 0 };
 /** Without a marker: the backlog was full, no descriptor was free, or the name was lost. */
 const UNMARKED: Idle = { turns: 40, ms: 0 };
@@ -49,12 +53,14 @@ export class Drain {
   }
 
   /**
-   * Resolves when the backlog counts as empty. Another caller must accept meanwhile, without a pause.
+   * Resolves when the backlog counts as empty. Another caller must accept meanwhile, without a
+   * pause.
    *
    * @param queue Accepts from the listener.
    * @param signal Ends the wait.
    * @param connections Returns how many connections are open.
-   * @param onMarker Called with the marker, which is not a client, or without one if it cannot be found.
+   * @param onMarker Called with the marker, which is not a client, or without one if it cannot be
+   * found.
    */
   async run(
     queue: AcceptQueue,
@@ -69,7 +75,10 @@ export class Drain {
     if (this.#idle !== NAMED) await queue.current.waitUntilIdle(this.#idle, signal, connections);
   }
 
-  /** Places the marker and waits until it is accepted. Rejects if the backlog or the descriptor table is full. */
+  /**
+   * Places the marker and waits until it is accepted. Rejects if the backlog or the descriptor
+   * table is full.
+   */
   async #findMarker(signal: AbortSignal): Promise<SocketConnection | undefined> {
     using placed = await this.#removeName(signal);
     if (placed === undefined) return undefined;

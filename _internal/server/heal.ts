@@ -1,6 +1,6 @@
 /**
- * Healing: binds a lost path again. Then there are two listeners, until no client comes to the old one,
- * which has no name any more.
+ * Healing: binds a lost path again. Then there are two listeners, until no client comes to the old
+ * one, which has no name any more.
  */
 
 import type { AcceptQueue } from "../accept/accept_queue.ts";
@@ -63,8 +63,8 @@ export class Healer {
       if (heals === undefined) return;
       this.#reportLoss(heals);
       if (heals) {
-        // Published before the old listener closes: clients need not wait for its backlog, and closing it
-        // removes a name at which nothing is any more.
+        // Published before the old listener closes: clients need not wait for its backlog, and
+        // closing it removes a name at which nothing is any more.
         const bound = await bind(owned, publishLock);
         onHealed();
         this.retiring = this.#retire(this.#queue.replace(bound), this.retiring);

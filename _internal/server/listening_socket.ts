@@ -1,8 +1,8 @@
 /**
  * A listening socket on an owned path: `listen()` and `serve()` are thin layers over it.
  *
- * Closing has an order: name, listener with its pending accept, lock. If the lock were released before that
- * accept has rejected, a successor could bind a file that Deno then removes.
+ * Closing has an order: name, listener with its pending accept, lock. If the lock were released
+ * before that accept has rejected, a successor could bind a file that Deno then removes.
  */
 
 import type { UnixAddr } from "../../address.ts";
@@ -141,7 +141,9 @@ export class ListeningSocket {
     if (this.#healer?.retiring) await Promise.race([this.#healer.retiring, aborted]);
   }
 
-  /** Empties the backlog after a takeover, and closes. `accept` still returns the clients from it. */
+  /**
+   * Empties the backlog after a takeover, and closes. `accept` still returns the clients from it.
+   */
   async leave(): Promise<void> {
     await this.queue.empty(this.queue.current, this.#closing.signal);
     await (this.#closed ??= this.#close());

@@ -5,7 +5,10 @@ import { isSocketError } from "../../errors.ts";
 import { andMore, CountedLines, kindOfError } from "../base/counted_lines.ts";
 import { lstat } from "../base/file.ts";
 
-/** Reports the errors of one server, by default on standard error: at most one a second of each kind. */
+/**
+ * Reports the errors of one server, by default on standard error: at most one a second of each
+ * kind.
+ */
 export class Reporter {
   readonly #lines = new CountedLines();
   readonly #onPathLost: (loss: PathLoss) => void;

@@ -96,8 +96,8 @@ export function permissionsOf(
 }
 
 /**
- * A program that uses a socket, under a umask that leaves the write bits right: otherwise it would also need
- * read permission for its directory.
+ * A program that uses a socket, under a umask that leaves the write bits right: otherwise it would
+ * also need read permission for its directory.
  */
 export function user(use: Use, flags: string[], env: Record<string, string> = {}): Program {
   const args = denoArgs("permission_use.ts", flags, [JSON.stringify(use)]);
@@ -144,7 +144,10 @@ export function assertAsksFor(
   assertEquals(asked, flags);
 }
 
-/** Each single permission of a row: its kind, its place from the end of the list, and what it is for. */
+/**
+ * Each single permission of a row: its kind, its place from the end of the list, and what it is
+ * for.
+ */
 export function singles(row: Row): [kind: string, index: number, entry: string][] {
   return Object.entries(row.needs("/T/D/P")).flatMap(([kind, entries]) =>
     entries.map((entry, i): [string, number, string] => [kind, i - entries.length, entry])

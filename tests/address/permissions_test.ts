@@ -3,7 +3,8 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "../_helpers.ts";
 import { KINDS, permissionsOf, ROWS } from "./_permissions.ts";
 
-// ---- permissions() --------------------------------------------------------------------------------
+// ---- permissions()
+// --------------------------------------------------------------------------------
 
 for (const row of ROWS) {
   test(`permissions() of ${row.name} are scoped to what it needs`, () => {
@@ -66,7 +67,8 @@ test("permissions() gives an object of its own, which may be changed", () => {
   assertEquals(permissions("connect", "/run/s.sock").read, ["/run/s.sock"]);
 });
 
-// ---- permissionFlags() ----------------------------------------------------------------------------
+// ---- permissionFlags()
+// ----------------------------------------------------------------------------
 
 const ALL = Object.fromEntries(KINDS.map((kind) => [kind, true]));
 

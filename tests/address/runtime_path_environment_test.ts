@@ -3,14 +3,17 @@ import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { denoArgs, fixture, run, TempDir, test } from "../_helpers.ts";
 import { MAX_PATH } from "../fixtures/permission_bad_arguments.ts";
 
-// ---- runtimePath() --------------------------------------------------------------------------------
+// ---- runtimePath()
+// --------------------------------------------------------------------------------
 
 const ENV_FLAGS = ["--allow-env=XDG_RUNTIME_DIR,TMPDIR", "--allow-sys=uid"];
 
 /** For refusals that have nothing to do with what is granted. */
 const ANY_FILE = ["--allow-read", "--allow-write"];
 
-/** What the program finds, with those two variables and the flags that it needs beside ENV_FLAGS. */
+/**
+ * What the program finds, with those two variables and the flags that it needs beside ENV_FLAGS.
+ */
 async function findRuntimePath(
   env: { XDG_RUNTIME_DIR?: string; TMPDIR?: string },
   flags: string[],
@@ -191,7 +194,8 @@ test("runtimePath() takes a name with dots, spaces and multi-byte characters", a
   });
 });
 
-// ---- In this process, where the environment and the working directory can be had --------------------
+// ---- In this process, where the environment and the working directory can be had
+// --------------------
 
 /** Sets a variable for the time of a test. */
 function setVariable(name: string, value: string): Disposable {

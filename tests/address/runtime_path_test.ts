@@ -22,7 +22,10 @@ const uid = Deno.uid();
 const required = `must be a directory with mode 0700 that belongs to uid ${uid}`;
 const elsewhere = "Set XDG_RUNTIME_DIR to a directory of your own";
 
-/** What was prepared, how, and what is said of it: of `$XDG_RUNTIME_DIR`, and of a directory below `$TMPDIR`. */
+/**
+ * What was prepared, how, and what is said of it: of `$XDG_RUNTIME_DIR`, and of a directory below
+ * `$TMPDIR`.
+ */
 const ROWS: [what: string, prepare: (path: string) => void, given: string, own: string][] = [
   [
     "belongs to another user",

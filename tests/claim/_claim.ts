@@ -72,7 +72,9 @@ export const ownerFlags = (path: string): string[] => [
   `--allow-net=unix:${path}`,
 ];
 
-/** Makes a traced program end with its tracer, which else would leave it behind when it is killed. */
+/**
+ * Makes a traced program end with its tracer, which else would leave it behind when it is killed.
+ */
 export const DIES: string[] = ["setpriv", "--pdeathsig", "KILL"];
 
 /** What a stranger may put in the place of our socket; gives the way to remove it. */

@@ -1,4 +1,7 @@
-/** Looks at paths that another program changes, or where the look fails: they end, and spoil no other. */
+/**
+ * Looks at paths that another program changes, or where the look fails: they end, and spoil no
+ * other.
+ */
 
 import { probe } from "@uds/uds";
 import { assertEquals, assertStringIncludes } from "@std/assert";

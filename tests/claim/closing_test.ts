@@ -89,7 +89,8 @@ for (const content of ["", "12345\n"]) {
     Deno.removeSync(path);
     Deno.writeTextFileSync(path, content);
     const before = look(path);
-    // The close keeps the stranger's file out of Deno's way; whoever comes meanwhile must not use it.
+    // The close keeps the stranger's file out of Deno's way; whoever comes meanwhile must not use
+    // it.
     const closing = listener.close();
     const error = await assertRejects(() => claim(path), NotASocket);
     assertEquals(error.path, path);
@@ -99,7 +100,8 @@ for (const content of ["", "12345\n"]) {
   });
 }
 
-// ---- After the end, and after others have been here -------------------------------------------------
+// ---- After the end, and after others have been here
+// -------------------------------------------------
 
 test("bind() after release() rejects, and binds nothing", async () => {
   await using dir = new TempDir();

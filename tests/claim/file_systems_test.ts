@@ -1,9 +1,14 @@
-/** Paths on file systems of every kind: each is mounted where only the program under test sees it. */
+/**
+ * Paths on file systems of every kind: each is mounted where only the program under test sees it.
+ */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { denoArgs, ROOT, run, TempDir, test } from "../_helpers.ts";
 
-/** Runs a program of `tests/fixtures` where `mount`, lines of a shell, has prepared the directory `$M`. */
+/**
+ * Runs a program of `tests/fixtures` where `mount`, lines of a shell, has prepared the directory
+ * `$M`.
+ */
 async function runMounted(
   directory: string,
   mount: string,
@@ -74,7 +79,10 @@ test("serve() and claim() own a path on file systems of every kind", async (t) =
   }
 }, { root: true, needs: ["unshare", "mke2fs", "bindfs"], deadline: 20_000 });
 
-/** File systems on which a start is refused: the code, what was there before, and a part of the message. */
+/**
+ * File systems on which a start is refused: the code, what was there before, and a part of the
+ * message.
+ */
 const REFUSING: Record<
   string,
   [mount: string, code: string | undefined, before?: string[], says?: string]
@@ -147,7 +155,8 @@ test("serve() says what it cannot remove from a directory that only takes files"
   assertStringIncludes(message as string, `Cannot remove "${path}" and its lock: operation not`);
 }, { root: true, needs: ["unshare", "mke2fs", "chattr"] });
 
-// ---- The other side of a mount -------------------------------------------------------------------
+// ---- The other side of a mount
+// -------------------------------------------------------------------
 
 const OTHER_SIDE = `mkdir under; bindfs under "$M"`;
 const SCOPED = ["--allow-read", "--allow-write", "--allow-net"];

@@ -4,7 +4,10 @@ import { uds } from "../_cli.ts";
 import { denoArgs, fixture, makeStale, Program, ROOT, run, TempDir, test } from "../_helpers.ts";
 import { leaveLock, lockContent, pidIn } from "../_lock.ts";
 
-/** Our own locks: what is left of them after a crash, whom they name, and what keeps them from being opened. */
+/**
+ * Our own locks: what is left of them after a crash, whom they name, and what keeps them from being
+ * opened.
+ */
 
 /** Runs an owner of a path under strace, with one call changed. */
 async function ownUnder(path: string, inject: string): Promise<string> {
@@ -128,7 +131,8 @@ worker.terminate();
   assertStringIncludes(message, "or a worker of this one, which holds its lock");
 });
 
-// ---- Dead sockets that cannot be removed ------------------------------------------------------------
+// ---- Dead sockets that cannot be removed
+// ------------------------------------------------------------
 
 test("uds rm of a dead socket that is a mount point does not advise to remove it", async () => {
   await using dir = new TempDir();
@@ -158,7 +162,8 @@ test("uds rm of a symbolic link to a dead socket names the way out", async () =>
   ]);
 });
 
-// ---- Files that block whoever opens them ------------------------------------------------------------
+// ---- Files that block whoever opens them
+// ------------------------------------------------------------
 
 const AS_NOBODY = ["--reuid=65534", "--regid=65534", "--clear-groups"];
 

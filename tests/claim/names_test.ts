@@ -1,4 +1,5 @@
-// Names that are not plain text: abstract ones with NULs and other bytes, and files that are not UTF-8.
+// Names that are not plain text: abstract ones with NULs and other bytes, and files that are not
+// UTF-8.
 import { connect, listen, probe, resolveSocketPath, serve } from "@uds/uds";
 import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { InvalidValue, shownPath, socketPath } from "../../_cli/parse/parameters.ts";
@@ -156,7 +157,8 @@ sys.stdin.read()`,
   assertEquals((await uds(["ls", "--probe", dir.path])).code, 0);
 }, { needs: ["python3"] });
 
-// ---- Files ------------------------------------------------------------------------------------------
+// ---- Files
+// ------------------------------------------------------------------------------------------
 
 test("uds says that Deno cannot name a socket whose name is not UTF-8", async () => {
   await using dir = new TempDir();

@@ -256,7 +256,9 @@ interface Outcome {
 
 const STARTS = 40;
 
-/** Makes a traced program end with its tracer, which else would leave it behind when it is killed. */
+/**
+ * Makes a traced program end with its tracer, which else would leave it behind when it is killed.
+ */
 const DIES = ["setpriv", "--pdeathsig", "KILL"];
 
 /** Starts and stops a server many times while another user hammers its path. */

@@ -1,4 +1,6 @@
-/** Paths whose directory is reached through a symbolic link, as `/var/run` and macOS's `/tmp` are. */
+/**
+ * Paths whose directory is reached through a symbolic link, as `/var/run` and macOS's `/tmp` are.
+ */
 
 import { permissionFlags, permissions, resolveSocketPath } from "@uds/uds";
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";

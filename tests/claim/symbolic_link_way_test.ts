@@ -1,4 +1,7 @@
-/** `verifyDirectory` where a directory on the way is a symbolic link to another place, as `/var/run` is. */
+/**
+ * `verifyDirectory` where a directory on the way is a symbolic link to another place, as `/var/run`
+ * is.
+ */
 
 import { permissionFlags, permissions } from "@uds/uds";
 import { assertEquals } from "@std/assert";

@@ -37,7 +37,8 @@ async function printed(process: Process): Promise<Uint8Array> {
   return stdout;
 }
 
-// ---- 64 MiB ---------------------------------------------------------------------------------------------
+// ---- 64 MiB
+// ---------------------------------------------------------------------------------------------
 
 test("uds listen and uds connect pass 64 MiB each way, at the same time", async () => {
   await using dir = new TempDir();
@@ -145,7 +146,8 @@ for (const [what, args, needs, data] of CHILDREN) {
   }, { needs });
 }
 
-// ---- backpressure, and ends ---------------------------------------------------------------------------------
+// ---- backpressure, and ends
+// ---------------------------------------------------------------------------------
 
 test("uds connect holds its input back while the server does not read", async () => {
   await using dir = new TempDir();
@@ -174,7 +176,9 @@ test("uds connect holds its input back while the server does not read", async ()
   assertMatch(stderr, /^uds: Cannot (read|write) .*the peer (has )?closed/);
 }, { needs: Deno.build.os === "linux" ? [] : ["/proc"] });
 
-/** What a process has read from files, pipes and sockets since it began to wait for the first time. */
+/**
+ * What a process has read from files, pipes and sockets since it began to wait for the first time.
+ */
 async function bytesRead(pid: number): Promise<number> {
   return Number((await Deno.readTextFile(`/proc/${pid}/io`)).match(/^rchar: (\d+)/)?.[1]);
 }
@@ -277,8 +281,8 @@ test("uds listen --keep serves one client after the other, also after one that f
     await server.stdout.until("one\n");
     await first.read(new Uint8Array(1));
   }
-  // Whether it failed or ended: the kernel says now the one and now the other to a reader on another
-  // processor.
+  // Whether it failed or ended: the kernel says now the one and now the other to a reader on
+  // another processor.
   await using second = await connect(path);
   await second.write(encode("two\n"));
   await server.stdout.until("two\n");
@@ -298,7 +302,8 @@ test("uds listen --keep serves one client after the other, also after one that f
   assertEquals(dir.list(), []);
 });
 
-// ---- signals ----------------------------------------------------------------------------------------------
+// ---- signals
+// ----------------------------------------------------------------------------------------------
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   for (const command of [["echo"], ["listen"], ["listen", "--keep"]]) {
@@ -365,7 +370,8 @@ test("uds listen cuts a client off that does not end after the first signal", as
   assertEquals([code, decode(stdout), stderr], [0, "x", ""]);
 });
 
-// ---- run --------------------------------------------------------------------------------------------------
+// ---- run
+// --------------------------------------------------------------------------------------------------
 
 test("uds run has data on standard output, and what the command prints on standard error", async () => {
   const { code, stdout, stderr } = await uds([

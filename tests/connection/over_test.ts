@@ -2,7 +2,10 @@ import { connect, type Connection, ConnectionClosed, pair, serve, socketpair } f
 import { assertEquals, assertRejects } from "@std/assert";
 import { encode, TempDir, test } from "../_helpers.ts";
 
-/** A connection that has closed by itself, of each kind: every later call settles, and in the same way. */
+/**
+ * A connection that has closed by itself, of each kind: every later call settles, and in the same
+ * way.
+ */
 
 const KINDS: Record<string, (use: (conn: Connection) => Promise<void>) => Promise<void>> = {
   "a path": async (use) => {

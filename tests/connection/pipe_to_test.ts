@@ -3,7 +3,9 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { decode, encode, pseudoRandom, readAll, readText, TempDir, test } from "../_helpers.ts";
 import { bothEnds, MIB, openDescriptors } from "./_connection.ts";
 
-/** Two connections: what comes on one is to be piped to the other; `outer` are the ends beyond them. */
+/**
+ * Two connections: what comes on one is to be piped to the other; `outer` are the ends beyond them.
+ */
 async function twoConnections(dir: TempDir) {
   const [a, b] = [await bothEnds(dir), await bothEnds(dir)];
   return {

@@ -2,7 +2,10 @@ import { type Connection, ConnectionClosed, socketpair } from "@uds/uds";
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { decode, encode, readAll, readText, test } from "../_helpers.ts";
 
-/** What the standard promises of `pipeTo`, from and to connections; one to the other has code of its own. */
+/**
+ * What the standard promises of `pipeTo`, from and to connections; one to the other has code of its
+ * own.
+ */
 
 const LARGE = 4 * 1024 * 1024;
 

@@ -3,7 +3,10 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { exitCodeOf } from "../../_cli/exit_codes.ts";
 import { denoArgs, encode, Program, readText, run, TempDir, test } from "../_helpers.ts";
 
-/** Failures of the system, injected by strace: each is told in the one shape, whatever call it is of. */
+/**
+ * Failures of the system, injected by strace: each is told in the one shape, whatever call it is
+ * of.
+ */
 
 /** What a program says that failed. */
 interface Told {
@@ -177,7 +180,8 @@ test("listen() leaves no socket behind if it cannot look at it after the bind", 
   assertEquals(dir.list(), []);
 }, { needs: ["strace"] });
 
-// ---- What denies it ---------------------------------------------------------------------------------
+// ---- What denies it
+// ---------------------------------------------------------------------------------
 
 for (const [how, call] of [["connect", "connect"], ["listen", "bind"]] as const) {
   test(`${how}() of an abstract name that is denied names a security policy`, async () => {
@@ -204,7 +208,8 @@ test("connect() that is denied by the mode says so, and by a directory too", asy
   assertMatch(byDirectory.message, /a directory on the way denies it$/);
 }, { root: true, needs: ["setpriv"] });
 
-// ---- Other calls ------------------------------------------------------------------------------------
+// ---- Other calls
+// ------------------------------------------------------------------------------------
 
 test("serve() goes on when the system has no descriptor left for an accept", async () => {
   await using dir = new TempDir();

@@ -19,7 +19,9 @@ import { encode } from "../_helpers.ts";
 // deno-lint-ignore no-explicit-any
 export type ErrorClass = new (...args: any[]) => Error;
 
-/** A channel whose reads return pieces of bytes, and then the end. It keeps what is written to it. */
+/**
+ * A channel whose reads return pieces of bytes, and then the end. It keeps what is written to it.
+ */
 export class Pieces {
   readonly written: Uint8Array[] = [];
   closedWrite = false;

@@ -1,9 +1,9 @@
 /**
- * Random messages, cut and read in any way, and random damage. Every codec is compared with a naive decoder
- * that has all bytes at once.
+ * Random messages, cut and read in any way, and random damage. Every codec is compared with a naive
+ * decoder that has all bytes at once.
  *
- * UDS_CASES sets the number of cases over all codecs (4,000 by default), UDS_SEED the seed that a failure
- * has printed.
+ * UDS_CASES sets the number of cases over all codecs (4,000 by default), UDS_SEED the seed that a
+ * failure has printed.
  */
 
 import {
@@ -45,7 +45,8 @@ interface Subject {
   expected(bytes: Uint8Array): Outcome;
 }
 
-// ---- Naive decoders -----------------------------------------------------------------------------------
+// ---- Naive decoders
+// -----------------------------------------------------------------------------------
 
 /** Takes one frame after the other off the bytes; a string is how they end. */
 function frames(
@@ -138,7 +139,8 @@ function utf8(bytes: Uint8Array): string {
   return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
 }
 
-// ---- The codecs -----------------------------------------------------------------------------------------
+// ---- The codecs
+// -----------------------------------------------------------------------------------------
 
 const bytesOf = fc.uint8Array({ maxLength: 60 });
 const textOf = fc.string({ unit: "grapheme", maxLength: 15 });
@@ -210,7 +212,8 @@ function fits(value: unknown): boolean {
   return new TextEncoder().encode(JSON.stringify(value)).length <= MAX_BYTES;
 }
 
-// ---- Channels in memory -----------------------------------------------------------------------------------
+// ---- Channels in memory
+// -----------------------------------------------------------------------------------
 
 /** Delivers bytes in pieces of these sizes, again and again, some of them later than at once. */
 class Source {
@@ -337,7 +340,8 @@ function endingOf(error: unknown): Ending {
   return "malformed";
 }
 
-// ---- Properties -------------------------------------------------------------------------------------------
+// ---- Properties
+// -------------------------------------------------------------------------------------------
 
 const cuts = fc.array(fc.integer({ min: 1, max: 40 }), { maxLength: 12 });
 

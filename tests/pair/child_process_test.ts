@@ -130,7 +130,9 @@ test(
 
 // ---- An environment that is not UTF-8 ----------------------------------------------------------
 
-/** A program in a shell that has set a variable to a path of a directory, and of a name not UTF-8. */
+/**
+ * A program in a shell that has set a variable to a path of a directory, and of a name not UTF-8.
+ */
 function withByte(dir: TempDir, variable: string, args: string[]): Program {
   const words = [Deno.execPath(), ...denoArgs("pair_environment.ts", ["-A"], args)];
   const command = words.map((word) => `'${word}'`).join(" ");

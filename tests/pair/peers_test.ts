@@ -25,7 +25,9 @@ interface Peer {
   cannotEndFirst?: boolean;
 }
 
-/** Deno with a flag that denies something: without one node:child_process would add `--allow-all`. */
+/**
+ * Deno with a flag that denies something: without one node:child_process would add `--allow-all`.
+ */
 function deno(args: string[], options: PairOptions = {}): Promise<Child> {
   return pair(Deno.execPath(), {
     ...options,

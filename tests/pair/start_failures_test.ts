@@ -63,7 +63,8 @@ if (Deno.build.os === "linux") {
     await writer.close();
     writer.releaseLock();
     const left = counts[2]! - counts[1]!;
-    // Deno opens and closes some of its own. Where hardly any is left, the limit can go from the docs.
+    // Deno opens and closes some of its own. Where hardly any is left, the limit can go from the
+    // docs.
     assert(left > 15 && left < 25, `20 starts left ${left} descriptors`);
   });
 }

@@ -85,7 +85,8 @@ test("pair(): the child has the descriptors of any child, and the socket", async
   assert(link?.startsWith("socket:"), link);
 });
 
-// What is not public of Deno's ----------------------------------------------------------------------
+// What is not public of Deno's
+// ----------------------------------------------------------------------
 
 test("the parent's end of an extra pipe still has the handle that is taken over", async () => {
   const child = spawn("true", { stdio: ["ignore", "ignore", "ignore", "pipe"], env: {} });

@@ -12,7 +12,10 @@ export function moduleOf(name: string): URL {
   return new URL(`../fixtures/sandbox/${name}`, import.meta.url);
 }
 
-/** Writes files, and links (`a -> b`), into a directory, making directories; gives the URL of the first. */
+/**
+ * Writes files, and links (`a -> b`), into a directory, making directories; gives the URL of the
+ * first.
+ */
 export async function write(dir: TempDir, files: Record<string, string>): Promise<URL> {
   for (const [name, text] of Object.entries(files)) {
     const path = dir.file(name);

@@ -3,7 +3,9 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { TempDir, test } from "../_helpers.ts";
 import { answer, assertRefused, said, saidJson, saying, STOLEN, write } from "./_sandbox.ts";
 
-/** Imports of a file that is not in the module's directory: all of them are refused before it runs. */
+/**
+ * Imports of a file that is not in the module's directory: all of them are refused before it runs.
+ */
 const DENIED: Record<string, string> = {
   "a static text import": `import s from "../secret.txt" with { type: "text" };`,
   "a static bytes import": `import s from "../secret.txt" with { type: "bytes" };`,

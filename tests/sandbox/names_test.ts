@@ -3,8 +3,8 @@ import { assert, assertEquals } from "@std/assert";
 import { readText, run, TempDir, test } from "../_helpers.ts";
 
 /**
- * What a module without permissions finds of Deno: names by what becomes of them, and why. A name that
- * is in none of these tables is one of a later Deno: look what it does, and enter it.
+ * What a module without permissions finds of Deno: names by what becomes of them, and why. A name
+ * that is in none of these tables is one of a later Deno: look what it does, and enter it.
  */
 type Table = Record<string, string>;
 

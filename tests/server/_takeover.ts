@@ -28,7 +28,10 @@ export async function greetingAt(path: string): Promise<string> {
   return `${await readText(conn)}`;
 }
 
-/** Tests that mostly wait for seconds, at once: a failure says which of them it was, when all have ended. */
+/**
+ * Tests that mostly wait for seconds, at once: a failure says which of them it was, when all have
+ * ended.
+ */
 export function together(name: string, rows: Record<string, () => Promise<void>>): void {
   testAlone(`${name} (${Object.keys(rows).length} cases at once)`, async () => {
     const entries = Object.entries(rows);

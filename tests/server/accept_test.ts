@@ -1,4 +1,5 @@
-// What an accept loop survives: a client with a name that Deno cannot read, and failures of the system.
+// What an accept loop survives: a client with a name that Deno cannot read, and failures of the
+// system.
 import { connect, type Connection, listen, serve } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Acceptor } from "../../_internal/accept/acceptor.ts";
@@ -202,7 +203,8 @@ test(
   NEEDS,
 );
 
-// ---- Failures of the system -------------------------------------------------------------------------
+// ---- Failures of the system
+// -------------------------------------------------------------------------
 
 test(
   "uds echo answers 20 of 20 clients while five accepts fail, and reports it once",

@@ -3,7 +3,8 @@ import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { encode, fixture, readAll, readText, TempDir, test } from "../_helpers.ts";
 import { fetchText, fieldsOf, gate } from "./_server.ts";
 
-// ---- One connection's failure is its own ----------------------------------------------------------
+// ---- One connection's failure is its own
+// ----------------------------------------------------------
 
 const FAILURES = {
   "rejects": () => Promise.reject(new Error("it failed")),
@@ -87,7 +88,8 @@ test("serve() blocks the writes to a client that never reads, and serves the oth
   stalled.close();
 });
 
-// ---- Callbacks that fail --------------------------------------------------------------------------
+// ---- Callbacks that fail
+// --------------------------------------------------------------------------
 
 const CALLBACKS = {
   "default": ["the handler fails"],

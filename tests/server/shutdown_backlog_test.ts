@@ -166,7 +166,8 @@ test("shutdown() serves the backlog while the process is busy with other connect
   assertEquals(lost, 0, `${lost} of 300 clients were reset`);
 }, { deadline: 30_000 });
 
-// Those in the backlog are told apart from a connection of the server's own by what they send first.
+// Those in the backlog are told apart from a connection of the server's own by what they send
+// first.
 const WAITING: Record<string, { say: (conn: Connection) => unknown; heard: string }> = {
   "has sent nothing yet": { say: () => {}, heard: "later" },
   "has sent little": { say: (conn) => conn.write(encode("hi, ")), heard: "hi, later" },
@@ -317,8 +318,8 @@ test("shutdown() serves the backlog also when descriptors have run out", async (
   assertEquals(await Promise.race(greetings), "\x01");
   const stdin = server.stdin.getWriter();
   await stdin.write(encode("end\n"));
-  // The rest can be served only when these leave. They stay for many turns of the event loop: a server that
-  // takes a failing accept for an empty backlog has given up by then.
+  // The rest can be served only when these leave. They stay for many turns of the event loop: a
+  // server that takes a failing accept for an empty backlog has given up by then.
   while (dir.list().includes("e.sock")) await new Promise((resolve) => setTimeout(resolve, 1));
   await new Promise((resolve) => setTimeout(resolve, 100));
   await Promise.all(greetings.map(async (greeting, i) => {

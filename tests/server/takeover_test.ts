@@ -25,7 +25,9 @@ import {
 import { pidIn } from "../_lock.ts";
 import { gate, greet, greetingAt, RENAME, REPLACE, SERVER_FLAGS, together } from "./_takeover.ts";
 
-/** Makes a traced program end with its tracer, which else would leave it behind when it is killed. */
+/**
+ * Makes a traced program end with its tracer, which else would leave it behind when it is killed.
+ */
 const DIES = ["setpriv", "--pdeathsig", "KILL"];
 
 /** What is at a path, without its times. */
@@ -44,7 +46,8 @@ async function other(path: string, options: Record<string, unknown> = {}): Promi
   return program;
 }
 
-// ---- Replacing -----------------------------------------------------------------------------------
+// ---- Replacing
+// -----------------------------------------------------------------------------------
 
 together("A server that is replaced", {
   'serve() with existing: "replace" replaces a server under load, and no client notices':
@@ -206,7 +209,8 @@ test("listen() that is replaced and closed at once leaves the files of its succe
   assertEquals(dir.list(), []);
 });
 
-// ---- … and what is not replaced -------------------------------------------------------------------
+// ---- … and what is not replaced
+// -------------------------------------------------------------------
 
 interface Resident extends AsyncDisposable {
   says: string;
@@ -324,7 +328,8 @@ test('claim() refuses existing: "replace" with a TypeError', async () => {
   );
 });
 
-// ---- A successor that does not come to its end -----------------------------------------------------
+// ---- A successor that does not come to its end
+// -----------------------------------------------------
 
 for (
   const [when, call] of [
