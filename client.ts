@@ -48,8 +48,8 @@ export interface ConnectOptions {
   timeout?: number;
   /**
    * Whether to wait for a server that is still starting: to try again while the file does not
-   * exist, no server listens, or the file system denies it. A server whose backlog is full is
-   * always waited for.
+   * exist, no server listens, or the file system denies it. A full backlog is always waited
+   * for.
    *
    * @default {false}
    */

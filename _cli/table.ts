@@ -144,7 +144,7 @@ ${ENDS}`,
       `Without DIR it lists all sockets below $XDG_RUNTIME_DIR (or $TMPDIR/uds-UID, or /tmp/uds-UID) and below
 /run. It stays on the file system of a directory, and does not follow symbolic links in it.
 
-A file whose name is not UTF-8 is reported and left out: Deno cannot name it.
+A file with a name that is not UTF-8 is reported and left out: Deno cannot name it.
 
 The state comes from the lock beside a socket: "claimed" means that a program with this package holds
 it, and its process is named. Other sockets are "unknown": only a connection could show more. With

@@ -7,7 +7,7 @@ import { text } from "./text.ts";
  * Makes the frames of another codec JSON values.
  *
  * ```text
- * 7b 22 69 64 22 3a 31 7d  0a              {"id":1} in json(lines()), which many call NDJSON or JSON Lines
+ * 7b 22 69 64 22 3a 31 7d  0a              {"id":1} in json(lines()): NDJSON, or JSON Lines
  * 00 00 00 08  7b 22 69 64 22 3a 31 7d     {"id":1} in json(lengthPrefixed())
  * ```
  *

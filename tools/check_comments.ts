@@ -51,9 +51,10 @@ export function problemsOf(file: string, source: string): Problem[] {
   });
 }
 
-/** Returns how many lines of a comment have text. */
+/** Returns how many lines of a comment have text. A drawing between two fences does not count. */
 function textLines(comment: string): number {
-  return comment.split("\n").filter((line) => /[^\s/*]/.test(line)).length;
+  return comment.replace(/```[^]*?```/g, "").split("\n").filter((line) => /[^\s/*]/.test(line))
+    .length;
 }
 
 /** Reports whether only comments come before a comment. */

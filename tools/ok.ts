@@ -123,6 +123,7 @@ const STEPS: Step[] = [
         ["run", "-A", "tools/faults_page.ts", "--check"],
         ["run", "-A", "tools/jsr_score.ts"],
         ["run", "-A", "tools/benchmark_table.ts", "--check"],
+        ["run", "-A", "tools/check_imports.ts"],
       ];
       return await all(checks);
     },

@@ -105,12 +105,11 @@ export function needs(flags: ServeFlags, path: SocketPath): Deno.PermissionOptio
 }
 
 /**
- * Pipes a client and a command to each other, until the command ends its output or exits.
+ * Pipes a client and a command to each other, until the command ends its output or exits. Drops
+ * input that the command does not read.
  *
- * - Input that the command does not read is dropped.
  * - A client that closed ends the command's input, and its output if the command still writes.
  * - A process that the command leaves running does not keep the connection open.
- * - `--idle` closes both sides.
  */
 async function pipeToCommand(conn: Connection, child: Child, idle?: number): Promise<void> {
   using limit = idleLimit(idle);

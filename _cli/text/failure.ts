@@ -11,7 +11,7 @@ export function failure(attempt: string, cause: Error): Error {
   return new (cause.constructor as ErrorConstructor)(`${attempt}: ${state}`, { cause });
 }
 
-/** Does some work, whose failure is a {@linkcode failure} of the attempt. */
+/** Does some work. If it fails, throws a {@linkcode failure} of the attempt. */
 export async function explained<T>(attempt: string, work: () => T | Promise<T>): Promise<T> {
   try {
     return await work();

@@ -5,7 +5,7 @@ import { isGranted } from "./deno_permissions.ts";
 /** The state of an access that mode and owner would allow. */
 export const POLICY: string =
   "a security policy denies it (such as SELinux, AppArmor or Landlock, or a " +
-  "capability that root was deprived of). Ask who manages this system";
+  "capability that root was deprived of). Ask the administrator of this system";
 
 /** The permission bit with which a process may connect to a socket. */
 export const TO_CONNECT: number = 0o2;

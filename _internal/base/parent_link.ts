@@ -13,7 +13,7 @@ export interface Ambiguity {
 }
 
 /**
- * Returns the first symbolic link in a path whose `..` has two meanings. Returns `undefined` if
+ * Returns the first symbolic link in a path after which `..` has two meanings. Returns `undefined` if
  * this process can see none.
  */
 export function ambiguityOf(path: string): Ambiguity | undefined {

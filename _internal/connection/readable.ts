@@ -5,7 +5,7 @@
  *
  * ```
  *           pull                 bytes come
- *   idle ──────────▶ reading ─────────────────▶ idle   They are for the reader, if the stream has one.
+ *   idle ──────────▶ reading ─────────────────▶ idle   The reader gets them, if there is one.
  *                       │        bytes come
  *                       └──────▶ cancelled ────▶       They go back to the connection.
  *                       cancel()

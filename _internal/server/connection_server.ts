@@ -3,9 +3,9 @@
  * shuts down without losing a client.
  *
  * ```text
- * running ──shutdown()──▶ draining ──backlog empty, or no marker──▶ finishing ──no connection left──▶ finished
- *    │                                                               ▲    └──────deadline: cut off──────▲
- *    └──accepting ended by itself──▶ failed ──shutdown()─────────────┘
+ * running ──shutdown()──▶ draining ──backlog empty──▶ finishing ──no connection──▶ finished
+ *    │                        or no marker                ▲  └──── deadline ────────▲
+ *    └──accepting ended──▶ failed ──────shutdown()────────┘
  * ```
  *
  * - running: accepts while there is room, and starts a handler for each connection.
