@@ -15,9 +15,8 @@ import {
   oneOf,
   show,
 } from "./_internal/base/check.ts";
-import { ALL_PERMISSIONS, pairPermissions, toFlags } from "./_internal/base/deno_permissions.ts";
-import { directoriesAbove } from "./_internal/base/directory_steps.ts";
-import { directoryOf } from "./_internal/base/path.ts";
+import { pairPermissions, toFlags } from "./_internal/base/deno_permissions.ts";
+import { socketPermissions } from "./_internal/base/socket_permissions.ts";
 
 /** An operation for {@linkcode permissions}. `"serve"` includes `listen()`. */
 export type Operation = "connect" | "serve" | "claim" | "probe" | "pair";
@@ -87,9 +86,6 @@ const CHECKS: Checks<PermissionsOptions> = {
 
 const OPERATIONS: readonly Operation[] = ["connect", "serve", "claim", "probe", "pair"];
 
-/** Below these, Deno requires every permission (`check_special_file`). */
-const SPECIAL_DIRECTORIES = ["/dev/", "/proc/", "/sys/"];
-
 /**
  * Returns the smallest set of Deno permissions with which an operation works on a socket.
  *
@@ -148,27 +144,7 @@ export function permissions(
   }
   checkOptions("permissions", options, CHECKS);
   if (operation === "pair") return pairPermissions(target, options.clearEnv);
-  const path = resolveSocketPath(target);
-  if (path.startsWith("\0")) return { net: true };
-  if (SPECIAL_DIRECTORIES.some((directory) => path.startsWith(directory))) {
-    return { ...ALL_PERMISSIONS };
-  }
-  const lock = `${path}.lock`;
-  const read = [path];
-  const write = [path];
-  const net = [`unix:${path}`];
-  if (operation !== "connect") read.push(lock);
-  if (operation === "probe" && options.connect === false) return { read };
-  if (operation === "connect" || operation === "probe") return { read, write, net };
-  write.push(lock);
-  if (options.publish === "rename") {
-    for (const list of [read, write]) list.push(`${path}.new`, `${lock}.new`);
-    net.push(`unix:${path}.new`);
-  }
-  const { verifyDirectory, mode, uid, gid } = options;
-  if (verifyDirectory || (mode ?? uid ?? gid) !== undefined) read.push(...directoriesAbove(path));
-  if (options.createDirectory) write.push(directoryOf(path));
-  return { read, write, net };
+  return socketPermissions(operation, resolveSocketPath(target), options);
 }
 
 /**

@@ -10,7 +10,7 @@ import { requireGrants } from "./_internal/base/deno_permissions.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
 import { kindOf, octal } from "./_internal/base/file.ts";
 import { absolutePath } from "./_internal/base/path.ts";
-import { checkPathLength } from "./_internal/base/path_length.ts";
+import { checkPathLength } from "./_internal/base/socket_path.ts";
 
 /**
  * Returns a path for a socket that only this user can reach: `$XDG_RUNTIME_DIR/<name>.sock` if that

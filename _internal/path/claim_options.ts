@@ -1,11 +1,11 @@
 /** The checks that `claim()`, `listen()` and `serve()` make before they call the system. */
 
-import { resolveSocketPath } from "../../address.ts";
 import type { ClaimOptions } from "../../claim.ts";
-import { permissions } from "../../permissions.ts";
 import { checkBoolean, checkId, checkMode, type Checks, oneOf } from "../base/check.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { requireRuntime } from "../base/runtime.ts";
+import { checkPathLength } from "../base/socket_path.ts";
+import { socketPermissions } from "../base/socket_permissions.ts";
 import type { OwnedPathOptions } from "./owned_path.ts";
 
 /** A check for each option of `claim()`. */
@@ -56,7 +56,7 @@ export function requireOwnable(
     );
   }
   // The other name is bound, so it must not be too long either.
-  if (publish === "rename") resolveSocketPath(`${path}.new`);
+  if (publish === "rename") checkPathLength(`${path}.new`);
   requireRuntime();
-  context.require(permissions("serve", path, { publish, createDirectory, verifyDirectory }));
+  context.require(socketPermissions("serve", path, { publish, createDirectory, verifyDirectory }));
 }
