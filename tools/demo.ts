@@ -5,6 +5,7 @@
  */
 
 import { fromFileUrl, join } from "@std/path/posix";
+import { permissionFlags, permissions } from "../permissions.ts";
 
 const ROOT = fromFileUrl(new URL("..", import.meta.url));
 const NOBODY = 65534;
@@ -61,12 +62,6 @@ function start(name: string, script: string, args: string[], flags: string[]) {
   };
 }
 
-/** The flags that a process needs for the path; the server also locks it. */
-function flags(path: string, lock: boolean): string[] {
-  const files = lock ? `${path},${path}.lock` : path;
-  return [`--allow-read=${files}`, `--allow-write=${files}`, `--allow-net=unix:${path}`];
-}
-
 /** The line of `ls -l` for a file. */
 function listing(path: string): string {
   const { mode, uid, gid, isSocket } = Deno.lstatSync(path);
@@ -109,8 +104,11 @@ async function main(): Promise<void> {
   // The directory is open, so that the socket's mode alone restricts access.
   await Deno.chmod(directory, 0o755);
   const path = join(directory, "echo.sock");
+  // With the directories, so that the server may set the mode.
+  const serverFlags = permissionFlags(permissions("serve", path, { mode: 0o600 }));
+  const clientFlags = permissionFlags(permissions("connect", path));
   const serve = async (name: string) => {
-    const server = start(name, "cli.ts", ["echo", path, "--piece", "16"], flags(path, true));
+    const server = start(name, "cli.ts", ["echo", path, "--piece", "16"], serverFlags);
     await server.ready;
     return server;
   };
@@ -126,7 +124,7 @@ async function main(): Promise<void> {
       "client",
       "cli.ts",
       ["send", path, MESSAGE, "--piece", "16"],
-      flags(path, false),
+      clientFlags,
     );
     const { code, lines } = await client.ended();
     expect(code === 0 && lines.includes(MESSAGE), "the message did not come back");
@@ -140,7 +138,7 @@ async function main(): Promise<void> {
       const script = "tools/demo.ts";
       const other = start("nobody", script, ["--as-nobody", path], [
         "--allow-sys",
-        ...flags(path, false),
+        ...clientFlags,
       ]);
       const { code } = await other.ended();
       expect(code === 6, "the other user was not refused");
