@@ -9,7 +9,7 @@ import { FdSocket } from "./fd_socket.ts";
 import { CHILD_FD } from "./inherited_fd.ts";
 import { ChildProcess, type ChildStdio } from "./process.ts";
 import { watchSignals } from "./realtime_signals.ts";
-import { refusalOf, requireStartable } from "./startable.ts";
+import { refusalOf, requireStartable } from "./start_refusal.ts";
 
 /** The options of `pair()`, checked, and copied at the call. */
 export interface StartOptions extends Omit<PairOptions, "cwd"> {
