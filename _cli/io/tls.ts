@@ -1,5 +1,5 @@
 /**
- * TLS over a connection of this process.
+ * TLS for `uds relay`, as a client and as a server: see docs/design/tls_relay.md.
  *
  * With Deno's own TLS, a handshake that never ends keeps its descriptor, even after `close()`. So
  * TLS runs over a loopback connection of this process with itself. The encrypted bytes are piped

@@ -1,6 +1,6 @@
 /**
  * Limits on how long another process may keep this one waiting. They count silence that was
- * observed.
+ * observed: see docs/design/observed_silence.md.
  *
  * - A process can stand still: it is stopped, its container is frozen, a computation holds the
  *   event loop. Then a timer fires late, and before the bytes that came meanwhile have been read.

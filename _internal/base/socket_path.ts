@@ -133,8 +133,8 @@ interface Ambiguity {
 }
 
 /**
- * Returns the first symbolic link in a path after which `..` has two meanings. Returns `undefined` if
- * this process can see none.
+ * Returns the first symbolic link in a path after which `..` has two meanings. Returns `undefined`
+ * if this process can see none.
  */
 function ambiguityOf(path: string): Ambiguity | undefined {
   if (!path.includes("/..")) return undefined;

@@ -6,6 +6,7 @@
  *   as `'data'` events. Bytes without a reader stay in that buffer, and reading pauses.
  * - A `net.Socket` destroys itself at the first error, and drops what the peer sent before it left.
  *   `destroy` is therefore replaced: a failed write ends only the writing.
+ * - The bytes that a child sent before it ended stay readable: see {@linkcode FdSocket.fromStream}.
  * - It keeps the process alive while an operation is pending, not merely because it is open.
  */
 

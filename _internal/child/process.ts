@@ -5,7 +5,8 @@
  * Only node:child_process can start a child with such a socket. This class works around two of its
  * faults:
  *
- * - It drops unread bytes when the child exits. The streams are taken over at the start.
+ * - It drops unread bytes when the child exits. So the streams are taken over at the start: see
+ *   fd_socket.ts.
  * - Its `kill()` sends one signal only, and reports that signal even if the child handles it and
  *   exits later. The two fields that it sets are reset.
  *

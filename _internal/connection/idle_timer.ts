@@ -3,6 +3,7 @@
  *
  * - It counts only while one of them waits, from when the first one began or the last bytes came.
  * - Until the first byte has come, another limit may apply.
+ * - The time for which this process was stopped does not count: see base/silence.ts.
  */
 
 import { SilenceTimer } from "../base/silence.ts";

@@ -1,4 +1,4 @@
-/** A wait for a busy lock, and the error that names its holder when time has run out. */
+/** A wait for a busy lock, and the `SocketInUse` that names its holder when time has run out. */
 
 import { SocketInUse } from "../../errors.ts";
 import type { ErrorContext } from "../base/error_context.ts";

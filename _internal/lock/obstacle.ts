@@ -1,4 +1,7 @@
-/** A reason why a lock could not be taken just now. */
+/**
+ * A reason why a lock could not be taken just now. If it does not go away in time, lock_wait.ts
+ * throws the error.
+ */
 
 import { InsecurePath } from "../../errors.ts";
 import { ErrorContext } from "../base/error_context.ts";

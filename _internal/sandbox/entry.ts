@@ -2,9 +2,9 @@
  * The program that a module's process runs first. It confines the process, imports the module, and
  * reports one byte through the socket: whether the module has loaded.
  *
- * - The specifier of the module is computed. Only then Deno checks every file of its graph against
- *   `--allow-read`: a static import with a literal specifier may read any file (`with { type:
- *   "text" }`).
+ * - The specifier of the module is computed. Only then does Deno check every file of its graph
+ *   against `--allow-read`: a static import with a literal specifier may read any file (`with {
+ *   type: "text" }`).
  * - The report runs when the whole graph has loaded, and before the module. If loading fails, the
  *   message of the error follows the byte.
  */
