@@ -89,7 +89,7 @@ export interface SocketClaim extends AsyncDisposable {
    * - `open` must bind {@linkcode path} before it returns, as `Deno.listen`, `Deno.serve` and the
    *   `listen` of a `node:http` or `node:net` server do.
    * - The file gets the owner and the mode of the claim. With `--allow-sys` it is created under a
-   *   umask that leaves no gap.
+   *   umask, so it never has a wider mode than that.
    * - Without `--allow-sys`, a process umask that allows others to write (such as 000 or 002) would
    *   allow them to connect before the mode is set. The claim cannot recognize their connections
    *   later. So it disposes of what `open` returned, and rejects.

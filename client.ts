@@ -48,8 +48,8 @@ export interface ConnectOptions {
   timeout?: number;
   /**
    * Whether to wait for a server that is still starting: to try again while the file does not
-   * exist, no server listens, or the file system denies it. A full backlog is always waited
-   * for.
+   * exist, no server listens on it, or the file system denies access. While the backlog is
+   * full, `connect` tries again with or without this option.
    *
    * @default {false}
    */
@@ -83,8 +83,8 @@ const STARTING = [SocketNotFound, NothingListening, ConnectDenied];
  * Connects to the server at a path.
  *
  * - One try takes microseconds, because the kernel answers at once. If the backlog of the server is
- *   full, `connect` tries again until `timeout`. With `wait`, it does so also while the server is
- *   not there yet.
+ *   full, `connect` tries again until `timeout`. With `wait`, it also tries again while the server
+ *   is not there yet.
  * - A symbolic link to a socket is followed.
  * - If the connection is refused, the error says why: what is at the path, its mode and its owner.
  *

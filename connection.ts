@@ -25,15 +25,15 @@ export type { UnixAddr } from "./address.ts";
  *   directions have ended, the descriptor closes by itself, and `closed` resolves.
  * - **Streams and methods** use the same connection, and can be used by turns. What a stream had
  *   read when it was cancelled is not lost: the next `read` returns it. (As the standard says,
- *   bytes that wait in the stream itself are dropped. That takes a reader that was released before
- *   another one cancelled.) A `read` that takes over from a released reader locks the stream until
- *   it settles.
+ *   bytes in the queue of the stream itself are dropped. It has some only if one reader was
+ *   released before another one cancelled.) A `read` that takes over from a released reader locks
+ *   the stream until it settles.
  * - **Descriptors and out-of-band bytes** are dropped. What follows them in the kernel is read only
  *   when more comes, or at the end of file, because of how Deno waits for a socket.
  * - **Failures** reject with the error that Deno has for them (`ConnectionReset`, `BrokenPipe`) in
- *   the shape of `SocketError`. That of a `write` has the bytes that were not sent as `unsent`. If
- *   the peer closes before it has read everything from us, the kernel makes that a reset: once
- *   everything that it sent has been read, the next read rejects.
+ *   the shape of `SocketError`. The error of a `write` has the bytes that were not sent, as
+ *   `unsent`. If the peer closes before it has read everything from us, the kernel makes that a
+ *   reset: once everything that it sent has been read, the next read rejects.
  */
 export interface Connection extends Disposable, AsyncDisposable {
   /** The address of this end. */
@@ -84,8 +84,8 @@ export interface Connection extends Disposable, AsyncDisposable {
    *
    * - A rejection that is not awaited does not end the process.
    * - A write of no bytes checks whether the peer is still there, except on a pair. (When a peer
-   *   has ended its own direction, only such a write shows whether it has gone.) It rejects with
-   *   `ConnectionReset` instead of `BrokenPipe` if the peer has left bytes unread.
+   *   has ended its own direction, only such a write shows whether it has gone.) The write rejects
+   *   with `ConnectionReset` instead of `BrokenPipe` if the peer has left bytes unread.
    *
    * @param data The bytes. Do not change them before the promise settles.
    * @returns Their number.
@@ -104,8 +104,8 @@ export interface Connection extends Disposable, AsyncDisposable {
    */
   closeWrite(): Promise<void>;
   /**
-   * Closes the connection at once: pending reads and queued writes reject with `ConnectionClosed`,
-   * a write with the bytes that were not sent. Idempotent; so is disposal.
+   * Closes the connection at once: pending reads and queued writes reject with `ConnectionClosed`.
+   * The error of a write has the bytes that were not sent. Idempotent; so is disposal.
    *
    * `await using` waits for queued writes first, for 5 seconds at most.
    */

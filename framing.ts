@@ -1,5 +1,5 @@
 /**
- * Whole messages over a connection. By itself a connection carries a stream of bytes, cut anywhere.
+ * Whole messages over a connection, which by itself carries a stream of bytes, cut anywhere.
  *
  * - {@linkcode messages} sends and receives them, with a codec.
  * - **Codecs of bytes**: {@linkcode lengthPrefixed}, {@linkcode delimited} and {@linkcode
@@ -7,7 +7,7 @@
  * - **Codecs of texts**: {@linkcode lines}, and {@linkcode text} over a codec of bytes.
  * - **Values**: {@linkcode json} over any of these. Or a {@linkcode Codec} of your own.
  * - {@linkcode encodeStream} and {@linkcode decodeStream} use the codecs with Web streams.
- * - For RPC use a library over `send` and iteration.
+ * - For RPC, use a library on top of `send` and iteration.
  *
  * @example JSON lines
  * ```ts

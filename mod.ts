@@ -2,15 +2,16 @@
  * Unix domain sockets for Deno: servers that own their path, clients, whole messages, and child
  * processes on a socket of their own.
  *
- * - {@linkcode serve} and {@linkcode listen}: a server on a path that is its own alone.
+ * - {@linkcode serve} and {@linkcode listen}: a server on a path that it owns.
  * - {@linkcode connect}: a client, with a deadline and clear refusals.
  * - {@linkcode pair}: a child process on a socket without a path; a module in a sandbox.
- * - {@linkcode Connection}: what all of these give: bytes, whole and in order, with half-close.
+ * - {@linkcode Connection}: what all of these use: bytes in each direction, in order, with
+ *   half-close.
  * - {@linkcode messages}: whole messages over a connection: frames, lines, JSON, or a codec of your
  *   own.
  * - {@linkcode relay}: passes everything on between two connections.
  * - {@linkcode claim}: owns the path for `Deno.serve` or `node:http`.
- * - {@linkcode probe}: says what is at a path.
+ * - {@linkcode probe}: reports what is at a path.
  * - {@linkcode permissions}: the Deno permissions of each of these; {@linkcode runtimePath}: a good
  *   place for a socket.
  *

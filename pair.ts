@@ -183,13 +183,13 @@ export interface Child extends AsyncDisposable {
  * - **No bytes are lost** when the child exits: what it had sent stays readable.
  * - **Disposal** ends the writing, so that the child reads the end of file. It waits `grace`, sends
  *   SIGTERM, waits again, and sends SIGKILL. A grandchild that holds the socket does not delay
- *   that. Then the connection closes, and each output that is not being read: read what you need
- *   before. Without disposal the descriptors stay open until both sides have ended.
+ *   that. Then the connection closes, and so does each output that is not being read: read what you
+ *   need before that. Without disposal the descriptors stay open until both sides have ended.
  * - **If this process dies**, the child reads the end of file and should exit.
  * - **Grandchildren** inherit descriptor 3 as well, and keep the connection open.
- * - **A start that fails** leaves nothing behind, with one exception: if only the system can find
- *   out that it fails, Deno 2.9.6 leaves one descriptor open. That happens when this process has no
- *   descriptors left, or may not look for the program.
+ * - **A start that fails** leaves nothing behind, with one exception: if the failure shows only
+ *   when the system starts the program, Deno 2.9.6 leaves one descriptor open. That happens when
+ *   this process has no descriptors left, or may not look for the program.
  * - **A Deno program as a child** has the permissions of its arguments. If Deno's path is inside
  *   the arguments of another program (`sh -c "deno run …"`), Deno 2.9.6 inserts `-A` there unless
  *   they have a permission flag: pass one.
@@ -262,8 +262,8 @@ export interface InheritedOptions {
  * Takes over the socket that the parent process left at a descriptor: the other end of {@linkcode
  * pair}, or of any parent that starts this program with a connected Unix domain socket.
  *
- * - It works once for a descriptor, in the main thread. Closing the connection closes the
- *   descriptor.
+ * - It works once for each descriptor, and only in the main thread. Closing the connection closes
+ *   the descriptor.
  * - Pass only a number that the parent has agreed on. Other descriptors are Deno's own, and taking
  *   one of those over breaks Deno.
  * - Programs that this process starts inherit the descriptor.
@@ -333,7 +333,7 @@ export interface SocketPairOptions {
  *   `"dgram"`, `"seqpacket"`, and other families and protocols reject with `NotSupported`. Messages
  *   over a stream need a framing.
  * - Deno does not have the system call. The two ends meet at an abstract name of 128 random bits,
- *   which exists for that instant. On other systems than Linux it is a path in a new private
+ *   which exists for that instant. On systems other than Linux it is a path in a new private
  *   directory. Any other process that connects there is recognized and dropped.
  *
  * **Permissions**: `--allow-net`, unscoped because of the random name. On systems without abstract

@@ -38,9 +38,9 @@ const BUFFER_BYTES = 256 * 1024;
  *
  * - **Half-close**: the end of file of one connection is sent to the other. The way back stays
  *   open.
- * - **Early answers**: a connection that takes no more ends only the direction towards it. What it
- *   has sent is still relayed, up to its end. Then both are closed. Meanwhile the other connection
- *   can write no more than the kernel holds.
+ * - **Early answers**: a connection that accepts no more bytes ends only the direction towards it.
+ *   What it has sent is still relayed, up to its end. Then both are closed. Meanwhile the other
+ *   connection can write no more than the kernel holds.
  * - **Resets**: what a connection sent before it was reset is relayed first. Then both are closed.
  * - **Backpressure**: each direction holds one buffer of 256 KiB. While the slower side does not
  *   take it, nothing more is read from the faster one.

@@ -43,8 +43,8 @@ export interface PathLoss {
 /** Options of {@linkcode listen}. */
 export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
   /**
-   * The path of the socket, or an abstract name, for which `signal` is the only other option of
-   * these.
+   * The path of the socket, or an abstract name. With an abstract name, every other option of
+   * these except `signal` is refused.
    */
   path: SocketPath;
   /**

@@ -18,13 +18,13 @@ export interface ByteWriter {
   /**
    * Appends one byte.
    *
-   * @param value The byte; of a larger number its lowest eight bits.
+   * @param value The byte. Of a larger number, only the lowest eight bits are used.
    */
   byte(value: number): void;
   /**
    * Appends an unsigned integer of four bytes.
    *
-   * @param value The integer; of a larger number its lowest 32 bits.
+   * @param value The integer. Of a larger number, only the lowest 32 bits are used.
    * @param littleEndian Whether the lowest byte comes first; by default the highest does.
    */
   uint32(value: number, littleEndian?: boolean): void;
@@ -86,12 +86,12 @@ export interface Codec<T> {
    * for the end of the message can continue there. Otherwise 0.
    * @returns The message and the number of bytes that it took. If it is incomplete: `undefined`, or
    * the number of bytes of the whole message, if its beginning says so. Memory is then allocated
-   * once, and the next call follows when all of them are there.
+   * once, and `decode` is called again when the whole message is there.
    */
   decode(bytes: Uint8Array, scanned: number): DecodedMessage<T> | number | undefined;
   /**
-   * Decodes many messages at once, which is faster than one by one. Can be left out. `decode` is
-   * called for what it leaves.
+   * Decodes many messages at once, which is faster than one by one. Optional: `decode` is called
+   * for the bytes that it leaves.
    *
    * @param bytes As in `decode`.
    * @param scanned As in `decode`.
