@@ -1,5 +1,5 @@
 /**
- * A chat room: what one says, all others hear. A client is whatever sends lines.
+ * A chat room: each line of a client goes to all others. Any client that sends lines can join.
  *
  * Terminal 1: deno run -RWN examples/chat_server.ts /tmp/chat.sock
  * Terminal 2: deno run -RWN cli.ts connect /tmp/chat.sock
@@ -11,15 +11,17 @@ import { stopSignal } from "./shared/stop_signal.ts";
 interface Guest {
   name: string;
   channel: Messages<string>;
-  /** Lines that it has not taken yet, beyond the mebibyte that waits for it. */
+  /** Lines that wait to be sent, beyond the mebibyte that `send` buffers. */
   behind: number;
 }
 
 const path = Deno.args[0] ?? "./chat.sock";
 const room = new Set<Guest>();
 
-/** Tells all but one, and waits for nobody: a guest who does not read must not hold up the others. */
-function tell(text: string, except: Guest): void {
+/**
+ * Sends a line to all guests but one. It awaits no `send`: a slow guest must not delay the others.
+ */
+function broadcast(text: string, except: Guest): void {
   for (const guest of room) {
     if (guest === except) continue;
     if (guest.behind > 1000) {
@@ -38,15 +40,15 @@ await using server = await serve({ path, signal }, async (conn, { draining }) =>
   const name = await channel.receive();
   if (name === undefined) return;
   const others = [...room].map((guest) => guest.name);
-  await channel.send(`Hello ${name}, here: ${others.join(", ") || "nobody else"}`);
+  await channel.send(`Hello ${name}, here: ${others.join(", ") || "no others yet"}`);
   const guest = { name, channel, behind: 0 };
   room.add(guest);
-  tell(`* ${name} has come`, guest);
+  broadcast(`* ${name} has joined`, guest);
   try {
-    for await (const line of channel) tell(`${name}: ${line}`, guest);
+    for await (const line of channel) broadcast(`${name}: ${line}`, guest);
   } finally {
     room.delete(guest);
-    tell(`* ${name} has gone`, guest);
+    broadcast(`* ${name} has left`, guest);
   }
 });
 console.log(`listening on ${server.addr.path}`);

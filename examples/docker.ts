@@ -19,7 +19,7 @@ interface Container {
 
 const path = Deno.args[0] ?? "/var/run/docker.sock";
 
-// fetch says the same of every refusal; this says why.
+// `fetch` reports every failure alike. `probe` knows the reason.
 const { state } = await probe(path);
 if (state !== "alive") {
   console.error(`There is no Docker at ${path}: ${state}`);

@@ -1,5 +1,5 @@
 /**
- * As much of a Docker daemon as docker.ts asks for, and `docker ps`.
+ * A stand-in for a Docker daemon. It answers the requests of docker.ts, and of `docker ps`.
  *
  * Terminal 1: deno run -RWN examples/docker_stand_in.ts /tmp/docker.sock
  * Terminal 2: deno run -RWN examples/docker.ts /tmp/docker.sock

@@ -1,5 +1,5 @@
 /**
- * The client of the oldest example: it sends a message and looks for it to come back, in pieces.
+ * The client of the classic example. It sends a message and reads the echo, possibly in pieces.
  *
  * Terminal 1: deno run -RWN examples/echo_server.ts /tmp/echo.sock
  * Terminal 2: deno run -RWN examples/echo_client.ts /tmp/echo.sock

@@ -1,5 +1,5 @@
 /**
- * The oldest example in the book: a server that sends back what it gets, one client after another.
+ * The classic example: a server that sends back what it receives, one client after another.
  *
  * Terminal 1: deno run -RWN examples/echo_server.ts /tmp/echo.sock
  * Terminal 2: deno run -RWN examples/echo_client.ts /tmp/echo.sock
@@ -11,7 +11,7 @@ import { stopSignal } from "./shared/stop_signal.ts";
 const path = Deno.args[0] ?? "./uds_socket";
 
 await using listener = await listen(path);
-// The first signal lets the client that is there finish.
+// At the first signal the listener closes. The current client can still finish.
 stopSignal().addEventListener("abort", () => listener.close());
 console.log(`starting up on ${listener.addr.path}`);
 

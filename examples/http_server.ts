@@ -1,5 +1,5 @@
 /**
- * HTTP on a path that is this server's alone.
+ * An HTTP server on a path that it has claimed.
  *
  * Terminal 1: deno run -RWN examples/http_server.ts /tmp/http.sock
  * Terminal 2: curl --unix-socket /tmp/http.sock http://localhost/hello

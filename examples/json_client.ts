@@ -1,5 +1,5 @@
 /**
- * A client of requests: several under way at the same time, told apart by their numbers.
+ * A client with several requests in flight. Each answer has the number of its request.
  *
  * Terminal 1: deno run -RWN examples/json_server.ts /tmp/json.sock
  * Terminal 2: deno run -RWN examples/json_client.ts /tmp/json.sock
@@ -29,7 +29,7 @@ async function ask(method: string, ...params: number[]): Promise<unknown> {
   return await answer.promise;
 }
 
-/** Gives each answer to the one who asked. */
+/** Resolves each request with its answer. */
 async function listen(): Promise<void> {
   for await (const message of server) {
     const { id, result, error } = message as Answer;

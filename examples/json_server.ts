@@ -1,5 +1,5 @@
 /**
- * A server of requests: JSON lines with a number, answered as they are done, not in order.
+ * A request server: numbered requests as JSON lines. Each answer is sent as soon as it is ready.
  *
  * Terminal 1: deno run -RWN examples/json_server.ts /tmp/json.sock
  * Terminal 2: deno run -RWN examples/json_client.ts /tmp/json.sock
@@ -19,7 +19,7 @@ const METHODS: Record<string, (...params: number[]) => unknown> = {
   sleep: (ms = 0) => new Promise((resolve) => setTimeout(() => resolve(`slept ${ms} ms`), ms)),
 };
 
-/** Anybody may have sent it: its shape is checked before it is used. */
+/** Returns a checked request. Any client may have sent anything. */
 function parse(value: unknown): Request {
   const { id, method, params } = value as Partial<Request>;
   if (!Number.isSafeInteger(id) || typeof method !== "string" || !Array.isArray(params)) {
@@ -42,10 +42,10 @@ await using server = await serve({ path, signal }, async (conn, { draining }) =>
       } catch (error) {
         await client.send({ id, error: (error as Error).message });
       }
-    })().catch(() => {}); // The client has gone: its loop ends as well.
+    })().catch(() => {}); // The client has gone, so its loop ends as well.
     running.add(answer);
     answer.finally(() => running.delete(answer));
-    // A client that asks faster than it is answered has to wait.
+    // A client with 100 unanswered requests must wait.
     if (running.size >= 100) await Promise.race(running);
   }
   await Promise.all(running);

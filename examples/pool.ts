@@ -1,6 +1,6 @@
 /**
- * Work for several cores: a pool of children. The least busy one is asked; one that crashes is replaced,
- * and what it was working on is tried once more.
+ * A pool of child processes, for several cores. The least busy child gets the next question. A
+ * child that crashes is replaced, and its current question is tried once more.
  *
  * Terminal: deno run --allow-run --allow-env --allow-read examples/pool.ts
  */
@@ -15,20 +15,20 @@ interface Task {
   question: Question;
   resolve: (answer: number) => void;
   reject: (reason: Error) => void;
-  /** How many children have ended while they worked on it. */
+  /** How many children crashed while they worked on it. */
   crashes: number;
 }
 interface Worker {
   child: Child;
   channel: Messages<Question | number>;
-  /** What it has been asked; it answers in this order. */
+  /** The questions that it was sent. It answers them in this order. */
   tasks: Task[];
 }
 
 class Pool implements AsyncDisposable {
   readonly #module: URL;
   readonly #workers = new Set<Worker>();
-  /** Tasks that came while there was no worker. */
+  /** Tasks that arrived while there was no worker. */
   #waiting: Task[] = [];
   #closing = false;
 
@@ -46,7 +46,7 @@ class Pool implements AsyncDisposable {
     return new Promise((resolve, reject) => this.#give({ question, resolve, reject, crashes: 0 }));
   }
 
-  /** The process numbers of the children, the busiest first. */
+  /** The pids of the children, the busiest first. */
   get pids(): number[] {
     const busiest = [...this.#workers].sort((a, b) => b.tasks.length - a.tasks.length);
     return busiest.map(({ child }) => child.pid);
@@ -54,7 +54,7 @@ class Pool implements AsyncDisposable {
 
   async #add(): Promise<void> {
     const child = await pair(this.#module, {
-      // The package is a directory here, and deno.json has its name. From JSR it needs neither of the two.
+      // A clone needs these two lines. With the package from JSR they can go.
       modules: [new URL("..", import.meta.url)],
       config: new URL("../deno.json", import.meta.url),
     });
@@ -77,21 +77,21 @@ class Pool implements AsyncDisposable {
     }
     const worker = others.reduce((a, b) => b.tasks.length < a.tasks.length ? b : a, first);
     worker.tasks.push(task);
-    // Where the child has ended, the end of its answers says so.
+    // If the child has ended, the end of its answers reports it.
     worker.channel.send(task.question).catch(() => {});
   }
 
-  /** Hands out the answers of a child, and replaces it when it has ended. */
+  /** Resolves the tasks of a child with its answers, and replaces it when it has ended. */
   async #listen(worker: Worker): Promise<void> {
     try {
       for await (const answer of worker.channel) worker.tasks.shift()?.resolve(answer as number);
     } catch {
-      // A reset, or half an answer: it has ended all the same.
+      // A reset, or half an answer: the child has ended.
     }
     this.#workers.delete(worker);
     await worker.child[Symbol.asyncDispose]();
     if (this.#closing) return;
-    // The first one is what it was working on; the others were only in its queue.
+    // The child was working on the first task. The others were only queued.
     const [culprit, ...others] = worker.tasks;
     if (culprit !== undefined && ++culprit.crashes === 2) {
       culprit.reject(new Error("two children have ended over it"));
@@ -115,7 +115,7 @@ const MODULE = new URL("./pool/primes.ts", import.meta.url);
 const STEP = 50_000;
 const questions = Array.from({ length: 40 }, (_, i) => ({ from: i * STEP, to: (i + 1) * STEP }));
 
-/** Milliseconds for all questions, with some children. */
+/** Returns how long, in milliseconds, all questions take with `size` children. */
 async function measure(size: number): Promise<number> {
   await using pool = await Pool.start(MODULE, size);
   const start = performance.now();

@@ -1,6 +1,6 @@
 /**
- * A restart without a gap: each further start takes the path over from the one before, which serves the
- * clients that had reached it, and ends. No client is refused meanwhile.
+ * A restart without downtime. Each new start takes over the path from the previous one, which
+ * serves its remaining clients and exits. No client is refused.
  *
  * Terminal 1: deno run -RWN examples/restart.ts /tmp/app.sock "version 1"
  * Terminal 2: deno run -RWN examples/restart.ts /tmp/app.sock "version 2"

@@ -1,6 +1,6 @@
 /**
- * Asking a module that nobody trusts. It runs in a process of its own with nothing but a socket. Whatever
- * it does there (throw, loop for ever, flood) costs its parent no more than one answer.
+ * Asks an untrusted module. It runs in a process of its own with nothing but a socket. Whatever it
+ * does (throw, loop endlessly, flood) costs the parent no more than one answer.
  *
  * Terminal: deno run --allow-run --allow-env --allow-read examples/sandbox.ts
  */
@@ -11,12 +11,12 @@ const MODULE = new URL("./sandbox/untrusted.ts", import.meta.url);
 const TIME_LIMIT = 2000;
 const SIZE_LIMIT = 64 * 1024;
 
-/** One question to a fresh child: its answer, or an error that says what it did instead. */
+/** Asks a fresh child one question. Returns its answer, or throws an error with the reason. */
 async function ask(question: string): Promise<string> {
-  // For all of it, loading included.
+  // The limit includes loading the module.
   const signal = AbortSignal.timeout(TIME_LIMIT);
   await using child = await pair(MODULE, {
-    // The package is a directory here, and deno.json has its name. From JSR it needs neither of the two.
+    // A clone needs these two lines. With the package from JSR they can go.
     modules: [new URL("..", import.meta.url)],
     config: new URL("../deno.json", import.meta.url),
     stderr: "null",

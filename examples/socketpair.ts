@@ -1,5 +1,5 @@
 /**
- * A parent and its child on a socket pair: ping, pong. The child is this file again.
+ * A parent and its child on a socket pair: ping, pong. The child runs this same file.
  *
  * Terminal: deno run --allow-run --allow-env --allow-read examples/socketpair.ts
  */
@@ -24,10 +24,10 @@ if (Deno.args[0] === "child") {
 } else {
   await using child = await pair(new URL(import.meta.url), {
     args: ["child"],
-    // The package is a directory here, and deno.json has its name. From JSR it needs neither of the two.
+    // A clone needs these two lines. With the package from JSR they can go.
     modules: [new URL("..", import.meta.url)],
     config: new URL("../deno.json", import.meta.url),
-    // It is no stranger, and may have our output itself: so the lines come in their true order.
+    // The child is trusted, so it may share our output. That keeps the lines in order.
     stdout: "inherit",
   });
   console.log("in parent, sending message");

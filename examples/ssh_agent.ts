@@ -1,5 +1,5 @@
 /**
- * A client of ssh-agent: it lists the keys, by a codec of the agent's messages.
+ * A client of ssh-agent. It lists the keys, with a codec for the agent's messages.
  *
  * Terminal 1: ssh-agent -D -a /tmp/agent.sock
  * Terminal 2: deno run -RWN examples/ssh_agent.ts /tmp/agent.sock
@@ -31,7 +31,7 @@ const agentCodec: Codec<AgentMessage> = {
   },
 };
 
-/** Takes strings behind their length off a body, from `at` on. */
+/** Yields the length-prefixed strings of a body, from the offset `at` on. */
 function* strings(body: Uint8Array, at: number): Generator<Uint8Array> {
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
   while (at < body.length) {
@@ -51,7 +51,7 @@ await agent.send({ type: REQUEST_IDENTITIES, body: new Uint8Array() });
 const answer = await agent.receive();
 if (answer?.type !== IDENTITIES_ANSWER) throw new Error("The agent does not tell its keys");
 
-// How many, then for each its key and its comment; a key begins with its kind.
+// The number of keys, then a key and a comment for each. A key begins with its type.
 const found = [...strings(answer.body, 4)];
 if (found.length === 0) console.log("no keys");
 for (let i = 0; i + 1 < found.length; i += 2) {

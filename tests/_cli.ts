@@ -1,31 +1,31 @@
-/** The command line as a program, for its tests. */
+/** Runs the command line as a process, for its tests. */
 
 import { denoArgs } from "./_helpers.ts";
 
-/** Permissions for everything but `uds run`. */
+/** Deno permissions for everything but `uds run`. */
 export const FLAGS: string[] = ["--allow-read", "--allow-write", "--allow-net"];
 
-/** Where the gate wants the coverage of the processes. */
+/** The directory for the coverage of the processes, if the gate sets it. */
 const DIRECTORY = Deno.env.get("UDS_COVERAGE_DIR");
 const COVERAGE = DIRECTORY === undefined ? undefined : { DENO_COVERAGE_DIR: DIRECTORY };
 
-/** How a process is started. */
+/** Options of a process. */
 export interface ProcessOptions {
-  /** What stands on its standard input; `"open"` leaves that to the test. Nothing by default. */
+  /** The content of standard input; `"open"` leaves it open for the test. Empty by default. */
   input?: Uint8Array<ArrayBuffer> | string | "open";
-  /** Variables beside those of this process. */
+  /** Additional environment variables. */
   env?: Record<string, string>;
   cwd?: string;
 }
 
-/** How a process ended. */
+/** The status and the output of a process that has ended. */
 export interface Ended {
   code: number;
   stdout: Uint8Array;
   stderr: string;
 }
 
-/** What a process has written so far. */
+/** The output of a process so far. */
 class Output {
   readonly #chunks: Uint8Array<ArrayBuffer>[] = [];
   #waiting: [text: string, resolve: () => void][] = [];
@@ -52,7 +52,7 @@ class Output {
     });
   }
 
-  /** Resolves when a text has been written, or the stream has ended. */
+  /** Resolves when the text was printed, or when the stream has ended. */
   async until(text: string): Promise<void> {
     await Promise.race([
       new Promise<void>((resolve) => {
@@ -72,7 +72,7 @@ class Output {
   }
 }
 
-/** A process whose output is collected; it is killed, by its own pid, if it outlives the test. */
+/** A process with collected output. If it outlives the test it is killed, by its own pid. */
 export class Process implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #input: ProcessOptions["input"];
@@ -80,7 +80,7 @@ export class Process implements AsyncDisposable {
   #isOver = false;
   readonly stdout: Output;
   readonly stderr: Output;
-  /** How it ended. */
+  /** Resolves to its status and output. */
   readonly ended: Promise<Ended>;
 
   constructor(
@@ -97,7 +97,7 @@ export class Process implements AsyncDisposable {
       ...options,
     }).spawn();
     if (input !== undefined && input !== "open") {
-      // One that does not read all of it has said why.
+      // A process that does not read all of its input has printed why.
       this.#fed = new Blob([input]).stream().pipeTo(this.#child.stdin).catch(() => {});
     }
     this.stdout = new Output(this.#child.stdout);
@@ -116,7 +116,7 @@ export class Process implements AsyncDisposable {
     return this.#child.pid;
   }
 
-  /** Writes to its standard input, which is open. */
+  /** Writes to its open standard input. */
   async type(text: string): Promise<void> {
     const writer = this.#child.stdin.getWriter();
     await writer.write(new TextEncoder().encode(text));
@@ -139,7 +139,7 @@ export class Process implements AsyncDisposable {
   }
 }
 
-/** The command, with its arguments, that runs the command line. */
+/** Returns the command that runs the command line with some arguments. */
 export function udsCommand(args: readonly string[], flags: string[] = FLAGS): string[] {
   return [Deno.execPath(), ...denoArgs("./cli.ts", flags, [...args])];
 }
@@ -154,9 +154,9 @@ export async function uds(
   return { code, stdout: new TextDecoder().decode(stdout), stderr };
 }
 
-/** A command line for `script`, which runs a command on a terminal of its own. */
+/** Returns a command for `script`, which runs another command on a terminal of its own. */
 export function onTerminal(command: readonly string[]): string[] {
   const line = command.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
-  // A shell between, which is /bin/sh where SHELL is not set, might end of Ctrl-C itself.
+  // `exec`, because a shell in between (/bin/sh without SHELL) might exit at Ctrl-C itself.
   return ["script", "--quiet", "--return", "--command", `exec ${line}`, "/dev/null"];
 }

@@ -1,20 +1,20 @@
-/** Servers of the command line whose accept the system lets fail. */
+/** Servers of the command line with an accept that fails. */
 
 import { Process, udsCommand } from "./_cli.ts";
 import { encode, within } from "./_helpers.ts";
 
-/** How many clients such a server meets. */
+/** The number of clients of such a server. */
 export const CLIENTS = 20;
 
-/** Starts the command line where `accept4` fails at its calls `when`, in strace's words. */
+/** Starts the command line. `accept4` fails at its calls `when`, in the syntax of strace. */
 export function startFailing(args: string[], error: string, when: string): Process {
-  // With -D the process is the program, and strace one beside it: a signal reaches the program.
+  // With -D strace is not the parent of the program, so a signal reaches the program.
   const trace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4"];
   const inject = `inject=accept4:error=${error}:when=${when}`;
   return new Process(["strace", ...trace, "-e", inject, ...udsCommand(args)]);
 }
 
-/** Sends a byte to a server from so many clients, and returns how many got it back within 5 seconds. */
+/** Sends a byte from each client, and returns how many received it back within 5 seconds. */
 export async function countEchoes(connect: () => Promise<Deno.Conn>): Promise<number> {
   let count = 0;
   for (let i = 0; i < CLIENTS; i++) {

@@ -1,18 +1,21 @@
 /**
- * What the tests share: a deadline for each, directories that remove themselves, programs that are
- * ended, and peers that may be missing.
+ * Helpers of all tests: deadlines, temporary directories, programs that are killed at the end of a
+ * test, and skips for missing programs.
  */
 
 import { basename, fromFileUrl, join } from "@std/path/posix";
 import type { Connection } from "@uds/uds";
 
-/** What a test may need, beside a function. */
+/** Options of a test. */
 export interface TestOptions {
-  /** Milliseconds that it takes at the most; after {@linkcode PATIENCE} times as many it counts as hanging. 10,000 by default. */
+  /**
+   * How long, in milliseconds, the test takes at most. It fails as hanging after
+   * {@linkcode SLOW_MACHINE_FACTOR} times as long. 10,000 by default.
+   */
   deadline?: number;
-  /** Programs that it talks to: where one is missing the test is skipped, and its name says so. */
+  /** Programs that the test uses. If one is missing the test is skipped, and its name says so. */
   needs?: string[];
-  /** Whether it needs to be root. */
+  /** Whether the test needs root. */
   root?: boolean;
   /** The permissions of the test; all by default. */
   permissions?: Deno.PermissionOptions;
@@ -21,10 +24,10 @@ export interface TestOptions {
 /** Whether this process may become another user. */
 export const IS_ROOT: boolean = Deno.uid() === 0;
 
-/** A machine that is busy with something else takes longer, and nothing hangs. */
-const PATIENCE = 3;
+/** A busy machine takes longer, although nothing hangs. */
+const SLOW_MACHINE_FACTOR = 3;
 
-/** A test on real sockets, which fails when it hangs. */
+/** Defines a test on real sockets, which fails when it hangs. */
 export function test(
   name: string,
   fn: (t: Deno.TestContext) => Promise<void> | void,
@@ -33,7 +36,7 @@ export function test(
   if (belongsTo("together")) register(name, fn, options);
 }
 
-/** A test that bounds a time, and needs the machine for itself: the runner starts it when all others have ended. */
+/** Defines a test that bounds a time. The runner starts it alone, after all others. */
 export function testAlone(
   name: string,
   fn: (t: Deno.TestContext) => Promise<void> | void,
@@ -42,7 +45,7 @@ export function testAlone(
   if (belongsTo("alone")) register(name, fn, options);
 }
 
-/** Whether the tests of a part are wanted; without the runner all are. */
+/** Reports whether the tests of a part should run. Without the runner all do. */
 function belongsTo(part: "together" | "alone"): boolean {
   return (Deno.env.get("UDS_TESTS") ?? part) === part;
 }
@@ -61,12 +64,12 @@ function register(
     ...(permissions && { permissions }),
     fn: async (t) => {
       if (missing.length > 0) throw new Error(`Cannot run the test: ${missing.join(", ")}`);
-      await within(PATIENCE * deadline, fn(t));
+      await within(SLOW_MACHINE_FACTOR * deadline, fn(t));
     },
   });
 }
 
-/** Rejects if something takes longer than some milliseconds. */
+/** Rejects if the work takes longer than `ms` milliseconds. */
 export async function within<T>(ms: number, work: Promise<T> | T): Promise<T> {
   let timer;
   const late = new Promise<never>((_, reject) => {
@@ -79,7 +82,7 @@ export async function within<T>(ms: number, work: Promise<T> | T): Promise<T> {
   }
 }
 
-/** Whether a program is on the path. */
+/** Reports whether a program is on the path. */
 function isInstalled(program: string): boolean {
   return (Deno.env.get("PATH") ?? "").split(":").some((directory) => {
     try {
@@ -90,7 +93,7 @@ function isInstalled(program: string): boolean {
   });
 }
 
-/** A directory with a short path, which removes itself with all that is in it. */
+/** A temporary directory with a short path. Disposing removes it with its content. */
 export class TempDir implements AsyncDisposable {
   readonly path: string;
 
@@ -99,12 +102,12 @@ export class TempDir implements AsyncDisposable {
     if (mode !== undefined) Deno.chmodSync(this.path, mode);
   }
 
-  /** The path of a file in it. */
+  /** Returns the path of a file in the directory. */
   file(name: string): string {
     return join(this.path, name);
   }
 
-  /** The names of what is in it, sorted. */
+  /** Returns the names in the directory, sorted. */
   list(): string[] {
     return [...Deno.readDirSync(this.path)].map((entry) => entry.name).sort();
   }
@@ -114,22 +117,22 @@ export class TempDir implements AsyncDisposable {
   }
 }
 
-/** How a program is started. */
+/** Options of a program. */
 export interface ProgramOptions {
-  /** Its environment, beside ours. */
+  /** Additional environment variables. */
   env?: Record<string, string>;
   stdin?: "piped" | "null";
   cwd?: string;
 }
 
-/** A program that is killed, by its own pid, at the end of the test if it is still there. */
+/** A running program. If it outlives the test it is killed, by its own pid. */
 export class Program implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #lines: ReadableStreamDefaultReader<string>;
   readonly #rest: Promise<string>;
   readonly #piped: boolean;
   #ended = false;
-  /** How it ended. */
+  /** Resolves to its exit status. */
   readonly status: Promise<Deno.CommandStatus>;
 
   constructor(command: string, args: string[], options: ProgramOptions = {}) {
@@ -158,14 +161,14 @@ export class Program implements AsyncDisposable {
     return this.#child.stdin;
   }
 
-  /** The next line that it prints; rejects, with what it said on standard error, if there is none. */
+  /** Resolves to the next line of its output. At its end it rejects with the standard error. */
   async line(): Promise<string> {
     const { value, done } = await this.#lines.read();
     if (done) throw new Error(`The program has ended: ${await this.#rest}`);
     return value;
   }
 
-  /** All further lines, when it has ended. */
+  /** Resolves to all further lines, once it has ended. */
   async output(): Promise<string[]> {
     const all = [];
     for (;;) {
@@ -175,7 +178,7 @@ export class Program implements AsyncDisposable {
     }
   }
 
-  /** What it said on standard error, when it has ended. */
+  /** Resolves to its standard error, once it has ended. */
   stderr(): Promise<string> {
     return this.#rest;
   }
@@ -187,7 +190,7 @@ export class Program implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#ended) {
       this.#child.kill("SIGKILL");
-      // A stopped process dies of SIGKILL as well; its pipes are closed then.
+      // SIGKILL ends a stopped process, too. Its pipes are closed then.
     }
     await this.status;
     await this.output();
@@ -199,7 +202,7 @@ export class Program implements AsyncDisposable {
 
 function noop(): void {}
 
-/** The lines of a byte stream, the last one also without an end. */
+/** Returns the lines of a byte stream. The last one needs no line end. */
 function lines(stream: ReadableStream<Uint8Array<ArrayBuffer>>): ReadableStream<string> {
   let rest = "";
   return stream.pipeThrough(new TextDecoderStream()).pipeThrough(
@@ -219,19 +222,19 @@ function lines(stream: ReadableStream<Uint8Array<ArrayBuffer>>): ReadableStream<
 /** The root of the project. */
 export const ROOT: string = fromFileUrl(new URL("..", import.meta.url));
 
-/** The path of a program of `tests/fixtures`. */
+/** Returns the path of a program of `tests/fixtures`. */
 export function fixturePath(name: string): string {
   return join(ROOT, "tests/fixtures", name);
 }
 
-/** The arguments of `deno` that run a program of `tests/fixtures` (or of the project) with flags. */
+/** Returns the arguments of `deno` that run a script of `tests/fixtures` or of the project. */
 export function denoArgs(script: string, flags: string[], args: string[] = []): string[] {
   const path = script.includes("/") ? join(ROOT, script) : join(ROOT, "tests/fixtures", script);
   const config = ["--config", join(ROOT, "deno.json"), "--no-lock", "--no-prompt"];
   return ["run", "--quiet", ...config, ...flags, path, ...args];
 }
 
-/** A Deno program of `tests/fixtures` that was started, with the flags it is to have. */
+/** Starts a Deno program of `tests/fixtures` with some permission flags. */
 export function fixture(
   script: string,
   flags: string[],
@@ -241,7 +244,7 @@ export function fixture(
   return new Program(Deno.execPath(), denoArgs(script, flags, args), options);
 }
 
-/** A program's whole output, for one that ends by itself. */
+/** Runs a program to its end, and returns its code and output. */
 export async function run(
   command: string,
   args: string[],
@@ -263,17 +266,17 @@ export async function run(
   return { code, stdout: decode(stdout), stderr: decode(stderr) };
 }
 
-/** UTF-8 bytes of a text. */
+/** Encodes a text as UTF-8. */
 export function encode(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text);
 }
 
-/** The text of UTF-8 bytes. */
+/** Decodes UTF-8 bytes. */
 export function decode(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
 }
 
-/** Everything that comes until the end of file. */
+/** Reads until the end of file. */
 export async function readAll(conn: Pick<Connection, "read">): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   const buffer = new Uint8Array(64 * 1024);
@@ -285,14 +288,14 @@ export async function readAll(conn: Pick<Connection, "read">): Promise<Uint8Arra
   return new Uint8Array(await new Blob(chunks as BlobPart[]).arrayBuffer());
 }
 
-/** One read, as text; `null` at the end of file. */
+/** Reads once, and returns the text, or `null` at the end of file. */
 export async function readText(conn: Pick<Connection, "read">): Promise<string | null> {
   const buffer = new Uint8Array(64 * 1024);
   const count = await conn.read(buffer);
   return count === null ? null : decode(buffer.subarray(0, count));
 }
 
-/** Bytes that depend on the seed alone (xorshift32). */
+/** Returns bytes that depend on the seed alone (xorshift32). */
 export function pseudoRandom(length: number, seed: number): Uint8Array<ArrayBuffer> {
   const words = new Uint32Array(Math.ceil(length / 4));
   let x = seed || 1;
@@ -305,16 +308,16 @@ export function pseudoRandom(length: number, seed: number): Uint8Array<ArrayBuff
   return new Uint8Array(words.buffer, 0, length);
 }
 
-/** A socket file that nobody listens on, as a killed server leaves it. */
+/** Leaves a stale socket file, as a killed server does. */
 export async function makeStale(path: string): Promise<void> {
   const name = `${path}.${basename(path)}`;
   const listener = Deno.listen({ transport: "unix", path: name });
-  // Closing removes the file by the name that it was bound with.
+  // Closing removes only the name that was bound.
   await Deno.rename(name, path);
   listener.close();
 }
 
-/** A listener of Deno's own with a backlog that is full; the connections that fill it are its own. */
+/** A listener of Deno's own with a full backlog. It owns the connections that fill it. */
 export class FullListener implements Disposable {
   readonly listener: Deno.UnixListener;
   readonly #waiting: Deno.UnixConn[] = [];

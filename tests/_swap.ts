@@ -5,29 +5,29 @@ import { fixture, fixturePath, Program, run, TempDir } from "./_helpers.ts";
 
 const AS_NOBODY = ["--reuid=65534", "--regid=65534", "--clear-groups"];
 
-/** What is attacked. */
+/** The target of an attack. */
 export interface SwapTarget {
   how: "listen" | "claim";
   options: Record<string, unknown>;
-  /** How long it lasts at least, in milliseconds. */
+  /** The minimum duration, in milliseconds. */
   ms: number;
-  /** How many starts there are at least. */
+  /** The minimum number of starts. */
   starts: number;
-  /** The flags of Deno; all permissions by default. */
+  /** The permission flags of Deno; all permissions by default. */
   flags?: (path: string, victim: string) => string[];
 }
 
-/** What came of it. */
+/** The outcome of an attack. */
 export interface SwapOutcome {
-  /** How often the victim had another mode, owner or size after a start. */
+  /** How often a start changed the mode, owner or size of the victim. */
   changed: number;
-  /** The names of the errors of the starts, and `none`; `(raw)` where one does not have our shape. */
+  /** Counts by the name of the error, or `none`. `(raw)` marks errors that are not of uds. */
   outcomes: Record<string, number>;
-  /** How often the other user swapped. */
+  /** How often the other user swapped the names. */
   swaps: number;
 }
 
-/** Runs an attack. */
+/** Runs an attack and counts its outcomes. */
 export async function attackBySwaps(target: SwapTarget): Promise<SwapOutcome> {
   await using dir = new TempDir(0o755);
   await using home = new TempDir();

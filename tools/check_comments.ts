@@ -73,8 +73,8 @@ function isPublished(source: string, { text, start }: SourcePart): boolean {
   return outer?.startsWith("export ") ?? false;
 }
 
-/** A line that begins a paragraph of its own: a list item, a tag, a heading, a table, a fence. */
-const OPENS = /^(?:[-*+] |\d+\. |@|#|\||```)/;
+/** A line that begins a paragraph: a list item, a tag, a heading, a table, a fence, a label. */
+const OPENS = /^(?:[-*+] |\d+\. |@|#|\||```|(?:Fault|How|Then): )/;
 
 /** Returns the source with each paragraph wrapped that has a line of a comment that is too wide. */
 export function wrapComments(source: string): string {

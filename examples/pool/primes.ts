@@ -1,4 +1,4 @@
-/** A child of the pool: it counts primes, and ends badly where it is told to. */
+/** A child of the pool. It counts primes, and crashes if a question says so. */
 
 import { inherited, json, lines, messages } from "@uds/uds";
 

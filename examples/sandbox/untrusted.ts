@@ -1,4 +1,4 @@
-/** The module that nobody trusts: it computes, and does what else it is asked for. */
+/** An untrusted module. It computes, or misbehaves if the question says so. */
 
 import { inherited } from "@uds/uds/pair";
 

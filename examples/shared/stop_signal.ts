@@ -1,13 +1,16 @@
 /**
- * What the servers of this directory use to end: an AbortSignal that aborts at Ctrl-C and at SIGTERM.
+ * The stop signal of these example servers: an AbortSignal that aborts at Ctrl-C and at SIGTERM.
  *
- * Half a second later another signal has its usual effect, and ends the program at once. Sooner it does
- * not count: under `deno task` one Ctrl-C arrives twice.
+ * A second signal, half a second later or more, has its default effect and ends the program at
+ * once. An earlier one is ignored: under `deno task` one Ctrl-C arrives twice.
  */
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
-/** Aborts at the first signal. Call this before there is a path to remove. */
+/**
+ * Returns a signal that aborts at the first Ctrl-C or SIGTERM. Call this before there is a path to
+ * remove.
+ */
 export function stopSignal(): AbortSignal {
   const stop = new AbortController();
   function onSignal() {

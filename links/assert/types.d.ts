@@ -12,7 +12,7 @@ export declare function assertInstanceOf<
 >(actual: unknown, expectedType: T, msg?: string): asserts actual is InstanceType<T>;
 /** Asserts that a text matches. */
 export declare function assertMatch(actual: string, expected: RegExp, msg?: string): void;
-/** Asserts that a promise rejects, and gives the error. */
+/** Asserts that a promise rejects, and returns the error. */
 export declare function assertRejects<E extends Error = Error>(
   fn: () => PromiseLike<unknown>,
   errorClass: ErrorClass<E>,
@@ -27,7 +27,7 @@ export declare function assertStrictEquals<T>(
 ): asserts actual is T;
 /** Asserts that a text contains another. */
 export declare function assertStringIncludes(actual: string, expected: string, msg?: string): void;
-/** Asserts that a function throws, and gives the error. */
+/** Asserts that a function throws, and returns the error. */
 export declare function assertThrows<E extends Error = Error>(
   fn: () => unknown,
   errorClass: ErrorClass<E>,

@@ -1,6 +1,6 @@
 /** The part of `@std/fs` that this project uses. @module */
 
-/** Tells whether something is at a path; a symbolic link counts for what it points to. */
+/** Reports whether a path exists. A symbolic link counts as its target. */
 export async function exists(path: string | URL): Promise<boolean> {
   try {
     await Deno.stat(path);

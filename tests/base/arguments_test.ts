@@ -27,7 +27,7 @@ import { TempDir, test } from "../_helpers.ts";
 // deno-lint-ignore no-explicit-any -- calls that do not compile
 type Any = any;
 
-/** Each function with one argument too many; how the error says to call it. */
+/** Each function with one argument too many, and the right call in its error. */
 const SURPLUS: [name: string, call: (path: string) => unknown, right: string][] = [
   ["connect", (path) => (connect as Any)(path, { timeout: 1 }), "connect({ path, timeout })"],
   ["listen", (path) => (listen as Any)(path, { mode: 0o660 }), "listen({ path, mode })"],

@@ -14,7 +14,7 @@ import {
 } from "@uds/uds";
 import { fixture, ROOT, TempDir, test } from "../_helpers.ts";
 
-/** Calls that fail, by an argument or by the system. */
+/** Calls that fail, because of an argument or of the system. */
 const CALLS: Record<string, (path: string) => unknown> = {
   "connect(3)": () => connect(3 as unknown as string),
   "connect() to nothing": (path) => connect(path),
@@ -34,7 +34,7 @@ const CALLS: Record<string, (path: string) => unknown> = {
 };
 
 for (const [what, call] of Object.entries(CALLS)) {
-  test(`${what} throws an error whose stack begins with its caller`, async () => {
+  test(`${what} throws an error with a stack that begins at its caller`, async () => {
     await using dir = new TempDir();
     let thrown: unknown;
     try {

@@ -23,7 +23,7 @@ test("CountedLines writes what it counted when the second is over, without a flu
   const { promise, resolve } = Promise.withResolvers<number>();
   lines.add("a", () => {});
   for (let i = 0; i < 1234; i++) lines.add("a", resolve);
-  // Its own timer does not keep the process alive.
+  // The timer of CountedLines does not keep the process alive.
   const alive = setInterval(() => {}, 1000);
   assertEquals(andMore(await promise), " (and 1,233 more like it)");
   clearInterval(alive);
@@ -39,7 +39,7 @@ test("CountedLines with onlyFirst drops the lines that come too fast", () => {
   assertEquals(written, [0]);
 });
 
-test("CountedLines tells a bounded number of kinds apart", () => {
+test("CountedLines distinguishes a bounded number of kinds", () => {
   const lines = new CountedLines();
   let written = 0;
   for (let i = 0; i < 10_000; i++) lines.add(`kind ${i}`, () => written++);

@@ -2,10 +2,10 @@ import { connect, type Connection, lengthPrefixed, messages, serve } from "@uds/
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { encode, fixture, readText, TempDir, test, testAlone } from "../_helpers.ts";
 
-/** Timeouts of a process that stood still: what came meanwhile counts, whatever the timers say. */
+// Timeouts of a process that was blocked. Data that arrived meanwhile counts.
 
-/** Holds the event loop of this process. */
-function standStill(ms: number): void {
+/** Blocks the event loop of this process. */
+function blockEventLoop(ms: number): void {
   const end = performance.now() + ms;
   while (performance.now() < end);
 }
@@ -23,7 +23,7 @@ async function echo(conn: Connection): Promise<void> {
 
 for (const [option, count] of [["idleTimeout", 600], ["firstByteTimeout", 20]] as const) {
   testAlone(
-    `serve() with ${option} closes none of ${count} clients that spoke while the process stood still`,
+    `serve() with ${option} closes none of ${count} clients that wrote while the process was blocked`,
     async () => {
       await using dir = new TempDir();
       const path = dir.file("s");
@@ -35,9 +35,9 @@ for (const [option, count] of [["idleTimeout", 600], ["firstByteTimeout", 20]] a
         await Promise.all(clients.map((client) => client.write(encode("."))));
         await Promise.all(clients.map(readText));
       }
-      // They are in the kernel when this returns.
+      // When this loop ends the bytes are in the kernel.
       for (const client of clients) client.write(encode("x"));
-      standStill(750);
+      blockEventLoop(750);
       const answers = await Promise.all(clients.map(readText));
       assertEquals(answers.filter((answer) => answer !== "x"), []);
       assertEquals(told, []);
@@ -47,7 +47,7 @@ for (const [option, count] of [["idleTimeout", 600], ["firstByteTimeout", 20]] a
   );
 }
 
-test("serve() with idleTimeout closes a silent client after the process stood still", async () => {
+test("serve() with idleTimeout closes a silent client after the process was blocked", async () => {
   await using dir = new TempDir();
   const path = dir.file("s");
   const { promise: told, resolve: tell } = Promise.withResolvers<unknown>();
@@ -55,12 +55,12 @@ test("serve() with idleTimeout closes a silent client after the process stood st
   await using client = await connect(path);
   await client.write(encode("x"));
   await readText(client);
-  standStill(500);
+  blockEventLoop(500);
   assertEquals(await readText(client), null);
   assert(await told instanceof Deno.errors.TimedOut);
 });
 
-test("messages() with frameTimeout takes the end of a message that came while the process stood still", async () => {
+test("messages() with frameTimeout accepts the end of a message that arrived while the process was blocked", async () => {
   await using dir = new TempDir();
   const path = dir.file("s");
   await using _server = await serve(path, async (conn) => {
@@ -71,12 +71,12 @@ test("messages() with frameTimeout takes the end of a message that came while th
   await client.write(new Uint8Array([0, 0, 0, 2, 65]));
   await pause(50);
   await client.write(new Uint8Array([66]));
-  standStill(400);
+  blockEventLoop(400);
   await using answers = messages(client, lengthPrefixed());
   assertEquals(await answers.receive(), new Uint8Array([65, 66]));
 });
 
-test("messages() with frameTimeout gives a slow peer more time by as much as the process stood still", async () => {
+test("messages() with frameTimeout extends the time of a slow peer by the time that the process was blocked", async () => {
   await using dir = new TempDir();
   const path = dir.file("s");
   await using _server = await serve(path, async (conn) => {
@@ -86,15 +86,15 @@ test("messages() with frameTimeout gives a slow peer more time by as much as the
   await using client = await connect(path);
   await client.write(new Uint8Array([0, 0, 0, 2, 65]));
   await pause(50);
-  standStill(500);
-  // It stood still as well, as a process in the same container does.
+  blockEventLoop(500);
+  // The client was blocked as well, like a process in the same container.
   await pause(50);
   await client.write(new Uint8Array([66]));
   await using answers = messages(client, lengthPrefixed());
   assertEquals(await answers.receive(), new Uint8Array([65, 66]));
 });
 
-test("messages() with frameTimeout ends half a message after the process stood still", async () => {
+test("messages() with frameTimeout ends half a message after the process was blocked", async () => {
   await using dir = new TempDir();
   const path = dir.file("s");
   const { promise: told, resolve: tell } = Promise.withResolvers<unknown>();
@@ -105,16 +105,16 @@ test("messages() with frameTimeout ends half a message after the process stood s
   await using client = await connect(path);
   await client.write(new Uint8Array([0, 0, 0, 2, 65]));
   await pause(20);
-  standStill(400);
+  blockEventLoop(400);
   assert(await told instanceof Deno.errors.TimedOut);
 });
 
-test("connect() with wait does not count the time for which the process stood still", async () => {
+test("connect() with wait does not count the time for which the process was blocked", async () => {
   await using dir = new TempDir();
   const path = dir.file("s");
   const connecting = connect({ path, wait: true, timeout: 300 });
   await pause(20);
-  standStill(700);
+  blockEventLoop(700);
   await pause(50);
   await using _server = await serve(path, echo);
   await using client = await connecting;
@@ -122,15 +122,15 @@ test("connect() with wait does not count the time for which the process stood st
   assertEquals(await readText(client), "x");
 });
 
-test("connect() with wait still times out after the process stood still", async () => {
+test("connect() with wait still times out after the process was blocked", async () => {
   await using dir = new TempDir();
   const connecting = connect({ path: dir.file("s"), wait: true, timeout: 100 });
   await pause(20);
-  standStill(300);
+  blockEventLoop(300);
   await assertRejects(() => connecting, Deno.errors.TimedOut);
 });
 
-test("shutdown() does not count the time for which the process stood still", async () => {
+test("shutdown() does not count the time for which the process was blocked", async () => {
   await using dir = new TempDir();
   const path = dir.file("s");
   const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
@@ -145,7 +145,7 @@ test("shutdown() does not count the time for which the process stood still", asy
   const ended = server.shutdown({ timeout: 300 });
   await pause(50);
   await client.write(encode("second"));
-  standStill(800);
+  blockEventLoop(800);
   assertEquals(await readText(client), "second!");
   assertEquals(await ended, { completed: 1, aborted: 0 });
 });
@@ -157,7 +157,7 @@ const STOPPED: Record<string, [before: Uint8Array, during: Uint8Array, answer: s
 };
 
 for (const [mode, [before, during, answer]] of Object.entries(STOPPED)) {
-  test(`a server that was stopped by SIGSTOP closes nobody who spoke meanwhile (${mode})`, async () => {
+  test(`a server that was stopped by SIGSTOP closes no client that wrote meanwhile (${mode})`, async () => {
     await using dir = new TempDir();
     const path = dir.file("s");
     await using server = fixture("silence_server.ts", ["-A"], [path, mode, "300"]);

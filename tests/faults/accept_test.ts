@@ -11,17 +11,17 @@ import { TempDir, test, within } from "../_helpers.ts";
 
 const OPTIONS = { needs: ["strace"], deadline: 30_000 };
 
-/** Failures that concern one client or one moment; 777 is none that the system has. */
+/** Errors that concern one client or one moment. The system has no error 777. */
 const PASSING =
   "EPERM EACCES EIO ECONNABORTED EPROTO ENOBUFS ENOMEM EMFILE ENFILE EINTR ETIMEDOUT 777";
 
 for (const error of PASSING.split(" ")) {
   for (const when of ["1", "3..7"]) {
     /**
-     * Fault: Accepting fails for one client or one moment: no access, no descriptor, no memory,
+     * Fault: Accept fails for one client or one moment: no access, no descriptor, no memory,
      * interrupted, an unknown error
      * How: `strace -e inject=accept4:error=…`, the first call, or five in the middle of 20 clients
-     * Then: All 20 are answered, one line is printed, and the server ends gracefully
+     * Then: All 20 are answered, one line is printed, and the server shuts down gracefully
      */
     test(
       `uds echo answers ${CLIENTS} of ${CLIENTS} while accept fails with ${error} at ${when}`,
@@ -69,7 +69,7 @@ for (const error of ["EBADF", "EINVAL", "ENOTSOCK"]) {
   /**
    * Fault: The listening descriptor is lost
    * How: `EBADF`, `EINVAL`, `ENOTSOCK`
-   * Then: The server ends with an error, and leaves nothing
+   * Then: The server ends with an error, and leaves no file
    */
   test(`uds echo ends when accept fails with ${error}: its descriptor is lost`, async () => {
     await using dir = new TempDir();

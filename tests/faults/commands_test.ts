@@ -12,12 +12,12 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
  * Fault: A command of `uds serve` ignores SIGTERM, and so does its child
- * How: Two programs with a trap, at the deadline of the server
- * Then: All of its processes are killed, and the server ends
+ * How: Two programs that trap SIGTERM, until the deadline of the server
+ * Then: All processes of the command are killed, and the server ends
  */
 test("uds serve ends a command that ignores SIGTERM with all of its processes", async () => {
   await using dir = new TempDir();
-  // What it waits for ignores SIGTERM as well, and has the standard error of the server.
+  // The child of this script ignores SIGTERM as well, and shares the standard error of the server.
   const script = "trap '' TERM; echo $$; while :; do sleep 60; done";
   const command = udsCommand(["serve", dir.file("s"), "--", "sh", "-c", script], ALL);
   await using server = new Process(command);
@@ -30,9 +30,9 @@ test("uds serve ends a command that ignores SIGTERM with all of its processes", 
 }, { deadline: 15_000 });
 
 /**
- * Fault: `uds serve` is stopped while it starts
+ * Fault: `uds serve` is stopped during its start
  * How: SIGTERM after 0 to 300 ms
- * Then: Nothing is left behind
+ * Then: No file is left behind
  */
 test(
   "uds serve that is sent SIGTERM at any moment of its start leaves nothing, in 60 starts",
@@ -52,8 +52,8 @@ test(
 
 /**
  * Fault: One Ctrl-C arrives twice
- * How: A terminal, and `deno task` between
- * Then: The client finishes
+ * How: On a terminal, with `deno task` in between
+ * Then: The client can finish
  */
 test("the client of uds serve finishes after Ctrl-C under deno task, 10 times", async () => {
   await using dir = new TempDir();
@@ -79,8 +79,8 @@ test("the client of uds serve finishes after Ctrl-C under deno task, 10 times", 
 
 /**
  * Fault: `uds serve` runs under `timeout`
- * How: `timeout 4 uds serve`: SIGTERM comes to the process and to its group
- * Then: The client finishes
+ * How: `timeout 4 uds serve`: SIGTERM reaches the process and its group
+ * Then: The client can finish
  */
 test("uds serve ends gracefully for the program timeout, which sends SIGTERM twice", async () => {
   await using dir = new TempDir();

@@ -1,8 +1,8 @@
 /**
  * # Crashes and failing calls
  *
- * The system calls are taken from a traced run that went well, so that none is forgotten. `strace`
- * kills the process at a call, or makes the call fail. The library has no hooks for this.
+ * The system calls come from a traced good run, so that none is missing. `strace` kills the process
+ * at a call, or makes the call fail. The library has no hooks for this.
  */
 
 import { connect } from "@uds/uds";
@@ -10,12 +10,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { denoArgs, makeStale, run, TempDir, test } from "../_helpers.ts";
 import { leaveLock } from "../_lock.ts";
 
-/**
- * Every system call with which a path is claimed and given back, taken from a traced good run: killed at
- * its entry, and failing. The library has no hooks for that; strace does it.
- */
-
-/** How a path is owned. */
+/** A way to own a path. */
 interface Way {
   how: "listen" | "claim";
   options: Record<string, unknown>;
@@ -31,7 +26,7 @@ const WAYS: Record<string, Way> = {
   },
 };
 
-/** What is there before. */
+/** What is at the path before. */
 const BEFORE: Record<string, (path: string) => Promise<void>> = {
   "nothing there": async () => {},
   "a dead owner's files there": async (path) => {
@@ -40,21 +35,21 @@ const BEFORE: Record<string, (path: string) => Promise<void>> = {
   },
 };
 
-/** One system call of a run, counted as strace counts it. */
+/** One system call of a run, as strace counts it. */
 interface Call {
-  /** strace's options with which only such calls are counted. */
+  /** strace's options that select such calls. */
   filter: string[];
   name: string;
   when: number;
 }
 
-/** The names that an owner of the path uses. */
+/** Returns strace's options for the names that an owner of the path uses. */
 function namesOf(path: string): string[] {
   const names = [path, `${path}.lock`, `${path}.new`, `${path}.lock.new`];
   return names.flatMap((name) => ["-P", name]);
 }
 
-/** Calls that have no file to be chosen by: those of sockets, and of the process. */
+/** Calls that strace cannot select by a file: those of sockets, and of the process. */
 const OTHERS = ["-e", "trace=bind,listen,connect,umask"];
 
 interface Outcome {
@@ -66,9 +61,9 @@ interface Outcome {
 async function own(path: string, { how, options }: Way, strace: string[]): Promise<Outcome> {
   const args = denoArgs("fault_owner.ts", ["-A"], [path, how, JSON.stringify(options)]);
   const { code, stdout, stderr } = await run("strace", [...strace, Deno.execPath(), ...args]);
-  // strace ends by the signal that its program ended by.
+  // strace ends with the signal that ended its program.
   const killed = code === 128 + 9;
-  // Of a path that is a symbolic link, strace says so.
+  // strace prints a note if the path is a symbolic link.
   if (!killed) {
     assertEquals([code, stderr.replace(/^.*strace: Requested path .*\n/gm, "")], [0, ""]);
   }
@@ -77,7 +72,7 @@ async function own(path: string, { how, options }: Way, strace: string[]): Promi
 
 const QUIET = ["-f", "-qq"];
 
-/** The calls of a good run. */
+/** Returns the calls of a good run. */
 async function callsOf(way: Way, before: keyof typeof BEFORE): Promise<Call[]> {
   const calls: Call[] = [];
   for (const isFiltered of [true, false]) {
@@ -100,13 +95,13 @@ async function callsOf(way: Way, before: keyof typeof BEFORE): Promise<Call[]> {
   return calls;
 }
 
-/** strace's options that do something to one call. */
+/** Returns strace's options that inject a fault at one call. */
 function injecting({ filter, name, when }: Call, path: string, what: string): string[] {
   const chosen = filter === OTHERS ? OTHERS : namesOf(path);
   return [...QUIET, "-o", "/dev/null", ...chosen, "-e", `inject=${name}:${what}:when=${when}`];
 }
 
-/** The next owner has the path, and leaves nothing. */
+/** Asserts that the next owner gets the path, and leaves no file. */
 async function assertNextStarts(dir: TempDir, path: string, way: Way, after: string) {
   const { code, stdout } = await run(
     Deno.execPath(),
@@ -119,9 +114,9 @@ async function assertNextStarts(dir: TempDir, path: string, way: Way, after: str
 for (const [name, way] of Object.entries(WAYS)) {
   for (const before of Object.keys(BEFORE)) {
     /**
-     * Fault: An owner of a path is killed at any system call of claiming and releasing it
+     * Fault: The owner of a path is killed at any system call of claiming and releasing it
      * How: `strace -e inject=…:signal=SIGKILL` at each call
-     * Then: The next start has the path, and leaves nothing
+     * Then: The next start gets the path, and leaves no file
      */
     test(`SIGKILL at each call of ${name}, ${before}: the next start succeeds`, async () => {
       const calls = await callsOf(way, before);
@@ -142,7 +137,7 @@ for (const [name, way] of Object.entries(WAYS)) {
      * Fault: Any of those calls fails: no space, no access, no descriptor, interrupted,
      * input/output error
      * How: `strace -e inject=…:error=…` at each call
-     * Then: A clear error, or none. Nothing is left behind, and the next start has the path
+     * Then: A clear error, or none. No file is left behind, and the next start gets the path
      */
     test(
       `every failing call of ${name}, ${before}: a clear error or none, and nothing left`,
@@ -150,7 +145,7 @@ for (const [name, way] of Object.entries(WAYS)) {
         const calls = await callsOf(way, before);
         let failures = 0;
         let runs = 0;
-        // What cannot fail, by POSIX, makes Deno panic where it does.
+        // By POSIX umask cannot fail. Deno panics if it does.
         for (const call of calls.filter(({ name }) => name !== "umask")) {
           for (const code of ["ENOSPC", "EACCES", "EMFILE", "EINTR", "EIO"]) {
             await using dir = new TempDir();
@@ -168,7 +163,8 @@ for (const [name, way] of Object.entries(WAYS)) {
               assertEquals(typeof error.operation, "string", where);
               assert(error.path.startsWith(path), where);
             }
-            // What could not be removed at the end is told, and the only thing that may be left.
+            // Only a file that could not be removed at the end may remain, and the error reports
+            // it.
             const isTold = last !== "closed" &&
               JSON.parse(last).message.startsWith("Cannot remove");
             if (before === "nothing there" && !isTold) assertEquals(dir.list(), [], where);
@@ -183,7 +179,7 @@ for (const [name, way] of Object.entries(WAYS)) {
   }
 }
 
-/** What must survive whoever is killed while he wants its path. */
+/** What a killed start must leave untouched. */
 const FOREIGN: Record<string, (path: string) => Promise<AsyncDisposable>> = {
   "a live server of this package": async (path) => {
     const { serve } = await import("@uds/uds");
@@ -237,7 +233,7 @@ for (const [name, open] of Object.entries(FOREIGN)) {
         if (call === undefined) continue;
         const when = (counts.get(call) ?? 0) + 1;
         counts.set(call, when);
-        // A start that waits looks again and again: one round of that is enough.
+        // A waiting start repeats its calls. One round of them is enough.
         if (when > 12) continue;
         const kill = injecting({ filter: [], name: call, when }, path, "signal=SIGKILL");
         await own(path, way, kill);

@@ -19,19 +19,14 @@ import {
   within,
 } from "../_helpers.ts";
 
-/**
- * Random bytes, closes, half-closes and delays at the sockets of servers with each codec, and of the command
- * line. UDS_SEED repeats a run; UDS_FUZZ is the number of connections to each codec.
- */
-
 const SEED = Number(Deno.env.get("UDS_SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0]);
 const CASES = Number(Deno.env.get("UDS_FUZZ") ?? 1500);
 const AT_ONCE = 8;
 
-/** A case that takes longer hangs. */
+/** A case that takes longer counts as hanging. */
 const HANG_MS = 10_000;
 
-/** Numbers that depend on the seed alone. */
+/** Random numbers that depend on the seed alone. */
 class Random {
   #state: number;
 
@@ -39,7 +34,7 @@ class Random {
     this.#state = seed >>> 0 || 1;
   }
 
-  /** A whole number from 0 to below a limit (xorshift32). */
+  /** Returns an integer from 0 to below a limit (xorshift32). */
   below(limit: number): number {
     let x = this.#state;
     x ^= x << 13;
@@ -49,7 +44,7 @@ class Random {
     return x % limit;
   }
 
-  /** Small lengths mostly, sometimes large ones. */
+  /** Returns a length, mostly a small one, sometimes a large one. */
   length(most: number): number {
     return this.below(2 ** this.below(Math.floor(Math.log2(most)) + 1) + 1);
   }
@@ -59,16 +54,16 @@ class Random {
   }
 }
 
-/** What came of some connections. */
+/** The counts of some connections. */
 interface Tally {
   connections: number;
   sent: number;
   got: number;
-  /** Bytes that had to come back, and did. */
+  /** Bytes that were returned as they had to be. */
   checked: number;
 }
 
-/** Sends bytes in pieces with pauses, and ends in one of the ways that there are; gives what came back. */
+/** Sends bytes in pieces with pauses, ends as `ending` says, and returns what came back. */
 async function play(
   conn: Connection,
   data: Uint8Array,
@@ -93,7 +88,7 @@ async function play(
     }
     if (ending === "half-close") await conn.closeWrite();
   } catch {
-    // The server has ended the connection, which it may.
+    // The server may close the connection.
   }
   if (ending === "close") conn.close();
   await reading;
@@ -105,7 +100,7 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** Some of the bytes changed, left out or added. */
+/** Returns the bytes with some of them changed, removed or added. */
 function mutate(data: Uint8Array, random: Random): Uint8Array {
   const bytes = [...data];
   for (let i = random.below(4); i >= 0; i--) {
@@ -118,7 +113,7 @@ function mutate(data: Uint8Array, random: Random): Uint8Array {
   return Uint8Array.from(bytes);
 }
 
-/** Runs cases, some at a time; each has a seed of its own, which a failure tells. */
+/** Runs cases concurrently. Each has a seed of its own, which an error names. */
 async function repeat(count: number, play: (random: Random) => Promise<void>): Promise<void> {
   let next = 0;
   const worker = async () => {
@@ -134,7 +129,7 @@ async function repeat(count: number, play: (random: Random) => Promise<void>): P
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
 
-/** What the server has seen, and has. */
+/** The counts and resources of the server. */
 interface Seen {
   connections: number;
   descriptors: number;
@@ -148,7 +143,8 @@ interface Seen {
  * Fault: Random bytes, changed messages, closes, half-closes and delays
  * How: 1,500 connections to a server with each of 11 codecs
  * Then: Valid messages come back whole. All errors are documented. Nothing hangs, and descriptors
- * and memory are freed
+ * Then: Valid messages come back whole. All errors are documented. Nothing hangs. Descriptors and
+ * memory are freed
  */
 test("servers with each codec survive random bytes, closes, half-closes and delays", async () => {
   await using dir = new TempDir();
@@ -191,7 +187,7 @@ test("servers with each codec survive random bytes, closes, half-closes and dela
       });
     }
   };
-  /** Waits until the server has noticed the last closes, and what they free is free. */
+  /** Waits until the server has handled the last closes, and resources are freed. */
   const settled = async (descriptors: number) => {
     let seen = await look();
     while (seen.connections > 0 || seen.descriptors > descriptors) seen = await look();
@@ -233,7 +229,7 @@ for (const piece of [[], ["--piece", "7"]]) {
     const descriptors = () => [...Deno.readDirSync(`/proc/${server.pid}/fd`)].length;
     first.close();
     console.log(`UDS_SEED=${SEED}`);
-    // In pieces everything is told on standard error, which takes its time.
+    // With --piece every piece is logged on standard error, which takes time.
     const most = piece.length > 0 ? 2048 : 256 * 1024;
     let before = 0;
     for (const cases of [CASES / 10, CASES]) {
@@ -251,7 +247,7 @@ for (const piece of [[], ["--piece", "7"]]) {
         }
       });
     }
-    // It may not have noticed the last close yet.
+    // The server may not have noticed the last close yet.
     while (descriptors() > before) await new Promise((resolve) => setTimeout(resolve, 5));
     console.log(`${tally.connections} connections, ${tally.sent} bytes, ${tally.checked} checked`);
     server.kill("SIGTERM");
@@ -265,7 +261,7 @@ for (const piece of [[], ["--piece", "7"]]) {
 }
 
 /**
- * Fault: A server that does the same to its client
+ * Fault: A server does the same to its client
  * How: 250 runs of `uds send`
  * Then: Exit code 0 or 1, and at most one line
  */

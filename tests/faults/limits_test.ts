@@ -1,20 +1,16 @@
 /**
  * # Limits
  *
- * A good client measures its requests alone and beside the others, in turns, five times. The median
- * of the 99th percentiles counts. Half of the requests use one connection, and half a new one each.
+ * A good client measures its requests alone and beside the hostile clients, alternately, five
+ * times. The median of the 99th percentiles counts. Half of the requests share one connection; the
+ * other half use a new one each.
  */
 
 import { assert, assertEquals } from "@std/assert";
 import type { ServeOptions } from "@uds/uds";
 import { encode, fixture, Program, ROOT, TempDir, test } from "../_helpers.ts";
 
-/**
- * Clients who do not keep the rules, beside one who does: the server's memory is bounded, and the good
- * client's requests take no longer than five times what they take without the others.
- */
-
-/** What a good client's requests took, in microseconds, and how many were answered wrongly. */
+/** How long requests of a good client took, in microseconds, and how many answers were wrong. */
 interface Times {
   p50: number;
   p99: number;
@@ -22,7 +18,7 @@ interface Times {
   wrong: number;
 }
 
-/** What the server has seen. */
+/** The counts of the server. */
 interface Seen {
   connections: number;
   most: number;
@@ -30,7 +26,7 @@ interface Seen {
   errors: Record<string, number>;
 }
 
-/** What the hostile clients have done. */
+/** The counts of the hostile clients. */
 interface Done {
   sent: number;
   got: number;
@@ -98,13 +94,13 @@ async function endHostile(program: Program): Promise<Done> {
   return done;
 }
 
-/** The most memory that a process has had, in MiB. */
+/** Returns the peak memory of a process, in MiB. */
 function peakMemory({ pid }: Program): number {
   const status = Deno.readTextFileSync(`/proc/${pid}/status`);
   return Number(/VmHWM:\s+(\d+)/.exec(status)![1]) / 1024;
 }
 
-/** Waits, by asking, until the server has seen something. */
+/** Polls the server until its counts satisfy a condition. */
 async function until(server: Asked, what: (seen: Seen) => boolean): Promise<Seen> {
   for (;;) {
     const seen = await server.ask<Seen>("?");
@@ -117,14 +113,14 @@ function median(values: number[]): number {
 }
 
 interface Hostility {
-  /** What `limit_hostile.py` is told to do. */
+  /** The behavior that `limit_hostile.py` is started with. */
   what: string;
   count: number;
   codec?: Codec;
   options?: Options;
-  /** The errors that the server must tell, and no others. */
+  /** The errors that the server may report, and no others. */
   errors: string[];
-  /** Whether the server ends their connections. */
+  /** Whether the server closes the hostile connections. */
   ends: boolean;
 }
 
@@ -141,44 +137,44 @@ const HOSTILE: Record<string, Hostility> = {
     errors: ["TruncatedMessage"],
     ends: false,
   },
-  "1,000 peers who announce 60,000 bytes and send 16": {
+  "1,000 peers that announce 60,000 bytes and send 16": {
     what: "slow-message",
     count: 1000,
     errors: ["TruncatedMessage"],
     ends: false,
   },
-  "10 peers who send requests and never read": {
+  "10 peers that send requests and never read": {
     what: "never-reads",
     count: 10,
     errors: ["BrokenPipe", "ConnectionReset", "TruncatedMessage", "SuppressedError"],
     ends: false,
   },
-  "a peer who floods empty messages": {
+  "a peer that floods empty messages": {
     what: "floods",
     count: 1,
     errors: ["BrokenPipe", "ConnectionReset", "TruncatedMessage", "SuppressedError"],
     ends: false,
   },
-  "a peer who floods empty lines": {
+  "a peer that floods empty lines": {
     what: "floods-lines",
     count: 1,
     codec: "lines",
     errors: ["BrokenPipe", "ConnectionReset", "SuppressedError"],
     ends: false,
   },
-  "a peer who floods empty messages and never reads": {
+  "a peer that floods empty messages and never reads": {
     what: "floods-unread",
     count: 1,
     errors: ["BrokenPipe", "ConnectionReset", "TruncatedMessage", "SuppressedError"],
     ends: false,
   },
-  "200 peers who announce 4 GiB": {
+  "200 peers that announce 4 GiB": {
     what: "giant",
     count: 200,
     errors: ["MessageTooLarge"],
     ends: true,
   },
-  "50 peers whose line never ends": {
+  "50 peers with an endless line": {
     what: "endless-line",
     count: 50,
     codec: "lines",
@@ -187,24 +183,24 @@ const HOSTILE: Record<string, Hostility> = {
   },
 };
 
-/** MiB that the server may grow by, and for each of them. */
+/** How many MiB the server may grow by, plus a share for each peer. */
 const GROWS = 64;
 const GROWS_EACH = 0.128;
 
-/** Noise only makes it worse: so often it may be measured again. */
+/** Noise only raises a ratio, so a measurement may be repeated. */
 const ATTEMPTS = 3;
 const ROUNDS = 5;
 const REQUESTS = 2000;
 
-/** What came of some rounds. */
+/** The result of some rounds. */
 interface Outcome {
   times: Times[];
-  /** How many times longer the 99th percentile was. */
+  /** The 99th percentile as a multiple of the one without hostile clients. */
   ratio: number;
   done: Done;
 }
 
-/** Measures the good client alone and beside the others, in turns. */
+/** Measures the good client alone and beside the hostile ones, alternately. */
 async function measure(
   path: string,
   { what, count, ends }: Hostility,
@@ -236,16 +232,16 @@ for (const [name, hostility] of Object.entries(HOSTILE)) {
   /**
    * Fault: 1,000 clients stay silent, send half a message, never read, flood small messages,
    * announce 4 GiB, or never end a line
-   * How: Python programs that do just that
+   * How: Python programs that do exactly that
    * Then: Memory grows by at most 64 MiB and 128 KiB for each. The good client's p99 stays within 5
-   * × of its own. A client over a limit is closed by `MessageTooLarge`
+   * × of its own. A client over a limit is closed with `MessageTooLarge`
    */
   test(`${name}: bounded memory, and a good client's p99 within 5 × of its own`, async () => {
     await using dir = new TempDir();
     const path = dir.file("l.sock");
     await using server = await startServer(path, {}, codec);
     await using client = await startClient(path, codec);
-    // What was never run before takes longer.
+    // The first runs of any code take longer.
     for (let i = 0; i < 3; i++) await client.ask<Times>("1000");
     const before = peakMemory(server.program);
     const outcomes: Outcome[] = [];
@@ -286,7 +282,7 @@ const DEADLINES: Record<string, { what: string; options: Options }> = {
     what: "half-message",
     options: { maxConnections: 100, idleTimeout: 300 },
   },
-  "1,000 peers who never read and writeTimeout": {
+  "1,000 peers that never read and writeTimeout": {
     what: "never-reads",
     options: { maxConnections: 100, writeTimeout: 300 },
   },
@@ -296,7 +292,8 @@ for (const [name, { what, options }] of Object.entries(DEADLINES)) {
   /**
    * Fault: 1,000 such clients take all of `maxConnections`, ahead of a good one
    * How: The same, with `firstByteTimeout`, `frameTimeout`, `idleTimeout` or `writeTimeout`
-   * Then: The limit holds at every moment. All are closed by `TimedOut`. The good client is served
+   * Then: The limit holds at every moment. All are closed with `TimedOut`. The good client is
+   * served
    */
   test(
     `${name}: never more than maxConnections, all are closed, the waiting client is served`,
@@ -305,7 +302,7 @@ for (const [name, { what, options }] of Object.entries(DEADLINES)) {
       const path = dir.file("l.sock");
       await using server = await startServer(path, options, "length");
       await using hostile = await startHostile(path, what, 1000);
-      // It stands behind all of them.
+      // The good client is queued behind all of them.
       await using client = await startClient(path, "length");
       const { wrong } = await client.ask<Times>("100");
       assertEquals(wrong, 0);

@@ -6,11 +6,9 @@ import { assert, assertEquals } from "@std/assert";
 import { denoArgs, fixture, Program, run, TempDir, test } from "../_helpers.ts";
 import { lockContent } from "../_lock.ts";
 
-/** Other programs' files in the place of a lock: left alone by a start that is killed, and never waited for. */
-
 const AS_NOBODY = ["--reuid=65534", "--regid=65534", "--clear-groups"];
 
-/** All that shows whether a file was touched, but when it was last read. */
+/** Returns everything that shows whether a file was touched, except its access time. */
 function look(lock: string): Record<string, unknown> {
   const { dev, ino, mode, uid, size, mtime, ctime } = Deno.lstatSync(lock);
   return { dev, ino, mode, uid, size, mtime, ctime };
@@ -26,7 +24,7 @@ for (
   /**
    * Fault: Another program's `<socket>.lock` is beside its live socket
    * How: A start is killed by `strace` at each call at the path or the lock
-   * Then: The lock is as it was, with its times
+   * Then: The lock is unchanged, with its times
    */
   test(
     `SIGKILL at each call of a start beside the lock of ${what}: it stays as it is`,
@@ -49,7 +47,7 @@ for (
         for (const [, call] of Deno.readTextFileSync(trace).matchAll(/^\d+ +([a-z_0-9]+)\(/gm)) {
           const when = (counts.get(call!) ?? 0) + 1;
           counts.set(call!, when);
-          // A start that waits looks again and again: one round of that is enough.
+          // A waiting start repeats its calls. One round of them is enough.
           if (when > 12) continue;
           const kill = `inject=${call}:signal=SIGKILL:when=${when}`;
           await start(["-o", "/dev/null", "-e", kill]);
@@ -64,7 +62,7 @@ for (
   );
 }
 
-/** Another user's: exchanges a lock of our content and a fifo, as fast as it can. */
+/** The attacker's program: swaps a valid lock and a fifo as fast as it can. */
 const EXCHANGE = `
 import os, sys, threading
 lock, other = sys.argv[1], sys.argv[1] + ".other"
@@ -80,7 +78,7 @@ while True:
     os.rename(other, lock)
 `;
 
-/** Runs calls beside somebody who exchanges the lock of their path; gives what they found. */
+/** Probes a path while another user swaps its lock. Returns the results. */
 async function probeUnderAttack(
   flags: string[],
   calls: number,
@@ -122,13 +120,13 @@ test(
 /**
  * Fault: The same, for a process that may only read
  * How: The same
- * Then: Each call returns in time, and the event loop goes on
+ * Then: Each call returns in time, and the event loop keeps running
  */
 test("probe() that may only read returns in time beside a fifo that does not open", async () => {
   const flags = ["--allow-read"];
   const { states, longest, ticks } = await probeUnderAttack(flags, 500, { connect: false });
   console.log(JSON.stringify(states), `the longest took ${longest} ms, ${ticks} ticks`);
   assert(longest < 3000);
-  // The event loop goes on meanwhile.
+  // The event loop keeps running meanwhile.
   assert(longest < 100 || ticks > 20);
 }, { root: true, needs: ["setpriv", "python3"], deadline: 60_000 });

@@ -1,29 +1,27 @@
 /**
  * # Shutdown
  *
- * 200 clients (a C program) connect, ask and leave, in a loop. Each round has a server of its own.
+ * 200 clients (a C program) connect, ask and close, in a loop. Each round has its own server.
  */
 
 import { permissionFlags, permissions } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
 import { encode, fixture, Program, ROOT, run, TempDir, test, within } from "../_helpers.ts";
 
-/** Servers that are told to stop while 200 clients send one request after the other. */
-
 const CLIENTS = 200;
 const ROUNDS = 50;
 
-/** What became of the requests, as the clients have seen it. */
+/** The outcomes of the requests, as the clients counted them. */
 interface Requests {
   answered: number;
   refused: number;
-  /** Without an answer, although they were sent. */
+  /** Sent, but not answered. */
   lost: number;
   odd: number;
   firstOddity: string;
 }
 
-/** What the server says of them. */
+/** The report of the server. */
 interface Told {
   aborted: number;
   started: number;
@@ -31,16 +29,16 @@ interface Told {
   errors: string[];
 }
 
-/** A server and clients at work. */
+/** A server with clients at work. */
 interface Scene {
   path: string;
   dir: TempDir;
   server: Program;
-  /** When every client has been refused: what came of it. */
+  /** Resolves when every client was refused. */
   requests: Promise<Requests>;
 }
 
-/** Plays some rounds: each with a server of its own, which is stopped when the load flows. */
+/** Runs the rounds. Each has its own server, which is stopped when the load flows. */
 async function play(
   args: (round: number) => string[],
   stop: (scene: Scene, round: number) => Promise<void>,
@@ -61,7 +59,7 @@ async function play(
     await go.write(encode("go\n"));
     assertEquals(await load.line(), "flow");
     const requests: Promise<Requests> = load.line().then((line) => JSON.parse(line));
-    // Where something else fails first, that is told.
+    // If another assertion fails first, that one is reported.
     requests.catch(() => {});
     await stop({ path, dir, server, requests }, round);
     const { refused, odd, firstOddity } = await requests;
@@ -72,13 +70,13 @@ async function play(
 
 const NEEDS = { needs: ["gcc"], deadline: 120_000 };
 
-/** Milliseconds that a process may take beyond its deadline. */
+/** How long, in milliseconds, a process may take beyond its deadline. */
 const SLACK = 3000;
 
 /**
  * Fault: SIGTERM
  * How: 50 rounds
- * Then: Every request is answered. The process ends by itself, in time. Path and lock are gone
+ * Then: Every request is answered. The process ends by itself, in time. Path and lock are removed
  */
 test(`SIGTERM under load: every request is answered, in ${ROUNDS} rounds`, async () => {
   let answers = 0;
@@ -107,8 +105,8 @@ test(`SIGTERM under load: every request is answered, in ${ROUNDS} rounds`, async
 /**
  * Fault: SIGTERM while handlers hang
  * How: 50 rounds, in which each 150th handler never returns
- * Then: As many requests are cut off as are counted, and all others are answered. The process ends
- * with the deadline. Path and lock are gone
+ * Then: The server counts every request that it cuts off, and answers all others. The process ends
+ * at the deadline. Path and lock are removed
  */
 test(
   `SIGTERM under load with handlers that never return: each cut is counted, in ${ROUNDS} rounds`,
@@ -143,8 +141,8 @@ test(
 
 /**
  * Fault: A second SIGTERM
- * How: 50 rounds, at once or when the path has been released
- * Then: The process ends at once. No client hangs. The next start has the path
+ * How: 50 rounds: at once, or when the path has been released
+ * Then: The process ends at once. No client hangs. The next start gets the path
  */
 test(`A second SIGTERM under load ends the process at once, in ${ROUNDS} rounds`, async () => {
   let answers = 0;
@@ -153,7 +151,7 @@ test(`A second SIGTERM under load ends the process at once, in ${ROUNDS} rounds`
   await play(() => ["150", "60000"], async ({ server, requests, dir }, round) => {
     server.kill("SIGTERM");
     assertEquals(await server.line(), "stopping");
-    // In every other round when the path and the lock have been given back, else at whatever step.
+    // In every other round after the path and the lock were released, else at any step.
     const isLate = round % 2 === 0;
     while (isLate && dir.list().length > 1) await new Promise((resolve) => setTimeout(resolve, 1));
     const start = performance.now();
@@ -162,7 +160,7 @@ test(`A second SIGTERM under load ends the process at once, in ${ROUNDS} rounds`
     slowest = Math.max(slowest, performance.now() - start);
     assertEquals(signal, "SIGTERM", `round ${round}`);
     const { answered, lost } = await requests;
-    // Nobody waits for ever, and the next server has the path, whatever was left there.
+    // No client hangs, and the next server gets the path despite any leftover.
     if (isLate) assertEquals(dir.list(), ["load_clients"]);
     answers += answered;
     cut += lost;

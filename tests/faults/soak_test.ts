@@ -5,14 +5,14 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { ROOT, run, test } from "../_helpers.ts";
 
-/** The soak, for a minute; UDS_SOAK_MINUTES makes it longer. */
+/** How many minutes the soak takes. */
 const MINUTES = Number(Deno.env.get("UDS_SOAK_MINUTES") ?? 1);
 
 /**
  * Fault: Connects, messages, half-closes, resets, refusals, pairs and restarts in large numbers
  * How: `deno task soak --minutes 1`
- * Then: Descriptors and children are as at the beginning, whenever all rest. The line fitted
- * through memory does not rise. Both sides count the same
+ * Then: Descriptors and children are as at the beginning at every rest. The line fitted
+ * through memory does not rise. Both sides have the same counts
  */
 test(
   "a soak of connects, messages, resets, pairs and restarts: nothing grows, counts are exact",

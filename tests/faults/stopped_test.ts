@@ -1,12 +1,10 @@
 /**
- * # A process that stands still
+ * # A stopped process
  */
 
 import { connect } from "@uds/uds";
 import { assertEquals } from "@std/assert";
 import { encode, fixture, readText, TempDir, test } from "../_helpers.ts";
-
-/** A server that stands still for longer than its timeouts. */
 
 const CLIENTS = 2000;
 
@@ -22,12 +20,12 @@ function pause(ms: number): Promise<void> {
 
 for (const [mode, [option, before, during, answer]] of Object.entries(MODES)) {
   /**
-   * Fault: The server stands still for longer than its timeouts
-   * How: SIGSTOP for 5 s, with timeouts of 2 s. 2,000 clients speak meanwhile
-   * Then: No client that has spoken is closed, and all are answered
+   * Fault: The server is stopped for longer than its timeouts
+   * How: SIGSTOP for 5 s, with timeouts of 2 s. 2,000 clients write meanwhile
+   * Then: No client that has written is closed, and all are answered
    */
   test(
-    `SIGSTOP for 5 s with ${option}: all 2,000 clients that spoke meanwhile are answered`,
+    `SIGSTOP for 5 s with ${option}: all 2,000 clients that wrote meanwhile are answered`,
     async () => {
       await using dir = new TempDir();
       const path = dir.file("s");

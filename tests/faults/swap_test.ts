@@ -9,8 +9,6 @@ import { assert, assertEquals } from "@std/assert";
 import { test } from "../_helpers.ts";
 import { attackBySwaps } from "../_swap.ts";
 
-/** Another user who swaps the name of a socket for a link to a file of root's, for 10 seconds and 5,000 starts. */
-
 const OPTIONS: Record<string, Record<string, unknown>> = {
   "{ mode: 0o666 }": { mode: 0o666 },
   '{ mode: 0o666, publish: "rename" }': { mode: 0o666, publish: "rename" },
@@ -22,10 +20,9 @@ for (const how of ["listen", "claim"] as const) {
   for (const [what, options] of Object.entries(OPTIONS)) {
     if (how === "claim" && "publish" in options) continue;
     /**
-     * Fault: The socket is swapped for a symbolic link, as soon as it is bound
-     * How: `renameat2` exchanges the two names, for 10 s and 5,000 starts
-     * Then: No file has another mode, owner or size. Each start succeeds or is refused with an
-     * error of uds
+     * Fault: The socket is swapped for a symbolic link, as soon as it is bound How: `renameat2`
+     * exchanges the two names, for 10 s and 5,000 starts Then: No file has another mode, owner or
+     * size. Each start succeeds, or is refused with an error of uds
      */
     test(
       `${how}(${what}) changes no other file while another user swaps names, 5,000 starts`,
@@ -35,7 +32,7 @@ for (const how of ["listen", "claim"] as const) {
         assertEquals(outcome.changed, 0);
         assert(outcome.swaps > 0 || options.verifyDirectory === true, "nothing was swapped");
         const raw = Object.keys(outcome.outcomes).filter((name) => name.endsWith("(raw)"));
-        // A claim takes what is at the path for the work of its own `open`, unless it knows better.
+        // A claim does not translate the errors of the caller's `open`.
         assertEquals(raw, []);
       },
       { root: true, needs: ["gcc", "setpriv"], deadline: 60_000 },

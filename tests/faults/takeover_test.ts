@@ -16,17 +16,17 @@ import {
 } from "../_helpers.ts";
 import { lockContent } from "../_lock.ts";
 
-/** What a server that publishes by rename needs. */
+/** Returns the permission flags of a server that publishes by rename. */
 function flags(path: string): string[] {
   return permissionFlags(permissions("serve", path, { publish: "rename" }));
 }
 
-/** A server that replaces whoever has the path. */
+/** Starts a server that replaces the holder of the path. */
 function successor(path: string, options: Record<string, unknown> = {}): Program {
   return fixture("takeover_server.ts", flags(path), [path, JSON.stringify(options)]);
 }
 
-/** Clients in a loop. */
+/** Starts clients in a loop. */
 async function clients(path: string, count: number, minimum: number): Promise<Program> {
   const flags = permissionFlags(permissions("connect", path));
   const args = [path, `${count}`, `${minimum}`];
@@ -42,7 +42,7 @@ interface Counts {
   refused: string[];
 }
 
-/** Ends the clients; gives their counts. */
+/** Ends the clients and returns their counts. */
 async function ended(program: Program): Promise<Counts> {
   await tell(program, "end");
   return JSON.parse(await program.line());
@@ -55,10 +55,10 @@ async function tell(program: Program, line: string): Promise<void> {
   writer.releaseLock();
 }
 
-/** Asks the server at a path; gives who answers. */
+/** Returns the pid, or the name, of the server that answers at a path. */
 async function ask(path: string): Promise<string> {
   await using conn = await connect({ path, wait: true });
-  await conn.write(encode("who\n"));
+  await conn.write(encode("pid\n"));
   return `${await readText(conn)}`.split(" ")[0] as string;
 }
 
@@ -101,7 +101,7 @@ for (const count of [1, 20]) {
 /**
  * Fault: Four successors start at once, 200 times
  * How: Four processes, and clients in a loop
- * Then: Each becomes the owner, and one of them stays it
+ * Then: Each becomes the owner, and one of them stays the owner
  */
 test(
   "Four successors at once, 200 rounds: each becomes the owner, and one of them stays it",
@@ -117,7 +117,7 @@ test(
       assertEquals(await program.line(), "ready");
       return program;
     }));
-    /** What has been said of each server. */
+    /** The events of each server. */
     const said = new Map<string, Set<string>>([["started", new Set()], ["replaced", new Set()], [
       "ended",
       new Set(),
@@ -147,7 +147,7 @@ test(
       await Promise.all(contenders.map((program, i) => tell(program, `${round}.${i}`)));
       await until("started", 4 * (round + 1));
       load ??= stack.use(await clients(path, 4, 0));
-      // All but one are told.
+      // All servers but the last one report that they were replaced.
       await within(5000, until("replaced", 4 * (round + 1) - 1));
       assertEquals(failures, [], `round ${round}`);
       const owner = await ask(path);
@@ -233,7 +233,7 @@ test(
     const { answered, servers, lost, refused } = await ended(load);
     console.log(`${answered} connections; without the path for at most ${Math.max(...gaps)} ms`);
     assertEquals([servers, lost], [1, []]);
-    // It really was away.
+    // The path really was gone for a while.
     assert(refused.length > 0);
     assert(Math.max(...gaps) < 1000, `${gaps}`);
   },
@@ -266,10 +266,10 @@ test("serve() that cannot take the publish lock names its holder", async () => {
   assertEquals(dir.list(), ["a.sock.lock.new"]);
 }, { deadline: 15_000 });
 
-// ---- A successor that comes to harm ------------------------------------------------------------------
+// ---- A successor that is killed or fails -------------------------------------------------------
 
 interface Call {
-  /** Which of strace's filters counts it. */
+  /** The index of strace's filter that counts it. */
   filter: number;
   name: string;
   when: number;
@@ -277,10 +277,10 @@ interface Call {
 
 const QUIET = ["-f", "-qq"];
 
-/** Makes a traced program end with its tracer, which else would leave it behind when it is killed. */
+/** Makes a traced program end with strace. Otherwise it would outlive a killed strace. */
 const DIES = ["setpriv", "--pdeathsig", "KILL"];
 
-/** What the calls of a start are chosen by: their files, and those that have none. */
+/** Returns strace's filters for the calls of a start: those with a file, and those without. */
 function filters(path: string): string[][] {
   const names = [path, `${path}.lock`, `${path}.new`, `${path}.lock.new`];
   return [names.flatMap((name) => ["-P", name]), ["-e", "trace=bind,listen"]];
@@ -291,7 +291,7 @@ function traced(path: string, strace: string[]): Program {
   return new Program("strace", [...QUIET, ...strace, ...DIES, ...deno]);
 }
 
-/** The system calls with which a server takes the path over from another one. */
+/** Returns the system calls of a server that takes over the path. */
 async function callsOfStart(): Promise<Call[]> {
   const calls: Call[] = [];
   for (const i of [0, 1]) {
@@ -305,7 +305,7 @@ async function callsOfStart(): Promise<Call[]> {
     assertEquals(await server.line(), "ready");
     server.kill("SIGKILL");
     await server.status;
-    // The last step is to rename the lock; what comes later is the watch.
+    // The last step renames the lock. The calls after it belong to the watch.
     const text = Deno.readTextFileSync(trace);
     const end = text.indexOf("\n", text.lastIndexOf(" rename("));
     const counts = new Map<string, number>();
@@ -318,7 +318,7 @@ async function callsOfStart(): Promise<Call[]> {
   return calls;
 }
 
-/** Harms each call of a successor's start in turn. */
+/** Injects a fault at each call of a successor's start, one after the other. */
 async function harm(
   how: string,
   check: (server: Program, dir: TempDir, call: Call) => Promise<void>,
@@ -345,14 +345,14 @@ async function harm(
         inject,
       ]);
       await check(server, dir, call);
-      // Whoever it is, somebody answers, and can be replaced.
+      // Some server answers, and can be replaced.
       const label = `${name} ${when}`;
       const first = await within(3000, ask(path));
       assert(/^\d+$/.test(first), label);
       await using last = successor(path);
       assertEquals(await last.line(), "ready", label);
       assertEquals(await ask(path), `${last.pid}`, label);
-      // The first one is told, at the latest by this one.
+      // The old server reports that it was replaced, at the latest by this one.
       assertEquals(
         (await old.line()).split(" ")[0]!.replace("lost", "replaced"),
         "replaced",
@@ -373,8 +373,8 @@ test(
   "A successor that is killed at any system call of its start leaves a server at the path",
   async () => {
     await harm("signal=SIGKILL", async (server) => {
-      // strace counts the calls of each thread by itself. Files are opened on several, so a call may not
-      // come: then the successor starts, and is replaced as any other.
+      // strace counts calls per thread, and Deno opens files on several threads. So a call may not
+      // occur. Then the successor starts, and is replaced like any other.
       await Promise.race([server.status, server.line().catch(() => server.status)]);
     });
   },
@@ -396,7 +396,7 @@ for (const code of ["EIO", "ENOSPC"]) {
           server.status.then(() => "failed"),
         ]);
         if (said === "failed") {
-          // In one of our errors.
+          // The error must be one of uds.
           const text = await server.stderr();
           assert(/Cannot serve on/.test(text), `${name}: ${text}`);
           if (name !== "unlink") assertEquals(dir.list(), ["a.sock", "a.sock.lock"], name);

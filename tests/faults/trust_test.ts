@@ -27,14 +27,13 @@ import {
   test,
 } from "../_helpers.ts";
 
-/** Who is trusted: other users who plant and swap files, and the sockets of programs that everybody has. */
-
 const NOBODY = 65534;
 const AS_NOBODY = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
 
-// ---- Swaps between check and use ------------------------------------------------------------------
+// ---- Swaps between check and use
+// ------------------------------------------------------------------
 
-/** What root may put in the place of a directory, once it was looked at; another user may not. */
+/** What root may put in the place of a directory after the check. Another user may not. */
 const SWAPS: Record<string, string> = {
   "another directory": 'mkdir -m 0700 "$2"',
   "a symbolic link to another directory": 'mkdir -m 0700 "$2.other"; ln -s "$2.other" "$2"',
@@ -46,7 +45,7 @@ for (const [what, command] of Object.entries(SWAPS)) {
      * Fault: The directory is swapped for another one, or for a link, between the check and the
      * bind
      * How: `strace` delays the bind, and root renames
-     * Then: `InsecurePath`. Nothing is left in the other directory
+     * Then: `InsecurePath`. No file is left in the other directory
      */
     test(
       `verifyDirectory refuses ${what}, swapped in between the look and the bind, publish: "${publish}"`,
@@ -56,14 +55,14 @@ for (const [what, command] of Object.entries(SWAPS)) {
         Deno.mkdirSync(directory, { mode: 0o700 });
         const path = `${directory}/a.sock`;
         const options = JSON.stringify({ verifyDirectory: true, publish });
-        // The bind waits for a second: time enough.
+        // The bind is delayed by a second, which is enough for the swap.
         const slow = ["-e", "trace=bind", "-e", "inject=bind:delay_enter=1000000"];
         await using owner = new Program("strace", [
           ...["-f", "-qq", "-o", "/dev/null", ...slow],
           ...[Deno.execPath(), ...denoArgs("fault_owner.ts", ["-A"], [path, "listen", options])],
         ]);
         while (!exists(`${path}.lock`)) await new Promise((resolve) => setTimeout(resolve, 5));
-        // The look comes right after the lock; a swap before it is refused as well.
+        // The check follows the lock immediately. A swap before the check is refused as well.
         await new Promise((resolve) => setTimeout(resolve, 300));
         const swap = `mv "$1" "$1.aside"; ${command.replaceAll("$2", "$1")}`;
         const swapped = await run("sh", ["-c", swap, "sh", directory]);
@@ -76,7 +75,7 @@ for (const [what, command] of Object.entries(SWAPS)) {
         ]);
         assertStringIncludes(error.message, "is not safe");
         assertEquals((await owner.status).code, 0);
-        // Nothing is left in the other one.
+        // The other directory is still empty.
         assertEquals([...Deno.readDirSync(directory)], []);
       },
       { needs: ["strace"], deadline: 20_000 },
@@ -93,16 +92,16 @@ function exists(path: string): boolean {
   }
 }
 
-// ---- Somebody who takes the path whenever it is free ----------------------------------------------
+// ---- Another user who takes the path whenever it is free ----------------------------------------
 
-/** Starts somebody, another user, who wants to be taken for the server at a path. */
+/** Starts a process of another user that impersonates the server at a path. */
 async function startHostile(path: string): Promise<Program> {
   const program = fixture("trust_hostile.ts", ["-A"], [path], { stdin: "piped" });
   assertEquals(await program.line(), "planting");
   return program;
 }
 
-/** Everything that a server says. */
+/** Returns everything that a server sends. */
 async function greeting(conn: Connection): Promise<string> {
   await using _conn = conn;
   return await readText(conn) ?? "";
@@ -111,7 +110,7 @@ async function greeting(conn: Connection): Promise<string> {
 /**
  * Fault: Another user binds the path whenever it is free, while the server restarts 100 times
  * How: A process that binds in a loop, in a sticky directory
- * Then: `connect({ owner })` never talks to it
+ * Then: `connect({ owner })` never connects to it
  */
 test(
   "connect() with owner never meets another user who takes the path of a server that restarts",
@@ -132,7 +131,7 @@ test(
           await new Promise((resolve) => setTimeout(resolve, 5));
           await server.shutdown();
         } catch (error) {
-          // Somebody alive is there: whoever owns the directory has to remove the file.
+          // The impostor is alive, so the owner of the directory must remove its file.
           assertInstanceOf(error, SocketInUse);
           refusals++;
           if (exists(path)) Deno.removeSync(path);
@@ -147,7 +146,7 @@ test(
       } catch (error) {
         assert(isSocketError(error), `${error}`);
         outcome = error.name;
-        // The server is in this process as well.
+        // The server runs in this process as well.
         await new Promise((resolve) => setTimeout(resolve, 0));
       }
       outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
@@ -190,10 +189,10 @@ test("serve() refuses the live socket of another user, and connect() with owner 
 /**
  * Fault: A stale socket of another user is at the path
  * How: That server is killed
- * Then: It is replaced by one with our owner and mode
+ * Then: It is replaced by a socket with our owner and mode
  */
 test(
-  "serve() reclaims the dead socket of another user, and has its own owner and mode",
+  "serve() reclaims a stale socket of another user, and sets its own owner and mode",
   async () => {
     await using dir = new TempDir(0o1777);
     const path = dir.file("a.sock");
@@ -209,9 +208,9 @@ test(
   { root: true },
 );
 
-// ---- The sockets of programs that everybody has ---------------------------------------------------
+// ---- The sockets of common programs -------------------------------------------------------------
 
-/** A client with the least permissions, which says something and prints what it gets first. */
+/** Runs a client with the least permissions. It sends a question, and prints the first answer. */
 async function ask(path: string, question: Uint8Array, owner?: number): Promise<Uint8Array> {
   await using conn = await connect({ path, wait: true, ...(owner !== undefined && { owner }) });
   await conn.write(question);
@@ -221,9 +220,9 @@ async function ask(path: string, question: Uint8Array, owner?: number): Promise<
 }
 
 /**
- * Fault: Caution must not refuse what is right
+ * Fault: A false alarm: the defaults refuse a common server
  * How: redis-server with its own settings
- * Then: `connect()` and `uds send` talk to it
+ * Then: `connect()` and `uds send` work
  */
 test("connect() with its defaults talks to redis-server at its own socket", async () => {
   await using dir = new TempDir();
@@ -245,7 +244,7 @@ test("connect() with its defaults talks to redis-server at its own socket", asyn
 /**
  * Fault: The same
  * How: PostgreSQL in a sticky directory
- * Then: `connect()` talks to it
+ * Then: `connect()` works
  */
 test("connect() with its defaults talks to PostgreSQL at its own socket", async () => {
   await using dir = new TempDir(0o1777);
@@ -260,7 +259,7 @@ test("connect() with its defaults talks to PostgreSQL at its own socket", async 
     ...[...as, "postgres", "-D", data, "-k", dir.path, ...quiet],
   ]);
   const path = dir.file(".s.PGSQL.5432");
-  // Its start-up message: length, version 3.0, and who asks for what.
+  // The start-up message: its length, version 3.0, the user and the database.
   const body = encode("user\0test\0database\0postgres\0\0");
   const message = new Uint8Array(8 + body.length);
   const view = new DataView(message.buffer);
@@ -270,9 +269,9 @@ test("connect() with its defaults talks to PostgreSQL at its own socket", async 
   const owner = Deno.uid() === 0 ? NOBODY : Deno.uid()!;
   for (const given of [undefined, owner]) {
     let answer;
-    // While it starts up it answers with an error that says so.
+    // While it starts up it answers with an error.
     do answer = decode(await ask(path, message, given)); while (answer[0] === "E");
-    // "R": authentication, of which 0 is done.
+    // "R": authentication. Type 0 means that it is complete.
     assertEquals(answer.slice(0, 9), "R\0\0\0\x08\0\0\0\0");
   }
   server.kill("SIGINT");

@@ -1,6 +1,6 @@
 /**
- * Other programs at the other end: as a server, as a client, and as a child. What they have exchanged is
- * the table in `docs/interop.md`; `UDS_UPDATE_DOCS=1 deno task test tests/interop/interop_test.ts` writes it.
+ * Other programs as servers, as clients and as children. The table in `docs/interop.md` lists what
+ * they exchanged. `UDS_UPDATE_DOCS=1 deno task test tests/interop/interop_test.ts` writes it.
  */
 
 import { claim, connect, type Connection, listen, pair, serve } from "@uds/uds";
@@ -19,35 +19,37 @@ import {
   test,
 } from "../_helpers.ts";
 
-/** Who ends its direction first. */
+/** The side that half-closes first. */
 type First = "us" | "the peer";
 
-/** What a program is to us. */
+/** The role of a program. */
 type Role = "server" | "client" | "child";
 
 /**
- * A program that passes its standard input to a socket, and what comes from it to its output; as a child
- * one that sends back what comes.
+ * A program that sends its standard input to a socket, and prints what it receives. As a child it
+ * sends everything back.
  */
 interface Peer {
-  /** What must be installed. */
+  /** Programs that must be installed. */
   needs: string[];
-  /** What it is called, in each role that it can have. */
+  /** Its description for each role that it supports. */
   roles: Partial<Record<Role, string>>;
-  /** Whether, as a server, it ends with its client's direction, whatever it still has to send. */
+  /** Whether, as a server, it closes at the client's end of file, even with unsent data. */
   endsWithClient?: boolean;
-  /** How it is called as a server or a client. */
+  /** Returns its command line as a server or a client. */
   command(
     role: "server" | "client",
     first: First,
     path: string,
     dir: TempDir,
   ): string[] | Promise<string[]>;
-  /** How it is called as a child; `path` is that of an echo server, for one that only passes on. */
+  /**
+   * Returns its command line as a child. `path` has an echo server, for programs that only copy.
+   */
   child?(path: string, dir: TempDir): string[] | Promise<string[]>;
 }
 
-/** The arguments of a peer that does one thing after the other; the rest do both at once. */
+/** Returns the arguments of a peer that sends and receives one after the other, not at once. */
 function steps(role: "server" | "client", first: First): string[] {
   return [
     role === "server" ? "listen" : "connect",
@@ -55,7 +57,7 @@ function steps(role: "server" | "client", first: First): string[] {
   ];
 }
 
-/** A shell that gives a program the socket as its standard input and output. */
+/** Returns a command that runs a program with the socket as its standard input and output. */
 function onStdio(...command: string[]): string[] {
   return ["sh", "-c", 'exec "$0" "$@" <&3 >&3 3>&-', ...command];
 }
@@ -138,7 +140,7 @@ const PEERS: Record<string, Peer> = {
     roles: { server: "`UNIX-LISTEN`", client: "`UNIX-CONNECT`", child: "`FD:3`" },
     command: (role, _, path) => [
       "socat",
-      // How long one direction goes on when the other has ended.
+      // How many seconds one direction continues after the end of the other.
       "-t10",
       "-",
       `${role === "server" ? "UNIX-LISTEN" : "UNIX-CONNECT"}:${path}`,
@@ -147,7 +149,7 @@ const PEERS: Record<string, Peer> = {
   },
 };
 
-/** Every value of a byte, and then a mebibyte of them in no order. */
+/** Returns every value of a byte, then a mebibyte of pseudo-random bytes. */
 function sample(seed: number): Uint8Array<ArrayBuffer> {
   const data = new Uint8Array(256 + 1024 * 1024);
   for (let i = 0; i < 256; i++) data[i] = i;
@@ -155,7 +157,7 @@ function sample(seed: number): Uint8Array<ArrayBuffer> {
   return data;
 }
 
-/** Fails without a listing of a million bytes where they differ. */
+/** Fails without a listing of a million bytes if they differ. */
 function assertSameBytes(actual: Uint8Array, expected: Uint8Array): void {
   assertEquals(actual.length, expected.length);
   for (let i = 0; i < expected.length; i++) {
@@ -163,14 +165,14 @@ function assertSameBytes(actual: Uint8Array, expected: Uint8Array): void {
   }
 }
 
-/** What a peer has printed, when it has ended well. */
+/** Waits for a peer to end, checks its exit code, and returns its output. */
 async function printed(peer: Process): Promise<Uint8Array> {
   const { code, stdout, stderr } = await peer.ended;
   assertEquals([code, stderr], [0, ""]);
   return stdout;
 }
 
-/** Sends and receives, one after the other: the second happens after an end of file. */
+/** Sends and receives one after the other. The first step ends with an end of file. */
 async function exchange(
   conn: Connection,
   first: First,
@@ -187,7 +189,7 @@ async function exchange(
   return await readAll(conn);
 }
 
-/** Sends while it receives. */
+/** Sends and receives at the same time. */
 async function exchangeAtOnce(conn: Connection, data: Uint8Array): Promise<Uint8Array> {
   const sent = conn.write(data).then(() => conn.closeWrite());
   const received = await readAll(conn);
@@ -195,7 +197,7 @@ async function exchangeAtOnce(conn: Connection, data: Uint8Array): Promise<Uint8
   return received;
 }
 
-/** What was exchanged, by peer and role, and whose end came first in the cases of it. */
+/** What was exchanged, by peer and role, with the side that half-closed first. */
 const exchanged = new Map<string, Map<string, First[]>>();
 
 function record(name: string, role: Role, what: string, first?: First): void {
@@ -205,7 +207,7 @@ function record(name: string, role: Role, what: string, first?: First): void {
   all.set(what, [...all.get(what) ?? [], ...(first === undefined ? [] : [first])]);
 }
 
-/** What was exchanged, in words. */
+/** Returns the description of what was exchanged. */
 function told(name: string, role: Role): string {
   const all = exchanged.get(`${name} ${role}`);
   if (all === undefined) throw new Error(`Run all tests of this file: no ${name} as a ${role}`);
@@ -287,7 +289,7 @@ test("connect() sends to nc -lU byte for byte, which ends with our end of file",
   record("nc", "server", `${bytes(OURS)} to it`, "us");
 }, { needs: ["nc"] });
 
-/** A path with an HTTP server that sends back what it is sent. */
+/** Serves HTTP on a path, and answers with the body of the request. */
 async function serveHttp(path: string): Promise<AsyncDisposable> {
   const stack = new AsyncDisposableStack();
   const owned = stack.use(await claim(path));
@@ -343,7 +345,7 @@ const CURL: Peer["roles"] = {
   child: "`curl --data-binary @-`, by its standard streams",
 };
 
-/** The page. */
+/** Returns the content of the page. */
 function page(): string {
   const peers = { ...PEERS, curl: { roles: CURL } };
   const rows = Object.entries(peers).map(([name, { roles }]) =>
@@ -374,7 +376,7 @@ at the other end (\`tests/cli/pipe_test.ts\`).
 `;
 }
 
-test("docs/interop.md says what was exchanged", async () => {
+test("docs/interop.md lists what was exchanged", async () => {
   const file = join(ROOT, "docs/interop.md");
   await using format = new Process([Deno.execPath(), "fmt", "--quiet", "--ext", "md", "-"], {
     input: page(),

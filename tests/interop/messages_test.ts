@@ -20,7 +20,7 @@ function script(name: string): string {
   return join(ROOT, "tests/fixtures", name);
 }
 
-// ---- ssh-agent: a codec over lengthPrefixed() -----------------------------------------------------------
+// ---- ssh-agent: a codec over lengthPrefixed() ---------------------------------------------------
 
 interface AgentMessage {
   type: number;
@@ -45,7 +45,7 @@ const agentCodec: Codec<AgentMessage> = {
 const REQUEST_IDENTITIES = 11;
 const IDENTITIES_ANSWER = 12;
 
-/** The keys of an agent, and what they are called. */
+/** Lists the keys of an agent, each with its comment. */
 async function identities(
   agent: Messages<AgentMessage>,
 ): Promise<{ key: string; comment: string }[]> {
@@ -92,16 +92,16 @@ test("a codec over lengthPrefixed() lists the keys of ssh-agent", async () => {
 
   const [, key] = (await Deno.readTextFile(`${file}.pub`)).split(" ");
   assertEquals(await identities(agent), [{ key: key!, comment: "ünser" }]);
-  // A request that it does not know, and one that is too short.
+  // A request that the agent does not know, and one that is too short.
   await agent.send({ type: 255, body: new Uint8Array([1, 2, 3]) });
   assertEquals((await agent.receive())?.type, 5);
 }, { needs: ["ssh-agent", "ssh-add", "ssh-keygen"] });
 
-// ---- Redis: a codec from scratch ----------------------------------------------------------------------
+// ---- Redis: a codec from scratch ----------------------------------------------------------------
 
 type Reply = string | number | Uint8Array | null | Error | Reply[];
 
-/** RESP 2: commands are arrays of byte strings; replies begin with a byte that tells their kind. */
+/** RESP 2. Commands are arrays of byte strings; the first byte of a reply is its type. */
 const redisCodec: Codec<Reply> = {
   maxBytes: 16 * 1024 * 1024,
   encode(command, out) {
@@ -182,7 +182,7 @@ test(
     assertEquals(await ask("RPUSH", "list", "a", "", every), 3);
     assertEquals(await ask("LRANGE", "list", "0", "-1"), [encode("a"), new Uint8Array(), every]);
 
-    // Nobody reads before everything is sent.
+    // Reading starts only when everything is sent.
     const count = 10_000;
     for (let i = 0; i < count; i++) redis.send(command("INCRBY", "sum", `${i}`));
     let sum = 0;
@@ -193,7 +193,7 @@ test(
   { needs: ["redis-server"] },
 );
 
-// ---- Language servers: contentLength() --------------------------------------------------------------------
+// ---- Language servers: contentLength() ----------------------------------------------------------
 
 interface Rpc {
   jsonrpc: "2.0";
@@ -224,7 +224,7 @@ test("json(contentLength()) talks to vscode-jsonrpc in a Node process, both ways
   await server.send({ jsonrpc: "2.0", id: 1, method: "upper", params: [long] });
   assertEquals(await server.receive(), { jsonrpc: "2.0", id: 1, result: long.toUpperCase() });
 
-  // It asks back before it answers.
+  // The server asks back before it answers.
   await server.send({ jsonrpc: "2.0", id: 2, method: "ask", params: [100] });
   let asked = 0;
   for await (const { id, method, params, result } of server) {
@@ -238,7 +238,7 @@ test("json(contentLength()) talks to vscode-jsonrpc in a Node process, both ways
   }
   assertEquals(asked, 100);
 
-  // Many at once.
+  // Many requests at once.
   for (let i = 0; i < 1000; i++) {
     server.send({ jsonrpc: "2.0", id: 1000 + i, method: "upper", params: [`a${i}`] });
   }
@@ -251,7 +251,7 @@ test("json(contentLength()) talks to vscode-jsonrpc in a Node process, both ways
   assertEquals((await peer.status).code, 0);
 }, { needs: ["node", "npm"], deadline: 60_000 });
 
-// ---- JSON lines with Python ---------------------------------------------------------------------------
+// ---- JSON lines with Python ---------------------------------------------------------------------
 
 test("json(lines()) talks to Python", async () => {
   await using dir = new TempDir();
@@ -279,14 +279,14 @@ test("json(lines()) talks to Python", async () => {
   assertEquals((await peer.status).code, 0);
 }, { needs: ["python3"] });
 
-/** Python counts characters, we count halves of some. */
+/** Returns how many surrogate pairs a text has. JavaScript counts them as two characters. */
 function surrogates(text: string): number {
   return text.length - [...text].length;
 }
 
-// ---- RPC of a library over messages -----------------------------------------------------------------------
+// ---- RPC of a library over messages -------------------------------------------------------------
 
-/** What capnweb wants of a transport, of messages. */
+/** Returns a transport for capnweb over messages. */
 function transport(channel: Messages<string>): RpcTransport {
   return {
     send: (message) => channel.send(message),
@@ -321,14 +321,14 @@ class Api extends RpcTarget {
   }
 }
 
-test("capnweb runs over messages(): pipelined calls, callbacks, errors, the end", async () => {
+test("capnweb runs over messages(): pipelined calls, callbacks, errors, and the end of file", async () => {
   const [a, b] = await socketpair();
   const server = messages(b, text(lengthPrefixed()));
   new RpcSession(transport(server), new Api());
   const client = messages(a, text(lengthPrefixed()));
   using api = new RpcSession<Api>(transport(client)).getRemoteMain();
 
-  // Asked of what was not answered yet.
+  // Calls a method of a result that has not arrived yet.
   using counter = api.counter();
   assertEquals(await counter.add(2), 2);
   const sums = await Promise.all(Array.from({ length: 1000 }, () => counter.add(1)));

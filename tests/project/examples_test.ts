@@ -113,17 +113,17 @@ test("examples/chat_server.ts tells each what the others say", async () => {
     return guest;
   };
   await using ada = await enter("Ada");
-  assertEquals(await ada.receive(), "Hello Ada, here: nobody else");
+  assertEquals(await ada.receive(), "Hello Ada, here: no others yet");
   {
     await using bob = await enter("Bob");
     assertEquals(await bob.receive(), "Hello Bob, here: Ada");
-    assertEquals(await ada.receive(), "* Bob has come");
+    assertEquals(await ada.receive(), "* Bob has joined");
     await ada.send("hello");
     assertEquals(await bob.receive(), "Ada: hello");
     await bob.send("bye");
   }
   assertEquals(await ada.receive(), "Bob: bye");
-  assertEquals(await ada.receive(), "* Bob has gone");
+  assertEquals(await ada.receive(), "* Bob has left");
   await stopped(server, dir);
   assertEquals(await ada.receive(), undefined);
 });

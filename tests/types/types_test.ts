@@ -8,7 +8,7 @@ const { exports, version } = JSON.parse(Deno.readTextFileSync(join(ROOT, "deno.j
   version: string;
 };
 
-/** Runs Deno in a directory; what it says where it fails. */
+/** Runs Deno in a directory. Returns its standard error if it fails, else an empty string. */
 async function deno(args: string[], cwd: string, env?: Record<string, string>): Promise<string> {
   await using process = new Process([Deno.execPath(), ...args], {
     cwd,
@@ -18,7 +18,7 @@ async function deno(args: string[], cwd: string, env?: Record<string, string>): 
   return code === 0 ? "" : stderr;
 }
 
-/** A program that imports every export, and uses some. */
+/** Returns a program that imports every export, and uses some. */
 function program(specifierOf: (key: string) => string): string {
   const imports = Object.keys(exports).filter((key) => key !== "./cli").map((key, i) =>
     `export * as part${i} from ${JSON.stringify(specifierOf(key))};\n`
@@ -34,14 +34,14 @@ await server.shutdown();
 `;
 }
 
-/** Compiler options of users that are not ours. */
+/** Compiler options that users have and we do not. */
 const PROJECTS: Record<string, Record<string, unknown>> = {
   "the default options": {},
   "exactOptionalPropertyTypes off": { exactOptionalPropertyTypes: false },
   "the types of browsers": { lib: ["dom", "dom.iterable", "dom.asynciterable", "deno.ns"] },
 };
 
-/** What the types of a project may lack, where Deno does not check the package's own files. */
+/** Fewer types than the package has, for projects in which Deno does not check its files. */
 const ONLY_DENO = { lib: ["deno.ns"] };
 
 for (const [name, compilerOptions] of Object.entries(PROJECTS)) {
