@@ -62,7 +62,7 @@ function start(name: string, script: string, args: string[], flags: string[]) {
   };
 }
 
-/** The line of `ls -l` for a file. */
+/** Returns the line of `ls -l` for a file. */
 function listing(path: string): string {
   const { mode, uid, gid, isSocket } = Deno.lstatSync(path);
   const bits = [8, 7, 6, 5, 4, 3, 2, 1, 0]
