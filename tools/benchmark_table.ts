@@ -1,5 +1,5 @@
 /**
- * The benchmark's ratios in docs/performance.md, as a plot and as a table, from
+ * The ratios of the benchmark in docs/performance.md, as a plot and as a table. They come from
  * bench/results/report.json.
  *
  * `deno run -A tools/benchmark_table.ts` writes the plot to bench/results/summary.svg, and the
@@ -16,7 +16,7 @@ const REPORT = "bench/results/report.json";
 const PLOT = "bench/results/summary.svg";
 const MARKED = /(<!-- benchmark: .*? -->\n).*?(<!-- \/benchmark -->)/s;
 
-/** The lines of the report that answer a user's question, won or lost. */
+/** The lines of the report that answer a user's question, whether uds wins or not. */
 const LINES: readonly (readonly [subject: string, ours: string, baseline: string])[] = [
   ["round trip", "uds Connection", "Deno raw loop"],
   ["round trip", "uds messages", "Deno raw loop"],
@@ -54,7 +54,7 @@ interface Report {
 
 type ReportLine = Report["lines"][number];
 
-/** The lines of the page, each with the title of its subject. */
+/** Returns the lines of the page, each with the title of its subject. */
 function linesOf({ lines, subjects }: Report): { title: string; line: ReportLine }[] {
   return LINES.map(([subject, ours, baseline]) => {
     const line = lines.find((line) =>
@@ -67,7 +67,7 @@ function linesOf({ lines, subjects }: Report): { title: string; line: ReportLine
   });
 }
 
-/** The text between the markers. */
+/** Returns the text between the markers. */
 function benchmarkText(report: Report): string {
   const { date, system, processor, cores, memory } = report.environment;
   const rows = linesOf(report).map(({ title, line }) =>
@@ -96,7 +96,7 @@ function ratioOf({ ratio, atMost, missing }: ReportLine): string {
   return `**${number(ratio.median)} ${unit}** (${number(ratio.low)}–${number(ratio.high)})`;
 }
 
-/** The same lines as a plot. A cost is inverted, so that more is better. */
+/** Returns the same lines as a plot. A cost is inverted, so that more is always better. */
 function benchmarkPlot(report: Report): string {
   const { date, processor, cores, versions } = report.environment;
   const rows = linesOf(report).flatMap(({ title, line }): SummaryRow[] => {

@@ -1,17 +1,18 @@
 /**
  * Checks that imports go down only.
  *
- * - `FLOORS` lists the rooms from the lowest floor up. A file may import from its own room and from rooms on
- *   lower floors. Two rooms on one floor do not import each other.
- * - In `_cli` the commands read what was parsed, and print through `io`. The table names every command, and only
- *   `main.ts` reads it: the two commands that need it get it as an argument.
- * - Public files define the types of options and results. A lower file may import those with `import type`.
- * - No file imports itself by way of others.
+ * - `FLOORS` lists the rooms from the lowest floor up. A file may import from its own room and from
+ *   rooms on lower floors. Two rooms on one floor do not import each other.
+ * - In `_cli` the commands read the parsed arguments, and print through `io`. The table names every
+ *   command. Only `main.ts` reads it, and passes it to the two commands that need it.
+ * - Public files define the types of options and results. A lower file may import those with
+ *   `import type`.
+ * - No file imports itself, directly or through others.
  */
 
 import { dirname, join } from "@std/path/posix";
 
-/** A room: the folder, or the file, that its paths begin with. */
+/** A room: the folder or the file at the beginning of its paths. */
 type Room = string;
 
 const FLOORS: readonly (readonly Room[])[] = [
@@ -50,7 +51,7 @@ function roomOf(file: string): Room | undefined {
   return [...floorOf.keys()].find((room) => file === room || file.startsWith(room));
 }
 
-/** All files of the library and the command line. */
+/** Yields all files of the library and the command line. */
 function* filesIn(directory: string): Generator<string> {
   for (const { name, isDirectory } of Deno.readDirSync(directory || ".")) {
     const path = join(directory, name);
@@ -74,7 +75,7 @@ function importsOf(file: string): Import[] {
   }));
 }
 
-/** Why an import is not allowed; `undefined` where it is. */
+/** Returns why an import is not allowed, or `undefined` if it is. */
 function problemOf({ from, to, isType }: Import): string | undefined {
   const [room, other] = [roomOf(from), roomOf(to)];
   if (room === undefined) return `${from} is in no room of tools/check_imports.ts`;
@@ -86,7 +87,7 @@ function problemOf({ from, to, isType }: Import): string | undefined {
   return `${from} imports ${to}, which is not on a lower floor`;
 }
 
-/** A way from a file back to itself, if there is one. Types need nobody at run time. */
+/** Returns a path from a file back to itself, if there is one. Type imports do not count. */
 function findCircle(imports: Import[]): string[] | undefined {
   const below = Map.groupBy(imports.filter(({ isType }) => !isType), ({ from }) => from);
   const done = new Set<string>();

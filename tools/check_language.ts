@@ -120,8 +120,8 @@ function folderOf(file: string): string {
 
 if (import.meta.main) {
   const given = Deno.args.filter((arg) => !arg.startsWith("--"));
-  const all = projectFiles([".md", ".ts"]).filter((file) => !SKIPPED.includes(file));
-  const files = given.length > 0 ? given : all;
+  const files = (given.length > 0 ? given : projectFiles([".md", ".ts"]))
+    .filter((file) => !SKIPPED.includes(file));
   const places = files.flatMap((file) => placesOf(file, Deno.readTextFileSync(file)));
   const { rest, unused } = applyAllowed(places, ALLOWED.filter(({ file }) => files.includes(file)));
   if (Deno.args.includes("--count")) {

@@ -1,4 +1,4 @@
-/** The output of `deno doc --json`, as far as the checks use it. */
+/** The parts of `deno doc --json` that the checks use. */
 
 /** A doc comment. */
 export interface Doc {
@@ -6,7 +6,7 @@ export interface Doc {
   tags?: { kind: string; name?: string }[];
 }
 
-/** A parameter. A destructured one has its name at the left of its default. */
+/** A parameter. If it is destructured, its name is at the left of its default. */
 export interface Param {
   name?: string;
   left?: { name?: string };

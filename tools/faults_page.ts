@@ -23,14 +23,14 @@ This page is written by \`tools/faults_page.ts\` from the comments beside the te
 
 const LABELS = ["Fault", "How", "Then"] as const;
 
-/** A fault, and the test or the series of tests that makes it. */
+/** A fault, with the test or the series of tests that causes it. */
 export interface Fault {
-  /** What is broken, how, and what must happen. */
+  /** The fault, how it is caused, and what must happen. */
   readonly cells: readonly string[];
   readonly test: string;
 }
 
-/** The faults of a file of tests. */
+/** The faults of a test file. */
 export interface Section {
   readonly title: string;
   readonly text: string;

@@ -1,5 +1,5 @@
 /**
- * The score that JSR will show, as far as the files decide it: 14 of 17 points. It fails below 14.
+ * The score that JSR will show, as far as files determine it: 14 of 17 points. Fails below 14.
  *
  * A description and the runtimes (a point each) are set at the registry. The point for provenance
  * comes from publishing in CI.

@@ -1,22 +1,22 @@
 /**
- * The gate, the same here and in CI: format, lint, types, docs, language, tests with the examples
- * of the docs and coverage, publish dry run. All steps run, also after one has failed. The last
- * line has the counts of the tests.
+ * The gate, the same here and in CI: format, lint, types, docs, language, tests with coverage and
+ * the examples of the docs, and a publish dry run. All steps run, even after a failure. The last line
+ * has the counts of the tests.
  */
 
 import { runTests, summary, testFiles, type TestResult } from "./test.ts";
 
 const COVERAGE_DIRECTORY = ".coverage";
-/** Percent of lines that the tests must run of each public file and of the command line. */
+/** The minimum coverage, in percent of lines, of each public file and of the command line. */
 const COVERAGE = 90;
 
 const { exports } = JSON.parse(await Deno.readTextFile("deno.json")) as {
   exports: Record<string, string>;
 };
 const PUBLIC_FILES = Object.values(exports).map((file) => file.replace("./", ""));
-/** The codecs: their docs are public, too. */
+/** The codecs. Their docs are public, too. */
 const PARTS = [...Deno.readDirSync("framing")].map(({ name }) => `framing/${name}`);
-/** Pages with TypeScript, which runs as the examples of the doc comments do. */
+/** Pages with TypeScript, which runs like the examples of the doc comments. */
 const PAGES = ["README.md", ...[...Deno.readDirSync("docs")].map(({ name }) => `docs/${name}`)]
   .filter((page) => page.endsWith(".md") && /^```ts$/m.test(Deno.readTextFileSync(page)));
 
@@ -25,7 +25,7 @@ interface Step {
   run: () => Promise<boolean>;
 }
 
-/** Runs a command of Deno's own, and shows its output. */
+/** Runs a subcommand of Deno, and shows its output. */
 async function deno(args: string[]): Promise<boolean> {
   const { success } = await new Deno.Command(Deno.execPath(), {
     args,
@@ -51,15 +51,15 @@ let tests: TestResult = {
 };
 
 async function test(): Promise<boolean> {
-  // A directory for temporary files: files that the tests leave are found, and files that the short
-  // examples of the docs leave are removed.
+  // A directory for temporary files. The gate reports what tests leave there. The short examples of
+  // the docs may leave files, which are removed.
   const temporary = await Deno.makeTempDir();
   await Deno.chmod(temporary, 0o755);
   await Deno.remove(COVERAGE_DIRECTORY, { recursive: true }).catch(() => {});
   tests = await runTests({
     files: [...testFiles(), ...PUBLIC_FILES, ...PARTS, ...PAGES],
     args: ["--doc", `--coverage=${COVERAGE_DIRECTORY}`, "--coverage-raw-data-only"],
-    // The tests of the command line pass this on to its processes.
+    // The tests of the command line pass the last variable on to its processes.
     env: { TMPDIR: temporary, UDS_COVERAGE_DIR: `${Deno.cwd()}/${COVERAGE_DIRECTORY}` },
   });
   const left = [...Deno.readDirSync(temporary)].map((e) => e.name).filter((n) =>
@@ -70,12 +70,12 @@ async function test(): Promise<boolean> {
   return tests.ok && left.length === 0;
 }
 
-/** Prints the share of lines that ran, and checks it for public files and the command line. */
+/** Prints the share of covered lines, and checks it for public files and the command line. */
 async function coverage(): Promise<boolean> {
-  // A process that was killed may have left a part of a file.
+  // A killed process may have written only a part of a file.
   for (const { name } of Deno.readDirSync(COVERAGE_DIRECTORY)) {
     const file = `${COVERAGE_DIRECTORY}/${name}`;
-    // The last brace is the only one that is not indented.
+    // Only the last brace is not indented.
     if (!Deno.readTextFileSync(file).endsWith("\n}")) Deno.removeSync(file);
   }
   const { stdout, success } = await new Deno.Command(Deno.execPath(), {
@@ -92,7 +92,7 @@ async function coverage(): Promise<boolean> {
       `${percent.toFixed(1).padStart(6)} % ${name}${isLow ? `  below ${COVERAGE} %` : ""}`,
     );
   };
-  // As a whole: code that runs on a terminal, under another program, is not counted.
+  // Counted as a whole, because code on a terminal or under another program is not covered.
   const commandLine = { hit: 0, found: 0 };
   for (const record of new TextDecoder().decode(stdout).split("end_of_record")) {
     const file = record.match(/^SF:(.*)$/m)?.[1]?.replace(`${Deno.cwd()}/`, "");

@@ -6,7 +6,7 @@
  * - With `--write` it writes the published `deno.json`: its `imports` name packages of JSR.
  */
 
-/** What of `deno.json` matters here; the rest is kept. */
+/** The parts of `deno.json` that matter here. The rest is kept. */
 export interface Config {
   imports: Record<string, string>;
   publish: { include: string[] };

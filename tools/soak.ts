@@ -1,13 +1,13 @@
 /**
- * Uses everything at once for a while, and checks that nothing grows: connections, messages,
- * half-closes, resets, refusals, pairs and restarts, in one process that is server and client.
+ * Uses everything at once for a while: connections, messages, half-closes, resets, refusals, pairs
+ * and restarts, in one process that is both server and client. Checks that nothing grows.
  *
  * deno task soak [--minutes N] [--seed N]
  *
- * - At times all rest, garbage is collected, and memory, descriptors and children are counted.
- * - Descriptors and children must be as at the beginning, each time.
+ * - At each rest, garbage is collected, and memory, descriptors and children are counted.
+ * - Descriptors and children must be as at the beginning, at every rest.
  * - Memory must not rise: a line is fitted through the samples after the first third.
- * - Each byte sent must come back. At the end both sides must have counted the same.
+ * - Each byte sent must come back. At the end both sides must have the same counts.
  */
 
 import {
@@ -24,7 +24,7 @@ import {
 } from "@uds/uds";
 
 const MIB = 2 ** 20;
-/** MiB that the fitted line may rise. */
+/** How many MiB the fitted line may rise. */
 const RISE = 2;
 const WORKERS = 16;
 
@@ -37,13 +37,13 @@ if (!(duration > 0) || seed !== undefined && !Number.isInteger(seed)) {
   console.error("Usage: deno task soak [--minutes N] [--seed N]");
   Deno.exit(2);
 }
-/** How often all rest: 120 times in a run, but at most once a second. */
+/** How long, in milliseconds, the work lasts between two rests. A run has at most 120 rests. */
 const interval = Math.max(1000, duration / 120);
 
 let state = (seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!) | 1;
 console.log(`${duration / 60_000} minutes, --seed ${state >>> 0}`);
 
-/** A whole number from 0 to below a limit (xorshift32). */
+/** Returns an integer from 0 to below a limit (xorshift32). */
 function below(limit: number): number {
   state ^= state << 13;
   state ^= state >>> 17;
@@ -78,7 +78,7 @@ const served = { connections: 0, messages: 0, resets: 0 };
 /** The counts of the clients. */
 const used = { connections: 0, messages: 0, bytes: 0, resets: 0 };
 
-/** Accepts one failure only: a client that closes while the server writes to it. */
+/** Accepts only one failure: a client that closes while the server writes to it. */
 function onError(error: unknown): void {
   const { name } = error as Error;
   if (name === "BrokenPipe" || name === "ConnectionReset") served.resets++;
@@ -111,17 +111,17 @@ const SERVERS = [bytes, values, frames];
 
 // ---- The courses
 
-/** Connects to a server, and counts it. */
+/** Connects to a server, and counts the connection. */
 async function begin(server: typeof bytes) {
   const conn = await connect(server.addr.path as string);
   used.connections++;
   return conn;
 }
 
-/** Paths for servers that come and go. */
+/** Free paths for servers that start and stop. */
 const free = Array.from({ length: WORKERS }, (_, i) => `${directory}/restart-${i}.sock`);
 
-/** The courses of a worker, each with its weight. */
+/** What a worker does, each with its weight. */
 const COURSES: Record<string, [number, () => Promise<void>]> = {
   "connect": [30, async () => {
     (await begin(SERVERS[below(3)]!)).close();
@@ -161,7 +161,7 @@ const COURSES: Record<string, [number, () => Promise<void>]> = {
   }],
   "reset": [10, async () => {
     const conn = await begin(bytes);
-    // More than the kernel takes: the server still writes when its client has gone.
+    // This is more than the kernel takes, so the server still writes when its client closes.
     const writing = conn.write(bytesOf(4 * MIB)).catch(() => {});
     await conn.read(new Uint8Array(1));
     conn.close();
@@ -182,7 +182,7 @@ const COURSES: Record<string, [number, () => Promise<void>]> = {
     check(given === reason, `${given}`);
   }],
   "restart": [2, async () => {
-    // Deno keeps each path that it was asked a permission for, so there are few paths.
+    // Deno keeps each path of a permission query, so there are few paths.
     const path = free.pop()!;
     let answered = 0;
     for (let i = 0; i < 2; i++) {
@@ -229,12 +229,12 @@ const LOTS = Object.entries(COURSES).flatMap(([name, [lots]]) => Array<string>(l
 
 // ---- Measuring
 
-/** The counts while all rest. */
+/** The counts at a rest. */
 interface Sample {
   seconds: number;
-  /** MiB in use, after a collection. */
+  /** Memory in use after a collection, in MiB. */
   memory: number;
-  /** MiB that the system counts. */
+  /** Resident memory, in MiB. */
   resident: number;
   descriptors: number;
   children: number;
@@ -260,7 +260,7 @@ function nap(ms: number): Promise<void> {
 const start = performance.now();
 
 async function sample(): Promise<Sample> {
-  // The servers have noticed the last closes when they have no connection.
+  // When the servers have no connections they have noticed the last closes.
   while (SERVERS.some(({ connections }) => connections > 0)) await nap(1);
   for (let i = 0; i < 4; i++) {
     (globalThis as unknown as { gc(): void }).gc();
@@ -276,7 +276,7 @@ async function sample(): Promise<Sample> {
   };
 }
 
-/** The rise of the line that fits best, from the first sample to the last one. */
+/** Returns the rise of the line of best fit, from the first sample to the last one. */
 function riseOf(samples: Sample[], what: "memory" | "resident"): number {
   const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
   const x = mean(samples.map(({ seconds }) => seconds));
@@ -299,7 +299,7 @@ async function work(until: number): Promise<void> {
   }
 }
 
-// Deno makes a socket pair for signals some time after its start. This makes it now.
+// Deno opens a socket pair for signals some time after its start. This opens it now.
 Deno.addSignalListener("SIGHUP", () => {});
 await Promise.all(Array.from({ length: WORKERS }, () => work(start + 1000)));
 const samples = [await sample()];
@@ -323,7 +323,7 @@ for (const server of SERVERS) {
 const left = [...Deno.readDirSync(directory)].map(({ name }) => name);
 await Deno.remove(directory, { recursive: true });
 
-// In the first third, caches and buffers grow to the size that they need.
+// In the first third, caches and buffers grow to their working size.
 const settled = samples.slice(Math.floor(samples.length / 3));
 const rise = riseOf(settled, "memory");
 const [first] = samples as [Sample];

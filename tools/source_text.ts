@@ -1,4 +1,4 @@
-/** The comments and string literals of a TypeScript file, and the files of this project. */
+/** Finds the comments and string literals of TypeScript files, and the files of this project. */
 
 /** A comment or a string literal. Consecutive lines of `//` are one comment. */
 export interface SourcePart {
@@ -39,7 +39,7 @@ export function lineOf(source: string, offset: number): number {
 /** Returns the comments and string literals of a source, in order. */
 export function partsOf(source: string): SourcePart[] {
   const parts: SourcePart[] = [];
-  // One entry per open template: how many braces are open within its `${`.
+  // One entry per open template: the number of open braces within its `${`.
   const braces: number[] = [];
   let i = 0;
   let code = "";
@@ -91,7 +91,7 @@ export function partsOf(source: string): SourcePart[] {
   return parts;
 }
 
-/** Reports whether only the beginning of one line is between a comment and an offset. */
+/** Reports whether only the start of one line is between a comment and an offset. */
 function isOneComment(source: string, last: SourcePart, offset: number): boolean {
   return /^\n[ \t]*$/.test(source.slice(last.start + last.text.length, offset));
 }

@@ -1,53 +1,55 @@
 /**
- * Runs the tests: one process per file, as many at a time as there are cores, because most tests wait
- * rather than work, and some look at what a process has as a whole (descriptors, memory, umask).
+ * Runs the tests, one process per file, as many at a time as there are cores. Most tests wait
+ * rather than work. Some look at a whole process (descriptors, memory, umask), so each file has its
+ * own.
  *
- * - `deno task test` runs those of `tests/` but not of `tests/faults/`, which take long.
- * - `deno task test tests/faults tests/pair/abort_test.ts …` runs those of a directory and of the
- *   directories in it, and those files. What begins with `-` goes to `deno test` (`--filter=…`).
- * - Tests that bound a time (`testAlone`) run at the end, one after another, when nothing else does.
- * - What a file has printed is shown when it has ended. The last line has the counts of all.
+ * - `deno task test` runs those of `tests/` except `tests/faults/`, which take long.
+ * - `deno task test tests/faults tests/pair/abort_test.ts …` runs the tests of directories and of
+ *   files. An argument that begins with `-` goes to `deno test` (`--filter=…`).
+ * - Tests that bound a time (`testAlone`) run at the end, one after another, with nothing beside
+ *   them.
+ * - The output of a file is shown when it has ended. The last line has the counts of all.
  */
 
 export interface TestOptions {
-  /** Files to test. */
+  /** The files to test. */
   files: string[];
   /** Options of `deno test`. */
   args?: string[];
   env?: Record<string, string>;
 }
 
-/** How many tests there were. */
+/** The numbers of tests. */
 export interface TestCounts {
   passed: number;
   failed: number;
   ignored: number;
 }
 
-/** How the tests went. */
+/** The result of the tests. */
 export interface TestResult {
   ok: boolean;
   counts: TestCounts;
-  /** Files that failed, each followed by what failed in it. */
+  /** The files that failed, each followed by its failures. */
   failed: string[];
 }
 
-/** What takes longest begins first, so that it is not waited for alone at the end. */
+/** Files that take longest. They start first, so that nothing waits for them at the end. */
 const LONGEST = ["tests/server/lifecycle_test.ts", "tests/faults/crash_test.ts"];
 
-/** What compares times has the machine for itself, at the end. */
+/** Files that compare times. They run alone at the end. */
 const ALONE = ["tests/faults/limits_test.ts", "tests/faults/soak_test.ts"];
 
-/** How many lines of a file's failures are shown again at the end. */
+/** The maximum number of lines of a file's failures that are repeated at the end. */
 const MOST_LINES = 40;
 
-/** What runs only where it is named, as the whole run would take too long with it. */
+/** The directory that runs only if it is named. It would slow down every run. */
 const SLOW = "tests/faults";
 
 /** Programs of the tests. They contain no tests. */
 const FIXTURES = "tests/fixtures";
 
-/** The test files of a directory and of the directories in it, the largest first. */
+/** Returns the test files of a directory, the largest first. Directories within count. */
 export function testFiles(directory = "tests"): string[] {
   const files = filesBelow(directory, [SLOW, FIXTURES].filter((name) => name !== directory))
     .filter((file) => file.endsWith("_test.ts"));
@@ -55,7 +57,7 @@ export function testFiles(directory = "tests"): string[] {
   return files.sort((a, b) => size(b) - size(a));
 }
 
-/** The files of a directory and of the directories in it, without some of these. */
+/** Returns all files below a directory, except those in some directories. */
 function filesBelow(directory: string, without: string[]): string[] {
   return [...Deno.readDirSync(directory)].flatMap(({ name, isDirectory }) => {
     const path = `${directory}/${name}`;
@@ -64,13 +66,13 @@ function filesBelow(directory: string, without: string[]): string[] {
   });
 }
 
-/** Checks the types of some files, all at once: that takes little longer than those of one. */
+/** Checks the types of all files at once, which takes little longer than those of one. */
 async function checkTypes(files: string[]): Promise<boolean> {
   const args = ["check", "--quiet", ...files];
   return (await new Deno.Command(Deno.execPath(), { args, stdin: "null" }).spawn().status).success;
 }
 
-/** Runs the tests of some files, whose types have been checked, and prints what they say; tells whether all went well. */
+/** Runs the tests of some files with checked types, and prints their output. */
 export async function runTests(
   { files, args = [], env = {} }: TestOptions,
 ): Promise<TestResult> {
@@ -86,7 +88,7 @@ export async function runTests(
       await Deno.stderr.write(stderr);
       await Deno.stdout.write(stdout);
       const text = new TextDecoder().decode(stdout);
-      // deno-lint-ignore no-control-regex -- colours
+      // deno-lint-ignore no-control-regex -- colors
       const plain = text.replace(/\x1b\[[0-9;]*m/g, "");
       const summary = plain.match(/^(?:ok|FAILED) \| .*$/m)?.[0];
       for (const kind of ["passed", "failed", "ignored"] as const) {
@@ -106,12 +108,12 @@ export async function runTests(
   return { ok: failed.length === 0 && counts.passed > 0, counts, failed };
 }
 
-/** Whether a file has tests that run alone. */
+/** Reports whether a file has tests that run alone. */
 function hasTestsAlone(file: string): boolean {
   return /_test\.ts$/.test(file) && /\btestAlone\(/.test(Deno.readTextFileSync(file));
 }
 
-/** The tests that failed and their errors, from what `deno test` prints between two of its headings. */
+/** Returns the failed tests and their errors, from the section ERRORS of `deno test`. */
 function failures(output: string): string[] {
   const [, errors = ""] = output.match(/^ ERRORS $([^]*?)^ FAILURES $/m) ?? [];
   return errors.split("\n").filter((line) => line !== "").slice(0, MOST_LINES).map((line) =>
@@ -119,7 +121,7 @@ function failures(output: string): string[] {
   );
 }
 
-/** What failed, once more where the end is read first, and the counts as the last line. */
+/** Returns the failures again, and the counts as the last line. */
 export function summary({ counts: { passed, failed, ignored }, failed: what }: TestResult): string {
   const list = what.length > 0 ? `failed:\n${what.join("\n")}\n\n` : "";
   return `${list}${passed} passed, ${failed} failed, ${ignored} skipped`;

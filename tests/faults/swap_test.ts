@@ -20,9 +20,10 @@ for (const how of ["listen", "claim"] as const) {
   for (const [what, options] of Object.entries(OPTIONS)) {
     if (how === "claim" && "publish" in options) continue;
     /**
-     * Fault: The socket is swapped for a symbolic link, as soon as it is bound How: `renameat2`
-     * exchanges the two names, for 10 s and 5,000 starts Then: No file has another mode, owner or
-     * size. Each start succeeds, or is refused with an error of uds
+     * Fault: The socket is swapped for a symbolic link, as soon as it is bound
+     * How: `renameat2` exchanges the two names, for 10 s and 5,000 starts
+     * Then: No file has another mode, owner or size. Each start succeeds, or is refused with an
+     * error of uds
      */
     test(
       `${how}(${what}) changes no other file while another user swaps names, 5,000 starts`,

@@ -8,7 +8,7 @@ import { verdictOf } from "../../bench/verdict.ts";
 
 const test = (name: string, fn: () => Promise<void> | void) => Deno.test({ name, fn });
 
-/** A subject with only some of its contenders. */
+/** Returns a subject with only some of its contenders. */
 function only(name: string, contenders: string[]): Subject {
   const subject = SUBJECTS.find((subject) => subject.name === name) as Subject;
   return {
@@ -17,7 +17,7 @@ function only(name: string, contenders: string[]): Subject {
   };
 }
 
-test("the benchmark measures a subject in both orders, and counts what was done", async () => {
+test("the benchmark measures a subject in both orders, and checks the counts", async () => {
   await using tools = await Toolbox.open();
   const subject = only("round trip", ["uds Connection", "Deno raw loop"]);
   const shown: string[] = [];
@@ -40,7 +40,7 @@ test("the benchmark refuses a count that is not exact", async () => {
   assertThrows(() => check({ items: 2, bytes: 30 }, load), Error, "2 items instead of 3");
   assertThrows(() => check({ items: 3, bytes: 29 }, load), Error, "29 bytes instead of 30");
   await using tools = await Toolbox.open();
-  // Its records are of 100 bytes.
+  // The records of JSON lines have 100 bytes.
   const contender: Contender = {
     name: "",
     program: "json_lines/memory.ts",
@@ -51,7 +51,7 @@ test("the benchmark refuses a count that is not exact", async () => {
   await assertRejects(() => run(tools, subject, contender, 1), Error, "1800 bytes instead of 1152");
 });
 
-test("the benchmark skips what is not installed by its name", async () => {
+test("the benchmark skips a missing program, and names it", async () => {
   await using tools = await Toolbox.open();
   delete tools.versions["gcc"];
   const subject = only("round trip", ["C"]);

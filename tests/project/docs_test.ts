@@ -3,11 +3,11 @@ import { dirname, join } from "@std/path/posix";
 import { Process } from "../_cli.ts";
 import { decode, ROOT, TempDir, test } from "../_helpers.ts";
 
-// What the pages of README.md and docs/ show for a shell is run here; their TypeScript is run by
-// `deno test --doc`. A block of `sh` is commands that have to succeed, a block of `console` is commands
-// behind "$ " and what they print.
+// Runs the shell blocks of README.md and docs/; their TypeScript runs under `deno test --doc`. A
+// block of `sh` has commands that must succeed. A block of `console` has commands after "$ ", and
+// the output that they must print.
 
-/** Other programs that blocks call. */
+/** Other programs that the blocks run. */
 const PEERS = ["curl", "python3", "socat", "ssh-agent", "ssh-add", "redis-server", "redis-cli"];
 
 interface Block {
@@ -27,21 +27,23 @@ function blocksOf(page: string): Block[] {
   }));
 }
 
-/** A block as it is run here: from this clone, in a directory of its own, and not all tests again. */
+/** Returns a block that runs here: from this clone, in a temporary directory, without the gate. */
 function runnable(text: string, dir: TempDir): string {
   return text.replaceAll("/tmp/", `${dir.path}/`)
     .replace(/^deno install .*jsr:@uds\/uds\/cli$/m, "deno task install")
     .replace(/task test$/gm, "task test tests/project/docs_test.ts --filter=steps");
 }
 
-/** Puts `uds` into a directory, by the command of README.md, and what else is called by its name. */
+/**
+ * Installs `uds` into a directory, with the command of README.md, and stand-ins for other names.
+ */
 async function install(dir: TempDir): Promise<Record<string, string>> {
   const command = blocksOf("README.md").find(({ text }) => text.includes("deno install"));
   assert(command, "README.md does not say how to install uds");
   const path = `${dir.file("bin")}:${dirname(Deno.execPath())}:${Deno.env.get("PATH")}`;
   const env = { DENO_INSTALL_ROOT: dir.path, NO_COLOR: "1", PATH: path };
   await runCommands(runnable(command.text, dir), env);
-  // What is to be fetched by npx is here already.
+  // A stand-in for npx: the package is here already.
   await Deno.writeTextFile(
     dir.file("bin/npx"),
     `#!/bin/sh\nshift 2\nexec ${Deno.execPath()} "$@"\n`,
@@ -50,7 +52,7 @@ async function install(dir: TempDir): Promise<Record<string, string>> {
   return env;
 }
 
-/** A shell that is given commands one after the other. */
+/** A shell that runs commands one after the other. */
 class Shell implements AsyncDisposable {
   readonly #process: Process;
   #seen = 0;
@@ -60,7 +62,7 @@ class Shell implements AsyncDisposable {
     this.#process = new Process(["sh"], { input: "open", env, cwd: ROOT });
   }
 
-  /** Runs a command to its end and gives what it has printed. */
+  /** Runs a command to its end, and returns its output. */
   async run(command: string): Promise<string> {
     const mark = `-- ${++this.#commands} done --`;
     await this.#process.type(`{ ${command}\n} 2>&1 </dev/null\necho "${mark}"\n`);
@@ -68,7 +70,7 @@ class Shell implements AsyncDisposable {
     return (await this.#new()).replace(`${mark}\n`, "");
   }
 
-  /** Starts a command that goes on, and waits for what it is to say first. */
+  /** Starts a command in the background, and waits for its first output. */
   async start(command: string, says: string): Promise<string> {
     await this.#process.type(`${command.replace(/&$/, "2>&1 &")}\njobs="$jobs $!"\n`);
     await this.#process.stdout.until(says);
@@ -90,13 +92,13 @@ class Shell implements AsyncDisposable {
   }
 }
 
-/** What differs from machine to machine: users, processes, where it is installed from. */
+/** Replaces what differs between machines: users, processes, the directory of the clone. */
 function leveled(text: string): string {
   return text.replaceAll("\r\n", "\n").replaceAll(join(ROOT, "cli.ts"), "jsr:@uds/uds/cli")
     .replace(/\b\d+:\d+\b/g, "USER:GROUP").replace(/\bprocess \d+/g, "process PID");
 }
 
-/** The commands of a transcript, each with what is printed. */
+/** Returns the commands of a transcript, each with its output. */
 function steps(text: string): { command: string; output: string }[] {
   return text.split(/^\$ /m).slice(1).map((step) => {
     const [, command = "", output = ""] = step.match(/^((?:.*\\\n)*.*)\n([^]*)$/) ?? [];
@@ -110,7 +112,7 @@ async function runTranscript(text: string, env: Record<string, string>): Promise
     const found = command.endsWith("&")
       ? await shell.start(command, output)
       : await shell.run(command);
-    // A terminal shows the end of a line where a pipe has none.
+    // A terminal shows a line end where a pipe has none.
     assertEquals(leveled(found).trimEnd(), leveled(output).trimEnd(), command);
   }
 }
@@ -121,7 +123,7 @@ async function runCommands(text: string, env: Record<string, string>): Promise<v
   assertEquals(code, 0, decode(stdout) + stderr);
 }
 
-test("steps() takes a transcript apart", () => {
+test("steps() splits a transcript", () => {
   assertEquals(steps("$ a\nb\n$ c \\\n  d\n$ e &\nf\n"), [
     { command: "a", output: "b\n" },
     { command: "c \\\n  d", output: "" },
@@ -135,7 +137,7 @@ const pages = [
     .filter((page) => page.endsWith(".md")).sort(),
 ];
 for (const { page, line, kind, text } of pages.flatMap(blocksOf)) {
-  // That one is what the others begin with.
+  // All other blocks already begin with this one.
   if (text.includes("deno install")) continue;
   const needs = PEERS.filter((peer) => new RegExp(`\\b${peer}\\b`).test(text));
   test(`${page}, line ${line}: the ${kind} block does what it shows`, async () => {
@@ -153,21 +155,21 @@ const OTHER_PAGES = [
   ...[...Deno.readDirSync(join(ROOT, "docs/design"))].map(({ name }) => `docs/design/${name}`),
 ];
 
-/** The names by which the headings of a page are linked to. */
+/** Returns the anchors of the headings of a page. */
 function anchorsOf(text: string): string[] {
   return [...text.replace(/^```.*?^```$/gms, "").matchAll(/^#+ (.*)$/gm)].map(([, title = ""]) =>
     title.toLowerCase().replace(/[^\p{L}\p{N}_\- ]/gu, "").replaceAll(" ", "-")
   );
 }
 
-test("anchorsOf() has the headings of a page, and not the comments of its code", () => {
+test("anchorsOf() finds the headings of a page, and not the comments of its code", () => {
   assertEquals(anchorsOf("# Deno.serve, `x`: y\n```sh\n# no\n```\n## Ω 2\n"), [
     "denoserve-x-y",
     "ω-2",
   ]);
 });
 
-test("the pages link to what exists", async () => {
+test("every link of the pages has a target", async () => {
   for (const page of [...pages, ...OTHER_PAGES]) {
     const text = await Deno.readTextFile(join(ROOT, page));
     for (const [, target = ""] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
@@ -177,7 +179,7 @@ test("the pages link to what exists", async () => {
       assert(await Deno.stat(path).then(() => true, () => false), `${page}: ${target}`);
       if (anchor === undefined) continue;
       const anchors = anchorsOf(await Deno.readTextFile(path));
-      assert(anchors.includes(anchor), `${page}: ${target} is no heading there`);
+      assert(anchors.includes(anchor), `${page}: ${target} is not a heading there`);
     }
   }
 });

@@ -52,7 +52,7 @@ test("examples/socketpair.ts prints the classic transcript", async () => {
   );
   assertEquals([code, stderr], [0, ""]);
   const lines = stdout.trimEnd().split("\n");
-  // Each process has an order of its own; between them only the messages make one.
+  // Each process prints in order. Between the two only the messages set an order.
   const inParent = ["in parent, sending message", "response from child: pong"];
   const inChild = ["in child, waiting for message", "message from parent: ping"];
   assertEquals(lines.filter((line) => inParent.includes(line)), inParent);
@@ -62,7 +62,7 @@ test("examples/socketpair.ts prints the classic transcript", async () => {
   assert(lines.indexOf(inParent[0]!) < lines.indexOf(inChild[1]!));
 });
 
-test("examples/sandbox.ts stays in control of a module that nobody trusts", async () => {
+test("examples/sandbox.ts stays in control of an untrusted module", async () => {
   const flags = ["--allow-run", "--allow-env", "--allow-read"];
   const { code, stdout, stderr } = await run(
     Deno.execPath(),
@@ -79,7 +79,7 @@ test("examples/sandbox.ts stays in control of a module that nobody trusts", asyn
   ]);
 });
 
-/** Starts an example that listens on a path, and waits until it does. */
+/** Starts an example that listens on a path, and waits until it is ready. */
 async function started(script: string, path: string): Promise<Program> {
   const server = fixture(`./examples/${script}`, ["-RWN"], [path]);
   assertEquals(await server.line(), `listening on ${path}`);
@@ -94,7 +94,7 @@ async function ran(script: string, flags: string[], args: string[] = []): Promis
   return stdout;
 }
 
-/** Tells a server to stop, and sees that nothing is left. */
+/** Stops a server with a signal, and asserts that it leaves no file. */
 async function stopped(server: Program, dir: TempDir): Promise<void> {
   server.kill("SIGTERM");
   assertEquals(await server.output(), []);
@@ -102,7 +102,7 @@ async function stopped(server: Program, dir: TempDir): Promise<void> {
   assertEquals(dir.list(), []);
 }
 
-test("examples/chat_server.ts tells each what the others say", async () => {
+test("examples/chat_server.ts sends each line to all others", async () => {
   await using dir = new TempDir();
   const path = dir.file("chat.sock");
   await using server = await started("chat_server.ts", path);
@@ -128,7 +128,7 @@ test("examples/chat_server.ts tells each what the others say", async () => {
   assertEquals(await ada.receive(), undefined);
 });
 
-test("examples/json_server.ts answers json_client.ts as it is done", async () => {
+test("examples/json_server.ts answers json_client.ts when each answer is ready", async () => {
   await using dir = new TempDir();
   const path = dir.file("json.sock");
   await using server = await started("json_server.ts", path);
@@ -181,7 +181,7 @@ test("examples/ssh_agent.ts lists the keys of ssh-agent", async () => {
 test("examples/pool.ts replaces a child that crashes, and loses no answer", async () => {
   const flags = ["--allow-run", "--allow-env", "--allow-read"];
   const text = await ran("pool.ts", flags);
-  // How fast depends on who else is at work.
+  // The times depend on the load of the machine.
   assertEquals(text.replace(/in \d+ ms/g, "in N ms").replace(/\d+\.\d\d/, "N").split("\n"), [
     "1 at work: 148933 primes in N ms",
     "2 at work: 148933 primes in N ms",
@@ -193,13 +193,13 @@ test("examples/pool.ts replaces a child that crashes, and loses no answer", asyn
   ]);
 });
 
-test("examples/restart.ts takes over from itself, and nobody is refused", async () => {
+test("examples/restart.ts takes over from itself, and no client is refused", async () => {
   await using dir = new TempDir();
   const path = dir.file("app.sock");
   await using old = fixture("./examples/restart.ts", ["-RWN"], [path, "version 1"]);
   assertEquals(await old.line(), `version 1 listens on ${path}`);
 
-  // Clients without a pause, each of whom has to be answered.
+  // These clients never pause. Each of them must get an answer.
   const answers: Record<string, number> = {};
   const stop = new AbortController();
   const clients = (async () => {
@@ -224,7 +224,7 @@ test("examples/restart.ts takes over from itself, and nobody is refused", async 
   assertEquals(dir.list(), []);
 });
 
-test("every example begins with how to run it", async () => {
+test("every example begins with its command", async () => {
   for (const { name, isFile } of Deno.readDirSync(`${ROOT}/examples`)) {
     if (!isFile) continue;
     const text = await Deno.readTextFile(`${ROOT}/examples/${name}`);
@@ -243,7 +243,7 @@ test("the demo shows the main job in under 10 s and leaves nothing behind", asyn
   }).output();
   const text = new TextDecoder().decode(stdout);
   assertEquals(code, 0);
-  // While the server runs, and after it was killed.
+  // Once while the server runs, and once after it was killed.
   assertEquals(text.match(/\n {2}ls -l {3}\| srw------- \S+ \S+ \S+echo\.sock\n/g)?.length, 2);
   assertMatch(text, /second {2}\| uds: Cannot serve on .*: it is in use by process \d+/);
   assertMatch(text, /\n {2}next {4}\| listening on \S+echo\.sock\n/);
@@ -254,7 +254,7 @@ test("the demo shows the main job in under 10 s and leaves nothing behind", asyn
   assert(text.includes("pair    | response from child: pong"));
   assertMatch(text, IS_ROOT ? /nobody {2}\| ConnectDenied: .* mode 0600 / : /takes root/);
   assertEquals(dir.list(), []);
-  // No process still has the directory in its arguments.
+  // No process has the directory in its arguments any more.
   const processes = [...Deno.readDirSync("/proc")].filter((e) => /^\d+$/.test(e.name)).filter(
     (e) => {
       try {
