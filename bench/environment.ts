@@ -1,21 +1,23 @@
-/** Where and when the figures were taken: without that they say nothing. */
+/** The environment of the figures: machine, tools and date. */
 
 import type { Toolbox } from "./toolbox.ts";
 
-/** The machine, its tools, the day. */
+/** The machine, its tools, and the date. */
 export interface Environment {
   date: string;
   system: string;
   processor: string;
   cores: number;
   memory: string;
-  /** How busy the machine was with other work at the beginning: processes that run or wait, of a minute. */
+  /**
+   * The load of the machine at the beginning: running or waiting processes, averaged over a minute.
+   */
   load: number;
   versions: Record<string, string>;
   uds: string;
 }
 
-/** Looks at this machine. */
+/** Returns the environment of this machine. */
 export async function environmentOf(tools: Toolbox): Promise<Environment> {
   const { default: config } = await import("../deno.json", { with: { type: "json" } });
   return {

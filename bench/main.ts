@@ -1,11 +1,11 @@
 /**
  * The benchmark.
  *
- * deno task bench [--quick] [--check] [--only=NAME] [--rounds=N] [--out=DIRECTORY]
+ * Usage: deno task bench [--quick] [--check] [--only=NAME] [--rounds=N] [--out=DIRECTORY]
  *
- * What is measured, and how, is in README.md. Progress goes to standard error, the ratios to standard
- * output, and report.md, report.json and plot.svg to the directory: `results` after a full run of
- * everything, else a temporary one.
+ * README.md describes the method. Progress goes to standard error, the ratios to standard output,
+ * and report.md, report.json and plot.svg to the directory. After a full run that is `results`,
+ * otherwise a temporary directory.
  */
 
 import { fromFileUrl, join } from "@std/path/posix";
@@ -20,10 +20,10 @@ import { Toolbox } from "./toolbox.ts";
 const USAGE = `deno task bench [--quick] [--check] [--only=NAME] [--rounds=N] [--out=DIRECTORY]
 
   --quick          small loads, few rounds: less than 90 seconds
-  --check          exit with 1 where a ratio is more than 20 % below its line
-  --only=NAME      the subjects whose name has this in it; may be repeated
-  --rounds=N       so many rounds
-  --out=DIRECTORY  where the report goes`;
+  --check          exit with 1 if a ratio is more than 20 % below its line
+  --only=NAME      only subjects with this in their names; may be repeated
+  --rounds=N       the number of rounds
+  --out=DIRECTORY  the directory of the report`;
 
 const FULL = { rounds: 7, pointRounds: 3, scale: 1 };
 const QUICK = { rounds: 3, pointRounds: 1, scale: 1 / 8 };
@@ -45,7 +45,7 @@ function parse(args: readonly string[]): Options {
     else if (name === "--only" && value) options.only.push(value);
     else if (name === "--rounds" && Number(value) >= 1) options.rounds = Math.floor(Number(value));
     else if (name === "--out" && value) options.out = value;
-    else throw new TypeError(`Unknown option ${arg}\n\n${USAGE}`);
+    else throw new TypeError(`unknown option ${arg}\n\n${USAGE}`);
   }
   return options;
 }
@@ -55,10 +55,12 @@ function chosen(only: readonly string[]): Subject[] {
     only.length === 0 || only.some((part) => name.toLowerCase().includes(part.toLowerCase()))
   );
   if (subjects.length > 0) return subjects;
-  throw new TypeError(`No such subject. There are: ${SUBJECTS.map(({ name }) => name).join(", ")}`);
+  throw new TypeError(
+    `unknown subject. The subjects are: ${SUBJECTS.map(({ name }) => name).join(", ")}`,
+  );
 }
 
-/** On a terminal one line that changes; else a line a run. */
+/** Shows the progress: a line that changes on a terminal, otherwise a line per run. */
 function progress(done: number, total: number, what: string, begin: number): void {
   const seconds = (performance.now() - begin) / 1000;
   const left = Math.round(seconds / done * (total - done));

@@ -1,17 +1,17 @@
 /**
- * The rounds: in each of them every contender of every subject runs once, so that whatever else the
- * machine does hits everyone alike. A ratio is taken within a round, between neighbours in time.
+ * The rounds. In each round every contender of every subject runs once, so other work of the
+ * machine affects all alike. A ratio is taken within a round, between neighbors in time.
  */
 
 import { run } from "./run.ts";
 import type { Subject } from "./subject.ts";
 import type { Toolbox } from "./toolbox.ts";
 
-/** What the rounds have brought for a contender: a figure each, or why there is none. */
+/** The figures of a contender, one per round, or the reason why it has none. */
 export interface Figures {
   /** The figure of each round, in order. */
   values: number[];
-  /** What it lacks here, or how it failed. */
+  /** What is missing on this machine, or how it failed. */
   missing?: string;
   failed?: string;
 }
@@ -19,18 +19,18 @@ export interface Figures {
 /** The figures of a subject, by the name of the contender. */
 export type SubjectFigures = Map<string, Figures>;
 
-/** How many rounds, and how large. */
+/** How many rounds to run, and how large. */
 export interface MeasureOptions {
   rounds: number;
-  /** Rounds of the points of curves. */
+  /** The number of rounds for the points of curves. */
   pointRounds: number;
-  /** The part of a full load. */
+  /** The share of a full load. */
   scale: number;
   /** Called after each run. */
   onProgress: (done: number, total: number, what: string) => void;
 }
 
-/** Measures; gives the figures by the name of the subject. */
+/** Runs all rounds. Returns the figures by the name of the subject. */
 export async function measure(
   tools: Toolbox,
   subjects: readonly Subject[],
@@ -51,7 +51,7 @@ export async function measure(
   let done = 0;
   for (let round = 0; round < Math.max(rounds, pointRounds); round++) {
     for (const subject of subjects.filter((subject) => round < roundsOf(subject))) {
-      // Another one goes first each time, so that none has the warmer machine.
+      // Another contender goes first each time, so none always has the warmer machine.
       const { contenders } = subject;
       const first = round % contenders.length;
       for (const contender of [...contenders.slice(first), ...contenders.slice(0, first)]) {

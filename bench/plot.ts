@@ -1,4 +1,4 @@
-/** The plots as SVG: the ratios as bars beside their lines, and the curves; a summary for the front page. */
+/** The plots as SVG: the ratios as bars beside their lines, the curves, and a summary. */
 
 import { goalOf, number, type Results, verdictsOf } from "./report.ts";
 import type { Figures } from "./measure.ts";
@@ -11,10 +11,10 @@ const ROW = 22;
 const BAR_LEFT = 430;
 const BAR_WIDTH = 330;
 const CURVE_HEIGHT = 300;
-/** Distinct also for those who do not tell red from green. */
+/** Colors that are distinct for color-blind readers, too. */
 const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"];
 
-/** The plot of all results. */
+/** Returns the plot of all results. */
 export function svgOf(results: Results): string {
   const parts: string[] = [];
   let y = MARGIN + 16;
@@ -56,10 +56,10 @@ ${parts.join("\n")}
 `;
 }
 
-/** A ratio for the summary; above 1 it is better than what it is beside, also where it is a cost. */
+/** A ratio of the summary. Above 1 it is better than its baseline, also if it is a cost. */
 export interface SummaryRow {
   title: string;
-  /** What is beside what. */
+  /** The contender and its baseline. */
   detail: string;
   median: number;
   low: number;
@@ -68,7 +68,7 @@ export interface SummaryRow {
   label: string;
 }
 
-/** The front page's plot: each ratio as a bar from 1, on a logarithmic scale. */
+/** Returns the summary plot: each ratio as a bar from 1, on a logarithmic scale. */
 export function summaryOf(rows: readonly SummaryRow[], where: string): string {
   const row = 38;
   const [left, right, top] = [330, 740, 84];
@@ -81,7 +81,7 @@ export function summaryOf(rows: readonly SummaryRow[], where: string): string {
   const place = (value: number) =>
     left + (right - left) * (Math.log2(value) - first) / (last - first);
   const parts = [
-    text(MARGIN, 30, "How fast uds is, beside what one would use instead", "title"),
+    text(MARGIN, 30, "How fast uds is, compared with its alternatives", "title"),
     text(MARGIN, 50, `${where}. Longer to the right is better, at 1 both are equal.`),
   ];
   for (let power = first; power <= last; power++) {
@@ -112,7 +112,7 @@ export function summaryOf(rows: readonly SummaryRow[], where: string): string {
   return svg(bottom + 16, parts);
 }
 
-/** How far each line is reached: 1 is the line itself, on a logarithmic scale from 1/4 to 4. */
+/** Returns a bar per line, from 1/4 to 4 on a logarithmic scale. 1 is the line itself. */
 function barsOf(results: Results, top: number): { svg: string; end: number } {
   const place = (part: number) =>
     BAR_LEFT + BAR_WIDTH * (Math.log2(Math.min(4, Math.max(0.25, part))) + 2) / 4;
@@ -143,7 +143,7 @@ function barsOf(results: Results, top: number): { svg: string; end: number } {
   return { svg: parts.join("\n"), end: y };
 }
 
-/** A curve for each contender; both axes are logarithmic. */
+/** Returns a plot with a curve for each contender. Both axes are logarithmic. */
 function curveOf(name: string, points: Subject[], results: Results, top: number): string {
   const { unit, better, point, contenders } = points[0] as Subject;
   const series = contenders.map((contender) => ({
@@ -188,7 +188,7 @@ function curveOf(name: string, points: Subject[], results: Results, top: number)
   return parts.join("\n");
 }
 
-/** A logarithmic axis over whole powers of ten. */
+/** Returns a logarithmic axis over whole powers of ten. */
 function scale(
   values: number[],
   from: number,

@@ -6,10 +6,10 @@ import { type Spread, spreadOf } from "./statistics.ts";
 import type { Line, Subject } from "./subject.ts";
 import { type Verdict, verdictOf } from "./verdict.ts";
 
-/** Everything that was measured. */
+/** All figures of a benchmark, with the options of the run. */
 export interface Results {
   environment: Environment;
-  /** The part of a full load, and the rounds. */
+  /** The share of a full load. */
   scale: number;
   rounds: number;
   pointRounds: number;
@@ -17,7 +17,7 @@ export interface Results {
   figures: Map<string, SubjectFigures>;
 }
 
-/** All lines, with what was measured. */
+/** Returns all lines with their verdicts. */
 export function verdictsOf({ subjects, figures }: Results): [Subject, Verdict][] {
   return subjects.flatMap((subject) =>
     subject.lines.map((line): [Subject, Verdict] => [
@@ -27,7 +27,7 @@ export function verdictsOf({ subjects, figures }: Results): [Subject, Verdict][]
   );
 }
 
-/** The report as Markdown. */
+/** Returns the report as Markdown. */
 export function markdownOf(results: Results): string {
   const compared = results.subjects.filter(({ point }) => point === undefined);
   const curves = Map.groupBy(
@@ -39,12 +39,12 @@ export function markdownOf(results: Results): string {
     "# The benchmark's results",
     head(results),
     "## Ratios",
-    "The median of the ratios of the rounds, and in brackets the middle half of them. `×` is how many " +
-    "times as fast as the baseline, `× cost` how many times its time or memory.",
+    "The median of the ratios of the rounds, with their middle half in brackets. `×` is the speed as a " +
+    "multiple of the baseline's, `× cost` the time or memory as a multiple of the baseline's.",
     ratios(verdicts),
     ...missed(verdicts),
     "## Figures",
-    "Medians, and the middle half of the rounds.",
+    "Medians, with the middle half of the rounds.",
     ...compared.map((subject) => figuresOf(subject, results)),
     ...(curves.size === 0 ? [] : ["## How the cost grows", "![The curves](plot.svg)"]),
     ...[...curves].map(([name, points]) => curveOf(name, points, results)),
@@ -84,13 +84,13 @@ function ratios(verdicts: [Subject, Verdict][]): string {
   return table(["subject", "ours", "baseline", "ratio", "must reach", ""], rows);
 }
 
-/** What a line must reach, in words. */
+/** Returns the goal of a line in words. */
 export function goalOf({ atLeast, atMost }: Line): string {
   if (atLeast !== undefined) return `≥ ${atLeast} ×`;
   return atMost === undefined ? "" : `≤ ${atMost} × cost`;
 }
 
-/** The reasons of what was missed. */
+/** Returns the reasons for the missed lines. */
 function missed(verdicts: [Subject, Verdict][]): string[] {
   const lines = verdicts.filter(([, { reached }]) => reached === false);
   if (lines.length === 0) return [];
@@ -143,13 +143,13 @@ function spread({ low, high }: Spread): string {
   return `${number(low)}–${number(high)}`;
 }
 
-/** Three digits that mean something; large figures whole. */
+/** Formats three significant digits; large figures as whole numbers. */
 export function number(value: number): string {
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en-US");
   return value.toPrecision(value < 0.01 ? 2 : 3);
 }
 
-/** The same as data, with the figure of each round. */
+/** Returns the report as JSON, with the figure of each round. */
 export function jsonOf(results: Results): string {
   const { environment, scale, rounds, pointRounds, subjects, figures } = results;
   return JSON.stringify(

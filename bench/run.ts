@@ -1,24 +1,24 @@
 /**
- * One run of a contender: its two ends in fresh processes, and what they report.
+ * Runs a contender: starts its two ends in fresh processes, and checks their reports.
  *
- * - A program is started as `program server VARIANT PATH SIZE WARM COUNT`, and prints `ready` when it
- *   listens; then again with `client`. A program that is alone is started with
+ * - A program is started as `program server VARIANT PATH SIZE WARM COUNT`, and prints `ready` when
+ *   it listens. Then it is started again with `client`. A program that is alone is started with
  *   `parent`.
- * - Each end prints one line of JSON at its end. Both count items and bytes of both passes, and both
- *   counts have to be exact; the driving end has the time.
+ * - Each end prints one line of JSON when it is done. Both count the items and bytes of both
+ *   passes, and both counts must be exact. The driving end measures the time.
  */
 
 import { join } from "@std/path/posix";
 import { type Contender, type Load, loadOf, type Outcome, type Subject } from "./subject.ts";
 import type { Toolbox } from "./toolbox.ts";
 
-/** What a program prints. */
+/** The output of a program. */
 interface Report extends Partial<Outcome> {
   items: number;
   bytes: number;
 }
 
-/** No run takes so long, except one that hangs. */
+/** Only a run that hangs takes longer. */
 const TIMEOUT_MS = 120_000;
 
 let runs = 0;
@@ -26,7 +26,7 @@ let runs = 0;
 /**
  * Runs a contender once.
  *
- * @throws {Error} when a program fails, hangs, or counts anything but what was to be done.
+ * @throws {Error} if a program fails, hangs, or does not count exactly what it had to do.
  */
 export async function run(
   tools: Toolbox,
@@ -55,11 +55,11 @@ export async function run(
   }
   for (const report of reports) check(report, load);
   const outcome = Object.assign({}, ...reports) as Partial<Outcome>;
-  if (outcome.seconds === undefined) throw new Error("no end has measured the time");
+  if (outcome.seconds === undefined) throw new Error("neither end reported the time");
   return subject.value(outcome as Outcome, load);
 }
 
-/** Refuses a count that is not exact. */
+/** Throws unless the counts are exact. */
 export function check(report: { items: number; bytes: number }, load: Load): void {
   const items = load.warm + load.count;
   const bytes = items * load.size;
@@ -77,7 +77,7 @@ async function start(
   return new Running(program, command, rest, signal);
 }
 
-/** A program that was started. */
+/** A running program. */
 class Running implements AsyncDisposable {
   readonly #program: string;
   readonly #child: Deno.ChildProcess;
@@ -96,19 +96,19 @@ class Running implements AsyncDisposable {
     this.#output = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   }
 
-  /** Waits for the line that says that it listens. */
+  /** Waits for the line that reports that it listens. */
   async ready(): Promise<void> {
     while (!this.#text.includes("ready\n")) {
-      if (!await this.#more()) throw await this.#failed("it has ended before it was ready");
+      if (!await this.#more()) throw await this.#failed("it ended before it was ready");
     }
   }
 
-  /** Waits for its end, and gives what it reported. */
+  /** Waits for its end, and returns its report. */
   async report(): Promise<Report> {
     while (await this.#more());
     const { success } = await this.#child.status;
     const line = this.#text.trim().split("\n").at(-1) ?? "";
-    if (!success || !line.startsWith("{")) throw await this.#failed("it has reported nothing");
+    if (!success || !line.startsWith("{")) throw await this.#failed("it ended without a report");
     return JSON.parse(line);
   }
 
@@ -127,7 +127,7 @@ class Running implements AsyncDisposable {
     try {
       this.#child.kill("SIGKILL");
     } catch {
-      // It has ended.
+      // The program has ended.
     }
     await this.#child.status;
     await this.#output.cancel();

@@ -1,16 +1,16 @@
-/** Medians, and how far the rest is from them. */
+/** Medians and spreads. */
 
-/** The middle half of some figures, and their number. */
+/** The median and the middle half of some figures, and their number. */
 export interface Spread {
   median: number;
-  /** A quarter of the figures are below. */
+  /** A quarter of the figures are below this. */
   low: number;
-  /** A quarter of the figures are above. */
+  /** A quarter of the figures are above this. */
   high: number;
   count: number;
 }
 
-/** The spread of at least one figure. */
+/** Returns the spread of at least one figure. */
 export function spreadOf(values: readonly number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b);
   const at = (part: number): number => {

@@ -1,19 +1,19 @@
 /**
- * What is measured: a subject, its contenders, and the lines that it must reach. A subject is data;
- * the work is in the programs that it names.
+ * A subject of the benchmark: its contenders, and the lines that it must reach. A subject is data.
+ * The programs that it names do the work.
  */
 
-/** What both ends have reported after a run. */
+/** The report of both ends after a run. */
 export interface Outcome {
-  /** How long the timed pass took. */
+  /** How long the timed pass took, in seconds. */
   seconds: number;
-  /** Growth of the resident memory in bytes, where that is what counts. */
+  /** Growth of the resident memory, in bytes, for subjects that measure memory. */
   memory?: number;
 }
 
-/** How much a program has to do: a warm-up pass, then the pass that is timed. */
+/** The load of a program: a warm-up pass, then the timed pass. */
 export interface Load {
-  /** Bytes of an item: a message, a chunk, a connection's share. */
+  /** Bytes of an item, such as a message, a chunk, or the traffic of a connection. */
   size: number;
   /** Items of the warm-up. */
   warm: number;
@@ -24,25 +24,25 @@ export interface Load {
 /** One way to do the work. */
 export interface Contender {
   name: string;
-  /** A file below `programs/`; its ending says what runs it. It is both ends, by its first argument. */
+  /** A file below `programs/`. Its ending selects the interpreter, its first argument the end. */
   program: string;
-  /** The variant, handed to the program as its second argument. */
+  /** The variant, which the program gets as its second argument. */
   variant?: string;
-  /** Another file for the driving end, where all contenders share one. */
+  /** Another file for the driving end, if all contenders share one. */
   client?: string;
-  /** Items of a full run. Rates are compared, so a slow contender does less, in about the same time. */
+  /** Items of a full run. Rates are compared, so slow contenders send fewer items. */
   count: number;
-  /** Items of the warm-up, where the usual share of `count` is not right. */
+  /** Items of the warm-up, if the usual share of `count` is not right. */
   warm?: number;
-  /** It is one program, which starts its other end itself if it has one. */
+  /** Whether it is one program, which starts its other end itself if it has one. */
   alone?: boolean;
-  /** A package that it takes beside the runtime. */
+  /** A package that it needs in addition to the runtime. */
   needs?: "zmq";
-  /** Connections that it has open at once, where those are many. */
+  /** The number of concurrent connections, if there are many. */
   connections?: number;
 }
 
-/** A ratio between two contenders, and what it must reach. */
+/** A ratio between two contenders, and the value that it must reach. */
 export interface Line {
   ours: string;
   baseline: string;
@@ -50,11 +50,11 @@ export interface Line {
   atLeast?: number;
   /** … or at most so many times its cost. With neither the ratio is only reported. */
   atMost?: number;
-  /** Where it is missed: the reason, and what was tried. */
+  /** Why the line is missed, and what was tried. */
   missed?: string;
 }
 
-/** Something to compare. */
+/** A comparison of contenders. */
 export interface Subject {
   /** A short name for `--only`, and for its rows. */
   name: string;
@@ -64,16 +64,16 @@ export interface Subject {
   size: number;
   contenders: Contender[];
   lines: Line[];
-  /** The figure of a run. */
+  /** Returns the figure of a run. */
   value(outcome: Outcome, load: Load): number;
-  /** Where it is a point of a curve: which one, and where. */
+  /** The position on a curve, if it is a point of one. */
   point?: { curve: string; axis: string; x: number };
 }
 
-/** Items of a warm-up, as a part of those that are timed. */
+/** The share of the timed items that the warm-up has. */
 const WARM_PART = 1 / 8;
 
-/** The load of a run; `scale` makes it smaller. */
+/** Returns the load of a run; `scale` makes it smaller. */
 export function loadOf(subject: Subject, contender: Contender, scale: number): Load {
   const count = Math.max(1, Math.round(contender.count * scale));
   const warm = contender.warm === undefined
@@ -82,22 +82,22 @@ export function loadOf(subject: Subject, contender: Contender, scale: number): L
   return { size: subject.size, warm, count };
 }
 
-/** Gigabytes of payload a second. */
+/** Returns gigabytes of payload per second. */
 export function gigabytesPerSecond({ seconds }: Outcome, { size, count }: Load): number {
   return size * count / seconds / 1e9;
 }
 
-/** Thousands of items a second. */
+/** Returns thousands of items per second. */
 export function thousandsPerSecond({ seconds }: Outcome, { count }: Load): number {
   return count / seconds / 1e3;
 }
 
-/** Microseconds an item. */
+/** Returns microseconds per item. */
 export function microseconds({ seconds }: Outcome, { count }: Load): number {
   return 1e6 * seconds / count;
 }
 
-/** Milliseconds an item. */
+/** Returns milliseconds per item. */
 export function milliseconds({ seconds }: Outcome, { count }: Load): number {
   return 1e3 * seconds / count;
 }

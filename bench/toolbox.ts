@@ -1,6 +1,6 @@
 /**
- * What runs the programs: Deno, Node, Python, a C compiler. Whatever is missing is known by its name,
- * so that its rows say so.
+ * The tools that run the programs: Deno, Node, Python, a C compiler. A missing tool is known by its
+ * name, which then appears in the rows that need it.
  */
 
 import { basename, fromFileUrl, join } from "@std/path/posix";
@@ -9,15 +9,15 @@ import type { Contender } from "./subject.ts";
 const PROGRAMS = fromFileUrl(new URL("./programs/", import.meta.url));
 const CONFIG = fromFileUrl(new URL("../deno.json", import.meta.url));
 
-/** The system's Python before others: it is the one that packages are installed for. */
+/** The system's Python comes first, because packages are installed for it. */
 const PYTHONS = ["/usr/bin/python3", "python3"];
 
-/** Descriptors that a process has open beside its connections, at most. */
+/** The maximum number of descriptors that a process has in addition to its connections. */
 const OTHER_DESCRIPTORS = 100;
 
-/** The tools of this machine, and a directory for what they make. */
+/** The tools of this machine, and a temporary directory for compiled programs. */
 export class Toolbox implements AsyncDisposable {
-  /** The version of each tool that is here. */
+  /** The version of each installed tool. */
   readonly versions: Record<string, string> = {};
   /** A temporary directory. */
   readonly directory: string;
@@ -29,7 +29,7 @@ export class Toolbox implements AsyncDisposable {
     this.directory = directory;
   }
 
-  /** Looks what is installed. */
+  /** Finds the installed tools. */
   static async open(): Promise<Toolbox> {
     const tools = new Toolbox(await Deno.makeTempDir({ prefix: "uds-bench-" }));
     const { versions } = tools;
@@ -59,7 +59,7 @@ export class Toolbox implements AsyncDisposable {
     return tools;
   }
 
-  /** What a contender lacks here, if anything. */
+  /** Returns what a contender lacks on this machine, if anything. */
   missing({ program, needs, connections = 0 }: Contender): string | undefined {
     if (needs === "zmq" && this.versions["ZeroMQ"] === undefined) return "no python3-zmq";
     if (connections + OTHER_DESCRIPTORS > this.#descriptors) {
@@ -69,7 +69,7 @@ export class Toolbox implements AsyncDisposable {
     return tool === undefined || this.versions[tool] !== undefined ? undefined : `no ${tool}`;
   }
 
-  /** The command that runs a file of `programs/`. C is compiled at its first use. */
+  /** Returns the command that runs a file of `programs/`. C is compiled at its first use. */
   async command(program: string, args: string[]): Promise<[command: string, args: string[]]> {
     const file = join(PROGRAMS, program);
     switch (extension(program)) {
@@ -108,12 +108,12 @@ export class Toolbox implements AsyncDisposable {
   }
 }
 
-/** The ending of a file name, with its dot. */
+/** Returns the extension of a file name, with its dot. */
 function extension(file: string): string {
   return file.slice(file.lastIndexOf("."));
 }
 
-/** What a command prints, or `undefined` where there is none or it fails. */
+/** Returns the output of a command, or `undefined` if it is missing or fails. */
 async function output(command: string, args: string[]): Promise<string | undefined> {
   try {
     const { success, stdout } = await new Deno.Command(command, { args, stderr: "null" }).output();

@@ -1,25 +1,25 @@
-/** Whether a line is reached: the ratio of two contenders, round by round. */
+/** The verdict on a line: the ratio of two contenders, round by round. */
 
 import type { Figures, SubjectFigures } from "./measure.ts";
 import { type Spread, spreadOf } from "./statistics.ts";
 import type { Line, Subject } from "./subject.ts";
 
-/** How far from its line a ratio may be before `--check` fails. */
+/** How far a ratio may be from its line before `--check` fails, as a share of the line. */
 const TOLERANCE = 0.2;
 
-/** A line, and what was measured. */
+/** A line with its measured ratio. */
 export interface Verdict {
   line: Line;
-  /** The spread of the ratios of the rounds: speed, or cost where the line is `atMost`. */
+  /** The spread of the ratios over the rounds: speed, or cost if the line has `atMost`. */
   ratio?: Spread;
   /** Why there is no ratio. */
   missing?: string;
   reached?: boolean;
-  /** Missed by more than the tolerance. */
+  /** Whether it is missed by more than the tolerance. */
   farOff?: boolean;
 }
 
-/** The verdict on a line of a subject. */
+/** Returns the verdict on a line of a subject. */
 export function verdictOf(subject: Subject, figures: SubjectFigures, line: Line): Verdict {
   const [ours, baseline] = [line.ours, line.baseline].map((name) => {
     const found = figures.get(name);
@@ -30,7 +30,7 @@ export function verdictOf(subject: Subject, figures: SubjectFigures, line: Line)
     const why = missing ?? (failed && "failed");
     if (why !== undefined) return { line, missing: why };
   }
-  // Costs are compared as they are, or speeds: one is the other upside down.
+  // A ratio of costs is the inverse of a ratio of speeds.
   const asCost = line.atMost !== undefined;
   const upright = asCost === (subject.better === "less");
   const ratio = spreadOf(ours.values.map((value, i) => {

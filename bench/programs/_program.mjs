@@ -1,21 +1,21 @@
-/** What the programs for Node share: their arguments, the passes, the report. */
+/** Shared code of the programs for Node: arguments, passes, report. */
 
 import net from "node:net";
 
 const [role, variant, path, ...numbers] = process.argv.slice(2);
 const [size, warm, count] = numbers.map(Number);
 
-/** What the program was started to do. */
+/** The task of this program. */
 export const TASK = { role, variant, path, size, warm, count };
 
-/** The items of the warm-up, then those that are timed. */
+/** The items of the warm-up pass and of the timed pass. */
 export const PASSES = [warm, count];
 
-/** What this end has counted, of both passes. */
+/** The counts of this end, over both passes. */
 export const counted = { items: 0, bytes: 0 };
 
 /**
- * Runs both passes, and times the second one; gives its seconds.
+ * Runs both passes, and returns the seconds of the second one.
  *
  * @param {(items: number) => Promise<void>} pass
  */
@@ -29,13 +29,13 @@ export async function timed(pass) {
   return seconds;
 }
 
-/** Prints the report, the last that a program does. */
+/** Prints the report. This is a program's last call. */
 export function report(more = {}) {
   console.log(JSON.stringify({ ...counted, ...more }));
 }
 
 /**
- * Serves the connection of each pass, and resolves when they have ended.
+ * Serves one connection per pass, and resolves when they have ended.
  *
  * @param {(socket: net.Socket, items: number) => void} handler
  * @returns {Promise<void>}
@@ -64,7 +64,7 @@ export function connect() {
   });
 }
 
-/** Resolves when the peer has ended and everything was read. */
+/** Resolves at the end of file, after everything was read. */
 export function ended(socket) {
   return new Promise((resolve) => {
     socket.resume();
@@ -72,7 +72,7 @@ export function ended(socket) {
   });
 }
 
-/** Writes so many chunks, as fast as the socket takes them. */
+/** Writes `count` chunks, as fast as the socket takes them. */
 export function writeMany(socket, count, chunk) {
   return new Promise((resolve) => {
     let sent = 0;

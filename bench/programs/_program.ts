@@ -1,9 +1,9 @@
-/** What the programs for Deno share: their arguments, the passes, the report. */
+/** Shared code of the programs for Deno: arguments, passes, report. */
 
 const [role, variant, path, ...numbers] = Deno.args;
 const [size, warm, count] = numbers.map(Number);
 
-/** What the program was started to do. */
+/** The task of this program. */
 export const TASK = { role, variant, path, size, warm, count } as {
   role: "server" | "client" | "parent" | "child";
   variant: string;
@@ -13,18 +13,18 @@ export const TASK = { role, variant, path, size, warm, count } as {
   count: number;
 };
 
-/** The items of the warm-up, then those that are timed. */
+/** The items of the warm-up pass and of the timed pass. */
 export const PASSES: readonly number[] = [TASK.warm, TASK.count];
 
-/** What this end has counted, of both passes. */
+/** The counts of this end, over both passes. */
 export const counted = { items: 0, bytes: 0 };
 
-/** Tells that the server listens. */
+/** Reports that the server listens. */
 export function ready(): void {
   Deno.stdout.writeSync(new TextEncoder().encode("ready\n"));
 }
 
-/** Runs both passes, and times the second one; gives its seconds. */
+/** Runs both passes, and returns the seconds of the second one. */
 export async function timed(pass: (items: number) => Promise<void>): Promise<number> {
   let seconds = 0;
   for (const items of PASSES) {
@@ -35,25 +35,25 @@ export async function timed(pass: (items: number) => Promise<void>): Promise<num
   return seconds;
 }
 
-/** Prints the report, the last that a program does. */
+/** Prints the report. This is a program's last call. */
 export function report(more: { seconds?: number; memory?: number } = {}): void {
   const line = JSON.stringify({ ...counted, ...more });
   Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
 }
 
-/** A typed array that does not start at a page boundary; why is in the README of the benchmark. */
+/** Returns an array that does not start at a page boundary. See "Where buffers start" in README. */
 export function offsetBuffer(length: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(length + 4096).subarray(2048, 2048 + length);
 }
 
-/** Writes everything: one call of Deno's takes as much as fits. */
+/** Writes all bytes. One call of Deno's writes only as many as fit. */
 export async function writeAll(conn: Deno.UnixConn, data: Uint8Array): Promise<void> {
   for (let sent = 0; sent < data.length;) {
     sent += await conn.write(sent === 0 ? data : data.subarray(sent));
   }
 }
 
-/** Serves the connection of each pass with a plain listener, one after the other. */
+/** Serves one connection per pass with a plain listener, one after the other. */
 export async function listenRaw(handler: (conn: Deno.UnixConn) => Promise<void>): Promise<void> {
   using listener = Deno.listen({ transport: "unix", path: TASK.path });
   ready();
@@ -64,7 +64,7 @@ export async function listenRaw(handler: (conn: Deno.UnixConn) => Promise<void>)
   }
 }
 
-/** Connects without the library; where the backlog is full, again and again. */
+/** Connects without the library, and retries while the backlog is full. */
 export async function connectRaw(): Promise<Deno.UnixConn> {
   for (;;) {
     try {

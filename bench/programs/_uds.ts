@@ -1,9 +1,9 @@
-/** What the programs that use the library share. */
+/** Shared code of the programs that use the library. */
 
 import { type Connection, serve } from "@uds/uds";
 import { PASSES, ready, TASK } from "./_program.ts";
 
-/** Serves so many connections, those of the passes unless said otherwise, and shuts down. */
+/** Serves as many connections as there are passes, or `count`, and shuts down. */
 export async function serveUds(
   handler: (conn: Connection) => Promise<void>,
   connections: number = PASSES.length,

@@ -1,4 +1,4 @@
-/* What the programs in C share: their arguments, the socket, the clock, the report. */
+/* Shared code of the programs in C: arguments, socket, clock, report. */
 
 #include <errno.h>
 #include <signal.h>
@@ -22,7 +22,7 @@ static void must(int ok, const char *what) {
   exit(1);
 }
 
-/* Reads the arguments; gives whether this is the server. */
+/* Reads the arguments. Returns whether this is the server. */
 static int begin(int argc, char **argv) {
   if (argc != 7) exit(2);
   variant = argv[2];

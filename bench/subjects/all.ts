@@ -14,7 +14,7 @@ import { pipelined } from "./messages.ts";
 import { pairs } from "./pair.ts";
 import { roundTrip } from "./round_trip.ts";
 
-/** What is compared, then what is drawn as curves. */
+/** The comparisons, then the points of the curves. */
 export const SUBJECTS: readonly Subject[] = [
   roundTrip,
   bulk,

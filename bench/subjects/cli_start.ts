@@ -1,4 +1,4 @@
-/** How long the command line takes to say that a server is there. */
+/** How long the command line takes to report a running server. */
 
 import { milliseconds, type Subject } from "../subject.ts";
 

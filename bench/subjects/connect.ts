@@ -1,4 +1,4 @@
-/** A connection for one byte. */
+/** A connection that carries one byte. */
 
 import { microseconds, type Subject } from "../subject.ts";
 
@@ -18,10 +18,10 @@ export const connections: Subject = {
     ours: "uds connect/serve",
     baseline: "Deno raw",
     atLeast: 0.85,
-    missed: "Each end does more: the client checks its arguments and the path, the server keeps " +
-      "count of its connections, flushes and closes. Tried: no query of the permissions where Deno cannot " +
-      "prompt, which took the cost from 1.33 to 1.19. With more or less other work on the machine the " +
-      "same code was between 0.72 and 0.87.",
+    missed: "Each end does more: the client checks its arguments and the path, the server counts " +
+      "its connections, flushes and closes. Tried: no permission query if Deno cannot prompt, " +
+      "which reduced the cost from 1.33 to 1.19. Under different loads of the machine the same " +
+      "code reached between 0.72 and 0.87.",
   }],
   value: microseconds,
 };

@@ -1,4 +1,6 @@
-/** How the cost grows with the number of connections: from 1 to 5,000, all with a message in flight. */
+/**
+ * How the cost grows with the number of connections: from 1 to 5,000, all with a message in flight.
+ */
 
 import { microseconds, type Subject } from "../subject.ts";
 

@@ -1,4 +1,4 @@
-/** One GiB through a server and back; the client is the same for all. */
+/** One GiB through a server and back, with the same client for all servers. */
 
 import { gigabytesPerSecond, type Subject } from "../subject.ts";
 
@@ -36,16 +36,16 @@ export const echo: Subject = {
       baseline: "Deno pipeTo",
       atLeast: 3,
       missed:
-        "It is as fast as a raw loop, and more there is not on one thread: the time is that of " +
-        "the kernel's two copies. Tried: a client in C instead of Deno; the ratio was the same.",
+        "It is as fast as a raw loop, which is the maximum for one thread: the kernel's two copies " +
+        "take all of the time. Tried: a client in C instead of Deno; the ratio was the same.",
     },
     {
       ours: "uds pipeTo",
       baseline: "Deno pipeTo",
       atLeast: 2,
       missed:
-        "It goes through one buffer, as relay does, which made it 1.7 times as fast. The rest is " +
-        "the work of the streams for each chunk. On another day the same code reached 2.09.",
+        "Like relay it uses a single buffer, which made it 1.7 times as fast. The rest is the work " +
+        "of the streams for each chunk. On another day the same code reached 2.09.",
     },
     { ours: "uds relay", baseline: "Deno raw loop, offset" },
   ],

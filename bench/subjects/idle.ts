@@ -1,4 +1,4 @@
-/** What a connection that waits in a read costs in memory, at each end. */
+/** The memory of an idle connection, at each end. It waits in a read. */
 
 import type { Subject } from "../subject.ts";
 

@@ -20,17 +20,17 @@ export const jsonLines: Subject = {
       baseline: "Node readline",
       atLeast: 4,
       missed:
-        "It is as fast as JSON.stringify and JSON.parse after one another without any socket, and what " +
-        "is left is theirs. Tried: short texts encoded by a loop instead of a call, longer slices to " +
-        "decode, which both helped. With more or less other work on the cores it was between 3.0 and 4.9.",
+        "It is as fast as JSON.stringify followed by JSON.parse without a socket, and these two take " +
+        "the rest of the time. Tried: short texts encoded by a loop instead of a call, and longer " +
+        "slices to decode; both helped. Under different loads of the cores it was between 3.0 and 4.9.",
     },
     {
       ours: "uds, one by one",
       baseline: "JSON alone",
       atLeast: 0.6,
       missed:
-        "JSON alone has its text in the form that the engine made it, in the cache of one core; " +
-        "here it is encoded, copied twice and decoded, by two processes on the cores that there are.",
+        "JSON alone keeps its text in the engine's form and in the cache of one core. Here two " +
+        "processes encode it, copy it twice and decode it.",
     },
     { ours: "uds, in batches", baseline: "JSON alone" },
   ],

@@ -1,4 +1,4 @@
-/** Messages that are larger than what the kernel holds. */
+/** Messages that are larger than a socket buffer of the kernel. */
 
 import { gigabytesPerSecond, type Subject } from "../subject.ts";
 

@@ -6,7 +6,7 @@ const CURVE = "Throughput by message size";
 const AXIS = "bytes of a message";
 const SIZES = [1, 16, 256, 4096, 65_536, 1_048_576, 16_777_216];
 
-/** So many bytes, and so many messages, at most in a run. */
+/** The maximum number of bytes in a run, and of messages for each contender. */
 const MAX_BYTES = 512 * 1024 * 1024;
 const MAX_COUNTS = { uds: 2_000_000, raw: 100_000, c: 300_000, coalesced: 8_000_000 };
 

@@ -3,8 +3,8 @@
 import { type Subject, thousandsPerSecond } from "../subject.ts";
 
 const RAW_IS_FAST =
-  "The library has the messages a second that the target stands for; but a write of " +
-  "one message costs a fraction here of what it cost where the target was set.";
+  "The library reaches the rate that the target stands for. But on this machine a write of one " +
+  "message costs a fraction of what it cost where the target was set.";
 
 export const pipelined: Subject = {
   name: "messages",
@@ -53,10 +53,9 @@ export const pipelined: Subject = {
       baseline: "C, coalesced",
       atLeast: 0.4,
       missed:
-        "C counts a message in a few nanoseconds, without making anything of it, and is bound by " +
-        "the kernel's copies; JavaScript makes an object of each. Tried: memory that is used again (a " +
-        "row of its own), and typed arrays made directly instead of by subarray(). What is left is " +
-        "the making of the views.",
+        "C counts a message in a few nanoseconds, creates nothing, and is bound by the kernel's " +
+        "copies. JavaScript creates an object for each. Tried: reused memory (a row of its own), and " +
+        "typed arrays created directly instead of by subarray(). The rest is the creation of the views.",
     },
     { ours: "uds, in batches, reuse", baseline: "C, coalesced" },
     { ours: "uds, one by one", baseline: "ZeroMQ ipc" },

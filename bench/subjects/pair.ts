@@ -1,4 +1,4 @@
-/** A child beside the other ways to talk to one: start, round trip, bulk. */
+/** A child on a socket pair compared with other kinds of children: start, round trip, bulk. */
 
 import {
   type Contender,
@@ -11,7 +11,7 @@ import {
 const OURS = "uds pair";
 const RAW = "Deno node:net on fd 3";
 
-/** The contenders, each with its number of items. */
+/** Returns the contenders, each with its number of items. */
 function contenders(
   what: "start" | "trip" | "down" | "up",
   counts: [uds: number, raw: number, command: number, fork: number, worker: number],
@@ -33,8 +33,8 @@ function contenders(
 }
 
 const BULK_MISSED =
-  "What is left are the kernel's copies and one from the buffer that both ends read " +
-  "through. With more or less other work on the cores it was between 1.8 and 3.3.";
+  "The rest is the kernel's copies, and one copy from the buffer that both ends read through. " +
+  "Under different loads of the cores it was between 1.8 and 3.3.";
 
 const others = (ours: string) =>
   ["Deno.Command, pipes", "Node fork, IPC", "Deno Worker"].map((baseline) => ({ ours, baseline }));
@@ -52,8 +52,8 @@ export const pairs: Subject[] = [
       baseline: RAW,
       atLeast: 0.95,
       missed:
-        "A read that resolves a promise comes after the event that the baseline handles at once. " +
-        "Tried: a descriptor that is not taken out of the event loop between two calls, 2 % of the time.",
+        "A read resolves a promise after the event, which the baseline handles at once. Tried: a " +
+        "descriptor that stays in the event loop between two calls; that saves 2 % of the time.",
     }, ...others(OURS)],
     value: microseconds,
   },

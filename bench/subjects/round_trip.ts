@@ -23,16 +23,16 @@ export const roundTrip: Subject = {
       ours: "uds Connection",
       baseline: "Deno raw loop",
       atMost: 1.05,
-      missed: "The calls are those of the raw loop: other runs had between 0.95 and 1.06.",
+      missed: "The calls are those of the raw loop. Other runs had between 0.95 and 1.06.",
     },
     {
       ours: "uds messages",
       baseline: "Deno raw loop",
       atMost: 1.15,
       missed:
-        "A message is encoded, queued and taken apart on its way. Tried: no timer at the end of a turn " +
-        "for a lone message, which took the cost from 1.37 to 1.13. With more or less other work on the " +
-        "machine the same code was between 1.13 and 1.35.",
+        "A message is encoded, queued and decoded. Tried: no timer at the end of a turn for a single " +
+        "message, which reduced the cost from 1.37 to 1.13. Under different loads of the machine the " +
+        "same code was between 1.13 and 1.35.",
     },
     { ours: "uds Connection", baseline: "Node node:net" },
     { ours: "uds Connection", baseline: "Python asyncio" },

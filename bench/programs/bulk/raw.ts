@@ -1,4 +1,6 @@
-/** Many bytes one way with loops of Deno's `write` and `read`. The variant says where the buffers start. */
+/**
+ * Many bytes one way with loops of Deno's `write` and `read`. The variant names the buffers' start.
+ */
 
 import {
   connectRaw,

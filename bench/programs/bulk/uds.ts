@@ -1,4 +1,4 @@
-/** Many bytes one way with `write` and `read`. The variant says where the buffers start. */
+/** Many bytes one way with `write` and `read`. The variant names the buffers' start. */
 
 import { connect } from "@uds/uds";
 import { counted, offsetBuffer, PASSES, report, TASK, timed } from "../_program.ts";

@@ -1,1 +1,1 @@
-/** Nothing: what a start costs at least. */
+/** An empty script: the minimum cost of a start. */

@@ -1,6 +1,6 @@
 /**
- * The time from the start of a command to its exit. The variant: `probe` asks the command line about
- * the path of a live server, `empty` runs a script with nothing in it.
+ * Measures the time from the start of a command to its exit. The variant `probe` asks the command
+ * line about the path of a running server; `empty` runs an empty script.
  */
 
 import { serve } from "@uds/uds";

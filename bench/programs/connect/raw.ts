@@ -1,4 +1,4 @@
-/** Connects, sends one byte, reads the end, closes, again and again, with Deno's own calls. */
+/** Connects, sends a byte, reads the end of file and closes, repeatedly, with Deno's own calls. */
 
 import { connectRaw, counted, ready, report, TASK, timed } from "../_program.ts";
 

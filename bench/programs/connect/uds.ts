@@ -1,4 +1,4 @@
-/** Connects, sends one byte, reads the end, closes, again and again, with `connect` and `serve`. */
+/** Connects, sends a byte, reads the end of file and closes, repeatedly, with uds. */
 
 import { connect } from "@uds/uds";
 import { counted, report, TASK, timed } from "../_program.ts";

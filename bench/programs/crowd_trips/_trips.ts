@@ -1,13 +1,13 @@
-/** Round trips over many open connections, all of them in flight at once. */
+/** Concurrent round trips over many open connections. */
 
 import { counted, PASSES, TASK } from "../_program.ts";
 
 type Channel = Pick<Deno.UnixConn, "read" | "write"> & Disposable;
 
-/** Connections that are open at once; the variant says how many. */
+/** The number of connections, from the variant. */
 export const CONNECTIONS: number = Number(TASK.variant);
 
-/** The part of the server, for one connection. */
+/** Handles one connection of the server. */
 export async function answer(conn: Channel): Promise<void> {
   const buffer = new Uint8Array(1024);
   for (let count; (count = await conn.read(buffer)) !== null;) {
@@ -16,7 +16,7 @@ export async function answer(conn: Channel): Promise<void> {
   }
 }
 
-/** Opens all, makes the trips of both passes, and gives the seconds of the second one. */
+/** Opens all connections, makes the trips of both passes, and returns the seconds of the second. */
 export async function trips(open: () => Promise<Channel>): Promise<number> {
   const conns: Channel[] = [];
   for (let i = 0; i < CONNECTIONS; i++) conns.push(await open());

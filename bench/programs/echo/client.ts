@@ -1,4 +1,4 @@
-/** Sends everything and reads it back at the same time: the same client for every server. */
+/** The client of every echo server. It sends everything and reads it back at the same time. */
 
 import { connectRaw, counted, offsetBuffer, report, TASK, timed, writeAll } from "../_program.ts";
 

@@ -1,4 +1,4 @@
-/** Echoes everything with a loop of Deno's `read` and `write`. The variant says where the buffer starts. */
+/** Echoes with a loop of Deno's `read` and `write`. The variant names the buffer's start. */
 
 import { counted, listenRaw, offsetBuffer, report, TASK, writeAll } from "../_program.ts";
 

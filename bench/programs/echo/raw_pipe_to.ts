@@ -4,7 +4,7 @@ import { counted, listenRaw, PASSES, report, TASK } from "../_program.ts";
 
 let pass = 0;
 await listenRaw(async (conn) => {
-  // Its end closes the whole connection under the feet of `writable`; the client counts the bytes.
+  // At its end it closes the connection, and `writable` fails. The client counts the bytes anyway.
   await conn.readable.pipeTo(conn.writable).catch((error) => {
     if (!(error instanceof Deno.errors.BadResource)) throw error;
   });

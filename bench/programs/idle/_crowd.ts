@@ -1,4 +1,4 @@
-/** Many connections that have said one byte each way, and then wait in a read. */
+/** Many connections that exchange one byte each way, and then wait in a read. */
 
 import { counted, TASK } from "../_program.ts";
 
@@ -6,7 +6,7 @@ type Channel = Pick<Deno.UnixConn, "read" | "write"> & Disposable;
 
 const { gc } = globalThis as unknown as { gc: () => void };
 
-/** The resident memory of this process, without what is only garbage. */
+/** Returns the resident memory of this process after a collection. */
 async function settledMemory(): Promise<number> {
   for (let i = 0; i < 3; i++) {
     gc();
@@ -21,7 +21,7 @@ export class Crowd {
   #step: () => void = () => {};
   #first: Channel | undefined;
 
-  /** The part of the server, for one connection. */
+  /** Handles one connection of the server. */
   async answer(conn: Channel): Promise<void> {
     const buffer = new Uint8Array(1024);
     counted.bytes += await conn.read(buffer) ?? 0;
@@ -35,8 +35,8 @@ export class Crowd {
   }
 
   /**
-   * Waits for the connections of both passes; gives the growth of the second one, and tells the client
-   * that it may close them.
+   * Waits for the connections of both passes, allows the client to close them, and returns
+   * the growth of the memory in the second pass.
    */
   async weigh(): Promise<number> {
     await this.#reached(TASK.warm);
@@ -47,12 +47,12 @@ export class Crowd {
     return memory;
   }
 
-  /** Resolves when all have ended. */
+  /** Resolves when all connections have ended. */
   async over(): Promise<void> {
     await Promise.all(this.#over);
   }
 
-  /** The part of the client: opens all, weighs, and closes them. */
+  /** Opens all connections of the client, weighs them, and closes them. */
   async fill(open: () => Promise<Channel>): Promise<{ seconds: number; memory: number }> {
     const conns: Channel[] = [];
     const more = async (items: number) => {
@@ -72,7 +72,7 @@ export class Crowd {
     await more(TASK.count);
     const seconds = (performance.now() - begin) / 1000;
     const memory = await settledMemory() - before;
-    // The other end weighs itself as well, and says so.
+    // The other end measures its memory as well, and sends a byte when it is done.
     await this.#over[0];
     for (const conn of conns) conn[Symbol.dispose]();
     await this.over();

@@ -1,4 +1,4 @@
-/** Many idle connections with Deno's own calls. The variant says which end is weighed. */
+/** Many idle connections with Deno's own calls. The variant names the measured end. */
 
 import { connectRaw, ready, report, TASK } from "../_program.ts";
 import { Crowd } from "./_crowd.ts";

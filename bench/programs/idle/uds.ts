@@ -1,4 +1,4 @@
-/** Many idle connections with `serve` and `connect`. The variant says which end is weighed. */
+/** Many idle connections with `serve` and `connect`. The variant names the measured end. */
 
 import { connect, serve } from "@uds/uds";
 import { ready, report, TASK } from "../_program.ts";

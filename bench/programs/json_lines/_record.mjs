@@ -1,4 +1,4 @@
-/** The object that is sent: its JSON and a line feed are 100 bytes. */
+/** The object to send. Its JSON with a line feed has 100 bytes. */
 
 const NAME = "a record such as a log might have";
 

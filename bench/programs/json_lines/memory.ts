@@ -1,4 +1,4 @@
-/** `JSON.stringify` and `JSON.parse` alone: no socket, no second process. */
+/** `JSON.stringify` and `JSON.parse` alone, without a socket or a second process. */
 
 import { counted, report, timed } from "../_program.ts";
 import { recordOf } from "./_record.mjs";

@@ -1,4 +1,6 @@
-/** JSON lines one way with `messages`. The variant: `some` reads one by one, `batches` in batches. */
+/**
+ * JSON lines one way with `messages`. The variant: `some` reads one by one, `batches` in batches.
+ */
 
 import { connect, json, lines, messages } from "@uds/uds";
 import { counted, report, TASK, timed } from "../_program.ts";

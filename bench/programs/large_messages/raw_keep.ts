@@ -1,8 +1,8 @@
-/** Receives messages, each in memory of its own, with Deno's `read`; the client is that of the raw loop. */
+/** Receives messages with Deno's `read`, each in its own memory. The raw loop is the client. */
 
 import { counted, listenRaw, report } from "../_program.ts";
 
-/** Fills a buffer; tells whether there was anything left to read. */
+/** Fills a buffer. Reports whether there was anything left to read. */
 async function fill(conn: Deno.UnixConn, buffer: Uint8Array): Promise<boolean> {
   for (let got = 0; got < buffer.length;) {
     const count = await conn.read(buffer.subarray(got));

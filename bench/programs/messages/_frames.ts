@@ -1,13 +1,13 @@
-/** Counts the frames in what was read: a length of four bytes, then so many bytes. */
+/** Counts frames in the bytes that were read. A frame is a length of four bytes and a body. */
 export class FrameCounter {
   items = 0;
   bytes = 0;
-  /** A buffer to read into, from `end` on; what is before is the beginning of a frame. */
+  /** The buffer to read into, from `end` on. Before `end` is the beginning of a frame. */
   buffer: Uint8Array<ArrayBuffer> = new Uint8Array(256 * 1024);
   end = 0;
   #view = new DataView(this.buffer.buffer);
 
-  /** Takes the bytes that were read behind `end`. */
+  /** Adds `count` bytes that were read at `end`. */
   add(count: number): void {
     const end = this.end + count;
     let start = 0;

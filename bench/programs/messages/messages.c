@@ -7,7 +7,7 @@
 
 #define BUFFER_SIZE (256 * 1024)
 
-/* Parses what is there, gives what is left at the beginning of the buffer. */
+/* Parses the messages in a buffer. Moves the rest to its beginning, and returns its length. */
 static size_t parse(char *buffer, size_t end) {
   size_t start = 0;
   while (end - start >= 4) {

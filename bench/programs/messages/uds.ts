@@ -1,7 +1,9 @@
 /**
- * Many small messages one way with `messages`. The variant: `each` awaits every `send`, `some` every
- * 64th; both read one by one. `batches` sends as `some` does, and reads in `batches()`. With ` reuse` the
- * memory of a message is used again for the next ones.
+ * Many small messages one way with `messages`.
+ *
+ * - The variant `each` awaits every `send`, `some` every 64th. Both read one by one.
+ * - The variant `batches` sends like `some`, and reads with `batches()`.
+ * - With ` reuse` the memory of a message is reused for the following ones.
  */
 
 import { connect, lengthPrefixed, messages } from "@uds/uds";

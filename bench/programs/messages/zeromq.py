@@ -1,4 +1,4 @@
-"""Messages one way with ZeroMQ's PUSH and PULL over ipc, and one reply when all have come."""
+"""Messages one way with ZeroMQ's PUSH and PULL over ipc, and one reply after the last one."""
 
 import json
 import sys

@@ -1,37 +1,39 @@
 /**
- * What the parents of a pair share, in Deno and in Node: what is measured, the passes, the report.
+ * Shared code of the parents of a pair, in Deno and in Node: the task, the passes, the report.
  *
  * - A parent is started as `parent WHAT PATH SIZE WARM COUNT`, its child as `child WHAT - SIZE WARM
  *   COUNT`. WHAT is `start` (to the first byte back), `trip`, `down` (child to parent) or `up`.
- * - For `down` the parent's 8 bytes start each pass; for `up` the child answers each pass with 8 bytes.
+ * - For `down` 8 bytes of the parent start each pass. For `up` the child answers each pass with 8
+ *   bytes.
  */
 
 const argv = globalThis.Deno?.args ?? process.argv.slice(2);
 const [role, what, , ...numbers] = argv;
 const [size, warm, count] = numbers.map(Number);
 
-/** What the program was started to do. */
+/** The task of this program. */
 export const TASK = { role, what, size, warm, count };
 
-/** The items of the warm-up, then those that are timed. */
+/** The items of the warm-up pass and of the timed pass. */
 export const PASSES = [warm, count];
 
-/** Bytes that start or answer a pass. */
+/** How many bytes start or answer a pass. */
 export const SIGNAL_SIZE = 8;
 
 /** The arguments of the child. */
 export const CHILD_ARGS = ["child", what, "-", ...numbers];
 
 /**
- * @typedef {object} Parent
- * @property {() => Promise<number>} trip Sends an item and reads it back; gives the bytes.
- * @property {(total: number) => Promise<number>} down Starts a pass and reads it; gives the bytes.
- * @property {(items: number) => Promise<number>} up Sends so many items and reads the answer; gives the bytes.
- * @property {() => Promise<unknown>} end Lets the child end.
+ * @typedef {object} Transfers
+ * @property {() => Promise<number>} trip Sends an item, returns the bytes that come back.
+ * @property {(total: number) => Promise<number>} down Starts a pass, returns the bytes it reads.
+ * @property {(items: number) => Promise<number>} up Sends items, returns the bytes of the answer.
  */
 
+/** @typedef {Transfers & { end: () => Promise<unknown> }} Parent `end` ends the child. */
+
 /**
- * Does what is to be done, and reports it.
+ * Runs the task and reports the result.
  *
  * @param {() => Parent | Promise<Parent>} open
  */

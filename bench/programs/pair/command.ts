@@ -1,4 +1,4 @@
-/** A child of `Deno.Command`, over the pipes of its standard input and output. */
+/** A child of `Deno.Command`, with the pipes of its standard input and output. */
 
 import { fromFileUrl } from "@std/path/posix";
 import { denoArgs } from "./_child.ts";
@@ -6,7 +6,7 @@ import { CHILD_ARGS, drive, PASSES, SIGNAL_SIZE, TASK } from "./_parent.mjs";
 
 const item = new Uint8Array(TASK.size);
 
-/** The streams of both ends are used alike. */
+/** Returns a channel over the streams of either end. */
 function channel(readable: ReadableStream<Uint8Array>, writable: WritableStream<Uint8Array>) {
   const reader = readable.getReader();
   const writer = writable.getWriter();

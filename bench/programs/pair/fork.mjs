@@ -1,4 +1,4 @@
-/** A child of Node's `fork`, over its IPC, with the serialization that knows bytes. */
+/** A child of Node's `fork` with its IPC, serialized with `advanced`, which supports bytes. */
 
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -6,7 +6,7 @@ import { CHILD_ARGS, drive, PASSES, SIGNAL_SIZE, TASK } from "./_parent.mjs";
 
 const item = Buffer.alloc(TASK.size);
 
-/** The two ends are used alike: a ChildProcess, or this process. */
+/** Returns a channel over a ChildProcess or over this process, which have the same methods. */
 function channel(end) {
   const read = (total) =>
     new Promise((resolve) => {

@@ -1,4 +1,4 @@
-/** The same child as most people would write it: node:child_process and node:net, with events. */
+/** The same child without the library: node:child_process and node:net, with events. */
 
 import { spawn } from "node:child_process";
 import net, { type Socket } from "node:net";
@@ -8,7 +8,7 @@ import { CHILD_ARGS, drive, PASSES, SIGNAL_SIZE, TASK } from "./_parent.mjs";
 
 const item = new Uint8Array(TASK.size);
 
-/** Reads so many bytes by events. */
+/** Reads `total` bytes with events. */
 function read(socket: Socket, total: number): Promise<number> {
   return new Promise((resolve) => {
     let got = 0;
@@ -22,7 +22,7 @@ function read(socket: Socket, total: number): Promise<number> {
   });
 }
 
-/** Writes so many items, as fast as the socket takes them. */
+/** Writes `items` items, as fast as the socket takes them. */
 function writeMany(socket: Socket, items: number): Promise<void> {
   return new Promise((resolve) => {
     let sent = 0;

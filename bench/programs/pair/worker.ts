@@ -1,4 +1,4 @@
-/** A `Worker` in the same process instead of a child, over `postMessage`, which copies. */
+/** A `Worker` in the same process instead of a child, with `postMessage`, which copies. */
 
 import { CHILD_ARGS, drive, SIGNAL_SIZE, TASK } from "./_parent.mjs";
 

@@ -1,4 +1,4 @@
-/** The worker's end: its first message says what to do. */
+/** The end of the worker. Its first message is the task. */
 
 /// <reference lib="deno.worker" />
 
