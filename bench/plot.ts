@@ -82,7 +82,7 @@ export function summaryOf(rows: readonly SummaryRow[], where: string): string {
     left + (right - left) * (Math.log2(value) - first) / (last - first);
   const parts = [
     text(MARGIN, 30, "How fast uds is, compared with its alternatives", "title"),
-    text(MARGIN, 50, `${where}. Longer to the right is better, at 1 both are equal.`),
+    text(MARGIN, 50, `${where}. Longer to the right is better. At 1 both are equal.`),
   ];
   for (let power = first; power <= last; power++) {
     const x = fixed(place(2 ** power));

@@ -103,7 +103,7 @@ function benchmarkPlot(report: Report): string {
     const { ours, baseline, ratio, atMost } = line;
     if (ratio === undefined) return [];
     const { median, low, high } = ratio;
-    const detail = `${ours}, beside ${baseline}`;
+    const detail = `${ours}, compared with ${baseline}`;
     return [
       atMost === undefined ? { title, detail, median, low, high, label: `${number(median)} ×` } : {
         title,

@@ -80,7 +80,7 @@ function nameOf(id: number | null, file: "passwd" | "group"): string {
 
 /** Throws unless the demo shows what it announces. */
 function expect(condition: boolean, what: string): void {
-  if (!condition) throw new Error(`The demo did not work: ${what}`);
+  if (!condition) throw new Error(`The demo failed: ${what}`);
 }
 
 /** Connects as the user `nobody`, in a process of its own: this file again, with an argument. */
@@ -114,12 +114,15 @@ async function main(): Promise<void> {
   };
   let server;
   try {
-    step("An echo server", "It is a process of its own, and sends back what it gets.");
+    step("An echo server", "A process of its own, which sends back everything that it receives.");
     server = await serve("server");
     expect(server.lines[0]?.startsWith("listening") === true, "the server did not start");
     console.log(`  ls -l   | ${listing(path)}`);
 
-    step("A client", "A third process sends a message, in pieces of 16 bytes, and gets it back.");
+    step(
+      "A client",
+      "Another process sends a message in pieces of 16 bytes, and receives it back.",
+    );
     const client = start(
       "client",
       "cli.ts",
@@ -129,11 +132,14 @@ async function main(): Promise<void> {
     const { code, lines } = await client.ended();
     expect(code === 0 && lines.includes(MESSAGE), "the message did not come back");
 
-    step("A second server", "It wants the same path, which has an owner already. It is refused.");
+    step(
+      "A second server",
+      "It asks for the same path, which already has an owner. It is refused.",
+    );
     const { code: taken } = await (await serve("second")).ended();
     expect(taken === 5, "the second server was not refused");
 
-    step("A second user", "The socket has mode 0600, so the system admits its owner alone.");
+    step("A second user", "The socket has mode 0600, so the system admits only its owner.");
     if (Deno.uid() === 0) {
       const script = "tools/demo.ts";
       const other = start("nobody", script, ["--as-nobody", path], [
@@ -143,7 +149,7 @@ async function main(): Promise<void> {
       const { code } = await other.ended();
       expect(code === 6, "the other user was not refused");
     } else {
-      console.log("  To become another user takes root: run the demo as root to see this part.");
+      console.log("  Only root can become another user: run the demo as root to see this part.");
     }
 
     step(
@@ -158,7 +164,7 @@ async function main(): Promise<void> {
 
     step(
       "A parent and its child",
-      "They talk over a socket without a path, which no other process can reach.",
+      "They exchange messages over a socket without a path. No other process can reach it.",
     );
     const family = start("pair", "examples/socketpair.ts", [], [
       "--allow-run",
@@ -168,7 +174,7 @@ async function main(): Promise<void> {
     const pong = await family.ended();
     expect(
       pong.code === 0 && pong.lines.includes("response from child: pong"),
-      "parent and child did not talk",
+      "parent and child exchanged no message",
     );
 
     step("The end", "The server gets SIGTERM.");

@@ -4,8 +4,8 @@
  * - Arguments go to `deno install --global`, so `--root DIR` chooses the directory, and `--name`
  *   the name.
  * - `deno install` copies the configuration beside the program. Relative `links` and `imports` do
- *   not work from there, so it gets a configuration in which they are absolute.
- * - Thus it also works where only the npm registry can be reached. The clone must stay where it is.
+ *   not work from there, so the copy has absolute ones.
+ * - The result also works with only the npm registry. The clone must stay where it is.
  */
 
 /** The permissions of an installed `uds`, as for the one from JSR. */

@@ -77,7 +77,7 @@ const SURPLUS: [name: string, call: (path: string) => unknown, right: string][] 
 ];
 
 for (const [name, call, right] of SURPLUS) {
-  test(`${name}() refuses an argument too many, and shows the right call`, async () => {
+  test(`${name}() refuses an extra argument, and shows the right call`, async () => {
     await using dir = new TempDir();
     const error = await assertRejects(async () => await call(dir.file("s.sock")), TypeError);
     assertMatch(error.message, /^Unexpected (second|third|fourth) argument of /);
@@ -93,7 +93,7 @@ const METHODS: [name: string, call: (conn: Any, options: unknown) => unknown, ri
 ];
 
 for (const [name, call, right] of METHODS) {
-  test(`${name}() of a connection refuses an argument too many, and does nothing`, async () => {
+  test(`${name}() of a connection refuses an extra argument, and does nothing`, async () => {
     const [conn, peer] = await socketpair();
     using _peer = peer;
     using _conn = conn;
@@ -109,7 +109,7 @@ for (const [name, call, right] of METHODS) {
   });
 }
 
-test("shutdown() refuses an argument too many, and shows the right call", async () => {
+test("shutdown() refuses an extra argument, and shows the right call", async () => {
   await using dir = new TempDir();
   await using server = await serve(dir.file("s.sock"), async () => {});
   await assertRejects(

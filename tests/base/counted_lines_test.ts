@@ -17,7 +17,7 @@ test("CountedLines writes the first line of a kind at once, and counts the other
   assertEquals(written.length, 4);
 });
 
-test("CountedLines writes what it counted when the second is over, without a flush", async () => {
+test("CountedLines writes its counts after a second, without a flush", async () => {
   const lines = new CountedLines();
   const start = performance.now();
   const { promise, resolve } = Promise.withResolvers<number>();
@@ -47,13 +47,13 @@ test("CountedLines distinguishes a bounded number of kinds", () => {
   assertEquals(written, 34);
 });
 
-test("kindOfError() counts errors of one place together, whatever they say", () => {
+test("kindOfError() groups errors by their place, whatever their messages", () => {
   const fail = (text: string) => new Error(text);
   assertEquals(kindOfError(fail("client 1")), kindOfError(fail("client 2")));
   assert(kindOfError(fail("a")) !== kindOfError(new Error("a")));
 });
 
-test("serve() without onError prints a flood of errors once, and how many more there were", async () => {
+test("serve() without onError prints a flood of errors once, with the number of the others", async () => {
   await using dir = new TempDir();
   await using program = fixture("server_flood.ts", ["-A"], [dir.file("s.sock"), "300"]);
   await program.status;
@@ -82,9 +82,9 @@ for (const [flags, more] of [[[], 1], [["--quiet"], 0]] as const) {
     }
     relay.kill("SIGTERM");
     const { stderr } = await relay.ended;
-    const told = stderr.split("\n").filter((line) => line.includes("Cannot connect"));
-    const counted = told.flatMap((line) => line.match(/\(and (\d+) more like it\)/)?.[1] ?? []);
-    assert(told.length >= 1 + more && told.length <= (more === 0 ? 1 : 4), stderr);
-    if (more > 0) assertEquals(told.length + counted.reduce((sum, n) => sum + Number(n), 0), 40);
+    const printed = stderr.split("\n").filter((line) => line.includes("Cannot connect"));
+    const counted = printed.flatMap((line) => line.match(/\(and (\d+) more like it\)/)?.[1] ?? []);
+    assert(printed.length >= 1 + more && printed.length <= (more === 0 ? 1 : 4), stderr);
+    if (more > 0) assertEquals(printed.length + counted.reduce((sum, n) => sum + Number(n), 0), 40);
   });
 }

@@ -9,7 +9,7 @@ for (const version of ["2.9.5", "2.9.6", "2.10.0", "3.0.0", "2.9.5+4f1c2a9", "2.
 }
 
 for (const version of ["2.9.4", "2.8.12", "1.46.3", "2.9.4-rc.1"]) {
-  test(`the package refuses Deno ${version}, and says which one it needs`, () => {
+  test(`the package refuses Deno ${version}, and names the version that it needs`, () => {
     const error = assertThrows(
       () => requireRuntime("linux", version),
       Deno.errors.NotSupported,

@@ -27,8 +27,8 @@ for (const [option, count] of [["idleTimeout", 600], ["firstByteTimeout", 20]] a
     async () => {
       await using dir = new TempDir();
       const path = dir.file("s");
-      const told: unknown[] = [];
-      const options = { path, [option]: 700, onError: (error: unknown) => void told.push(error) };
+      const errors: unknown[] = [];
+      const options = { path, [option]: 700, onError: (error: unknown) => void errors.push(error) };
       await using _server = await serve(options, echo);
       const clients = await Promise.all(Array.from({ length: count }, () => connect(path)));
       if (option === "idleTimeout") {
@@ -40,7 +40,7 @@ for (const [option, count] of [["idleTimeout", 600], ["firstByteTimeout", 20]] a
       blockEventLoop(750);
       const answers = await Promise.all(clients.map(readText));
       assertEquals(answers.filter((answer) => answer !== "x"), []);
-      assertEquals(told, []);
+      assertEquals(errors, []);
       for (const client of clients) client.close();
     },
     { deadline: 20_000 },
@@ -50,14 +50,14 @@ for (const [option, count] of [["idleTimeout", 600], ["firstByteTimeout", 20]] a
 test("serve() with idleTimeout closes a silent client after the process was blocked", async () => {
   await using dir = new TempDir();
   const path = dir.file("s");
-  const { promise: told, resolve: tell } = Promise.withResolvers<unknown>();
-  await using _server = await serve({ path, idleTimeout: 100, onError: tell }, echo);
+  const { promise: failure, resolve: onError } = Promise.withResolvers<unknown>();
+  await using _server = await serve({ path, idleTimeout: 100, onError }, echo);
   await using client = await connect(path);
   await client.write(encode("x"));
   await readText(client);
   blockEventLoop(500);
   assertEquals(await readText(client), null);
-  assert(await told instanceof Deno.errors.TimedOut);
+  assert(await failure instanceof Deno.errors.TimedOut);
 });
 
 test("messages() with frameTimeout accepts the end of a message that arrived while the process was blocked", async () => {
@@ -97,8 +97,8 @@ test("messages() with frameTimeout extends the time of a slow peer by the time t
 test("messages() with frameTimeout ends half a message after the process was blocked", async () => {
   await using dir = new TempDir();
   const path = dir.file("s");
-  const { promise: told, resolve: tell } = Promise.withResolvers<unknown>();
-  await using _server = await serve({ path, onError: tell }, async (conn) => {
+  const { promise: failure, resolve: onError } = Promise.withResolvers<unknown>();
+  await using _server = await serve({ path, onError }, async (conn) => {
     await using channel = messages(conn, lengthPrefixed(), { frameTimeout: 100 });
     for await (const message of channel) await channel.send(message);
   });
@@ -106,7 +106,7 @@ test("messages() with frameTimeout ends half a message after the process was blo
   await client.write(new Uint8Array([0, 0, 0, 2, 65]));
   await pause(20);
   blockEventLoop(400);
-  assert(await told instanceof Deno.errors.TimedOut);
+  assert(await failure instanceof Deno.errors.TimedOut);
 });
 
 test("connect() with wait does not count the time for which the process was blocked", async () => {

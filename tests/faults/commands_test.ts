@@ -35,7 +35,7 @@ test("uds serve ends a command that ignores SIGTERM with all of its processes", 
  * Then: No file is left behind
  */
 test(
-  "uds serve that is sent SIGTERM at any moment of its start leaves nothing, in 60 starts",
+  "SIGTERM at any moment of the start of uds serve leaves no file, in 60 starts",
   async () => {
     await using dir = new TempDir();
     for (let ms = 0; ms < 300; ms += 5) {
@@ -82,7 +82,7 @@ test("the client of uds serve finishes after Ctrl-C under deno task, 10 times", 
  * How: `timeout 4 uds serve`: SIGTERM reaches the process and its group
  * Then: The client can finish
  */
-test("uds serve ends gracefully for the program timeout, which sends SIGTERM twice", async () => {
+test("uds serve shuts down gracefully under timeout, which sends SIGTERM twice", async () => {
   await using dir = new TempDir();
   const command = udsCommand(["serve", dir.file("s"), "--", "cat"], ALL);
   await using server = new Process(["timeout", "--preserve-status", "4", ...command]);

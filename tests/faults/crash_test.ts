@@ -140,7 +140,7 @@ for (const [name, way] of Object.entries(WAYS)) {
      * Then: A clear error, or none. No file is left behind, and the next start gets the path
      */
     test(
-      `every failing call of ${name}, ${before}: a clear error or none, and nothing left`,
+      `every failing call of ${name}, ${before}: a clear error or none, and no file left`,
       async () => {
         const calls = await callsOf(way, before);
         let failures = 0;
@@ -165,9 +165,9 @@ for (const [name, way] of Object.entries(WAYS)) {
             }
             // Only a file that could not be removed at the end may remain, and the error reports
             // it.
-            const isTold = last !== "closed" &&
+            const isReported = last !== "closed" &&
               JSON.parse(last).message.startsWith("Cannot remove");
-            if (before === "nothing there" && !isTold) assertEquals(dir.list(), [], where);
+            if (before === "nothing there" && !isReported) assertEquals(dir.list(), [], where);
             await assertNextStarts(dir, path, way, `after ${where}`);
           }
         }
@@ -187,7 +187,7 @@ const FOREIGN: Record<string, (path: string) => Promise<AsyncDisposable>> = {
       await conn.write(new TextEncoder().encode("here"));
     });
   },
-  "a live server that knows nothing of the lock": (path) => {
+  "a live server without a lock": (path) => {
     const listener = Deno.listen({ transport: "unix", path });
     const accepting = (async () => {
       for await (const conn of listener) {
@@ -216,9 +216,9 @@ for (const [name, open] of Object.entries(FOREIGN)) {
   /**
    * Fault: A start is killed while a live server, a file or a link is at the path
    * How: `strace`, at each call of the start
-   * Then: What is at the path survives untouched
+   * Then: What is at the path is unchanged
    */
-  test(`SIGKILL at each call of a start where ${name} is: it survives untouched`, async () => {
+  test(`SIGKILL at each call of a start leaves ${name} untouched`, async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     await using _foreign = await open(path);

@@ -220,7 +220,7 @@ for (const piece of [[], ["--piece", "7"]]) {
    * Then: Every byte comes back to a client that waits for it. Standard error has known lines only.
    * Descriptors are freed
    */
-  test(`${command} sends back what comes whatever the clients do, and survives it`, async () => {
+  test(`${command} echoes every byte and survives random clients`, async () => {
     await using dir = new TempDir();
     const path = dir.file("e.sock");
     await using server = fixture("./cli.ts", ["-A"], ["echo", path, ...piece]);
@@ -253,10 +253,10 @@ for (const piece of [[], ["--piece", "7"]]) {
     server.kill("SIGTERM");
     assertEquals((await server.status).code, 0);
     assertEquals(dir.list(), []);
-    const talk = (await server.stderr()).split("\n");
+    const printed = (await server.stderr()).split("\n");
     const known =
       /^(|listening on .*|ending|received .*|uds: Cannot (read from|write to) a client .*)$/;
-    assertEquals(talk.filter((line) => !known.test(line)), []);
+    assertEquals(printed.filter((line) => !known.test(line)), []);
   }, { deadline: 120_000 });
 }
 
@@ -265,7 +265,7 @@ for (const piece of [[], ["--piece", "7"]]) {
  * How: 250 runs of `uds send`
  * Then: Exit code 0 or 1, and at most one line
  */
-test("uds send ends with an exit code and at most a line, whatever the server does", async () => {
+test("uds send exits with at most one line, whatever the server does", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   await using listener = await listen(path);

@@ -38,7 +38,7 @@ function script(name: string): string {
 }
 
 /** A program that answers each line with a line. */
-class Asked implements AsyncDisposable {
+class LineProgram implements AsyncDisposable {
   readonly program: Program;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
 
@@ -66,18 +66,18 @@ interface Options extends Omit<ServeOptions, "path"> {
   maxPending?: number;
 }
 
-async function startServer(path: string, options: Options, codec: Codec): Promise<Asked> {
+async function startServer(path: string, options: Options, codec: Codec): Promise<LineProgram> {
   const args = [path, JSON.stringify(options), codec];
   const program = fixture("limit_server.ts", ["-A"], args, { stdin: "piped" });
   assertEquals(await program.line(), "listening");
-  return new Asked(program);
+  return new LineProgram(program);
 }
 
-async function startClient(path: string, codec: Codec): Promise<Asked> {
+async function startClient(path: string, codec: Codec): Promise<LineProgram> {
   const args = [script("limit_client.py"), path, codec];
   const program = new Program("python3", args, { stdin: "piped" });
   assertEquals(await program.line(), "ready");
-  return new Asked(program);
+  return new LineProgram(program);
 }
 
 async function startHostile(path: string, what: string, count: number): Promise<Program> {
@@ -101,7 +101,7 @@ function peakMemory({ pid }: Program): number {
 }
 
 /** Polls the server until its counts satisfy a condition. */
-async function until(server: Asked, what: (seen: Seen) => boolean): Promise<Seen> {
+async function until(server: LineProgram, what: (seen: Seen) => boolean): Promise<Seen> {
   for (;;) {
     const seen = await server.ask<Seen>("?");
     if (what(seen)) return seen;
@@ -204,8 +204,8 @@ interface Outcome {
 async function measure(
   path: string,
   { what, count, ends }: Hostility,
-  server: Asked,
-  client: Asked,
+  server: LineProgram,
+  client: LineProgram,
 ): Promise<Outcome> {
   const calm: Times[] = [];
   const loaded: Times[] = [];
@@ -223,7 +223,7 @@ async function measure(
   }
   const [alone, beside] = [calm, loaded].map((all) => median(all.map(({ p99 }) => p99)));
   const ratio = beside! / alone!;
-  console.log(`p99 ${alone} µs alone, ${beside} µs beside them: ${ratio.toFixed(1)} ×`);
+  console.log(`p99 ${alone} µs alone, ${beside} µs beside hostile clients: ${ratio.toFixed(1)} ×`);
   return { times: [...calm, ...loaded], ratio, done };
 }
 

@@ -27,7 +27,7 @@ for (
    * Then: The lock is unchanged, with its times
    */
   test(
-    `SIGKILL at each call of a start beside the lock of ${what}: it stays as it is`,
+    `SIGKILL at each call of a start leaves the lock of ${what} unchanged`,
     async () => {
       await using dir = new TempDir();
       const path = dir.file("a.sock");
@@ -108,7 +108,7 @@ async function probeUnderAttack(
  * Then: `probe()` never hangs
  */
 test(
-  "probe() never hangs where another user exchanges the lock and a fifo, 10,000 calls",
+  "probe() never hangs while another user exchanges the lock and a fifo, 10,000 calls",
   async () => {
     const { states, longest } = await probeUnderAttack(["-A"], 10_000, {});
     console.log(JSON.stringify(states), `the longest took ${longest} ms`);
@@ -122,11 +122,15 @@ test(
  * How: The same
  * Then: Each call returns in time, and the event loop keeps running
  */
-test("probe() that may only read returns in time beside a fifo that does not open", async () => {
-  const flags = ["--allow-read"];
-  const { states, longest, ticks } = await probeUnderAttack(flags, 500, { connect: false });
-  console.log(JSON.stringify(states), `the longest took ${longest} ms, ${ticks} ticks`);
-  assert(longest < 3000);
-  // The event loop keeps running meanwhile.
-  assert(longest < 100 || ticks > 20);
-}, { root: true, needs: ["setpriv", "python3"], deadline: 60_000 });
+test(
+  "probe() with only read permission returns in time beside a fifo that does not open",
+  async () => {
+    const flags = ["--allow-read"];
+    const { states, longest, ticks } = await probeUnderAttack(flags, 500, { connect: false });
+    console.log(JSON.stringify(states), `the longest took ${longest} ms, ${ticks} ticks`);
+    assert(longest < 3000);
+    // The event loop keeps running meanwhile.
+    assert(longest < 100 || ticks > 20);
+  },
+  { root: true, needs: ["setpriv", "python3"], deadline: 60_000 },
+);

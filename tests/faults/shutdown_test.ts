@@ -22,7 +22,7 @@ interface Requests {
 }
 
 /** The report of the server. */
-interface Told {
+interface Report {
   aborted: number;
   started: number;
   answered: number;
@@ -85,12 +85,12 @@ test(`SIGTERM under load: every request is answered, in ${ROUNDS} rounds`, async
     const start = performance.now();
     server.kill("SIGTERM");
     assertEquals(await server.line(), "stopping");
-    const told: Told = JSON.parse(await server.line());
+    const report: Report = JSON.parse(await server.line());
     const { success, code } = await within(5000 + SLACK, server.status);
     slowest = Math.max(slowest, performance.now() - start);
     const { answered, lost } = await requests;
     assertEquals([success, code, lost], [true, 0, 0], `round ${round}`);
-    assertEquals([told.started, told.answered, told.aborted, told.errors], [
+    assertEquals([report.started, report.answered, report.aborted, report.errors], [
       answered,
       answered,
       0,
@@ -119,14 +119,18 @@ test(
       const start = performance.now();
       server.kill("SIGTERM");
       assertEquals(await server.line(), "stopping");
-      const told: Told = JSON.parse(await server.line());
+      const report: Report = JSON.parse(await server.line());
       const { code } = await within(timeout + SLACK, server.status);
       slowest = Math.max(slowest, performance.now() - start);
       const { answered, lost } = await requests;
       assertEquals(code, 0, `round ${round}`);
-      assertEquals([told.started, told.answered, told.aborted], [answered + lost, answered, lost]);
+      assertEquals([report.started, report.answered, report.aborted], [
+        answered + lost,
+        answered,
+        lost,
+      ]);
       assert(lost > 0);
-      assertEquals(told.errors, []);
+      assertEquals(report.errors, []);
       assertEquals(dir.list(), ["load_clients"]);
       answers += answered;
       cut += lost;

@@ -44,12 +44,12 @@ interface Counts {
 
 /** Ends the clients and returns their counts. */
 async function ended(program: Program): Promise<Counts> {
-  await tell(program, "end");
+  await writeLine(program, "end");
   return JSON.parse(await program.line());
 }
 
 /** Writes a line to a program. */
-async function tell(program: Program, line: string): Promise<void> {
+async function writeLine(program: Program, line: string): Promise<void> {
   const writer = program.stdin.getWriter();
   await writer.write(encode(`${line}\n`));
   writer.releaseLock();
@@ -104,7 +104,7 @@ for (const count of [1, 20]) {
  * Then: Each becomes the owner, and one of them stays the owner
  */
 test(
-  "Four successors at once, 200 rounds: each becomes the owner, and one of them stays it",
+  "Four successors at once, 200 rounds: each becomes the owner, and one of them stays the owner",
   async () => {
     const ROUNDS = 200;
     await using dir = new TempDir();
@@ -118,40 +118,40 @@ test(
       return program;
     }));
     /** The events of each server. */
-    const said = new Map<string, Set<string>>([["started", new Set()], ["replaced", new Set()], [
+    const events = new Map<string, Set<string>>([["started", new Set()], ["replaced", new Set()], [
       "ended",
       new Set(),
     ]]);
     const failures: string[] = [];
-    let told = () => {};
+    let onEvent = () => {};
     for (const program of contenders) {
       (async () => {
         for (;;) {
           const line = await program.line().catch(() => undefined);
           if (line === undefined) return;
           const [what, id] = line.split(" ") as [string, string];
-          const all = said.get(what);
+          const all = events.get(what);
           if (all === undefined || all.has(id)) failures.push(line);
           else all.add(id);
-          told();
+          onEvent();
         }
       })();
     }
     const until = async (what: string, count: number) => {
-      while (said.get(what)!.size < count && failures.length === 0) {
-        await new Promise<void>((resolve) => told = resolve);
+      while (events.get(what)!.size < count && failures.length === 0) {
+        await new Promise<void>((resolve) => onEvent = resolve);
       }
     };
     let load: Program | undefined;
     for (let round = 0; round < ROUNDS; round++) {
-      await Promise.all(contenders.map((program, i) => tell(program, `${round}.${i}`)));
+      await Promise.all(contenders.map((program, i) => writeLine(program, `${round}.${i}`)));
       await until("started", 4 * (round + 1));
       load ??= stack.use(await clients(path, 4, 0));
       // All servers but the last one report that they were replaced.
       await within(5000, until("replaced", 4 * (round + 1) - 1));
       assertEquals(failures, [], `round ${round}`);
       const owner = await ask(path);
-      assertEquals([...said.get("started")!].filter((id) => !said.get("replaced")!.has(id)), [
+      assertEquals([...events.get("started")!].filter((id) => !events.get("replaced")!.has(id)), [
         owner,
       ]);
       assertEquals(owner.split(".")[0], `${round}`);
@@ -197,7 +197,7 @@ test(
       const answers = await Promise.all(
         waiting.map((conn) => readText(conn).catch((error) => `${error}`)),
       );
-      assertEquals(answers.filter((answer) => answer !== "you said hello"), [], `round ${round}`);
+      assertEquals(answers.filter((answer) => answer !== "you events hello"), [], `round ${round}`);
       assertEquals(await old.line(), `${CLIENTS}`);
       for (const conn of waiting) conn.close();
       await old.status;
@@ -319,7 +319,7 @@ async function callsOfStart(): Promise<Call[]> {
 }
 
 /** Injects a fault at each call of a successor's start, one after the other. */
-async function harm(
+async function injectAtEachCall(
   how: string,
   check: (server: Program, dir: TempDir, call: Call) => Promise<void>,
 ): Promise<void> {
@@ -372,7 +372,7 @@ async function harm(
 test(
   "A successor that is killed at any system call of its start leaves a server at the path",
   async () => {
-    await harm("signal=SIGKILL", async (server) => {
+    await injectAtEachCall("signal=SIGKILL", async (server) => {
       // strace counts calls per thread, and Deno opens files on several threads. So a call may not
       // occur. Then the successor starts, and is replaced like any other.
       await Promise.race([server.status, server.line().catch(() => server.status)]);
@@ -390,12 +390,12 @@ for (const code of ["EIO", "ENOSPC"]) {
   test(
     `A successor of which any system call fails with ${code} leaves a server at the path`,
     async () => {
-      await harm(`error=${code}`, async (server, dir, { name }) => {
-        const said = await Promise.race([
+      await injectAtEachCall(`error=${code}`, async (server, dir, { name }) => {
+        const event = await Promise.race([
           server.line().catch(() => "failed"),
           server.status.then(() => "failed"),
         ]);
-        if (said === "failed") {
+        if (event === "failed") {
           // The error must be one of uds.
           const text = await server.stderr();
           assert(/Cannot serve on/.test(text), `${name}: ${text}`);

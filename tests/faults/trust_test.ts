@@ -48,7 +48,7 @@ for (const [what, command] of Object.entries(SWAPS)) {
      * Then: `InsecurePath`. No file is left in the other directory
      */
     test(
-      `verifyDirectory refuses ${what}, swapped in between the look and the bind, publish: "${publish}"`,
+      `verifyDirectory refuses ${what}, swapped in between the check and the bind, publish: "${publish}"`,
       async () => {
         await using dir = new TempDir();
         const directory = dir.file("run");

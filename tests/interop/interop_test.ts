@@ -208,7 +208,7 @@ function record(name: string, role: Role, what: string, first?: First): void {
 }
 
 /** Returns the description of what was exchanged. */
-function told(name: string, role: Role): string {
+function descriptionOf(name: string, role: Role): string {
   const all = exchanged.get(`${name} ${role}`);
   if (all === undefined) throw new Error(`Run all tests of this file: no ${name} as a ${role}`);
   return [...all].map(([what, firsts]) => {
@@ -228,8 +228,9 @@ const THEIRS = sample(2);
 for (const [name, peer] of Object.entries(PEERS)) {
   const { needs, command, child } = peer;
   for (const first of ["us", "the peer"] as const) {
+    const half = first === "us" ? "we half-close" : "it half-closes";
     test(
-      `listen() serves ${name}, byte for byte, where the end of ${first} comes first`,
+      `listen() serves ${name}, byte for byte, when ${half} first`,
       async () => {
         await using dir = new TempDir();
         const path = dir.file("i.sock");
@@ -248,7 +249,7 @@ for (const [name, peer] of Object.entries(PEERS)) {
 
     if (first === "us" && peer.endsWithClient) continue;
     test(
-      `connect() talks to ${name}, byte for byte, where the end of ${first} comes first`,
+      `connect() talks to ${name}, byte for byte, when ${half} first`,
       async () => {
         await using dir = new TempDir();
         const path = dir.file("i.sock");
@@ -278,7 +279,7 @@ for (const [name, peer] of Object.entries(PEERS)) {
   }, { needs });
 }
 
-test("connect() sends to nc -lU byte for byte, which ends with our end of file", async () => {
+test("connect() sends to nc -lU, byte for byte, until nc ends at our end of file", async () => {
   await using dir = new TempDir();
   const path = dir.file("i.sock");
   await using peer = new Process(["nc", "-lU", path], { input: "" });
@@ -312,7 +313,7 @@ test("curl posts to HTTP on a claimed path, byte for byte", async () => {
 }, { needs: ["curl"] });
 
 test(
-  "pair() talks to curl, byte for byte, which posts what comes and sends back the reply",
+  "pair() talks to curl, byte for byte: it posts its input and returns the reply",
   async () => {
     await using dir = new TempDir();
     const path = dir.file("i.sock");
@@ -354,7 +355,7 @@ function page(): string {
       ...ROLES.map(([role]) => {
         const what = roles[role];
         if (what === undefined) return "it is not a server";
-        return `${what}: ${told(name, role)}`;
+        return `${what}: ${descriptionOf(name, role)}`;
       }),
     ].join(" | ")
   );

@@ -152,7 +152,7 @@ function command(...words: (string | Uint8Array)[]): Uint8Array[] {
 }
 
 test(
-  "a codec of one's own talks to Redis: binary values, errors, a pipeline of 10,000",
+  "a custom codec talks to Redis: binary values, errors, a pipeline of 10,000",
   async () => {
     await using dir = new TempDir();
     const path = dir.file("redis.sock");

@@ -5,7 +5,7 @@ import { encode, fixture, readText, TempDir, test } from "../_helpers.ts";
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 for (const isTwice of [true, false]) {
-  const what = isTwice ? "takes a SIGINT that comes twice at once for one" : "ends at the second";
+  const what = isTwice ? "counts two SIGINTs at once as one" : "ends at the second";
   test(`examples/echo_server.ts ${what}`, async () => {
     await using dir = new TempDir();
     const path = dir.file("s");

@@ -252,7 +252,7 @@ test("the demo shows the main job in under 10 s and leaves nothing behind", asyn
   }
   assert(text.includes("client  | This is the message. It will be repeated."));
   assert(text.includes("pair    | response from child: pong"));
-  assertMatch(text, IS_ROOT ? /nobody {2}\| ConnectDenied: .* mode 0600 / : /takes root/);
+  assertMatch(text, IS_ROOT ? /nobody {2}\| ConnectDenied: .* mode 0600 / : /Only root/);
   assertEquals(dir.list(), []);
   // No process has the directory in its arguments any more.
   const processes = [...Deno.readDirSync("/proc")].filter((e) => /^\d+$/.test(e.name)).filter(

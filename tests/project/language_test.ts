@@ -41,7 +41,7 @@ test("placesOf() does not find words within words", () => {
   assertEquals(words("The whole of it is not arrival, and some body is nowhere.", "a.md"), []);
 });
 
-test("applyAllowed() leaves what has no entry, and the entries that are not needed", () => {
+test("applyAllowed() returns the places without an entry, and the unused entries", () => {
   const places = placesOf("a.md", "Who is there?\n\nNobody.\n");
   const used = { file: "a.md", phrase: "Who is there", reason: "a question" };
   const unused = { file: "b.md", phrase: "Nobody", reason: "another file" };
@@ -75,7 +75,7 @@ test("problemsOf() finds comments of more than four lines in code", () => {
   assertEquals(problems("a();\n// 1\n// 2\n// 3\n// 4\n"), []);
 });
 
-test("problemsOf() allows long headers, and long docs of what is exported", () => {
+test("problemsOf() allows long headers, and long docs of exports", () => {
   assertEquals(problems(`${LONG}\nimport "b";\n`), []);
   assertEquals(problems(`a();\n${LONG}export function b() {}\n`), []);
   const member = LONG.replaceAll(/^(?=.)/gm, "  ");
@@ -83,7 +83,7 @@ test("problemsOf() allows long headers, and long docs of what is exported", () =
   assertEquals(problems(`a();\ninterface B {\n${member}  c: number;\n}\n`), ["3 long 5"]);
 });
 
-test("wrapComments() wraps wide paragraphs, and keeps lists, code and what is narrow", () => {
+test("wrapComments() wraps wide paragraphs, and keeps lists, code and narrow lines", () => {
   const words = "word ".repeat(24).trim();
   const source = `/** ${words} */
 const a = 1;

@@ -45,7 +45,7 @@ const PROJECTS: Record<string, Record<string, unknown>> = {
 const ONLY_DENO = { lib: ["deno.ns"] };
 
 for (const [name, compilerOptions] of Object.entries(PROJECTS)) {
-  test(`a project with ${name} checks with a clone`, async () => {
+  test(`a project with ${name} passes the check with a clone`, async () => {
     await using dir = new TempDir();
     const main = program((key) => `file://${join(ROOT, exports[key] as string)}`);
     await Deno.writeTextFile(dir.file("main.ts"), main);
@@ -54,7 +54,7 @@ for (const [name, compilerOptions] of Object.entries(PROJECTS)) {
   }, { deadline: 30_000 });
 }
 
-test("a project checks with a packed copy, also with the types of Deno alone", async () => {
+test("a project passes the check with a packed copy, also with only Deno's types", async () => {
   await using dir = new TempDir();
   const packed = dir.file("uds.tgz");
   assertEquals(await deno(["pack", "--quiet", "--allow-dirty", "--output", packed], ROOT), "");
@@ -74,7 +74,7 @@ test("a project checks with a packed copy, also with the types of Deno alone", a
   }
 }, { deadline: 60_000 });
 
-test("a project with the types of Deno alone checks with what it imports over HTTP", async () => {
+test("a project with only Deno's types passes the check with an import over HTTP", async () => {
   await using dir = new TempDir();
   await using server = Deno.serve(
     { port: 0, hostname: "127.0.0.1", onListen() {} },
