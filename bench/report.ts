@@ -143,7 +143,7 @@ function spread({ low, high }: Spread): string {
   return `${number(low)}–${number(high)}`;
 }
 
-/** Formats three significant digits; large figures as whole numbers. */
+/** Formats three significant digits, or a whole number if it is large. */
 export function number(value: number): string {
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en-US");
   return value.toPrecision(value < 0.01 ? 2 : 3);

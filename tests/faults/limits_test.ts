@@ -2,13 +2,13 @@
  * # Limits
  *
  * A good client measures its requests alone and beside the hostile clients, alternately, five
- * times. The median of the 99th percentiles counts. Half of the requests share one connection; the
- * other half use a new one each.
+ * times. The median of the 99th percentiles counts. Half of the requests share one connection, and
+ * the others use a new one each.
  */
 
 import { assert, assertEquals } from "@std/assert";
 import type { ServeOptions } from "@uds/uds";
-import { encode, fixture, Program, ROOT, TempDir, test } from "../_helpers.ts";
+import { encode, fixture, fixturePath, Program, TempDir, test } from "../_helpers.ts";
 
 /** How long requests of a good client took, in microseconds, and how many answers were wrong. */
 interface Times {
@@ -31,10 +31,6 @@ interface Done {
   sent: number;
   got: number;
   closed: number;
-}
-
-function script(name: string): string {
-  return `${ROOT}/tests/fixtures/${name}`;
 }
 
 /** A program that answers each line with a line. */
@@ -74,14 +70,14 @@ async function startServer(path: string, options: Options, codec: Codec): Promis
 }
 
 async function startClient(path: string, codec: Codec): Promise<LineProgram> {
-  const args = [script("limit_client.py"), path, codec];
+  const args = [fixturePath("limit_client.py"), path, codec];
   const program = new Program("python3", args, { stdin: "piped" });
   assertEquals(await program.line(), "ready");
   return new LineProgram(program);
 }
 
 async function startHostile(path: string, what: string, count: number): Promise<Program> {
-  const args = [script("limit_hostile.py"), path, what, `${count}`];
+  const args = [fixturePath("limit_hostile.py"), path, what, `${count}`];
   const program = new Program("python3", args, { stdin: "piped" });
   assertEquals(await program.line(), "begun");
   return program;

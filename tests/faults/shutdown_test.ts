@@ -6,7 +6,7 @@
 
 import { permissionFlags, permissions } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
-import { encode, fixture, Program, ROOT, run, TempDir, test, within } from "../_helpers.ts";
+import { encode, fixture, fixturePath, Program, run, TempDir, test, within } from "../_helpers.ts";
 
 const CLIENTS = 200;
 const ROUNDS = 50;
@@ -46,7 +46,7 @@ async function play(
   await using dir = new TempDir();
   const path = dir.file("l.sock");
   const program = dir.file("load_clients");
-  const source = `${ROOT}/tests/fixtures/load_clients.c`;
+  const source = fixturePath("load_clients.c");
   assertEquals((await run("gcc", ["-O2", "-o", program, source])).stderr, "");
   const flags = permissionFlags(permissions("serve", path));
   await using load = new Program(program, [path, `${CLIENTS}`, `${2 * CLIENTS}`], {

@@ -13,12 +13,16 @@ import {
 } from "@uds/uds";
 import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { RpcSession, RpcTarget, type RpcTransport } from "capnweb";
-import { join } from "@std/path/posix";
-import { decode, encode, Program, pseudoRandom, ROOT, run, TempDir, test } from "../_helpers.ts";
-
-function script(name: string): string {
-  return join(ROOT, "tests/fixtures", name);
-}
+import {
+  decode,
+  encode,
+  fixturePath,
+  Program,
+  pseudoRandom,
+  run,
+  TempDir,
+  test,
+} from "../_helpers.ts";
 
 // ---- ssh-agent: a codec over lengthPrefixed() ---------------------------------------------------
 
@@ -217,7 +221,7 @@ test("json(contentLength()) talks to vscode-jsonrpc in a Node process, both ways
   ]);
   assertEquals(installed.code, 0, installed.stderr);
   const path = dir.file("rpc.sock");
-  await using peer = new Program("node", [script("peer_jsonrpc.mjs"), path, dir.path]);
+  await using peer = new Program("node", [fixturePath("peer_jsonrpc.mjs"), path, dir.path]);
   await using server = messages(await connect({ path, wait: true }), json<Rpc>(contentLength()));
 
   const long = "grün ".repeat(100_000);
@@ -257,7 +261,7 @@ test("json(lines()) talks to Python", async () => {
   await using dir = new TempDir();
   const path = dir.file("py.sock");
   await using listener = await listen(path);
-  await using peer = new Program("python3", [script("peer_json_lines.py"), path]);
+  await using peer = new Program("python3", [fixturePath("peer_json_lines.py"), path]);
   await using python = messages(await listener.accept(), json<Record<string, unknown>>(lines()));
   const values = Array.from({ length: 500 }, (_, id) => ({
     id,

@@ -3,7 +3,7 @@ import { dirname, join } from "@std/path/posix";
 import { Process } from "../_cli.ts";
 import { decode, ROOT, TempDir, test } from "../_helpers.ts";
 
-// Runs the shell blocks of README.md and docs/; their TypeScript runs under `deno test --doc`. A
+// Runs the shell blocks of README.md and docs/. Their TypeScript runs under `deno test --doc`. A
 // block of `sh` has commands that must succeed. A block of `console` has commands after "$ ", and
 // the output that they must print.
 

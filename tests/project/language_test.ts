@@ -129,3 +129,13 @@ function b() {
     `  c(); // ${words}`,
   ]);
 });
+
+test("wrapComments() keeps each label of a fault on a line of its own", () => {
+  const wide = "word ".repeat(24).trim();
+  assertEquals(
+    wrapComments(`/**\n * Fault: ${wide}\n * How: a\n * Then: b\n */\n`),
+    `/**\n * Fault: ${"word ".repeat(18).trim()}\n * ${
+      "word ".repeat(6).trim()
+    }\n * How: a\n * Then: b\n */\n`,
+  );
+});
