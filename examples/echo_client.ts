@@ -20,7 +20,9 @@ try {
   const buffer = new Uint8Array(16);
   for (let received = 0; received < data.length;) {
     const count = await conn.read(buffer);
-    if (count === null) throw new Error("the server ended before everything had come back");
+    if (count === null) {
+      throw new Error("the server closed the connection before all bytes were back");
+    }
     received += count;
     console.log(`received "${new TextDecoder().decode(buffer.subarray(0, count))}"`);
   }

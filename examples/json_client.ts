@@ -38,7 +38,9 @@ async function listen(): Promise<void> {
     if (error === undefined) answer?.resolve(result);
     else answer?.reject(new Error(error));
   }
-  for (const { reject } of waiting.values()) reject(new Error("the server has gone"));
+  for (const { reject } of waiting.values()) {
+    reject(new Error("the server has closed the connection"));
+  }
 }
 
 const listening = listen();

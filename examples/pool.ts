@@ -94,7 +94,7 @@ class Pool implements AsyncDisposable {
     // The child was working on the first task. The others were only queued.
     const [culprit, ...others] = worker.tasks;
     if (culprit !== undefined && ++culprit.crashes === 2) {
-      culprit.reject(new Error("two children have ended over it"));
+      culprit.reject(new Error("two children have crashed on it"));
     } else if (culprit !== undefined) {
       others.unshift(culprit);
     }
@@ -122,7 +122,7 @@ async function measure(size: number): Promise<number> {
   const counts = await Promise.all(questions.map((question) => pool.ask(question)));
   const ms = performance.now() - start;
   const sum = counts.reduce((a, b) => a + b);
-  console.log(`${size} at work: ${sum} primes in ${ms.toFixed()} ms`);
+  console.log(`pool of ${size}: ${sum} primes in ${ms.toFixed()} ms`);
   return ms;
 }
 
@@ -135,6 +135,6 @@ const answers = questions.slice(0, 10).map((question) => pool.ask(question));
 const [busiest] = pool.pids;
 Deno.kill(busiest!, "SIGKILL");
 const sum = (await Promise.all(answers)).reduce((a, b) => a + b);
-console.log(`one was killed at its work: ${sum} primes all the same`);
+console.log(`after a child was killed: still ${sum} primes`);
 await pool.ask({ from: 1, to: 0 }).catch((error) => console.log(`no answer: ${error.message}`));
 console.log(`at the end: ${await pool.ask({ from: 0, to: 100 })} primes below 100`);

@@ -19,11 +19,11 @@ await using server = await serve({
   publish: "rename",
   existing: "replace",
   signal,
-  onReplaced: () => console.log(`${version} has been replaced`),
+  onReplaced: () => console.log(`${version} was replaced`),
 }, async (conn) => {
   await conn.write(new TextEncoder().encode(`${version}\n`));
   served++;
 });
 console.log(`${version} listens on ${path}`);
 await server.finished;
-console.log(`${version} has served ${served}, and ends`);
+console.log(`${version} served ${served} clients and exits`);

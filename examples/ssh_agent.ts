@@ -49,7 +49,7 @@ await using agent = messages(
 );
 await agent.send({ type: REQUEST_IDENTITIES, body: new Uint8Array() });
 const answer = await agent.receive();
-if (answer?.type !== IDENTITIES_ANSWER) throw new Error("The agent does not tell its keys");
+if (answer?.type !== IDENTITIES_ANSWER) throw new Error("The agent did not list its keys");
 
 // The number of keys, then a key and a comment for each. A key begins with its type.
 const found = [...strings(answer.body, 4)];

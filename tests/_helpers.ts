@@ -56,7 +56,7 @@ function register(
   { deadline = 10_000, needs = [], root = false, permissions }: TestOptions,
 ): void {
   const missing = needs.filter((program) => !isInstalled(program)).map((p) => `${p} is missing`);
-  if (root && !IS_ROOT) missing.push("it needs root");
+  if (root && !IS_ROOT) missing.push("needs root");
   const required = Deno.env.get("UDS_REQUIRE_PEERS") === "1";
   Deno.test({
     name: missing.length > 0 ? `${name} (${missing.join(", ")})` : name,

@@ -49,7 +49,7 @@ export async function docsOf(file: string): Promise<Module[]> {
     args: ["doc", "--json", file],
     stderr: "inherit",
   }).output();
-  if (!success) throw new Error(`deno doc does not understand ${file}`);
+  if (!success) throw new Error(`deno doc cannot read ${file}`);
   const { nodes } = JSON.parse(new TextDecoder().decode(stdout)) as {
     nodes: Record<string, Module>;
   };

@@ -131,7 +131,7 @@ const COURSES: Record<string, [number, () => Promise<void>]> = {
     const data = bytesOf(below(2 ** below(18)));
     conn.write(data);
     conn.closeWrite();
-    check(isSame(await readAll(conn), data), "bytes came back otherwise");
+    check(isSame(await readAll(conn), data), "other bytes came back");
     used.bytes += data.length;
   }],
   "values": [30, async () => {
@@ -140,7 +140,7 @@ const COURSES: Record<string, [number, () => Promise<void>]> = {
       const text = "ü".repeat(below(500));
       await client.send({ id: i, text });
       const back = await client.receive();
-      check(back?.id === i && back.text === text, "a value came back otherwise");
+      check(back?.id === i && back.text === text, "another value came back");
       used.messages++;
     }
   }],
@@ -152,7 +152,7 @@ const COURSES: Record<string, [number, () => Promise<void>]> = {
     client.closeWrite();
     let got = 0;
     for await (const back of client) {
-      check(isSame(back, frame), "a frame came back otherwise");
+      check(isSame(back, frame), "another frame came back");
       got++;
     }
     check(got === count, `${got} of ${count} frames came back`);
@@ -197,7 +197,7 @@ const COURSES: Record<string, [number, () => Promise<void>]> = {
       const { aborted } = await server.shutdown();
       check(aborted === 0, `${aborted} were cut off`);
       for (const conn of clients) {
-        check((await readAll(conn)).length === 8, "a server that ended did not answer");
+        check((await readAll(conn)).length === 8, "a stopping server did not answer");
         conn.close();
       }
     }
@@ -209,8 +209,8 @@ const COURSES: Record<string, [number, () => Promise<void>]> = {
     const data = bytesOf(below(100_000));
     child.conn.write(data);
     child.conn.closeWrite();
-    check(isSame(await readAll(child.conn), data), "a child gave other bytes back");
-    check((await child.status).code === 3, "a child ended otherwise");
+    check(isSame(await readAll(child.conn), data), "a child sent other bytes back");
+    check((await child.status).code === 3, "a child exited with another code");
     used.bytes += data.length;
   }],
   "socketpair": [5, async () => {
@@ -218,7 +218,7 @@ const COURSES: Record<string, [number, () => Promise<void>]> = {
     const data = bytesOf(below(10_000));
     a.write(data);
     a.closeWrite();
-    check(isSame(await readAll(b), data), "the other end got other bytes");
+    check(isSame(await readAll(b), data), "the other end received other bytes");
     b.close();
     a.close();
     used.bytes += data.length;
@@ -341,9 +341,9 @@ for (const { descriptors, children, seconds } of samples) {
       `and ${first.descriptors} and ${first.children} at the beginning`,
   );
 }
-check(served.connections === used.connections, "the servers have not counted the same connections");
-check(served.messages === used.messages, "the servers have not counted the same messages");
-check(served.resets === used.resets, "the servers have not counted the same resets");
+check(served.connections === used.connections, "both sides have different counts of connections");
+check(served.messages === used.messages, "both sides have different counts of messages");
+check(served.resets === used.resets, "both sides have different counts of resets");
 check(rise < RISE, `memory rises: ${rise.toFixed(2)} MiB`);
-console.log("nothing grows, and both sides have counted the same");
+console.log("nothing grows, and both sides have the same counts");
 Deno.exit();

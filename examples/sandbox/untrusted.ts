@@ -6,14 +6,14 @@ await using conn = inherited();
 const question = await new Response(conn.readable).text();
 const reply = (text: string) => conn.write(new TextEncoder().encode(text));
 
-if (question === "throw") throw new Error("so much for that");
+if (question === "throw") throw new Error("thrown on request");
 if (question === "loop") { while (true); }
 if (question === "flood") { while (true) await reply("answer ".repeat(10_000)); }
 if (question === "secret") {
   try {
     await reply(Deno.readTextFileSync("/etc/passwd"));
   } catch (error) {
-    await reply(`I may not: ${(error as Error).name}`);
+    await reply(`denied: ${(error as Error).name}`);
   }
 } else {
   const [, a, operator, b] = question.match(/^(\d+) ([+*]) (\d+)$/) ?? [];

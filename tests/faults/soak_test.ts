@@ -25,7 +25,7 @@ test(
     );
     console.log(stdout);
     assertEquals([code, stderr], [0, ""]);
-    assertStringIncludes(stdout, "nothing grows, and both sides have counted the same");
+    assertStringIncludes(stdout, "nothing grows, and both sides have the same counts");
   },
   { deadline: (MINUTES + 1) * 60_000 },
 );

@@ -74,7 +74,7 @@ test("examples/sandbox.ts stays in control of an untrusted module", async () => 
     "throw: no answer, it ended with exit code 1",
     "loop: no answer, it did not answer within 2000 ms",
     "flood: no answer, it sent more than 65536 bytes",
-    "secret: I may not: NotCapable",
+    "secret: denied: NotCapable",
     "2 + 2: 4",
   ]);
 });
@@ -183,11 +183,11 @@ test("examples/pool.ts replaces a child that crashes, and loses no answer", asyn
   const text = await ran("pool.ts", flags);
   // The times depend on the load of the machine.
   assertEquals(text.replace(/in \d+ ms/g, "in N ms").replace(/\d+\.\d\d/, "N").split("\n"), [
-    "1 at work: 148933 primes in N ms",
-    "2 at work: 148933 primes in N ms",
+    "pool of 1: 148933 primes in N ms",
+    "pool of 2: 148933 primes in N ms",
     "speed-up: N",
-    "one was killed at its work: 41538 primes all the same",
-    "no answer: two children have ended over it",
+    "after a child was killed: still 41538 primes",
+    "no answer: two children have crashed on it",
     "at the end: 25 primes below 100",
     "",
   ]);
@@ -211,15 +211,15 @@ test("examples/restart.ts takes over from itself, and no client is refused", asy
   })();
   await using successor = fixture("./examples/restart.ts", ["-RWN"], [path, "version 2"]);
   assertEquals(await successor.line(), `version 2 listens on ${path}`);
-  assertEquals(await old.line(), "version 1 has been replaced");
-  assertEquals(await old.line(), `version 1 has served ${answers["version 1\n"]}, and ends`);
+  assertEquals(await old.line(), "version 1 was replaced");
+  assertEquals(await old.line(), `version 1 served ${answers["version 1\n"]} clients and exits`);
   assertEquals((await old.status).code, 0);
   stop.abort();
   await clients;
   assertEquals(Object.keys(answers), ["version 1\n", "version 2\n"]);
 
   successor.kill("SIGTERM");
-  const rest = `version 2 has served ${answers["version 2\n"]}, and ends`;
+  const rest = `version 2 served ${answers["version 2\n"]} clients and exits`;
   assertEquals([await successor.output(), await successor.stderr()], [[rest], ""]);
   assertEquals(dir.list(), []);
 });
