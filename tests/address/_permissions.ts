@@ -1,4 +1,4 @@
-/** What the tests of `permissions` share. */
+/** Helpers that the tests of `permissions` share. */
 
 import { connect, permissions, type PermissionsOptions, serve } from "@uds/uds";
 import { assertEquals, assertMatch } from "@std/assert";

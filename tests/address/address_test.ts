@@ -13,8 +13,7 @@ function pathOf(dir: TempDir, bytes: number, end = ""): string {
 
 const LINUX = Deno.build.os === "linux";
 
-// ---- What is accepted
-// -----------------------------------------------------------------------------
+// ---- What is accepted ---------------------------------------------------------------------------
 
 test("resolveSocketPath() makes a path absolute and lexically short", () => {
   assertEquals(resolveSocketPath("/run//app/./x/../app.sock"), "/run/app/app.sock");
@@ -121,8 +120,7 @@ test("a relative path is made absolute at once, and Deno.chdir changes nothing",
   assertEquals(await Deno.readTextFile(away.file("x.sock")), "decoy");
 });
 
-// ---- Abstract names
-// -------------------------------------------------------------------------------
+// ---- Abstract names -----------------------------------------------------------------------------
 
 /** An abstract name that nobody else has. */
 function abstractName(bytes = 20): string {

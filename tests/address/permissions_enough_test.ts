@@ -15,8 +15,7 @@ async function prepare(row: Row, path: string): Promise<AsyncDisposable | undefi
   if (row.options?.publish === "rename") await makeStale(`${path}.new`);
 }
 
-// ---- What permissions() says is enough, and no more than is used
-// ------------------------------------
+// ---- What permissions() says is enough, and no more than is used --------------------------------
 
 for (const row of ROWS) {
   test(`${row.name} works with exactly its permissions(), and uses each of them`, async () => {
@@ -56,8 +55,7 @@ function leftFiles(directory: string): string[] {
   );
 }
 
-// ---- Import and Deno.test
-// ---------------------------------------------------------------------------
+// ---- Import and Deno.test -----------------------------------------------------------------------
 
 test("importing the package needs no permission", async () => {
   const denied = KINDS.filter((kind) => kind !== "import").map((kind) => `--deny-${kind}`);

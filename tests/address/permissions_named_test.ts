@@ -4,8 +4,7 @@ import { denoArgs, run, TempDir, test } from "../_helpers.ts";
 import type { Use } from "../fixtures/permission_use.ts";
 import { assertAsksFor, greeter, play, ROWS, singles, user } from "./_permissions.ts";
 
-// ---- What is left out is named
-// ----------------------------------------------------------------------
+// ---- What is left out is named ------------------------------------------------------------------
 
 /** Runs a use that must be refused, and gives what the program says of the error. */
 async function refusal(use: Use, flags: string[]): Promise<Record<string, string>> {
@@ -74,8 +73,7 @@ test("connect() with a denied permission names it too", async () => {
   );
 });
 
-// ---- Abstract names
-// ---------------------------------------------------------------------------------
+// ---- Abstract names -----------------------------------------------------------------------------
 
 if (Deno.build.os === "linux") {
   for (const operation of ["serve", "listen", "connect", "probe"] as const) {

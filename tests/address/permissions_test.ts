@@ -3,8 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "../_helpers.ts";
 import { KINDS, permissionsOf, ROWS } from "./_permissions.ts";
 
-// ---- permissions()
-// --------------------------------------------------------------------------------
+// ---- permissions() ------------------------------------------------------------------------------
 
 for (const row of ROWS) {
   test(`permissions() of ${row.name} are scoped to what it needs`, () => {
@@ -67,8 +66,7 @@ test("permissions() gives an object of its own, which may be changed", () => {
   assertEquals(permissions("connect", "/run/s.sock").read, ["/run/s.sock"]);
 });
 
-// ---- permissionFlags()
-// ----------------------------------------------------------------------------
+// ---- permissionFlags() --------------------------------------------------------------------------
 
 const ALL = Object.fromEntries(KINDS.map((kind) => [kind, true]));
 

@@ -3,8 +3,7 @@ import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { denoArgs, fixture, run, TempDir, test } from "../_helpers.ts";
 import { MAX_PATH } from "../fixtures/permission_bad_arguments.ts";
 
-// ---- runtimePath()
-// --------------------------------------------------------------------------------
+// ---- runtimePath() ------------------------------------------------------------------------------
 
 const ENV_FLAGS = ["--allow-env=XDG_RUNTIME_DIR,TMPDIR", "--allow-sys=uid"];
 
@@ -194,8 +193,7 @@ test("runtimePath() takes a name with dots, spaces and multi-byte characters", a
   });
 });
 
-// ---- In this process, where the environment and the working directory can be had
-// --------------------
+// ---- In this process, where the environment and the working directory can be had ----------------
 
 /** Sets a variable for the time of a test. */
 function setVariable(name: string, value: string): Disposable {

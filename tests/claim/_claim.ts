@@ -1,4 +1,4 @@
-/** What the tests of `claim` share. */
+/** Helpers that the tests of `claim` share. */
 
 import { claim, type ClaimOptions, listen, permissions, serve } from "@uds/uds";
 import { assertEquals, assertRejects } from "@std/assert";

@@ -100,8 +100,7 @@ for (const content of ["", "12345\n"]) {
   });
 }
 
-// ---- After the end, and after others have been here
-// -------------------------------------------------
+// ---- After the end, and after others have been here ---------------------------------------------
 
 test("bind() after release() rejects, and binds nothing", async () => {
   await using dir = new TempDir();

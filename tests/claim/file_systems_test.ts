@@ -155,8 +155,7 @@ test("serve() says what it cannot remove from a directory that only takes files"
   assertStringIncludes(message as string, `Cannot remove "${path}" and its lock: operation not`);
 }, { root: true, needs: ["unshare", "mke2fs", "chattr"] });
 
-// ---- The other side of a mount
-// -------------------------------------------------------------------
+// ---- The other side of a mount ------------------------------------------------------------------
 
 const OTHER_SIDE = `mkdir under; bindfs under "$M"`;
 const SCOPED = ["--allow-read", "--allow-write", "--allow-net"];

@@ -131,8 +131,7 @@ worker.terminate();
   assertStringIncludes(message, "or a worker of this one, which holds its lock");
 });
 
-// ---- Dead sockets that cannot be removed
-// ------------------------------------------------------------
+// ---- Dead sockets that cannot be removed --------------------------------------------------------
 
 test("uds rm of a dead socket that is a mount point does not advise to remove it", async () => {
   await using dir = new TempDir();
@@ -162,8 +161,7 @@ test("uds rm of a symbolic link to a dead socket names the way out", async () =>
   ]);
 });
 
-// ---- Files that block whoever opens them
-// ------------------------------------------------------------
+// ---- Files that block whoever opens them --------------------------------------------------------
 
 const AS_NOBODY = ["--reuid=65534", "--regid=65534", "--clear-groups"];
 

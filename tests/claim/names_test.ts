@@ -157,8 +157,7 @@ sys.stdin.read()`,
   assertEquals((await uds(["ls", "--probe", dir.path])).code, 0);
 }, { needs: ["python3"] });
 
-// ---- Files
-// ------------------------------------------------------------------------------------------
+// ---- Files --------------------------------------------------------------------------------------
 
 test("uds says that Deno cannot name a socket whose name is not UTF-8", async () => {
   await using dir = new TempDir();

@@ -20,7 +20,7 @@ const BIG = pseudoRandom(64 * 1024 * 1024, 7);
 const SMALL = pseudoRandom(1024 * 1024, 8);
 const NOTHING = new Uint8Array(0);
 
-/** Fails without a listing of millions of bytes where they differ. */
+/** Compares bytes. A failure does not list millions of them. */
 function assertSameBytes(actual: Uint8Array, expected: Uint8Array): void {
   assertEquals(actual.length, expected.length);
   if (Buffer.compare(actual, expected) !== 0) throw new Error(`of ${expected.length} some differ`);
@@ -37,8 +37,7 @@ async function printed(process: Process): Promise<Uint8Array> {
   return stdout;
 }
 
-// ---- 64 MiB
-// ---------------------------------------------------------------------------------------------
+// ---- 64 MiB -------------------------------------------------------------------------------------
 
 test("uds listen and uds connect pass 64 MiB each way, at the same time", async () => {
   await using dir = new TempDir();
@@ -146,8 +145,7 @@ for (const [what, args, needs, data] of CHILDREN) {
   }, { needs });
 }
 
-// ---- backpressure, and ends
-// ---------------------------------------------------------------------------------
+// ---- backpressure, and ends ---------------------------------------------------------------------
 
 test("uds connect holds its input back while the server does not read", async () => {
   await using dir = new TempDir();
@@ -302,8 +300,7 @@ test("uds listen --keep serves one client after the other, also after one that f
   assertEquals(dir.list(), []);
 });
 
-// ---- signals
-// ----------------------------------------------------------------------------------------------
+// ---- signals ------------------------------------------------------------------------------------
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   for (const command of [["echo"], ["listen"], ["listen", "--keep"]]) {
@@ -370,8 +367,7 @@ test("uds listen cuts a client off that does not end after the first signal", as
   assertEquals([code, decode(stdout), stderr], [0, "x", ""]);
 });
 
-// ---- run
-// --------------------------------------------------------------------------------------------------
+// ---- run ----------------------------------------------------------------------------------------
 
 test("uds run has data on standard output, and what the command prints on standard error", async () => {
   const { code, stdout, stderr } = await uds([

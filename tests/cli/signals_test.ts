@@ -43,8 +43,7 @@ function each<T>(name: string, cases: readonly T[], fn: (one: T) => Promise<void
 /** Later than that a second signal counts. */
 const AGAIN_MS = 550;
 
-// ---- the first signal and the second one
-// -----------------------------------------------------------
+// ---- the first signal and the second one --------------------------------------------------------
 
 each(
   "uds echo and uds serve take a SIGINT that comes twice at once for one",
@@ -128,8 +127,7 @@ test("uds connect --wait ends at SIGTERM", async () => {
   assertEquals((await process.ended).code, 143);
 });
 
-// ---- signals that were ignored
-// -----------------------------------------------------------------------
+// ---- signals that were ignored ------------------------------------------------------------------
 
 each(
   "uds echo keeps SIGHUP and SIGINT ignored, known from a shell and from the system",
@@ -196,8 +194,7 @@ test("uds echo that cannot know whether SIGHUP was ignored ends gracefully at it
   assertEquals(dir.list(), []);
 });
 
-// ---- the terminal
-// -------------------------------------------------------------------------------------
+// ---- the terminal -------------------------------------------------------------------------------
 
 const NEEDS = { needs: ["script"] };
 
@@ -244,8 +241,7 @@ test("uds serve ends with its terminal, with the path removed", async () => {
   assertEquals(await goOn(conn), "part two");
 }, NEEDS);
 
-// ---- others
-// ------------------------------------------------------------------------------------------
+// ---- others -------------------------------------------------------------------------------------
 
 test("uds serve goes on after SIGSTOP and SIGCONT", async () => {
   await using dir = new TempDir();

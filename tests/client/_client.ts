@@ -1,20 +1,20 @@
-/** What the tests of `client` share. */
+/** Helpers that the tests of `client` share. */
 
 import { type Connection, isSocketError, type SocketError, type UnixListener } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { denoArgs, encode, Program, readText } from "../_helpers.ts";
 
-/** One turn of the event loop: what was ready has been handled. */
+/** Waits one turn of the event loop: everything that was ready is handled then. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-/** How many descriptors this process has open. */
+/** Returns the number of descriptors that this process has open. */
 export function openDescriptors(): number {
   return [...Deno.readDirSync("/dev/fd")].length;
 }
 
-/** What a promise rejects with, which must have the shape of this package's errors. */
+/** Returns what a promise rejects with, and asserts that it is one of this package's errors. */
 export async function refusal(promise: Promise<Connection>): Promise<SocketError> {
   const error = await assertRejects(() => promise, Error);
   assert(isSocketError(error), `${error} has no operation and path`);

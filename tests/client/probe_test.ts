@@ -32,8 +32,7 @@ async function assertOnlyConnectionTells(path: string): Promise<void> {
   assertEquals([error.operation, error.path], ["probe", path]);
 }
 
-// ---- Every state
-// ------------------------------------------------------------------------------------
+// ---- Every state --------------------------------------------------------------------------------
 
 for (const options of [{}, { connect: false }] as ProbeOptions[]) {
   const call = options.connect === false ? "probe({ connect: false })" : "probe()";
@@ -259,8 +258,7 @@ test("probe() does not keep the path from being claimed at the same time", async
   }
 });
 
-// ---- As somebody else
-// -------------------------------------------------------------------------------
+// ---- As somebody else ---------------------------------------------------------------------------
 
 /** What a process of another user sees. */
 async function probeAsNobody(path: string, options: ProbeOptions = {}) {
@@ -313,8 +311,7 @@ test("probe({ connect: false }) as a user who may not see the lock cannot tell",
   assert(!error.message.includes("nobody holds its lock"), error.message);
 }, { root: true });
 
-// ---- Without a connection
-// ---------------------------------------------------------------------------
+// ---- Without a connection -----------------------------------------------------------------------
 
 /** Connects, and asserts that the listener's first connection, of all that came, is this one. */
 async function assertFirstIsOurs(
@@ -388,8 +385,7 @@ if (Deno.build.os === "linux") {
   });
 }
 
-// ---- What somebody planted
-// --------------------------------------------------------------------------
+// ---- What somebody planted ----------------------------------------------------------------------
 
 /** Things that may stand where a lock belongs. */
 const PLANTED: [string, (lock: string) => Promise<unknown>][] = [
@@ -443,8 +439,7 @@ test("probe() does not believe a pid in a held lock that is no number", async ()
   assertEquals(await probe(path), { state: "claimed" });
 });
 
-// ---- What cannot be looked at
-// -----------------------------------------------------------------------
+// ---- What cannot be looked at -------------------------------------------------------------------
 
 test("probe() of a loop of symbolic links rejects with ELOOP", async () => {
   await using dir = new TempDir();

@@ -1,4 +1,4 @@
-/** What the tests of `connection` share. */
+/** Helpers that the tests of `connection` share. */
 
 import { connect, type Connection, isSocketError, type SocketError, toConnection } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
@@ -54,12 +54,12 @@ export async function bothEnds(dir: TempDir): Promise<BothEnds> {
   };
 }
 
-/** One turn of the event loop: what was ready has been handled. */
+/** Waits one turn of the event loop: everything that was ready is handled then. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-/** Resolves when the kernel takes no more: nothing was written for some turns of the event loop. */
+/** Resolves when the kernel takes no more: no write progresses for some turns of the event loop. */
 export async function untilFull(conn: Connection): Promise<void> {
   for (let quiet = 0, seen = -1; quiet < 20;) {
     await turn();
@@ -77,7 +77,7 @@ export async function isPending(promise: Promise<unknown>): Promise<boolean> {
   return pending;
 }
 
-/** How many descriptors this process has open. */
+/** Returns the number of descriptors that this process has open. */
 export function openDescriptors(): number {
   return [...Deno.readDirSync("/dev/fd")].length;
 }
@@ -92,7 +92,7 @@ export function concat(chunks: Uint8Array[]): Uint8Array<ArrayBuffer> {
   return all;
 }
 
-/** Compares at length, without a listing of a million bytes where they differ. */
+/** Compares bytes. A failure does not list a million of them. */
 export function assertSameBytes(actual: Uint8Array, expected: Uint8Array): void {
   assertEquals(actual.length, expected.length);
   for (let i = 0; i < expected.length; i++) {
@@ -100,7 +100,7 @@ export function assertSameBytes(actual: Uint8Array, expected: Uint8Array): void 
   }
 }
 
-/** What a promise rejects with, which must have the shape of this package's errors. */
+/** Returns what a promise rejects with, and asserts that it is one of this package's errors. */
 export async function errorOf(promise: Promise<unknown>): Promise<SocketError> {
   const error = await assertRejects(() => promise, Error);
   assert(isSocketError(error), `${error} has no operation and path`);

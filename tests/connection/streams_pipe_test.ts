@@ -31,7 +31,7 @@ async function line(): Promise<Line> {
   };
 }
 
-/** What a promise rejects with. */
+/** Returns what a promise rejects with. */
 function failureOf(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(() => "it has resolved", (error) => error);
 }

@@ -23,7 +23,7 @@ async function ends(): Promise<Pair> {
   };
 }
 
-/** What a promise rejects with. */
+/** Returns what a promise rejects with. */
 function failureOf(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(() => "it has resolved", (error) => error);
 }

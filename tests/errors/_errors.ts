@@ -1,4 +1,4 @@
-/** What the tests of `errors` share. */
+/** Helpers that the tests of `errors` share. */
 
 /** An error with everything that one of this package may have. */
 export type AnyError = Error & Record<string, unknown>;

@@ -180,8 +180,7 @@ test("listen() leaves no socket behind if it cannot look at it after the bind", 
   assertEquals(dir.list(), []);
 }, { needs: ["strace"] });
 
-// ---- What denies it
-// ---------------------------------------------------------------------------------
+// ---- What denies it -----------------------------------------------------------------------------
 
 for (const [how, call] of [["connect", "connect"], ["listen", "bind"]] as const) {
   test(`${how}() of an abstract name that is denied names a security policy`, async () => {
@@ -208,8 +207,7 @@ test("connect() that is denied by the mode says so, and by a directory too", asy
   assertMatch(byDirectory.message, /a directory on the way denies it$/);
 }, { root: true, needs: ["setpriv"] });
 
-// ---- Other calls
-// ------------------------------------------------------------------------------------
+// ---- Other calls --------------------------------------------------------------------------------
 
 test("serve() goes on when the system has no descriptor left for an accept", async () => {
   await using dir = new TempDir();

@@ -1,4 +1,4 @@
-/** What the tests of `framing` share. */
+/** Helpers that the tests of `framing` share. */
 
 import {
   type Codec,

@@ -45,8 +45,7 @@ interface Subject {
   expected(bytes: Uint8Array): Outcome;
 }
 
-// ---- Naive decoders
-// -----------------------------------------------------------------------------------
+// ---- Naive decoders -----------------------------------------------------------------------------
 
 /** Takes one frame after the other off the bytes; a string is how they end. */
 function frames(
@@ -139,8 +138,7 @@ function utf8(bytes: Uint8Array): string {
   return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
 }
 
-// ---- The codecs
-// -----------------------------------------------------------------------------------------
+// ---- The codecs ---------------------------------------------------------------------------------
 
 const bytesOf = fc.uint8Array({ maxLength: 60 });
 const textOf = fc.string({ unit: "grapheme", maxLength: 15 });
@@ -212,8 +210,7 @@ function fits(value: unknown): boolean {
   return new TextEncoder().encode(JSON.stringify(value)).length <= MAX_BYTES;
 }
 
-// ---- Channels in memory
-// -----------------------------------------------------------------------------------
+// ---- Channels in memory -------------------------------------------------------------------------
 
 /** Delivers bytes in pieces of these sizes, again and again, some of them later than at once. */
 class Source {
@@ -340,8 +337,7 @@ function endingOf(error: unknown): Ending {
   return "malformed";
 }
 
-// ---- Properties
-// -------------------------------------------------------------------------------------------
+// ---- Properties ---------------------------------------------------------------------------------
 
 const cuts = fc.array(fc.integer({ min: 1, max: 40 }), { maxLength: 12 });
 

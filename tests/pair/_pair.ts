@@ -1,4 +1,4 @@
-/** What the tests of `pair` share. */
+/** Helpers that the tests of `pair` share. */
 
 import { type Child, isSocketError, pair, type PairOptions, type SocketError } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
@@ -32,7 +32,7 @@ export function python(args: string[], options: PairOptions = {}): Promise<Child
   return pair("python3", { ...options, args: [file("pair_peer.py"), ...args] });
 }
 
-/** One turn of the event loop: what was ready has been handled. */
+/** Waits one turn of the event loop: everything that was ready is handled then. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
@@ -42,7 +42,7 @@ export function numbers(bytes: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(Uint32Array.from({ length: bytes / 4 }, (_, i) => i).buffer);
 }
 
-/** Fails without a listing of a million bytes where they differ. */
+/** Compares bytes. A failure does not list a million of them. */
 export function assertSameBytes(actual: Uint8Array, expected: Uint8Array): void {
   assertEquals(actual.length, expected.length);
   for (let i = 0; i < expected.length; i++) {
@@ -56,7 +56,7 @@ export async function sha1(...chunks: Uint8Array<ArrayBuffer>[]): Promise<string
   return new Uint8Array(await crypto.subtle.digest("SHA-1", all)).toHex();
 }
 
-/** What a promise rejects with, which must have the shape of this package's errors. */
+/** Returns what a promise rejects with, and asserts that it is one of this package's errors. */
 export async function errorOf(promise: Promise<unknown>): Promise<SocketError> {
   const error = await assertRejects(() => promise, Error);
   assert(isSocketError(error), `${error} has no operation and path`);
@@ -68,7 +68,7 @@ export function textOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise
   return new Response(stream).text();
 }
 
-/** How many descriptors this process has open. */
+/** Returns the number of descriptors that this process has open. */
 export function openDescriptors(): number {
   return [...Deno.readDirSync("/proc/self/fd")].length;
 }

@@ -14,12 +14,12 @@ import {
   turn,
 } from "./_pair.ts";
 
-/** Lets time pass, where that is what is tested. */
+/** Waits, where a test is about time. */
 function pass(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Resolves when the kernel takes no more: nothing was written for some turns of the event loop. */
+/** Resolves when the kernel takes no more: no write progresses for some turns of the event loop. */
 async function untilFull(conn: Connection): Promise<void> {
   for (let quiet = 0, seen = -1; quiet < 20;) {
     await turn();

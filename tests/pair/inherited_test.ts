@@ -20,7 +20,7 @@ function peer(args: string[], options: PairOptions = {}): Promise<Child> {
   return pair(Deno.execPath(), { ...options, args: denoArgs("pair_peer.ts", DENIED, args) });
 }
 
-/** Lets time pass, where that is what is tested. */
+/** Waits, where a test is about time. */
 function pass(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -24,7 +24,7 @@ async function ends(options?: SocketPairOptions) {
   };
 }
 
-/** One turn of the event loop: what was ready has been handled. */
+/** Waits one turn of the event loop: everything that was ready is handled then. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
@@ -33,7 +33,7 @@ function openDescriptors(): number {
   return [...Deno.readDirSync("/proc/self/fd")].length;
 }
 
-/** Fails without a listing of a million bytes where they differ. */
+/** Compares bytes. A failure does not list a million of them. */
 function assertSameBytes(actual: Uint8Array, expected: Uint8Array): void {
   assertEquals(actual.length, expected.length);
   for (let i = 0; i < expected.length; i++) {

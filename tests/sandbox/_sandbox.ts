@@ -1,4 +1,4 @@
-/** What the tests of `sandbox` share. */
+/** Helpers that the tests of `sandbox` share. */
 
 import { type Child, pair, type PairOptions } from "@uds/uds";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";

@@ -1,4 +1,4 @@
-/** What the tests of `server` share. */
+/** Helpers that the tests of `server` share. */
 
 import { connect, isSocketError } from "@uds/uds";
 import { assert } from "@std/assert";
@@ -18,7 +18,7 @@ export async function fetchText(path: string): Promise<string> {
   return text;
 }
 
-/** What an error of this package has, beside its text. */
+/** Returns the fields of an error of this package, without its message. */
 export function fieldsOf(error: unknown): unknown[] {
   assert(isSocketError(error), `${error} has no operation and path`);
   return [error.name, error.operation, error.path, error.code];

@@ -1,4 +1,4 @@
-/** What the tests of `shutdown` share. */
+/** Helpers that the tests of `shutdown` share. */
 
 import { connect, type Connection } from "@uds/uds";
 
@@ -16,7 +16,7 @@ export function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Connects so many clients at once. */
+/** Connects `count` clients at once. */
 export function connectMany(path: string, count: number): Promise<Connection[]> {
   return Promise.all(Array.from({ length: count }, () => connect(path)));
 }

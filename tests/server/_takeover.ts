@@ -1,12 +1,12 @@
-/** What the tests of `takeover` share. */
+/** Helpers that the tests of `takeover` share. */
 
 import { connect, type Connection, permissionFlags, permissions } from "@uds/uds";
 import { encode, readText, testAlone } from "../_helpers.ts";
 
-/** What a server has that others may replace. */
+/** Options of a server that others may replace. */
 export const RENAME = { publish: "rename" } as const;
 
-/** What a server has that replaces another one. */
+/** Options of a server that replaces another one. */
 export const REPLACE = { publish: "rename", existing: "replace" } as const;
 
 export const SERVER_FLAGS = (path: string): string[] =>
@@ -18,18 +18,18 @@ export function gate<T = void>(): { opened: Promise<T>; open: (value: T) => void
   return { opened: promise, open: resolve };
 }
 
-/** A handler that greets. */
+/** Returns a handler that sends a text. */
 export const greet = (text: string) => async (conn: Connection): Promise<void> =>
   void await conn.write(encode(text));
 
-/** What the server at a path says. */
+/** Returns the text that the server at a path sends. */
 export async function greetingAt(path: string): Promise<string> {
   await using conn = await connect(path);
   return `${await readText(conn)}`;
 }
 
 /**
- * Tests that mostly wait for seconds, at once: a failure says which of them it was, when all have
+ * Runs tests that mostly wait for seconds at the same time. A failure names the case, after all have
  * ended.
  */
 export function together(name: string, rows: Record<string, () => Promise<void>>): void {

@@ -16,7 +16,7 @@ testAlone(
     const greetings = await Promise.all(Array.from({ length: 100 }, async () => {
       await using conn = await connect(path);
       const greeting = await readText(conn);
-      // Holding it for a while is what makes the others wait.
+      // The others wait while this client holds its descriptor.
       await delay(200);
       return greeting;
     }));
@@ -82,7 +82,7 @@ testAlone(
     const greetings = clients.map(readText);
     const places = await exhausted(server.pid) - before;
     await greetings[places - 1];
-    // By now it tries again every 640 ms.
+    // By now the server retries every 640 ms.
     await delay(700);
     const start = performance.now();
     clients[0]?.close();
@@ -101,7 +101,7 @@ testAlone(
   },
 );
 
-/** A server that has no more than 40 descriptors. */
+/** Starts a server that may have at most 40 descriptors. */
 function limited(path: string): Program {
   const flags = permissionFlags(permissions("serve", path));
   const args = denoArgs("server_until_line.ts", flags, [path]);
@@ -110,31 +110,31 @@ function limited(path: string): Program {
   });
 }
 
-/** What the descriptors of a process stand for. */
+/** Returns what the descriptors of a process refer to. */
 function descriptors(pid: number): string[] {
   const targets = [];
   for (const { name } of Deno.readDirSync(`/proc/${pid}/fd`)) {
     try {
       targets.push(Deno.readLinkSync(`/proc/${pid}/fd/${name}`));
     } catch {
-      // It was closed since.
+      // The descriptor was closed meanwhile.
     }
   }
   return targets;
 }
 
-/** How many sockets a process has. */
+/** Returns the number of sockets that a process has open. */
 function sockets(pid: number): number {
   return descriptors(pid).filter((target) => target.startsWith("socket:")).length;
 }
 
-/** Waits until a process has all its 40 descriptors, and says how many sockets are among them. */
+/** Waits until a process has all its 40 descriptors in use. Returns how many are sockets. */
 async function exhausted(pid: number): Promise<number> {
   while (descriptors(pid).length < 40) await delay(1);
   return sockets(pid);
 }
 
-/** The seconds of processor time that a process has used, as user and in the kernel. */
+/** Returns the processor time that a process has used, in seconds: user time and system time. */
 function processorTime(pid: number): number {
   const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
@@ -142,7 +142,7 @@ function processorTime(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-/** A server that fails at its first accept. */
+/** Starts a server that fails at its first accept. */
 function failingAccept(path: string, error: string): Program {
   const flags = permissionFlags(permissions("serve", path));
   const args = denoArgs("server_until_line.ts", flags, [path]);
@@ -183,7 +183,7 @@ testAlone(
     await connect(path).then((conn) => conn.close(), () => {});
     const start = performance.now();
     const { errors, finished } = JSON.parse(await server.line());
-    // No client is connected, and none can be accepted: the server waits for nothing.
+    // No client is connected, and none can be accepted, so there is nothing to wait for.
     const took = performance.now() - start;
     assert(took < 2500, `it took ${took} ms`);
     assertEquals(errors, []);

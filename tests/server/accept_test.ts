@@ -1,5 +1,4 @@
-// What an accept loop survives: a client with a name that Deno cannot read, and failures of the
-// system.
+// Failures that an accept loop survives: a client name that Deno cannot read, and system errors.
 import { connect, type Connection, listen, serve } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Acceptor } from "../../_internal/accept/acceptor.ts";
@@ -20,7 +19,7 @@ import {
 
 const NEEDS = { needs: ["python3"] };
 
-/** Connects so many times from names that are not UTF-8, and holds the connections. */
+/** Connects `count` times from names that are not UTF-8, and holds the connections. */
 async function hostile(path: string, count: number): Promise<Program> {
   const program = new Program("python3", [fixturePath("client_named.py"), path, String(count)], {
     stdin: "piped",
@@ -203,8 +202,7 @@ test(
   NEEDS,
 );
 
-// ---- Failures of the system
-// -------------------------------------------------------------------------
+// ---- Failures of the system ---------------------------------------------------------------------
 
 test(
   "uds echo answers 20 of 20 clients while five accepts fail, and reports it once",
@@ -231,7 +229,7 @@ test("shutdown() keeps its deadline when the system accepts no bytes", async () 
   await program.line();
   const conn = await Deno.connect({ transport: "unix", path: dir.file("s.sock") });
   assertEquals(await program.line(), "writing");
-  // The kernel says from now on that the connection can be written to: Deno tries all the time.
+  // The kernel now reports the connection as writable, so Deno retries all the time.
   conn.close();
   const writer = program.stdin.getWriter();
   await writer.write(encode("go"));
@@ -247,7 +245,7 @@ test(
     await using dir = new TempDir();
     const path = dir.file("s.sock");
     const trace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4"];
-    // Deno reports EINTR as a listener that was closed.
+    // Deno reports EINTR as a closed listener.
     const inject = ["-e", "inject=accept4:error=EINTR:when=3+", Deno.execPath()];
     const args = denoArgs("listener_loop.ts", ["-A"], [path]);
     await using program = new Program("strace", [...trace, ...inject, ...args]);
@@ -258,7 +256,7 @@ test(
   { needs: ["strace"] },
 );
 
-/** Accepts as the attempts say: an error fails, a number is a connection. */
+/** Returns an acceptor of scripted attempts: an error fails, a number is a connection. */
 function acceptorOf(attempts: (Error | number)[]): Acceptor<number> {
   const accept = () => {
     const next = attempts.shift() ?? new Deno.errors.NotSupported("no attempt is left");

@@ -3,8 +3,7 @@ import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { encode, fixture, readAll, readText, TempDir, test } from "../_helpers.ts";
 import { fetchText, fieldsOf, gate } from "./_server.ts";
 
-// ---- One connection's failure is its own
-// ----------------------------------------------------------
+// ---- One connection's failure is its own --------------------------------------------------------
 
 const FAILURES = {
   "rejects": () => Promise.reject(new Error("it failed")),
@@ -88,8 +87,7 @@ test("serve() blocks the writes to a client that never reads, and serves the oth
   stalled.close();
 });
 
-// ---- Callbacks that fail
-// --------------------------------------------------------------------------
+// ---- Callbacks that fail ------------------------------------------------------------------------
 
 const CALLBACKS = {
   "default": ["the handler fails"],
@@ -107,7 +105,7 @@ for (const [mode, expected] of Object.entries(CALLBACKS)) {
     const path = dir.file("c.sock");
     const flags = permissionFlags(permissions("serve", path));
     await using program = fixture("server_faulty_callbacks.ts", flags, [path, mode]);
-    // The client of the failed handler got nothing, the next one was served.
+    // The client of the failed handler got nothing, and the next one was served.
     assertEquals(await program.output(), ['""', '"served"']);
     const { code } = await program.status;
     const stderr = await program.stderr();

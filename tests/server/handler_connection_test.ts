@@ -27,7 +27,7 @@ for (const isClosed of [true, false]) {
     const path = dir.file("w.sock");
     await using _server = await serve(path, (conn) => {
       const writer = conn.writable.getWriter();
-      // More than the kernel holds, and chunks that the stream hands over only after that.
+      // More than the kernel holds, and chunks that the stream passes on only after that.
       writer.write(new Uint8Array(1024 * 1024));
       for (const text of ["one", "two", "three"]) writer.write(encode(text));
       if (isClosed) writer.close();

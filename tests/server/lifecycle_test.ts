@@ -2,7 +2,7 @@ import { serve } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
 import { encode, fixture, type Program, TempDir, test } from "../_helpers.ts";
 
-/** Flags for programs that own a path with nothing but what they need. */
+/** Returns exactly the flags that a program needs to own a path. */
 function flags(path: string, ...more: string[]): string[] {
   const files = [path, `${path}.lock`, ...more].join();
   return [`--allow-read=${files}`, `--allow-write=${files}`, `--allow-net=unix:${path}`];
@@ -15,14 +15,14 @@ async function tell(program: Program, command: string): Promise<void> {
   writer.releaseLock();
 }
 
-/** Starts a program that owns the path when it is told to. */
+/** Starts a program that owns the path on command. */
 async function contender(path: string, how: "serve" | "listen"): Promise<Program> {
   const program = fixture("race_contender.ts", flags(path), [path, how], { stdin: "piped" });
   assertEquals(await program.line(), "ready");
   return program;
 }
 
-/** What the server at a path greets with: its pid. */
+/** Returns the greeting of the server at a path, which is its pid. */
 async function greetingAt(path: string): Promise<string> {
   const conn = await Deno.connect({ transport: "unix", path });
   return await new Response(conn.readable).text();
@@ -95,7 +95,7 @@ test(
         `refusals: ${refusals}`,
     );
     assertEquals(results.flatMap((result) => result.violations), []);
-    // All of them had their turns, in all of the ways.
+    // Every process owned the path, in each of the ways.
     for (const result of results) assert(Math.min(...result.acquisitions) > 0);
     assert(refusals > 0);
     assertEquals(dir.list(), []);
@@ -103,9 +103,9 @@ test(
   { deadline: 60_000 },
 );
 
-/** Ways for a server to end without a shutdown; what it says, and what it leaves behind. */
+/** Ways for a server to end without a shutdown, each with its exit status and the files it leaves. */
 const ENDINGS: Record<string, { code: number; signal: Deno.Signal | null; left: string[] }> = {
-  // Deno removes the socket then, but knows nothing of the lock.
+  // Deno removes the socket then, but not our lock.
   "unref()": { code: 0, signal: null, left: ["a.sock.lock"] },
   "an uncaught error": { code: 1, signal: null, left: ["a.sock.lock"] },
   "Deno.exit()": { code: 0, signal: null, left: ["a.sock", "a.sock.lock"] },
@@ -150,10 +150,10 @@ for (
       await tell(other, "wait");
       assertEquals(await other.line(), "waiting");
       await tell(owner, "stop");
-      // Had its file been removed by the late unlink of the other one, it would say so.
+      // It would report it if the late unlink of the other one had removed its file.
       assertEquals(await owner.line(), "stopped");
       let answer = await other.line();
-      // On a busy machine the other one may have given up and begun again.
+      // On a busy machine the other one may have timed out and tried again.
       while (answer === `in use by ${owner.pid}`) answer = await other.line();
       assertEquals(answer, `won ${other.pid}`);
       assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);

@@ -30,11 +30,11 @@ test("serve() with maxConnections keeps the rest waiting, and then serves them a
   });
   const clients = await Promise.all(Array.from({ length: 20 }, () => connect(path)));
   await full.opened;
-  // Enough turns of the event loop for a fourth one to be accepted, if it were.
+  // Enough turns of the event loop to accept a fourth client, if that could happen.
   for (let i = 0; i < 20; i++) await delay(0);
   assertEquals([running, server.connections, gates.length], [3, 3, 3]);
 
-  // One slot at a time: whenever a client has been served, exactly one more comes in.
+  // Whenever a client has been served, exactly one more is accepted.
   const answers = clients.map(readText);
   for (let next = 0; next < 20; next++) {
     while (gates[next] === undefined) await delay(0);
@@ -116,7 +116,7 @@ test("serve() with idleTimeout does not cut a handler that is busy and does not 
       await conn.read(new Uint8Array(8));
       await delay(200);
       await conn.write(encode("at last"));
-      // What comes in time after a long pause is not late.
+      // The pause of the handler does not count against this read.
       await conn.write(encode(`, ${await readText(conn)}`));
     },
   );
@@ -150,7 +150,7 @@ test("serve() with idleTimeout counts from the read, not from what came before",
 });
 
 for (const how of ["cancel", "releaseLock"] as const) {
-  test(`serve() with idleTimeout does not count a read that was given up by ${how}()`, async () => {
+  test(`serve() with idleTimeout does not count a read that was canceled by ${how}()`, async () => {
     await using dir = new TempDir();
     const path = dir.file("g.sock");
     const told: unknown[] = [];
@@ -163,7 +163,7 @@ for (const how of ["cancel", "releaseLock"] as const) {
         await reader[how]();
         await delay(300);
         await conn.write(encode("at last"));
-        // The read after it is the first one that waits.
+        // Only the next read waits.
         await conn.write(encode(`, ${await readText(conn)}`));
       },
     );
@@ -207,7 +207,7 @@ test("serve() with idleTimeout does not close a client that sends a byte in time
     },
   );
   const client = await connect(path);
-  // Longer than the timeout in all, shorter each time.
+  // Longer than the timeout altogether, but shorter each time.
   for (let i = 0; i < 6; i++) {
     await delay(100);
     await client.write(new Uint8Array(1));

@@ -14,7 +14,7 @@ import { encode, fixture, readText, TempDir, testAlone, within } from "../_helpe
 import { lockContent } from "../_lock.ts";
 import { gate, greet, greetingAt, RENAME, REPLACE, SERVER_FLAGS, together } from "./_takeover.ts";
 
-/** What may become of a path, and how that is told. */
+/** Ways to lose a path, each with the `found` that is reported. */
 const LOSSES: Record<
   string,
   [lose: (path: string) => Disposable | void, found: PathLoss["found"]]
@@ -31,7 +31,7 @@ const LOSSES: Record<
   }, "socket"],
 };
 
-/** What lost its path, how, and the test of it. */
+/** The cases by their names: the function, how it lost its path, and the test. */
 const lost: Record<string, () => Promise<void>> = {};
 
 for (const [what, [lose, found]] of Object.entries(LOSSES)) {
@@ -52,7 +52,7 @@ for (const [what, [lose, found]] of Object.entries(LOSSES)) {
           : await serve(options, greet("hello"));
         using _lost = lose(path) ?? undefined;
         assertEquals(await within(1000, told.opened), { path, found, heals: false });
-        // At the next looks it is not told again.
+        // The next checks do not report it again.
         await new Promise((resolve) => setTimeout(resolve, 600));
         assertEquals(count, 1);
       };
@@ -237,7 +237,7 @@ together("A server that has lost its path", {
         });
         turn.lockSync(true);
         Deno.removeSync(path);
-        // The loss is noticed after 300 ms; then the server waits for the turn.
+        // The loss is noticed after 300 ms. Then the server waits for the publish lock.
         await new Promise((resolve) => setTimeout(resolve, 600));
         Deno.renameSync(dir.file("d"), dir.file("e"));
         Deno.writeTextFileSync(dir.file("d"), "");
@@ -269,7 +269,7 @@ together("A server that has lost its path", {
       await old.finished;
       await heal();
       assertEquals(await greetingAt(path), "new");
-      // While the old listener of the two is still being emptied.
+      // The old listener of the two is still draining.
       await next.shutdown();
       assertEquals(dir.list(), []);
     },
@@ -289,7 +289,7 @@ testAlone("onPathLost is called once when binding the path again fails at first"
   }, greet("hello"));
   const { ino } = Deno.lstatSync(path);
   const { listen } = Deno;
-  // What a lack of descriptors does at that moment.
+  // Stands for a lack of descriptors at that moment.
   Deno.listen = () => {
     Deno.listen = listen;
     throw Object.assign(new Error("Too many open files (os error 24)"), { code: "EMFILE" });

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { connectToSelf } from "../../_internal/accept/marker.ts";
 import { TempDir, test } from "../_helpers.ts";
 
-/** The listener as it is in a busy process: bytes that are there are read some turns later. */
+/** Returns a listener as in a busy process: available bytes are read some turns later. */
 function slowly(listener: Deno.UnixListener, turns: number): Deno.UnixListener {
   const accept = async () => {
     const conn = await listener.accept();
@@ -22,7 +22,7 @@ test(
     await using dir = new TempDir();
     const path = dir.file("s.sock");
     const listener = Deno.listen({ transport: "unix", path });
-    // With our own they fill what is looked at together: it is dropped before its bytes are read.
+    // Together with our own they fill one batch: it is dropped before its bytes are read.
     const others = await Promise.all(
       Array.from({ length: 63 }, () => Deno.connect({ transport: "unix", path })),
     );

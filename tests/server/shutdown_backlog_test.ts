@@ -26,7 +26,7 @@ import {
 } from "../_helpers.ts";
 import { closeAll, connectMany, gate } from "./_shutdown.ts";
 
-/** Whatever it is that a read gave: the text, `null` at the end, or the error. */
+/** Returns the outcome of a read: the text, `null` at the end of file, or the error. */
 async function outcome(conn: Connection): Promise<unknown> {
   try {
     return await readText(conn);
@@ -56,7 +56,7 @@ for (const clients of [200, 1200]) {
     const expected = { refused: clients, lost: 0, firstLoss: "", odd: 0, firstOddity: "" };
 
     for (let round = 1; round <= 10; round++) {
-      // Every other server blocks its process: for 30 ms after each 300 answers, when hundreds more
+      // Every other server blocks its process for 30 ms after each 300 answers, while hundreds more
       // connect behind its back.
       await toServer.write(encode(round % 2 === 1 ? "start 300 30\n" : "start 0 0\n"));
       assertEquals(await server.line(), "listening");
@@ -111,7 +111,7 @@ test("shutdown() of an abstract name ends although clients keep coming", async (
     await conn.write(encode("hello"));
     return await readText(conn);
   };
-  // One in each turn of the loop, whether the others are answered or not.
+  // One client in each turn of the event loop, whether the others are answered or not.
   const timer = setInterval(() => {
     const answer = ask().catch((error) => error);
     if (!isEnding) answers.push(answer);
@@ -127,7 +127,7 @@ test("shutdown() of an abstract name ends although clients keep coming", async (
 test("shutdown() serves the backlog while the process is busy with other connections", async () => {
   await using dir = new TempDir();
   const path = dir.file("y.sock");
-  // 200 pairs that talk all the time: each of their reads and writes competes with the accept.
+  // 200 busy pairs of connections: each of their reads and writes competes with the accept.
   const other = { transport: "unix", path: dir.file("other.sock") } as const;
   using listener = Deno.listen(other);
   let over = false;
@@ -147,7 +147,7 @@ test("shutdown() serves the backlog while the process is busy with other connect
   let lost = 0;
   for (let round = 0; round < 3; round++) {
     const first = gate();
-    // One is served, and so the others do wait in the backlog when the shutdown begins.
+    // One client is served, so the others wait in the backlog when the shutdown begins.
     const server = await serve({ path, maxConnections: 1, onError: () => {} }, async (conn) => {
       await first.opened;
       await conn.write(encode(`you said ${await readText(conn)}`));
@@ -166,8 +166,7 @@ test("shutdown() serves the backlog while the process is busy with other connect
   assertEquals(lost, 0, `${lost} of 300 clients were reset`);
 }, { deadline: 30_000 });
 
-// Those in the backlog are told apart from a connection of the server's own by what they send
-// first.
+// The first bytes of a client tell it apart from the server's connection to itself.
 const WAITING: Record<string, { say: (conn: Connection) => unknown; heard: string }> = {
   "has sent nothing yet": { say: () => {}, heard: "later" },
   "has sent little": { say: (conn) => conn.write(encode("hi, ")), heard: "hi, later" },
@@ -203,7 +202,7 @@ for (const [what, { say, heard }] of Object.entries(WAITING)) {
     await say(client);
     const ending = server.shutdown();
     first.open();
-    // The file is gone by now, and the listener as well soon.
+    // The file is gone by now, and the listener will be soon.
     await readText(holder);
     if (!what.includes("ended")) {
       await client.write(encode("later"));
@@ -290,10 +289,10 @@ test("shutdown() with maxConnections serves a full backlog, never more than that
       full = true;
     }
   }
-  // Three are being served, and what `listen` was told is 1,024: one more fits.
+  // Three are being served. The backlog is 1,024, and one more fits.
   assert(clients.length > 1024, `${clients.length} clients`);
   assertEquals([running, server.connections, served], [3, 3, 0]);
-  // Before the shutdown: the test is about slots, not about other users of the event loop.
+  // Written before the shutdown, because the test is about slots, not about a busy event loop.
   await Promise.all(clients.map((conn, i) => conn.write(encode(`${i}`))));
   const ending = server.shutdown();
   first.open();

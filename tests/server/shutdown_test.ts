@@ -37,7 +37,7 @@ test("shutdown() allows a successor to start while old handlers still run", asyn
   finish.open();
   assertEquals(await readText(first), "old");
   assertEquals(await ending, { completed: 1, aborted: 0 });
-  // The end of the old one takes nothing from the new one.
+  // The end of the old server removes nothing of the new one.
   assertEquals(dir.list(), ["s.sock", "s.sock.lock"]);
   assertEquals(Deno.lstatSync(path).ino, inode);
   const third = await connect(path);
@@ -98,7 +98,7 @@ for (
     const publish = name === "p.sock" ? "direct" : "rename";
     const server = await serve({ path, publish }, async () => {});
     const ending = server.shutdown();
-    // The name is given up before anything is waited for; Deno will yet unlink what it bound.
+    // The name is released before any wait. Deno will still unlink what it bound.
     assert(!dir.list().includes("p.sock"));
     Deno.writeTextFileSync(dir.file(name), "another program's");
     await ending;
@@ -138,7 +138,7 @@ test("shutdown() refuses an invalid timeout, and unknown options", async () => {
     TypeError,
     '"deadline"',
   );
-  // None of them has begun a shutdown.
+  // None of the calls has begun a shutdown.
   const client = await connect(dir.file("o.sock"));
   assertEquals(await readText(client), null);
   client.close();

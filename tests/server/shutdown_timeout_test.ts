@@ -43,7 +43,7 @@ testAlone(
       ...Array.from({ length: 5 }, () => [true, true]),
     ]);
     assertEquals(await Promise.all(clients.map(readText)), [null, null, null, null, null]);
-    // They were counted; they are not reported as well.
+    // Counted connections are not reported to onError as well.
     assertEquals(failures, 0);
     await server.finished;
     closeAll(clients);
@@ -67,7 +67,7 @@ test("shutdown() closes a connection that reads, and one that writes to a client
   const stalled = await connect(path);
   await began.opened;
   assertEquals(await server.shutdown({ timeout: 100 }), { completed: 0, aborted: 2 });
-  // The handlers go on to their end by themselves.
+  // The handlers end by themselves.
   assertEquals(await readText(reader), null);
   await readAll(stalled);
   assertEquals(ended.sort(), [[1, "ConnectionClosed", "read"], [2, "ConnectionClosed", "write"]]);
@@ -134,7 +134,7 @@ for (const timeout of [0, 1, 20]) {
       let calls = 0;
       const server = await serve(dir.file("n.sock"), () => Promise.resolve(calls++));
       const ending = server.shutdown({ timeout });
-      // A processor that is busy: the time is over before the connection is looked at.
+      // A busy processor: the deadline passes before the connection is examined.
       const until = performance.now() + 3;
       while (performance.now() < until);
       assertEquals([await ending, calls], [{ completed: 0, aborted: 0 }, 0]);
@@ -151,7 +151,7 @@ for (
     // No other user may connect to a file of mode 600, and neither may the server itself.
     await using server = fixture("server_fallen.ts", ["--allow-all"], [path, mode]);
     assertEquals(await server.line(), "listening");
-    // It ends by itself, and says in one line of ours what it could not remove.
+    // It ends by itself, and names in one line what it could not remove.
     const lines = await within(4000, server.output());
     assertEquals(JSON.parse(lines[0]!), ["PermissionDenied", "serve", path, "EACCES", 0]);
     assertEquals((await server.status).code, 0);
@@ -189,7 +189,7 @@ test("shutdown() with timeout Infinity waits for every handler", async () => {
   const client = await connect(path);
   const ending = server.shutdown({ timeout: Infinity });
   await draining.opened;
-  // A timer that was given Infinity would be over by now.
+  // A timer of Infinity would have fired by now.
   const early = await Promise.race([
     ending.then(() => "shutdown() resolved"),
     server.finished.then(() => "finished resolved"),

@@ -55,7 +55,7 @@ for (const [name, start] of Object.entries(STARTS)) {
       const abort = new AbortController();
       const starting = start(path, abort.signal);
       starting.catch(() => {});
-      // All of its steps are microtasks while the path is free.
+      // All steps of a start are microtasks while the path is free.
       for (let i = 0; i < step; i++) await Promise.resolve();
       abort.abort(reason);
       let wait;
@@ -71,7 +71,7 @@ for (const [name, start] of Object.entries(STARTS)) {
       ended++;
       assertEquals(dir.list(), []);
     }
-    // Both happened: the steps reach from the call to a server that is ready.
+    // Both happened: the steps cover the whole start.
     assert(rejected > 0 && ended > 0, `${rejected} rejected, ${ended} ended`);
   });
 }

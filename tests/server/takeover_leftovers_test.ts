@@ -4,7 +4,7 @@ import { makeStale, TempDir, test } from "../_helpers.ts";
 import { leaveLock, lockContent } from "../_lock.ts";
 import { greet, greetingAt, REPLACE } from "./_takeover.ts";
 
-/** What may be there that "replace" reclaims as "reclaim" does. */
+/** Leftovers that "replace" reclaims as "reclaim" does. */
 const LEFT: Record<string, (path: string) => Promise<void> | void> = {
   "nothing": () => {},
   "a stale socket": makeStale,

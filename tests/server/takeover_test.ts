@@ -26,17 +26,17 @@ import { pidIn } from "../_lock.ts";
 import { gate, greet, greetingAt, RENAME, REPLACE, SERVER_FLAGS, together } from "./_takeover.ts";
 
 /**
- * Makes a traced program end with its tracer, which else would leave it behind when it is killed.
+ * Makes a traced program end with its tracer. Otherwise it outlives a tracer that is killed.
  */
 const DIES = ["setpriv", "--pdeathsig", "KILL"];
 
-/** What is at a path, without its times. */
+/** Returns the identity, the mode and the content of a file, without its times. */
 function look(path: string): unknown[] {
   const { dev, ino, mode, isFile } = Deno.lstatSync(path);
   return [dev, ino, mode, isFile && Deno.readTextFileSync(path)];
 }
 
-/** Another program that serves the path. */
+/** Starts another program that serves the path. */
 async function other(path: string, options: Record<string, unknown> = {}): Promise<Program> {
   const program = fixture("takeover_server.ts", SERVER_FLAGS(path), [
     path,
@@ -46,8 +46,7 @@ async function other(path: string, options: Record<string, unknown> = {}): Promi
   return program;
 }
 
-// ---- Replacing
-// -----------------------------------------------------------------------------------
+// ---- Replacing ----------------------------------------------------------------------------------
 
 together("A server that is replaced", {
   'serve() with existing: "replace" replaces a server under load, and no client notices':
@@ -144,7 +143,7 @@ together("A server that is replaced", {
     const old = await listen({ path, ...RENAME, onReplaced: () => replaced.open() });
     const clients = await Promise.all(Array.from({ length: 5 }, () => connect(path)));
     await using successor = await listen({ path, ...REPLACE });
-    // It asks for the first one only when it knows.
+    // The old listener accepts only after it was replaced.
     await replaced.opened;
     let count = 0;
     for await (const conn of old) {
@@ -209,32 +208,31 @@ test("listen() that is replaced and closed at once leaves the files of its succe
   assertEquals(dir.list(), []);
 });
 
-// ---- … and what is not replaced
-// -------------------------------------------------------------------
+// ---- Not replaced -------------------------------------------------------------------------------
 
-interface Resident extends AsyncDisposable {
+interface Incumbent extends AsyncDisposable {
   says: string;
 }
 
-const resident = (says: string, it: AsyncDisposable): Resident => ({
+const incumbent = (says: string, it: AsyncDisposable): Incumbent => ({
   says,
   [Symbol.asyncDispose]: () => it[Symbol.asyncDispose](),
 });
 
-/** What is not replaced, and the error. */
-const RESIDENTS: Record<string, (path: string) => Promise<Resident>> = {
+/** Owners of a path that are not replaced, each with a part of the error's message. */
+const IRREPLACEABLE: Record<string, (path: string) => Promise<Incumbent>> = {
   "a server that binds its path itself": async (path) =>
-    resident(
+    incumbent(
       "It cannot be replaced, because it was not published by rename",
       await serve(path, greet("old")),
     ),
-  "a claim": async (path) => resident("It cannot be replaced", await claim(path)),
+  "a claim": async (path) => incumbent("It cannot be replaced", await claim(path)),
   "a live server that does not use the lock": (path) => {
     const listener = Deno.listen({ transport: "unix", path });
     const serving = (async () => {
       for await (const conn of listener) conn.close();
     })();
-    return Promise.resolve(resident("a program that does not use its lock listens there", {
+    return Promise.resolve(incumbent("a program that does not use its lock listens there", {
       async [Symbol.asyncDispose]() {
         listener.close();
         await serving;
@@ -255,11 +253,11 @@ const RESIDENTS: Record<string, (path: string) => Promise<Resident>> = {
       listener.close();
       await serving;
     });
-    return resident("a program that does not use its lock listens there", stack);
+    return incumbent("a program that does not use its lock listens there", stack);
   },
 };
 
-for (const [what, make] of Object.entries(RESIDENTS)) {
+for (const [what, make] of Object.entries(IRREPLACEABLE)) {
   test(`serve() with existing: "replace" leaves ${what} alone`, async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
@@ -328,8 +326,7 @@ test('claim() refuses existing: "replace" with a TypeError', async () => {
   );
 });
 
-// ---- A successor that does not come to its end
-// -----------------------------------------------------
+// ---- A successor that is killed -----------------------------------------------------------------
 
 for (
   const [when, call] of [
@@ -351,12 +348,12 @@ for (
     await using conn = await connect({ path, wait: true });
     await conn.write(encode("x\n"));
     assertEquals(await readText(conn), `${old.pid} x\n`);
-    // What it left does not disturb the next one.
+    // Its leftovers do not disturb the next one.
     await using next = await other(path);
     assertEquals((await probe(path)).holder, next.pid);
     if (call.includes("lock")) assertEquals(await old.line(), "lost socket true");
     assertEquals(await old.line(), "replaced");
-    // Nothing of it is left; the old server takes its turn for a moment.
+    // Its files are gone. The old server holds the publish lock for a moment.
     while (dir.list().length > 2) await new Promise((resolve) => setTimeout(resolve, 5));
     assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
   }, { needs: ["strace", "setpriv"] });
