@@ -7,7 +7,10 @@ import { fixture } from "../_helpers.ts";
 
 export type OwnOptions = ClaimOptions;
 
-/** The ways to own a path; what they give has bound it, and is disposed of to give it back. */
+/**
+ * The ways to own a path. Each resolves to an owner that has bound it, and releases it when
+ * disposed of.
+ */
 export const OWNERS: Record<
   string,
   (path: string, options?: OwnOptions) => Promise<AsyncDisposable>
@@ -28,7 +31,7 @@ export const OWNERS: Record<
   "serve()": (path, options) => serve({ path, ...options }, async () => {}),
 };
 
-/** What can be seen of a file without changing it. */
+/** Returns what can be seen of a file without changing it. */
 export function look(path: string): Record<string, unknown> {
   const info = Deno.lstatSync(path);
   const { dev, ino, mode, uid, size } = info;
@@ -48,7 +51,7 @@ export interface Refusal {
   code: string;
 }
 
-/** Asserts that something rejects with one of the package's errors, in full. */
+/** Asserts that a call rejects with one of the package's errors, with all of its fields. */
 export async function assertRefused<E extends Error = Error>(
   work: () => Promise<unknown>,
   { is, says, ...fields }: Refusal,
@@ -60,12 +63,12 @@ export async function assertRefused<E extends Error = Error>(
   return error as E;
 }
 
-/** What `listen()` says as its operation, of `"listen()"`. */
+/** Returns the operation in the errors of a function: `listen` for `"listen()"`. */
 export const operationOf = (name: string): string => name.slice(0, -2);
 
 export const modeOf = (path: string): number => (Deno.lstatSync(path).mode ?? 0) & 0o7777;
 
-/** Flags for a program that owns a path with nothing but what it needs. */
+/** Returns exactly the flags that a program needs to own a path. */
 export const ownerFlags = (path: string): string[] => [
   `--allow-read=${path},${path}.lock`,
   `--allow-write=${path},${path}.lock`,
@@ -73,12 +76,15 @@ export const ownerFlags = (path: string): string[] => [
 ];
 
 /**
- * Makes a traced program end with its tracer, which else would leave it behind when it is killed.
+ * Makes a traced program end with its tracer. Otherwise it outlives a tracer that is killed.
  */
 export const DIES: string[] = ["setpriv", "--pdeathsig", "KILL"];
 
-/** What a stranger may put in the place of our socket; gives the way to remove it. */
-export const STRANGERS: Record<string, (path: string) => () => void> = {
+/**
+ * Files that another program may put in the place of our socket. Each returns a function that
+ * removes it.
+ */
+export const REPLACEMENTS: Record<string, (path: string) => () => void> = {
   "a regular file": (path) => {
     Deno.writeTextFileSync(path, "precious");
     return () => {};
@@ -86,7 +92,7 @@ export const STRANGERS: Record<string, (path: string) => () => void> = {
   "a live socket": (path) => {
     const listener = Deno.listen({ transport: "unix", path });
     return () => {
-      // Still the one that clients reach.
+      // Clients still reach this socket.
       assertEquals(Deno.lstatSync(path).isSocket, true);
       listener.close();
     };
@@ -101,7 +107,7 @@ export const STRANGERS: Record<string, (path: string) => () => void> = {
   },
 };
 
-/** Runs a fixture that gives up root and then owns (or connects to) the path. */
+/** Runs a fixture that drops root, and then owns or connects to the path. */
 export async function asNobody(
   how: string,
   path: string,
@@ -115,7 +121,7 @@ export async function asNobody(
       `--allow-read=${[directory, ...read as string[]].join()}`,
       `--allow-write=${directory}`,
       `--allow-net=unix:${path}`,
-      // Becoming another user cannot be granted by itself.
+      // No narrower flag allows a program to become another user.
       "--allow-sys",
     ],
     [how, path, verify],

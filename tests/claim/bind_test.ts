@@ -35,7 +35,7 @@ for (const [name, open] of Object.entries(HTTP)) {
   }, { needs: ["curl"] });
 }
 
-/** A listener that says whether it was disposed of. */
+/** Returns a listener that records whether it was disposed of. */
 function watched(path: string): Disposable & { disposed: boolean } {
   const listener = Deno.listen({ transport: "unix", path });
   return {
@@ -110,7 +110,7 @@ test("bind() refuses an open that binds later, and disposes of the listener", as
     "synchronously",
   );
   using listener = await opened.promise;
-  // Two turns are more than a promise takes.
+  // A promise settles in fewer than two turns.
   for (let i = 0; i < 2; i++) await new Promise((resolve) => setTimeout(resolve, 0));
   assertEquals(listener.disposed, true);
   assertEquals(dir.list(), ["a.sock.lock"]);
@@ -129,17 +129,17 @@ test("bind() passes on what open throws, and the claim can be used again", async
   assertEquals(modeOf(path), 0o600);
 });
 
-test("bind() refuses what is no function", async () => {
+test("bind() refuses a value that is not a function", async () => {
   await using dir = new TempDir();
   await using owned = await claim(dir.file("a.sock"));
   await assertRejects(() => owned.bind({} as never), TypeError, "open");
 });
 
-test("bind() rejects with SocketInUse where somebody without the lock was faster", async () => {
+test("bind() rejects with SocketInUse if a program without the lock was faster", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
   const listening = listen(path);
-  // The lock is ours by now; the bind comes when it has been told.
+  // The lock is ours by now, but the path is not bound yet.
   using foreign = Deno.listen({ transport: "unix", path });
   const before = look(path);
   await assertRefused(() => listening, {
@@ -194,7 +194,7 @@ test("release() waits for the file that a pending accept still removes", async (
     const accepting = listener.accept().catch(() => {});
     listener.close();
     await owned.release();
-    // Whoever binds now must keep its file.
+    // The next owner must keep its file.
     await using _next = await listen(path);
     const before = look(path);
     await accepting;

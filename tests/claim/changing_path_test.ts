@@ -1,6 +1,6 @@
 /**
- * Looks at paths that another program changes, or where the look fails: they end, and spoil no
- * other.
+ * Probes paths that another program changes, or that cannot be examined. The probes end, and do not
+ * affect other paths.
  */
 
 import { probe } from "@uds/uds";
@@ -9,7 +9,7 @@ import { udsCommand } from "../_cli.ts";
 import { makeStale, Program, run, TempDir, test, within } from "../_helpers.ts";
 import { leaveLock } from "../_lock.ts";
 
-/** Puts one new stale socket after the other at a path. */
+/** Starts a program that replaces the stale socket at a path again and again. */
 async function exchanging(path: string): Promise<Program> {
   const script = `
 import os, socket, sys, time

@@ -1,11 +1,11 @@
 import { claim, listen, NotASocket, serve, SocketInUse } from "@uds/uds";
 import { assertEquals, assertRejects } from "@std/assert";
 import { TempDir, test } from "../_helpers.ts";
-import { look, STRANGERS } from "./_claim.ts";
+import { look, REPLACEMENTS } from "./_claim.ts";
 
-// ---- Closing removes only what is ours ---------------------------------------------------------
+// ---- Closing removes only what is ours ----------------------------------------------------------
 
-/** Owners, and what of them goes on while the path is replaced. */
+/** Owners, some with an accept that is pending while the path is replaced. */
 const CLOSERS: Record<string, (path: string) => Promise<AsyncDisposable>> = {
   "listen() that is idle": (path) => listen(path),
   "listen() with an accept pending": async (path) => {
@@ -16,7 +16,7 @@ const CLOSERS: Record<string, (path: string) => Promise<AsyncDisposable>> = {
   "serve()": (path) => serve(path, async () => {}),
   "claim()": async (path) => {
     const owned = await claim(path);
-    // Deno's own close() would remove the path, whatever is there: bound by another name it cannot.
+    // Deno's own close() would remove any file at the path. Bound by another name, it cannot.
     const listener = await owned.bind(() => {
       const opened = Deno.listen({ transport: "unix", path: `${path}.1` });
       Deno.renameSync(`${path}.1`, path);
@@ -30,13 +30,13 @@ const CLOSERS: Record<string, (path: string) => Promise<AsyncDisposable>> = {
 };
 
 for (const [name, own] of Object.entries(CLOSERS)) {
-  for (const [what, make] of Object.entries(STRANGERS)) {
+  for (const [what, make] of Object.entries(REPLACEMENTS)) {
     test(`${name} does not remove ${what} that took the place of its file`, async () => {
       await using dir = new TempDir();
       const path = dir.file("a.sock");
       const owned = await own(path);
       Deno.removeSync(path);
-      // At once: the file system may well use the inode number again.
+      // Without a delay, because the file system may use the inode number again.
       const remove = make(path);
       const before = look(path);
       await owned[Symbol.asyncDispose]();
@@ -47,7 +47,7 @@ for (const [name, own] of Object.entries(CLOSERS)) {
     });
   }
 
-  test(`${name} leaves its file where somebody moved it, and closes cleanly`, async () => {
+  test(`${name} leaves its file where another program moved it, and closes cleanly`, async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     const owned = await own(path);
@@ -56,7 +56,7 @@ for (const [name, own] of Object.entries(CLOSERS)) {
     assertEquals(dir.list(), ["moved.sock"]);
   });
 
-  test(`${name} closes cleanly when somebody has removed its file and its lock`, async () => {
+  test(`${name} closes cleanly when another program has removed its file and its lock`, async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     const owned = await own(path);
@@ -66,7 +66,7 @@ for (const [name, own] of Object.entries(CLOSERS)) {
     assertEquals(dir.list(), []);
   });
 
-  test(`${name} does not remove the lock of one who made a new one`, async () => {
+  test(`${name} does not remove a new lock of another program`, async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     const owned = await own(path);
@@ -81,7 +81,7 @@ for (const [name, own] of Object.entries(CLOSERS)) {
 
 for (const content of ["", "12345\n"]) {
   const what = content === "" ? "an empty file" : "a file with a number";
-  test(`claim() during a close() does not take ${what} of a stranger for the lock`, async () => {
+  test(`claim() during a close() does not take ${what} of another program for the lock`, async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     const listener = await listen(path);
@@ -89,8 +89,7 @@ for (const content of ["", "12345\n"]) {
     Deno.removeSync(path);
     Deno.writeTextFileSync(path, content);
     const before = look(path);
-    // The close keeps the stranger's file out of Deno's way; whoever comes meanwhile must not use
-    // it.
+    // The close moves that file out of Deno's way. A claim must not use it meanwhile.
     const closing = listener.close();
     const error = await assertRejects(() => claim(path), NotASocket);
     assertEquals(error.path, path);
@@ -100,7 +99,7 @@ for (const content of ["", "12345\n"]) {
   });
 }
 
-// ---- After the end, and after others have been here ---------------------------------------------
+// ---- After the end, and after other owners ------------------------------------------------------
 
 test("bind() after release() rejects, and binds nothing", async () => {
   await using dir = new TempDir();
@@ -115,7 +114,7 @@ test("bind() after release() rejects, and binds nothing", async () => {
 });
 
 for (const name of ["listen", "serve"] as const) {
-  test(`${name}() whose socket and lock were removed leaves both of its successor alone`, async () => {
+  test(`${name}() leaves its successor's socket and lock alone after its own were removed`, async () => {
     await using dir = new TempDir();
     const path = dir.file("s.sock");
     const old = name === "listen" ? await listen(path) : await serve(path, async () => {});
@@ -130,7 +129,7 @@ for (const name of ["listen", "serve"] as const) {
     (await Deno.connect({ transport: "unix", path })).close();
   });
 
-  test(`${name}() gives up waiting for a lock when its signal aborts, with its reason`, async () => {
+  test(`${name}() stops waiting for a lock when its signal aborts, with its reason`, async () => {
     await using dir = new TempDir();
     await using _claim = await claim(dir.file("s.sock"));
     const abort = new AbortController();

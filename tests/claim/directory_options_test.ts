@@ -6,7 +6,7 @@ import { asNobody, assertRefused, modeOf, operationOf, OWNERS } from "./_claim.t
 
 const NOBODY = 65534;
 
-test("createDirectory makes what is missing with mode 0700, and leaves what is there", async () => {
+test("createDirectory makes missing directories with mode 0700, and leaves existing ones", async () => {
   await using dir = new TempDir(0o755);
   for (const [name, own] of Object.entries(OWNERS)) {
     const path = dir.file(`${operationOf(name)}/below/a.sock`);

@@ -11,27 +11,27 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { denoArgs, run, TempDir, test } from "../_helpers.ts";
 import { attackBySwaps } from "../_swap.ts";
 
-/** The directory of a socket: who may exchange what is in it, and what is done about that. */
+/** The directory of a socket: which users may exchange its files, and what is done about that. */
 
 const NOBODY = 65534;
 
 type OwnOptions = ClaimOptions & Pick<ListenOptions, "publish">;
 
-/** Listens for an instant; returns owner, group and mode of the socket. */
+/** Listens for an instant. Returns owner, group and mode of the socket. */
 async function rightsOf(path: string, options: OwnOptions): Promise<string> {
   await using _listener = await listen({ path, ...options });
   const { uid, gid, mode } = Deno.lstatSync(path);
   return `${uid}:${gid} 0${((mode ?? 0) & 0o7777).toString(8)}`;
 }
 
-/** What a start rejects with. */
+/** Returns the error that a start rejects with. */
 async function refusalOf(path: string, options: OwnOptions): Promise<InsecurePath> {
   const error = await assertRejects(() => listen({ path, ...options }), InsecurePath);
   assertEquals([error.operation, error.code], ["listen", "EPERM"]);
   return error;
 }
 
-/** Directories in which another user can exchange a socket, in each of the ways there are. */
+/** Directories in which another user can exchange a socket, in each possible way. */
 const UNSAFE: Record<string, { make: (dir: TempDir) => string; says: (dir: TempDir) => string }> = {
   "a directory that others may write to": {
     make: (dir) => directory(dir.file("open"), 0o777),
@@ -124,7 +124,7 @@ for (const [where, { make, says }] of Object.entries(UNSAFE)) {
     await using dir = new TempDir(0o755);
     const path = `${make(dir)}/a.sock`;
     for (const publish of ["direct", "rename"] as const) {
-      // Read and execute have no effect on a socket: they stay as it was created.
+      // Read and execute have no effect on a socket, so they stay as created.
       assertEquals(await rightsOf(path, { publish }), "0:0 0700");
       assertEquals(await rightsOf(path, { publish, mode: 0o660 }), "0:0 0760");
       assertEquals(await rightsOf(path, { publish, mode: 0o666 }), "0:0 0766");
@@ -140,7 +140,7 @@ for (const [where, { make, says }] of Object.entries(UNSAFE)) {
   }, { root: true });
 }
 
-/** Directories in which nobody else can exchange a socket. */
+/** Directories in which no other user can exchange a socket. */
 const SAFE: Record<string, (dir: TempDir) => string> = {
   "a directory of its own": (dir) => directory(dir.file("run"), 0o755),
   "a sticky directory": (dir) => directory(dir.file("s"), 0o1777),
@@ -181,7 +181,7 @@ test("verifyDirectory refuses a directory that was made anew below another user'
   assertStringIncludes(message, `on the way to it, "${at}" is not safe: it belongs to uid`);
 }, { root: true });
 
-test("listen() in a group's directory takes a socket that is born in that group", async () => {
+test("listen() in a group's directory takes a socket that is created in that group", async () => {
   await using dir = new TempDir(0o755);
   const shared = directory(dir.file("shared"), 0o770);
   Deno.chownSync(shared, 0, NOBODY);
@@ -198,7 +198,7 @@ async function ownUnder(umask: string, path: string, options: OwnOptions, flags:
   return stdout.trim().split("\n");
 }
 
-test("listen() where others may swap names needs no chmod if the umask is right", async () => {
+test("listen() where others may swap names needs no chmod if the umask is right already", async () => {
   await using dir = new TempDir(0o777);
   const path = dir.file("a.sock");
   const flags = ["--allow-read", "--allow-write", "--allow-net"];

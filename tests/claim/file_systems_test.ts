@@ -1,12 +1,12 @@
 /**
- * Paths on file systems of every kind: each is mounted where only the program under test sees it.
+ * Paths on file systems of every kind. Only the program under test sees each mount.
  */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { denoArgs, ROOT, run, TempDir, test } from "../_helpers.ts";
 
 /**
- * Runs a program of `tests/fixtures` where `mount`, lines of a shell, has prepared the directory
+ * Runs a program of `tests/fixtures` after shell commands, `mount`, have prepared the directory
  * `$M`.
  */
 async function runMounted(
@@ -28,7 +28,7 @@ async function runMounted(
   ]);
 }
 
-/** What is printed as lines of JSON, as an object. */
+/** Returns the lines of JSON that a program prints as one object. */
 function factsOf({ stdout, stderr }: { stdout: string; stderr: string }): Record<string, unknown> {
   try {
     return Object.fromEntries(stdout.trimEnd().split("\n").map((line) => JSON.parse(line)));
@@ -37,7 +37,7 @@ function factsOf({ stdout, stderr }: { stdout: string; stderr: string }): Record
   }
 }
 
-/** What an ext4 file system of 4 MiB in a file is made with. */
+/** Returns the commands that make and mount an ext4 file system of 4 MiB in a file. */
 const ext4 = (options: string) =>
   `truncate -s 4M image; mke2fs -q -t ext4 -O ^has_journal ${options} image >/dev/null 2>&1; ` +
   `mount -o loop image "$M"`;
@@ -52,7 +52,7 @@ const WORKING: Record<string, string> = {
     `mount -t tmpfs -o noexec,nodev,nosuid,nosymfollow none "$M"`,
   "ramfs, which has no time of birth": `mount -t ramfs none "$M"`,
   "ext4 with inodes of 128 bytes, which have no time of birth": ext4("-I 128"),
-  "FUSE, which has no time of birth and gives an inode out at once again":
+  "FUSE, which has no time of birth and reuses inode numbers at once":
     `mkdir under; bindfs under "$M"`,
   "overlayfs": OVERLAY,
 };
@@ -142,7 +142,7 @@ test("serve() leaves nothing on a file system that refuses it", async (t) => {
   }
 }, { root: true, needs: ["unshare", "mke2fs", "chattr", "strace"] });
 
-test("serve() says what it cannot remove from a directory that only takes files", async () => {
+test("serve() names what it cannot remove from a directory that only takes files", async () => {
   await using dir = new TempDir();
   const mount = `${ext4("-I 256")}; rmdir "$M/lost+found"; chattr +a "$M"`;
   const result = await runMounted(dir.path, mount, "file_system_use.ts", (m) => [m]);

@@ -5,9 +5,9 @@ import { uds } from "../_cli.ts";
 import { denoArgs, makeStale, Program, run, TempDir, test } from "../_helpers.ts";
 import { lockContent } from "../_lock.ts";
 
-/** Locks of other programs that are called `<socket>.lock` as ours are. */
+/** Locks of other programs at `<socket>.lock`, the name of ours. */
 
-/** What other programs have there, by the name of the program. */
+/** The locks that other programs have there, by the name of the program. */
 const FOREIGN: Record<string, (lock: string) => Promise<void> | void> = {
   "MySQL, its pid": (lock) => Deno.writeTextFileSync(lock, `${Deno.pid}\n`, { mode: 0o600 }),
   "MUNGE, an empty file": (lock) => {
@@ -44,7 +44,7 @@ const OWNERS: Record<string, (path: string) => Promise<AsyncDisposable>> = {
     serve({ path, publish: "rename", existing: "replace" }, async () => {}),
 };
 
-/** All that shows whether a file was touched, but when it was last read. */
+/** Returns all that shows whether a file was touched, except when it was last read. */
 function look(lock: string): Record<string, unknown> {
   const { dev, ino, mode, uid, gid, nlink, size, mtime, ctime } = Deno.lstatSync(lock);
   return { dev, ino, mode, uid, gid, nlink, size, mtime, ctime };
@@ -83,7 +83,7 @@ for (const [what, plant] of Object.entries(FOREIGN)) {
         assertStringIncludes(error.message, "if no program uses it any more");
       }),
     );
-    // serve() is refused there: "stale" would say that it is not.
+    // serve() is refused there, so "stale" would be wrong.
     assertEquals((await probe(path)).state, "denied");
     assertEquals([look(`${path}.lock`), look(path)], before);
   });
@@ -113,7 +113,7 @@ test("no command touches the lock of a live server of another program", async ()
 });
 
 test(
-  "serve() makes no system call but a look at another program's lock, also as the turn's",
+  "serve() makes no system call but a stat of another program's lock, also as the publish lock",
   async () => {
     for (const name of ["a.sock.lock", "a.sock.lock.new"]) {
       await using dir = new TempDir();
@@ -145,7 +145,7 @@ test("serve() leaves a lock that another program holds by flock, though it has o
   const lock = `${path}.lock`;
   FOREIGN["an unknown program, a file as long as ours"]!(lock);
   const starting = assertRejects(() => serve(path, async () => {}), InsecurePath);
-  // At no moment is it ours: a lock that does not wait gets it each time.
+  // It is never ours: each attempt to lock it without waiting succeeds.
   using file = Deno.openSync(lock);
   for (let i = 0; i < 50; i++) {
     assert(file.tryLockSync(true), `attempt ${i}`);
@@ -166,7 +166,7 @@ test("serve() that lost its lock to another program leaves that one's, also at i
     const before = look(lock);
     const replace = { path, publish: "rename", existing: "replace" } as const;
     await assertRejects(() => serve(replace, async () => {}), SocketInUse, "does not use its lock");
-    // The server looks at its path and its lock every 250 ms.
+    // The server checks its path and its lock every 250 ms.
     await new Promise((resolve) => setTimeout(resolve, 600));
     assertEquals(look(lock), before);
     await server.shutdown();
@@ -178,7 +178,7 @@ test("serve() that lost its lock to another program leaves that one's, also at i
 test("moveAside() leaves a lock alone that another program put in the place of the file moved aside", async () => {
   await using dir = new TempDir();
   const [path, aside] = [dir.file("a.sock"), dir.file("a.sock.lock")];
-  Deno.writeTextFileSync(path, "a stranger's");
+  Deno.writeTextFileSync(path, "another program's");
   await moveAside(path, aside, async () => {
     Deno.renameSync(aside, dir.file("taken"));
     Deno.writeTextFileSync(aside, "1\n");

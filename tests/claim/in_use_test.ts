@@ -13,14 +13,14 @@ import {
 } from "../_helpers.ts";
 import { assertRefused, DIES, look, operationOf, ownerFlags, OWNERS } from "./_claim.ts";
 
-/** Connects with nothing but Deno and reads what the server says. */
+/** Connects with Deno alone, and returns what the server sends. */
 async function greetingAt(path: string): Promise<string> {
   const conn = await Deno.connect({ transport: "unix", path });
   return await new Response(conn.readable).text();
 }
 
-/** Foreign listeners: they know nothing of the lock. Each gives the way to reach it. */
-const FOREIGNERS: Record<
+/** Servers that do not use the lock. Each returns `reach`, which proves that it still answers. */
+const FOREIGN_SERVERS: Record<
   string,
   (path: string) => Promise<{ reach: () => Promise<void> } & Disposable>
 > = {
@@ -28,7 +28,7 @@ const FOREIGNERS: Record<
     const listener = Deno.listen({ transport: "unix", path });
     return Promise.resolve({
       async reach() {
-        // Those who knocked stand before it.
+        // The connections of the refused owners come first.
         const client = await Deno.connect({ transport: "unix", path });
         await client.write(new Uint8Array([1]));
         for (let heard: number | null = null; heard === null;) {
@@ -52,7 +52,7 @@ const FOREIGNERS: Record<
   },
 };
 
-for (const [what, open] of Object.entries(FOREIGNERS)) {
+for (const [what, open] of Object.entries(FOREIGN_SERVERS)) {
   for (const [name, own] of Object.entries(OWNERS)) {
     test(`${name} never displaces ${what}`, async () => {
       await using dir = new TempDir();
@@ -74,7 +74,7 @@ for (const [what, open] of Object.entries(FOREIGNERS)) {
   }
 }
 
-/** Waits until a process has been stopped; the signal is on its way when `kill` returns. */
+/** Waits until a process is stopped: the signal may still be on its way when `kill` returns. */
 async function untilStopped(pid: number): Promise<void> {
   while (!(await run("ps", ["-o", "state=", "-p", `${pid}`])).stdout.startsWith("T"));
 }
@@ -97,7 +97,7 @@ for (const how of ["serve", "raw"] as const) {
         Object.entries(OWNERS).map(async ([name, own]) => {
           const error = await assertRejects(() => own(path), SocketInUse);
           assertEquals([error.operation, error.path], [operationOf(name), path]);
-          // The foreign one has no lock: that may be one of the other two, just looking.
+          // The foreign server has no lock: the holder may be one of the other two calls.
           assertEquals(error.holder, how === "serve" ? server.pid : error.holder && Deno.pid);
         }),
       );
@@ -115,7 +115,7 @@ testAlone(
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     const trace = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=listen"];
-    // Until it listens it refuses as a dead one does.
+    // Until it listens, it refuses connections as a dead server does.
     const slow = ["-e", "inject=listen:delay_enter=60000"];
     const deno = denoArgs("claim_greeter.ts", ownerFlags(path), [path, "raw"]);
     const command = [...trace, ...slow, ...DIES, Deno.execPath(), ...deno];
@@ -136,7 +136,7 @@ testAlone(
   { needs: ["strace", "setpriv"] },
 );
 
-test("claim() leaves a socket file that somebody put in the place of a stale one meanwhile", async () => {
+test("claim() leaves a socket file that another program put in the place of a stale one meanwhile", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
   await makeStale(path);
@@ -147,7 +147,7 @@ test("claim() leaves a socket file that somebody put in the place of a stale one
     path,
     code: "EADDRINUSE",
   });
-  // It has looked at the file, and will look again; until then another one is there.
+  // The claim has checked the file, and will check again: exchange it before that.
   await new Promise((resolve) => setTimeout(resolve, 0));
   Deno.removeSync(path);
   await makeStale(path);

@@ -5,8 +5,8 @@ import { denoArgs, fixture, makeStale, Program, ROOT, run, TempDir, test } from 
 import { leaveLock, lockContent, pidIn } from "../_lock.ts";
 
 /**
- * Our own locks: what is left of them after a crash, whom they name, and what keeps them from being
- * opened.
+ * Our own locks: what a crash leaves of them, which process they name, and what keeps them from
+ * being opened.
  */
 
 /** Runs an owner of a path under strace, with one call changed. */
@@ -68,7 +68,7 @@ for (
   const [what, cut] of [
     ["emptied", (lock: string) => Deno.truncateSync(lock)],
     [
-      "written over with a pid that is none",
+      "overwritten with an invalid pid",
       (lock: string) => Deno.writeTextFileSync(lock, lockContent(1).replace("\n1\n  ", "\n-1 \n")),
     ],
   ] as const
@@ -99,7 +99,7 @@ test("no pid of a stale lock is named while it is replaced, 200 times", async ()
     while (!ended) seen.add((await probe(path, { connect: false })).holder);
   })();
   for (let i = 0; i < 200; i++) {
-    // The number of a process that has nothing to do with it.
+    // The pid of an unrelated process.
     leaveLock(`${path}.lock`, Deno.ppid);
     await using _claim = await claim(path);
     assertEquals(pidIn(`${path}.lock`), Deno.pid);
@@ -110,7 +110,7 @@ test("no pid of a stale lock is named while it is replaced, 200 times", async ()
   assertEquals([...seen].filter((pid) => pid !== Deno.pid), []);
 });
 
-test("serve() of a path that a worker of this process has does not call that one this process", async () => {
+test("serve() of a path that a worker of this process has does not name this process as the holder", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
   // A second copy of the package, as in a worker, has the same pid and a lock of its own.
@@ -161,7 +161,7 @@ test("uds rm of a symbolic link to a dead socket names the way out", async () =>
   ]);
 });
 
-// ---- Files that block whoever opens them --------------------------------------------------------
+// ---- Files that block a process that opens them -------------------------------------------------
 
 const AS_NOBODY = ["--reuid=65534", "--regid=65534", "--clear-groups"];
 
@@ -191,7 +191,7 @@ test(
     const path = dir.file("a.sock");
     const lock = `${path}.lock`;
     leaveLock(lock, 1);
-    // Planted so that it may be opened, but not removed.
+    // It can be opened, but not removed.
     Deno.chmodSync(lock, 0o777);
     const { ino, mtime } = Deno.lstatSync(lock);
     await using program = fixture("claim_as_nobody.ts", ["-A"], ["serve()", path, ""]);
@@ -208,7 +208,7 @@ test(
   { root: true },
 );
 
-/** Another user's lock, of our content, which blocks whoever opens it for 45 s. */
+/** Another user's lock with our content. It blocks a process that opens it for 45 s. */
 const LEASE = `
 import fcntl, os, signal, sys
 signal.signal(signal.SIGIO, signal.SIG_IGN)
@@ -239,7 +239,7 @@ test("probe() and serve() go on beside another user's lock that does not open", 
   await program.status;
 }, { root: true, needs: ["setpriv", "python3"] });
 
-/** Exchanges a lock of our content for a fifo and back, as fast as it can. */
+/** Exchanges a lock with our content for a fifo and back, as fast as it can. */
 const EXCHANGE = `
 import os, sys
 lock, other = sys.argv[1], sys.argv[1] + ".other"

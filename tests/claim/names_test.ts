@@ -9,12 +9,12 @@ import { encode, Program, readText, run, TempDir, test } from "../_helpers.ts";
 
 const LINUX = { needs: Deno.build.os === "linux" ? ["python3"] : ["abstract names"] };
 
-/** A name padded with NULs to all that the address has, as HAProxy pads it. */
+/** Returns a name that is padded with NULs to the end of the address, as HAProxy pads it. */
 function padded(): string {
   return `\0uds-${crypto.randomUUID().slice(0, 8)}`.padEnd(108, "\0");
 }
 
-test("connect() reaches a program whose abstract name is padded with NULs", async () => {
+test("connect() reaches a program with an abstract name that is padded with NULs", async () => {
   const name = padded();
   const bare = name.replaceAll("\0", "");
   const program = new Program("python3", [
@@ -159,7 +159,7 @@ sys.stdin.read()`,
 
 // ---- Files --------------------------------------------------------------------------------------
 
-test("uds says that Deno cannot name a socket whose name is not UTF-8", async () => {
+test("uds reports that Deno cannot name a socket if the name is not UTF-8", async () => {
   await using dir = new TempDir();
   const bind = `
 import socket, sys

@@ -12,7 +12,7 @@ const thing = (says: string, dispose = () => {}): Thing => ({
   [Symbol.asyncDispose]: () => Promise.resolve(dispose()),
 });
 
-/** What may be at the path instead of a socket. */
+/** Files that may be at the path instead of a socket. */
 const THINGS: Record<string, (path: string) => Promise<Thing> | Thing> = {
   "a regular file": (path) => {
     Deno.writeTextFileSync(path, "precious");
@@ -90,7 +90,7 @@ for (const [what, make] of Object.entries(THINGS)) {
       const before = files.map((file) => look(dir.file(file)));
       for (const [name, own] of Object.entries(OWNERS)) {
         for (const existing of ["reclaim", "fail"] as const) {
-          // A datagram socket is a socket: that it is a wrong one only a connection can tell.
+          // A datagram socket is a socket too: only a connection shows that it has the wrong type.
           if (what.includes("datagram") && existing === "fail") continue;
           await assertRefused(() => own(path, { existing }), {
             is: NotASocket,

@@ -4,14 +4,16 @@ import { makeStale, Program, run, TempDir, test } from "../_helpers.ts";
 import { lockContent } from "../_lock.ts";
 import { asNobody, assertRefused, look, operationOf, OWNERS } from "./_claim.ts";
 
-/** A pid that no process has. */
+/** Returns a pid that no process has. */
 async function deadPid(): Promise<number> {
   await using program = new Program("true", []);
   await program.status;
   return program.pid;
 }
 
-/** What may have been planted where the lock belongs; gives the file that must not be harmed. */
+/**
+ * Files that may be planted at the path of the lock. Each returns the file that must not change.
+ */
 const PLANTED: Record<string, (lock: string) => Promise<string> | string> = {
   "a symbolic link to a file": (lock) => {
     Deno.writeTextFileSync(`${lock}.victim`, "precious");
@@ -57,7 +59,7 @@ const PLANTED: Record<string, (lock: string) => Promise<string> | string> = {
     Deno.writeTextFileSync(lock, "123\nprecious");
     return lock;
   },
-  "a file whose first line is blank": (lock) => {
+  "a file that begins with a blank line": (lock) => {
     Deno.writeTextFileSync(lock, "\nprecious");
     return lock;
   },
@@ -68,7 +70,7 @@ for (const [what, plant] of Object.entries(PLANTED)) {
     `claim(), listen() and serve() refuse ${what} as the lock, and do not touch it`,
     async () => {
       await using dir = new TempDir();
-      // All at once: a lock that cannot be used is tried again for a while.
+      // All at once, because an unusable lock is retried for a while.
       const planted = await Promise.all(
         Object.keys(OWNERS).map(async (name) => {
           const lock = `${dir.file(operationOf(name))}.lock`;
@@ -139,7 +141,7 @@ for (const directoryMode of [0o777, 0o1777]) {
           Deno.chmodSync(lock, mode);
         }
         const files = dir.list();
-        // That it was opened and written to may show in its times, if all is as it was.
+        // Its times may show that it was opened and written to. All else must be unchanged.
         const unharmed = () => files.map((file) => ({ ...look(dir.file(file)), mtime: undefined }));
         const before = unharmed();
         const names = Object.keys(OWNERS);

@@ -8,7 +8,7 @@ import {
 } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
 import { denoArgs, makeStale, Program, TempDir, test } from "../_helpers.ts";
-import { assertRefused, DIES, look, modeOf, operationOf, STRANGERS } from "./_claim.ts";
+import { assertRefused, DIES, look, modeOf, operationOf, REPLACEMENTS } from "./_claim.ts";
 
 for (const [name, own] of Object.entries({ "listen()": listen, "serve()": serveQuietly })) {
   test(`${name} with publish: "rename" leaves nothing named .new, and nothing at all at the end`, async () => {
@@ -26,7 +26,7 @@ for (const [name, own] of Object.entries({ "listen()": listen, "serve()": serveQ
     assertEquals(dir.list(), []);
   });
 
-  for (const [what, make] of Object.entries(STRANGERS)) {
+  for (const [what, make] of Object.entries(REPLACEMENTS)) {
     for (const suffix of ["", ".new"]) {
       test(`${name} with publish: "rename" does not remove ${what} at <path>${suffix}`, async () => {
         await using dir = new TempDir();
@@ -71,7 +71,7 @@ for (const publish of ["direct", "rename"] as const) {
   test(`listen() with publish: "${publish}" ${fact}`, async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
-    // Each step is made so slow that whoever looks sees what is between them.
+    // Each step is so slow that the states between them can be seen.
     const slow = ["listen", "chmod", "fchmodat"].flatMap((call) => [
       "-e",
       `inject=${call}:delay_enter=50000`,

@@ -5,7 +5,7 @@ import { lockContent } from "../_lock.ts";
 import { assertRefused, look, modeOf, operationOf, ownerFlags, OWNERS } from "./_claim.ts";
 
 for (const [name, own] of Object.entries(OWNERS)) {
-  test(`${name} reclaims a socket file that nobody listens on`, async () => {
+  test(`${name} reclaims a stale socket file`, async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     await makeStale(path);

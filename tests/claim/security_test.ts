@@ -28,23 +28,23 @@ const OWNERS: Record<string, (path: string, options: OwnOptions) => Promise<Asyn
   "serve()": (path, options) => serve({ path, ...options }, async () => {}),
 };
 
-/** Owner, group and mode of a file. */
+/** Returns owner, group and mode of a file. */
 function rights(path: string): string {
   const { uid, gid, mode } = Deno.lstatSync(path);
   return `${uid}:${gid} 0${((mode ?? 0) & 0o7777).toString(8)}`;
 }
 
-/** Flags for a program that owns a path; the umask can be granted only with all of `sys`. */
+/** Returns the flags of a program that owns a path. Only all of `sys` includes the umask. */
 function flags(path: string, sys: boolean): string[] {
   // With the directories, without which neither owner nor mode is changed.
   const set = permissions("serve", path, { publish: "rename", mode: 0o666 });
   return [...permissionFlags(set), ...(sys ? ["--allow-sys"] : [])];
 }
 
-// ---- Mode and owner ----------------------------------------------------------------------------
+// ---- Mode and owner -----------------------------------------------------------------------------
 
 for (const [name, own] of Object.entries(OWNERS)) {
-  test(`${name} gives the socket mode 0600 where none is asked for`, async () => {
+  test(`${name} sets the mode of the socket to 0600 by default`, async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     await using _owned = await own(path, {});
@@ -53,7 +53,7 @@ for (const [name, own] of Object.entries(OWNERS)) {
 
   for (const mode of [0o200, 0o600, 0o660, 0o666, 0o777]) {
     const octal = `0${mode.toString(8).padStart(3, "0")}`;
-    test(`${name} gives the socket mode ${octal} where that is asked for`, async () => {
+    test(`${name} sets the mode of the socket to ${octal} on request`, async () => {
       await using dir = new TempDir();
       const path = dir.file("a.sock");
       const before = Deno.umask();
@@ -63,7 +63,7 @@ for (const [name, own] of Object.entries(OWNERS)) {
     });
   }
 
-  test(`${name} gives the socket the user, the group and the mode that are asked for`, async () => {
+  test(`${name} sets the user, the group and the mode of the socket on request`, async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     const options: [OwnOptions, string][] = [
@@ -75,7 +75,7 @@ for (const [name, own] of Object.entries(OWNERS)) {
     for (const [given, expected] of options) {
       await using _owned = await own(path, given);
       assertEquals(rights(path), expected);
-      // The lock stays ours, and closed.
+      // The lock stays ours, and private.
       assertEquals(rights(`${path}.lock`), "0:0 0700");
     }
     assertEquals(dir.list(), []);
@@ -86,9 +86,9 @@ for (
   const [who, given] of [
     ["a mode above 0777", { mode: 0o1777 }],
     ["a negative mode", { mode: -1 }],
-    ["a mode with which nobody could connect", { mode: 0o444 }],
-    ["a user that is none", { uid: 0xffff_ffff }],
-    ["a group that is none", { gid: -1 }],
+    ["a mode with which no user could connect", { mode: 0o444 }],
+    ["an invalid user", { uid: 0xffff_ffff }],
+    ["an invalid group", { gid: -1 }],
   ] as const
 ) {
   for (const [name, own] of Object.entries(OWNERS)) {
@@ -107,7 +107,7 @@ for (const name of Object.keys(OWNERS)) {
   test(`${name} that may not give its file away leaves nothing behind`, async () => {
     await using dir = new TempDir(0o1777);
     const path = dir.file("a.sock");
-    // A process that is not root's asks for root's ownership.
+    // A process of another user asks for root's ownership.
     await using program = fixture("intruder_giveaway.ts", [
       ...permissionFlags(permissions("serve", path, { uid: 0 })),
       "--allow-sys",
@@ -149,9 +149,12 @@ test("connect() of another user is let in where the mode says so", async () => {
   assertEquals(JSON.parse(await program.line()), { name: "none" });
 }, { root: true });
 
-// ---- The order of the steps --------------------------------------------------------------------
+// ---- The order of the steps ---------------------------------------------------------------------
 
-/** The system calls that change a socket or the umask, from the bind's on: `["bind a.sock", …]`. */
+/**
+ * Returns the system calls that change a socket or the umask, from the bind on: `["bind a.sock",
+ * …]`.
+ */
 async function callsOf(sys: boolean, options: OwnOptions): Promise<string[]> {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
@@ -177,7 +180,7 @@ async function callsOf(sys: boolean, options: OwnOptions): Promise<string[]> {
     else if (what === "chmod") found.push(`chmod ${name} ${/", (\d+)/.exec(rest)?.[1]}`);
     else found.push(`${what} ${name}`);
   }
-  // With the umask that it is under; before that it is read, by setting it twice.
+  // Begin with the umask of the bind. Earlier calls only read the umask, by setting it twice.
   const bind = found.findIndex((call) => call.startsWith("bind"));
   return found.slice(sys ? bind - 1 : bind);
 }
@@ -202,7 +205,7 @@ test("serve() narrows the umask around the bind alone, where it may", async () =
 }, { needs: ["strace"] });
 
 test(
-  "serve() lets nobody else write until the owner is changed, where it may set the umask",
+  "serve() allows no other user to write until the owner is changed, if it may set the umask",
   async () => {
     assertEquals(await callsOf(true, { mode: 0o660, uid: 1, gid: 2 }), [
       "umask 077",
@@ -226,9 +229,9 @@ test('serve() with publish: "rename" shows its path when owner and mode are set'
   ]);
 }, { root: true, needs: ["strace"] });
 
-// ---- Intruders ---------------------------------------------------------------------------------
+// ---- Intruders ----------------------------------------------------------------------------------
 
-/** How the server is started, and who tries to get in. The intruder's user is nobody. */
+/** How the server is started, and what the intruder does. The intruder's user is `nobody`. */
 interface Attack {
   umask: string;
   /** Whether the server may set its umask. */
@@ -236,28 +239,28 @@ interface Attack {
   options?: Omit<ServeOptions, "path"> | "naive";
   /** The group of the intruder. */
   gid?: number;
-  /** How often the server starts. */
+  /** The number of starts of the server. */
   starts?: number;
-  /** Milliseconds that setting the mode takes longer than it would. */
+  /** The delay before the mode is set, in milliseconds. */
   gap?: number;
-  /** How many connections each of two threads makes before it waits for their ends. */
+  /** The number of connections that each of two threads makes before it waits for their ends. */
   connections?: number;
 }
 
-/** What came of it: of the intruder's connections, and how many starts served those who may. */
+/** What the intruder's connections got, and the number of starts that served a permitted client. */
 interface Outcome {
   connected: number;
   bytes: number;
   kept: number;
   greeted: number;
-  /** The longest that a start took, in milliseconds. */
+  /** The duration of the slowest start, in milliseconds. */
   slowest: number;
 }
 
 const STARTS = 40;
 
 /**
- * Makes a traced program end with its tracer, which else would leave it behind when it is killed.
+ * Makes a traced program end with its tracer. Otherwise it outlives a tracer that is killed.
  */
 const DIES = ["setpriv", "--pdeathsig", "KILL"];
 
@@ -329,15 +332,15 @@ for (const [under, how] of Object.entries(ATTACKS)) {
   test(`serve() never serves another user under ${under}`, async () => {
     const { connected, bytes, kept, greeted } = await attack(how);
     assertEquals({ bytes, kept }, { bytes: 0, kept: 0 });
-    // Those who may are served meanwhile.
+    // Permitted clients are served meanwhile.
     assertEquals(greeted, STARTS);
-    // With the umask there is no gap at all.
+    // With the umask there is no gap.
     if (how.sys) assertEquals(connected, 0);
   }, NEEDS);
 }
 
 test(
-  "serve() never serves another user who connects each time before the mode is set",
+  "serve() never serves another user that connects each time before the mode is set",
   async () => {
     const { connected, bytes, kept, greeted } = await attack({ umask: "000", starts: 10, gap: 20 });
     assertEquals({ bytes, kept, greeted }, { bytes: 0, kept: 0, greeted: 10 });
@@ -346,18 +349,22 @@ test(
   { ...NEEDS, needs: [...NEEDS.needs, "strace"] },
 );
 
-test("serve() never serves another user who fills the backlog before the mode is set", async () => {
-  const { connected, bytes, kept, greeted, slowest } = await attack({
-    umask: "000",
-    starts: 1,
-    gap: 100,
-    connections: 1000,
-  });
-  assertEquals({ bytes, kept, greeted }, { bytes: 0, kept: 0, greeted: 1 });
-  assert(connected > 1024);
-  // Nor can one keep it from starting: clients wait 5 seconds unless they are told otherwise.
-  assert(slowest < 3000, `the server took ${slowest} ms to start`);
-}, { ...NEEDS, needs: [...NEEDS.needs, "strace"] });
+test(
+  "serve() never serves another user that fills the backlog before the mode is set",
+  async () => {
+    const { connected, bytes, kept, greeted, slowest } = await attack({
+      umask: "000",
+      starts: 1,
+      gap: 100,
+      connections: 1000,
+    });
+    assertEquals({ bytes, kept, greeted }, { bytes: 0, kept: 0, greeted: 1 });
+    assert(connected > 1024);
+    // The intruder cannot keep it from starting either: by default, clients wait for 5 seconds.
+    assert(slowest < 3000, `the server took ${slowest} ms to start`);
+  },
+  { ...NEEDS, needs: [...NEEDS.needs, "strace"] },
+);
 
 test("a server that sets its mode after it listens is caught by the same intruder", async () => {
   const outcome = await attack({ umask: "000", options: "naive", starts: 10, gap: 20 });
@@ -366,7 +373,7 @@ test("a server that sets its mode after it listens is caught by the same intrude
 }, { ...NEEDS, needs: [...NEEDS.needs, "strace"] });
 
 test("a server that sets its mode after it listens is caught also without a delay", async () => {
-  // How often depends on the machine; that it happens is enough.
+  // Once is enough, because the machine decides how often it happens.
   for (let i = 0; i < 10; i++) {
     const { bytes } = await attack({ umask: "000", options: "naive" });
     if (bytes > 0) return;
@@ -374,9 +381,9 @@ test("a server that sets its mode after it listens is caught also without a dela
   throw new Error("the intruder never won, so the tests above prove nothing here");
 }, NEEDS);
 
-// ---- claim() under an open umask ---------------------------------------------------------------
+// ---- claim() under an open umask ----------------------------------------------------------------
 
-/** Binds a claimed path in a process with some umask. */
+/** Binds a claimed path in a process with a given umask. */
 async function bindUnder(umask: string, sys: boolean, path: string) {
   const deno = denoArgs("claim_open_umask.ts", flags(path, sys), [path]);
   const { code, stdout, stderr } = await run("sh", [
@@ -401,7 +408,7 @@ for (const [umask, mode] of [["000", 0o666], ["002", 0o664]] as const) {
     assertEquals(refusal, { name: "InsecurePath", operation: "claim", path, code: "EPERM" });
     assertStringIncludes(message, "this process's umask made the socket writable for others");
     assertStringIncludes(message, "Run with --allow-sys");
-    // The listener was closed: it accepts nobody.
+    // The listener was closed, and accepts no client.
     assertEquals(accepted, "BadResource");
     assertEquals(later, mode);
     assertEquals(dir.list(), ["a.sock"]);
@@ -437,7 +444,7 @@ for (const failing of [false, true]) {
         if (failing) throw new Error("no");
         return Deno.listen({ transport: "unix", path });
       });
-      // It is narrow for the call alone, not until somebody awaits it.
+      // The umask is narrow during the call alone, not until its promise is awaited.
       assertEquals(Deno.umask(), 0o002);
       const bound = await binding.catch(() => undefined);
       assertEquals(bound === undefined, failing);

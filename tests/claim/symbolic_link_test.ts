@@ -1,12 +1,13 @@
 /**
- * Paths whose directory is reached through a symbolic link, as `/var/run` and macOS's `/tmp` are.
+ * Paths in a directory that is reached through a symbolic link, such as `/var/run` and macOS's
+ * `/tmp`.
  */
 
 import { permissionFlags, permissions, resolveSocketPath } from "@uds/uds";
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { fixture, TempDir, test } from "../_helpers.ts";
 
-/** The flags of several sets of permissions. */
+/** Returns the flags of several sets of permissions. */
 function flagsOf(...sets: Deno.PermissionOptionsObject[]): string[] {
   const all: Record<string, string[]> = {};
   for (const [kind, entries] of sets.flatMap((set) => Object.entries(set))) {
@@ -23,7 +24,7 @@ const CALLS: Record<string, unknown> = {
   "claim": [true, []],
 };
 
-/** Runs the fixture with exactly what the sets permit, and returns what it printed. */
+/** Runs the fixture with exactly these permissions, and returns what it printed. */
 async function use(
   path: string,
   names: string[],
@@ -87,7 +88,7 @@ test('resolveSocketPath() refuses ".." behind a symbolic link to another place',
   for (const way of ["./link/./..//a.sock", "deep/../link/../b/a.sock", "x/../link/x/../../a"]) {
     assertThrows(() => resolveSocketPath(`${dir.path}/${way}`), TypeError, 'behind it ".." leads');
   }
-  // The same for both: a link to a neighbor, no link, nothing.
+  // A link to a neighbor, no link, and nothing: both ways lead to the same place.
   for (const name of ["beside", "deep", "missing", "dangling", "link/a/.."]) {
     const { length } = name.split("/");
     const ups = "../".repeat(name === "link/a/.." ? 0 : length);
@@ -96,7 +97,7 @@ test('resolveSocketPath() refuses ".." behind a symbolic link to another place',
   }
 });
 
-test('serve() without permission to look takes ".." by the letter, as Deno\'s permissions do', async () => {
+test('serve() without permission to look takes ".." literally, as Deno\'s permissions do', async () => {
   await using dir = new TempDir(0o700);
   Deno.mkdirSync(dir.file("deep/target"), { recursive: true });
   Deno.symlinkSync("deep/target", dir.file("link"));

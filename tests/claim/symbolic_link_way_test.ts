@@ -1,6 +1,6 @@
 /**
- * `verifyDirectory` where a directory on the way is a symbolic link to another place, as `/var/run`
- * is.
+ * `verifyDirectory` where a directory on the way is a symbolic link to another place, such as
+ * `/var/run`.
  */
 
 import { permissionFlags, permissions } from "@uds/uds";
@@ -9,7 +9,7 @@ import { denoArgs, run, TempDir, test } from "../_helpers.ts";
 
 test("permissions() of verifyDirectory are enough where a link leads to another place", async () => {
   await using dir = new TempDir(0o700);
-  // Not below a directory that the socket's own path leads through.
+  // Outside the directories of the socket's own path.
   const place = Deno.makeTempDirSync({ dir: "/var/tmp" });
   try {
     Deno.mkdirSync(`${place}/real`);

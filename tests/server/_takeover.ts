@@ -29,8 +29,8 @@ export async function greetingAt(path: string): Promise<string> {
 }
 
 /**
- * Runs tests that mostly wait for seconds at the same time. A failure names the case, after all have
- * ended.
+ * Runs tests that mostly wait for seconds at the same time. A failure names the case, after all
+ * have ended.
  */
 export function together(name: string, rows: Record<string, () => Promise<void>>): void {
   testAlone(`${name} (${Object.keys(rows).length} cases at once)`, async () => {

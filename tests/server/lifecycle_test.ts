@@ -103,7 +103,9 @@ test(
   { deadline: 60_000 },
 );
 
-/** Ways for a server to end without a shutdown, each with its exit status and the files it leaves. */
+/**
+ * Ways for a server to end without a shutdown, each with its exit status and the files it leaves.
+ */
 const ENDINGS: Record<string, { code: number; signal: Deno.Signal | null; left: string[] }> = {
   // Deno removes the socket then, but not our lock.
   "unref()": { code: 0, signal: null, left: ["a.sock.lock"] },

@@ -230,12 +230,12 @@ together("A server that has lost its path", {
         onError: (error) => errors.push((error as { code?: string }).code),
       }, greet("hello"));
       {
-        using turn = Deno.openSync(`${path}.lock.new`, {
+        using publishLock = Deno.openSync(`${path}.lock.new`, {
           write: true,
           createNew: true,
           mode: 0o700,
         });
-        turn.lockSync(true);
+        publishLock.lockSync(true);
         Deno.removeSync(path);
         // The loss is noticed after 300 ms. Then the server waits for the publish lock.
         await new Promise((resolve) => setTimeout(resolve, 600));
