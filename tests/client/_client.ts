@@ -22,13 +22,13 @@ export async function refusal(promise: Promise<Connection>): Promise<SocketError
   return error;
 }
 
-/** The beginning of the message of each refusal. */
+/** Returns the beginning of each refusal's message. */
 export function start(path: string): string {
   return `Cannot connect to ${JSON.stringify(path)}: `;
 }
 
-/** Fails if any client but this one has reached the listener, or reaches it before. */
-export async function assertNobodyCame(listener: UnixListener): Promise<void> {
+/** Asserts that no client reached the listener: its own connection is the first one. */
+export async function assertNoConnection(listener: UnixListener): Promise<void> {
   const path = listener.addr.path!;
   const [server, sentinel] = await Promise.all([
     listener.accept(),
@@ -40,13 +40,13 @@ export async function assertNobodyCame(listener: UnixListener): Promise<void> {
   server.close();
 }
 
-/** The flags of a fixture that uses a path. */
+/** Returns the flags of a fixture that uses a path. */
 export function flags(path: string): string[] {
   const files = `${path},${path}.lock`;
   return [`--allow-read=${files}`, `--allow-write=${files}`, `--allow-net=unix:${path}`];
 }
 
-/** A fixture that may have so many descriptors open. */
+/** Starts a fixture that may have at most `count` descriptors open. */
 export function limited(count: number, script: string, flags: string[], args: string[]): Program {
   const command = [`ulimit -n ${count}; exec "$0" "$@"`, Deno.execPath()];
   return new Program("/bin/sh", ["-c", ...command, ...denoArgs(script, flags, args)]);

@@ -77,7 +77,7 @@ test("connect() waits for a place in a full backlog, also without wait", async (
 
 const ENOUGH_DESCRIPTORS = hardLimit() >= 6000;
 
-/** How many descriptors a process of ours may have open at most. */
+/** Returns the maximum number of descriptors that a process of ours may have open. */
 function hardLimit(): number {
   const { stdout } = new Deno.Command("/bin/sh", { args: ["-c", "ulimit -Hn"] }).outputSync();
   const text = new TextDecoder().decode(stdout).trim();
@@ -92,7 +92,7 @@ if (ENOUGH_DESCRIPTORS) {
     await using server = limited(limit, "peer_echo.ts", flags(path), [path]);
     assertEquals(await server.line(), "ready");
     const times: number[] = [];
-    // The machine may be busy with something else: one of some rounds shows it.
+    // The machine may be busy with something else, so one of three rounds is enough.
     while (times.length < 3 && !times.some((ms) => ms < 3000)) {
       await using clients = limited(limit, "client_storm.ts", flags(path), [path, "5000"]);
       const { served, failure, ms } = JSON.parse(await clients.line());
@@ -116,21 +116,26 @@ for (
     ["a path of 108 bytes", `/${"x".repeat(107)}`, RangeError, "108 bytes"],
     ["no path", { timeout: 1 }, TypeError, "expected a string or a file: URL"],
     ["an unknown option", { path: "/x", timout: 1 }, TypeError, '"timout"'],
-    ["a timeout that is no number", { path: "/x", timeout: "1" }, TypeError, "Invalid timeout"],
+    ["a timeout that is not a number", { path: "/x", timeout: "1" }, TypeError, "Invalid timeout"],
     ["a negative timeout", { path: "/x", timeout: -1 }, RangeError, "at least 0"],
     ["a timeout that is NaN", { path: "/x", timeout: NaN }, RangeError, "got NaN"],
-    ["a timeout that no timer has", { path: "/x", timeout: 2 ** 31 }, RangeError, "2147483647"],
-    ["wait that is no boolean", { path: "/x", wait: 1 }, TypeError, "Invalid wait"],
+    [
+      "a timeout above the range of timers",
+      { path: "/x", timeout: 2 ** 31 },
+      RangeError,
+      "2147483647",
+    ],
+    ["wait that is not a boolean", { path: "/x", wait: 1 }, TypeError, "Invalid wait"],
     ["a negative owner", { path: "/x", owner: -1 }, RangeError, "Invalid owner"],
     ["an owner that is a name", { path: "/x", owner: "root" }, TypeError, "Invalid owner"],
     ["a list of owners with a hole", { path: "/x", owner: [0, undefined] }, TypeError, "got null"],
-    ["a signal that is none", { path: "/x", signal: {} }, TypeError, "Invalid signal"],
+    ["an invalid signal", { path: "/x", signal: {} }, TypeError, "Invalid signal"],
     ["an owner of an abstract name", { path: "\0x", owner: 0 }, TypeError, "no owner to check"],
   ] as const
 ) {
   test(`connect() refuses ${name}`, async () => {
     const error = await assertRejects(() => connect(options as never), Class, says);
-    assert(!isSocketError(error), "a wrong argument is no failure of the system");
+    assert(!isSocketError(error), "a wrong argument is not a failure of the system");
   });
 }
 

@@ -1,7 +1,7 @@
 import { connect, InsecurePath, listen, SocketNotFound } from "@uds/uds";
 import { assertEquals, assertInstanceOf } from "@std/assert";
 import { encode, makeStale, readText, TempDir, test } from "../_helpers.ts";
-import { assertNobodyCame, openDescriptors, refusal, start, turn } from "./_client.ts";
+import { assertNoConnection, openDescriptors, refusal, start, turn } from "./_client.ts";
 
 const UID = Deno.uid()!;
 
@@ -22,7 +22,7 @@ for (
     ["nobody of a list", [UID + 1, UID + 2], `only ${UID + 1} or ${UID + 2} is trusted`],
   ] as const
 ) {
-  test(`connect() refuses a file that should belong to ${name}, and nobody is asked`, async () => {
+  test(`connect() refuses a file that should belong to ${name}, without a connection`, async () => {
     await using dir = new TempDir();
     const path = dir.file("o.sock");
     await using listener = await listen(path);
@@ -31,11 +31,11 @@ for (
     assertInstanceOf(error, Deno.errors.PermissionDenied);
     assertEquals([error.name, error.path, error.code], ["InsecurePath", path, "EPERM"]);
     assertEquals(error.message, `${start(path)}it belongs to uid ${UID}, and ${said}`);
-    await assertNobodyCame(listener);
+    await assertNoConnection(listener);
   });
 }
 
-test("connect() asks for the owner of what a symbolic link points at", async () => {
+test("connect() checks the owner of the file that a symbolic link points at", async () => {
   await using dir = new TempDir();
   await Deno.symlink("real.sock", dir.file("link.sock"));
   await using listener = await listen(dir.file("real.sock"));
@@ -46,14 +46,14 @@ test("connect() asks for the owner of what a symbolic link points at", async () 
   (await listener.accept()).close();
 }, { root: true });
 
-test("connect() with owner and wait waits for the file, and then looks who owns it", async () => {
+test("connect() with owner and wait waits for the file, and then checks its owner", async () => {
   await using dir = new TempDir();
   const path = dir.file("o.sock");
   const connecting = refusal(connect({ path, owner: UID + 1, wait: true }));
   await turn();
   await using listener = await listen(path);
   assertInstanceOf(await connecting, InsecurePath);
-  await assertNobodyCame(listener);
+  await assertNoConnection(listener);
 });
 
 test("connect() with owner drops a connection to a file that was replaced meanwhile", async () => {
@@ -61,7 +61,7 @@ test("connect() with owner drops a connection to a file that was replaced meanwh
   const path = dir.file("o.sock");
   await using listener = await listen(path);
   const before = openDescriptors();
-  // The instant between the look and the connection cannot be met from outside.
+  // The instant between the check and the connection cannot be hit from outside.
   const { connect: original } = Deno;
   Deno.connect = (async (options: Deno.UnixConnectOptions) => {
     const conn = await original(options);
@@ -85,7 +85,7 @@ test("connect() with owner drops a connection to a file that was replaced meanwh
   assertEquals(await readText(server), null);
 });
 
-test("connect() with owner says SocketNotFound where there is no file", async () => {
+test("connect() with owner rejects with SocketNotFound if there is no file", async () => {
   await using dir = new TempDir();
   const error = await refusal(connect({ path: dir.file("absent.sock"), owner: UID }));
   assertInstanceOf(error, SocketNotFound);

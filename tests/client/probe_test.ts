@@ -16,14 +16,14 @@ import { leaveLock, lockContent } from "../_lock.ts";
 const UID = Deno.uid() ?? undefined;
 const GID = Deno.gid() ?? undefined;
 
-/** The file of a path as `probe()` describes it, symbolic links followed. */
+/** Returns the file at a path as `probe()` describes it, symbolic links followed. */
 function fileOf(path: string): { mode?: number; uid?: number; gid?: number } {
   const { mode, uid, gid } = Deno.statSync(path);
   return { mode: (mode ?? 0) & 0o777, uid: uid as number, gid: gid as number };
 }
 
-/** Asserts that a probe without a connection says that only a connection can tell. */
-async function assertOnlyConnectionTells(path: string): Promise<void> {
+/** Asserts that a probe without a connection rejects, because it would need one. */
+async function assertNeedsConnection(path: string): Promise<void> {
   const error = await assertRejects(
     () => probe(path, { connect: false }),
     Deno.errors.NotSupported,
@@ -48,7 +48,7 @@ for (const options of [{}, { connect: false }] as ProbeOptions[]) {
     assertEquals(await probe(dir.file("no/s.sock"), options), { state: "free" });
   });
 
-  test(`${call} of a lock file that nobody holds is free, and leaves it`, async () => {
+  test(`${call} of a stale lock file is free, and leaves it`, async () => {
     await using dir = new TempDir();
     leaveLock(dir.file("s.sock.lock"), 1);
     assertEquals(await probe(dir.file("s.sock"), options), { state: "free" });
@@ -61,7 +61,7 @@ for (const options of [{}, { connect: false }] as ProbeOptions[]) {
     assertEquals(await probe(dir.file("s.sock"), options), { state: "claimed", holder: Deno.pid });
   });
 
-  test(`${call} of a held lock without a pid is claimed, by nobody known`, async () => {
+  test(`${call} of a held lock without a pid is claimed, by an unknown process`, async () => {
     await using dir = new TempDir();
     const own = { write: true, createNew: true, mode: 0o700 };
     using lock = await Deno.open(dir.file("s.sock.lock"), own);
@@ -130,7 +130,7 @@ for (const [kind, type] of [["datagram", "SOCK_DGRAM"], ["sequenced-packet", "SO
   }, { needs: ["python3"] });
 }
 
-/** A program that has a socket of another type open at a path. */
+/** Starts a program that has a socket of another type open at a path. */
 async function otherSocket(path: string, type: string): Promise<Program> {
   const program = new Program("python3", [
     "-c",
@@ -146,7 +146,7 @@ sys.stdin.read()`,
   return program;
 }
 
-test("probe() of our own server is alive, and says whose it is", async () => {
+test("probe() of our own server is alive, and returns its holder", async () => {
   await using dir = new TempDir();
   await using _server = await serve(dir.file("s.sock"), async () => {});
   assertEquals(await probe(dir.file("s.sock")), {
@@ -171,7 +171,7 @@ test("probe() takes a file: URL", async () => {
   assertEquals((await probe(new URL(`file://${dir.file("s.sock")}`))).state, "alive");
 });
 
-test("probe() tells the mode that the file has now", async () => {
+test("probe() returns the present mode of the file", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   await using _server = await serve({ path, mode: 0o640 }, async () => {});
@@ -181,7 +181,7 @@ test("probe() tells the mode that the file has now", async () => {
   assertEquals((await probe(path, { connect: false })).mode, 0o604);
 });
 
-test("probe() tells the user and the group of the file", async () => {
+test("probe() returns the user and the group of the file", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   await using _server = await serve({ path, uid: 1234, gid: 2345 }, async () => {});
@@ -191,7 +191,7 @@ test("probe() tells the user and the group of the file", async () => {
   }
 }, { root: true });
 
-test("probe() of a server whose backlog is full is full", async () => {
+test("probe() of a server with a full backlog is full", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   using _full = await FullListener.open(path);
@@ -205,7 +205,7 @@ test("probe() of a dead socket is stale, and leaves it", async () => {
   const before = await Deno.lstat(path);
   const start = performance.now();
   assertEquals(await probe(path), { state: "stale", ...fileOf(path) });
-  // One refusal proves nothing: a socket between bind and listen refuses as well.
+  // One refusal is not proof: a socket between bind and listen refuses as well.
   assert(performance.now() - start >= 100);
   assertEquals((await Deno.lstat(path)).ino, before.ino);
   assertEquals(dir.list(), ["s.sock"]);
@@ -258,9 +258,9 @@ test("probe() does not keep the path from being claimed at the same time", async
   }
 });
 
-// ---- As somebody else ---------------------------------------------------------------------------
+// ---- As another user ----------------------------------------------------------------------------
 
-/** What a process of another user sees. */
+/** Returns what a process of another user sees. */
 async function probeAsNobody(path: string, options: ProbeOptions = {}) {
   const flags = ["--allow-read", "--allow-write", "--allow-net", "--allow-sys"];
   const use = { operation: "probe", path, options };
@@ -268,24 +268,28 @@ async function probeAsNobody(path: string, options: ProbeOptions = {}) {
   return JSON.parse(await program.line());
 }
 
-test("probe() as a user whom the mode keeps out is denied, and tells the mode", async () => {
-  await using dir = new TempDir(0o755);
-  await using _server = await serve(dir.file("s.sock"), async () => {});
-  assertEquals(await probeAsNobody(dir.file("s.sock")), {
-    state: "denied",
-    mode: 0o600,
-    uid: 0,
-    gid: GID,
-  });
-}, { root: true });
+test(
+  "probe() as a user without permission for the socket is denied, and returns the mode",
+  async () => {
+    await using dir = new TempDir(0o755);
+    await using _server = await serve(dir.file("s.sock"), async () => {});
+    assertEquals(await probeAsNobody(dir.file("s.sock")), {
+      state: "denied",
+      mode: 0o600,
+      uid: 0,
+      gid: GID,
+    });
+  },
+  { root: true },
+);
 
-test("probe() as a user whom the directory keeps out is denied", async () => {
+test("probe() as a user without permission for the directory is denied", async () => {
   await using dir = new TempDir(0o700);
   await using _server = await serve({ path: dir.file("s.sock"), mode: 0o666 }, async () => {});
   assertEquals(await probeAsNobody(dir.file("s.sock")), { state: "denied" });
 }, { root: true });
 
-test("probe() as a user who may connect, but not see the lock, is alive", async () => {
+test("probe() as a user that may connect, but not see the lock, is alive", async () => {
   await using dir = new TempDir(0o755);
   await using _server = await serve({ path: dir.file("s.sock"), mode: 0o666 }, async () => {});
   assertEquals(await probeAsNobody(dir.file("s.sock")), {
@@ -296,24 +300,28 @@ test("probe() as a user who may connect, but not see the lock, is alive", async 
   });
 }, { root: true });
 
-test("probe() as a user who may not see a held lock does not call the path free", async () => {
-  await using dir = new TempDir(0o755);
-  await using _claim = await claim(dir.file("s.sock"));
-  assertEquals((await probeAsNobody(dir.file("s.sock"))).state, "denied");
-}, { root: true });
+test(
+  "probe() as a user that may not see a held lock does not report the path as free",
+  async () => {
+    await using dir = new TempDir(0o755);
+    await using _claim = await claim(dir.file("s.sock"));
+    assertEquals((await probeAsNobody(dir.file("s.sock"))).state, "denied");
+  },
+  { root: true },
+);
 
-test("probe({ connect: false }) as a user who may not see the lock cannot tell", async () => {
+test("probe({ connect: false }) as a user that may not see the lock rejects", async () => {
   await using dir = new TempDir(0o755);
   await using _server = await serve({ path: dir.file("s.sock"), mode: 0o666 }, async () => {});
   const error = await probeAsNobody(dir.file("s.sock"), { connect: false });
   assertEquals([error.class, error.operation], ["NotSupported", "probe"]);
-  // Somebody does hold it: what is not known must not be said.
+  // The lock is held, although this user cannot see it.
   assert(!error.message.includes("nobody holds its lock"), error.message);
 }, { root: true });
 
 // ---- Without a connection -----------------------------------------------------------------------
 
-/** Connects, and asserts that the listener's first connection, of all that came, is this one. */
+/** Connects, and asserts that this is the first connection of the listener. */
 async function assertFirstIsOurs(
   accept: () => Promise<{ read(buffer: Uint8Array): Promise<number | null>; close(): void }>,
   path: string,
@@ -329,7 +337,7 @@ test("probe({ connect: false }) of a foreign server rejects, and never connects"
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   using listener = Deno.listen({ transport: "unix", path });
-  await assertOnlyConnectionTells(path);
+  await assertNeedsConnection(path);
   await assertFirstIsOurs(() => listener.accept(), path);
 });
 
@@ -345,7 +353,7 @@ test("probe({ connect: false }) of our own server is claimed, and never connects
   await assertFirstIsOurs(() => listener.accept(), path);
 });
 
-test("probe() connects and says nothing, so that the difference can be seen", async () => {
+test("probe() connects and sends nothing, unlike probe({ connect: false })", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   await using listener = await listen(path);
@@ -358,18 +366,18 @@ test("probe() connects and says nothing, so that the difference can be seen", as
 test("probe({ connect: false }) of a dead socket rejects", async () => {
   await using dir = new TempDir();
   await makeStale(dir.file("s.sock"));
-  await assertOnlyConnectionTells(dir.file("s.sock"));
+  await assertNeedsConnection(dir.file("s.sock"));
 });
 
 test("probe({ connect: false }) of a full foreign server rejects", async () => {
   await using dir = new TempDir();
   using _full = await FullListener.open(dir.file("s.sock"));
-  await assertOnlyConnectionTells(dir.file("s.sock"));
+  await assertNeedsConnection(dir.file("s.sock"));
 });
 
 if (Deno.build.os === "linux") {
   test("probe({ connect: false }) of an abstract name rejects", async () => {
-    await assertOnlyConnectionTells(`\0uds-${crypto.randomUUID()}`);
+    await assertNeedsConnection(`\0uds-${crypto.randomUUID()}`);
   });
 
   test("probe() of a foreign abstract name is alive", async () => {
@@ -378,16 +386,16 @@ if (Deno.build.os === "linux") {
     assertEquals(await probe(path), { state: "alive" });
   });
 
-  test("probe() of an abstract name whose backlog is full is full", async () => {
+  test("probe() of an abstract name with a full backlog is full", async () => {
     const path = `\0uds-${crypto.randomUUID()}`;
     using _full = await FullListener.open(path);
     assertEquals(await probe(path), { state: "full" });
   });
 }
 
-// ---- What somebody planted ----------------------------------------------------------------------
+// ---- Planted locks ------------------------------------------------------------------------------
 
-/** Things that may stand where a lock belongs. */
+/** Files that may be at the path of a lock. */
 const PLANTED: [string, (lock: string) => Promise<unknown>][] = [
   ["a symbolic link to a file", async (lock) => {
     await Deno.writeTextFile(`${lock}.target`, "secret");
@@ -404,12 +412,12 @@ for (const [what, plant] of PLANTED) {
     const path = dir.file("s.sock");
     await plant(`${path}.lock`);
     const names = dir.list();
-    // No server starts there, as serve() says.
+    // serve() would be refused there as well.
     assertEquals(await probe(path), { state: "denied" });
     assertEquals(await probe(path, { connect: false }), { state: "denied" });
     using _listener = Deno.listen({ transport: "unix", path });
     assertEquals(await probe(path), { state: "alive", ...fileOf(path) });
-    await assertOnlyConnectionTells(path);
+    await assertNeedsConnection(path);
     assertEquals(dir.list(), [...names, "s.sock"].sort());
     if (names.includes("s.sock.lock.target")) {
       assertEquals(await Deno.readTextFile(`${path}.lock.target`), "secret");
@@ -422,13 +430,13 @@ test("probe() is not disturbed by a fifo where the lock belongs", async () => {
   const path = dir.file("s.sock");
   assertEquals((await run("mkfifo", [`${path}.lock`])).code, 0);
   using _listener = Deno.listen({ transport: "unix", path });
-  // In a process of its own: opening a fifo would block it where no deadline could end it.
+  // In its own process, because no deadline could end a blocking open of the fifo in this one.
   const use = JSON.stringify({ operation: "probe", path });
   await using program = fixture("permission_use.ts", ["-A"], [use]);
   assertEquals(JSON.parse(await program.line()), { state: "alive", ...fileOf(path) });
 }, { needs: ["mkfifo"] });
 
-test("probe() does not believe a pid in a held lock that is no number", async () => {
+test("probe() ignores an invalid pid in a held lock", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   await Deno.writeTextFile(`${path}.lock`, lockContent(1).replace("\n1\n ", "\n-1\n"), {
@@ -439,7 +447,7 @@ test("probe() does not believe a pid in a held lock that is no number", async ()
   assertEquals(await probe(path), { state: "claimed" });
 });
 
-// ---- What cannot be looked at -------------------------------------------------------------------
+// ---- Paths that cannot be examined --------------------------------------------------------------
 
 test("probe() of a loop of symbolic links rejects with ELOOP", async () => {
   await using dir = new TempDir();

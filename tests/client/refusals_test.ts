@@ -9,14 +9,14 @@ import {
 } from "@uds/uds";
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { fixture, makeStale, Program, readAll, TempDir, test } from "../_helpers.ts";
-import { assertNobodyCame, flags, limited, refusal, start } from "./_client.ts";
+import { assertNoConnection, flags, limited, refusal, start } from "./_client.ts";
 
 interface Refusal {
   prepare(dir: TempDir): Promise<unknown>;
   /** The name in the directory to connect to; `x.sock` by default. */
   at?: string;
   Class: new (...args: never[]) => Error;
-  /** The class of Deno's that it is an instance of as well, and that of the cause. */
+  /** Deno's class of the cause. The error is an instance of it as well. */
   Base: new (...args: never[]) => Error;
   code: string;
   says: string;
@@ -103,7 +103,7 @@ for (
     const path = dir.file(at);
     const error = await refusal(connect(path));
     assertInstanceOf(error, Class);
-    // A file that is no socket is a condition of its own, not a server that refuses.
+    // A file that is not a socket differs from a server that refuses.
     assertEquals(error instanceof Base, !name.startsWith("NotASocket"));
     assertEquals([error.name, error.path, error.code], [Class.name, path, code]);
     assertEquals(error.message, start(path) + says);
@@ -111,7 +111,7 @@ for (
   });
 }
 
-test("connect() rejects with NothingListening at an abstract name that nobody has", async () => {
+test("connect() rejects with NothingListening at an abstract name without a server", async () => {
   const path = `\0uds-absent-${Deno.pid}-${Math.random()}`;
   const error = await refusal(connect(path));
   assertInstanceOf(error, NothingListening);
@@ -151,7 +151,7 @@ sys.stdin.read()`;
 
 const NOBODY = 65534;
 
-/** How a program that runs as nobody is refused. */
+/** Returns the error of a program that connects as the user `nobody`. */
 async function refusalOfNobody(path: string) {
   const sys = ["--allow-sys", ...flags(path)];
   await using program = fixture("client_refused.ts", sys, [path, String(NOBODY)]);
@@ -181,7 +181,7 @@ test(
       cause: "PermissionDenied",
       open: 0,
     });
-    await assertNobodyCame(listener);
+    await assertNoConnection(listener);
   },
   { root: true },
 );
@@ -202,7 +202,7 @@ test(
       cause: "PermissionDenied",
       open: 0,
     });
-    await assertNobodyCame(listener);
+    await assertNoConnection(listener);
   },
   { root: true },
 );
@@ -216,7 +216,7 @@ test("ConnectDenied is an instance of PermissionDenied with its name and fields"
   assert(!("cause" in error));
 });
 
-test("connect() says what to raise where this process has no descriptor left", async () => {
+test("connect() names the limit to raise when this process has no descriptor left", async () => {
   await using dir = new TempDir();
   const path = dir.file("e.sock");
   await using server = await serve(path, (conn) => readAll(conn));

@@ -1,18 +1,18 @@
 import { connect, listen } from "@uds/uds";
 import { assertEquals, assertRejects } from "@std/assert";
 import { encode, readText, TempDir, test } from "../_helpers.ts";
-import { assertNobodyCame, openDescriptors } from "./_client.ts";
+import { assertNoConnection, openDescriptors } from "./_client.ts";
 
-test("connect() with a signal aborted before rejects with its reason and asks nobody", async () => {
+test("connect() with a signal aborted before rejects with its reason and does not connect", async () => {
   await using dir = new TempDir();
   await using listener = await listen(dir.file("a.sock"));
   const reason = new Error("never mind");
   const connecting = connect({ path: dir.file("a.sock"), signal: AbortSignal.abort(reason) });
   assertEquals(await assertRejects(() => connecting, Error), reason);
-  await assertNobodyCame(listener);
+  await assertNoConnection(listener);
 });
 
-test("connect() rejects with a reason that is no error as it is", async () => {
+test("connect() rejects with a reason that is not an error, unchanged", async () => {
   await using dir = new TempDir();
   const connecting = connect({ path: dir.file("a.sock"), signal: AbortSignal.abort("reason") });
   assertEquals(await connecting.catch((error) => error), "reason");
@@ -32,7 +32,7 @@ test("connect() aborted while it connects closes the connection", async () => {
   assertEquals(await readText(server), null);
 });
 
-test("connect() has done with its signal when it has connected", async () => {
+test("connect() ignores its signal once it has connected", async () => {
   await using dir = new TempDir();
   await using listener = await listen(dir.file("a.sock"));
   const abort = new AbortController();

@@ -50,7 +50,7 @@ test("connect() with wait finds a server that replaces a stale file", async () =
   assertEquals(await readText(client), "alive");
 });
 
-test("connect() with wait finds a server whose directory is made later", async () => {
+test("connect() with wait finds a server in a directory that is made later", async () => {
   await using dir = new TempDir();
   const path = dir.file("sub/s.sock");
   const connecting = connect({ path, wait: true });
@@ -74,7 +74,7 @@ testAlone("connect() with wait does not wait where waiting cannot help", async (
 
 interface Wait {
   options: Omit<ConnectOptions, "path">;
-  /** Makes the state at the path, and tells how to undo it. */
+  /** Makes the state at the path. What it returns undoes it. */
   prepare(path: string): Promise<Disposable | void>;
   /** The last refusal. */
   cause: new (...args: never[]) => Error;
@@ -114,7 +114,7 @@ const waits: Record<string, Wait> = {
 };
 
 for (const [state, { options, prepare, cause: Cause, code, says }] of Object.entries(waits)) {
-  testAlone(`connect() gives up after its timeout and leaves nothing: ${state}`, async () => {
+  testAlone(`connect() stops after its timeout and leaves nothing: ${state}`, async () => {
     await using dir = new TempDir();
     const path = dir.file("t.sock");
     using _state = await prepare(path) ?? null;
