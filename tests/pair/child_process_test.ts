@@ -4,7 +4,7 @@ import { denoArgs, fixture, Program, readText, run, TempDir, test } from "../_he
 
 const flags = ["--allow-run=sh", "--allow-env"];
 
-// ---- Signals without a name ------------------------------------------------------------------
+// ---- Signals without a name ---------------------------------------------------------------------
 
 for (const number of [34, 50, 64]) {
   test(
@@ -65,7 +65,7 @@ test("pair() leaves alone the rejections that are not those of its children", as
   assertEquals([await program.stderr(), (await program.status).code], ["", 0]);
 });
 
-// ---- What cannot be started ------------------------------------------------------------------
+// ---- What cannot be started ---------------------------------------------------------------------
 
 /** How a start fails. */
 async function refusal(command: string): Promise<Error & { code?: string; operation?: string }> {
@@ -128,7 +128,7 @@ test(
   { needs: ["sh"] },
 );
 
-// ---- An environment that is not UTF-8 ----------------------------------------------------------
+// ---- An environment that is not UTF-8 -----------------------------------------------------------
 
 /**
  * A program in a shell that has set a variable to a path of a directory, and of a name not UTF-8.

@@ -30,7 +30,7 @@ async function said(text: string, options: PairOptions = {}): Promise<unknown> {
   return JSON.parse(answer);
 }
 
-// ---- Handles ---------------------------------------------------------------------------------
+// ---- Handles ------------------------------------------------------------------------------------
 
 test("pair(module): a TCP handle listens where Deno has checked the address, and nowhere else", async () => {
   const text = `
@@ -126,7 +126,7 @@ test(
   { deadline: 20_000 },
 );
 
-// ---- Deno's internals --------------------------------------------------------------------------
+// ---- Deno's internals ---------------------------------------------------------------------------
 
 test("pair(module): internal modules cannot be required, also with hooks and changed prototypes", async () => {
   const text = `
@@ -296,7 +296,7 @@ test("pair(module): what is added to prototypes receives nothing that leads to a
   assertEquals(await said(text), [[], true]);
 });
 
-// ---- What lies beside a module -----------------------------------------------------------------
+// ---- What lies beside a module ------------------------------------------------------------------
 
 test("pair(module): nothing beside the module is opened, by the parent or the child", async () => {
   await using dir = new TempDir();
