@@ -8,14 +8,14 @@ export const KIB = 1024;
 
 export const MIB: number = 1024 * KIB;
 
-/** A connection of ours to an end of Deno's own. */
+/** A connection of ours, with a peer that is a connection of Deno. */
 export interface WithPeer extends Disposable {
   path: string;
   peer: Deno.UnixConn;
   conn: Connection;
 }
 
-/** A connection of ours, and the other end as Deno gives it: what that does is not under test. */
+/** Connects a connection of ours, which is under test, with one of Deno, which is not. */
 export async function withPeer(dir: TempDir): Promise<WithPeer> {
   const path = dir.file("c.sock");
   const listener = Deno.listen({ transport: "unix", path });
@@ -39,7 +39,7 @@ export interface BothEnds extends Disposable {
   right: Connection;
 }
 
-/** Both ends of a connection, both ours. */
+/** Connects two connections of ours with each other. */
 export async function bothEnds(dir: TempDir): Promise<BothEnds> {
   const { path, peer, conn } = await withPeer(dir);
   const left = toConnection(peer);
@@ -68,7 +68,7 @@ export async function untilFull(conn: Connection): Promise<void> {
   }
 }
 
-/** Whether a promise is still pending after some turns of the event loop. */
+/** Reports whether a promise is still pending after some turns of the event loop. */
 export async function isPending(promise: Promise<unknown>): Promise<boolean> {
   let pending = true;
   const settle = () => void (pending = false);
@@ -107,7 +107,7 @@ export async function errorOf(promise: Promise<unknown>): Promise<SocketError> {
   return error;
 }
 
-/** The flags of a fixture that listens at a path or connects to it. */
+/** Returns the flags of a fixture that listens at a path or connects to it. */
 export function flags(path: string): string[] {
   const files = `${path},${path}.lock`;
   return [`--allow-read=${files}`, `--allow-write=${files}`, `--allow-net=unix:${path}`];

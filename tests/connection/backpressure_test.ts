@@ -23,7 +23,7 @@ test("write() is held back by a reader that stalls, and everything arrives", asy
     }
     await right.closeWrite();
   })();
-  // A stream that is open and not read from reads nothing ahead either.
+  // An open stream without a pending read does not read ahead either.
   const reader = left.readable.getReader();
   await untilFull(right);
   assert(resolved < MIB, `${resolved} bytes were taken, and none were read`);
@@ -42,7 +42,7 @@ test("write() is held back by a reader that stalls, and everything arrives", asy
   assertSameBytes(concat(chunks), data);
 });
 
-test("write() is held back also where nobody awaits it", async () => {
+test("write() is held back even if it is not awaited", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const { conn, peer } = pair;
@@ -57,7 +57,7 @@ test("write() is held back also where nobody awaits it", async () => {
 });
 
 for (const how of ["methods", "streams"]) {
-  test(`Connection keeps its memory over 1 GiB, by its ${how}`, async () => {
+  test(`Connection does not grow in memory over 1 GiB, by its ${how}`, async () => {
     await using dir = new TempDir();
     const path = dir.file("f.sock");
     await using receiver = fixture("peer_flood.ts", flags(path), ["receive", how, path, "1024"]);

@@ -26,7 +26,7 @@ test(
     const share = 64 * MIB / WRITERS;
     const random = pseudoRandom(64 * MIB, 7);
     const sizes = pseudoRandom(4096, 11);
-    // Every record says who wrote it, which of its writer's it is and how long it is.
+    // Every record begins with the number of its writer, its own number and its length.
     const calls: Uint8Array[] = [];
     let sent = 0;
     const writer = async (id: number) => {
@@ -34,7 +34,7 @@ test(
       let seq = 0;
       let recent: Promise<number>[] = [];
       for (let done = 0; done < share;) {
-        // From 1 byte to 1 MiB, all orders of magnitude alike.
+        // From 1 byte to 1 MiB, all orders of magnitude equally often.
         const wanted = Math.floor(2 ** (sizes[(id * 509 + seq) % sizes.length]! / 255 * 20));
         const length = Math.min(wanted, share - done);
         const record = new Uint8Array(HEADER + length);
@@ -44,7 +44,7 @@ test(
         calls.push(record);
         sent += record.length;
         recent.push(conn.write(record));
-        // Some writes are awaited, some come in a burst.
+        // Some writes are awaited, others come in a burst.
         if (record[HEADER]! % 3 > 0) continue;
         await Promise.all(recent);
         recent = [];
@@ -120,25 +120,25 @@ test("read() serves several calls at once first come, first served", async () =>
   assertEquals(buffers.map(decode), ["aa", "bb", "cc", "dd", "ee"]);
 });
 
-test("read() with an empty buffer gives 0 at once, though nothing has come", async () => {
+test("read() with an empty buffer resolves to 0 at once, though nothing has come", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   assertEquals(await pair.conn.read(new Uint8Array(0)), 0);
 });
 
-test("read() gives null again at each call after the end of file", async () => {
+test("read() resolves to null at each call after the end of file", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const { conn, peer } = pair;
   await peer.closeWrite();
   for (const length of [8, 8, 0]) assertEquals(await conn.read(new Uint8Array(length)), null);
-  // Also when the descriptor has closed by itself.
+  // The same after the descriptor has closed by itself.
   await conn.closeWrite();
   await conn.closed;
   assertEquals(await conn.read(new Uint8Array(8)), null);
 });
 
-test("read() gives null to all who wait when the end of file closes the descriptor", async () => {
+test("read() resolves to null for all pending calls when the end of file closes the descriptor", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const { conn, peer } = pair;
@@ -149,14 +149,14 @@ test("read() gives null to all who wait when the end of file closes the descript
   await conn.closed;
 });
 
-test("read() and write() refuse what is no Uint8Array", async () => {
+test("read() and write() refuse a value that is not a Uint8Array", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const { conn } = pair;
   await assertRejects(() => conn.read([] as never), TypeError, "expected a Uint8Array");
   await assertRejects(() => conn.write("text" as never), TypeError, "new TextEncoder()");
   await assertRejects(() => conn.write(new ArrayBuffer(1) as never), TypeError, "ArrayBuffer");
-  // Nothing was done: the connection works.
+  // The refusals had no effect: the connection works.
   await conn.write(encode("ok"));
   assertEquals(await readText(pair.peer), "ok");
 });

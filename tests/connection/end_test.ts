@@ -71,7 +71,7 @@ test("await using sends what is queued before it closes", async () => {
   assertSameBytes(await reading, concat(data));
 });
 
-test("await using gives up after 5 seconds where the peer does not read", async () => {
+test("await using closes after 5 seconds if the peer does not read", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const start = performance.now();
@@ -98,7 +98,7 @@ test("closed resolves after a reset and after a failed write", async () => {
   assertEquals(await conn.closed, undefined);
 });
 
-test("unref() lets the process end although a read is pending", async () => {
+test("unref() allows the process to end although a read is pending", async () => {
   await using dir = new TempDir();
   const path = dir.file("u.sock");
   await using listener = await listen(path);
@@ -115,14 +115,14 @@ test("ref() keeps the process alive again while a read is pending", async () => 
   await using program = fixture("client_unref.ts", flags(path), [path, "ref"]);
   using peer = await listener.accept();
   assertEquals(await program.line(), "waiting");
-  // Without ref() it would end now; the bounded delay gives it the time to.
+  // Without ref() it would end during this delay.
   assert(await isPendingFor(200, program.status), "it ended");
   await peer.write(encode("go"));
   assertEquals(await program.output(), ["go"]);
   assertEquals((await program.status).code, 0);
 });
 
-/** Whether a promise is still pending after some milliseconds. */
+/** Reports whether a promise is still pending after some milliseconds. */
 async function isPendingFor(ms: number, promise: Promise<unknown>): Promise<boolean> {
   try {
     await within(ms, promise);

@@ -51,7 +51,7 @@ test("close() rejects pending reads, and queued writes with what was not sent", 
   assertSameBytes(concat([received, ...unsent]), concat(data));
 });
 
-test("close() at any moment: what the peer got and what was unsent is everything", async () => {
+test("close() at any moment accounts for every byte: received plus unsent equals written", async () => {
   await using dir = new TempDir();
   const data = [90_000, 250_000, 3, 400_000].map((length, i) => pseudoRandom(length, i + 1));
   const all = concat(data);
@@ -61,7 +61,7 @@ test("close() at any moment: what the peer got and what was unsent is everything
     const { conn, peer } = pair;
     const reading = readAll(peer);
     const writes = data.map((piece) => conn.write(piece));
-    // The peer reads at the same time: some writes are done when it closes, one is under way.
+    // The peer reads at the same time: at the close, some writes are done and one is in progress.
     for (let i = 0; i < round % 12; i++) await (round % 2 ? turn() : Promise.resolve());
     conn.close();
     const unsent = [];
@@ -102,14 +102,14 @@ test("write() of no bytes passes until the peer has left, then it rejects with B
   assertEquals(await conn.write(new Uint8Array(0)), 0);
   await peer.closeWrite();
   assertEquals(await readText(conn), null);
-  // Only one of its directions has ended.
+  // Only one direction has ended.
   assertEquals(await conn.write(new Uint8Array(0)), 0);
   peer.close();
   assertInstanceOf(await errorOf(conn.write(new Uint8Array(0))), Deno.errors.BrokenPipe);
   assertEquals(conn.bytesWritten, 0);
 });
 
-test("write() to a peer that has left rejects with BrokenPipe; what it had sent is there", async () => {
+test("write() to a peer that has left rejects with BrokenPipe, and what it sent can be read", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const { conn, peer, path } = pair;
@@ -131,7 +131,7 @@ test("write() to a peer that has left rejects with BrokenPipe; what it had sent 
   await conn.closed;
 });
 
-test("write() that is half done when the peer leaves tells what the kernel did not take", async () => {
+test("write() that is half done when the peer leaves rejects with the bytes that the kernel did not take", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const { conn, peer } = pair;
@@ -148,7 +148,7 @@ test("write() that is half done when the peer leaves tells what the kernel did n
   assertEquals(await readText(conn), "last words");
 });
 
-test("read() rejects with ConnectionReset when the peer left with bytes unread, for good", async () => {
+test("read() rejects with ConnectionReset, again at each call, when the peer left with bytes unread", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const { conn, peer, path } = pair;

@@ -11,7 +11,7 @@ import {
   withPeer,
 } from "./_connection.ts";
 
-test("closeWrite() lets a reply through that comes after the end of file", async () => {
+test("closeWrite() leaves reading open for a reply after the end of file", async () => {
   await using dir = new TempDir();
   using ends = await bothEnds(dir);
   const { left, right } = ends;
@@ -38,7 +38,7 @@ test("write() goes on after the peer's end of file", async () => {
   await conn.closed;
 });
 
-test("writable.close() lets a reply through that comes after the end of file", async () => {
+test("writable.close() leaves reading open for a reply after the end of file", async () => {
   await using dir = new TempDir();
   using ends = await bothEnds(dir);
   const { left, right } = ends;
@@ -96,7 +96,7 @@ test("closeWrite() is idempotent", async () => {
   await conn.closeWrite();
 });
 
-test("closeWrite() resolves when the peer is gone", async () => {
+test("closeWrite() resolves when the peer has left", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   pair.peer.close();

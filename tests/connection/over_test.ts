@@ -3,8 +3,8 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { encode, TempDir, test } from "../_helpers.ts";
 
 /**
- * A connection that has closed by itself, of each kind: every later call settles, and in the same
- * way.
+ * Connections of each kind that have closed by themselves: every later call settles, and in the
+ * same way.
  */
 
 const KINDS: Record<string, (use: (conn: Connection) => Promise<void>) => Promise<void>> = {
@@ -65,7 +65,7 @@ for (const [kind, run] of Object.entries(KINDS)) {
   });
 }
 
-test("all that waits on a pair settles when the child is killed", async () => {
+test("all pending calls on a pair settle when the child is killed", async () => {
   await using child = await pair("sleep", { args: ["30"], grace: 0 });
   const { conn } = child;
   const settled = Promise.allSettled([

@@ -4,7 +4,7 @@ import { decode, encode, pseudoRandom, readAll, readText, TempDir, test } from "
 import { bothEnds, MIB, openDescriptors } from "./_connection.ts";
 
 /**
- * Two connections: what comes on one is to be piped to the other; `outer` are the ends beyond them.
+ * Two connections to pipe, `from` one `to` the other. `outer` are their peers.
  */
 async function twoConnections(dir: TempDir) {
   const [a, b] = [await bothEnds(dir), await bothEnds(dir)];
@@ -31,21 +31,21 @@ test("readable.pipeTo(writable) of another connection passes bytes and the end o
   await Promise.all([piped, sent]);
   assert(!from.readable.locked && !to.writable.locked);
   assertEquals([from.bytesRead, to.bytesWritten], [data.length, data.length]);
-  // The way back is open.
+  // The other direction is open.
   await sink.write(encode("back"));
   assertEquals(await readText(to), "back");
   await assertRejects(() => to.write(encode("x")), ConnectionClosed, "closeWrite() was called");
 });
 
-test("readable.pipeTo(writable) gives up the source when the target fails", async () => {
+test("readable.pipeTo(writable) cancels the source when the target fails", async () => {
   await using dir = new TempDir();
   using both = await twoConnections(dir);
   const { from, to, outer: [source, sink] } = both;
   const piped = from.readable.pipeTo(to.writable);
   sink.close();
-  await source.write(encode("to nobody"));
+  await source.write(encode("unread"));
   await assertRejects(() => piped, Deno.errors.BrokenPipe, "Cannot write to");
-  // Its direction is given up, and with the other one it ends.
+  // Its reading side has ended. It closes with its writing side.
   await from.closeWrite();
   await from.closed;
   assert(!from.readable.locked && !to.writable.locked);
@@ -100,7 +100,7 @@ test("readable.pipeTo(writable) refuses ends that are locked, and one that is cl
   await assertRejects(() => from.readable.pipeTo(to.writable), TypeError, "clos");
 });
 
-test("readable.pipeTo(writable) does not touch chunks that somebody else sees", async () => {
+test("readable.pipeTo(writable) does not change chunks that other code keeps", async () => {
   await using dir = new TempDir();
   using both = await twoConnections(dir);
   const { from, to, outer: [source, sink] } = both;
@@ -129,7 +129,7 @@ test("readable.pipeTo(writable) is an echo server, and 200 connections leave not
     await client.closeWrite();
     assertEquals(decode(await readAll(client)), text);
     await echoing;
-    // Nobody called close().
+    // Both close without a call of close().
     await Promise.all([server.closed, client.closed]);
   };
   await echo("warm up");

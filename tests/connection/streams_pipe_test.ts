@@ -3,13 +3,13 @@ import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/as
 import { decode, encode, readAll, readText, test } from "../_helpers.ts";
 
 /**
- * What the standard promises of `pipeTo`, from and to connections; one to the other has code of its
- * own.
+ * What the standard promises of `pipeTo`, from and to connections. Between two connections it is
+ * our own code.
  */
 
 const LARGE = 4 * 1024 * 1024;
 
-/** Two connections, to be piped from `source` to `target`, and their peers. */
+/** Two connections to pipe, from `source` to `target`, and their peers. */
 interface Line extends Disposable {
   source: Connection;
   target: Connection;
@@ -40,7 +40,7 @@ function pause(ms = 10): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** The ways to pipe: our own, and Deno's own. */
+/** Our own pipeTo() and Deno's. */
 const WAYS = {
   "our pipeTo()": (from: Connection, to: Connection, options?: StreamPipeOptions) =>
     from.readable.pipeTo(to.writable, options),
@@ -49,7 +49,7 @@ const WAYS = {
 };
 
 for (const [way, pipe] of Object.entries(WAYS)) {
-  test(`${way} passes everything on, then the end, and lets go of both`, async () => {
+  test(`${way} passes everything on, then the end, and unlocks both`, async () => {
     using ends = await line();
     const piping = pipe(ends.source, ends.target);
     assert(ends.source.readable.locked && ends.target.writable.locked);
@@ -108,7 +108,7 @@ for (const [way, pipe] of Object.entries(WAYS)) {
     const error = await failureOf(pipe(ends.source, ends.target));
     assert(error instanceof Deno.errors.BrokenPipe);
     assert((await ends.source.readable.getReader().read()).done);
-    // Cancelling gives up its direction: once writing has ended as well, it closes.
+    // Canceling ended its reading side. It closes once its writing side has ended too.
     await ends.source.closeWrite();
     await ends.source.closed;
   });
@@ -260,7 +260,7 @@ for (const option of ["preventClose", "preventCancel"]) {
     control.abort("stop");
     assertEquals(await piping, "stop");
     await target.closed;
-    // Nothing but preventCancel leaves the source readable.
+    // Only preventCancel leaves the source readable.
     const { done } = await source.readable.getReader().read();
     assertEquals(done, option === "preventClose");
     source.close();

@@ -21,7 +21,7 @@ async function ends(): Promise<Pair> {
   };
 }
 
-/** A connection whose peer has closed it with bytes unread. */
+/** Returns a connection that its peer has reset, by closing with bytes unread. */
 async function reset(): Promise<Pair> {
   const pair = await ends();
   await pair.conn.write(encode("unread"));
@@ -29,7 +29,7 @@ async function reset(): Promise<Pair> {
   return pair;
 }
 
-/** Lets all reads that can end do so. */
+/** Waits until every read that can settle has done so. */
 function pause(ms = 5): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
@@ -42,7 +42,7 @@ test("conn.readable reads nothing before it is asked to", async () => {
   assertEquals([pair.conn.bytesRead, readable.locked], [0, false]);
 });
 
-test("conn.readable gives reads in the order in which they were called", async () => {
+test("conn.readable settles reads in the order of the calls", async () => {
   using pair = await ends();
   const reader = pair.conn.readable.getReader();
   const reads = [reader.read(), reader.read(), reader.read()];
@@ -157,7 +157,7 @@ for (const mode of [undefined, "byob"] as const) {
     assertEquals([(await reading).done, (await reading).value], [true, undefined]);
     assertEquals(await reader.closed, undefined);
     assertEquals(await reader.cancel(), undefined);
-    // Writing goes on.
+    // Writing still works.
     await pair.conn.write(encode("still"));
     const buffer = new Uint8Array(8);
     assertEquals(await pair.peer.read(buffer), 5);
@@ -199,7 +199,7 @@ test("close() rejects the stream's pending read and closed", async () => {
   await assertRejects(() => reader.closed, ConnectionClosed);
 });
 
-test("tee() gives everything to both branches, and a cancelled branch leaves the other one alone", async () => {
+test("tee() passes everything to both branches, and canceling one does not affect the other", async () => {
   using pair = await ends();
   const [one, two] = pair.conn.readable.tee();
   await pair.peer.write(encode("abc"));
@@ -248,7 +248,7 @@ test("an error that is thrown in a loop cancels the stream, and is thrown on", a
   assert(!pair.conn.readable.locked);
 });
 
-test("a stream of a server's connection ends with TimedOut, for all that wait", async () => {
+test("a stream of a server's connection rejects all pending calls with TimedOut", async () => {
   await using dir = new TempDir();
   const { promise: told, resolve: tell } = Promise.withResolvers<unknown[]>();
   await using _server = await serve({ path: dir.file("s"), idleTimeout: 50 }, async (conn) => {

@@ -43,12 +43,12 @@ test("readable serves a reader that brings its own buffer, until the end", async
   await peer.closeWrite();
   assertEquals((await last).done, true);
   assertEquals((await last).value?.byteLength, 0);
-  // The way out is still open.
+  // The writing side is still open.
   await conn.write(encode("bye"));
   assertEquals(await readText(peer), "bye");
 });
 
-/** Resolves when so many bytes were read. */
+/** Resolves when `count` bytes were read. */
 async function readsSoFar(conn: Connection, count: number): Promise<void> {
   while (conn.bytesRead < count) await turn();
 }
@@ -58,7 +58,7 @@ test("readable's chunks hold at most twice their bytes and a page", async () => 
   using ends = await bothEnds(dir);
   const { left, right } = ends;
   const reader = right.readable.getReader();
-  // Up and down, because the buffers grow and shrink with what comes.
+  // Up and down, because the buffers grow and shrink with the sizes of the reads.
   const sizes = [1, 100, 9_000, 60_000, 190_000, 190_000, 190_000, 190_000, 7, 30_000, 1, 1, 5_000];
   let pinned = 0;
   for (const [i, size] of sizes.entries()) {
@@ -127,7 +127,7 @@ test("readable cancelled while it reads leaves what a short read does not take",
   assertEquals(await readText(conn), null);
 });
 
-test("read() with an empty buffer gives 0 at once, though a cancelled stream still reads", async () => {
+test("read() with an empty buffer resolves to 0 at once, though a cancelled stream still reads", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const { conn, peer } = pair;
@@ -141,7 +141,7 @@ test("read() with an empty buffer gives 0 at once, though a cancelled stream sti
   assertEquals(await readText(conn), "later");
 });
 
-test("readable cancelled before the end of file gives null to the next reads", async () => {
+test("readable cancelled before the end of file resolves the next reads to null", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const { conn, peer } = pair;
@@ -155,7 +155,7 @@ test("readable cancelled before the end of file gives null to the next reads", a
   assertEquals(await Promise.all(reads), [null, null]);
 });
 
-test("readable left in the middle of a loop loses nothing", async () => {
+test("breaking out of a loop over readable loses nothing", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const { conn, peer } = pair;
@@ -169,7 +169,7 @@ test("readable left in the middle of a loop loses nothing", async () => {
 });
 
 for (const mode of ["default", "byob"] as const) {
-  /** A stream that still reads for a reader that has gone. */
+  /** Leaves a stream reading for a reader that is released. */
   const release = async (conn: Connection) => {
     const reader = mode === "byob" ? conn.readable.getReader({ mode }) : conn.readable.getReader();
     const pending = assertRejects(() => reader.read(new Uint8Array(64) as never), TypeError);
@@ -247,7 +247,7 @@ test("await using sends what writable was given in the same turn, and its end", 
   assertEquals(decode(await readAll(peer)), "onetwo");
 });
 
-/** What comes next: by `read()`, or by a reader of the stream that asks for up to 5 bytes. */
+/** Reads the next bytes: by `read()`, or by a stream's reader with up to 5 bytes. */
 const NEXT: Record<string, (conn: Connection) => Promise<string>> = {
   "read()": async (conn) => await readText(conn) ?? "",
   "a reader": async (conn) => {
@@ -308,7 +308,7 @@ for (const mode of ["default", "byob"] as const) {
   }
 }
 
-test("readable given up by one reader goes on with the next one", async () => {
+test("readable released by one reader goes on with the next one", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const { conn, peer } = pair;

@@ -62,7 +62,7 @@ test("a writer that has closed takes nothing more, and abort() of it does nothin
   await assertRejects(() => writer.write(encode("x")), TypeError);
   await assertRejects(() => writer.close(), TypeError);
   assertEquals(await writer.abort("late"), undefined);
-  // The other direction is open still.
+  // The other direction is still open.
   await pair.peer.write(encode("y"));
   assertEquals(await pair.conn.read(new Uint8Array(4)), 1);
 });
@@ -129,7 +129,7 @@ test("two calls of abort() while a write waits settle both", async () => {
   assert(await inFlight instanceof ConnectionClosed);
 });
 
-test("a peer that has gone rejects everything of a writer with one error", async () => {
+test("a peer that has left rejects everything of a writer with one error", async () => {
   using pair = await ends();
   pair.peer.close();
   const writer = pair.conn.writable.getWriter();
@@ -156,7 +156,7 @@ test("a chunk that is not bytes errors the stream, and leaves the connection ope
   assertEquals(await pair.conn.write(encode("x")), 1);
 });
 
-test("releaseLock() lets a pending write go on, and the next writer comes after it", async () => {
+test("releaseLock() does not stop a pending write, and the next writer comes after it", async () => {
   using pair = await ends();
   const { writable } = pair.conn;
   const writer = writable.getWriter();

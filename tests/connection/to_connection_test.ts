@@ -3,7 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { encode, pseudoRandom, readAll, readText, TempDir, test } from "../_helpers.ts";
 import { assertSameBytes, bothEnds, errorOf, MIB } from "./_connection.ts";
 
-test("toConnection() takes what Deno.connect and a Deno.Listener give", async () => {
+test("toConnection() takes connections of Deno.connect and of a Deno.Listener", async () => {
   await using dir = new TempDir();
   const path = dir.file("t.sock");
   const listener = Deno.listen({ transport: "unix", path });

@@ -11,7 +11,7 @@ import {
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { encode, readAll, readText, TempDir, test, testAlone } from "../_helpers.ts";
 
-/** Peers that do not read: a write that makes no progress ends, and its place is free again. */
+/** Peers that do not read: a write without progress times out, and frees its slot. */
 
 const LARGE = 4 * 1024 * 1024;
 
@@ -21,7 +21,7 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** The failure of a promise that must reject with `TimedOut`. */
+/** Returns the error of a promise, and asserts that it is `TimedOut`. */
 async function timedOut(promise: Promise<unknown>): Promise<TimedOut> {
   return await assertRejects(() => promise, Deno.errors.TimedOut) as TimedOut;
 }
@@ -51,7 +51,7 @@ test("serve() with writeTimeout rejects a write to a client that does not read, 
   assertEquals((await readAll(stalled)).length + error.unsent.length, LARGE);
 });
 
-test("serve() with writeTimeout rejects everything that waits, and accounts for every byte", async () => {
+test("serve() with writeTimeout rejects all pending calls, and accounts for every byte", async () => {
   await using dir = new TempDir();
   const path = dir.file("s");
   const { promise: ended, resolve: end } = Promise.withResolvers<unknown[]>();
@@ -76,7 +76,7 @@ test("serve() with writeTimeout rejects everything that waits, and accounts for 
   assertEquals((await readAll(client)).length + (unsent[0] ?? 0), LARGE);
 });
 
-test("serve() with writeTimeout lets a slow client be", async () => {
+test("serve() with writeTimeout does not close a slow client", async () => {
   await using dir = new TempDir();
   const path = dir.file("s");
   const told: unknown[] = [];
@@ -180,7 +180,7 @@ test("messages() with writeTimeout sends a large message to a slow peer", async 
   b.close();
 });
 
-test("messages() with writeTimeout ends what is sent to a child that does not read", async () => {
+test("messages() with writeTimeout rejects sends to a child that does not read", async () => {
   await using child = await pair("sleep", { args: ["30"], grace: 0 });
   const channel = messages(child.conn, lengthPrefixed(), { writeTimeout: 100 });
   const error = await timedOut(channel.send(new Uint8Array(LARGE)));
@@ -189,7 +189,7 @@ test("messages() with writeTimeout ends what is sent to a child that does not re
   channel.close();
 });
 
-test("messages() with writeTimeout counts what was read while the process stood still", async () => {
+test("messages() with writeTimeout counts what was read while the process was blocked", async () => {
   const script = "sleep 0.1; exec cat <&3 >/dev/null";
   await using child = await pair("sh", { args: ["-c", script], grace: 0 });
   await using channel = messages(child.conn, lengthPrefixed(), { writeTimeout: 300 });

@@ -15,12 +15,13 @@ import {
 } from "@uds/uds";
 import { encode } from "../_helpers.ts";
 
-/** The class of an error, whatever it is made of. */
+/** The class of an error, with any parameters. */
 // deno-lint-ignore no-explicit-any
 export type ErrorClass = new (...args: any[]) => Error;
 
 /**
- * A channel whose reads return pieces of bytes, and then the end. It keeps what is written to it.
+ * A connection in memory. Its reads return given pieces, and then the end. It keeps what is
+ * written.
  */
 export class Pieces {
   readonly written: Uint8Array[] = [];
@@ -71,7 +72,7 @@ export function concat(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
   return all;
 }
 
-/** The bytes of messages. */
+/** Returns the encoded bytes of messages. */
 export async function encoded<T>(codec: Codec<T>, ...values: T[]): Promise<Uint8Array> {
   const conn = new Pieces();
   const channel = messages(conn, codec);
@@ -80,7 +81,7 @@ export async function encoded<T>(codec: Codec<T>, ...values: T[]): Promise<Uint8
   return conn.bytes;
 }
 
-/** The messages of bytes, and how they end: `undefined`, or the error. */
+/** Returns the messages of some bytes, and the error that ends them, if any. */
 export async function decoded<T>(
   codec: Codec<T>,
   ...pieces: Uint8Array[]
@@ -103,7 +104,7 @@ export function unhex(text: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array((text.match(/[0-9a-f]{2}/g) ?? []).map((byte) => parseInt(byte, 16)));
 }
 
-/** Two channels that talk to each other, and the connections below them. */
+/** Two connected channels, and the connections below them. */
 export interface Channels<T> {
   a: Connection;
   b: Connection;
@@ -111,13 +112,13 @@ export interface Channels<T> {
   theirs: Messages<T>;
 }
 
-/** Two channels that talk to each other. */
+/** Returns two connected channels. */
 export async function channels<T>(codec: Codec<T>, options = {}): Promise<Channels<T>> {
   const [a, b] = await socketpair();
   return { a, b, ours: messages(a, codec, options), theirs: messages(b, codec) };
 }
 
-/** A codec without the fast way in. */
+/** Returns a codec without its fast path for decoding. */
 export function slow<T>(codec: Codec<T>): Codec<T> {
   return {
     maxBytes: codec.maxBytes,

@@ -85,7 +85,7 @@ for (const [call, fn, Class, what] of BAD) {
   });
 }
 
-test("the limit of a short prefix is what it can say", () => {
+test("the limit of a short prefix is the largest length that it can hold", () => {
   assertEquals(lengthPrefixed({ prefix: 1 }).maxBytes, 255);
   assertEquals(lengthPrefixed({ prefix: 2 }).maxBytes, 65535);
   assertEquals(json(text(lengthPrefixed({ prefix: 2 }))).maxBytes, 65535);

@@ -133,7 +133,7 @@ test("json() passes on what parse makes and what it throws", async () => {
   assertEquals(error, refusal);
 });
 
-// name, codec, what is just right, what is too much, and the size that is named
+// Name, codec, a message at the limit, a message above it, and the size in the error.
 const LARGE: [string, Codec<unknown>, Uint8Array, Uint8Array, number][] = [
   [
     "lengthPrefixed()",
@@ -219,7 +219,7 @@ for (const [name, codec, right, tooMuch, size] of LARGE) {
 }
 
 test("a limit is checked before anything is allocated", async () => {
-  // A gibibyte that was asked for would show.
+  // An allocated gibibyte would show here.
   const before = Deno.memoryUsage().external;
   const [a, b] = await socketpair();
   await using sender = a;
@@ -247,7 +247,7 @@ test("a codec that takes nothing, or more than there is, is refused instead of c
   }
 });
 
-test("a codec that says how much it needs is asked again when it is there", async () => {
+test("a codec that reports how much it needs is called again when that has come", async () => {
   const asked: number[] = [];
   const frames = lengthPrefixed({ prefix: 1 });
   const codec: Codec<Uint8Array> = {

@@ -122,7 +122,7 @@ test("ByteWriter.reserve() returns zeros, also where the memory was used before"
     encode: (size, out) => void out.reserve(size),
     decode: () => undefined,
   };
-  // Fill and give back some blocks.
+  // Fill and free some blocks.
   await encoded(lengthPrefixed(), ...Array(8).fill(new Uint8Array(60_000).fill(255)));
   assertEquals(await encoded(codec, 1000), new Uint8Array(1000));
 });
@@ -133,7 +133,7 @@ test("ByteWriter.uint32() appends four bytes in either order, also across blocks
     encode(value, out) {
       out.uint32(value);
       out.uint32(value, true);
-      // So that the next one begins at another place of its block.
+      // Shift the place of the next one in its block.
       out.byte(0xff);
     },
     decode: () => undefined,

@@ -27,7 +27,7 @@ for (const [name, codec, values, bytes] of FRAMES) {
     }
   });
 
-  test(`${name} reports an end within a message, with what there is of it`, async () => {
+  test(`${name} reports an end within a message, with the part that came`, async () => {
     for (const way of [codec, slow(codec)]) {
       // Where each message ends.
       const ends = [0];
@@ -84,7 +84,7 @@ test("contentLength() skips other headers, and ignores the case of names", async
   }
 });
 
-test("contentLength() takes no longer for a header block that is full of blanks", () => {
+test("contentLength() needs no more time for a header block that is full of blanks", () => {
   const blanks = " \t".repeat(4000);
   const begin = performance.now();
   assertThrows(
@@ -101,11 +101,11 @@ test("contentLength() takes no longer for a header block that is full of blanks"
     contentLength().decode(encode(`Content-Length:${blanks}1\r\n\r\nx`), 0),
     { message: encode("x"), end: blanks.length + 21 },
   );
-  // It took minutes.
+  // It once took minutes.
   assert(performance.now() - begin < 1000);
 });
 
-test("text() is not disturbed by a text that its frames encode for themselves", async () => {
+test("text() is not disturbed by its frames encoding a text themselves", async () => {
   const head = text(lengthPrefixed());
   const body = lengthPrefixed();
   const frames: Codec<Uint8Array> = {

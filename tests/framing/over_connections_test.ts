@@ -39,7 +39,7 @@ test("receive() returns what the peer sent before it reset the connection", asyn
   ours.close();
 });
 
-test("a path is named in what send() says", async () => {
+test("the errors of send() name the path", async () => {
   await using dir = new TempDir();
   const path = dir.file("m.sock");
   await using listener = await listen(path);

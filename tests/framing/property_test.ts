@@ -2,8 +2,8 @@
  * Random messages, cut and read in any way, and random damage. Every codec is compared with a naive
  * decoder that has all bytes at once.
  *
- * UDS_CASES sets the number of cases over all codecs (4,000 by default), UDS_SEED the seed that a
- * failure has printed.
+ * UDS_CASES sets the number of cases over all codecs (4,000 by default). UDS_SEED sets the seed: a
+ * failure prints its own.
  */
 
 import {
@@ -36,18 +36,17 @@ interface Outcome {
   ending: Ending;
 }
 
-/** A codec, the messages that it may have, and what it is to make of bytes. */
+/** A codec, its possible messages, and a naive decoder to compare it with. */
 interface Subject {
   name: string;
   codec: Codec<unknown>;
   message: fc.Arbitrary<unknown>;
-  /** The naive decoder. */
   expected(bytes: Uint8Array): Outcome;
 }
 
 // ---- Naive decoders -----------------------------------------------------------------------------
 
-/** Takes one frame after the other off the bytes; a string is how they end. */
+/** Splits bytes into frames. `next` returns a frame, or how the bytes end. */
 function frames(
   bytes: Uint8Array,
   next: (rest: Uint8Array) => { frame: Uint8Array; size: number } | Ending,
@@ -121,7 +120,7 @@ function expectContentLength(bytes: Uint8Array) {
   });
 }
 
-/** What becomes of frames, up to the first one of which nothing does. */
+/** Maps frames to messages, up to the first frame that fails. */
 function mapped({ values, ending }: Outcome, map: (value: never) => unknown): Outcome {
   const made: unknown[] = [];
   for (const value of values) {
@@ -212,7 +211,7 @@ function fits(value: unknown): boolean {
 
 // ---- Channels in memory -------------------------------------------------------------------------
 
-/** Delivers bytes in pieces of these sizes, again and again, some of them later than at once. */
+/** Delivers bytes in pieces of the given sizes, repeated, some of them after a delay. */
 class Source {
   readonly #bytes: Uint8Array;
   readonly #cuts: number[];
@@ -239,7 +238,7 @@ class Source {
   }
 }
 
-/** Takes bytes, of each write only so many. */
+/** Takes at most a given number of bytes of each write. */
 class Sink {
   readonly #parts: Uint8Array[] = [];
   readonly #most: number;
@@ -275,14 +274,14 @@ async function encodeAll({ codec }: Subject, values: unknown[], most: number): P
   return sink.bytes;
 }
 
-/** How something is received. */
+/** A way to receive. */
 type Way = "receive" | "iterate" | "batch" | "abort" | "pause";
 const ways = fc.array(
   fc.constantFrom<Way>("receive", "iterate", "batch", "abort", "pause"),
   { maxLength: 20 },
 );
 
-/** Receives in the ways given, several at once between pauses, and then all that is left. */
+/** Receives in the given ways, several at once between pauses, and then all that is left. */
 async function receiveAll(codec: Codec<unknown>, source: Source, plan: Way[]): Promise<Outcome> {
   const channel = messages(source, codec);
   const found: Promise<unknown[]>[] = [];
@@ -386,7 +385,7 @@ for (const each of SUBJECTS) {
     );
   }, options);
 
-  test(`${name} makes of damaged bytes what the naive decoder does`, async () => {
+  test(`${name} decodes damaged bytes as the naive decoder does`, async () => {
     await check(
       0.3,
       fc.asyncProperty(
@@ -403,7 +402,7 @@ for (const each of SUBJECTS) {
     );
   }, options);
 
-  test(`${name} makes of random bytes what the naive decoder does`, async () => {
+  test(`${name} decodes random bytes as the naive decoder does`, async () => {
     // Half of them from an alphabet that often means something.
     const alphabet = fc.constantFrom(
       ...new TextEncoder().encode('\0\x01\n\r{}[],:"0159Ca-ent L\xc3'),
@@ -455,7 +454,7 @@ for (const each of SUBJECTS) {
       for (let i = 0; failure === undefined && i < 1_000_000; i++) {
         await channel.receive().catch((error) => failure = error);
       }
-      // A length of one byte is never wrong.
+      // Every length of one byte is valid.
       if (name.includes("prefix: 1")) continue;
       assert(["too large", "malformed"].includes(endingOf(failure)), String(failure));
       assert(given <= 64 * 1024, `${given} bytes were read`);

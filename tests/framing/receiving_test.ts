@@ -88,7 +88,7 @@ test("receive() serves calls in their order", async () => {
   theirs.close();
 });
 
-test("break leaves everything else to the next call", async () => {
+test("breaking out of a loop leaves the other messages to the next call", async () => {
   const { ours, theirs } = await channels(lines());
   for (let i = 1; i <= 9; i++) ours.send(`${i}`);
   await ours.closeWrite();
@@ -123,7 +123,7 @@ test("receive({ signal }) can be canceled and loses nothing", async () => {
   ours.send("b");
   assertEquals(await second, "a");
   assertEquals(await theirs.receive({ signal: new AbortController().signal }), "b");
-  // No call waits when the next one comes.
+  // No call is pending when the next message comes.
   const third = new AbortController();
   const waiting = theirs.receive({ signal: third.signal });
   third.abort(reason);
@@ -141,7 +141,7 @@ test("receive() rejects wrong options", async () => {
   await assertRejects(() => channel.receive({ signal: 1 as never }), TypeError, "AbortSignal");
 });
 
-test("a failure of receiving comes after what came before it, and stays; sending goes on", async () => {
+test("a failure of receiving follows the messages before it, and stays, while sending goes on", async () => {
   const { a, ours, theirs } = await channels(json(lines()));
   await a.write(encode("1\n2\nx\n3\n"));
   assertEquals([await theirs.receive(), await theirs.receive()], [1, 2]);
@@ -190,17 +190,17 @@ test("iteration ends when close() is called on this side", async () => {
   assertEquals(await waiting, []);
 });
 
-test("a message of bytes is a view; a copy of it does not keep what came with it", async () => {
+test("a message of bytes is a view, and a copy of it does not keep the rest of its buffer", async () => {
   const bytes = concat(...Array(1000).fill(unhex("00000005 68656c6c6f")));
   const { values } = await decoded(lengthPrefixed(), bytes);
   assertEquals(values.length, 1000);
-  // Fewer memories than messages: they share, and do not overlap.
+  // The messages share a few buffers.
   assert(new Set(values.map((value) => value.buffer)).size < 10);
   assert(values.every((value) => decode(value) === "hello"));
   assertEquals(values[0]!.slice().buffer.byteLength, 5);
 });
 
-test("messages that are kept stay what they are while others come", async () => {
+test("messages that are kept do not change while others come", async () => {
   const { ours, theirs } = await channels(lengthPrefixed());
   const count = 3000;
   const sending = (async () => {
@@ -276,7 +276,7 @@ test("texts of every length around the limits of the buffers arrive whole", asyn
 testAlone(
   "the time for a large message does not grow with the pieces that it comes in",
   async () => {
-    // Sixteen mebibytes in 64 pieces, and in 16,384.
+    // 16 MiB in 64 pieces, and in 16,384.
     for (
       const codec of [lines(), delimited(10), lengthPrefixed(), contentLength()] as Codec<unknown>[]
     ) {

@@ -41,7 +41,7 @@ test("send() resolves while less than maxPending bytes wait, and then when the p
   }
   stopped = sent < 200;
   assert(stopped, "there is no backpressure");
-  // What waits is the mark and one message at most, beside what the kernel takes.
+  // At most maxPending bytes and one message wait, beside what the kernel takes.
   assert(sent * 10_004 < 100_000 + 10_004 + 512 * 1024, `${sent}`);
   await using receiver = messages(b, lengthPrefixed());
   for (let i = 0; i < 200; i++) assertEquals((await receiver.receive())?.length, 10_000);
@@ -113,16 +113,16 @@ test("a failing write rejects with everything that was not sent, then each call 
   assertEquals(await ours.send("three").catch((e) => e), error);
   assertEquals(await ours.flush().catch((e) => e), error);
   assertEquals(await ours.closeWrite().catch((e) => e), error);
-  // It has been reported.
+  // The loss has been reported.
   await ours[Symbol.asyncDispose]();
 });
 
-test("disposal rejects when messages were lost and no call has said so", async () => {
+test("disposal rejects when messages were lost and no call has reported it", async () => {
   const { b, ours } = await channels(lines());
   b.close();
   await ours.send("one");
   await assertRejects(() => ours[Symbol.asyncDispose](), Deno.errors.BrokenPipe, "4 bytes");
-  // And only once.
+  // The second disposal does not repeat it.
   await ours[Symbol.asyncDispose]();
 });
 
@@ -148,7 +148,7 @@ test("disposal writes what was sent first", async () => {
   theirs.close();
 });
 
-test("disposal does not wait without end for a peer that does not read", async () => {
+test("disposal stops waiting for a peer that does not read", async () => {
   const { ours, theirs } = await channels(lengthPrefixed());
   for (let i = 0; i < 20; i++) await ours.send(new Uint8Array(50_000));
   const start = performance.now();
@@ -162,7 +162,7 @@ test("disposal does not wait without end for a peer that does not read", async (
   theirs.close();
 });
 
-test("close() rejects what waits, and says what is lost", async () => {
+test("close() rejects pending sends, with the lost bytes", async () => {
   const { ours, theirs } = await channels(lengthPrefixed(), { maxPending: 1000 });
   const large = ours.send(new Uint8Array(1_000_000));
   const small = ours.send(new Uint8Array(500));

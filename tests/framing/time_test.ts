@@ -81,7 +81,7 @@ test("draining still delivers what has come, and waits for a message that has be
   draining.abort();
   assertEquals(await channel.receive(), "two");
   const third = channel.receive();
-  // More than enough turns to take it for the end.
+  // More than enough turns of the event loop to mistake this for the end.
   await new Promise((resolve) => setTimeout(resolve, 30));
   await peer.write(encode("ee\n"));
   assertEquals(await third, "three");
