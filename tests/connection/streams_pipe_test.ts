@@ -101,7 +101,7 @@ for (const [way, pipe] of Object.entries(WAYS)) {
     assertEquals(await readText(ends.server), "sorry");
   });
 
-  test(`${way} passes the failure of the target back: the source is cancelled`, async () => {
+  test(`${way} passes the failure of the target back: the source is canceled`, async () => {
     using ends = await line();
     ends.server.close();
     await ends.client.write(encode("x"));

@@ -177,7 +177,7 @@ for (const mode of [undefined, "byob"] as const) {
   });
 }
 
-test("a stream that is locked has no second reader, and is not cancelled", async () => {
+test("a stream that is locked has no second reader, and is not canceled", async () => {
   using pair = await ends();
   const { readable } = pair.conn;
   const reader = readable.getReader();
@@ -205,19 +205,19 @@ test("tee() passes everything to both branches, and canceling one does not affec
   await pair.peer.write(encode("abc"));
   const reader = one.getReader();
   assertEquals(decode((await reader.read()).value!), "abc");
-  const cancelled = reader.cancel();
+  const canceled = reader.cancel();
   await pair.peer.write(encode("def"));
   await pair.peer.closeWrite();
   assertEquals(await new Response(two).text(), "abcdef");
-  await cancelled;
+  await canceled;
 });
 
-test("tee() cancels the stream once both branches are cancelled", async () => {
+test("tee() cancels the stream once both branches are canceled", async () => {
   using pair = await ends();
   await pair.conn.closeWrite();
   const [one, two] = pair.conn.readable.tee();
-  const cancelled = one.cancel();
-  await Promise.all([cancelled, two.cancel()]);
+  const canceled = one.cancel();
+  await Promise.all([canceled, two.cancel()]);
   await pair.conn.closed;
 });
 

@@ -83,7 +83,7 @@ test("readable's chunks hold at most twice their bytes and a page", async () => 
 });
 
 for (const mode of ["default", "byob"] as const) {
-  test(`readable cancelled while it reads (${mode}) leaves the bytes to the next reads, in order`, async () => {
+  test(`readable canceled while it reads (${mode}) leaves the bytes to the next reads, in order`, async () => {
     await using dir = new TempDir();
     using pair = await withPeer(dir);
     const { conn, peer } = pair;
@@ -108,7 +108,7 @@ for (const mode of ["default", "byob"] as const) {
   });
 }
 
-test("readable cancelled while it reads leaves what a short read does not take", async () => {
+test("readable canceled while it reads leaves what a short read does not take", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const { conn, peer } = pair;
@@ -127,7 +127,7 @@ test("readable cancelled while it reads leaves what a short read does not take",
   assertEquals(await readText(conn), null);
 });
 
-test("read() with an empty buffer resolves to 0 at once, though a cancelled stream still reads", async () => {
+test("read() with an empty buffer resolves to 0 at once, though a canceled stream still reads", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const { conn, peer } = pair;
@@ -141,7 +141,7 @@ test("read() with an empty buffer resolves to 0 at once, though a cancelled stre
   assertEquals(await readText(conn), "later");
 });
 
-test("readable cancelled before the end of file resolves the next reads to null", async () => {
+test("readable canceled before the end of file resolves the next reads to null", async () => {
   await using dir = new TempDir();
   using pair = await withPeer(dir);
   const { conn, peer } = pair;
@@ -178,7 +178,7 @@ for (const mode of ["default", "byob"] as const) {
     await pending;
   };
 
-  test(`readable cancelled with bytes that no reader took (${mode}) leaves them to read()`, async () => {
+  test(`readable canceled with bytes that no reader took (${mode}) leaves them to read()`, async () => {
     await using dir = new TempDir();
     using pair = await withPeer(dir);
     const { conn, peer } = pair;

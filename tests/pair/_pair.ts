@@ -9,25 +9,25 @@ export const KIB = 1024;
 
 export const MIB: number = 1024 * KIB;
 
-/** A fixture's path. */
+/** Returns the path of a fixture. */
 export function file(name: string): string {
   return join(ROOT, "tests/fixtures", name);
 }
 
-/** A path as a URL. */
+/** Returns a path as a file: URL. */
 export function toFileUrl(path: string): URL {
   return new URL(path, "file:///");
 }
 
-/** A module that needs nothing. */
+/** A module that needs no permission. */
 export const MODULE: URL = toFileUrl(file("pair_plain.ts"));
 
-/** A shell with a script as the child. */
+/** Starts a shell with a script as the child. */
 export function shell(script: string, options: PairOptions = {}): Promise<Child> {
   return pair("sh", { ...options, args: ["-c", script, "sh", ...options.args ?? []] });
 }
 
-/** A Python child. */
+/** Starts a Python child. */
 export function python(args: string[], options: PairOptions = {}): Promise<Child> {
   return pair("python3", { ...options, args: [file("pair_peer.py"), ...args] });
 }
@@ -37,7 +37,7 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-/** 32-bit numbers from 0 up, little endian: what a fixture sends. */
+/** Returns the bytes that a fixture sends: 32-bit numbers from 0 up, little endian. */
 export function numbers(bytes: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(Uint32Array.from({ length: bytes / 4 }, (_, i) => i).buffer);
 }
@@ -50,7 +50,7 @@ export function assertSameBytes(actual: Uint8Array, expected: Uint8Array): void 
   }
 }
 
-/** The SHA-1 of bytes, in hexadecimal. */
+/** Returns the SHA-1 of bytes, in hexadecimal. */
 export async function sha1(...chunks: Uint8Array<ArrayBuffer>[]): Promise<string> {
   const all = await new Blob(chunks).arrayBuffer();
   return new Uint8Array(await crypto.subtle.digest("SHA-1", all)).toHex();
@@ -63,7 +63,7 @@ export async function errorOf(promise: Promise<unknown>): Promise<SocketError> {
   return error;
 }
 
-/** All of a stream, as text. */
+/** Reads a stream to its end, as text. */
 export function textOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<string> {
   return new Response(stream).text();
 }
@@ -73,13 +73,13 @@ export function openDescriptors(): number {
   return [...Deno.readDirSync("/proc/self/fd")].length;
 }
 
-/** Fails if many are open that were not before. Deno opens two or three of its own at any time. */
+/** Asserts that few more descriptors are open than before. Deno opens two or three of its own. */
 export function assertNoneLeft(before: number): void {
   const left = openDescriptors() - before;
   assert(left < 5, `${left} descriptors are left`);
 }
 
-/** The processes that this one has started and that are still there, dead ones included. */
+/** Returns the child processes of this process, including those that have ended unreaped. */
 export function children(): string[] {
   return [...Deno.readDirSync("/proc/self/task")].flatMap(({ name }) => {
     const list = Deno.readTextFileSync(`/proc/self/task/${name}/children`);
@@ -87,7 +87,7 @@ export function children(): string[] {
   });
 }
 
-/** How a promise stands, without waiting for it. */
+/** Reports whether a promise is pending, without waiting for it. */
 export async function isPending(promise: Promise<unknown>): Promise<boolean> {
   let pending = true;
   const settle = () => void (pending = false);
@@ -96,7 +96,7 @@ export async function isPending(promise: Promise<unknown>): Promise<boolean> {
   return pending;
 }
 
-/** A child that says when it is ready, and what its traps are. */
+/** Starts a child with the given traps, and waits until it is ready. */
 export async function trapping(traps: string, options: PairOptions = {}): Promise<Child> {
   const child = await shell(`${traps}; echo ready >&3; while :; do sleep 0.02; done`, options);
   assertEquals(await readText(child.conn), "ready\n");

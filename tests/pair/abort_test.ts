@@ -70,7 +70,7 @@ test("pair(): an abort sends SIGTERM, though the child would go on", async () =>
   assertEquals(await child.status, { success: false, code: 7, signal: null });
 });
 
-testAlone("pair(): an abort sends SIGKILL after grace where SIGTERM does not help", async () => {
+testAlone("pair(): an abort sends SIGKILL after grace if SIGTERM has no effect", async () => {
   const abort = new AbortController();
   await using child = await trapping("trap '' TERM", { signal: abort.signal, grace: 150 });
   const start = performance.now();

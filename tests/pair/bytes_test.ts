@@ -40,7 +40,7 @@ for (const when of ["at once", "after the child has ended"]) {
 test("pair() loses nothing of all that the kernel holds at the child's exit", async () => {
   await using child = await python(["fill"], { stdout: "piped" });
   assertEquals((await child.status).code, 0);
-  // Time in which it would be thrown away.
+  // Wait, so that the bytes would get lost if they were not kept.
   for (let i = 0; i < 20; i++) await turn();
   const sent = Number(await textOf(child.stdout));
   assert(sent > 100_000 && sent < MIB, `the kernel took ${sent} bytes`);
@@ -57,7 +57,7 @@ test(
   "pair() holds back a child that writes 8 MiB to a slow and late reader, and loses nothing",
   async () => {
     await using child = await python(["send", `${8 * MIB}`]);
-    // The child writes into nobody's reading for a while.
+    // For a while, the child writes and nothing reads.
     await pass(200);
     assert(await isPending(child.status), "the child was not held back");
     const data = numbers(8 * MIB);
@@ -127,7 +127,7 @@ test("child.conn.read() serves several calls at once first come, first served", 
   assertEquals(await readText(child.conn), "rest");
 });
 
-test("child.conn.read() gives null to all who wait when the child ends", async () => {
+test("child.conn.read() resolves to null for all pending calls when the child ends", async () => {
   await using child = await shell("read line");
   const reads = [1, 2, 3].map(() => child.conn.read(new Uint8Array(1)));
   child.kill();
@@ -135,7 +135,7 @@ test("child.conn.read() gives null to all who wait when the child ends", async (
 });
 
 test(
-  "child.conn.write() to a child that has ended rejects with BrokenPipe; what it had sent is there",
+  "child.conn.write() to a child that has ended rejects with BrokenPipe, and what it sent can be read",
   async () => {
     await using child = await python(["send", "120000"]);
     await child.status;
@@ -169,7 +169,7 @@ test("child.conn.write() again after BrokenPipe rejects likewise; closeWrite() r
 });
 
 test(
-  "child.conn.write() that is half done when the child leaves tells what the kernel did not take",
+  "child.conn.write() that is half done when the child ends rejects with the bytes not taken",
   async () => {
     await using child = await python(["take", "300000"]);
     const data = pseudoRandom(4 * MIB, 4);
@@ -223,12 +223,12 @@ test("child.conn.close() rejects pending reads, and queued writes with what was 
   const received = Number(await textOf(child.stdout));
   const missing = 1_000_006 - received - unsent;
   assert(received > 0, "nothing was sent");
-  assert(missing <= 0, `${missing} bytes were neither received nor told to be unsent`);
-  // Of the slice that was under way nobody knows how much the kernel took.
-  assert(missing >= -256 * KIB, `${-missing} bytes were received and told to be unsent`);
+  assert(missing <= 0, `${missing} bytes were neither received nor reported as unsent`);
+  // How much the kernel took of the slice in progress is unknown.
+  assert(missing >= -256 * KIB, `${-missing} bytes were received and reported as unsent`);
 });
 
-test("child.conn.close() at any moment: what the child got and what was unsent is everything", async () => {
+test("child.conn.close() at any moment accounts for every byte: received plus unsent covers all written", async () => {
   const sizes = [90_000, 250_000, 3, 400_000];
   for (let round = 0; round < 24; round++) {
     await using child = await shell("wc -c <&3", { stdout: "piped" });

@@ -20,7 +20,7 @@ for (const number of [34, 50, 64]) {
   );
 }
 
-/** What a program prints of children that realtime signals end; it must end well. */
+/** Returns what a program reports of children that realtime signals end. It must exit with 0. */
 async function realtime(flags: string[], args: string[]): Promise<unknown> {
   await using parent = fixture("pair_realtime.ts", flags, args);
   const [line] = await parent.output();
@@ -59,7 +59,7 @@ test(
   { needs: ["sh"] },
 );
 
-test("pair() leaves alone the rejections that are not those of its children", async () => {
+test("pair() does not handle rejections that its children did not cause", async () => {
   await using program = fixture("pair_rejections.ts", flags);
   assertEquals(await program.output(), ["Invalid signal: 34", "Invalid signal: 36", "1"]);
   assertEquals([await program.stderr(), (await program.status).code], ["", 0]);
@@ -67,12 +67,12 @@ test("pair() leaves alone the rejections that are not those of its children", as
 
 // ---- What cannot be started ---------------------------------------------------------------------
 
-/** How a start fails. */
+/** Returns the error of a start that fails. */
 async function refusal(command: string): Promise<Error & { code?: string; operation?: string }> {
   return await assertRejects(() => pair(command), Error);
 }
 
-test("pair() names the interpreter of a script whose first line ends with a carriage return", async () => {
+test("pair() names the interpreter of a script if its first line ends with a carriage return", async () => {
   await using dir = new TempDir();
   await Deno.writeTextFile(dir.file("script"), "#!/bin/sh\r\n", { mode: 0o755 });
   const error = await refusal(dir.file("script"));
@@ -86,20 +86,20 @@ test("pair() names the interpreter of a script whose first line ends with a carr
   );
 });
 
-test("pair() starts a script whose interpreter has an argument, behind blanks", async () => {
+test("pair() starts a script with an interpreter that has an argument, behind blanks", async () => {
   await using dir = new TempDir();
   await Deno.writeTextFile(dir.file("script"), "#! \t/bin/sh -e\necho ran >&3\n", { mode: 0o755 });
   await using child = await pair(dir.file("script"));
   assertEquals(await readText(child.conn), "ran\n");
 });
 
-test("pair() of a fifo is refused at once, also if it takes the place of a program", async () => {
+test("pair() of a fifo is refused at once, even if it takes the place of a program", async () => {
   await using dir = new TempDir();
   const path = dir.file("program");
   assertEquals((await run("mkfifo", ["-m", "755", path])).code, 0);
   const error = await refusal(path);
   assertInstanceOf(error, Deno.errors.PermissionDenied);
-  // Between the look and the reading of its first line.
+  // The exchange happens between the stat and the read of the first line.
   const stat = Deno.statSync;
   const regular = Deno.statSync(new URL(import.meta.url));
   Deno.statSync = (at) => at === path ? { ...regular, mode: 0o100755 } : stat(at);
@@ -131,14 +131,14 @@ test(
 // ---- An environment that is not UTF-8 -----------------------------------------------------------
 
 /**
- * A program in a shell that has set a variable to a path of a directory, and of a name not UTF-8.
+ * Starts a program with a variable that is a path in the directory with a name that is not UTF-8.
  */
 function withByte(dir: TempDir, variable: string, args: string[]): Program {
   const words = [Deno.execPath(), ...denoArgs("pair_environment.ts", ["-A"], args)];
   const command = words.map((word) => `'${word}'`).join(" ");
   const script =
     `${variable}="${dir.path}/$(printf 'jos\\351')"; export ${variable}; exec ${command}`;
-  // The cache of this process, so that nothing is compiled anew.
+  // The cache of this process saves compiling everything again.
   const cache = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
   return new Program("sh", ["-c", script], { env: { DENO_DIR: cache } });
 }
@@ -153,7 +153,7 @@ test("pair() refuses to leave out a PATH that is not UTF-8, and takes another on
   ]);
 }, { needs: ["sh"] });
 
-test("pair() leaves out a variable that is not UTF-8, and hands on the others", async () => {
+test("pair() leaves out a variable that is not UTF-8, and passes on the others", async () => {
   await using dir = new TempDir();
   await using program = withByte(dir, "UDS_ODD", ["sh"]);
   assertEquals(await program.output(), ["started", "started"]);

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { denoArgs, fixture, readText, test, testAlone } from "../_helpers.ts";
 import { isPending, shell } from "./_pair.ts";
 
-/** Whether a process runs. */
+/** Reports whether a process is running. */
 function isAlive(pid: number): boolean {
   try {
     return !/^\d+ \(.*\) Z/.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
@@ -18,13 +18,13 @@ for (const name of ["a shell", "Deno"]) {
       : ["sh", "-c", "echo ready; cat <&3; echo ended"];
     const flags = ["--allow-env", `--allow-run=${command[0]}`];
     await using parent = fixture("pair_parent.ts", flags, command);
-    // The child has the same standard output: either may come first.
+    // The child shares the parent's standard output, so either line may come first.
     const [pid, ready] = [await parent.line(), await parent.line()].sort();
     try {
       assertEquals(ready, "ready");
       assert(isAlive(Number(pid)));
       parent.kill("SIGKILL");
-      // Its standard output is the parent's, and outlives that.
+      // The shared standard output outlives the parent.
       assertEquals(await parent.line(), "ended");
       assertEquals(await parent.output(), []);
       assertEquals((await parent.status).signal, "SIGKILL");
@@ -43,7 +43,7 @@ testAlone(
     try {
       assertEquals(await child.status, { success: false, code: 3, signal: null });
       assert(isAlive(pid));
-      // As long as it lives there is no end of file.
+      // There is no end of file while the grandchild runs.
       assert(await isPending(child.conn.read(new Uint8Array(1)).catch(() => {})));
       await child[Symbol.asyncDispose]();
       const taken = performance.now() - start;

@@ -3,14 +3,14 @@ import { assert, assertEquals } from "@std/assert";
 import { TempDir, test, testAlone } from "../_helpers.ts";
 import { assertNoneLeft, errorOf, MIB, openDescriptors, shell, textOf, trapping } from "./_pair.ts";
 
-/** How long a disposal takes, in milliseconds. */
+/** Disposes of a child. Returns how long that took, in milliseconds. */
 async function disposalOf(child: Child): Promise<number> {
   const start = performance.now();
   await child[Symbol.asyncDispose]();
   return performance.now() - start;
 }
 
-testAlone("dispose ends the writing: a child that ends then is waited for", async () => {
+testAlone("dispose ends the writing, and waits for a child that ends then", async () => {
   const child = await shell("cat <&3 >/dev/null; sleep 0.1; exit 5", { grace: 3000 });
   const taken = await disposalOf(child);
   assertEquals(await child.status, { success: false, code: 5, signal: null });
@@ -85,7 +85,7 @@ test("dispose returns though the child reads nothing, and rejects what was queue
   assert(error.unsent!.length > MIB, `${error.unsent!.length} bytes were unsent`);
 });
 
-test("dispose returns though the child floods and nobody reads", async () => {
+test("dispose returns though the child floods and nothing reads", async () => {
   const child = await shell("exec cat /dev/zero >&3", { grace: 100 });
   await disposalOf(child);
   assertEquals((await child.status).signal, "SIGTERM");
@@ -98,7 +98,7 @@ testAlone("dispose ends a child that waits for the end of its standard input", a
   assert(taken < 2000, `it took ${taken} ms`);
 });
 
-test("dispose leaves no descriptor, also of pipes that nobody touched", async () => {
+test("dispose leaves no descriptor, also of unused pipes", async () => {
   const before = openDescriptors();
   for (let i = 0; i < 5; i++) {
     const child = await shell("echo out; echo err >&2; echo more >&3", {
@@ -112,7 +112,7 @@ test("dispose leaves no descriptor, also of pipes that nobody touched", async ()
 });
 
 for (const course of ["has read a line", "never reads"]) {
-  test(`dispose closes an output whose reader ${course} and reads no more`, async () => {
+  test(`dispose closes an output if its reader ${course} and reads no more`, async () => {
     const before = openDescriptors();
     for (let i = 0; i < 5; i++) {
       const child = await shell("echo ready; head -c 200000 /dev/zero; cat <&3 >/dev/null", {
@@ -144,7 +144,7 @@ test("dispose leaves an output to a slow reader, to its end", async () => {
   assertEquals(count, 200_000);
 });
 
-test("dispose closes pipes that somebody looked at, and leaves those that are being read", async () => {
+test("dispose closes pipes that were only accessed, and leaves those that are being read", async () => {
   const before = openDescriptors();
   const child = await shell("echo out; echo err >&2; sleep 0.1; echo more", {
     stdin: "piped",

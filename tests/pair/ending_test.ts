@@ -13,7 +13,7 @@ for (
     ["SIGSEGV", "kill -SEGV $$", { success: false, code: 139, signal: "SIGSEGV" }],
   ] as [string, string, Deno.CommandStatus][]
 ) {
-  test(`child.status tells a child's own ${name}`, async () => {
+  test(`child.status reports a child's own ${name}`, async () => {
     await using child = await shell(script);
     assertEquals(await child.status, status);
     assertEquals(await child.status, status);
@@ -54,7 +54,7 @@ test("child.kill() of a child that traps it and exits with 0: status is a succes
   assertEquals(await child.status, { success: true, code: 0, signal: null });
 });
 
-test("child.kill() as often as it is called: a trapped SIGTERM, twice, and then SIGKILL", async () => {
+test("child.kill() can be called repeatedly: a trapped SIGTERM, twice, and then SIGKILL", async () => {
   await using child = await trapping("trap 'echo again >&3' TERM");
   for (let i = 0; i < 2; i++) {
     child.kill("SIGTERM");

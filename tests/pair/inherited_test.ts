@@ -15,7 +15,7 @@ import {
 
 const DENIED = ["--deny-env"];
 
-/** A Deno child without any permission. */
+/** Starts a Deno child without any permission. */
 function peer(args: string[], options: PairOptions = {}): Promise<Child> {
   return pair(Deno.execPath(), { ...options, args: denoArgs("pair_peer.ts", DENIED, args) });
 }
@@ -25,7 +25,7 @@ function pass(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** What came of adopting each descriptor; the program must end by itself, within the deadline. */
+/** Returns the outcome of adopting each descriptor. The program must end by itself. */
 async function adopt(launcher: string[], descriptors: string[]): Promise<string[]> {
   const command = [...launcher, Deno.execPath(), ...denoArgs("pair_adopt.ts", DENIED, descriptors)];
   const { code, stdout, stderr } = await run(command[0]!, command.slice(1));
@@ -33,19 +33,19 @@ async function adopt(launcher: string[], descriptors: string[]): Promise<string[
   return stdout.trimEnd().split("\n");
 }
 
-/** A shell that opens something at descriptor 3, and becomes the program. */
+/** Returns a shell command that opens a file at descriptor 3, and becomes the program. */
 function opening(redirection: string): string[] {
   return ["sh", "-c", `exec ${redirection}; exec "$@"`, "sh"];
 }
 
-/** Something of a kind at descriptor 3, made by Python. */
+/** Returns a Python command that opens a descriptor of some kind at 3, and becomes the program. */
 function launching(kind: string): string[] {
   return ["python3", join(ROOT, "tests/fixtures/pair_launch.py"), kind];
 }
 
 // Staying alive -----------------------------------------------------------------------------------
 
-test("inherited() that nobody reads lets the process end", async () => {
+test("inherited() without a pending read allows the process to end", async () => {
   await using child = await peer(["idle"], { stdout: "piped" });
   assertEquals(await child.status, { success: true, code: 0, signal: null });
   assertEquals(await new Response(child.stdout).text(), "idle\n");
@@ -63,13 +63,13 @@ test("inherited(): a pending read keeps the process alive, until something comes
   assertEquals(await next(), "read\n");
 });
 
-test("inherited(): a pending read after unref() lets the process end", async () => {
+test("inherited(): a pending read after unref() allows the process to end", async () => {
   await using child = await peer(["wait-unref"], { stdout: "piped" });
   assertEquals((await child.status).code, 0);
   assertEquals(await new Response(child.stdout).text(), "waiting\n");
 });
 
-test("inherited(): a write that nobody awaits is sent before the process ends", async () => {
+test("inherited(): a write that is not awaited is sent before the process ends", async () => {
   await using child = await peer(["send-unawaited", `${4 * 1024 * 1024}`]);
   assertEquals((await readAll(child.conn)).length, 4 * 1024 * 1024);
   assertEquals((await child.status).code, 0);
@@ -86,9 +86,9 @@ test("inherited({ fd }) takes the descriptor that was agreed on", async () => {
   assertEquals(await adopt([...launching("a socket pair"), ...moved], ["9"]), ["adopted"]);
 }, { needs: ["python3"] });
 
-// What is no socket -------------------------------------------------------------------------------
+// Descriptors that are not sockets ----------------------------------------------------------------
 
-/** Asserts that it is the refusal of a descriptor, in words. */
+/** Asserts that a line is the error of a refused descriptor. */
 function assertRefused(line: string): void {
   const error = JSON.parse(line);
   assertEquals([error.class, error.operation, error.path], ["NotASocket", "inherited", null]);
@@ -131,7 +131,7 @@ for (
   }, { needs: ["python3"] });
 }
 
-/** What the first read and write say, where the adoption could not tell. */
+/** Prints the errors of the first read and write, where the adoption succeeds. */
 const USE = `
 import { inherited, isSocketError } from ${JSON.stringify(`file://${ROOT}mod.ts`)};
 try {
@@ -146,7 +146,7 @@ try {
   console.log(error.name);
 }`;
 
-/** Runs it with something at descriptor 3. */
+/** Runs that script with a file at descriptor 3. */
 async function useOf(launcher: string[]): Promise<string[]> {
   const script = `data:text/javascript,${encodeURIComponent(USE)}`;
   const flags = ["--quiet", "--config", `${ROOT}deno.json`, "--no-lock", "--allow-read"];
@@ -156,7 +156,7 @@ async function useOf(launcher: string[]): Promise<string[]> {
   return stdout.trimEnd().split("\n");
 }
 
-// No public API tells these from a connected socket: the first use has to.
+// No public API distinguishes these from a connected socket: only the first use fails.
 for (const kind of ["a listening Unix socket", "a Unix socket that is not connected"]) {
   test(
     `inherited() of ${kind} is refused with NotASocket by its first read and write`,
@@ -178,14 +178,14 @@ test(
     const made = await run("mkfifo", [dir.file("fifo")]);
     assertEquals(made.code, 0);
     const path = dir.file("fifo");
-    // Opened both ways first, because opening one way waits for the other.
+    // Open both directions first, because opening one direction waits for the other.
     const said = await useOf(opening(`4<>'${path}' 3<'${path}' 4<&-`));
     assertEquals(said[0], "NotASocket EBADF true");
   },
   { needs: ["mkfifo"] },
 );
 
-test("inherited() takes a descriptor once: the second time it is Busy", async () => {
+test("inherited() takes a descriptor once: the second call fails with Busy", async () => {
   const [first, second, ...more] = await adopt(launching("a socket pair"), ["3", "3"]);
   assertEquals([first, more], ["adopted", []]);
   const error = JSON.parse(second!);
@@ -193,14 +193,14 @@ test("inherited() takes a descriptor once: the second time it is Busy", async ()
   assertEquals(error.message, "Cannot take over descriptor 3: it was taken over before");
 }, { needs: ["python3"] });
 
-test("inherited() after the first connection was closed is Busy", async () => {
+test("inherited() fails with Busy after the first connection was closed", async () => {
   const [first, second, ...more] = await adopt(launching("a socket pair"), ["-3", "3"]);
   assertEquals([first, more], ["adopted", []]);
   const error = JSON.parse(second!);
   assertEquals(error.class, "Busy");
 }, { needs: ["python3"] });
 
-test("inherited() is refused in a worker, which could not tell that the main thread has it", async () => {
+test("inherited() is refused in a worker, which cannot know whether the main thread has it", async () => {
   const use = `
     import { inherited } from ${JSON.stringify(`file://${ROOT}mod.ts`)};
     let said = "adopted";

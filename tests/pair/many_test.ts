@@ -10,7 +10,7 @@ test(
     const { ms, inUse, failed, left } = JSON.parse(await parent.line());
     console.log(`1,000 children: ${ms} ms each, in use after each 250: ${inUse.join(", ")} MiB`);
     assertEquals([failed, left.children], [0, 0]);
-    // Deno opens two or three of its own at any time.
+    // Deno opens two or three of its own.
     assert(left.descriptors < 5, `${left.descriptors} descriptors are left`);
     const growth = inUse.at(-1) - inUse[0];
     assert(growth < 2, `it grew by ${growth} MiB over 750 children`);

@@ -3,7 +3,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { decode, readAll, TempDir, test } from "../_helpers.ts";
 import { children, MODULE, shell, textOf, toFileUrl } from "./_pair.ts";
 
-test("pair() with clearEnv gives the child the variables of `env`, and those that are documented", async () => {
+test("pair() with clearEnv passes the variables of `env` to the child, and the documented ones", async () => {
   const options: PairOptions = { clearEnv: true, env: { A: "1" }, stdout: "piped" };
   await using child = await pair("/usr/bin/env", options);
   const lines = (await new Response(child.stdout).text()).trim().split("\n");
@@ -26,7 +26,7 @@ test("pair() takes cwd, env and args", async () => {
 
 test("pair() finds a relative program from the child's directory, whatever is here", async () => {
   await using dir = new TempDir();
-  // The name of a directory of the project, in which the tests run.
+  // A directory with this name exists in the project, where the tests run.
   const name = "tests";
   await Deno.writeTextFile(dir.file(name), "#!/bin/sh\necho there >&3\n", { mode: 0o755 });
   await using child = await pair(`./${name}`, { cwd: dir.path });
@@ -39,7 +39,7 @@ for (
     string,
   ][]
 ) {
-  test(`pair() with clearEnv ${clearEnv} hands the environment on, or none; env comes before it`, async () => {
+  test(`pair() with clearEnv ${clearEnv} passes the environment on, or none, and env comes before it`, async () => {
     Deno.env.set("UDS_PAIR_A", "1");
     Deno.env.set("UDS_PAIR_B", "2");
     try {
@@ -59,7 +59,7 @@ for (
 for (
   const [name, args] of Object.entries({
     "none": [],
-    "one that is none of Deno's": ["--allow-nonsense"],
+    "an unknown flag": ["--allow-nonsense"],
     "one that begins like one": ["--deny-x"],
   })
 ) {

@@ -15,7 +15,9 @@ import {
 } from "../_helpers.ts";
 import { file, MIB, python, sha1, shell, textOf, toFileUrl } from "./_pair.ts";
 
-/** A program that talks at descriptor 3: echoes, answers after the end, or ends before its peer. */
+/**
+ * A program at descriptor 3 that echoes, answers after the end of file, or ends before its peer.
+ */
 interface Peer {
   needs: string[];
   start(mode: string, options: PairOptions, dir: TempDir): Promise<Child>;
@@ -26,7 +28,7 @@ interface Peer {
 }
 
 /**
- * Deno with a flag that denies something: without one node:child_process would add `--allow-all`.
+ * Starts Deno with a flag that denies something: otherwise node:child_process adds `--allow-all`.
  */
 function deno(args: string[], options: PairOptions = {}): Promise<Child> {
   return pair(Deno.execPath(), {
@@ -109,12 +111,12 @@ for (const [name, { needs, start, mebibytes, cannotEndFirst }] of Object.entries
     assertEquals(await sha1(back), await sha1(data));
     assertEquals(await child.status, { success: true, code: 0, signal: null });
     assertEquals([conn.bytesRead, conn.bytesWritten], [data.length + 4, data.length + 4]);
-    // The buffer was full at the end of file, which an empty read does not tell.
+    // A full buffer does not show the end of file, so read once more.
     assertEquals(await conn.read(new Uint8Array(1)), null);
     await conn.closed;
   }, { needs });
 
-  test(`pair() with ${name}: it answers after the end of file from here`, async () => {
+  test(`pair() with ${name}: it answers after our end of file`, async () => {
     await using dir = new TempDir();
     await using child = await start("answer", {}, dir);
     await child.conn.write(new Uint8Array(300_000));
@@ -125,7 +127,7 @@ for (const [name, { needs, start, mebibytes, cannotEndFirst }] of Object.entries
   }, { needs });
 
   if (cannotEndFirst) continue;
-  test(`pair() with ${name}: it takes what comes after its own end of file`, async () => {
+  test(`pair() with ${name}: it receives after its own end of file`, async () => {
     await using dir = new TempDir();
     await using child = await start("end-first", { stdout: "piped" }, dir);
     assertEquals(decode(await readAll(child.conn)), "bye\n");

@@ -10,7 +10,9 @@ interface Row {
   set: Deno.PermissionOptionsObject;
 }
 
-/** A program that says hello, by its path: Deno finds a name by a look into the file system. */
+/**
+ * Arguments of a program that sends hello. It is named by path: a name would need read permission.
+ */
 const HELLO = { args: ["-c", "printf hello >&3"] };
 
 const ROWS: Row[] = [
@@ -40,7 +42,7 @@ const ROWS: Row[] = [
   },
 ];
 
-/** Runs the program that starts a child, with flags of its own. */
+/** Runs a program with the given flags that starts a child. */
 async function use({ command, options }: Row, flags: string[]): Promise<string> {
   const args = [command instanceof URL ? command.href : command, JSON.stringify(options)];
   const { stdout, stderr } = await run(
@@ -56,7 +58,7 @@ for (const row of ROWS) {
   const set = permissions("pair", row.command, clearEnv === undefined ? {} : { clearEnv });
   const kinds = Object.keys(row.set) as ("run" | "env")[];
 
-  test(`permissions() of ${row.name} are the least that there is`, () => {
+  test(`permissions() of ${row.name} are the fewest possible`, () => {
     assertEquals(set, row.set);
   });
 

@@ -11,7 +11,7 @@ import { decode, encode, pseudoRandom, readAll, readText, ROOT, run, test } from
 
 const MIB = 1024 * 1024;
 
-/** Both ends, which are closed at the end. */
+/** Makes a pair, both ends of which are closed on disposal. */
 async function ends(options?: SocketPairOptions) {
   const [a, b] = await socketpair(options);
   return {
@@ -43,13 +43,13 @@ function assertSameBytes(actual: Uint8Array, expected: Uint8Array): void {
 
 // The ends ----------------------------------------------------------------------------------------
 
-test("socketpair() gives two ends that are each other's peer, without names", async () => {
+test("socketpair() returns two ends that are each other's peer, without names", async () => {
   using pair = await ends();
   const { a, b } = pair;
   for (const conn of [a, b]) {
     assertEquals(conn.localAddr, { transport: "unix", path: null });
     assertEquals(conn.remoteAddr, { transport: "unix", path: null });
-    // What told our own connection from a stranger's is neither there nor counted.
+    // The marker of our own connection is neither delivered nor counted.
     assertEquals([conn.bytesRead, conn.bytesWritten], [0, 0]);
   }
   for (const [from, to] of [[a, b], [b, a]] as [Connection, Connection][]) {
@@ -125,7 +125,7 @@ test("socketpair(): readable.pipeTo(writable) of one end echoes to the other", a
 
 test("socketpair(): a body that is read when the connection is closed rejects with ConnectionClosed", async () => {
   using pair = await ends();
-  // Deno makes a new error of the class in this case.
+  // Deno makes a new error of the same class in this case.
   const reading = new Response(pair.a.readable).text();
   await pair.b.write(encode("some"));
   pair.a.close();
@@ -133,7 +133,7 @@ test("socketpair(): a body that is read when the connection is closed rejects wi
   assertInstanceOf(error, ConnectionClosed);
 });
 
-test("socketpair(): two of them and relay() are one long pipe", async () => {
+test("socketpair() twice and relay() make one long pipe", async () => {
   using left = await ends();
   using right = await ends();
   const relaying = relay(left.b, right.a);
@@ -242,10 +242,10 @@ test("socketpair() 100 times leaves no descriptor", async () => {
   assertEquals(openDescriptors(), before);
 });
 
-test("socketpair() 50 times at once: nobody gets a stranger's end", async () => {
+test("socketpair() 50 times at once never mixes up the ends", async () => {
   const before = openDescriptors();
   const pairs = await Promise.all(Array.from({ length: 50 }, () => socketpair()));
-  // Each one's listener is closed when its last accept has been given up.
+  // A listener is closed once its last accept has been canceled.
   await turn();
   assertEquals(openDescriptors(), before + 100);
   await Promise.all(pairs.map(async ([a, b], i) => {
@@ -259,8 +259,8 @@ test("socketpair() 50 times at once: nobody gets a stranger's end", async () => 
   assertEquals(openDescriptors(), before);
 });
 
-test("socketpair() leaves nothing that listens, and an idle pair lets the process end", async () => {
-  // A connected socket keeps the name that it was accepted at; the flag is that of a listening one.
+test("socketpair() leaves no listener, and an idle pair allows the process to end", async () => {
+  // A connected socket keeps the name of its listener. Only a listening one has the flag.
   const script = `import { socketpair } from ${JSON.stringify(`file://${ROOT}mod.ts`)};
     await socketpair();
     await new Promise((resolve) => setTimeout(resolve, 0));

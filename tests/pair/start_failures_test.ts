@@ -10,7 +10,7 @@ import {
 import { decode, encode, fixture, readAll, ROOT, run, TempDir, test } from "../_helpers.ts";
 import { assertNoneLeft, children, errorOf, file, openDescriptors } from "./_pair.ts";
 
-/** The refusal of a start. */
+/** Returns the error of a start that fails. */
 async function refusal(command: string, options: PairOptions = {}): Promise<SocketError> {
   const error = await errorOf(pair(command, options));
   assertEquals([error.operation, error.path], ["pair", null]);
@@ -49,7 +49,7 @@ for (const [name, start] of Object.entries(UNSTARTABLE)) {
 }
 
 if (Deno.build.os === "linux") {
-  test("pair() without leave to look leaves a descriptor at each failing start: Deno's, to be noticed", async () => {
+  test("pair() without read permission leaves a descriptor at each failing start, as Deno does", async () => {
     const flags = ["--allow-run", "--allow-env=NODE_V8_COVERAGE"];
     await using program = fixture("pair_fail.ts", flags, [], { stdin: "piped" });
     assertEquals(await program.line(), "ready");
@@ -63,8 +63,7 @@ if (Deno.build.os === "linux") {
     await writer.close();
     writer.releaseLock();
     const left = counts[2]! - counts[1]!;
-    // Deno opens and closes some of its own. Where hardly any is left, the limit can go from the
-    // docs.
+    // Deno opens and closes some of its own. If hardly any is left, remove the limit from the docs.
     assert(left > 15 && left < 25, `20 starts left ${left} descriptors`);
   });
 }
@@ -78,7 +77,7 @@ test("pair() finds a program in the PATH of the child's own environment", async 
   assertEquals(decode(await readAll(child.conn)), "found\n");
 });
 
-test("pair() of a script without its interpreter does not blame the program", async () => {
+test("pair() of a script without its interpreter does not report the program as missing", async () => {
   await using dir = new TempDir();
   await Deno.writeTextFile(dir.file("script"), "#!/nowhere/sh\n", { mode: 0o755 });
   const error = await refusal(dir.file("script"));
@@ -109,14 +108,14 @@ test("pair() in a directory that does not exist names the directory", async () =
   assertStringIncludes(error.message, `"${dir.file("absent")}"`);
 });
 
-test("pair() in a cwd that is a file says that, and not that the program is missing", async () => {
+test("pair() in a cwd that is a file reports that, and not a missing program", async () => {
   await using dir = new TempDir();
   await Deno.writeTextFile(dir.file("file"), "");
   const error = await refusal("sh", { cwd: dir.file("file") });
   assertStringIncludes(error.message, `"${dir.file("file")}"`);
 });
 
-test("pair() with more arguments than the system takes does not blame the program's mode", async () => {
+test("pair() with more arguments than the system takes does not report the program's mode", async () => {
   const error = await refusal("true", { args: ["x".repeat(3_000_000)] });
   assertEquals(error.code, "E2BIG");
   assert(!(error instanceof Deno.errors.PermissionDenied), `${error}`);
@@ -141,20 +140,20 @@ for (
   });
 }
 
-/** What would be started, or granted, other than it says: in part ignored, or replaced. */
+/** Arguments of which a part would be ignored or replaced, so that something else is started. */
 const MISREAD: Record<string, [command: string | URL, options: unknown, message: string]> = {
   "a cwd with a host": ["true", { cwd: new URL("file://host/tmp") }, `cwd "file://host/tmp": `],
   "a cwd with a hash": ["true", { cwd: new URL("file:///tmp#1") }, `cwd "file:///tmp#1": `],
   "a cwd with a query": ["true", { cwd: new URL("file:///tmp?1") }, `cwd "file:///tmp?1": `],
   "a cwd with a NUL": ["true", { cwd: new URL("file:///tmp%00") }, "contains a NUL"],
-  "a cwd that is no UTF-8": ["true", { cwd: new URL("file:///%ff") }, "not those of UTF-8"],
+  "a cwd that is not UTF-8": ["true", { cwd: new URL("file:///%ff") }, "not those of UTF-8"],
   "a surrogate in a cwd": ["true", { cwd: "/\ud800" }, "Invalid cwd"],
   "a surrogate in an argument": ["true", { args: ["\ud800"] }, "Invalid args[0]"],
   "a surrogate in a variable": ["true", { env: { A: "\ud800" } }, "Invalid env.A"],
   "a surrogate in a name": ["true", { env: { "\ud800": "" } }, "Invalid name of a variable"],
   "a surrogate in a program": ["\ud800", {}, "Invalid command"],
   "a module with a host": [new URL("file://host/w.ts"), {}, `command "file://host/w.ts": `],
-  "a module that is no UTF-8": [new URL("file:///%ff.ts"), {}, "not those of UTF-8"],
+  "a module that is not UTF-8": [new URL("file:///%ff.ts"), {}, "not those of UTF-8"],
   "a module with a NUL": [new URL("file:///%00.ts"), {}, "contains a NUL"],
 };
 
@@ -184,7 +183,7 @@ test("permissionFlags() refuses a URL of which a part would be ignored", () => {
   }
 });
 
-test("pair() of a relative path says what is the matter where the working directory was removed", async () => {
+test("pair() of a relative path names the cause if the working directory was removed", async () => {
   await using dir = new TempDir();
   await Deno.writeTextFile(dir.file("w.ts"), "");
   const module = new URL(`file://${dir.file("w.ts")}`);
@@ -208,7 +207,7 @@ test("pair() of a relative path says what is the matter where the working direct
   }
 });
 
-test("pair() where no descriptor is left rejects, also the first time, and works when there is one", async () => {
+test("pair() without a free descriptor rejects, also the first time, and works when there is one", async () => {
   const program = `
     import { pair } from "@uds/uds";
     Deno.addSignalListener("SIGUSR1", () => {}); // without one, Deno 2.9.6 ends by itself

@@ -5,11 +5,11 @@ import { shell, turn } from "./_pair.ts";
 
 // Standard streams --------------------------------------------------------------------------------
 
-test("child.stdout and child.stderr that nobody read before the exit are not lost", async () => {
+test("child.stdout and child.stderr that were not read before the exit are not lost", async () => {
   const script = "head -c 60000 /dev/zero; head -c 50000 /dev/zero >&2";
   await using child = await shell(script, { stdout: "piped", stderr: "piped" });
   await child.status;
-  // Time in which they would be thrown away.
+  // Wait, so that the bytes would get lost if they were not kept.
   for (let i = 0; i < 20; i++) await turn();
   assertEquals((await new Response(child.stdout).arrayBuffer()).byteLength, 60_000);
   assertEquals((await new Response(child.stderr).arrayBuffer()).byteLength, 50_000);
@@ -42,7 +42,7 @@ for (const name of ["stdin", "stdout", "stderr"] as const) {
   }
 }
 
-/** Tells of descriptors of the shell and of its parent. */
+/** Prints the descriptors of the shell and of its parent. */
 const LINKS = 'for n in 0 1 2; do a="$a$(readlink /proc/$$/fd/$n) "; done; ' +
   'for n in 0 1 2; do b="$b$(readlink /proc/$PPID/fd/$n) "; done; printf "$a|$b" >&3';
 
@@ -75,7 +75,7 @@ for (
 }
 
 test("pair(): the child has the descriptors of any child, and the socket", async () => {
-  // Some come from whoever has started this process.
+  // Some are inherited from the parent of this process.
   const script = 'n=0; while [ $n -lt 64 ]; do [ -e /proc/$$/fd/$n ] && l="$l $n"; ' +
     "n=$((n+1)); done; echo $l";
   const usual = (await run("sh", ["-c", script])).stdout.trim().split(" ");
@@ -85,10 +85,9 @@ test("pair(): the child has the descriptors of any child, and the socket", async
   assert(link?.startsWith("socket:"), link);
 });
 
-// What is not public of Deno's
-// ----------------------------------------------------------------------
+// Internals of Deno -------------------------------------------------------------------------------
 
-test("the parent's end of an extra pipe still has the handle that is taken over", async () => {
+test("the parent's end of an extra pipe still has the handle that pair() takes over", async () => {
   const child = spawn("true", { stdio: ["ignore", "ignore", "ignore", "pipe"], env: {} });
   const stream = child.stdio[3] as unknown as { _handle: { fd: number } | null };
   assertEquals(typeof stream._handle?.fd, "number");

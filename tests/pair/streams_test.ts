@@ -34,7 +34,7 @@ test("inherited() in Deno: readable.pipeTo(writable) echoes and ends", async () 
   assertEquals(await child.status, { success: true, code: 0, signal: null });
 });
 
-test("child.conn.writable.close() lets a reply through that comes after the end of file", async () => {
+test("child.conn.writable.close() leaves reading open for a reply after the end of file", async () => {
   await using child = await shell("wc -c <&3 >&3");
   const writer = child.conn.writable.getWriter();
   await writer.write(new Uint8Array(1000));
@@ -66,7 +66,7 @@ test("child.conn.readable serves a reader that brings its own buffer, until the 
   await child.conn.closed;
 }, { needs: ["python3"] });
 
-test("child.conn.readable cancelled while it reads leaves the bytes to the next reads", async () => {
+test("child.conn.readable canceled while it reads leaves the bytes to the next reads", async () => {
   await using child = await shell("exec cat <&3 >&3");
   const reader = child.conn.readable.getReader();
   const pending = reader.read();
