@@ -7,14 +7,14 @@ import { attempts, type Targets } from "../fixtures/sandbox/attempts.ts";
 
 export const FIXTURES: string = `${ROOT}tests/fixtures/sandbox`;
 
-/** A module of the fixtures. */
+/** Returns the URL of a module of the fixtures. */
 export function moduleOf(name: string): URL {
   return new URL(`../fixtures/sandbox/${name}`, import.meta.url);
 }
 
 /**
- * Writes files, and links (`a -> b`), into a directory, making directories; gives the URL of the
- * first.
+ * Writes files and links (`a -> b`) into a directory, with their directories. Returns the URL of
+ * the first.
  */
 export async function write(dir: TempDir, files: Record<string, string>): Promise<URL> {
   for (const [name, text] of Object.entries(files)) {
@@ -27,12 +27,12 @@ export async function write(dir: TempDir, files: Record<string, string>): Promis
   return new URL(`file://${dir.file(Object.keys(files)[0] as string)}`);
 }
 
-/** A module that says one thing, an expression's value as JSON. */
+/** Returns a module that sends the value of an expression as JSON. */
 export function saying(expression: string, before = ""): string {
   return `import fs from "node:fs";\n${before}\nfs.writeSync(3, JSON.stringify(${expression}));\n`;
 }
 
-/** All that a module says; then it has ended. */
+/** Returns all that a module sends, after it has ended. */
 export async function said(url: URL, options: PairOptions = {}): Promise<string> {
   await using child = await pair(url, options);
   const text = decode(await readAll(child.conn));
@@ -40,21 +40,21 @@ export async function said(url: URL, options: PairOptions = {}): Promise<string>
   return text;
 }
 
-/** What it says, as JSON. */
+/** Returns all that a module sends, parsed as JSON. */
 export async function saidJson(url: URL, options: PairOptions = {}): Promise<unknown> {
   const text = await said(url, options);
   assert(text !== "", "the module said nothing");
   return JSON.parse(text);
 }
 
-/** What a module answers to one message. */
+/** Returns what a module answers to one message. */
 export async function answer(child: Child, message: string): Promise<string> {
   await child.conn.write(encode(message));
   await child.conn.closeWrite();
   return decode(await readAll(child.conn));
 }
 
-/** The processes that this one has started and that are still there, where the system tells. */
+/** Returns the child processes of this process on Linux, and none elsewhere. */
 export function children(): string[] {
   if (Deno.build.os !== "linux") return [];
   return [...Deno.readDirSync("/proc/self/task")].flatMap(({ name }) =>
@@ -62,7 +62,7 @@ export function children(): string[] {
   );
 }
 
-/** Rejects, and leaves no process behind. */
+/** Asserts that a start rejects, and leaves no process. */
 export async function assertRefused<E extends Error>(
   start: () => Promise<Child>,
   // deno-lint-ignore no-explicit-any
@@ -81,7 +81,7 @@ export async function assertRefused<E extends Error>(
   return error;
 }
 
-/** Everything that is unstable, so that nothing is refused for that alone. */
+/** All unstable features, so that nothing is refused for that alone. */
 export const UNSTABLE: string[] = [
   "bundle",
   "cron",
@@ -97,14 +97,14 @@ export const UNSTABLE: string[] = [
 
 export const STOLEN = "TOP-SECRET";
 
-/** A hostile module in its own directory, what it is after beside that, and who listens. */
+/** A hostile module in its own directory, with its targets beside it: secrets and servers. */
 export class Hostile implements AsyncDisposable {
   readonly dir: TempDir = new TempDir();
   readonly targets: Targets;
   readonly #listeners: [Deno.TcpListener, Deno.UnixListener];
   readonly #accepting: Promise<unknown>;
-  /** How many have connected. */
-  visitors = 0;
+  /** The number of connections to the servers. */
+  connections = 0;
 
   constructor() {
     const directory = this.dir.file("secrets");
@@ -114,7 +114,7 @@ export class Hostile implements AsyncDisposable {
     this.#listeners = [tcp, Deno.listen({ transport: "unix", path: socket })];
     this.#accepting = Promise.all(this.#listeners.map(async (listener) => {
       for await (const conn of listener) {
-        this.visitors++;
+        this.connections++;
         conn.close();
       }
     }));
@@ -129,7 +129,7 @@ export class Hostile implements AsyncDisposable {
     };
   }
 
-  /** Writes everything; gives the module. */
+  /** Writes all files. Returns the URL of the module. */
   async prepare(): Promise<URL> {
     await write(this.dir, {
       "secrets/secret.txt": `SECRET=${STOLEN}\n`,
@@ -144,14 +144,14 @@ export class Hostile implements AsyncDisposable {
     });
   }
 
-  /** Everything is as it was. */
+  /** Asserts that all files are unchanged, and that nothing has connected. */
   async assertUntouched(): Promise<void> {
     assertEquals(this.dir.list(), ["own", "pair_echo.ts", "secrets"]);
     const names = (name: string) => [...Deno.readDirSync(this.dir.file(name))].map((e) => e.name);
     assertEquals(names("own").sort(), ["attempts.ts", "deno.json", "hostile.ts"]);
     assertEquals(names("secrets").sort(), ["s.sock", "secret.js", "secret.json", "secret.txt"]);
     assertEquals(await Deno.readTextFile(this.targets.secret), `SECRET=${STOLEN}\n`);
-    assertEquals(this.visitors, 0);
+    assertEquals(this.connections, 0);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -161,7 +161,7 @@ export class Hostile implements AsyncDisposable {
   }
 }
 
-/** How each attempt ends, by the beginning of its name; the last one that fits. */
+/** The outcome of each attempt, by the beginning of its name. The last match counts. */
 export const REFUSALS: [name: string, outcome: RegExp][] = [
   ["", /^NotCapable: /],
   ["read XMLHttpRequest", /is not a constructor/],
@@ -195,7 +195,7 @@ export const REFUSALS: [name: string, outcome: RegExp][] = [
 
 export const NAMES: string[] = Object.keys(attempts({} as Targets));
 
-/** What an attempt came to must be its refusal, and nothing stolen. */
+/** Asserts that an attempt was refused as expected, and stole nothing. */
 export function assertOutcome(name: string, outcome: string | undefined): void {
   const [, expected] = REFUSALS.findLast(([start]) => name.startsWith(start)) as [string, RegExp];
   assert(outcome !== undefined, "it was not tried");

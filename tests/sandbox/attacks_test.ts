@@ -20,7 +20,7 @@ const failing = (emitter) => new Promise((resolve, reject) => {
 const say = (value) => fs.writeSync(3, JSON.stringify(value));
 `;
 
-/** What a module says, as JSON. Its text follows some imports and helpers. */
+/** Returns what a module sends, parsed as JSON. Its text follows some imports and helpers. */
 async function said(text: string, options: PairOptions = {}): Promise<unknown> {
   await using dir = new TempDir();
   await Deno.writeTextFile(dir.file("m.js"), PRELUDE + text);
@@ -58,7 +58,7 @@ test("pair(module): a TCP handle listens where Deno has checked the address, and
   assertMatch(other, /^NotCapable: Requires net access to "0\.0\.0\.0:0"/);
 });
 
-test("pair(module) lets node:net, node:http and node:dgram do what is granted", async () => {
+test("pair(module) allows node:net, node:http and node:dgram what is granted", async () => {
   const text = `
     const server = http.createServer((_, response) => response.end("over TCP"));
     await failing(server.listen(0, "127.0.0.1"));
@@ -204,7 +204,7 @@ test("pair(module): what is hidden does not come back", async () => {
   assertEquals(failures, []);
 });
 
-test("pair(module): the frames of an error's stack give no function and no object of Deno's", async () => {
+test("pair(module): the frames of an error's stack contain no function and no object of Deno", async () => {
   const text = `
     const found = [];
     let own = 0;
@@ -303,7 +303,7 @@ test("pair(module): nothing beside the module is opened, by the parent or the ch
   await Deno.mkdir(dir.file("own"));
   const names = ["deno.json", "deno.jsonc", "package.json", "tsconfig.json", "jsconfig.json"]
     .concat(".npmrc", "deno.lock", "import_map.json", ".env", "node_modules");
-  // Who opens a fifo waits.
+  // Opening a fifo blocks.
   const fifos = [dir.path, dir.file("own")].flatMap((at) => names.map((name) => `${at}/${name}`));
   assertEquals((await run("mkfifo", fifos)).code, 0);
   await Deno.writeTextFile(

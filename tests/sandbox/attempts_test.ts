@@ -1,7 +1,7 @@
 import { TempDir, test } from "../_helpers.ts";
 import { assertOutcome, Hostile, NAMES, saidJson } from "./_sandbox.ts";
 
-/** The outcome of every attempt, of one pass for all tests. */
+/** The outcome of every attempt. All tests share one run. */
 let pass: Promise<Record<string, string>> | undefined;
 
 async function attemptAll(): Promise<Record<string, string>> {
@@ -9,7 +9,7 @@ async function attemptAll(): Promise<Record<string, string>> {
   const url = await hostile.prepare();
   const args = [JSON.stringify(hostile.targets)];
   const config = new URL("deno.json", url);
-  // What Deno has in its cache, esbuild for instance, must make no difference.
+  // The content of Deno's cache, for example esbuild, must make no difference.
   await using cache = new TempDir();
   const env = { DENO_DIR: cache.path };
   const report = await saidJson(url, { args, config, env, stdout: "null", stderr: "null" });

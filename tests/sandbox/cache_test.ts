@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { decode, TempDir, test } from "../_helpers.ts";
 import { said, saidJson, saying, STOLEN, write } from "./_sandbox.ts";
 
-/** Settings with which Deno lets everything below any `node_modules` be imported. */
+/** Settings with which Deno allows imports of everything below any `node_modules`. */
 const PACKAGES: Record<string, Record<string, string>> = {
   "nodeModulesDir": { "own/deno.json": `{ "nodeModulesDir": "manual" }` },
   "a package.json": { "own/deno.json": "{}", "own/package.json": `{ "name": "w" }` },
@@ -47,7 +47,7 @@ test("pair(module) installs no packages for it and runs no scripts of theirs", a
   await using dir = new TempDir();
   const url = await write(dir, {
     "own/w.ts": saying("1"),
-    // In the cache of this project.
+    // This package is in the cache of this project.
     "own/package.json": JSON.stringify({
       name: "w",
       version: "1.0.0",

@@ -40,6 +40,6 @@ testAlone("pair(module) takes hardly longer to the first byte than deno run", as
   }
   const [ours, plain] = medians as [number, number];
   console.log(`time to the first byte, median of 5: pair(module) ${ours} ms, deno run ${plain} ms`);
-  // Noise aside, node:net and the second graph cost 20 to 40 ms.
+  // Apart from noise, node:net and the second graph cost 20 to 40 ms.
   assert(ours < 4 * plain + 200, `${ours} ms against ${plain} ms`);
 });

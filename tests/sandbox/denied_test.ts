@@ -4,7 +4,7 @@ import { TempDir, test } from "../_helpers.ts";
 import { answer, assertRefused, said, saidJson, saying, STOLEN, write } from "./_sandbox.ts";
 
 /**
- * Imports of a file that is not in the module's directory: all of them are refused before it runs.
+ * Imports of files outside the module's directory. All are refused before the module runs.
  */
 const DENIED: Record<string, string> = {
   "a static text import": `import s from "../secret.txt" with { type: "text" };`,
@@ -43,7 +43,7 @@ for (const [name, text] of Object.entries(DENIED)) {
   });
 }
 
-test("pair(module) does not read for it what an import map puts in the place of node:fs", async () => {
+test("pair(module) does not read a file that an import map puts in the place of node:fs", async () => {
   await using dir = new TempDir();
   const url = await write(dir, {
     "own/w.ts": `const fs = process.getBuiltinModule("node:fs");
@@ -54,18 +54,18 @@ test("pair(module) does not read for it what an import map puts in the place of 
     "own/deno.json": `{ "imports": { "node:fs": "./evil.ts" } }`,
     "secret.txt": STOLEN,
   });
-  // It runs without the secret, or it is not loaded.
+  // Either it runs without the secret, or it is not loaded.
   const config = new URL("deno.json", url);
   const outcome = await said(url, { config }).catch((error) => error.message);
   assert(!outcome.includes(STOLEN), outcome);
   assertMatch(outcome, /^undefined$|is not in a directory that it may import from/);
 });
 
-test("pair(module) quotes a line of it without what a terminal would obey", async () => {
+test("pair(module) quotes a line of it without control characters", async () => {
   await using dir = new TempDir();
   const url = await write(dir, { "w.ts": `let y = "\x1b]52;c;AAAA\x07\x9b2J\r\u202e" = 1;` });
   const error = await assertRefused(() => pair(url), Deno.errors.InvalidData, "let y = ");
-  // deno-lint-ignore no-control-regex -- those are meant
+  // deno-lint-ignore no-control-regex -- the test looks for them
   assertEquals(error.message.match(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/g), null);
   assert(error.message.includes(String.raw`"\x1b]52;c;AAAA\x07\x9b2J\x0d\u{202e}`), error.message);
 });
@@ -93,7 +93,7 @@ if (Deno.build.os === "linux") {
       "own/w.ts": saying("globalThis.early ?? 1", `fs.readSync(3, new Uint8Array(1));`),
       "own/evil.ts": "globalThis.early = 2;",
     });
-    // What one start imports beside the module says what to name before the next one.
+    // The imports of one start, besides the module, are the names for the next one.
     const names: string[] = [];
     {
       await using child = await pair(url, { grace: 0 });

@@ -5,7 +5,7 @@ import { assertRefused, KINDS, moduleOf, saidJson, saying, write } from "./_sand
 
 type Use = [kind: string, what: string];
 
-/** Every kind of permission used twice: once in what the lists below grant, once beside that. */
+/** Uses every kind of permission twice: once within the lists below, once outside them. */
 async function uses(dir: TempDir, ports: number[]): Promise<Use[]> {
   await Deno.mkdir(dir.file("a"));
   await Deno.mkdir(dir.file("b"));
@@ -40,7 +40,7 @@ async function assertAllowed(
   const all = await uses(dir, [first.addr.port, second.addr.port]);
   const granted = grant(all);
   const { import: hosts } = granted === undefined || granted === "none" ? {} : granted;
-  // Only a list of hosts limits which ones of the cache may be imported from.
+  // Only a list of hosts limits imports from the cache.
   const isLimited = Array.isArray(hosts) && hosts.length > 0;
   const isExpected = (kind: string, index: number) =>
     isAllowed(kind, index) || kind === "import" && !isLimited;

@@ -28,7 +28,7 @@ test("pair(module): it may read and import what a symbolic link in its directory
   assertEquals(await saidJson(url), ["outside", "outside"]);
 });
 
-test("pair(module): a source map anywhere tells it the names of source files (a hole)", async () => {
+test("pair(module): a source map anywhere shows it the names of source files (a hole)", async () => {
   await using dir = new TempDir();
   const map = { version: 3, names: [], mappings: "AAAA", sources: ["outside.ts"] };
   const url = await write(dir, {
@@ -39,7 +39,7 @@ test("pair(module): a source map anywhere tells it the names of source files (a 
   assertEquals(await saidJson(url), true);
 });
 
-test("pair(module): what Deno tells every program, and memory without a limit (a hole)", async () => {
+test("pair(module): it has what Deno shows every program, and memory without a limit (a hole)", async () => {
   await using dir = new TempDir();
   const known = await saidJson(moduleOf("known.ts"), { cwd: dir.path });
   const { pid, ...others } = known as { pid: number };

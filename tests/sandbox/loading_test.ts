@@ -20,7 +20,7 @@ const UNLOADABLE: Record<string, [files: Record<string, string>, reason: string]
     { "own/w.ts": `import { absent } from "./x.ts"; absent;`, "own/x.ts": "" },
     "absent",
   ],
-  "a name is in no import map": [{ "own/w.ts": `import "nobody-knows-it";` }, "nobody-knows-it"],
+  "a name is in no import map": [{ "own/w.ts": `import "mapped-nowhere";` }, "mapped-nowhere"],
   "a package is not in the cache": [
     { "own/w.ts": `import "npm:uds-is-not-there@1.0.0";` },
     "--cached-only",
@@ -33,7 +33,7 @@ const UNLOADABLE: Record<string, [files: Record<string, string>, reason: string]
     { "own/w.ts": `import "https://127.0.0.1/x.ts";` },
     "127.0.0.1",
   ],
-  "the JSON is none": [
+  "the JSON is malformed": [
     { "own/w.ts": `import x from "./x.json" with { type: "json" }; x;`, "own/x.json": "{" },
     "JSON",
   ],
@@ -52,13 +52,13 @@ for (const [name, [files, reason]] of Object.entries(UNLOADABLE)) {
     const { message, operation, path } = error as Error & { operation: string; path: null };
     assert(message.startsWith(`Cannot load the module "${url.href}": `), message);
     // deno-lint-ignore no-control-regex
-    assert(!/\x1b/.test(message), "it has colours in it");
-    assert(!message.includes("data:"), "it tells of our own entry");
+    assert(!/\x1b/.test(message), "it has colors in it");
+    assert(!message.includes("data:"), "it names our own entry");
     assertEquals([operation, path], ["pair", null]);
   });
 }
 
-test("pair(module) rejects, and says with which exit code it ended, where `config` is broken", async () => {
+test("pair(module) rejects with the exit code of its process if `config` is broken", async () => {
   await using dir = new TempDir();
   const url = await write(dir, { "own/w.ts": saying("1"), "deno.json": "{ broken" });
   await assertRefused(
@@ -77,7 +77,7 @@ test("pair(module) rejects with the signal's reason while it is still loading", 
   const abort = new AbortController();
   const starting = pair(url, { signal: abort.signal, grace: 200 });
   starting.catch(() => {});
-  // Opens when the child does.
+  // Opening a fifo waits for the child.
   using _writer = await Deno.open(pipe, { write: true });
   if (Deno.build.os === "linux") assertEquals(children().length, before.length + 1);
   const reason = new Error("enough");
@@ -112,7 +112,7 @@ for (const [name, [text, code]] of Object.entries(ENDINGS)) {
   });
 }
 
-test("pair(module) starts a module that loops for ever, and disposal kills it", async () => {
+test("pair(module) starts a module that loops without end, and disposal kills it", async () => {
   await using dir = new TempDir();
   const url = await write(dir, {
     "own/w.ts": `Deno.addSignalListener("SIGTERM", () => {}); for (;;);`,
@@ -123,7 +123,7 @@ test("pair(module) starts a module that loops for ever, and disposal kills it", 
     await using looping = await pair(url, { grace: 50 });
     child = looping;
   }
-  // Deno notes the signal, and has no time for it.
+  // Deno records SIGTERM, but the loop never returns to handle it.
   assertEquals(await child.status, { success: false, code: 137, signal: "SIGKILL" });
   assertEquals(children(), before);
 });

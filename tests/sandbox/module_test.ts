@@ -24,7 +24,7 @@ test("pair(module) connects a module that uses node:fs alone", async () => {
   assertEquals(await answer(child, "ping"), "got ping");
 });
 
-test("pair(module) lets it import the package by its name from a project that it may read", async () => {
+test("pair(module) allows it to import the package by its name from a project that it may read", async () => {
   await using child = await pair(moduleOf("package_echo.ts"), {
     modules: [ROOT],
     config: new URL("../../deno.json", import.meta.url),
@@ -32,14 +32,14 @@ test("pair(module) lets it import the package by its name from a project that it
   assertEquals(await answer(child, "ping"), "ping");
 });
 
-test("pair(module) lets it import the package by a path, with `modules` as a URL", async () => {
+test("pair(module) allows it to import the package by a path, with `modules` as a URL", async () => {
   await using child = await pair(moduleOf("relative_echo.ts"), {
     modules: [new URL("../..", import.meta.url)],
   });
   assertEquals(await answer(child, "ping"), "ping");
 });
 
-test("pair(module) lets it import the package from Deno's cache, with no directory but its own", async () => {
+test("pair(module) allows it to import the package from Deno's cache, with no directory but its own", async () => {
   await using dir = new TempDir();
   const cacheDir = dir.file("cache");
   const sources = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, async (request) => {
@@ -78,7 +78,7 @@ test("pair(module) finds the cache of this process where HOME says so", async ()
   await Deno.mkdir(dir.file("home"));
   await using parent = new Program(
     Deno.execPath(),
-    // What this process itself needs is in the cache of its own.
+    // The modules of the program itself are in the cache of this process.
     [
       "run",
       "-A",
@@ -95,7 +95,7 @@ test("pair(module) finds the cache of this process where HOME says so", async ()
   assertEquals([...Deno.readDirSync(dir.file("home"))].map((entry) => entry.name), [".cache"]);
 });
 
-test("pair(module) lets it import all of its own directory, static and dynamic", async () => {
+test("pair(module) allows it to import all of its own directory, statically and dynamically", async () => {
   assertEquals(await saidJson(moduleOf("imports.ts"), { args: ["a"] }), {
     static: "part",
     json: 1,
@@ -122,7 +122,7 @@ test("pair(module) uses the import map of `config`, and of no other deno.json", 
   await assertRefused(() => pair(url), Deno.errors.InvalidData, "not a dependency");
 });
 
-test("pair(module) lets it import from the directories of `modules`, and no others", async () => {
+test("pair(module) allows it to import from the directories of `modules`, and no others", async () => {
   await using dir = new TempDir();
   const url = await write(dir, {
     "own/w.ts": saying(
@@ -153,7 +153,7 @@ test("pair(module) takes a relative path of `modules` from here, not from the ch
   assertEquals(await saidJson(url, { modules: [relative], cwd: dir.file("a/b/c") }), 1);
 });
 
-test("pair(module) runs a module whose path has a space, a # and a letter outside ASCII", async () => {
+test("pair(module) runs a module with a space, a # and a letter outside ASCII in its path", async () => {
   await using dir = new TempDir();
   await write(dir, { "a dir/ü #1.ts": saying("import.meta.filename") });
   const url = new URL(
@@ -189,7 +189,7 @@ for (const [name, args] of Object.entries(ARGUMENTS)) {
   });
 }
 
-test("pair(module) gives it no variable of ours, but those of `env`", async () => {
+test("pair(module) passes it none of our variables, but those of `env`", async () => {
   Deno.env.set("UDS_CANARY", "ours");
   try {
     await using child = await pair(moduleOf("net_echo.ts"), { env: { UDS_MINE: "mine" } });
@@ -221,7 +221,7 @@ test("pair(module) runs with exactly the permissions that permissions() says", a
 
 test("pair() refuses a module in a compiled program, where there is no Deno to run it", async () => {
   await using dir = new TempDir();
-  // Compiling takes a download; what the program would find is put in its place.
+  // Compiling needs a download, so this simulates what a compiled program would find.
   await Deno.writeTextFile(
     dir.file("compiled.ts"),
     `Object.defineProperty(Deno, "build", { value: { ...Deno.build, standalone: true } });
@@ -245,7 +245,7 @@ test("pair() refuses a module in a compiled program, where there is no Deno to r
   assertEquals(Deno.build.standalone, false);
 });
 
-test("pair(module) lets it start workers where everything is granted", async () => {
+test("pair(module) allows it to start workers where everything is granted", async () => {
   await using dir = new TempDir();
   const text = saying(
     "answer",
@@ -259,7 +259,7 @@ test("pair(module) lets it start workers where everything is granted", async () 
   assertEquals(await saidJson(await write(dir, { "w.ts": text }), { permissions: granted }), 1);
 });
 
-test("pair(module) lets it start processes with pipes where that is granted", async () => {
+test("pair(module) allows it to start processes with pipes where that is granted", async () => {
   await using dir = new TempDir();
   const text = saying(
     "output",

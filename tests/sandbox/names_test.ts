@@ -3,8 +3,8 @@ import { assert, assertEquals } from "@std/assert";
 import { readText, run, TempDir, test } from "../_helpers.ts";
 
 /**
- * What a module without permissions finds of Deno: names by what becomes of them, and why. A name
- * that is in none of these tables is one of a later Deno: look what it does, and enter it.
+ * The names of Deno that a module without permissions finds, by their treatment and its reason. A
+ * name in none of these tables is new in a later Deno: find out what it does, and add it.
  */
 type Table = Record<string, string>;
 
@@ -176,7 +176,7 @@ const BUILTINS: Table = {
   `,
 };
 
-/** The names of a table whose entry begins in one of some ways. */
+/** Returns the names of the entries that begin with one of some texts. */
 function namesOf(table: Table, ...beginnings: string[]): string[] {
   return Object.entries(table)
     .filter(([reason]) => beginnings.some((beginning) => reason.startsWith(beginning)))
@@ -198,7 +198,7 @@ const UNSTABLE = ["bundle", "cron", "ffi", "kv", "net", "raw-imports", "vsock", 
 
 let reaching: Promise<Reached> | undefined;
 
-/** What the fixture reaches in a sandbox, with everything that is unstable turned on. */
+/** Returns what the fixture reaches in a sandbox, with all unstable features. */
 async function reach(): Promise<Reached> {
   await using dir = new TempDir();
   await Deno.writeTextFile(dir.file("deno.json"), JSON.stringify({ unstable: UNSTABLE }));
@@ -209,7 +209,7 @@ async function reach(): Promise<Reached> {
   return JSON.parse(await readText(child.conn) ?? "");
 }
 
-/** The own names of an expression in a plain Deno, with everything that is unstable turned on. */
+/** Returns the own names of an expression in a plain Deno, with all unstable features. */
 async function namesInDeno(expression: string): Promise<string[]> {
   const text = `Reflect.ownKeys(${expression}).filter((key) => typeof key === "string")`;
   const flags = UNSTABLE.map((name) => `--unstable-${name}`);
@@ -254,7 +254,7 @@ test(
   async () => {
     const { operations, classes, count } = await (reaching ??= reach());
     assert(count > 6000, `${count}`);
-    // It asks for read; the other needs a handle that it wraps.
+    // The operation asks for read permission. The class needs a handle to wrap.
     assertEquals([operations, classes], [["node:module._stat"], ["TLSWrap"]]);
   },
   { deadline: 20_000 },

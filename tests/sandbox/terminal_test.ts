@@ -3,14 +3,14 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { decode, Program, readAll, ROOT, run, TempDir, test } from "../_helpers.ts";
 import { assertOutcome, FIXTURES, Hostile, NAMES, saying, write } from "./_sandbox.ts";
 
-/** A parent that starts a module, with a terminal at which nobody answers. */
+/** Starts a parent of a module on a terminal without input. */
 function onTerminal(url: URL, options: PairOptions, before: string[] = []): Program {
   const deno = ["run", "-A", "--quiet", "--no-lock", "--config", `${ROOT}deno.json`];
   const script = [`${FIXTURES}/start_module.ts`, url.pathname, JSON.stringify(options)];
   if (options.config) script.push(options.config.href);
   const words = [...before, Deno.execPath(), ...deno, ...script];
   return new Program("script", ["-qec", words.map((word) => `'${word}'`).join(" "), "/dev/null"], {
-    // The parent's own look for a newer Deno is not what is measured.
+    // The parent must not look for a newer Deno: that would be traced as well.
     env: { DENO_NO_UPDATE_CHECK: "1" },
     stdin: "piped",
   });
