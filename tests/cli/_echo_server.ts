@@ -2,7 +2,7 @@
 
 import { serve, type UnixServer } from "@uds/uds";
 
-/** A server that sends back what comes. */
+/** Starts a server that sends back what it reads. */
 export function echoServer(path: string): Promise<UnixServer> {
   return serve(path, (conn) => conn.readable.pipeTo(conn.writable));
 }

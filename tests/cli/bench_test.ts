@@ -4,7 +4,7 @@ import { histogram, quantile } from "../../_cli/text/histogram.ts";
 import { onTerminal, Process, uds, udsCommand } from "../_cli.ts";
 import { decode, TempDir, test } from "../_helpers.ts";
 
-test("uds bench --json tells round trips, bulk and messages of a server", async () => {
+test("uds bench --json reports round trips, bulk and messages of a server", async () => {
   await using dir = new TempDir();
   await using _server = await serve(
     dir.file("s.sock"),
@@ -59,12 +59,12 @@ for (const what of ["round trips", "bulk", "messages"]) {
   }, { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] });
 }
 
-test("uds bench --self ends its connections in a way that is no failure for the server", async () => {
+test("uds bench --self ends its connections without a failure at the server", async () => {
   const { code, stderr } = await uds(["bench", "--self", "--seconds", "0.1"]);
   assertEquals([code, stderr], [0, ""]);
 });
 
-test("uds bench refuses a server that is no echo", async () => {
+test("uds bench refuses a server that does not echo", async () => {
   await using dir = new TempDir();
   await using _server = await serve(dir.file("s.sock"), async () => {});
   const { code, stderr } = await uds(["bench", dir.file("s.sock")]);

@@ -5,7 +5,7 @@ import { decode, encode, fixture, readAll, readText, TempDir, test } from "../_h
 
 const ALL = [...FLAGS, "--allow-run", "--allow-env"];
 
-/** `uds serve` with a shell script, when it listens. */
+/** Starts `uds serve` with a shell script, and waits until it listens. */
 async function serving(path: string, script: string, options: string[] = []): Promise<Process> {
   const process = new Process(
     udsCommand(["serve", ...options, path, "--", "sh", "-c", script], ALL),
@@ -14,12 +14,12 @@ async function serving(path: string, script: string, options: string[] = []): Pr
   return process;
 }
 
-/** A script that leaves a process behind which has the socket, and writes down its number. */
+/** Returns a script that leaves a process with the socket running, and writes its pid to a file. */
 function leaving(file: string, what = "sleep 60"): string {
   return `setsid sh -c 'echo $$ >> ${file}; exec ${what} 2>/dev/null' & until [ -s ${file} ]; do :; done; `;
 }
 
-/** Ends what a script left. */
+/** Ends the process that a script left. */
 async function endLeft(file: string): Promise<void> {
   for (const pid of (await Deno.readTextFile(file)).trim().split("\n")) {
     Deno.kill(Number(pid), "SIGKILL");
@@ -41,7 +41,7 @@ test(
         await using conn = await connect(dir.file("s"));
         assertEquals(decode(await readAll(conn)), "hi\n");
       }
-      // A client that has gone before.
+      // A client that leaves at once.
       (await connect(dir.file("s"))).close();
       await using last = await connect(dir.file("s"));
       assertEquals(await readText(last), "hi\n");
@@ -75,7 +75,7 @@ test("uds serve delivers all that a command wrote that leaves a process running"
   }
 }, NEEDS);
 
-test("uds serve ends a connection on which a process that was left goes on writing", async () => {
+test("uds serve ends a connection although a process that was left goes on writing", async () => {
   await using dir = new TempDir();
   await using _server = await serving(dir.file("s"), `${leaving(dir.file("pid"), "yes")} :`);
   try {
@@ -103,7 +103,7 @@ test("uds send --wait waits for a server that opens its file last", async () => 
   assertEquals((await program.status).code, 0, await program.stderr());
 }, { root: true });
 
-test("uds send --wait says at the end that the file denies it", async () => {
+test("uds send --wait reports at the end that the file denies it", async () => {
   await using dir = new TempDir(0o755);
   const path = dir.file("s");
   using _listener = Deno.listen({ transport: "unix", path });

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { uds } from "../_cli.ts";
 import { run, TempDir, test } from "../_helpers.ts";
 
-/** The script of a shell, in a file. */
+/** Writes the completion script of a shell to a file. */
 async function script(dir: TempDir, shell: string): Promise<string> {
   const { code, stdout, stderr } = await uds(["completion", shell], { flags: [] });
   assertEquals([code, stderr], [0, ""]);
@@ -44,7 +44,7 @@ for (const [words, offered] of LINES) {
 
 test("uds completion zsh offers the commands and the options", async () => {
   await using dir = new TempDir();
-  // What the functions of zsh are given; a whole line editor would need a terminal.
+  // These stand for the functions of zsh: its line editor would need a terminal.
   const program = `compdef() { true }
     _describe() { print -l -- "\${(@P)2}" }
     _arguments() { print -l -- "$@" }
@@ -61,7 +61,7 @@ test("uds completion zsh offers the commands and the options", async () => {
 
 test("uds completion bash offers the values of --framing=", async () => {
   await using dir = new TempDir();
-  // So bash takes the word apart.
+  // Bash splits the word like this.
   const program = `source "$1"; COMP_WORDS=(uds send --framing = u); COMP_CWORD=4; _uds
     echo "\${COMPREPLY[@]}"`;
   const { stdout } = await run("bash", ["-c", program, "-", await script(dir, "bash")]);

@@ -38,7 +38,7 @@ test("uds echo and uds send pass a message in pieces, with the permissions named
   ]);
 });
 
-test("uds echo serves an abstract name as @name, and says as JSON what happens", async () => {
+test("uds echo serves an abstract name as @name, and reports events as JSON", async () => {
   const name = `@uds-test-${crypto.randomUUID()}`;
   await using server = new Process(udsCommand(["echo", "--json", name], ["--allow-net"]));
   const reply = await uds(["send", "--wait", name, "hello"], { flags: ["--allow-net"] });
@@ -52,7 +52,7 @@ test("uds echo serves an abstract name as @name, and says as JSON what happens",
   ]);
 }, { needs: Deno.build.os === "linux" ? [] : ["abstract names"] });
 
-test("uds send sends what looks like an option after --", async () => {
+test("uds send takes a message that looks like an option after --", async () => {
   await using dir = new TempDir();
   await using _server = await echoServer(dir.file("s.sock"));
   const { code, stdout } = await uds(["send", dir.file("s.sock"), "--", "--help"]);

@@ -4,7 +4,7 @@ import { uds, udsCommand } from "../_cli.ts";
 import { fixture, FullListener, makeStale, run, TempDir, test } from "../_helpers.ts";
 import { echoServer } from "./_echo_server.ts";
 
-/** What may be at a path. */
+/** Things that may be at a path. */
 const SITUATIONS: Record<string, (path: string) => Promise<AsyncDisposable | Disposable | void>> = {
   "a server": echoServer,
   "nothing": async () => {},
@@ -53,7 +53,7 @@ for (const [situation, [command = "", ...options], code, says] of EXIT_CODES) {
     assertEquals(result.code, code, result.stderr);
     assertMatch(result.stderr, says);
     assert(!result.stderr.includes("    at "), "no stack trace");
-    // Whatever is there stays as it was.
+    // The files are unchanged.
     assertEquals(dir.list(), before);
     if (at === undefined) return;
     if (Symbol.asyncDispose in at) await at[Symbol.asyncDispose]();
@@ -91,7 +91,7 @@ test("uds of a path that the system denies ends with exit code 6", async () => {
 }, { root: true });
 
 test(
-  "uds listen that times out and cannot remove its path says both, and ends with exit code 8",
+  "uds listen that times out and cannot remove its path reports both, and ends with exit code 8",
   async () => {
     await using dir = new TempDir(0o777);
     const path = dir.file("s.sock");
@@ -99,7 +99,7 @@ test(
     while (!dir.list().includes("s.sock")) await new Promise((resolve) => setTimeout(resolve, 5));
     Deno.chmodSync(dir.path, 0o755);
     assertEquals((await program.status).code, 8);
-    // Where coverage is measured, this user may not write it down.
+    // While coverage is measured, this user may not write its files.
     const lines = (await program.stderr()).trimEnd().split("\n")
       .filter((line) => !line.startsWith("Failed to create coverage file"));
     assertEquals(lines.slice(0, 2), [
@@ -112,7 +112,7 @@ test(
   { root: true },
 );
 
-test("uds send says that its output cannot be written, with exit code 1", async () => {
+test("uds send reports that its output cannot be written, with exit code 1", async () => {
   await using dir = new TempDir();
   await using _server = await echoServer(dir.file("s.sock"));
   const command = udsCommand(["send", dir.file("s.sock"), "hello"]);

@@ -3,7 +3,7 @@ import { connect, listen, serve } from "@uds/uds";
 import { Process, uds, udsCommand } from "../_cli.ts";
 import { decode, encode, Program, readAll, TempDir, test } from "../_helpers.ts";
 
-/** A server that sends bytes back as they are. */
+/** Starts a server that sends bytes back unchanged. */
 function echo(path: string) {
   return serve(path, (conn) => conn.readable.pipeTo(conn.writable));
 }
@@ -73,7 +73,7 @@ test("uds connect --framing lines sends lines of every size between others, whol
   assertEquals(stdout === input, true);
 });
 
-test("uds send --json prints bytes that are no text in hexadecimal", async () => {
+test("uds send --json prints bytes that are not text in hexadecimal", async () => {
   await using dir = new TempDir();
   await using _server = await serve(dir.file("s.sock"), async (conn) => {
     await readAll(conn);
@@ -92,7 +92,7 @@ test("uds send --expect ends with the answer of a server that waits for more", a
   await using _server = await serve(dir.file("s.sock"), async (conn) => {
     const buffer = new Uint8Array(100);
     const count = await conn.read(buffer);
-    // The end of file comes only when the client has got what it waited for.
+    // The end of file comes only after the client has got its messages.
     const rest = conn.read(new Uint8Array(1)).then(() => ended = true, () => ended = true);
     await new Promise((resolve) => setTimeout(resolve));
     await conn.write(encode(ended ? "ended\n" : "not ended\n"));
@@ -116,7 +116,7 @@ test("uds send --expect fails where fewer messages come", async () => {
   assertStringIncludes(stderr, "Got 1 of 2 messages");
 });
 
-test("uds send --expect --timeout gives up with exit code 8", async () => {
+test("uds send --expect --timeout times out with exit code 8", async () => {
   await using dir = new TempDir();
   await using _server = await serve(dir.file("s.sock"), (conn) => readAll(conn));
   const options = ["--framing", "nul", "--expect", "1", "--timeout", "0.2"];
@@ -125,7 +125,7 @@ test("uds send --expect --timeout gives up with exit code 8", async () => {
   assertStringIncludes(stderr, "Got 0 of 1 messages within 0.2 s");
 });
 
-test("uds listen --timeout gives up with exit code 8, with the path removed", async () => {
+test("uds listen --timeout times out with exit code 8, with the path removed", async () => {
   await using dir = new TempDir();
   const { code, stderr } = await uds(["listen", "--timeout", "0.1", dir.file("s.sock")]);
   assertEquals(code, 8);
@@ -160,7 +160,7 @@ test("uds send asks ssh-agent for its keys", async () => {
   assertEquals([code, stdout], [0, "0c00000000\n"]);
 }, { needs: ["ssh-agent"] });
 
-test("uds connect fails where what comes is no message", async () => {
+test("uds connect fails at bytes that are not a message", async () => {
   await using dir = new TempDir();
   await using listener = await listen(dir.file("s.sock"));
   const command = udsCommand(["connect", "--framing", "u32be", dir.file("s.sock")]);
@@ -175,11 +175,11 @@ test("uds connect fails where what comes is no message", async () => {
 
 for (
   const [what, args, message] of [
-    ["a framing that there is not", ["--framing", "line"], "--framing must be one of lines, nul"],
+    ["an unknown framing", ["--framing", "line"], "--framing must be one of lines, nul"],
     ["--expect of bytes", ["--expect", "1"], "--expect needs --framing"],
     ["--expect of raw reads", ["--framing", "raw", "--expect", "1"], "--expect needs --framing"],
     ["pieces of messages", ["--hex", "--piece", "1"], "--piece does not go with"],
-    ["what is no hexadecimal", ["--hex"], "two hexadecimal digits"],
+    ["a message that is not hexadecimal", ["--hex"], "two hexadecimal digits"],
   ] as const
 ) {
   test(`uds send refuses ${what}`, async () => {

@@ -5,7 +5,7 @@ import { installedConfig } from "../../tools/install.ts";
 import { FLAGS, Process, udsCommand } from "../_cli.ts";
 import { decode, ROOT, TempDir, test, testAlone } from "../_helpers.ts";
 
-/** What a command prints, when it has ended well. */
+/** Runs a command that must exit with 0. Returns what it prints. */
 async function ran(command: string[], cwd: string): Promise<string> {
   await using process = new Process(command, { cwd, env: { NO_COLOR: "1" } });
   const { code, stdout, stderr } = await process.ended;
@@ -13,7 +13,7 @@ async function ran(command: string[], cwd: string): Promise<string> {
   return decode(stdout);
 }
 
-/** Uses the command line that a command runs, every way it loads something. */
+/** Uses the command line in every way that loads modules. */
 async function use(command: string[], dir: TempDir): Promise<void> {
   const path = dir.file("s.sock");
   await using _server = await serve(path, (conn) => conn.readable.pipeTo(conn.writable));
@@ -63,12 +63,12 @@ test("uds runs from what is published", async () => {
     await Deno.mkdir(dirname(copy), { recursive: true });
     await Deno.copyFile(file, copy);
   }
-  // The packages of JSR may be out of reach: the stand-ins of the clone take their place.
+  // The packages of JSR may be out of reach, so use the stand-ins of the clone.
   const config = join(unpacked.path, "deno.json");
   const published = JSON.parse(await Deno.readTextFile(config));
   const standIns = installedConfig(published, new URL(`file://${ROOT}/`));
   await Deno.writeTextFile(config, JSON.stringify({ ...published, ...standIns }));
-  // Nothing more than what README shows.
+  // Of these folders, only the picture in README is published.
   assertEquals(
     files.filter((file) => /\/(tests|tools|bench)\//.test(file)),
     [join(ROOT, "bench/results/summary.svg")],
@@ -84,12 +84,12 @@ testAlone("uds probe of a live path takes at most twice as long as an empty scri
     [Deno.execPath(), "run", "-A", dir.file("empty.ts")],
     udsCommand(["probe", dir.file("s.sock")], ["-A"]),
   ];
-  // Coverage is written at the end of each process, for every module: users do not wait for that.
+  // Coverage is written at the end of each process. Users do not wait for that.
   const { DENO_COVERAGE_DIR: _, ...env } = Deno.env.toObject();
   const options = { stdin: "null", clearEnv: true, env } as const;
   let ratio = Infinity;
   const rounds = [];
-  // The machine may be busy with something else: one of some rounds shows it.
+  // The machine may be busy with something else, so one of five rounds is enough.
   for (let round = 0; round < 5 && ratio > 2; round++) {
     const times: number[][] = [[], []];
     for (let i = 0; i < 15; i++) {

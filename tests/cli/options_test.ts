@@ -78,16 +78,16 @@ for (const command of [["serve", "/tmp/x"], ["run"], ["run", "--stdio"]]) {
   });
 }
 
-/** A character that a terminal obeys, and one that turns text around. */
+/** Characters that control a terminal, and one that reverses the direction of text. */
 const HOSTILE = "\x9b31m\u202ea\u{e0001}\x7f\u2028";
 
-test("json() escapes what a terminal obeys, and stays JSON", () => {
+test("json() escapes control characters, and stays JSON", () => {
   const text = json({ text: HOSTILE });
   assertEquals(JSON.parse(text), { text: HOSTILE });
   assert(/^[\x20-\x7e]+$/.test(text), text);
 });
 
-test("uds --json prints no character that a terminal obeys", async () => {
+test("uds --json prints no control characters", async () => {
   await using dir = new TempDir();
   const path = dir.file(HOSTILE);
   using _listener = Deno.listen({ transport: "unix", path });
@@ -103,7 +103,7 @@ test("uds --json prints no character that a terminal obeys", async () => {
 
 test("uds runs without a cache and without a network", async () => {
   await using dir = new TempDir();
-  // Whoever connects there hears nothing: what waits for it waits until the test ends.
+  // A proxy that never answers: a download would wait until the test ends.
   using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const proxy = `http://127.0.0.1:${silent.addr.port}`;
   const env = { DENO_DIR: dir.file("cache"), http_proxy: proxy, https_proxy: proxy };

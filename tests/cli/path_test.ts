@@ -1,4 +1,4 @@
-/** The paths of the command line: what is said of an address that is written in another way. */
+/** The paths of the command line, and the errors of addresses that are written in another way. */
 
 import { connect } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
@@ -29,13 +29,13 @@ for (
     [["rm", "http://a/b"], 'PATH must be a path or @name, not a URL, got "http://a/b"'],
   ] as const
 ) {
-  test(`uds ${args.join(" ")} says what to write, in the words of the command line`, async () => {
+  test(`uds ${args.join(" ")} reports what to write instead`, async () => {
     const error = await assertRejects(() => parse([...args], COMMANDS), UsageError);
     assertEquals(error.message, message);
   });
 }
 
-test("uds takes a file whose name starts with unix:", async () => {
+test("uds takes a file with a name that starts with unix:", async () => {
   assert(typeof await parse(["probe", "./unix:a"], COMMANDS) !== "string");
 });
 

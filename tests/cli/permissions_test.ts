@@ -56,14 +56,14 @@ const LINES: [args: string[], set: Deno.PermissionOptionsObject][] = [
 ];
 
 for (const [args, set] of LINES) {
-  test(`uds ${args.join(" ")} needs what the package says`, async () => {
+  test(`uds ${args.join(" ")} needs the permissions that the package names`, async () => {
     const parsed = await parse(args, COMMANDS);
     assert(typeof parsed !== "string");
     assertEquals(await parsed.needs(), set);
   });
 }
 
-test("uds permissions prints a line that a shell takes apart again", async () => {
+test("uds permissions prints a line that a shell splits correctly", async () => {
   const args = ["send", "/run/it's a.sock", "--", "-$x\n"];
   const { code, stdout } = await uds(["permissions", ...args], { flags: [] });
   assertEquals(code, 0);

@@ -6,17 +6,17 @@ import { encode, readText, TempDir, test } from "../_helpers.ts";
 const ALL = [...FLAGS, "--allow-run", "--allow-env"];
 const NEEDS = { needs: ["unshare"], root: true };
 
-/** The command line as the first process of a namespace, as a container starts it. */
+/** The command line as process 1 of a namespace, as in a container. */
 class FirstProcess extends Process {
   constructor(args: string[]) {
     super(["unshare", "--pid", "--fork", "--mount-proc", ...udsCommand(args, ALL)]);
   }
 
-  /** Sends it a signal: it is the only child of unshare. */
+  /** Sends a signal to the command, the only child of unshare. */
   async signal(signal: Deno.Signal): Promise<void> {
     const children = `/proc/${this.pid}/task/${this.pid}/children`;
     const pid = Number(await Deno.readTextFile(children));
-    // To 0 the signal would go to this process's own group.
+    // Pid 0 would signal this process's own group.
     if (pid > 0) Deno.kill(pid, signal);
   }
 }
@@ -56,7 +56,7 @@ for (const args of [["connect", "--wait", "--timeout", "20"], ["listen"]]) {
     await using process = new FirstProcess([...args, dir.file("s")]);
     let ended: number | undefined;
     process.ended.then(({ code }) => ended = code);
-    // No signal reaches it before it listens to them.
+    // Signals have no effect before it listens to them, so send them until one has.
     while (ended === undefined) {
       await process.signal("SIGTERM").catch(() => {});
       await new Promise((resolve) => setTimeout(resolve, 700));

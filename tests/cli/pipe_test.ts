@@ -15,7 +15,7 @@ import {
 
 const RUN_FLAGS = ["--allow-run", "--allow-env"];
 
-/** 64 MiB, and 1 MiB, in no order. */
+/** 64 MiB and 1 MiB of pseudorandom bytes. */
 const BIG = pseudoRandom(64 * 1024 * 1024, 7);
 const SMALL = pseudoRandom(1024 * 1024, 8);
 const NOTHING = new Uint8Array(0);
@@ -30,7 +30,7 @@ function mebibytes(data: Uint8Array): string {
   return `${data.length / 1024 / 1024} MiB`;
 }
 
-/** What a process has printed, when it has ended well and said nothing. */
+/** Returns the output of a process, and asserts that it exits with 0 and prints no error. */
 async function printed(process: Process): Promise<Uint8Array> {
   const { code, stdout, stderr } = await process.ended;
   assertEquals([code, stderr.replace(/^listening on .*\n/, "")], [0, ""]);
@@ -51,7 +51,7 @@ test("uds listen and uds connect pass 64 MiB each way, at the same time", async 
   assertEquals(dir.list(), []);
 });
 
-/** A peer, and how much it is sent: one of each kind is enough for the whole. */
+/** A peer, and the data for it. Only one of each kind gets all 64 MiB. */
 interface Peer {
   name: string;
   needs: string[];
@@ -81,7 +81,7 @@ for (const { name, needs, data, command } of SERVERS) {
   test(`uds connect sends ${mebibytes(data)} to ${name}, and gets what it sends`, async () => {
     await using dir = new TempDir();
     const path = dir.file("s.sock");
-    // nc ends with its client's direction: what it had to send by then cannot be relied on.
+    // nc exits at the client's end of file, so what it sends back may be incomplete.
     const back = name.startsWith("nc") ? NOTHING : SMALL;
     await using server = new Process(command(path), { input: back });
     await using client = new Process(udsCommand(["connect", "--wait", path]), { input: data });
@@ -159,7 +159,7 @@ test("uds connect holds its input back while the server does not read", async ()
     ...udsCommand(["connect", path]),
   ]);
   await using conn = await listener.accept();
-  // It stands still when the socket is full: what it has read by then is what it holds.
+  // It stops when the socket is full. What it has read by then is what it holds.
   let before = -1;
   let read = await bytesRead(client.pid);
   while (read === 0 || read !== before) {
@@ -174,9 +174,7 @@ test("uds connect holds its input back while the server does not read", async ()
   assertMatch(stderr, /^uds: Cannot (read|write) .*the peer (has )?closed/);
 }, { needs: Deno.build.os === "linux" ? [] : ["/proc"] });
 
-/**
- * What a process has read from files, pipes and sockets since it began to wait for the first time.
- */
+/** Returns how many bytes a process has read from files, pipes and sockets. */
 async function bytesRead(pid: number): Promise<number> {
   return Number((await Deno.readTextFile(`/proc/${pid}/io`)).match(/^rchar: (\d+)/)?.[1]);
 }
@@ -189,7 +187,7 @@ test("uds connect goes on sending to a server that has ended its direction", asy
   await conn.write(encode("no more from me\n"));
   await conn.closeWrite();
   await client.stdout.until("from me\n");
-  // Longer than it takes to notice that somebody has gone.
+  // Longer than it takes to notice that a peer has left.
   await new Promise((resolve) => setTimeout(resolve, 300));
   await client.type("and from me\n");
   await client.endInput();
@@ -226,17 +224,17 @@ test("uds connect fails at once where its input cannot be read", async () => {
 });
 
 for (const command of ["connect", "send"]) {
-  test(`uds ${command} ends quietly where nobody reads its output any more`, async () => {
+  test(`uds ${command} ends quietly when its output is closed`, async () => {
     await using dir = new TempDir();
     await using _server = await serve(dir.file("s.sock"), async (conn) => {
       const data = new Uint8Array(64 * 1024).fill(120);
-      // Until it is refused: the client has gone.
+      // Write until the client has left.
       await (async () => {
         for (;;) await conn.write(data);
       })().catch(() => {});
     });
     const line = udsCommand([command, dir.file("s.sock"), ...(command === "send" ? ["m"] : [])]);
-    // The status of both: the shell's own is that of the last one.
+    // Print the command's status, because the shell reports only that of head.
     const script = '{ "$@"; echo "exit $?" >&2; } | head -c 5';
     const { stdout, stderr } = await run("sh", ["-c", script, "sh", ...line]);
     assertEquals([stdout, stderr], ["xxxxx", "exit 0\n"]);
@@ -244,7 +242,7 @@ for (const command of ["connect", "send"]) {
 }
 
 for (const args of [["--help"], ["ls", "/"]]) {
-  test(`uds ${args.join(" ")} ends quietly where nobody reads its output`, async () => {
+  test(`uds ${args.join(" ")} ends quietly when its output is closed from the start`, async () => {
     const script = '{ sleep 0.1; "$@"; echo "exit $?" >&2; } | true';
     const { stderr } = await run("sh", ["-c", script, "sh", ...udsCommand(args)]);
     assertMatch(stderr, /^(no sockets in \/\n)?exit 0\n$/);
@@ -279,8 +277,8 @@ test("uds listen --keep serves one client after the other, also after one that f
     await server.stdout.until("one\n");
     await first.read(new Uint8Array(1));
   }
-  // Whether it failed or ended: the kernel says now the one and now the other to a reader on
-  // another processor.
+  // The first client failed or ended: the kernel may report either to a reader on another
+  // processor.
   await using second = await connect(path);
   await second.write(encode("two\n"));
   await server.stdout.until("two\n");
@@ -288,7 +286,7 @@ test("uds listen --keep serves one client after the other, also after one that f
   await second.closeWrite();
   await server.endInput();
   assertEquals(decode(await readAll(second)), "for the second\n");
-  // The input has ended, for this one from its beginning.
+  // The input has already ended for this client.
   await using third = await connect(path);
   assertEquals((await readAll(third)).length, 0);
   await third.write(encode("three\n"));
@@ -317,20 +315,20 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   }
 }
 
-// A client has half a second in any case with uds listen: so long both signals are one.
+// uds listen always leaves its client half a second, in which both signals count as one.
 for (const [command, code] of [["echo", 130], ["listen", 0]] as const) {
   test(`uds ${command} ends at once at the second signal, with the path removed`, async () => {
     await using dir = new TempDir();
     const path = dir.file("s.sock");
     await using server = new Process(udsCommand([command, path]), { input: "open" });
-    // A client that stays keeps the first, graceful end waiting.
+    // A connected client delays the graceful end.
     await using conn = await connect({ path, wait: true });
     await conn.write(encode("x"));
     if (command === "echo") await conn.read(new Uint8Array(1));
     else await server.stdout.until("x");
     server.kill("SIGINT");
     await server.stderr.until("ending");
-    // The half-close says that it is on its way.
+    // The half-close shows that the graceful end has begun.
     if (command === "listen") assertEquals(await conn.read(new Uint8Array(1)), null);
     else while (dir.list().length > 0) await new Promise((resolve) => setTimeout(resolve, 5));
     if (command === "echo") await new Promise((resolve) => setTimeout(resolve, 550));
@@ -355,7 +353,7 @@ test("uds listen passes on what a client still sends after the first signal", as
   assertEquals([code, decode(stdout)], [0, "before\nafter\n"]);
 });
 
-test("uds listen cuts a client off that does not end after the first signal", async () => {
+test("uds listen closes a client that does not end after the first signal", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   await using server = new Process(udsCommand(["listen", "--quiet", path]), { input: "open" });
@@ -433,7 +431,7 @@ test("uds run ends its command gracefully at SIGTERM, and at once at the second 
   }
 });
 
-test("uds run gives a Deno program no permission that its line does not have", async () => {
+test("uds run adds no permission to the command line of a Deno program", async () => {
   await using dir = new TempDir();
   const script = dir.file("grants.ts");
   await Deno.writeTextFile(

@@ -25,7 +25,7 @@ test("uds probe prints the state alone, with --quiet nothing, with --json everyt
   });
 });
 
-/** Sockets of every kind, and what is none. */
+/** Makes sockets of every kind, and files that are not sockets. */
 async function makeSockets(dir: TempDir): Promise<AsyncDisposable> {
   const stack = new AsyncDisposableStack();
   stack.use(await echoServer(dir.file("b.sock")));
@@ -37,7 +37,7 @@ async function makeSockets(dir: TempDir): Promise<AsyncDisposable> {
   return stack;
 }
 
-test("uds ls lists sockets, what their locks tell, and does not connect", async () => {
+test("uds ls lists sockets with the holders of their locks, and does not connect", async () => {
   await using dir = new TempDir();
   await using _sockets = await makeSockets(dir);
   let connections = 0;
@@ -56,7 +56,7 @@ test("uds ls lists sockets, what their locks tell, and does not connect", async 
   assertEquals(connections, 0);
 });
 
-test("uds ls --probe tells who is alive, --recursive goes below, --json is for scripts", async () => {
+test("uds ls --probe shows which servers are alive, --recursive lists subdirectories, --json is for scripts", async () => {
   await using dir = new TempDir();
   await using _sockets = await makeSockets(dir);
   const { code, stdout } = await uds(["ls", "-pR", "--json", `${dir.path}/`]);
@@ -89,7 +89,7 @@ test("uds ls without a directory lists the runtime directory, and all below it",
   await Deno.rename(`${dir.path}/uds-${Deno.uid()}/below`, dir.file("below"));
 });
 
-test("uds ls tells of what it cannot list, and lists the rest", async () => {
+test("uds ls reports what it cannot list, and lists the rest", async () => {
   await using dir = new TempDir();
   await using _server = await echoServer(dir.file("s.sock"));
   await Deno.writeTextFile(dir.file("file"), "");
@@ -108,7 +108,7 @@ test("uds ls tells of what it cannot list, and lists the rest", async () => {
   assertMatch(stdout, /\nclaimed +0600 .*s\.sock\n$/);
 });
 
-test("uds ls says that there are none", async () => {
+test("uds ls reports that there are no sockets", async () => {
   await using dir = new TempDir();
   const none = await uds(["ls", dir.path]);
   assertEquals(none, { code: 0, stdout: "", stderr: `no sockets in ${dir.path}\n` });
@@ -121,7 +121,7 @@ test("uds rm removes dead sockets and their locks, and goes on after a refusal",
   await using _server = await echoServer(dir.file("live.sock"));
   for (const name of ["a.sock", "b.sock"]) await makeStale(dir.file(name));
   leaveLock(dir.file("a.sock.lock"), 99999);
-  // Without a socket it may be anybody's.
+  // A lock without a socket may belong to any program.
   leaveLock(dir.file("c.sock.lock"), 99999);
   const names = ["a.sock", "live.sock", "absent.sock", "b.sock", "c.sock"];
   const { code, stdout, stderr } = await uds(["rm", ...names.map((name) => dir.file(name))]);
@@ -137,7 +137,7 @@ test("uds rm removes dead sockets and their locks, and goes on after a refusal",
   assertEquals(dir.list(), ["c.sock.lock", "live.sock", "live.sock.lock"]);
 });
 
-test("uds rm and ls show a name with escape sequences without them", async () => {
+test("uds rm and ls show a name without its escape sequences", async () => {
   await using dir = new TempDir();
   const name = "a\x1b]0;b\x07\u202Ec.sock";
   await makeStale(dir.file(name));
@@ -146,7 +146,7 @@ test("uds rm and ls show a name with escape sequences without them", async () =>
   assertEquals((await uds(["rm", dir.file(name)])).stderr, `removed ${shown}\n`);
 });
 
-test("uds does its work, and has its exit code, though nothing can be said", async () => {
+test("uds does its work, and has its exit code, even if standard error is full", async () => {
   await using dir = new TempDir();
   await using _server = await echoServer(dir.file("live.sock"));
   const line = (words: string) =>

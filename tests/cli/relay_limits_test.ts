@@ -3,7 +3,7 @@ import { connect, serve } from "@uds/uds";
 import { Process, uds, udsCommand } from "../_cli.ts";
 import { decode, encode, pseudoRandom, readAll, run, TempDir, test } from "../_helpers.ts";
 
-/** A relay that listens; with the address that it says. */
+/** Starts a relay, and waits until it prints its address. */
 async function relaying(args: string[]): Promise<Process & { address: string }> {
   const process = new Process(udsCommand(args));
   await process.stderr.until("\n");
@@ -15,7 +15,7 @@ function portOf(address: string): number {
   return Number(address.slice(address.lastIndexOf(":") + 1));
 }
 
-/** The descriptors that a process has open. */
+/** Returns the number of descriptors that a process has open. */
 function descriptors(pid: number): number {
   return [...Deno.readDirSync(`/proc/${pid}/fd`)].length;
 }
@@ -37,7 +37,7 @@ for (const command of ["relay", "tap"]) {
     await using _server = await serve(dir.file("a.sock"), async (conn) => {
       await conn.read(new Uint8Array(100));
       await conn.write(answer);
-      // With most of the request unread.
+      // Most of the request is unread.
       conn.close();
     });
     for (const from of [dir.file("f.sock"), "tcp:127.0.0.1:0"]) {
@@ -62,7 +62,7 @@ for (const command of ["relay", "tap"]) {
           if (count === null) break;
           got.set(buffer.subarray(0, count), size);
           size += count;
-          // Slower than what is sent.
+          // Read more slowly than the other side sends.
           await new Promise((resolve) => setTimeout(resolve, 2));
         }
         assertEquals(size, answer.length, from);
@@ -157,7 +157,7 @@ test("uds relay closes clients and targets that do not finish their TLS handshak
     Array.from({ length: 5 }, () => connect(dir.file("o.sock"))),
   );
   for (const client of toTarget) assertEquals((await readAll(client)).length, 0);
-  // They are open on this side still, and closed on the other one.
+  // They are still open on this side, and closed on the other.
   const isBack = () => [relay, out].every(({ pid }, i) => descriptors(pid) < before[i]! + 5);
   while (!isBack()) await new Promise((resolve) => setTimeout(resolve, 10));
   for (const client of [...clients, ...toTarget]) client.close();
@@ -165,7 +165,7 @@ test("uds relay closes clients and targets that do not finish their TLS handshak
   for (const conn of accepted) conn.close();
 }, { needs: ["openssl"] });
 
-test("uds relay says which certificate it cannot use", async () => {
+test("uds relay names the certificate that it cannot use", async () => {
   await using dir = new TempDir();
   for (const name of ["c.pem", "k.pem"]) await Deno.writeTextFile(dir.file(name), "none");
   const identity = ["--cert", dir.file("c.pem"), "--key", dir.file("k.pem")];

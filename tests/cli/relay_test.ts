@@ -22,7 +22,7 @@ import {
   test,
 } from "../_helpers.ts";
 
-/** A server that answers when its client has ended: only so does half-close show. */
+/** Starts a server that answers at the end of file, so that it depends on half-close. */
 function server(path: string) {
   return serve(path, async (conn) => {
     const all = await readAll(conn);
@@ -31,7 +31,7 @@ function server(path: string) {
   });
 }
 
-/** The command, when it listens; with the address that it says. */
+/** Starts the command, and waits until it prints its address. */
 async function relaying(args: string[]): Promise<Process & { address: string }> {
   const process = new Process(udsCommand(["relay", ...args]));
   await process.stderr.until("\n");
@@ -39,7 +39,7 @@ async function relaying(args: string[]): Promise<Process & { address: string }> 
   return Object.assign(process, { address });
 }
 
-/** Sends all of it, and gives what comes. */
+/** Sends all data and the end of file. Returns the answer. */
 async function exchange(path: string, data: Uint8Array): Promise<Uint8Array> {
   await using conn = await connect(path);
   await conn.write(data);
@@ -47,7 +47,7 @@ async function exchange(path: string, data: Uint8Array): Promise<Uint8Array> {
   return await readAll(conn);
 }
 
-/** A certificate for localhost, which the test makes. */
+/** Makes a certificate for localhost. */
 async function certificate(dir: TempDir): Promise<[cert: string, key: string]> {
   const [cert, key] = [dir.file("c.pem"), dir.file("k.pem")];
   const { code, stderr } = await run("openssl", [
@@ -61,7 +61,7 @@ async function certificate(dir: TempDir): Promise<[cert: string, key: string]> {
 
 const DATA = pseudoRandom(2 * 1024 * 1024, 5);
 
-test("uds relay makes a port of a path, and a path of a port, with half-close", async () => {
+test("uds relay forwards a port to a path, and a path to a port, with half-close", async () => {
   await using dir = new TempDir();
   await using _server = await server(dir.file("a.sock"));
   await using port = await relaying(["tcp:127.0.0.1:0", `unix:${dir.file("a.sock")}`]);
@@ -81,7 +81,7 @@ test("uds relay makes a port of a path, and a path of a port, with half-close", 
   assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
 });
 
-test("uds relay passes on by TLS, to a server whose certificate it trusts alone", async () => {
+test("uds relay uses TLS, only to a server with a trusted certificate", async () => {
   await using dir = new TempDir();
   const [cert, key] = await certificate(dir);
   await using _server = await server(dir.file("a.sock"));
@@ -139,7 +139,7 @@ test(
   { needs: ["openssl", "python3"] },
 );
 
-test("uds relay goes on where its target cannot be reached, and says so", async () => {
+test("uds relay goes on if its target cannot be reached, and reports it", async () => {
   await using dir = new TempDir();
   await using relay = await relaying(["--timeout", "0", dir.file("b.sock"), dir.file("a.sock")]);
   {
@@ -184,14 +184,14 @@ for (
   });
 }
 
-test("uds relay says where it cannot listen", async () => {
+test("uds relay names the address where it cannot listen", async () => {
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const address = `tcp:127.0.0.1:${taken.addr.port}`;
   const { code, stderr } = await uds(["relay", address, "/tmp/a"]);
   assertEquals([code, stderr], [5, `uds: Cannot listen on ${address}: Address already in use\n`]);
 });
 
-test("uds relay says which file it cannot read", async () => {
+test("uds relay names the file that it cannot read", async () => {
   await using dir = new TempDir();
   const [file, to] = [dir.file("c.pem"), "tls:localhost:1"];
   const { code, stderr } = await uds(["relay", "--ca", file, dir.file("a.sock"), to]);

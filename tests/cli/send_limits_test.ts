@@ -4,7 +4,7 @@ import { FLAGS, Process, uds, udsCommand } from "../_cli.ts";
 import { encode, readAll, TempDir, test } from "../_helpers.ts";
 
 for (const message of ["", "\n"]) {
-  test(`uds send of ${JSON.stringify(message)} prints what a server says first`, async () => {
+  test(`uds send of ${JSON.stringify(message)} prints what a server sends first`, async () => {
     await using dir = new TempDir();
     await using _server = await serve(dir.file("s.sock"), async (conn) => {
       await conn.write(encode("12:00\n"));

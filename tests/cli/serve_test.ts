@@ -5,14 +5,14 @@ import { decode, encode, pseudoRandom, readAll, readText, TempDir, test } from "
 
 const RUN_FLAGS = [...FLAGS, "--allow-run", "--allow-env"];
 
-/** The command, when it listens. */
+/** Starts the command, and waits until it listens. */
 async function serving(args: string[], flags = RUN_FLAGS): Promise<Process> {
   const process = new Process(udsCommand(["serve", ...args], flags));
   await process.stderr.until("listening on");
   return process;
 }
 
-/** Sends all of it, and gives all that comes. */
+/** Sends all data and the end of file. Returns the answer. */
 async function exchange(path: string, data: Uint8Array | string): Promise<Uint8Array> {
   await using conn = await connect(path);
   const sent = conn.write(typeof data === "string" ? encode(data) : data)
@@ -49,11 +49,11 @@ test("uds serve passes 8 MiB each way, and each end", async () => {
   assert(back.every((byte, i) => byte === data[i]));
 });
 
-test("uds serve delivers what a process had said that did not read its input", async () => {
+test("uds serve delivers the output of a process that did not read its input", async () => {
   await using dir = new TempDir();
   await using server = await serving([dir.file("s.sock"), "--", "sh", "-c", "echo no; exit 3"]);
   await using conn = await connect(dir.file("s.sock"));
-  // More than fits between the two: what is left when the process has gone.
+  // More than the kernel holds, so some is left when the process has ended.
   const sent = conn.write(new Uint8Array(4 * 1024 * 1024)).catch(() => {});
   assertEquals(await readText(conn), "no\n");
   await server.stderr.until("ended with 3");
@@ -66,11 +66,11 @@ test("uds serve closes the connection of a process that ends, whatever its clien
   await using dir = new TempDir();
   await using _server = await serving([dir.file("s.sock"), "--", "echo", "bye"]);
   await using conn = await connect(dir.file("s.sock"));
-  // It has not ended its own direction.
+  // The client has not sent the end of file.
   assertEquals(decode(await readAll(conn)), "bye\n");
 });
 
-test("uds serve ends the input of a process whose client has gone", async () => {
+test("uds serve ends the input of a process when its client has left", async () => {
   await using dir = new TempDir();
   const script = "cat > /dev/null; echo over >&2";
   await using server = await serving([dir.file("s.sock"), "--", "sh", "-c", script]);
@@ -81,7 +81,7 @@ test("uds serve ends the input of a process whose client has gone", async () => 
   await server.stderr.until("over");
 });
 
-test("uds serve --max lets clients wait", async () => {
+test("uds serve --max makes further clients wait", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   await using _server = await serving(["--max", "1", path, "--", "sh", "-c", "echo in; cat"]);
@@ -93,7 +93,7 @@ test("uds serve --max lets clients wait", async () => {
     served = true;
     return text;
   });
-  // A round trip of the first one, in which the second one would have been greeted.
+  // A round trip of the first client, in which the second one could have been greeted.
   await first.write(encode("x"));
   assertEquals(await readText(first), "x");
   assertEquals(served, false);
@@ -118,7 +118,7 @@ test("uds serve leaves no process behind, though it ignores SIGTERM", async () =
   const pid = Number(await readText(conn));
   server.kill("SIGTERM");
   assertEquals((await server.ended).code, 0);
-  // It was sent SIGKILL before the server ended, and reaped.
+  // It was killed with SIGKILL and reaped before the server ended.
   assertThrows(() => Deno.kill(pid, 0 as unknown as Deno.Signal), Deno.errors.NotFound);
 }, { deadline: 15_000 });
 
@@ -139,7 +139,7 @@ test("uds serve --group and --mode set group and mode, a name by /etc/group", as
   }
 }, { root: true });
 
-test("uds serve --replace takes the path over, and the one before serves whom it has", async () => {
+test("uds serve --replace takes the path over, and the old server goes on serving its clients", async () => {
   await using dir = new TempDir();
   const args = (word: string) => {
     return ["--replace", dir.file("s.sock"), "--", "sh", "-c", `echo ${word}; cat`];

@@ -6,14 +6,14 @@ import { decode, encode, readAll, readText, TempDir, test } from "../_helpers.ts
 const ALL = [...FLAGS, "--allow-run", "--allow-env"];
 const CTRL_C = "\x03";
 
-/** A server of the command line, when it listens. */
+/** Starts a server of the command line, and waits until it listens. */
 async function serving(command: string[]): Promise<Process> {
   const process = new Process(command);
   await process.stderr.until("listening on");
   return process;
 }
 
-/** A client with an answer, so that its connection has been accepted. */
+/** Connects, and waits for an answer, so that the connection has been accepted. */
 async function client(path: string): Promise<Connection> {
   const conn = await connect({ path, wait: true });
   await conn.write(encode("part one "));
@@ -21,26 +21,26 @@ async function client(path: string): Promise<Connection> {
   return conn;
 }
 
-/** What a client gets that goes on after the server was told to stop. */
+/** Returns what a client gets that goes on after the signal. */
 async function goOn(conn: Connection): Promise<string> {
   await conn.write(encode("part two"));
   await conn.closeWrite();
   return decode(await readAll(conn));
 }
 
-/** A command that starts with signals ignored, as nohup and a shell's "&" start it. */
+/** Returns a command that starts with signals ignored, as nohup and a shell's "&" start it. */
 function ignoring(signals: string, command: string[]): string[] {
   return ["sh", "-c", `trap '' ${signals}; exec "$@"`, "sh", ...command];
 }
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** A test of several cases at the same time: most of them wait. */
+/** Runs several cases at the same time, because most of them wait. */
 function each<T>(name: string, cases: readonly T[], fn: (one: T) => Promise<void>): void {
   test(name, async () => void await Promise.all(cases.map(fn)));
 }
 
-/** Later than that a second signal counts. */
+/** After this delay, in milliseconds, a second signal counts as one of its own. */
 const AGAIN_MS = 550;
 
 // ---- the first signal and the second one --------------------------------------------------------
@@ -79,7 +79,7 @@ each(
   },
 );
 
-test("uds run takes a SIGINT that comes twice at once for one", async () => {
+test("uds run counts two SIGINTs at once as one", async () => {
   const script = "trap 'exit 4' TERM; echo ready >&3; read -r line <&3; sleep 0.2; exit 3";
   await using process = new Process(udsCommand(["run", "--", "sh", "-c", script], ALL), {
     input: "open",
@@ -92,7 +92,7 @@ test("uds run takes a SIGINT that comes twice at once for one", async () => {
   assertEquals((await process.ended).code, 3);
 });
 
-test("uds run ends a command that ignores SIGTERM at the second one", async () => {
+test("uds run ends a command that ignores SIGTERM at the second signal", async () => {
   const script = "trap '' TERM; echo ready $$ >&3; while :; do sleep 0.05; done";
   await using process = new Process(udsCommand(["run", "--", "sh", "-c", script], ALL), {
     input: "open",
@@ -100,7 +100,7 @@ test("uds run ends a command that ignores SIGTERM at the second one", async () =
   await process.stdout.until("\n");
   const pid = Number((await process.stdout.text()).split(" ")[1]);
   process.kill("SIGTERM");
-  // Nothing says when it has had the first one.
+  // Nothing shows when the first one has arrived.
   await pause(3 * AGAIN_MS);
   process.kill("SIGTERM");
   assertEquals((await process.ended).code, 143);
@@ -198,7 +198,7 @@ test("uds echo that cannot know whether SIGHUP was ignored ends gracefully at it
 
 const NEEDS = { needs: ["script"] };
 
-test("uds serve on a terminal lets the command of a client finish at Ctrl-C", async () => {
+test("uds serve on a terminal waits for the command of a client at Ctrl-C", async () => {
   await using dir = new TempDir();
   const command = udsCommand(["serve", dir.file("s"), "--", "cat"], ALL);
   await using terminal = new Process(onTerminal(command), { input: "open" });
@@ -270,7 +270,7 @@ test("uds serve that is killed ends the input of its commands", async () => {
   await server.ended;
 });
 
-/** The letter that /proc has for the state of a process; nothing once it has gone. */
+/** Returns the letter of a process's state in /proc, or `undefined` once it has gone. */
 function stateOf(pid: number): string | undefined {
   try {
     return Deno.readTextFileSync(`/proc/${pid}/stat`).match(/\) (\S)/)?.[1];
@@ -279,7 +279,7 @@ function stateOf(pid: number): string | undefined {
   }
 }
 
-/** Resolves when a process has ended; one that its parent has not asked for yet counts. */
+/** Resolves when a process has ended, whether reaped or not. */
 async function gone(pid: number): Promise<void> {
   while (!["Z", "X", undefined].includes(stateOf(pid))) await pause(10);
 }

@@ -4,7 +4,7 @@ import { join } from "@std/path/posix";
 import { Process, uds } from "../_cli.ts";
 import { pseudoRandom, readAll, run, TempDir, test } from "../_helpers.ts";
 
-/** Keys and a configuration for a server of this user's own; gives the arguments of a client. */
+/** Makes keys and a configuration for a server of this user. Returns the arguments of a client. */
 async function sshd(dir: TempDir): Promise<string[]> {
   for (const name of ["host", "user"]) {
     const args = ["-q", "-t", "ed25519", "-N", "", "-f", dir.file(name)];
@@ -22,7 +22,7 @@ async function sshd(dir: TempDir): Promise<string[]> {
       "",
     ].join("\n"),
   );
-  // It wants to be called by its whole path.
+  // sshd requires an absolute path of itself.
   const found = (Deno.env.get("PATH") ?? "").split(":").map((it) => join(it, "sshd"));
   const program = found.find((it) => {
     try {
@@ -32,7 +32,7 @@ async function sshd(dir: TempDir): Promise<string[]> {
     }
   });
   return [
-    // Without a port: the client starts the server, on its input and output.
+    // No port is needed: the client starts the server, on its input and output.
     ...["-o", `ProxyCommand=${program} -i -f ${dir.file("config")}`],
     ...["-F", "none", "-i", dir.file("user"), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"],
     ...["-o", "StrictHostKeyChecking=no", "-o", `UserKnownHostsFile=${dir.file("known")}`],

@@ -3,7 +3,7 @@ import { serve } from "@uds/uds";
 import { FLAGS, Process, uds, udsCommand } from "../_cli.ts";
 import { decode, encode, fixturePath, pseudoRandom, readAll, TempDir, test } from "../_helpers.ts";
 
-/** A server that sends some bytes, and then reads to the end. */
+/** Starts a server that sends some bytes, and then reads to the end of file. */
 function sender(path: string, data: Uint8Array) {
   return serve(path, async (conn) => {
     await conn.write(data);
@@ -12,7 +12,7 @@ function sender(path: string, data: Uint8Array) {
   });
 }
 
-/** Lines of all lengths, some of them longer than any buffer; the last one has no end. */
+/** Returns lines of all lengths, some longer than any buffer. The last one is unterminated. */
 function lines(size: number): Uint8Array<ArrayBuffer> {
   const text = pseudoRandom(size, 11).map((byte) => 97 + byte % 26);
   for (let at = 0, length = 0; at < size; at += length = (length * 7 + 13) % 2600) text[at] = 10;
@@ -79,7 +79,7 @@ test(
   { needs },
 );
 
-test("uds connect says that standard output is full", async () => {
+test("uds connect reports that standard output is full", async () => {
   await using dir = new TempDir();
   await using _server = await sender(dir.file("s.sock"), encode("data\n"));
   const command = udsCommand(["connect", dir.file("s.sock")]);
@@ -101,7 +101,7 @@ for (const closing of ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]) {
   });
 }
 
-test("uds goes on where standard error takes nothing", async () => {
+test("uds goes on if standard error takes nothing", async () => {
   await using dir = new TempDir();
   const command = udsCommand(["send", dir.file("none.sock"), "x"]);
   await using process = new Process(["sh", "-c", '"$@" 2>/dev/full', "sh", ...command]);

@@ -3,7 +3,7 @@ import { connect, serve } from "@uds/uds";
 import { onTerminal, Process, uds, udsCommand } from "../_cli.ts";
 import { decode, encode, readAll, TempDir, test } from "../_helpers.ts";
 
-/** The command, before a server that sends back what comes, when its client has ended. */
+/** Starts the command in front of a server that echoes at the end of file. */
 async function tapping(dir: TempDir, options: string[], how = (command: string[]) => command) {
   const server = await serve(dir.file("a.sock"), async (conn) => {
     await conn.write(await readAll(conn));
@@ -27,7 +27,7 @@ async function tapping(dir: TempDir, options: string[], how = (command: string[]
   };
 }
 
-test("uds tap tells each message as JSON, with direction, time and size, and passes it on", async () => {
+test("uds tap prints each message as JSON, with direction, time and size, and passes it on", async () => {
   await using dir = new TempDir();
   await using tap = await tapping(dir, ["--framing", "u32be"]);
   const data = new Uint8Array([0, 0, 0, 2, 0x68, 0x69, 0, 0, 0, 1, 0xff]);
@@ -52,7 +52,7 @@ test("uds tap tells each message as JSON, with direction, time and size, and pas
   ]);
 });
 
-test("uds tap shows raw what cannot be decoded, and passes it on", async () => {
+test("uds tap shows undecodable bytes raw, and passes them on", async () => {
   await using dir = new TempDir();
   await using tap = await tapping(dir, ["--framing", "content-length"]);
   assertEquals(decode(await tap.exchange(encode("no headers\n"))), "no headers\n");
@@ -71,7 +71,7 @@ for (
       "The end came",
     ],
     [
-      "what is no message",
+      "bytes that are not a message",
       `\0\0\0\x02hi~~~~${"x".repeat(5000)}`,
       ["hi", `~~~~${"x".repeat(5000)}`],
       "Cannot decode",
@@ -107,7 +107,7 @@ test("uds tap on a terminal shows the lines of a text below one another", async 
   assertEquals([host, empty], [" ".repeat(head!.length), " ".repeat(head!.length)]);
 }, { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] });
 
-test("uds tap ends when nobody reads what it shows", async () => {
+test("uds tap ends when its output is closed", async () => {
   await using dir = new TempDir();
   const head = (command: string[]) => ["sh", "-c", '"$@" | head -n 1', "sh", ...command];
   await using tap = await tapping(dir, [], head);
@@ -116,14 +116,14 @@ test("uds tap ends when nobody reads what it shows", async () => {
   assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
 });
 
-test("uds tap on a terminal shows lines in colour, without control characters", async () => {
+test("uds tap on a terminal shows lines in color, without control characters", async () => {
   await using dir = new TempDir();
   await using tap = await tapping(dir, ["--framing", "lines"], onTerminal);
   await tap.exchange(encode("red \x1b[31m\n"));
   await tap.process.stdout.until("close");
   const text = await tap.process.stdout.text();
   const escaped = text.replaceAll("\x1b", "<ESC>");
-  // What stands for a control character stands back: a backslash of the text does not.
+  // The escape of a control character is dimmed. A backslash of the text is not.
   const message = /<ESC>\[32m→<ESC>\[0m [^\n]* {2}red <ESC>\[2m\\x1b<ESC>\[0m\[31m\r\n/;
   assertMatch(escaped, /<ESC>\[2m[\d:.]{12} #1<ESC>\[0m <ESC>\[32m→/);
   assertMatch(escaped, message);
@@ -138,7 +138,7 @@ test(
   async () => {
     await using dir = new TempDir();
     await using tap = await tapping(dir, ["--framing", "content-length"], onTerminal);
-    // A byte that is U+009D in Latin-1: the beginning of a command to a terminal.
+    // In Latin-1 this byte is U+009D, which begins a terminal command.
     await tap.exchange(new Uint8Array([0x9d, ...encode("0;title\r\n\r\n")]));
     await tap.process.stdout.until("close");
     const text = await tap.process.stdout.text();

@@ -3,21 +3,21 @@ import { connect, listen, serve } from "@uds/uds";
 import { onTerminal, Process, udsCommand } from "../_cli.ts";
 import { decode, encode, readAll, readText, TempDir, test } from "../_helpers.ts";
 
-// Other systems have another script.
+// Other systems have a different program named script.
 const NEEDS = { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] };
 
-/** The command line on a terminal of its own, with what is typed into it. */
+/** Starts the command line on a terminal of its own, for typing into it. */
 function typing(
   args: string[],
   options: { flags?: string[]; env?: Record<string, string> } = {},
 ): Process {
-  // Without --no-prompt: whatever would ask may ask here.
+  // Without --no-prompt, so that a prompt would show.
   const command = udsCommand(args, options.flags).filter((arg) => arg !== "--no-prompt");
   const env = { NO_COLOR: "", TERM: "xterm", ...options.env };
   return new Process(onTerminal(command), { input: "open", env });
 }
 
-/** What a terminal has shown, when its program has ended. */
+/** Returns what a terminal has shown, after its program has ended. */
 async function shown(terminal: Process): Promise<{ code: number; text: string }> {
   const { code, stdout } = await terminal.ended;
   return { code, text: decode(stdout).replaceAll("\r\n", "\n") };
@@ -87,10 +87,10 @@ test("uds echo on a terminal ends at once at the second Ctrl-C", async () => {
   await readText(conn);
   await terminal.type(CTRL_C);
   await terminal.stdout.until("ending");
-  // Sooner it would count as the same one.
+  // Any sooner, it would count as the same Ctrl-C.
   await new Promise((resolve) => setTimeout(resolve, 550));
   await terminal.type(CTRL_C);
-  // Of a program that a signal has ended, script gives 128 and its number.
+  // If a signal ends the program, script exits with 128 plus its number.
   assertEquals((await shown(terminal)).code, 130);
 }, NEEDS);
 
@@ -103,7 +103,7 @@ test("uds connect on a terminal ends at the first Ctrl-C", async () => {
   assertEquals((await shown(terminal)).code, 130);
 }, NEEDS);
 
-test("uds run on a terminal leaves Ctrl-C to its command, which has had it", async () => {
+test("uds run on a terminal leaves Ctrl-C to its command", async () => {
   const script = "trap 'echo once >&3; exit 4' INT; echo ready >&3; while :; do sleep 0.01; done";
   await using terminal = typing(["run", "--", "sh", "-c", script], {
     flags: ["--allow-run", "--allow-env"],
@@ -153,7 +153,7 @@ test("uds send on a terminal leaves the prompt on a line of its own", async () =
   assertEquals(text.replace("^D\b\b", ""), "type the message, and Ctrl-D\nhello\nhello\n");
 }, NEEDS);
 
-test("colours are for terminals without NO_COLOR", async () => {
+test("colors are for terminals without NO_COLOR", async () => {
   for (const [env, isColoured] of [[{ NO_COLOR: "" }, true], [{ NO_COLOR: "1" }, false]] as const) {
     for (const args of [["--help"], ["probe"], ["ls", "/nowhere"]]) {
       await using terminal = typing(args, { env });

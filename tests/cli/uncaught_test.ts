@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { fixture, TempDir, test } from "../_helpers.ts";
 
 for (const kind of ["reject", "throw"]) {
-  test(`uds tells an error that nothing catches (${kind}) in one line`, async () => {
+  test(`uds reports an uncaught error (${kind}) in one line`, async () => {
     await using dir = new TempDir();
     for (
       const [options, line] of [
