@@ -5,29 +5,29 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { decode, denoArgs, encode, Program, readAll } from "../_helpers.ts";
 import type { Use } from "../fixtures/permission_use.ts";
 
-/** The kinds of permission that an operation on a socket may need, with what each is scoped to. */
+/** The kinds of permission that an operation on a socket may need, with the scope of each. */
 export type Scoped = Record<string, string[]>;
 
-/** One way to use a socket, and what it must be granted for the path `P`. */
+/** A use of a socket, and the permissions that it needs for the path `P`. */
 export interface Row {
   name: string;
   operation: Exclude<Use["operation"], "Deno.connect">;
-  /** What `permissions()` is told, and the operation itself. */
+  /** The options of `permissions()` and of the operation. */
   options?: PermissionsOptions;
-  /** Which path, where not `P`. */
+  /** The path, if not `P`. */
   at?: string;
   needs: (path: string) => Scoped;
 }
 
 export const beside = (path: string): string => path.slice(0, path.lastIndexOf("/"));
 
-/** The directories of a path, from the nearest one on, without the root. */
+/** Returns the directories of a path, the nearest first, without the root. */
 export function directoriesOf(path: string): string[] {
   const directory = beside(path);
   return directory === "" ? [] : [directory, ...directoriesOf(directory)];
 }
 
-/** What all owners of a path need. */
+/** Returns the permissions that every owner of a path needs. */
 export const owning = (path: string): Scoped => ({
   read: [path, `${path}.lock`],
   write: [path, `${path}.lock`],
@@ -87,7 +87,7 @@ export const ROWS: Row[] = [
   },
 ];
 
-/** What `permissions()` says of a row. */
+/** Returns the `permissions()` of a row. */
 export function permissionsOf(
   { operation, options }: Row,
   path: string,
@@ -96,8 +96,8 @@ export function permissionsOf(
 }
 
 /**
- * A program that uses a socket, under a umask that leaves the write bits right: otherwise it would
- * also need read permission for its directory.
+ * Starts a program that uses a socket, under a umask that leaves the write bits right. Under
+ * another one, it would also need read permission for its directory.
  */
 export function user(use: Use, flags: string[], env: Record<string, string> = {}): Program {
   const args = denoArgs("permission_use.ts", flags, [JSON.stringify(use)]);
@@ -106,14 +106,14 @@ export function user(use: Use, flags: string[], env: Record<string, string> = {}
   return new Program("sh", ["-c", command, Deno.execPath(), ...args], { env });
 }
 
-/** A server that greets, for a program that connects. */
+/** Starts a server that greets, for a program that connects. */
 export function greeter(path: string): Promise<AsyncDisposable> {
   return serve(path, async (conn) => {
     await conn.write(encode("hello"));
   });
 }
 
-/** Is the other side of what the program does, until it says that it is done. */
+/** Plays the other side of the program, until it prints that it is done. */
 export async function play(program: Program, { operation, path, options }: Use): Promise<void> {
   if (operation === "connect") {
     assertEquals(await program.line(), "hello");
@@ -132,7 +132,7 @@ export async function play(program: Program, { operation, path, options }: Use):
 
 export const KINDS: string[] = ["env", "ffi", "import", "net", "read", "run", "sys", "write"];
 
-/** Asserts that it is the refusal of an operation, which asks for exactly these flags. */
+/** Asserts that an error refuses an operation, and asks for exactly these flags. */
 export function assertAsksFor(
   error: Record<string, string>,
   { operation, path }: Use,
@@ -145,13 +145,13 @@ export function assertAsksFor(
 }
 
 /**
- * Each single permission of a row: its kind, its place from the end of the list, and what it is
- * for.
+ * Returns each single permission of a row: its kind, its place from the end of the list, and its
+ * scope.
  */
 export function singles(row: Row): [kind: string, index: number, entry: string][] {
   return Object.entries(row.needs("/T/D/P")).flatMap(([kind, entries]) =>
     entries.map((entry, i): [string, number, string] => [kind, i - entries.length, entry])
-      // A grant for a directory is one for what is in it: without the others nothing is missing.
+      // A permission for a directory includes its files, so leaving those out removes nothing.
       .filter(([, , entry]) => !directoriesOf(entry).some((above) => entries.includes(above)))
   );
 }

@@ -5,7 +5,7 @@ import { absolutePath, urlOfPath } from "../../_internal/base/path.ts";
 import { fixture, readText, TempDir, test } from "../_helpers.ts";
 import { MAX_PATH, outcome } from "../fixtures/permission_bad_arguments.ts";
 
-/** A path in the directory with exactly so many bytes, which ends with some text. */
+/** Returns a path in the directory with exactly `bytes` bytes, which ends with a text. */
 function pathOf(dir: TempDir, bytes: number, end = ""): string {
   const size = (text: string) => new TextEncoder().encode(text).length;
   return dir.file("a".repeat(bytes - size(dir.path) - 1 - size(end)) + end);
@@ -28,7 +28,11 @@ for (
     ["with unescaped multi-byte characters", "file:///run/é.sock", "/run/é.sock"],
     ["with a per cent sign that escapes nothing", "file:///run/100%.sock", "/run/100%.sock"],
     ["with an escaped comma", "file:///run/a%2Cb.sock", "/run/a,b.sock"],
-    ["of localhost, which is no host", "file://localhost/run/app.sock", "/run/app.sock"],
+    [
+      "of localhost, which does not count as a host",
+      "file://localhost/run/app.sock",
+      "/run/app.sock",
+    ],
     ["with a doubled slash, as a string", "file:///run//app.sock", "/run/app.sock"],
     ["with escaped dots and slashes, as a string", "file:///run/a%2F..%2Fx.sock", "/run/x.sock"],
   ] as const
@@ -102,7 +106,7 @@ function outcomeOf(call: () => unknown): unknown {
 test("a relative path is made absolute at once, and Deno.chdir changes nothing", async () => {
   await using home = new TempDir();
   await using away = new TempDir();
-  // What an unlink by the relative name would hit.
+  // An unlink by the relative name would remove this file.
   await Deno.writeTextFile(away.file("x.sock"), "decoy");
   await using program = fixture(
     "permission_chdir.ts",
@@ -122,7 +126,7 @@ test("a relative path is made absolute at once, and Deno.chdir changes nothing",
 
 // ---- Abstract names -----------------------------------------------------------------------------
 
-/** An abstract name that nobody else has. */
+/** Returns a unique abstract name. */
 function abstractName(bytes = 20): string {
   return `\0${crypto.randomUUID().repeat(4).slice(0, bytes)}`;
 }
@@ -142,7 +146,7 @@ if (LINUX) {
     });
   }
 
-  test("listen() on an abstract name is gone when it is closed", async () => {
+  test("listen() frees an abstract name when it is closed", async () => {
     const name = abstractName();
     const listener = await listen(name);
     const [server, client] = await Promise.all([listener.accept(), connect(name)]);
@@ -153,7 +157,7 @@ if (LINUX) {
   });
 }
 
-test("permissions() of a relative path are for where it is now", () => {
+test("permissions() of a relative path are for its present place", () => {
   const path = `${Deno.cwd()}/app.sock`;
   assertEquals(permissions("connect", "app.sock"), {
     read: [path],
@@ -162,7 +166,7 @@ test("permissions() of a relative path are for where it is now", () => {
   });
 });
 
-test("resolveSocketPath() of a relative path says that the working directory has gone", async () => {
+test("resolveSocketPath() of a relative path reports that the working directory was removed", async () => {
   await using dir = new TempDir();
   const gone = dir.file("gone");
   await Deno.mkdir(gone);
@@ -177,7 +181,7 @@ test("resolveSocketPath() of a relative path says that the working directory has
   }
 });
 
-test("resolveSocketPath() and permissions() take paths apart as @std/path does", () => {
+test("resolveSocketPath() and permissions() parse paths as @std/path does", () => {
   const parts = [
     "a",
     "b.sock",

@@ -15,7 +15,7 @@ for (const { name, value, error, says } of BAD_PATHS) {
     for (const [taker, take] of Object.entries(PATH_TAKERS)) {
       const [kind, message] = await outcome(() => take(value as never));
       outcomes.push([taker, kind]);
-      // Where options may stand as well, what is neither is refused as options.
+      // Where options are accepted too, any other value is refused as options.
       const direct = taker.endsWith("(path)") && !/^(resolve|probe|claim)/.test(taker);
       if (!direct || typeof value === "string" || value instanceof URL) {
         assertStringIncludes(message, says, taker);
@@ -35,7 +35,7 @@ for (const { name, call, error, says } of BAD_CALLS) {
   });
 }
 
-/** The calls of the table that ended in another way than they must, by name. */
+/** Returns the names of the calls in the table that did not end as expected. */
 function unexpected(outcomes: Record<string, string>): string[] {
   const expected = [
     ...BAD_PATHS.flatMap(({ name, error }) =>

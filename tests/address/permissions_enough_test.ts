@@ -3,19 +3,19 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { denoArgs, makeStale, readText, run, TempDir, test } from "../_helpers.ts";
 import { greeter, KINDS, permissionsOf, play, type Row, ROWS, user } from "./_permissions.ts";
 
-/** What is at the path before: a dead socket wherever that gives more to do than nothing. */
+/** Prepares the path: with a dead socket wherever that needs more permissions than no file. */
 async function prepare(row: Row, path: string): Promise<AsyncDisposable | undefined> {
   if (row.operation === "connect") return await greeter(path);
   if (row.options?.createDirectory) return;
   if (row.options?.connect === false) {
-    // Held by this process: without a connection only the lock can tell.
+    // This process holds the lock, because a probe without a connection only sees that.
     return await serve(path, async () => {});
   }
   await makeStale(path);
   if (row.options?.publish === "rename") await makeStale(`${path}.new`);
 }
 
-// ---- What permissions() says is enough, and no more than is used --------------------------------
+// ---- permissions() is enough, and no more than is used ------------------------------------------
 
 for (const row of ROWS) {
   test(`${row.name} works with exactly its permissions(), and uses each of them`, async () => {
@@ -34,7 +34,7 @@ for (const row of ROWS) {
     }
     if (row.operation !== "probe") assertEquals(leftFiles(dir.path), []);
 
-    // Deno writes down which permissions were checked, not those that were only queried.
+    // Deno records the permissions that were checked, not those that were only queried.
     const used: Record<string, Set<string>> = {};
     for (const line of (await Deno.readTextFile(audit)).trim().split("\n")) {
       const { permission, value } = JSON.parse(line);
@@ -48,7 +48,7 @@ for (const row of ROWS) {
   });
 }
 
-/** The files below a directory, without the directories. */
+/** Returns the files below a directory, without the directories. */
 function leftFiles(directory: string): string[] {
   return [...Deno.readDirSync(directory)].flatMap((entry) =>
     entry.isDirectory ? leftFiles(`${directory}/${entry.name}`) : [entry.name]
@@ -69,7 +69,7 @@ test("importing the package needs no permission", async () => {
   }
 });
 
-// Directly in the directory for temporary files: to make one of its own would need more.
+// Directly in the directory for temporary files, because making another one needs more permissions.
 const TEST_PATH = `${Deno.env.get("TMPDIR") || "/tmp"}/uds-${crypto.randomUUID().slice(0, 8)}.sock`;
 
 test("permissions() fit Deno.test, for a server and its client", async () => {

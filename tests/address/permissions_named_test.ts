@@ -4,9 +4,9 @@ import { denoArgs, run, TempDir, test } from "../_helpers.ts";
 import type { Use } from "../fixtures/permission_use.ts";
 import { assertAsksFor, greeter, play, ROWS, singles, user } from "./_permissions.ts";
 
-// ---- What is left out is named ------------------------------------------------------------------
+// ---- Missing permissions are named --------------------------------------------------------------
 
-/** Runs a use that must be refused, and gives what the program says of the error. */
+/** Runs a use that must be refused. Returns the error as the program prints it. */
 async function refusal(use: Use, flags: string[]): Promise<Record<string, string>> {
   const args = denoArgs("permission_use.ts", flags, [JSON.stringify(use)]);
   const { stdout, stderr } = await run(Deno.execPath(), args);

@@ -4,7 +4,7 @@ import { decode, denoArgs, Program, readAll, TempDir, test, within } from "../_h
 import type { Use } from "../fixtures/permission_use.ts";
 import { assertAsksFor, owning, permissionsOf, ROWS, singles } from "./_permissions.ts";
 
-/** Runs a use in a terminal of its own, where Deno would ask; gives everything that was shown. */
+/** Runs a use in a terminal of its own, where Deno would ask. Returns everything that was shown. */
 async function inTerminal(use: Use, flags: string[]): Promise<string> {
   const args = denoArgs("permission_use.ts", flags, [JSON.stringify(use)])
     .filter((arg) => arg !== "--no-prompt");
@@ -14,7 +14,7 @@ async function inTerminal(use: Use, flags: string[]): Promise<string> {
     env: { NO_COLOR: "1", TERM: "dumb", SHELL: "/bin/sh" },
   });
   const shown: string[] = [];
-  // A question has no line end: what was shown before the program ends or the answer is late.
+  // A question has no line end, so read until the program ends or a line is late.
   for (;;) {
     const line = await within(5000, script.line()).catch(() => undefined);
     if (line === undefined) return shown.join("\n");
@@ -28,12 +28,12 @@ async function inTerminal(use: Use, flags: string[]): Promise<string> {
 
 const SCRIPT = { needs: ["script"] };
 
-test("a terminal is where Deno asks, if it is asked directly", async () => {
+test("Deno asks in a terminal when a permission is requested directly", async () => {
   const shown = await inTerminal({ operation: "Deno.connect", path: "/run/uds-absent.sock" }, []);
   assertStringIncludes(shown, "Deno requests");
 }, SCRIPT);
 
-// Together, because each takes a process and most of its time is the start.
+// All at once, because each takes a process and most of its time is the start.
 test("nothing asks in a terminal without any permission", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");

@@ -36,7 +36,7 @@ for (
   const path of ["/dev/shm/s.sock", "/dev/log", "/proc/self/cwd/s.sock", "/sys/s.sock"]
 ) {
   for (const operation of ["serve", "claim", "connect", "probe"] as const) {
-    test(`permissions("${operation}", "${path}") are all there are`, () => {
+    test(`permissions("${operation}", "${path}") are all permissions`, () => {
       const set = permissions(operation, path);
       assertEquals(Object.keys(set).sort(), KINDS);
       assert(Object.values(set).every((value) => value === true));
@@ -51,14 +51,14 @@ for (const path of ["/device/s.sock", "/procession/s.sock", "/system/s.sock", "/
   });
 }
 
-test("permissions() sees through dots on the way to /dev", () => {
+test("permissions() recognizes /dev in a path with dots", () => {
   assertEquals(permissionFlags(permissions("connect", "/run/../dev/log")), ["--allow-all"]);
   assertEquals(permissionFlags(permissions("connect", new URL("file:///run/..%2Fdev/log"))), [
     "--allow-all",
   ]);
 });
 
-test("permissions() gives an object of its own, which may be changed", () => {
+test("permissions() returns a new object, which may be changed", () => {
   const first = permissions("connect", "/dev/log");
   first.read = false;
   assertEquals(permissions("connect", "/dev/log").read, true);
@@ -114,7 +114,7 @@ for (
     ["an escaped comma in a URL", { write: [new URL("file:///a%2Cb")] }, '"/a,b"'],
     ["a comma in net", { net: ["unix:/a,b"] }, '"unix:/a,b"'],
     ['"inherit"', { env: "inherit" }, '"inherit"'],
-    ["a URL that is no file: URL", { read: [new URL("https://host/a")] }, "https://host/a"],
+    ["a URL that is not a file: URL", { read: [new URL("https://host/a")] }, "https://host/a"],
   ] as [string, Deno.PermissionOptionsObject, string][]
 ) {
   test(`permissionFlags() refuses ${name} with a TypeError`, () => {

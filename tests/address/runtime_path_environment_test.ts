@@ -7,21 +7,21 @@ import { MAX_PATH } from "../fixtures/permission_bad_arguments.ts";
 
 const ENV_FLAGS = ["--allow-env=XDG_RUNTIME_DIR,TMPDIR", "--allow-sys=uid"];
 
-/** For refusals that have nothing to do with what is granted. */
+/** Flags for refusals that do not depend on permissions. */
 const ANY_FILE = ["--allow-read", "--allow-write"];
 
 /**
- * What the program finds, with those two variables and the flags that it needs beside ENV_FLAGS.
+ * Returns what a program finds, with the two variables and with flags in addition to ENV_FLAGS.
  */
 async function findRuntimePath(
   env: { XDG_RUNTIME_DIR?: string; TMPDIR?: string },
   flags: string[],
   name?: string,
 ): Promise<Record<string, string>> {
-  // Unset and empty are the same to it; the test's own variables must not come through.
+  // Empty counts as unset, and hides the variables of the test itself.
   await using program = fixture(
     "permission_runtime_path.ts",
-    // Deno refuses -A together with others.
+    // Deno refuses -A together with other permission flags.
     flags.includes("-A") ? flags : [...ENV_FLAGS, ...flags],
     name === undefined ? [] : [name],
     { env: { XDG_RUNTIME_DIR: "", TMPDIR: "", ...env } },
@@ -61,7 +61,7 @@ test("runtimePath() ignores a relative $XDG_RUNTIME_DIR", async () => {
 });
 
 test("runtimePath() without both variables is below /tmp", async () => {
-  // Seen in the flags that it asks for, so that the real directory stays out of it.
+  // The flags that it asks for show the place, so the real directory is not used.
   const error = await findRuntimePath({}, []);
   assertEquals([error.class, error.operation, error.path], [
     "NotCapable",
@@ -93,7 +93,7 @@ test("runtimePath() refuses a path that would be too long, and makes no director
   assertEquals(dir.list(), []);
 });
 
-/** The two places, and what makes a given directory that place. */
+/** The two places, each with the variables that lead there. */
 const PLACES = [
   {
     place: "$XDG_RUNTIME_DIR",
@@ -107,7 +107,7 @@ const PLACES = [
   },
 ];
 
-/** What must not be at the place, and what the refusal says of it. */
+/** What must not be at the place, each with a part of the error's message. */
 const INSECURE: [string, (at: string) => Promise<void>, string, boolean][] = [
   [
     "is a symbolic link",
@@ -193,9 +193,9 @@ test("runtimePath() takes a name with dots, spaces and multi-byte characters", a
   });
 });
 
-// ---- In this process, where the environment and the working directory can be had ----------------
+// ---- In this process, with its environment and working directory --------------------------------
 
-/** Sets a variable for the time of a test. */
+/** Sets a variable until disposal. */
 function setVariable(name: string, value: string): Disposable {
   const before = Deno.env.get(name);
   Deno.env.set(name, value);
@@ -207,7 +207,7 @@ function setVariable(name: string, value: string): Disposable {
   };
 }
 
-test("runtimePath() makes its directory below $TMPDIR where there is no other, and finds it again", async () => {
+test("runtimePath() makes its directory below $TMPDIR if there is no other, and finds it again", async () => {
   await using dir = new TempDir();
   using _runtime = setVariable("XDG_RUNTIME_DIR", "");
   using _temporary = setVariable("TMPDIR", dir.path);

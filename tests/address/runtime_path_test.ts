@@ -1,10 +1,10 @@
-/** What runtimePath() says where its directory is not this user's alone. */
+/** The errors of runtimePath() where its directory is not private to this user. */
 
 import { InsecurePath, runtimePath } from "@uds/uds";
 import { assertEquals, assertRejects } from "@std/assert";
 import { TempDir, test } from "../_helpers.ts";
 
-/** Sets the two variables for the time of a test. */
+/** Sets the two variables until disposal. */
 function setVariables(values: Record<"XDG_RUNTIME_DIR" | "TMPDIR", string>): Disposable {
   const before = Object.keys(values).map((name) => [name, Deno.env.get(name)] as const);
   for (const [name, value] of Object.entries(values)) Deno.env.set(name, value);
@@ -23,8 +23,8 @@ const required = `must be a directory with mode 0700 that belongs to uid ${uid}`
 const elsewhere = "Set XDG_RUNTIME_DIR to a directory of your own";
 
 /**
- * What was prepared, how, and what is said of it: of `$XDG_RUNTIME_DIR`, and of a directory below
- * `$TMPDIR`.
+ * What was prepared, how, and the advice in the error: for `$XDG_RUNTIME_DIR`, and for a directory
+ * below `$TMPDIR`.
  */
 const ROWS: [what: string, prepare: (path: string) => void, given: string, own: string][] = [
   [
@@ -70,7 +70,7 @@ for (const [what, prepare, given, own] of ROWS) {
   }, { root: what === "belongs to another user" });
 }
 
-test("runtimePath() says which variable leads to a directory that does not exist", async () => {
+test("runtimePath() names the variable that leads to a directory that does not exist", async () => {
   await using dir = new TempDir();
   const missing = dir.file("missing");
   for (

@@ -6,7 +6,7 @@ import { encode } from "../_helpers.ts";
 import { type AnyError, errorOf } from "./_errors.ts";
 import type { Failure } from "./_failure.ts";
 
-/** Failures of connections: both ends are here, and both are closed in the end. */
+/** Returns the failures of connections. Each has both ends, and closes both. */
 export function connectionFailures(): Failure[] {
   type End = Awaited<ReturnType<typeof connect>>;
   const withPair =

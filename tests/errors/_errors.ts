@@ -1,9 +1,9 @@
 /** Helpers that the tests of `errors` share. */
 
-/** An error with everything that one of this package may have. */
+/** An error with the fields that one of this package may have. */
 export type AnyError = Error & Record<string, unknown>;
 
-/** What an operation rejects with. */
+/** Returns the error that an operation rejects with. */
 export async function errorOf(call: () => unknown): Promise<AnyError> {
   try {
     await call();

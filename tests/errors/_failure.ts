@@ -1,30 +1,30 @@
-/** A failure that the tests of errors provoke, and what makes one fail. */
+/** A failure that the tests of errors provoke, and helpers that provoke one. */
 
 import type { TempDir } from "../_helpers.ts";
 import { type AnyError, errorOf } from "./_errors.ts";
 
-/** A failure of the system that a function of this package must tell in the one shape. */
+/** A failure of the system that a function of this package reports in the common shape. */
 export interface Failure {
   name: string;
-  /** Makes it fail in a directory whose file `s.sock` is the path. */
+  /** Provokes the failure at `path`, which is `s.sock` in the directory. */
   fail: (dir: TempDir, path: string) => Promise<AnyError>;
-  /** The class, and one of Deno's or of ours that it is an instance of. */
+  /** A class that the error is an instance of. */
   // deno-lint-ignore no-explicit-any -- a constructor with any parameters
   is: abstract new (...args: any[]) => Error;
   operation: string;
   /** A part of the message. */
   says: string;
   code?: string;
-  /** The code of the cause, `null` where there must be none. */
+  /** The code of the cause, or `null` if there must not be a cause. */
   causedBy?: string | null;
-  /** The path, where it is not the socket's. */
+  /** The path in the error, if it is not the socket's. */
   at?: (path: string) => string;
-  /** Looks at the fields that not every error has. */
+  /** Checks the fields that not every error has. */
   fields?: (error: AnyError) => void;
   needs?: string[];
 }
 
-/** Fails as a function does on what `make` puts at the path. */
+/** Returns the failure of a call after `make` has prepared the path. */
 export function on(
   make: (path: string) => unknown,
   call: (path: string) => unknown,

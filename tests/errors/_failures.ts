@@ -269,7 +269,7 @@ export const FAILURES: Failure[] = [
     fields: (error) => assertInstanceOf(error.cause, SocketNotFound),
   },
   {
-    name: "connect({ owner }) to a socket of somebody else",
+    name: "connect({ owner }) to a socket of another user",
     fail: on(
       aForeignServer,
       (path) => connect({ path, owner: [(Deno.uid() as number) + 1, (Deno.uid() as number) + 2] }),
@@ -322,7 +322,7 @@ export const FAILURES: Failure[] = [
   ...(Deno.build.os === "linux" ? abstractFailures() : []),
 ];
 
-/** Failures with a name that has no file. */
+/** Returns the failures with abstract names. */
 export function abstractFailures(): Failure[] {
   const name = `\0uds-${crypto.randomUUID()}`;
   return [
@@ -340,7 +340,7 @@ export function abstractFailures(): Failure[] {
       causedBy: "EADDRINUSE",
     },
     {
-      name: "connect() to an abstract name of nobody",
+      name: "connect() to an abstract name without a server",
       fail: () => errorOf(() => connect(name)),
       is: NothingListening,
       operation: "connect",

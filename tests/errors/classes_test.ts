@@ -43,7 +43,7 @@ for (const [name, Class, Base, code] of CLASSES) {
     assert(Object.prototype.toString.call(error) === "[object Error]");
   });
 
-  test(`${name} has operation, path and code, and no cause where there is none`, () => {
+  test(`${name} has operation, path and code, and no cause unless one is given`, () => {
     const error = new Class("Cannot do it", FIELDS);
     assertEquals([error.operation, error.path, error.code], ["connect", "/run/s.sock", code]);
     assertEquals("cause" in error, false);
@@ -51,23 +51,23 @@ for (const [name, Class, Base, code] of CLASSES) {
     assert(isSocketError(error));
   });
 
-  test(`${name} takes the code of its cause, and a given one before that`, () => {
+  test(`${name} takes the code of its cause, unless a code is given`, () => {
     const caused = new Class("Cannot do it", { ...FIELDS, cause: CAUSE });
     assertEquals(caused.cause, CAUSE);
-    // The time that is over is our own: the cause is only the last refusal.
+    // The timeout is our own: the cause is only the last refusal.
     const own = name === "ConnectTimeout" ? "ETIMEDOUT" : undefined;
     assertEquals(caused.code, own ?? "EIO");
     const given = new Class("Cannot do it", { ...FIELDS, cause: CAUSE, code: "EPIPE" });
     assertEquals(given.code, own ?? "EPIPE");
   });
 
-  test(`${name} takes a cause that is no error`, () => {
+  test(`${name} takes a cause that is not an error`, () => {
     const error = new Class("Cannot do it", { ...FIELDS, cause: null });
     assertEquals([error.cause, error.code], [null, code]);
   });
 }
 
-test("the classes are told apart by instanceof", () => {
+test("instanceof distinguishes the classes", () => {
   for (const [name, Class] of CLASSES) {
     const error = new Class("Cannot do it", FIELDS);
     const kin = CLASSES.filter(([, Other]) => error instanceof Other).map(([other]) => other);
@@ -104,7 +104,7 @@ test("ConnectDenied has the mode, the user and the group that refused", () => {
   assertEquals([unknown.mode, unknown.uid, unknown.gid], [undefined, undefined, undefined]);
 });
 
-test("ConnectionClosed has what was not sent, and of a read nothing", () => {
+test("ConnectionClosed has the unsent bytes of a write, and none of a read", () => {
   const unsent = encode("rest");
   assertEquals(new ConnectionClosed("Cannot do it", { ...FIELDS, unsent }).unsent, unsent);
   assertEquals(new ConnectionClosed("Cannot do it", FIELDS).unsent, undefined);
@@ -114,7 +114,7 @@ test("ConnectionClosed has what was not sent, and of a read nothing", () => {
 for (
   const [name, value, expected] of [
     ["an error with operation and path", Object.assign(new Error(), FIELDS), true],
-    ["one whose path is null", Object.assign(new Error(), { operation: "x", path: null }), true],
+    ["an error with path null", Object.assign(new Error(), { operation: "x", path: null }), true],
     ["a plain error", new Error("no"), false],
     ["an error with an operation only", Object.assign(new Error(), { operation: "x" }), false],
     ["an error of Deno's", new Deno.errors.NotFound("no"), false],

@@ -3,7 +3,7 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { fixture, TempDir, test } from "../_helpers.ts";
 import { aForeignServer, handler } from "./_failure.ts";
 
-/** What a process of another user is told, whose own permissions are not in the way. */
+/** Returns the error that a process of another user gets, with all Deno permissions it needs. */
 async function failAsNobody(
   operation: string,
   path: string,
@@ -14,27 +14,31 @@ async function failAsNobody(
   return JSON.parse(await program.line());
 }
 
-test("connect() to a socket whose mode keeps this user out fails with ConnectDenied", async () => {
-  await using dir = new TempDir(0o755);
-  const path = dir.file("s.sock");
-  await using _server = await serve({ path, mode: 0o640 }, handler);
-  const { message, ...fields } = await failAsNobody("connect", path);
-  assertEquals(fields, {
-    class: "ConnectDenied",
-    operation: "connect",
-    path,
-    code: "EACCES",
-    mode: 0o640,
-    uid: 0,
-    gid: Deno.gid() as number,
-  });
-  assertMatch(
-    String(message),
-    /^Cannot connect to ".*": its mode 0640 and owner 0:\d+ do not .*[^.]$/,
-  );
-}, { root: true });
+test(
+  "connect() to a socket with a mode that excludes this user fails with ConnectDenied",
+  async () => {
+    await using dir = new TempDir(0o755);
+    const path = dir.file("s.sock");
+    await using _server = await serve({ path, mode: 0o640 }, handler);
+    const { message, ...fields } = await failAsNobody("connect", path);
+    assertEquals(fields, {
+      class: "ConnectDenied",
+      operation: "connect",
+      path,
+      code: "EACCES",
+      mode: 0o640,
+      uid: 0,
+      gid: Deno.gid() as number,
+    });
+    assertMatch(
+      String(message),
+      /^Cannot connect to ".*": its mode 0640 and owner 0:\d+ do not .*[^.]$/,
+    );
+  },
+  { root: true },
+);
 
-test("connect() in a directory that keeps this user out fails with ConnectDenied", async () => {
+test("connect() in a directory that excludes this user fails with ConnectDenied", async () => {
   await using dir = new TempDir(0o700);
   const path = dir.file("s.sock");
   await using _server = await serve({ path, mode: 0o666 }, handler);
@@ -45,14 +49,14 @@ test("connect() in a directory that keeps this user out fails with ConnectDenied
 
 for (const operation of ["claim", "listen", "serve"]) {
   test(
-    `${operation}() over a socket that this user may not ask fails with ConnectDenied`,
+    `${operation}() over a socket that this user may not connect to fails with ConnectDenied`,
     async () => {
       await using dir = new TempDir(0o777);
       const path = dir.file("s.sock");
       using _foreign = aForeignServer(path);
       await Deno.chmod(path, 0o600);
       const { message, ...fields } = await failAsNobody(operation, path);
-      // The same bits that probe() and connect() tell: no file type among them.
+      // The same bits as of probe() and connect(), without the file type.
       assertEquals(fields, {
         class: "ConnectDenied",
         operation,
@@ -71,7 +75,7 @@ for (const operation of ["claim", "listen", "serve"]) {
   );
 
   test(
-    `${operation}() in a directory that this user may not write to fails in the one shape`,
+    `${operation}() in a directory that this user may not write to fails in the common shape`,
     async () => {
       await using dir = new TempDir(0o755);
       const path = dir.file("s.sock");

@@ -5,7 +5,7 @@ import { type AnyError, errorOf } from "./_errors.ts";
 import { aForeignServer, type Failure } from "./_failure.ts";
 import { FAILURES } from "./_failures.ts";
 
-/** Asserts that an error has the shape that all of this package have. */
+/** Asserts that an error has the shape that all errors of this package have. */
 function assertShape(
   error: AnyError,
   { is, operation, says, code, causedBy }: Failure,
@@ -24,14 +24,14 @@ function assertShape(
   assertMatch(error.message, /[^.\s]$/);
   assert(!error.message.includes("os error"), error.message);
   assert(!/n't\b/.test(error.message), error.message);
-  // An abstract name as the command line writes it.
+  // The message has an abstract name as the command line writes it.
   assert(error.message.includes(JSON.stringify(at.replace(/^\0/, "@"))), error.message);
   assert(error.message.includes(says), error.message);
 }
 
 for (const failure of FAILURES) {
   const { name, fail, at, fields, needs } = failure;
-  test(`${name} fails with ${failure.is.name} in the one shape`, async () => {
+  test(`${name} fails with ${failure.is.name} in the common shape`, async () => {
     await using dir = new TempDir();
     const path = dir.file("s.sock");
     const error = await fail(dir, path);
@@ -40,7 +40,7 @@ for (const failure of FAILURES) {
   }, { needs: needs ?? [] });
 }
 
-test("a bind that binds nothing is the caller's mistake: a TypeError, and the path is free again", async () => {
+test("a bind that binds nothing rejects with a TypeError, and the path is free again", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   await using claimed = await claim(path);

@@ -18,7 +18,7 @@ for (
     ],
   ] as const
 ) {
-  test(`runtimePath() with a ${name} that does not exist fails in the one shape`, async () => {
+  test(`runtimePath() with a ${name} that does not exist fails in the common shape`, async () => {
     await using dir = new TempDir();
     const absent = dir.file("absent");
     await using program = fixture("permission_runtime_path.ts", ["-A"], [], { env: env(absent) });
@@ -35,7 +35,7 @@ for (
   });
 }
 
-test("runtimePath() that is refused a permission fails in the one shape", async () => {
+test("runtimePath() that is refused a permission fails in the common shape", async () => {
   const error = await errorOf(() => runtimePath("app"));
   assertInstanceOf(error, Deno.errors.NotCapable);
   assertEquals([error.operation, error.path], ["runtimePath", null]);
@@ -52,7 +52,7 @@ for (
   ] as const
 ) {
   test(
-    `${operation}() that is refused a permission fails with NotCapable in the one shape`,
+    `${operation}() that is refused a permission fails with NotCapable in the common shape`,
     async () => {
       const error = await errorOf(call);
       assertInstanceOf(error, Deno.errors.NotCapable);
@@ -71,7 +71,7 @@ for (
     ["serve", (path: string, signal: AbortSignal) => serve({ path, signal }, handler)],
   ] as const
 ) {
-  test(`${operation}() with an aborted signal rejects with its reason, as it is`, async () => {
+  test(`${operation}() with an aborted signal rejects with its reason, unchanged`, async () => {
     await using dir = new TempDir();
     const reason = new Error("enough");
     const error = await errorOf(() => call(dir.file("s.sock"), AbortSignal.abort(reason)));

@@ -4,11 +4,10 @@ import { exitCodeOf } from "../../_cli/exit_codes.ts";
 import { denoArgs, encode, Program, readText, run, TempDir, test } from "../_helpers.ts";
 
 /**
- * Failures of the system, injected by strace: each is told in the one shape, whatever call it is
- * of.
+ * Failures of the system, injected by strace. Each call's failure is reported in the common shape.
  */
 
-/** What a program says that failed. */
+/** The error that a program prints. */
 interface Told {
   class: string;
   message: string;
@@ -24,9 +23,9 @@ interface Row {
   errors: string[];
   how?: "listen" | "connect" | "probe";
   options?: Record<string, unknown>;
-  /** Whether it is the call on the lock file, or on the other name; by default any. */
+  /** The end of the path for which the call fails: of the lock, or of the other name. By default any. */
   suffix?: string;
-  /** What the message says after the path, for each error that has words of its own. */
+  /** The message after the path, for each error that has a message of its own. */
   says?: Record<string, string>;
   start?: string;
 }
@@ -71,7 +70,7 @@ const ROWS: Row[] = [
   { call: "connect", how: "probe", errors: ["EINVAL", "ENETDOWN"] },
 ];
 
-/** Uses a socket under strace. */
+/** Uses a socket under strace. Returns the error. */
 async function use(
   how: string,
   path: string,
@@ -86,7 +85,7 @@ async function use(
   return JSON.parse(stdout);
 }
 
-/** strace's options that make a call fail. */
+/** Returns the options of strace that make a call fail. */
 function failing(call: string, error: string, path?: string): string[] {
   return [...(path === undefined ? [] : ["-P", path]), "-e", `inject=${call}:error=${error}`];
 }
@@ -94,30 +93,34 @@ function failing(call: string, error: string, path?: string): string[] {
 for (const row of ROWS) {
   const { call, errors, how = "listen", options = {}, suffix, says = {}, start = "Cannot" } = row;
   const where = suffix === undefined ? "" : ` of <path>${suffix}`;
-  test(`${how}() tells a failing ${call}${where} in the one shape: ${errors.join()}`, async () => {
-    await Promise.all(errors.map(async (error) => {
-      await using dir = new TempDir();
-      const path = dir.file("a.sock");
-      await using _server = how === "listen"
-        ? undefined
-        : await serve({ path, mode: 0o666 }, async () => {});
-      const file = suffix === undefined ? undefined : path + suffix;
-      const told = await use(how, path, options, failing(call, error, file));
-      const fields = [told.operation, told.path, told.code];
-      assertEquals(fields, [how, path, error], `${error}: ${JSON.stringify(told)}`);
-      assert(told.message.startsWith(`${start} `), told.message);
-      assertMatch(told.message, /^Cannot [a-z ]+ "[^"]*a\.sock[^"]*"[a-z ]*: [a-z]/);
-      assert(!/os error/.test(told.message), told.message);
-      if (says[error] !== undefined) {
-        assert(told.message.includes(`"${path}": ${says[error]}`), told.message);
-      }
-      if (call !== "unlink" && how === "listen") assertEquals(dir.list(), [], error);
-    }));
-  }, { needs: ["strace"], root: true, deadline: 20_000 });
+  test(
+    `${how}() reports a failing ${call}${where} in the common shape: ${errors.join()}`,
+    async () => {
+      await Promise.all(errors.map(async (error) => {
+        await using dir = new TempDir();
+        const path = dir.file("a.sock");
+        await using _server = how === "listen"
+          ? undefined
+          : await serve({ path, mode: 0o666 }, async () => {});
+        const file = suffix === undefined ? undefined : path + suffix;
+        const told = await use(how, path, options, failing(call, error, file));
+        const fields = [told.operation, told.path, told.code];
+        assertEquals(fields, [how, path, error], `${error}: ${JSON.stringify(told)}`);
+        assert(told.message.startsWith(`${start} `), told.message);
+        assertMatch(told.message, /^Cannot [a-z ]+ "[^"]*a\.sock[^"]*"[a-z ]*: [a-z]/);
+        assert(!/os error/.test(told.message), told.message);
+        if (says[error] !== undefined) {
+          assert(told.message.includes(`"${path}": ${says[error]}`), told.message);
+        }
+        if (call !== "unlink" && how === "listen") assertEquals(dir.list(), [], error);
+      }));
+    },
+    { needs: ["strace"], root: true, deadline: 20_000 },
+  );
 }
 
 test(
-  "listen() tells why it failed, and beside that what could not be removed after it",
+  "listen() reports why it failed, and also what it could not remove afterwards",
   async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
@@ -132,7 +135,7 @@ test(
 );
 
 test(
-  "uds exits with 1 or 6 for a failure of the system, and tells each failure on its line",
+  "uds exits with 1 or 6 for a failure of the system, and reports each failure on a line",
   async () => {
     const rows = [
       [["chmod:error=EINVAL"], 1],
@@ -173,17 +176,17 @@ test("uds exits with 2 for a wrong argument alone", () => {
 test("listen() leaves no socket behind if it cannot look at it after the bind", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
-  // The third look at the path: two before the bind, one after it.
+  // The third stat of the path: two come before the bind, one after it.
   const inject = ["-P", path, "-e", "inject=statx:error=EIO:when=3"];
   const told = await use("listen", path, {}, inject);
   assertEquals([told.operation, told.code], ["listen", "EIO"]);
   assertEquals(dir.list(), []);
 }, { needs: ["strace"] });
 
-// ---- What denies it -----------------------------------------------------------------------------
+// ---- Denied by the system -----------------------------------------------------------------------
 
 for (const [how, call] of [["connect", "connect"], ["listen", "bind"]] as const) {
-  test(`${how}() of an abstract name that is denied names a security policy`, async () => {
+  test(`${how}() of a denied abstract name names a security policy`, async () => {
     const name = `uds-${crypto.randomUUID()}`;
     const told = await use(how, `@${name}`, {}, failing(call, "EPERM"));
     assertEquals([told.path, told.code], [`\0${name}`, "EPERM"]);
@@ -191,7 +194,7 @@ for (const [how, call] of [["connect", "connect"], ["listen", "bind"]] as const)
   }, { needs: ["strace"] });
 }
 
-test("connect() that is denied by the mode says so, and by a directory too", async () => {
+test("connect() names the mode or the directory that denies it", async () => {
   await using dir = new TempDir(0o755);
   const path = dir.file("a.sock");
   await using _listener = await listen({ path, mode: 0o620 });
@@ -228,7 +231,7 @@ test("serve() goes on when the system has no descriptor left for an accept", asy
   await stdin.close();
 }, { needs: ["strace"] });
 
-test("socketpair() tells failing calls in the one shape, without a path", async () => {
+test("socketpair() reports failing calls in the common shape, without a path", async () => {
   const rows = [["bind", "ENFILE"], ["connect", "EMFILE"], ["bind", "EPERM"]] as const;
   await Promise.all(rows.map(async ([call, error]) => {
     const told = await use("socketpair", "", {}, failing(call, error));

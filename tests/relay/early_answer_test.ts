@@ -4,7 +4,7 @@ import { encode, pseudoRandom, TempDir, test } from "../_helpers.ts";
 
 const ANSWER = pseudoRandom(1_000_000, 3);
 
-/** Two connections to relay between, and the other end of each. */
+/** Makes two connections to relay between, and the other end of each. */
 async function ends(dir: TempDir, name = "e.sock") {
   await using listener = await listen(dir.file(name));
   const [a, client] = await Promise.all([listener.accept(), connect(dir.file(name))]);
@@ -12,7 +12,7 @@ async function ends(dir: TempDir, name = "e.sock") {
   return { a, b, client, target };
 }
 
-/** What comes up to the end, or to a failure, with a pause after each read. */
+/** Reads to the end or a failure, with a pause after each read. */
 async function readSlowly(conn: Connection, pause = 0): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   const buffer = new Uint8Array(64 * 1024);
@@ -25,7 +25,7 @@ async function readSlowly(conn: Connection, pause = 0): Promise<Uint8Array> {
   return await new Blob(chunks as BlobPart[]).bytes();
 }
 
-/** Writes until nothing is taken any more. */
+/** Writes until a write fails. Returns the number of bytes sent. */
 async function upload(conn: Connection): Promise<number> {
   const chunk = new Uint8Array(64 * 1024);
   for (let sent = 0;; sent += chunk.length) {
@@ -37,7 +37,7 @@ async function upload(conn: Connection): Promise<number> {
   }
 }
 
-/** How a relay ended. */
+/** Resolves to the result or the error of a relay. */
 function outcome(relaying: Promise<RelayResult>): Promise<unknown> {
   return relaying.catch((error) => error);
 }
@@ -51,7 +51,7 @@ test("relay() passes an early answer on whole, to a slow client that goes on sen
     const answer = readSlowly(client, 5);
     await target.read(new Uint8Array(100));
     await target.write(ANSWER);
-    // The kernel resets it: most of what came was not read.
+    // The kernel resets the connection, because most of its bytes were not read.
     target.close();
     assertEquals(await answer, ANSWER);
     await sending;
@@ -69,7 +69,7 @@ test("relay() passes an early answer on whole, to a slow client that goes on sen
 test("relay() goes on with the direction of a peer that has stopped reading", async () => {
   await using dir = new TempDir();
   const { a, b, client, target } = await ends(dir);
-  // It takes nothing, as a peer that has shut down its reading side.
+  // It fails like a peer that has shut down its reading side.
   const closed = Object.assign(new Deno.errors.BrokenPipe("takes no more"), { code: "EPIPE" });
   const refusing = {
     read: b.read.bind(b),
@@ -80,7 +80,7 @@ test("relay() goes on with the direction of a peer that has stopped reading", as
   };
   const over = outcome(relay(a, refusing as unknown as Connection));
   await client.write(encode("question"));
-  // The direction towards the target has ended, which it is told.
+  // The target gets the end of file, because its direction has ended.
   assertEquals(await target.read(new Uint8Array(1)), null);
   for (const part of ["one", "two"]) {
     await target.write(encode(part));
@@ -98,7 +98,7 @@ test("relay() goes on with the direction of a peer that has stopped reading", as
   client.close();
 });
 
-test("relay() closes both once a peer that was reset has nothing more to say", async () => {
+test("relay() closes both once a peer that was reset has nothing more to send", async () => {
   await using dir = new TempDir();
   const { a, b, client, target } = await ends(dir);
   const over = outcome(relay(a, b));
@@ -106,7 +106,7 @@ test("relay() closes both once a peer that was reset has nothing more to say", a
   await target.read(new Uint8Array(1));
   await target.write(encode("last words"));
   target.close();
-  // The client stays silent and open; still both are closed.
+  // Both are closed although the client stays silent and open.
   const failure = await over as Error & { bToA: number };
   assertInstanceOf(failure, Deno.errors.ConnectionReset);
   assertEquals(failure.bToA, 10);
@@ -115,7 +115,7 @@ test("relay() closes both once a peer that was reset has nothing more to say", a
   client.close();
 });
 
-test("relay() closes both when a client has gone, although its target sends on", async () => {
+test("relay() closes both when a client has left, although its target goes on sending", async () => {
   await using dir = new TempDir();
   const { a, b, client, target } = await ends(dir);
   const over = outcome(relay(a, b));
@@ -132,7 +132,7 @@ test("relay() closes both when a client has gone, although its target sends on",
   target.close();
 });
 
-test("relay() of an abort closes both, also after one direction has failed", async () => {
+test("relay() closes both at an abort, also after one direction has failed", async () => {
   await using dir = new TempDir();
   const { a, b, client, target } = await ends(dir);
   const abort = new AbortController();

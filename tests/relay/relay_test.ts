@@ -2,7 +2,7 @@ import { connect, listen, relay } from "@uds/uds";
 import { assertEquals, assertRejects } from "@std/assert";
 import { encode, pseudoRandom, readAll, TempDir, test } from "../_helpers.ts";
 
-/** Two connections whose other ends are ours too. */
+/** Makes two connections, with both ends of each. */
 async function twoPairs(dir: TempDir) {
   const listener = await listen(dir.file("r.sock"));
   const [a, left] = await Promise.all([listener.accept(), connect(dir.file("r.sock"))]);
@@ -21,7 +21,7 @@ test("relay() passes both directions and each half-close on, and counts the byte
   await left.write(question);
   await left.closeWrite();
   assertEquals(await asked, question);
-  // The end of file has passed through; the way back is still open.
+  // The end of file has passed through. The other direction is still open.
   await right.write(encode("answer"));
   await right.closeWrite();
   assertEquals(await readAll(left), encode("answer"));
@@ -89,7 +89,7 @@ test("relay() closes both where the signal was aborted before", async () => {
   right.close();
 });
 
-test("relay() refuses what is no connection, and unknown options", async () => {
+test("relay() refuses a value that is not a connection, and unknown options", async () => {
   await using dir = new TempDir();
   const { listener, a, b, left, right } = await twoPairs(dir);
   await using _listener = listener;
