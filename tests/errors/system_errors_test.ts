@@ -23,7 +23,7 @@ interface Row {
   errors: string[];
   how?: "listen" | "connect" | "probe";
   options?: Record<string, unknown>;
-  /** The end of the path for which the call fails: of the lock, or of the other name. By default any. */
+  /** The end of the path for which the call fails, such as that of the lock. By default any. */
   suffix?: string;
   /** The message after the path, for each error that has a message of its own. */
   says?: Record<string, string>;
