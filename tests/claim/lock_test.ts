@@ -45,7 +45,7 @@ for (
     ["is interrupted", "EINTR", "interrupted system call"],
   ] as const
 ) {
-  test(`listen() on a file system that ${what} says so, and leaves nothing`, async () => {
+  test(`listen() on a file system that ${what} reports it, and leaves nothing`, async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     const { message, operation } = JSON.parse(await ownUnder(path, `flock:error=${error}:when=1`));

@@ -140,7 +140,7 @@ test("connect() of another user is denied, with the mode and the owner of the so
   assertStringIncludes(message, "its mode 0640 and owner 0:65533 do not let this process");
 }, { root: true });
 
-test("connect() of another user is let in where the mode says so", async () => {
+test("connect() of another user succeeds if the mode allows it", async () => {
   await using dir = new TempDir(0o755);
   const path = dir.file("a.sock");
   await using listener = await listen({ path, mode: 0o666 });

@@ -197,7 +197,7 @@ test("uds connect goes on sending to a server that has ended its direction", asy
 
 for (const halfFirst of [false, true]) {
   const how = halfFirst ? "after it had ended its direction" : "at once";
-  test(`uds connect ends when the server goes ${how}, while its input is open`, async () => {
+  test(`uds connect ends when the server leaves ${how}, while its input is open`, async () => {
     await using dir = new TempDir();
     await using listener = await listen(dir.file("s.sock"));
     await using client = new Process(udsCommand(["connect", dir.file("s.sock")]), {

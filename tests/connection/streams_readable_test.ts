@@ -2,7 +2,7 @@ import { connect, type Connection, ConnectionClosed, serve, socketpair } from "@
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { decode, encode, TempDir, test } from "../_helpers.ts";
 
-/** What the standard promises of readable byte streams, on `conn.readable`. */
+/** The standard's promises about readable byte streams, on `conn.readable`. */
 
 interface Pair extends Disposable {
   conn: Connection;
@@ -98,7 +98,7 @@ test("a BYOB read refuses an empty view and memory that is taken", async () => {
   assertEquals(decode((await reader.read(new Uint8Array(4))).value!), "x");
 });
 
-test("a BYOB read with min waits for so many bytes", async () => {
+test("a BYOB read with min waits for that many bytes", async () => {
   using pair = await ends();
   const reader = pair.conn.readable.getReader({ mode: "byob" });
   const options = { min: 4 } as unknown as undefined;

@@ -2,7 +2,7 @@ import { type Connection, ConnectionClosed, socketpair } from "@uds/uds";
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { decode, encode, readAll, test } from "../_helpers.ts";
 
-/** What the standard promises of writable streams, on `conn.writable`. */
+/** The standard's promises about writable streams, on `conn.writable`. */
 
 const LARGE = 4 * 1024 * 1024;
 

@@ -76,7 +76,7 @@ test("encodeStream() passes on an abort and a cancellation", async () => {
   assertEquals(await writer.write("x").catch((e) => e), reason);
 });
 
-test("decodeStream() fails with the error of what came, and of an end within a message", async () => {
+test("decodeStream() fails with the error of its input, and at an end within a message", async () => {
   const stream = (...pieces: string[]) =>
     ReadableStream.from(pieces.map(encode)).pipeThrough(decodeStream(json(lines())));
   assertEquals(await Array.fromAsync(stream("1\n", "2\n")), [1, 2]);

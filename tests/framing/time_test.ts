@@ -88,7 +88,7 @@ test("draining still delivers what has come, and waits for a message that has be
   assertEquals(await channel.receive(), undefined);
 });
 
-test("draining loses nothing of what is in the kernel, and ends at once where there is nothing", async () => {
+test("draining loses nothing that is in the kernel, and ends at once if there is nothing", async () => {
   const [a, b] = await socketpair();
   await using peer = a;
   await using channel = messages(b, lines(), { draining: AbortSignal.abort() });

@@ -29,7 +29,7 @@ for (
     number,
   ][]
 ) {
-  test(`child.kill("${signal}") ends a child, and status says so`, async () => {
+  test(`child.kill("${signal}") ends a child, and status reports it`, async () => {
     await using child = await trapping(":");
     child.kill(signal);
     assertEquals(await child.status, { success: false, code, signal });

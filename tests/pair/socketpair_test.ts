@@ -180,7 +180,7 @@ for (
     [{ protocol: "0" }, 'protocol "0"', "Unix domain sockets have no other protocol"],
   ] as [Record<string, unknown>, string, string][]
 ) {
-  test(`socketpair() refuses ${value} with NotSupported, and says why`, async () => {
+  test(`socketpair() refuses ${value} with NotSupported, and names the reason`, async () => {
     const before = openDescriptors();
     const error = await assertRejects(
       () => socketpair(options as SocketPairOptions),

@@ -164,7 +164,7 @@ test("pair(module): internal modules cannot be required, also with hooks and cha
   assert(tries.length > 150, `${tries.length}`);
 });
 
-test("pair(module): what is hidden does not come back", async () => {
+test("pair(module): hidden names do not come back", async () => {
   const text = `
     const [internal] = Object.getOwnPropertySymbols(Deno);
     const outcomes = [];
@@ -233,7 +233,7 @@ test("pair(module): the frames of an error's stack contain no function and no ob
   assertEquals(await said(text, { stdout: "null" }), [true, []]);
 });
 
-test("pair(module): what is added to prototypes receives nothing that leads to an operation of Deno", async () => {
+test("pair(module): additions to prototypes receive nothing that leads to an operation of Deno", async () => {
   const text = `
     const caught = new Set();
     const add = Set.prototype.add;

@@ -60,7 +60,7 @@ for (const kind of KINDS) {
     await assertAllowed(() => ({ [kind]: true }), (used) => used === kind);
   });
 
-  test(`pair(module) grants ${kind} for what a list says, and nothing else`, async () => {
+  test(`pair(module) grants ${kind} for the entries of a list, and nothing else`, async () => {
     await assertAllowed(
       (all) => ({ [kind]: [all.find(([used]) => used === kind)?.[1] as string] }),
       (used, index) => used === kind && index === 0,

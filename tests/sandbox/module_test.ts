@@ -72,7 +72,7 @@ test("pair(module) allows it to import the package from Deno's cache, with no di
   assertEquals(await answer(child, "ping"), "ping");
 });
 
-test("pair(module) finds the cache of this process where HOME says so", async () => {
+test("pair(module) finds the cache of this process by HOME", async () => {
   await using dir = new TempDir();
   const url = await write(dir, { "own/w.ts": saying("1 as number") });
   await Deno.mkdir(dir.file("home"));
@@ -205,7 +205,7 @@ test("pair(module) passes it none of our variables, but those of `env`", async (
   }
 });
 
-test("pair(module) runs with exactly the permissions that permissions() says", async () => {
+test("pair(module) runs with exactly its permissions()", async () => {
   const url = moduleOf("net_echo.ts");
   const set = permissions("pair", url);
   assertEquals(set, { run: [Deno.execPath()], env: ["NODE_V8_COVERAGE"] });

@@ -130,7 +130,7 @@ test("serve() with idleTimeout does not cut a handler that is busy and does not 
   client.close();
 });
 
-test("serve() with idleTimeout counts from the read, not from what came before", async () => {
+test("serve() with idleTimeout counts from the read, not from earlier activity", async () => {
   await using dir = new TempDir();
   const path = dir.file("y.sock");
   await using _server = await serve({ path, idleTimeout: 300 }, async (conn) => {
