@@ -1,7 +1,7 @@
 /**
  * The gate, the same here and in CI: format, lint, types, docs, language, tests with coverage and
- * the examples of the docs, and a publish dry run. All steps run, even after a failure. The last line
- * has the counts of the tests.
+ * the examples of the docs, and a publish dry run. All steps run, even after a failure. The last
+ * line has the counts of the tests.
  */
 
 import { runTests, summary, testFiles, type TestResult } from "./test.ts";
