@@ -123,12 +123,12 @@ export function lengthPrefixed(options: LengthPrefixedOptions = {}): Codec<Uint8
       return end > bytes.length ? end : { message: bytes.subarray(prefix, end), end };
     },
     decodeAll(bytes, _scanned, messages) {
-      const { buffer, byteOffset } = bytes;
+      const { buffer, byteOffset, length: available } = bytes;
       let at = 0;
-      while (at + prefix <= bytes.length) {
+      while (at + prefix <= available) {
         const start = at + prefix;
         const length = lengthAt(bytes, at);
-        if (start + length > bytes.length) break;
+        if (start + length > available) break;
         // Faster than subarray(), and most of what a small message costs.
         messages.push(new Uint8Array(buffer, byteOffset + start, length));
         at = start + length;
