@@ -281,7 +281,8 @@ test("uds send exits with at most one line, whatever the server does", async () 
   })();
   const codes: Record<number, number> = {};
   await repeat(Math.ceil(CASES / 6), async (random) => {
-    const message = decode(random.bytes(random.length(32 * 1024))).replaceAll("\0", "·");
+    // The command line refuses U+FFFD, which Deno puts in the place of bytes that are not UTF-8.
+    const message = decode(random.bytes(random.length(32 * 1024))).replaceAll(/[\0\uFFFD]/g, "·");
     const args = ["send", path, "--", message];
     const { code, stderr } = await run(Deno.execPath(), denoArgs("./cli.ts", ["-A"], args));
     codes[code] = (codes[code] ?? 0) + 1;
