@@ -31,7 +31,7 @@ function blocksOf(page: string): Block[] {
 function runnable(text: string, dir: TempDir): string {
   return text.replaceAll("/tmp/", `${dir.path}/`)
     .replace(/^deno install .*jsr:@uds\/uds\/cli$/m, "deno task install")
-    .replace(/task test$/gm, "task test tests/project/docs_test.ts --filter=steps");
+    .replace(/\btask test$/gm, "task test tests/project/docs_test.ts --filter=steps");
 }
 
 /**
