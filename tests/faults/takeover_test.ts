@@ -197,7 +197,7 @@ test(
       const answers = await Promise.all(
         waiting.map((conn) => readText(conn).catch((error) => `${error}`)),
       );
-      assertEquals(answers.filter((answer) => answer !== "you events hello"), [], `round ${round}`);
+      assertEquals(answers.filter((answer) => answer !== "you said hello"), [], `round ${round}`);
       assertEquals(await old.line(), `${CLIENTS}`);
       for (const conn of waiting) conn.close();
       await old.status;
@@ -260,7 +260,8 @@ test("serve() that cannot take the publish lock names its holder", async () => {
     () => serve({ path, publish: "rename" }, async () => {}),
     SocketInUse,
   );
-  assertStringIncludes(error.message, `process 4711 is starting or ending there`);
+  assertStringIncludes(error.message, "process 4711 has held");
+  assertStringIncludes(error.message, "while starting or stopping");
   assertEquals(error.holder, 4711);
   file.close();
   assertEquals(dir.list(), ["a.sock.lock.new"]);
