@@ -7,10 +7,15 @@
 import { resolveSocketPath, type SocketPath } from "./address.ts";
 import { InsecurePath } from "./errors.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
-import { checkArguments, checkFunction, checkOptions } from "./_internal/base/check.ts";
+import {
+  checkArguments,
+  checkFunction,
+  checkOptions,
+  type Checks,
+} from "./_internal/base/check.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
 import { turn } from "./_internal/base/event_loop.ts";
-import { CLAIM_CHECKS, claimDefaults, requireOwnable } from "./_internal/path/claim_options.ts";
+import { claimDefaults, OWN_CHECKS, requireOwnable } from "./_internal/path/claim_options.ts";
 import { OwnedPath } from "./_internal/path/owned_path.ts";
 
 /** Options of {@linkcode claim}, which `listen()` and `serve()` have too. */
@@ -168,9 +173,11 @@ export async function claim(path: SocketPath, options: ClaimOptions = {}): Promi
   }
 }
 
+const CHECKS: Checks<ClaimOptions> = OWN_CHECKS;
+
 /** Checks the options, and takes the path. */
 async function acquire(path: SocketPath, options: ClaimOptions): Promise<SocketClaim> {
-  checkOptions("claim", options, CLAIM_CHECKS);
+  checkOptions("claim", options, CHECKS);
   const complete = claimDefaults(options);
   const context = new ErrorContext("claim", resolveSocketPath(path));
   requireOwnable(context, complete);

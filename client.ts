@@ -25,6 +25,7 @@ import {
   checkSignal,
   duration,
   unchecked,
+  withPath,
 } from "./_internal/base/check.ts";
 import { mayPrompt } from "./_internal/base/deno_permissions.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
@@ -144,9 +145,7 @@ const CHECKS: Checks<ConnectOptions> = {
 };
 
 async function checkAndConnect(options: SocketPath | ConnectOptions): Promise<Connection> {
-  const given: ConnectOptions = typeof options === "string" || options instanceof URL
-    ? { path: options }
-    : options;
+  const given: ConnectOptions = withPath(options);
   checkOptions("connect", given, CHECKS);
   const owners = given.owner === undefined ? undefined : [given.owner].flat();
   const context = new ErrorContext("connect", resolveSocketPath(given.path));

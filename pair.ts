@@ -382,9 +382,8 @@ const SOCKETPAIR_CHECKS: Checks<SocketPairOptions> = {
 function only(accepted: unknown, reason: string): Check {
   return (name, value) => {
     if (value === accepted) return;
-    const error = new Deno.errors.NotSupported(
-      `Cannot make a socket pair with ${name} ${show(value)}: ${reason}. Use ${show(accepted)}`,
-    );
-    throw Object.assign(error, { operation: "socketpair", path: null });
+    const start = `Cannot make a socket pair with ${name} ${show(value)}`;
+    throw new ErrorContext("socketpair", null, start)
+      .error(Deno.errors.NotSupported, `${reason}. Use ${show(accepted)}`);
   };
 }

@@ -19,10 +19,11 @@ import {
   duration,
   oneOf,
   unchecked,
+  withPath,
 } from "./_internal/base/check.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
-import { CLAIM_CHECKS, claimDefaults, requireOwnable } from "./_internal/path/claim_options.ts";
+import { claimDefaults, OWN_CHECKS, requireOwnable } from "./_internal/path/claim_options.ts";
 import { ConnectionServer } from "./_internal/server/connection_server.ts";
 import { Listener } from "./_internal/server/listener.ts";
 import { ListeningSocket } from "./_internal/server/listening_socket.ts";
@@ -210,7 +211,7 @@ export async function listen(options: SocketPath | ListenOptions): Promise<UnixL
 
 const LISTEN_CHECKS: Checks<ListenOptions> = {
   path: unchecked,
-  ...CLAIM_CHECKS,
+  ...OWN_CHECKS,
   existing: oneOf("reclaim", "fail", "replace"),
   publish: oneOf("direct", "rename"),
   selfHeal: checkBoolean,
@@ -423,11 +424,6 @@ async function openServer(
   return new ConnectionServer(await openSocket("serve", given), handler, given);
 }
 
-/** Returns the options, also for a path alone. */
-function withPath<T extends ListenOptions>(options: SocketPath | T): T | ListenOptions {
-  return typeof options === "string" || options instanceof URL ? { path: options } : options;
-}
-
 /** Does what both calls share: checks the rest, requires the permissions, and listens. */
 async function openSocket(
   operation: "listen" | "serve",
@@ -440,18 +436,21 @@ async function openSocket(
   const owned = claimDefaults(options);
   const context = new ErrorContext(operation, resolveSocketPath(options.path));
   const isAbstract = context.path.startsWith("\0");
-  // An abstract name has no file, so an option that needs one refuses it.
-  const needsFile = Object.keys(LISTEN_CHECKS).some((name) =>
-    name !== "path" && name !== "signal" && options[name as keyof ListenOptions] !== undefined
-  );
-  if (!isAbstract || needsFile) {
-    requireOwnable(context, owned);
-  } else {
+  if (isAbstract && !needsFile(options)) {
     requireRuntime();
     context.require({ net: true });
+  } else {
+    requireOwnable(context, owned);
   }
   signal?.throwIfAborted();
   return isAbstract
     ? ListeningSocket.openAbstract(context)
     : await ListeningSocket.open(context, owned, signal);
+}
+
+/** Reports whether an option is given that an abstract name, which has no file, refuses. */
+function needsFile(options: ListenOptions): boolean {
+  return Object.keys(LISTEN_CHECKS).some((name) =>
+    name !== "path" && name !== "signal" && options[name as keyof ListenOptions] !== undefined
+  );
 }

@@ -11,6 +11,7 @@
  */
 
 import { dirname, join } from "@std/path/posix";
+import { projectFiles } from "./source_text.ts";
 
 /** A room: the folder or the file at the beginning of its paths. */
 type Room = string;
@@ -51,17 +52,10 @@ function roomOf(file: string): Room | undefined {
   return [...floorOf.keys()].find((room) => file === room || file.startsWith(room));
 }
 
-/** Yields all files of the library and the command line. */
-function* filesIn(directory: string): Generator<string> {
-  for (const { name, isDirectory } of Deno.readDirSync(directory || ".")) {
-    const path = join(directory, name);
-    if (isDirectory && (directory !== "" || ["_internal", "_cli", "framing"].includes(name))) {
-      yield* filesIn(path);
-    } else if (name.endsWith(".ts")) {
-      yield path;
-    }
-  }
-}
+/** All files of the library and the command line. */
+const FILES = projectFiles([".ts"]).filter((file) =>
+  !file.includes("/") || /^(?:_internal|_cli|framing)\//.test(file)
+);
 
 const STATEMENT =
   /^(?:import|export)\b(?<type> type)?(?<names>[^;"]*?)\bfrom "(?<static>\.[^"]+)"|\bimport\("(?<dynamic>\.[^"]+)"\)/gm;
@@ -109,7 +103,7 @@ function findCircle(imports: Import[]): string[] | undefined {
   return undefined;
 }
 
-const imports = [...filesIn("")].flatMap(importsOf);
+const imports = FILES.flatMap(importsOf);
 const problems = imports.map(problemOf).filter((problem) => problem !== undefined);
 const circle = findCircle(imports);
 if (circle !== undefined) problems.push(`a circle: ${circle.join(" -> ")}`);

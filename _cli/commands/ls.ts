@@ -2,13 +2,13 @@
 
 import { isGranted, requireGrants } from "../../_internal/base/deno_permissions.ts";
 import { ErrorContext } from "../../_internal/base/error_context.ts";
+import { octal } from "../../_internal/base/file.ts";
 import { NotASocket, SocketNotFound } from "../../errors.ts";
 import { probe, type ProbeResult } from "../../probe.ts";
 import { OK } from "../exit_codes.ts";
 import { print } from "../io/output.ts";
 import { Reporter } from "../io/reporter.ts";
 import type { CommonFlags } from "../parse/command.ts";
-import { octal } from "../parse/parameters.ts";
 import { table } from "../text/columns.ts";
 import { json } from "../text/printable.ts";
 
@@ -168,7 +168,7 @@ async function look(
   flags: LsFlags,
   report: (error: unknown) => void,
 ): Promise<Entry> {
-  const file = { mode: octal((mode ?? 0) & 0o777), uid, gid };
+  const file = { mode: octal(mode ?? 0), uid, gid };
   try {
     const { state, holder } = await probe(path, { connect: flags.probe === true });
     return { path, state, ...file, ...(holder !== undefined && { holder }) };

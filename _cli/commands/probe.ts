@@ -1,12 +1,13 @@
 /** `uds probe PATH`: prints the state of a path. */
 
+import { octal } from "../../_internal/base/file.ts";
 import type { SocketPath } from "../../address.ts";
 import { probe } from "../../probe.ts";
 import { STATE_CODES } from "../exit_codes.ts";
 import { print } from "../io/output.ts";
 import { Reporter } from "../io/reporter.ts";
 import type { CommonFlags } from "../parse/command.ts";
-import { octal, shownPath } from "../parse/parameters.ts";
+import { shownPath } from "../parse/parameters.ts";
 import { json } from "../text/printable.ts";
 
 /** The command. */

@@ -1,5 +1,6 @@
 /** A child that has one end of a socket pair as its standard input and output. */
 
+import { respell } from "../../_internal/base/path.ts";
 import { type Child, pair, type PairOptions } from "../../pair.ts";
 
 /**
@@ -15,11 +16,4 @@ export function startOnStdio(
   options: Pick<PairOptions, "signal" | "detached"> = {},
 ): Promise<Child> {
   return pair(SHELL, { ...options, args: ["-c", ON_STDIO, respell(command), ...args] });
-}
-
-/**
- * Spells the path of Deno itself differently: Deno inserts `-A` after it in arguments of a program.
- */
-function respell(command: string): string {
-  return command === Deno.execPath() ? command.replace(/\/([^/]*)$/, "/./$1") : command;
 }

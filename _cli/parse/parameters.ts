@@ -66,11 +66,6 @@ export function octalMode(value: string): number {
   return Number.parseInt(value.replace(/^0o/, ""), 8);
 }
 
-/** Formats permission bits: `0600`. */
-export function octal(mode: number): string {
-  return `0${mode.toString(8).padStart(3, "0")}`;
-}
-
 /** The highest count: more than any system has of what is counted. */
 const MAX_COUNT = 0x7fff_ffff;
 

@@ -67,6 +67,13 @@ export function checkOptions<T>(
   }
 }
 
+/** Returns the options of a call that takes a path alone, too. */
+export function withPath<T extends { path: string | URL }>(
+  options: string | URL | T,
+): T | { path: string | URL } {
+  return typeof options === "string" || options instanceof URL ? { path: options } : options;
+}
+
 /** Accepts every value: for an option that is checked where it is used first. */
 export function unchecked(): void {}
 

@@ -42,15 +42,18 @@ export class ErrorContext<Path extends string | null = string> {
    *
    * @param Class The class.
    * @param state What stands in the way, and the remedy.
-   * @param fields The fields of the error besides the operation and the path.
+   * @param fields The other fields of the error; `path` if it names another path than the message.
    */
   error<C extends new (message: string, fields: never) => Error>(
     Class: C,
     state: string,
-    fields?: Omit<NonNullable<ConstructorParameters<C>[1]>, "operation" | "path">,
+    fields?: Omit<NonNullable<ConstructorParameters<C>[1]>, "operation" | "path"> & {
+      path?: string;
+    },
   ): InstanceType<C> {
-    const { operation, path } = this;
-    const error = new Class(`${this.start}: ${state}`, { operation, path, ...fields } as never);
+    const { operation } = this;
+    const path = fields?.path ?? this.path;
+    const error = new Class(`${this.start}: ${state}`, { ...fields, operation, path } as never);
     return Object.assign(error, { operation, path }) as InstanceType<C>;
   }
 

@@ -118,6 +118,11 @@ export function systemError(
   return Object.assign(error, shown, code === undefined ? {} : { code });
 }
 
+/** Returns the cause of a failure after a time limit of ours. */
+export function timedOut(state: string): Error {
+  return Object.assign(new Deno.errors.TimedOut(state), { code: "ETIMEDOUT" });
+}
+
 /** The remedy for a path that cannot be owned, by the code of the failure. */
 const REMEDIES: Record<string, string> = {
   EACCES: "Choose a directory that this process may write to",

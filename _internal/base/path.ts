@@ -23,6 +23,14 @@ export function absolutePath(path: string, base: string = ""): string {
   return `/${parts.join("/")}`;
 }
 
+/**
+ * Spells a path of Deno itself differently. In the arguments of a program that it starts by
+ * node:child_process, Deno inserts `-A` after exactly its own path.
+ */
+export function respell(command: string): string {
+  return command === Deno.execPath() ? command.replace(/\/(?=[^/]*$)/, "/./") : command;
+}
+
 /** Returns the directory of an absolute path. */
 export function directoryOf(path: string): string {
   return path.slice(0, path.lastIndexOf("/")) || "/";

@@ -1,9 +1,22 @@
 /** The Deno permissions that an operation on a socket needs. */
 
-import type { Operation, PermissionsOptions } from "../../permissions.ts";
 import { ALL_PERMISSIONS } from "./deno_permissions.ts";
 import { directoriesAbove } from "./directory_steps.ts";
 import { directoryOf } from "./path.ts";
+
+/** The options of an operation that change what it needs. */
+type Use = {
+  readonly [
+    K in
+      | "mode"
+      | "uid"
+      | "gid"
+      | "publish"
+      | "createDirectory"
+      | "verifyDirectory"
+      | "connect"
+  ]?: unknown;
+};
 
 /** Below these, Deno requires every permission (`check_special_file`). */
 const SPECIAL_DIRECTORIES = ["/dev/", "/proc/", "/sys/"];
@@ -16,9 +29,9 @@ const SPECIAL_DIRECTORIES = ["/dev/", "/proc/", "/sys/"];
  * @param options The options of that operation that matter here.
  */
 export function socketPermissions(
-  operation: Exclude<Operation, "pair">,
+  operation: "connect" | "serve" | "claim" | "probe",
   path: string,
-  options: PermissionsOptions,
+  options: Use,
 ): Deno.PermissionOptionsObject {
   if (path.startsWith("\0")) return { net: true };
   if (SPECIAL_DIRECTORIES.some((directory) => path.startsWith(directory))) {

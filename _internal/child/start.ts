@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import type { PairOptions } from "../../pair.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { builtin } from "../base/node.ts";
+import { respell } from "../base/path.ts";
 import { withOwnVariables } from "./environment.ts";
 import { FdSocket } from "./fd_socket.ts";
 import { CHILD_FD } from "./inherited_fd.ts";
@@ -38,6 +39,8 @@ export async function startProgram(
   const { stdin = "null", stdout = "inherit", stderr = "inherit" } = options;
   const { child } = await startChild(context, {
     ...options,
+    // Unlike the path of a module's Deno: its arguments have a permission flag, and `spawn` would
+    // look for the path among them.
     command: respell(command),
     args,
     env: clearEnv ? env : withOwnVariables(context, env),
@@ -68,13 +71,4 @@ export async function startChild(
   }
   ended.cancel();
   throw refusalOf(context, await new Promise<Error>((resolve) => process.once("error", resolve)));
-}
-
-/**
- * Returns Deno's own path in another spelling. Node's `spawn` adds `-A` where a command is exactly
- * that path and its arguments have no permission flag. Where they have one, it would look for the
- * path among the arguments instead: a module is started by the path as it is.
- */
-function respell(command: string): string {
-  return command === Deno.execPath() ? command.replace(/\/(?=[^/]*$)/, "/./") : command;
 }

@@ -21,7 +21,8 @@ import type { UnixAddr } from "../../address.ts";
 import type { SocketError } from "../../errors.ts";
 import { checkArguments, show } from "../base/check.ts";
 import { arrived, turn } from "../base/event_loop.ts";
-import { codeOf, stateOf } from "../base/failure.ts";
+import { codeOf, stateOf, timedOut } from "../base/failure.ts";
+import { handled, rejected } from "../base/rejection.ts";
 import { countSocket, settlesWithin } from "../base/silence.ts";
 import { andUnsent, closedError, connectionFailure, type Operation } from "./connection_error.ts";
 import { IdleTimer } from "./idle_timer.ts";
@@ -190,15 +191,12 @@ export class SocketConnection {
     if (arguments.length > 1) return surplus("write", arguments, "write(data)");
     if (!(data instanceof Uint8Array)) {
       const remedy = typeof data === "string" ? ". Use new TextEncoder().encode(…)" : "";
-      return handled(
-        Promise.reject(
-          new TypeError(`Invalid data: expected a Uint8Array, got ${show(data)}${remedy}`),
-        ),
+      return rejected(
+        new TypeError(`Invalid data: expected a Uint8Array, got ${show(data)}${remedy}`),
       );
     }
     if (this.#closeWrite !== undefined && this.#state !== "closed") {
-      const error = closedError(this, "write", "closeWrite() was called on this side", data);
-      return handled(Promise.reject(error));
+      return rejected(closedError(this, "write", "closeWrite() was called on this side", data));
     }
     return this.#enqueue(() => this.#write(data));
   }
@@ -373,8 +371,7 @@ export class SocketConnection {
 
   /** Closes the connection. All reads and writes, also later ones, reject with `TimedOut`. */
   #timeOut(operation: "read" | "write", state: string): void {
-    const cause = Object.assign(new Deno.errors.TimedOut(state), { code: "ETIMEDOUT" });
-    this.#failure = connectionFailure(this, operation, cause);
+    this.#failure = connectionFailure(this, operation, timedOut(state));
     this.#end("closed");
   }
 }
@@ -382,10 +379,4 @@ export class SocketConnection {
 /** Rejects because of an argument too many: an option would be ignored. */
 function surplus(name: string, given: IArguments, call: string): Promise<never> {
   return handled(new Promise<never>(() => checkArguments(name, given, 1, call)));
-}
-
-/** Keeps a rejection from ending the process if it is not awaited. */
-function handled<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => {});
-  return promise;
 }

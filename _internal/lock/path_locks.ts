@@ -258,14 +258,15 @@ function drop(publishLock: PublishLock): void {
 
 /** Throws `InsecurePath` if the incumbent is another user's. */
 function requireSameUser(
-  { operation, path, start }: ErrorContext,
+  context: ErrorContext,
   incumbent: number | null | undefined,
   own: number | null | undefined,
 ): void {
   if (incumbent === own) return;
-  throw new InsecurePath(
-    `${start}: its server belongs to uid ${incumbent} and this process is uid ${own}, and only ` +
+  throw context.error(
+    InsecurePath,
+    `its server belongs to uid ${incumbent} and this process is uid ${own}, and only ` +
       `servers of one user replace each other. Stop that one first, or choose another path`,
-    { operation, path: `${path}.lock` },
+    { path: `${context.path}.lock` },
   );
 }

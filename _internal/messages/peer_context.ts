@@ -9,6 +9,7 @@ import type { ByteChannel } from "../../framing/codec.ts";
 import { show } from "../base/check.ts";
 import { systemError } from "../base/failure.ts";
 import { quoteAddress } from "../base/shown_address.ts";
+import { andUnsent } from "../connection/connection_error.ts";
 
 /** The operation and the peer that an error names. */
 export class PeerContext {
@@ -22,8 +23,8 @@ export class PeerContext {
 
   /** Returns the error for a call after this side has ended its own part. */
   closed(by: "close()" | "closeWrite()", unsent?: Uint8Array): ConnectionClosed {
-    const rest = unsent === undefined ? "" : `, and ${unsent.length} bytes were not sent`;
-    return new ConnectionClosed(`${this.#start}: ${by} was called on this side${rest}`, {
+    const state = `${by} was called on this side${andUnsent(unsent)}`;
+    return new ConnectionClosed(`${this.#start}: ${state}`, {
       operation: this.#operation,
       path: this.#path,
       unsent,
@@ -47,11 +48,6 @@ export class PeerContext {
     const verb = this.#operation === "send" ? "send to" : "receive from";
     return `Cannot ${verb} ${path === null ? "the peer" : quoteAddress(path)}`;
   }
-}
-
-/** Returns the cause of a failure after a time limit of ours. */
-export function timedOut(state: string): Error {
-  return Object.assign(new Deno.errors.TimedOut(state), { code: "ETIMEDOUT" });
 }
 
 /** Throws unless a connection made progress: otherwise it would be called again and again. */

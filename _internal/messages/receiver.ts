@@ -9,10 +9,11 @@
 
 import type { ByteChannel } from "../../framing/codec.ts";
 import { onAbort, othersTurn } from "../base/event_loop.ts";
+import { timedOut } from "../base/failure.ts";
 import { afterPolling } from "../base/silence.ts";
 import { FrameTimer } from "./frame_timer.ts";
 import type { InputBuffer } from "./input.ts";
-import { checkProgress, PeerContext, timedOut } from "./peer_context.ts";
+import { checkProgress, PeerContext } from "./peer_context.ts";
 import type { MessageSender } from "./sender.ts";
 
 /**

@@ -8,10 +8,11 @@
  */
 
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
-import { codeOf, stateOf } from "../base/failure.ts";
+import { codeOf, stateOf, timedOut } from "../base/failure.ts";
+import { handled, rejected } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { OutputBuffer, type Segment } from "./output.ts";
-import { checkProgress, PeerContext, timedOut } from "./peer_context.ts";
+import { checkProgress, PeerContext } from "./peer_context.ts";
 import { StallTimer } from "./stall_timer.ts";
 
 /**
@@ -275,16 +276,6 @@ function didNotRead(ms: number): Error {
 function rootOf(error: unknown): unknown {
   while (error instanceof Error && error.cause !== undefined) error = error.cause;
   return error;
-}
-
-function rejected(error: unknown): Promise<never> {
-  return handled(Promise.reject(error));
-}
-
-/** Marks a promise as handled: a rejection that is not awaited must not end the process. */
-function handled<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => {});
-  return promise;
 }
 
 function waiting(): PromiseWithResolvers<void> {

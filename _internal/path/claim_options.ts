@@ -1,6 +1,5 @@
 /** The checks that `claim()`, `listen()` and `serve()` make before they call the system. */
 
-import type { ClaimOptions } from "../../claim.ts";
 import { checkBoolean, checkId, checkMode, type Checks, oneOf } from "../base/check.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { requireRuntime } from "../base/runtime.ts";
@@ -8,8 +7,8 @@ import { checkPathLength } from "../base/socket_path.ts";
 import { socketPermissions } from "../base/socket_permissions.ts";
 import type { OwnedPathOptions } from "./owned_path.ts";
 
-/** A check for each option of `claim()`. */
-export const CLAIM_CHECKS: Checks<ClaimOptions> = {
+/** A check for each option that `claim()`, `listen()` and `serve()` have. */
+export const OWN_CHECKS: Checks<Omit<OwnedPathOptions, "publish" | "selfHeal">> = {
   mode: checkMode,
   uid: checkId,
   gid: checkId,

@@ -112,10 +112,10 @@ export class SocketDirectory {
   }
 
   #refuse(weakness: Weakness): never {
-    const { operation, start } = this.#context;
-    throw new InsecurePath(
-      `${start}: ${this.#describe(weakness)}. Choose a directory that only you can write to`,
-      { operation, path: weakness.path },
+    throw this.#context.error(
+      InsecurePath,
+      `${this.#describe(weakness)}. Choose a directory that only you can write to`,
+      { path: weakness.path },
     );
   }
 
