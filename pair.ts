@@ -176,7 +176,7 @@ export interface Child extends AsyncDisposable {
  * - **The socket** is a real socket pair, at descriptor 3 of the child: bytes in both directions,
  *   with backpressure and half-close. It has no path, so no other process can connect.
  * - **A program** (a string) is found as `Deno.Command` finds it.
- * - **A module** (a `file:` URL) runs in this Deno, as a process of its own. It may read its own
+ * - **A module** (a `file:` URL) runs in this Deno, as a separate process. It may read its own
  *   directory and use the socket, nothing else, whatever this process may do: see {@linkcode
  *   PairOptions.permissions}. It is imported, so its `import.meta.main` is `false`. Modules as
  *   children are experimental.

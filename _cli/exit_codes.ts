@@ -14,7 +14,7 @@ import {
 
 /** Done, or alive. */
 export const OK = 0;
-/** A failure without a code of its own. */
+/** Any other failure. */
 export const FAILURE = 1;
 /** The command line is wrong. */
 export const USAGE = 2;

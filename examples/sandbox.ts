@@ -1,5 +1,5 @@
 /**
- * Asks an untrusted module. It runs in a process of its own with nothing but a socket. Whatever it
+ * Asks an untrusted module. It runs in a separate process with nothing but a socket. Whatever it
  * does (throw, loop endlessly, flood) costs the parent no more than one answer.
  *
  * Terminal: deno run --allow-run --allow-env --allow-read examples/sandbox.ts

@@ -56,7 +56,7 @@ function encodeText(message: string, frames: Codec<Uint8Array>, out: ByteWriter)
   checkWellFormed(message);
   if (3 * message.length > SCRATCH_BYTES) return frames.encode(ENCODER.encode(message), out);
   const place = scratch ?? new Uint8Array(SCRATCH_BYTES);
-  // The frames may encode a text of their own before they copy this one.
+  // The frames may encode another text before they copy this one.
   scratch = undefined;
   try {
     const { written } = ENCODER.encodeInto(message, place);

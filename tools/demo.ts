@@ -1,5 +1,5 @@
 /**
- * The demo: an echo server in a process of its own, a client in another, the socket's mode and
+ * The demo: an echo server and a client in separate processes, the socket's mode and
  * owner, a second server and a second user that are refused, a start after a crash, and a child
  * process on a socket pair. It leaves no file and no process behind.
  */
@@ -83,7 +83,7 @@ function expect(condition: boolean, what: string): void {
   if (!condition) throw new Error(`The demo failed: ${what}`);
 }
 
-/** Connects as the user `nobody`, in a process of its own: this file again, with an argument. */
+/** Connects as the user `nobody`, in a separate process: this file again, with an argument. */
 async function connectAsNobody(path: string): Promise<void> {
   const { default: process } = await import("node:process");
   const { connect } = await import("../client.ts");
@@ -114,7 +114,7 @@ async function main(): Promise<void> {
   };
   let server;
   try {
-    step("An echo server", "A process of its own, which sends back everything that it receives.");
+    step("An echo server", "A separate process, which sends back everything that it receives.");
     server = await serve("server");
     expect(server.lines[0]?.startsWith("listening") === true, "the server did not start");
     console.log(`  ls -l   | ${listing(path)}`);

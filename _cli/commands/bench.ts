@@ -57,7 +57,7 @@ export function needs(_flags: BenchFlags, path?: SocketPath): Deno.PermissionOpt
   return path === undefined ? SELF_NEEDS : permissions("connect", path);
 }
 
-/** Measures an echo of its own, in a temporary directory. */
+/** Starts an echo server in a temporary directory, and measures it. */
 async function measureSelf(flags: BenchFlags): Promise<Report> {
   requireGrants("Cannot serve an echo", SELF_NEEDS, { operation: "bench", path: null });
   const signal = stopSignal();

@@ -58,7 +58,8 @@ export async function run(flags: SendFlags, path: SocketPath, message = "-"): Pr
     if (stopped !== undefined) (error as Error).message += `. Its process ${stopped} is stopped`;
     throw error;
   }
-  // A terminal shows its prompt on a line of its own. Messages end with a line feed already.
+  // The prompt of a terminal must begin on a new line. Framed messages end with a line feed
+  // already.
   const isRaw = flags.framing === undefined && !flags.hex;
   if (isRaw && last !== undefined && last !== LF && Deno.stdout.isTerminal()) await print("\n");
   return OK;

@@ -11,9 +11,9 @@ import { json, printable } from "../text/printable.ts";
 import { printError } from "./output.ts";
 
 /**
- * Reports what a command does; with `--json` each time as an object on a line of its own. Dispose
- * of it where {@linkcode Reporter.report} or {@linkcode Reporter.sayCounted} is used, so that held
- * lines are written.
+ * Reports what a command does. With `--json`, each report is an object on one line. Dispose of it
+ * after a use of {@linkcode Reporter.report} or {@linkcode Reporter.sayCounted}, so that held lines
+ * are written.
  */
 export class Reporter implements Disposable {
   readonly #json: boolean;

@@ -10,7 +10,7 @@ import { FdSocket } from "./fd_socket.ts";
 export const CHILD_FD = 3;
 
 /**
- * The descriptors taken over before. Once closed, Deno may use the number for a file of its own.
+ * The descriptors taken over before. Once closed, Deno may use the number for another file.
  */
 const taken = new Set<number>();
 

@@ -116,7 +116,7 @@ export class ReadableSide {
     } else if (!view) {
       controller.enqueue(this.#buffer.take(count));
     } else if (this.#isReleased) {
-      // A response to this request would not reach a reader without memory of its own.
+      // A response to this request would not reach a reader without its own memory.
       controller.enqueue(into.slice(0, count));
     } else {
       request.respond(count);
@@ -143,7 +143,7 @@ export class ReadableSide {
   }
 }
 
-/** Calls back when a reader with memory of its own releases the stream. */
+/** Calls back when a reader with its own memory releases the stream. */
 function onRelease(stream: ReadableStream<Bytes>, callback: () => void): void {
   const getReader = stream.getReader.bind(stream);
   stream.getReader = ((options: { mode: "byob" }) => {

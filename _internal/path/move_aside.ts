@@ -20,7 +20,7 @@ export async function moveAside(
     try {
       await close();
     } finally {
-      // Another program may have put a file of its own there, for which the name is its lock.
+      // Another program may have put its own file there, for which the name is its lock.
       if (moved !== null && isSameFile(lstat(aside), moved)) {
         if (lstat(path) === null) unlessGone(() => Deno.renameSync(aside, path));
         // Another file took the place of the moved one, as it would have without us.
