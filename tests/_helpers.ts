@@ -343,3 +343,43 @@ export class FullListener implements Disposable {
     this.listener.close();
   }
 }
+
+export const KIB = 1024;
+export const MIB: number = 1024 * KIB;
+
+/** A prefix of a traced program. It is killed when strace is, which would leave it running. */
+export const DIES: string[] = ["setpriv", "--pdeathsig", "KILL"];
+
+/** Waits one turn of the event loop: everything that was ready is handled then. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+/** A promise that a test settles when it likes. */
+export function gate<T = void>(): { opened: Promise<T>; open: (value: T) => void } {
+  const { promise, resolve } = Promise.withResolvers<T>();
+  return { opened: promise, open: resolve };
+}
+
+/** Resolves when the kernel takes no more: no write progresses for some turns of the event loop. */
+export async function untilFull(conn: Connection): Promise<void> {
+  for (let quiet = 0, seen = -1; quiet < 20;) {
+    await turn();
+    quiet = conn.bytesWritten === seen ? quiet + 1 : 0;
+    seen = conn.bytesWritten;
+  }
+}
+
+/** Reports whether a promise is still pending after some turns of the event loop. */
+export async function isPending(promise: Promise<unknown>): Promise<boolean> {
+  let pending = true;
+  const settle = () => void (pending = false);
+  promise.then(settle, settle);
+  for (let i = 0; i < 5; i++) await turn();
+  return pending;
+}
+
+/** Returns the number of descriptors that this process has open. */
+export function openDescriptors(): number {
+  return [...Deno.readDirSync("/dev/fd")].length;
+}

@@ -76,11 +76,6 @@ export const ownerFlags = (path: string): string[] => [
 ];
 
 /**
- * Makes a traced program end with its tracer. Otherwise it outlives a tracer that is killed.
- */
-export const DIES: string[] = ["setpriv", "--pdeathsig", "KILL"];
-
-/**
  * Files that another program may put in the place of our socket. Each returns a function that
  * removes it.
  */

@@ -2,6 +2,7 @@ import { claim, listen, SocketInUse } from "@uds/uds";
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import {
   denoArgs,
+  DIES,
   fixture,
   FullListener,
   makeStale,
@@ -11,7 +12,7 @@ import {
   test,
   testAlone,
 } from "../_helpers.ts";
-import { assertRefused, DIES, look, operationOf, ownerFlags, OWNERS } from "./_claim.ts";
+import { assertRefused, look, operationOf, ownerFlags, OWNERS } from "./_claim.ts";
 
 /** Connects with Deno alone, and returns what the server sends. */
 async function greetingAt(path: string): Promise<string> {

@@ -2,7 +2,7 @@ import { claim, InsecurePath, probe, serve, SocketInUse } from "@uds/uds";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { uds } from "../_cli.ts";
 import { denoArgs, fixture, makeStale, Program, ROOT, run, TempDir, test } from "../_helpers.ts";
-import { leaveLock, lockContent, pidIn } from "../_lock.ts";
+import { EXCHANGE, leaveLock, lockContent, pidIn } from "../_lock.ts";
 
 /**
  * Our own locks: what a crash leaves of them, which process they name, and what keeps them from
@@ -238,23 +238,6 @@ test("probe() and serve() go on beside another user's lock that does not open", 
   await program.stdin.close();
   await program.status;
 }, { root: true, needs: ["setpriv", "python3"] });
-
-/** Exchanges a lock with our content for a fifo and back, as fast as it can. */
-const EXCHANGE = `
-import os, sys
-lock, other = sys.argv[1], sys.argv[1] + ".other"
-os.umask(0)
-with open(lock, "w") as file: file.write(sys.argv[2])
-os.chmod(lock, 0o777)
-print("ready", flush=True)
-import threading
-threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-while True:
-    os.rename(lock, other)
-    os.mkfifo(lock, 0o777)
-    os.unlink(lock)
-    os.rename(other, lock)
-`;
 
 test(
   "probe() never hangs where another user exchanges the lock and a fifo, 1,000 calls",

@@ -7,8 +7,8 @@ import {
   serve,
 } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
-import { denoArgs, makeStale, Program, TempDir, test } from "../_helpers.ts";
-import { assertRefused, DIES, look, modeOf, operationOf, REPLACEMENTS } from "./_claim.ts";
+import { denoArgs, DIES, makeStale, Program, TempDir, test } from "../_helpers.ts";
+import { assertRefused, look, modeOf, operationOf, REPLACEMENTS } from "./_claim.ts";
 
 for (const [name, own] of Object.entries({ "listen()": listen, "serve()": serveQuietly })) {
   test(`${name} with publish: "rename" leaves nothing named .new, and nothing at all at the end`, async () => {

@@ -10,7 +10,7 @@ import {
   type ServeOptions,
 } from "@uds/uds";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { denoArgs, encode, fixture, Program, ROOT, run, TempDir, test } from "../_helpers.ts";
+import { denoArgs, DIES, encode, fixture, Program, ROOT, run, TempDir, test } from "../_helpers.ts";
 
 const NOBODY = 65534;
 
@@ -258,11 +258,6 @@ interface Outcome {
 }
 
 const STARTS = 40;
-
-/**
- * Makes a traced program end with its tracer. Otherwise it outlives a tracer that is killed.
- */
-const DIES = ["setpriv", "--pdeathsig", "KILL"];
 
 /** Starts and stops a server many times while another user hammers its path. */
 async function attack(how: Attack): Promise<Outcome> {

@@ -4,16 +4,6 @@ import { type Connection, isSocketError, type SocketError, type UnixListener } f
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { denoArgs, encode, Program, readText } from "../_helpers.ts";
 
-/** Waits one turn of the event loop: everything that was ready is handled then. */
-export function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}
-
-/** Returns the number of descriptors that this process has open. */
-export function openDescriptors(): number {
-  return [...Deno.readDirSync("/dev/fd")].length;
-}
-
 /** Returns what a promise rejects with, and asserts that it is one of this package's errors. */
 export async function refusal(promise: Promise<Connection>): Promise<SocketError> {
   const error = await assertRejects(() => promise, Error);

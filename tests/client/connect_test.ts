@@ -1,7 +1,7 @@
 import { connect, isSocketError, listen } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { encode, FullListener, readText, TempDir, test, testAlone } from "../_helpers.ts";
-import { flags, limited, turn } from "./_client.ts";
+import { encode, FullListener, readText, TempDir, test, testAlone, turn } from "../_helpers.ts";
+import { flags, limited } from "./_client.ts";
 
 function fileUrl(path: string): URL {
   return new URL(`file://${encodeURI(path)}`);

@@ -1,7 +1,7 @@
 import { connect, InsecurePath, listen, SocketNotFound } from "@uds/uds";
 import { assertEquals, assertInstanceOf } from "@std/assert";
-import { encode, makeStale, readText, TempDir, test } from "../_helpers.ts";
-import { assertNoConnection, openDescriptors, refusal, start, turn } from "./_client.ts";
+import { encode, makeStale, openDescriptors, readText, TempDir, test, turn } from "../_helpers.ts";
+import { assertNoConnection, refusal, start } from "./_client.ts";
 
 const UID = Deno.uid()!;
 

@@ -1,7 +1,7 @@
 import { connect, listen } from "@uds/uds";
 import { assertEquals, assertRejects } from "@std/assert";
-import { encode, readText, TempDir, test } from "../_helpers.ts";
-import { assertNoConnection, openDescriptors } from "./_client.ts";
+import { encode, openDescriptors, readText, TempDir, test } from "../_helpers.ts";
+import { assertNoConnection } from "./_client.ts";
 
 test("connect() with a signal aborted before rejects with its reason and does not connect", async () => {
   await using dir = new TempDir();

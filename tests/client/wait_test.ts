@@ -14,12 +14,14 @@ import {
   encode,
   FullListener,
   makeStale,
+  openDescriptors,
   readText,
   TempDir,
   test,
   testAlone,
+  turn,
 } from "../_helpers.ts";
-import { openDescriptors, refusal, start, turn } from "./_client.ts";
+import { refusal, start } from "./_client.ts";
 
 // wait --------------------------------------------------------------------------------------------
 

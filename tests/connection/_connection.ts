@@ -4,10 +4,6 @@ import { connect, type Connection, isSocketError, type SocketError, toConnection
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { TempDir } from "../_helpers.ts";
 
-export const KIB = 1024;
-
-export const MIB: number = 1024 * KIB;
-
 /** A connection of ours, with a peer that is a connection of Deno. */
 export interface WithPeer extends Disposable {
   path: string;
@@ -52,34 +48,6 @@ export async function bothEnds(dir: TempDir): Promise<BothEnds> {
       conn.close();
     },
   };
-}
-
-/** Waits one turn of the event loop: everything that was ready is handled then. */
-export function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}
-
-/** Resolves when the kernel takes no more: no write progresses for some turns of the event loop. */
-export async function untilFull(conn: Connection): Promise<void> {
-  for (let quiet = 0, seen = -1; quiet < 20;) {
-    await turn();
-    quiet = conn.bytesWritten === seen ? quiet + 1 : 0;
-    seen = conn.bytesWritten;
-  }
-}
-
-/** Reports whether a promise is still pending after some turns of the event loop. */
-export async function isPending(promise: Promise<unknown>): Promise<boolean> {
-  let pending = true;
-  const settle = () => void (pending = false);
-  promise.then(settle, settle);
-  for (let i = 0; i < 5; i++) await turn();
-  return pending;
-}
-
-/** Returns the number of descriptors that this process has open. */
-export function openDescriptors(): number {
-  return [...Deno.readDirSync("/dev/fd")].length;
 }
 
 export function concat(chunks: Uint8Array[]): Uint8Array<ArrayBuffer> {

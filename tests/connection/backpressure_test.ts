@@ -1,15 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { fixture, pseudoRandom, readAll, TempDir, test } from "../_helpers.ts";
-import {
-  assertSameBytes,
-  bothEnds,
-  concat,
-  flags,
-  KIB,
-  MIB,
-  untilFull,
-  withPeer,
-} from "./_connection.ts";
+import { fixture, KIB, MIB, pseudoRandom, readAll, TempDir, test, untilFull } from "../_helpers.ts";
+import { assertSameBytes, bothEnds, concat, flags, withPeer } from "./_connection.ts";
 
 test("write() is held back by a reader that stalls, and everything arrives", async () => {
   await using dir = new TempDir();

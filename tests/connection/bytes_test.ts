@@ -4,13 +4,14 @@ import {
   decode,
   encode,
   fixture,
+  MIB,
   pseudoRandom,
   readAll,
   readText,
   TempDir,
   test,
 } from "../_helpers.ts";
-import { assertSameBytes, bothEnds, flags, MIB, withPeer } from "./_connection.ts";
+import { assertSameBytes, bothEnds, flags, withPeer } from "./_connection.ts";
 
 test(
   "write() of eight writers at once is whole, unmixed and in call order: 64 MiB and back",

@@ -3,6 +3,8 @@ import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/asse
 import {
   encode,
   fixture,
+  MIB,
+  openDescriptors,
   pseudoRandom,
   readAll,
   readText,
@@ -10,15 +12,7 @@ import {
   test,
   within,
 } from "../_helpers.ts";
-import {
-  assertSameBytes,
-  concat,
-  errorOf,
-  flags,
-  MIB,
-  openDescriptors,
-  withPeer,
-} from "./_connection.ts";
+import { assertSameBytes, concat, errorOf, flags, withPeer } from "./_connection.ts";
 
 const endings: Record<string, (conn: Connection) => unknown> = {
   "close()": (conn) => conn.close(),

@@ -1,16 +1,18 @@
 import { ConnectionClosed, listen } from "@uds/uds";
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
-import { encode, fixture, pseudoRandom, readAll, readText, TempDir, test } from "../_helpers.ts";
 import {
-  assertSameBytes,
-  concat,
-  errorOf,
-  flags,
+  encode,
+  fixture,
   MIB,
+  pseudoRandom,
+  readAll,
+  readText,
+  TempDir,
+  test,
   turn,
   untilFull,
-  withPeer,
-} from "./_connection.ts";
+} from "../_helpers.ts";
+import { assertSameBytes, concat, errorOf, flags, withPeer } from "./_connection.ts";
 
 test("close() rejects pending reads, and queued writes with what was not sent", async () => {
   await using dir = new TempDir();

@@ -1,15 +1,17 @@
 import { ConnectionClosed } from "@uds/uds";
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
-import { decode, encode, pseudoRandom, readAll, readText, TempDir, test } from "../_helpers.ts";
 import {
-  assertSameBytes,
-  bothEnds,
-  concat,
-  errorOf,
+  decode,
+  encode,
   isPending,
   MIB,
-  withPeer,
-} from "./_connection.ts";
+  pseudoRandom,
+  readAll,
+  readText,
+  TempDir,
+  test,
+} from "../_helpers.ts";
+import { assertSameBytes, bothEnds, concat, errorOf, withPeer } from "./_connection.ts";
 
 test("closeWrite() leaves reading open for a reply after the end of file", async () => {
   await using dir = new TempDir();

@@ -1,7 +1,17 @@
 import { connect, ConnectionClosed, listen } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { decode, encode, pseudoRandom, readAll, readText, TempDir, test } from "../_helpers.ts";
-import { bothEnds, MIB, openDescriptors } from "./_connection.ts";
+import {
+  decode,
+  encode,
+  MIB,
+  openDescriptors,
+  pseudoRandom,
+  readAll,
+  readText,
+  TempDir,
+  test,
+} from "../_helpers.ts";
+import { bothEnds } from "./_connection.ts";
 
 /**
  * Two connections to pipe, `from` one `to` the other. `outer` are their peers.

@@ -3,24 +3,18 @@ import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/asse
 import {
   decode,
   encode,
+  isPending,
+  KIB,
+  openDescriptors,
   pseudoRandom,
   readAll,
   readText,
   TempDir,
   test,
+  turn,
   within,
 } from "../_helpers.ts";
-import {
-  assertSameBytes,
-  bothEnds,
-  concat,
-  errorOf,
-  isPending,
-  KIB,
-  openDescriptors,
-  turn,
-  withPeer,
-} from "./_connection.ts";
+import { assertSameBytes, bothEnds, concat, errorOf, withPeer } from "./_connection.ts";
 
 test("readable serves a reader that brings its own buffer, until the end", async () => {
   await using dir = new TempDir();

@@ -1,7 +1,7 @@
 import { toConnection } from "@uds/uds";
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { encode, pseudoRandom, readAll, readText, TempDir, test } from "../_helpers.ts";
-import { assertSameBytes, bothEnds, errorOf, MIB } from "./_connection.ts";
+import { encode, MIB, pseudoRandom, readAll, readText, TempDir, test } from "../_helpers.ts";
+import { assertSameBytes, bothEnds, errorOf } from "./_connection.ts";
 
 test("toConnection() takes connections of Deno.connect and of a Deno.Listener", async () => {
   await using dir = new TempDir();

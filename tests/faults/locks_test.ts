@@ -4,7 +4,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { denoArgs, fixture, Program, run, TempDir, test } from "../_helpers.ts";
-import { lockContent } from "../_lock.ts";
+import { EXCHANGE, lockContent } from "../_lock.ts";
 
 const AS_NOBODY = ["--reuid=65534", "--regid=65534", "--clear-groups"];
 
@@ -61,22 +61,6 @@ for (
     { needs: ["strace"], deadline: 60_000 },
   );
 }
-
-/** The attacker's program: swaps a valid lock and a fifo as fast as it can. */
-const EXCHANGE = `
-import os, sys, threading
-lock, other = sys.argv[1], sys.argv[1] + ".other"
-os.umask(0)
-with open(lock, "w") as file: file.write(sys.argv[2])
-os.chmod(lock, 0o777)
-print("ready", flush=True)
-threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-while True:
-    os.rename(lock, other)
-    os.mkfifo(lock, 0o777)
-    os.unlink(lock)
-    os.rename(other, lock)
-`;
 
 /** Probes a path while another user swaps its lock. Returns the results. */
 async function probeUnderAttack(

@@ -6,6 +6,7 @@ import { connect, permissionFlags, permissions, serve, SocketInUse } from "@uds/
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import {
   denoArgs,
+  DIES,
   encode,
   fixture,
   Program,
@@ -277,9 +278,6 @@ interface Call {
 }
 
 const QUIET = ["-f", "-qq"];
-
-/** Makes a traced program end with strace. Otherwise it would outlive a killed strace. */
-const DIES = ["setpriv", "--pdeathsig", "KILL"];
 
 /** Returns strace's filters for the calls of a start: those with a file, and those without. */
 function filters(path: string): string[][] {

@@ -3,11 +3,7 @@
 import { type Child, isSocketError, pair, type PairOptions, type SocketError } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path/posix";
-import { readText, ROOT } from "../_helpers.ts";
-
-export const KIB = 1024;
-
-export const MIB: number = 1024 * KIB;
+import { openDescriptors, readText, ROOT } from "../_helpers.ts";
 
 /** Returns the path of a fixture. */
 export function file(name: string): string {
@@ -30,11 +26,6 @@ export function shell(script: string, options: PairOptions = {}): Promise<Child>
 /** Starts a Python child. */
 export function python(args: string[], options: PairOptions = {}): Promise<Child> {
   return pair("python3", { ...options, args: [file("pair_peer.py"), ...args] });
-}
-
-/** Waits one turn of the event loop: everything that was ready is handled then. */
-export function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 /** Returns the bytes that a fixture sends: 32-bit numbers from 0 up, little endian. */
@@ -68,11 +59,6 @@ export function textOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise
   return new Response(stream).text();
 }
 
-/** Returns the number of descriptors that this process has open. */
-export function openDescriptors(): number {
-  return [...Deno.readDirSync("/proc/self/fd")].length;
-}
-
 /** Asserts that few more descriptors are open than before. Deno opens two or three of its own. */
 export function assertNoneLeft(before: number): void {
   const left = openDescriptors() - before;
@@ -85,15 +71,6 @@ export function children(): string[] {
     const list = Deno.readTextFileSync(`/proc/self/task/${name}/children`);
     return list.split(" ").filter((pid) => pid !== "");
   });
-}
-
-/** Reports whether a promise is pending, without waiting for it. */
-export async function isPending(promise: Promise<unknown>): Promise<boolean> {
-  let pending = true;
-  const settle = () => void (pending = false);
-  promise.then(settle, settle);
-  for (let i = 0; i < 5; i++) await turn();
-  return pending;
 }
 
 /** Starts a child with the given traps, and waits until it is ready. */

@@ -1,31 +1,23 @@
-import { type Connection, ConnectionClosed } from "@uds/uds";
+import { ConnectionClosed } from "@uds/uds";
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
-import { decode, encode, pseudoRandom, readAll, readText, test } from "../_helpers.ts";
 import {
-  assertSameBytes,
-  errorOf,
+  decode,
+  encode,
   isPending,
   KIB,
   MIB,
-  numbers,
-  python,
-  shell,
-  textOf,
+  pseudoRandom,
+  readAll,
+  readText,
+  test,
   turn,
-} from "./_pair.ts";
+  untilFull,
+} from "../_helpers.ts";
+import { assertSameBytes, errorOf, numbers, python, shell, textOf } from "./_pair.ts";
 
 /** Waits, where a test is about time. */
 function pass(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** Resolves when the kernel takes no more: no write progresses for some turns of the event loop. */
-async function untilFull(conn: Connection): Promise<void> {
-  for (let quiet = 0, seen = -1; quiet < 20;) {
-    await turn();
-    quiet = conn.bytesWritten === seen ? quiet + 1 : 0;
-    seen = conn.bytesWritten;
-  }
 }
 
 for (const when of ["at once", "after the child has ended"]) {

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { denoArgs, fixture, readText, test, testAlone } from "../_helpers.ts";
-import { isPending, shell } from "./_pair.ts";
+import { denoArgs, fixture, isPending, readText, test, testAlone } from "../_helpers.ts";
+import { shell } from "./_pair.ts";
 
 /** Reports whether a process is running. */
 function isAlive(pid: number): boolean {

@@ -1,7 +1,7 @@
 import type { Child } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
-import { TempDir, test, testAlone } from "../_helpers.ts";
-import { assertNoneLeft, errorOf, MIB, openDescriptors, shell, textOf, trapping } from "./_pair.ts";
+import { MIB, openDescriptors, TempDir, test, testAlone } from "../_helpers.ts";
+import { assertNoneLeft, errorOf, shell, textOf, trapping } from "./_pair.ts";
 
 /** Disposes of a child. Returns how long that took, in milliseconds. */
 async function disposalOf(child: Child): Promise<number> {

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { fixture, pseudoRandom, readAll, test } from "../_helpers.ts";
-import { assertNoneLeft, assertSameBytes, children, openDescriptors, shell } from "./_pair.ts";
+import { fixture, openDescriptors, pseudoRandom, readAll, test } from "../_helpers.ts";
+import { assertNoneLeft, assertSameBytes, children, shell } from "./_pair.ts";
 
 test(
   "pair() of 1,000 children one after the other leaves no process, descriptor or memory",

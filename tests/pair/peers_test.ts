@@ -5,6 +5,7 @@ import {
   decode,
   denoArgs,
   encode,
+  MIB,
   pseudoRandom,
   readAll,
   readText,
@@ -13,7 +14,7 @@ import {
   TempDir,
   test,
 } from "../_helpers.ts";
-import { file, MIB, python, sha1, shell, textOf, toFileUrl } from "./_pair.ts";
+import { file, python, sha1, shell, textOf, toFileUrl } from "./_pair.ts";
 
 /**
  * A program at descriptor 3 that echoes, answers after the end of file, or ends before its peer.

@@ -7,9 +7,19 @@ import {
   type SocketPairOptions,
 } from "@uds/uds";
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
-import { decode, encode, pseudoRandom, readAll, readText, ROOT, run, test } from "../_helpers.ts";
-
-const MIB = 1024 * 1024;
+import {
+  decode,
+  encode,
+  MIB,
+  openDescriptors,
+  pseudoRandom,
+  readAll,
+  readText,
+  ROOT,
+  run,
+  test,
+  turn,
+} from "../_helpers.ts";
 
 /** Makes a pair, both ends of which are closed on disposal. */
 async function ends(options?: SocketPairOptions) {
@@ -22,15 +32,6 @@ async function ends(options?: SocketPairOptions) {
       b.close();
     },
   };
-}
-
-/** Waits one turn of the event loop: everything that was ready is handled then. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}
-
-function openDescriptors(): number {
-  return [...Deno.readDirSync("/proc/self/fd")].length;
 }
 
 /** Compares bytes. A failure does not list a million of them. */

@@ -7,8 +7,18 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { decode, encode, fixture, readAll, ROOT, run, TempDir, test } from "../_helpers.ts";
-import { assertNoneLeft, children, errorOf, file, openDescriptors } from "./_pair.ts";
+import {
+  decode,
+  encode,
+  fixture,
+  openDescriptors,
+  readAll,
+  ROOT,
+  run,
+  TempDir,
+  test,
+} from "../_helpers.ts";
+import { assertNoneLeft, children, errorOf, file } from "./_pair.ts";
 
 /** Returns the error of a start that fails. */
 async function refusal(command: string, options: PairOptions = {}): Promise<SocketError> {

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { spawn } from "node:child_process";
-import { decode, encode, fixture, readAll, readText, run, test } from "../_helpers.ts";
-import { shell, turn } from "./_pair.ts";
+import { decode, encode, fixture, readAll, readText, run, test, turn } from "../_helpers.ts";
+import { shell } from "./_pair.ts";
 
 // Standard streams --------------------------------------------------------------------------------
 

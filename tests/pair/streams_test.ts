@@ -1,7 +1,17 @@
 import { pair } from "@uds/uds";
 import { assertEquals } from "@std/assert";
-import { decode, denoArgs, encode, pseudoRandom, readAll, readText, test } from "../_helpers.ts";
-import { assertSameBytes, MIB, numbers, python, sha1, shell, textOf, turn } from "./_pair.ts";
+import {
+  decode,
+  denoArgs,
+  encode,
+  MIB,
+  pseudoRandom,
+  readAll,
+  readText,
+  test,
+  turn,
+} from "../_helpers.ts";
+import { assertSameBytes, numbers, python, sha1, shell, textOf } from "./_pair.ts";
 
 test("child.conn.readable.pipeTo(child.conn.writable) is an echo server", async () => {
   await using child = await python(["reflect", `${8 * MIB}`], { stdout: "piped" });

@@ -4,12 +4,6 @@ import { connect, isSocketError } from "@uds/uds";
 import { assert } from "@std/assert";
 import { decode, readAll } from "../_helpers.ts";
 
-/** A promise that a test settles when it likes. */
-export function gate(): { opened: Promise<void>; open: () => void } {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  return { opened: promise, open: resolve };
-}
-
 /** Returns everything that a server sends to a silent client. */
 export async function fetchText(path: string): Promise<string> {
   const conn = await connect(path);

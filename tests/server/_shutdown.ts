@@ -2,12 +2,6 @@
 
 import { connect, type Connection } from "@uds/uds";
 
-/** A promise that a test settles when it likes. */
-export function gate(): { opened: Promise<void>; open: () => void } {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  return { opened: promise, open: resolve };
-}
-
 /** Resolves when a signal aborts. */
 export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -12,12 +12,6 @@ export const REPLACE = { publish: "rename", existing: "replace" } as const;
 export const SERVER_FLAGS = (path: string): string[] =>
   permissionFlags(permissions("serve", path, RENAME));
 
-/** A promise that a test settles when it likes. */
-export function gate<T = void>(): { opened: Promise<T>; open: (value: T) => void } {
-  const { promise, resolve } = Promise.withResolvers<T>();
-  return { opened: promise, open: resolve };
-}
-
 /** Returns a handler that sends a text. */
 export const greet = (text: string) => async (conn: Connection): Promise<void> =>
   void await conn.write(encode(text));

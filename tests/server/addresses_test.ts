@@ -1,7 +1,6 @@
 import { connect, serve, type UnixAddr } from "@uds/uds";
 import { assertEquals } from "@std/assert";
-import { encode, readText, TempDir, test } from "../_helpers.ts";
-import { gate } from "./_server.ts";
+import { encode, gate, readText, TempDir, test } from "../_helpers.ts";
 
 test("serve() on an abstract name serves 20 clients at once", async () => {
   const name = `\0uds-server-test-${Deno.pid}`;

@@ -1,7 +1,7 @@
 import { connect, permissionFlags, permissions, serve, type ServeHandlerInfo } from "@uds/uds";
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
-import { encode, fixture, readAll, readText, TempDir, test } from "../_helpers.ts";
-import { fetchText, fieldsOf, gate } from "./_server.ts";
+import { encode, fixture, gate, readAll, readText, TempDir, test } from "../_helpers.ts";
+import { fetchText, fieldsOf } from "./_server.ts";
 
 // ---- One connection's failure is its own --------------------------------------------------------
 

@@ -1,7 +1,7 @@
 import { connect, type Connection, serve, type ServeHandlerInfo, type UnixAddr } from "@uds/uds";
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import { encode, TempDir, test } from "../_helpers.ts";
-import { fetchText, gate } from "./_server.ts";
+import { encode, gate, TempDir, test } from "../_helpers.ts";
+import { fetchText } from "./_server.ts";
 
 test("serve() counts its connections", async () => {
   await using dir = new TempDir();

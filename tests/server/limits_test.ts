@@ -3,6 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import {
   decode,
   encode,
+  gate,
   readAll,
   readText,
   TempDir,
@@ -10,7 +11,7 @@ import {
   testAlone,
   within,
 } from "../_helpers.ts";
-import { delay, fieldsOf, gate } from "./_server.ts";
+import { delay, fieldsOf } from "./_server.ts";
 
 test("serve() with maxConnections keeps the rest waiting, and then serves them all", async () => {
   await using dir = new TempDir();

@@ -10,9 +10,9 @@ import {
   SocketInUse,
 } from "@uds/uds";
 import { assertEquals, assertRejects } from "@std/assert";
-import { encode, fixture, readText, TempDir, testAlone, within } from "../_helpers.ts";
+import { encode, fixture, gate, readText, TempDir, testAlone, within } from "../_helpers.ts";
 import { lockContent } from "../_lock.ts";
-import { gate, greet, greetingAt, RENAME, REPLACE, SERVER_FLAGS, together } from "./_takeover.ts";
+import { greet, greetingAt, RENAME, REPLACE, SERVER_FLAGS, together } from "./_takeover.ts";
 
 /** Ways to lose a path, each with the `found` that is reported. */
 const LOSSES: Record<

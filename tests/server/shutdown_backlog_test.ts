@@ -13,6 +13,7 @@ import {
   denoArgs,
   encode,
   fixture,
+  gate,
   Program,
   pseudoRandom,
   readAll,
@@ -24,7 +25,7 @@ import {
   testAlone,
   within,
 } from "../_helpers.ts";
-import { closeAll, connectMany, gate } from "./_shutdown.ts";
+import { closeAll, connectMany } from "./_shutdown.ts";
 
 /** Returns the outcome of a read: the text, `null` at the end of file, or the error. */
 async function outcome(conn: Connection): Promise<unknown> {

@@ -1,7 +1,7 @@
 import { connect, serve } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { encode, readText, TempDir, test, within } from "../_helpers.ts";
-import { aborted, closeAll, gate } from "./_shutdown.ts";
+import { encode, gate, readText, TempDir, test, within } from "../_helpers.ts";
+import { aborted, closeAll } from "./_shutdown.ts";
 
 test("shutdown() leaves no socket file and no lock, and resolves finished", async () => {
   await using dir = new TempDir();
@@ -19,7 +19,7 @@ test("shutdown() allows a successor to start while old handlers still run", asyn
   const finish = gate();
   const draining = gate();
   const old = await serve(path, async (conn, info) => {
-    info.draining.addEventListener("abort", draining.open, { once: true });
+    info.draining.addEventListener("abort", () => draining.open(), { once: true });
     await finish.opened;
     await conn.write(encode("old"));
   });

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import {
   encode,
   fixture,
+  gate,
   readAll,
   readText,
   TempDir,
@@ -10,7 +11,7 @@ import {
   testAlone,
   within,
 } from "../_helpers.ts";
-import { aborted, closeAll, connectMany, gate } from "./_shutdown.ts";
+import { aborted, closeAll, connectMany } from "./_shutdown.ts";
 
 testAlone(
   "shutdown() closes the remaining connections at the deadline, and returns their number",
@@ -183,7 +184,7 @@ test("shutdown() with timeout Infinity waits for every handler", async () => {
   const finish = gate();
   const draining = gate();
   const server = await serve(path, async (_conn, info) => {
-    info.draining.addEventListener("abort", draining.open, { once: true });
+    info.draining.addEventListener("abort", () => draining.open(), { once: true });
     await finish.opened;
   });
   const client = await connect(path);

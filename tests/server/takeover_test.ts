@@ -14,8 +14,10 @@ import {
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import {
   denoArgs,
+  DIES,
   encode,
   fixture,
+  gate,
   type Program,
   readText,
   run,
@@ -23,12 +25,7 @@ import {
   test,
 } from "../_helpers.ts";
 import { pidIn } from "../_lock.ts";
-import { gate, greet, greetingAt, RENAME, REPLACE, SERVER_FLAGS, together } from "./_takeover.ts";
-
-/**
- * Makes a traced program end with its tracer. Otherwise it outlives a tracer that is killed.
- */
-const DIES = ["setpriv", "--pdeathsig", "KILL"];
+import { greet, greetingAt, RENAME, REPLACE, SERVER_FLAGS, together } from "./_takeover.ts";
 
 /** Returns the identity, the mode and the content of a file, without its times. */
 function look(path: string): unknown[] {
