@@ -1,6 +1,14 @@
-import { ConnectionClosed, lengthPrefixed, lines, messages, socketpair } from "@uds/uds";
+import {
+  type ByteWriter,
+  ConnectionClosed,
+  lengthPrefixed,
+  lines,
+  type Messages,
+  messages,
+  socketpair,
+} from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { decode, fixture, pseudoRandom, TempDir, test } from "../_helpers.ts";
+import { decode, fixture, pseudoRandom, TempDir, test, within } from "../_helpers.ts";
 import { channels, decoded, equalBytes, HELLO, Pieces } from "./_framing.ts";
 
 test("send() puts all messages of a turn into one write, in order", async () => {
@@ -188,4 +196,34 @@ test("a send() that rejects unawaited does not end the process", async () => {
   await using running = program;
   assertEquals(await running.output(), ["still here"]);
   assertEquals([(await running.status).code, await running.stderr()], [0, ""]);
+});
+
+test("send() resolves where maxPending is undefined, as without it", async () => {
+  const [a, b] = await socketpair();
+  using _peer = b;
+  await using conn = messages(a, lines(), { maxPending: undefined as never });
+  await within(1000, conn.send("hello"));
+});
+
+test("disposal while the codec encodes rejects with the reason, and at once", async () => {
+  const [a, b] = await socketpair();
+  using _peer = b;
+  let disposal: PromiseLike<void> | undefined;
+  const conn: Messages<number> = messages(a, {
+    maxBytes: 1,
+    encode(message: number, out: ByteWriter) {
+      out.byte(message);
+      if (message === 0) return;
+      disposal = conn[Symbol.asyncDispose]();
+      disposal.then(undefined, () => {});
+    },
+    decode: () => undefined,
+  });
+  conn.send(0);
+  conn.send(1).catch(() => {});
+  await within(
+    1000,
+    assertRejects(async () => await disposal, TypeError, "its codec is still encoding"),
+  );
+  conn.close();
 });
