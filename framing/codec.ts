@@ -61,8 +61,11 @@ export interface ByteWriter {
  *   with those that came after. One codec can serve any number of connections.
  * - Whatever `encode` or `decode` throws reaches the caller of `send` or `receive` unchanged.
  * - Its methods must not use the channel that calls them.
+ *
+ * @template In The messages that it decodes.
+ * @template Out The messages that it encodes, if they are of another type.
  */
-export interface Codec<T> {
+export interface Codec<out In, in Out = In> {
   /**
    * The maximum number of bytes of a message. The codec should check it before it allocates
    * anything for a message. If it does not, a channel still refuses an incomplete message that
@@ -75,7 +78,7 @@ export interface Codec<T> {
    * @param message The message.
    * @param out Where to append it.
    */
-  encode(message: T, out: ByteWriter): void;
+  encode(message: Out, out: ByteWriter): void;
   /**
    * Decodes the message at the beginning of the bytes.
    *
@@ -88,7 +91,7 @@ export interface Codec<T> {
    * the number of bytes of the whole message, if its beginning says so. Memory is then allocated
    * once, and `decode` is called again when the whole message is there.
    */
-  decode(bytes: Uint8Array, scanned: number): DecodedMessage<T> | number | undefined;
+  decode(bytes: Uint8Array, scanned: number): DecodedMessage<In> | number | undefined;
   /**
    * Decodes many messages at once, which is faster than one by one. Optional: `decode` is called
    * for the bytes that it leaves.
@@ -99,7 +102,7 @@ export interface Codec<T> {
    * first.
    * @returns The number of bytes that they took.
    */
-  decodeAll?(bytes: Uint8Array, scanned: number, messages: T[]): number;
+  decodeAll?(bytes: Uint8Array, scanned: number, messages: In[]): number;
   /**
    * Makes a message of the bytes that are left at the peer's end of file. Without this method such
    * bytes are a `TruncatedMessage`. Throw that error yourself if they are not a message.
@@ -107,7 +110,7 @@ export interface Codec<T> {
    * @param rest At least one byte that `decode` did not take.
    * @returns The message.
    */
-  finish?(rest: Uint8Array): T;
+  finish?(rest: Uint8Array): In;
 }
 
 /** What {@linkcode Codec.decode} found. */

@@ -16,11 +16,15 @@ import { text } from "./text.ts";
  *   JSON is refused with a `TypeError`: `undefined`, functions, symbols, a `BigInt`, and an object
  *   that contains itself.
  * - **On `receive`** the message is any JSON value, including `null`, or what `parse` makes of it.
- *   Without `parse`, the type `T` is your claim, which is not checked.
+ *   Without `parse`, the type `In` is your claim, which is not checked.
+ * - **Types**: a client has a `json<Response, Request>(…)`, and its server a
+ *   `json<Request, Response>(…)`.
  * - **Malformed**: `Deno.errors.InvalidData`, with the `SyntaxError` as its cause, when the text is
  *   not JSON. An empty line is not JSON. An error that `parse` throws stays unchanged.
  * - **Too large**, **cut short** and not UTF-8: as the frames say.
  *
+ * @template In What is received.
+ * @template Out What is sent, if it is of another type.
  * @param frames The codec of the texts, or of their bytes in UTF-8.
  * @param parse Checks a received value and makes a message of it. It throws to refuse the value.
  * @returns The codec.
@@ -49,15 +53,15 @@ import { text } from "./text.ts";
  * assertEquals(await receiver.receive(), { x: 1, y: 2 });
  * ```
  */
-export function json<T = unknown>(
+export function json<In = unknown, Out = In>(
   frames: TextCodec | Codec<Uint8Array>,
-  parse?: (value: unknown) => T,
-): Codec<T> {
+  parse?: (value: unknown) => In,
+): Codec<In, Out> {
   checkArguments("json", arguments, 2, "json(frames, parse)");
   checkTextFrames(frames);
   if (parse !== undefined) checkFunction("parse", parse);
   const texts = "text" in frames ? frames : text(frames);
-  return overFrames<string, T>(
+  return overFrames<string, In, Out>(
     texts,
     (message, out) => {
       const text = JSON.stringify(message);
@@ -66,7 +70,7 @@ export function json<T = unknown>(
       }
       texts.encode(text, out);
     },
-    parse === undefined ? parseJson<T> : (text) => parse(parseJson(text)),
+    parse === undefined ? parseJson<In> : (text) => parse(parseJson(text)),
   );
 }
 

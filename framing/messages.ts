@@ -89,8 +89,12 @@ export interface ReceiveOptions {
  *   again, and lives as long as one of them: 16 to 256 KiB, or what a large message needed. To keep
  *   a message for long, keep a copy: `message.slice()`. JSON values and texts have their own
  *   memory, but the texts of `lines()` may be slices of a longer one.
+ *
+ * @template In What is received.
+ * @template Out What is sent, if it is of another type.
  */
-export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposable {
+export interface Messages<out In, in Out = In>
+  extends AsyncIterable<In>, Disposable, AsyncDisposable {
   /**
    * Sends a message after those sent before. It is encoded before this returns, except for bytes of
    * 64 KiB or more, which must not change before the promise resolves.
@@ -109,7 +113,7 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    * `unsent`.
    * @throws {ConnectionClosed} when `close()` or `closeWrite()` was called.
    */
-  send(message: T): Promise<void>;
+  send(message: Out): Promise<void>;
   /**
    * Waits until the kernel has everything that was sent.
    *
@@ -132,19 +136,19 @@ export interface Messages<T> extends AsyncIterable<T>, Disposable, AsyncDisposab
    * @throws {ConnectionClosed} when `close()` was called.
    * @throws {unknown} the reason of `signal` when it aborts.
    */
-  receive(options?: ReceiveOptions): Promise<T | undefined>;
+  receive(options?: ReceiveOptions): Promise<In | undefined>;
   /**
    * Receives arrays of all messages that have come together, which is the fastest way. A batch has
    * at least one message, and at most a few thousand.
    *
    * @returns The batches. They can be iterated several times, as the messages themselves.
    */
-  batches(): AsyncIterable<T[]>;
+  batches(): AsyncIterable<In[]>;
   /**
    * Receives the messages one by one, until the end. After `close()` on this side the iteration
    * ends. It throws all other failures of `receive`.
    */
-  [Symbol.asyncIterator](): AsyncIterableIterator<T>;
+  [Symbol.asyncIterator](): AsyncIterableIterator<In>;
   /**
    * Sends the end of file after everything that was sent. Receiving continues. Idempotent.
    *
@@ -186,6 +190,8 @@ const RECEIVE_CHECKS: Checks<ReceiveOptions> = { signal: checkSignal };
  *
  * **Permissions**: none.
  *
+ * @template In What is received.
+ * @template Out What is sent.
  * @param conn The connection.
  * @param codec How messages become bytes.
  * @param options Limits, and when to end.
@@ -210,11 +216,11 @@ const RECEIVE_CHECKS: Checks<ReceiveOptions> = { signal: checkSignal };
  * assertEquals(await server.receive(), [3]);
  * ```
  */
-export function messages<T>(
+export function messages<In, Out = In>(
   conn: ByteChannel,
-  codec: Codec<T>,
+  codec: Codec<In, Out>,
   options: MessagesOptions = {},
-): Messages<T> {
+): Messages<In, Out> {
   try {
     checkArguments("messages", arguments, 3, "messages(conn, codec, { maxPending })");
     checkConnection(conn);
@@ -242,13 +248,13 @@ function checkConnection(conn: ByteChannel): void {
 }
 
 /** A connection of whole messages, which it owns: a sender and a receiver. */
-class MessageChannel<T> implements Messages<T> {
+class MessageChannel<In, Out> implements Messages<In, Out> {
   readonly #conn: ByteChannel;
-  readonly #sender: MessageSender<T>;
-  readonly #receiver: MessageReceiver<T>;
+  readonly #sender: MessageSender<Out>;
+  readonly #receiver: MessageReceiver<In>;
   #isClosed = false;
 
-  constructor(conn: ByteChannel, codec: Codec<T>, options: MessagesOptions) {
+  constructor(conn: ByteChannel, codec: Codec<In, Out>, options: MessagesOptions) {
     const {
       maxPending = MAX_PENDING_BYTES,
       frameTimeout = Infinity,
@@ -269,7 +275,7 @@ class MessageChannel<T> implements Messages<T> {
     );
   }
 
-  send(message: T): Promise<void> {
+  send(message: Out): Promise<void> {
     return this.#sender.send(message);
   }
 
@@ -277,7 +283,7 @@ class MessageChannel<T> implements Messages<T> {
     return this.#sender.flush();
   }
 
-  receive(options?: ReceiveOptions): Promise<T | undefined> {
+  receive(options?: ReceiveOptions): Promise<In | undefined> {
     if (options === undefined) return this.#receiver.receive();
     try {
       checkOptions("receive", options, RECEIVE_CHECKS);
@@ -288,11 +294,11 @@ class MessageChannel<T> implements Messages<T> {
     return this.#receiver.receive(options.signal);
   }
 
-  batches(): AsyncIterable<T[]> {
+  batches(): AsyncIterable<In[]> {
     return this.#receiver.batches();
   }
 
-  [Symbol.asyncIterator](): AsyncIterableIterator<T> {
+  [Symbol.asyncIterator](): AsyncIterableIterator<In> {
     return this.#receiver.messages();
   }
 

@@ -31,7 +31,7 @@ import type { Codec } from "./codec.ts";
  * assertEquals(await new Response(bytes).text(), '{"id":1}\n{"id":2}\n');
  * ```
  */
-export function encodeStream<T>(codec: Codec<T>): TransformStream<T, Uint8Array> {
+export function encodeStream<Out>(codec: Codec<unknown, Out>): TransformStream<Out, Uint8Array> {
   checkArguments("encodeStream", arguments, 1, "encodeStream(codec)");
   checkCodec("codec", codec);
   const out = new OutputBuffer();
@@ -77,7 +77,7 @@ export function encodeStream<T>(codec: Codec<T>): TransformStream<T, Uint8Array>
       input.error(reason);
     },
   }, { highWaterMark: 0 });
-  const writable = new WritableStream<T>({
+  const writable = new WritableStream<Out>({
     start: (controller) => void (input = controller),
     write: (message) => {
       try {
@@ -138,23 +138,23 @@ export function encodeStream<T>(codec: Codec<T>): TransformStream<T, Uint8Array>
  * assertEquals(await Array.fromAsync(values), [{ id: 1 }, { id: 2 }]);
  * ```
  */
-export function decodeStream<T>(codec: Codec<T>): TransformStream<Uint8Array, T> {
+export function decodeStream<In>(codec: Codec<In, never>): TransformStream<Uint8Array, In> {
   checkArguments("decodeStream", arguments, 1, "decodeStream(codec)");
   checkCodec("codec", codec);
   const input = new InputBuffer(codec);
   /** Passes on all messages, also those before a failure. */
   const pass = (
-    controller: TransformStreamDefaultController<T>,
-    decode: (messages: T[]) => void,
+    controller: TransformStreamDefaultController<In>,
+    decode: (messages: In[]) => void,
   ) => {
-    const messages: T[] = [];
+    const messages: In[] = [];
     try {
       decode(messages);
     } finally {
       for (const message of messages) controller.enqueue(message);
     }
   };
-  return new TransformStream<Uint8Array, T>({
+  return new TransformStream<Uint8Array, In>({
     transform(chunk, controller) {
       if (!(chunk instanceof Uint8Array)) {
         throw new TypeError(`Invalid chunk: expected a Uint8Array, got ${show(chunk)}`);

@@ -25,7 +25,7 @@ export function maxBytesUpTo(most: number = MAX_BUFFER_BYTES): Check {
 
 /** Throws unless the value is a codec. */
 export function checkCodec(name: string, codec: unknown): void {
-  const { encode, decode, maxBytes } = (codec ?? {}) as Partial<Codec<unknown>>;
+  const { encode, decode, maxBytes } = (codec ?? {}) as Partial<Codec<unknown, never>>;
   if (
     typeof encode === "function" && typeof decode === "function" &&
     typeof maxBytes === "number" && !Number.isNaN(maxBytes)
@@ -36,7 +36,7 @@ export function checkCodec(name: string, codec: unknown): void {
 }
 
 /** Throws unless `frames` is a codec, and a string can hold each of its messages. */
-export function checkTextFrames(frames: Codec<unknown>): void {
+export function checkTextFrames(frames: Codec<unknown, never>): void {
   checkCodec("frames", frames);
   if (frames.maxBytes <= MAX_TEXT_BYTES) return;
   throw new RangeError(
@@ -93,11 +93,11 @@ export function truncated(rest: Uint8Array, needed?: number): TruncatedMessage {
 }
 
 /** Returns a codec that makes its messages from the frames of another one. */
-export function overFrames<F, T>(
-  frames: Codec<F>,
-  encode: Codec<T>["encode"],
-  decodeFrame: (frame: F) => T,
-): Codec<T> {
+export function overFrames<F, In, Out>(
+  frames: Codec<F, never>,
+  encode: Codec<In, Out>["encode"],
+  decodeFrame: (frame: F) => In,
+): Codec<In, Out> {
   return {
     maxBytes: frames.maxBytes,
     encode,

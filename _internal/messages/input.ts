@@ -43,7 +43,7 @@ const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** The input of a channel or a stream. */
 export class InputBuffer<T> {
-  readonly #codec: Codec<T>;
+  readonly #codec: Codec<T, never>;
   readonly #reuse: boolean;
   #chunk: Uint8Array = NOTHING;
   #start = 0;
@@ -61,7 +61,7 @@ export class InputBuffer<T> {
   /**
    * @param reuse Whether messages may be overwritten as soon as there is room for the next ones.
    */
-  constructor(codec: Codec<T>, reuse = false) {
+  constructor(codec: Codec<T, never>, reuse = false) {
     this.#codec = codec;
     this.#reuse = reuse;
   }

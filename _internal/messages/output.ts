@@ -64,7 +64,7 @@ export class OutputBuffer implements ByteWriter {
   }
 
   /** Appends a whole message, or nothing if its codec throws. */
-  append<T>(codec: Codec<T>, message: T): void {
+  append<T>(codec: Codec<unknown, T>, message: T): void {
     if (this.#isEncoding) throw this.busyError;
     const block = this.#block;
     const length = this.#length;

@@ -45,7 +45,7 @@ interface Waiter {
 export class MessageReceiver<T> {
   readonly #conn: ByteChannel;
   readonly #in: InputBuffer<T>;
-  readonly #sender: MessageSender<T>;
+  readonly #sender: MessageSender<never>;
   readonly #context: PeerContext;
   #state: State = "idle";
   #failure: unknown;
@@ -70,7 +70,7 @@ export class MessageReceiver<T> {
   constructor(
     conn: ByteChannel,
     input: InputBuffer<T>,
-    sender: MessageSender<T>,
+    sender: MessageSender<never>,
     frameTimeout: number,
     draining: AbortSignal | undefined,
   ) {

@@ -39,7 +39,7 @@ const NOTHING: Uint8Array = new Uint8Array(0);
 /** Writes messages to a connection. */
 export class MessageSender<T> {
   readonly #conn: ByteChannel;
-  readonly #codec: Codec<T>;
+  readonly #codec: Codec<unknown, T>;
   readonly #context: PeerContext;
   readonly #maxPending: number;
   readonly #out = new OutputBuffer();
@@ -70,7 +70,7 @@ export class MessageSender<T> {
   /** @param onTimeout Called with the failure when the peer has not read for `writeTimeout`. */
   constructor(
     conn: ByteChannel,
-    codec: Codec<T>,
+    codec: Codec<unknown, T>,
     maxPending: number,
     writeTimeout: number,
     onTimeout: (failure: Error) => void,

@@ -73,7 +73,7 @@ export function concat(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
 }
 
 /** Returns the encoded bytes of messages. */
-export async function encoded<T>(codec: Codec<T>, ...values: T[]): Promise<Uint8Array> {
+export async function encoded<T>(codec: Codec<unknown, T>, ...values: T[]): Promise<Uint8Array> {
   const conn = new Pieces();
   const channel = messages(conn, codec);
   for (const value of values) await channel.send(value);
@@ -83,7 +83,7 @@ export async function encoded<T>(codec: Codec<T>, ...values: T[]): Promise<Uint8
 
 /** Returns the messages of some bytes, and the error that ends them, if any. */
 export async function decoded<T>(
-  codec: Codec<T>,
+  codec: Codec<T, never>,
   ...pieces: Uint8Array[]
 ): Promise<{ values: T[]; error?: Error }> {
   const channel = messages(new Pieces(...pieces), codec);
@@ -119,7 +119,7 @@ export async function channels<T>(codec: Codec<T>, options = {}): Promise<Channe
 }
 
 /** Returns a codec without its fast path for decoding. */
-export function slow<T>(codec: Codec<T>): Codec<T> {
+export function slow<In, Out>(codec: Codec<In, Out>): Codec<In, Out> {
   return {
     maxBytes: codec.maxBytes,
     encode: (message, out) => codec.encode(message, out),
@@ -132,7 +132,11 @@ export const HELLO: Uint8Array<ArrayBuffer> = encode("hello");
 
 export const EMPTY: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
-export const FRAMES: [string, Codec<unknown>, unknown[], Uint8Array][] = [
+/** A codec of a table, with messages of any type. */
+// deno-lint-ignore no-explicit-any
+export type AnyCodec = Codec<any>;
+
+export const FRAMES: [string, AnyCodec, unknown[], Uint8Array][] = [
   ["lengthPrefixed()", lengthPrefixed(), [HELLO, EMPTY], unhex("00000005 68656c6c6f 00000000")],
   [
     "lengthPrefixed({ prefix: 1 })",

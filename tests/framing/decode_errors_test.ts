@@ -14,7 +14,7 @@ import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/asse
 import { encode, test } from "../_helpers.ts";
 import { concat, decoded, HELLO, LIMIT, slow, unhex } from "./_framing.ts";
 
-const MALFORMED: [string, Codec<unknown>, Uint8Array, unknown[], string][] = [
+const MALFORMED: [string, Codec<unknown, never>, Uint8Array, unknown[], string][] = [
   [
     "contentLength() refuses headers without a length",
     contentLength(),
@@ -134,7 +134,7 @@ test("json() passes on what parse makes and what it throws", async () => {
 });
 
 // Name, codec, a message at the limit, a message above it, and the size in the error.
-const LARGE: [string, Codec<unknown>, Uint8Array, Uint8Array, number][] = [
+const LARGE: [string, Codec<unknown, never>, Uint8Array, Uint8Array, number][] = [
   [
     "lengthPrefixed()",
     lengthPrefixed(LIMIT),
