@@ -97,6 +97,18 @@ export interface PairOptions {
    */
   config?: URL;
   /**
+   * Where the child has its end of the connection.
+   *
+   * - `"descriptor"`: a socket at descriptor 3.
+   * - `"stdio"`: its standard input and output, for a program that speaks there. These are two
+   *   pipes, as such programs expect, and each ends by itself. There is nothing at descriptor 3.
+   *   `stdin` and `stdout` are refused. Standard error is as usual: see `stderr`. For programs
+   *   only.
+   *
+   * @default {"descriptor"}
+   */
+  socket?: "descriptor" | "stdio";
+  /**
    * Standard input.
    *
    * @default {"null"}
@@ -141,7 +153,7 @@ export interface PairOptions {
 
 /** A child process, and the connection to it. */
 export interface Child extends AsyncDisposable {
-  /** This end of the socket. The child has the other end at descriptor 3. */
+  /** This end of the connection. The child has the other end where `socket` puts it. */
   readonly conn: Connection;
   /** The number of the process. */
   readonly pid: number;
@@ -153,11 +165,11 @@ export interface Child extends AsyncDisposable {
    * - It does not wait for a grandchild that still holds the socket.
    */
   readonly status: Promise<Deno.CommandStatus>;
-  /** Standard input. Throws unless it is `"piped"`. */
+  /** Standard input. Throws unless `stdin` is `"piped"`. */
   readonly stdin: WritableStream<Uint8Array>;
-  /** Standard output. Throws unless it is `"piped"`. */
+  /** Standard output. Throws unless `stdout` is `"piped"`. */
   readonly stdout: ReadableStream<Uint8Array<ArrayBuffer>>;
-  /** Standard error. Throws unless it is `"piped"`. */
+  /** Standard error. Throws unless `stderr` is `"piped"`. */
   readonly stderr: ReadableStream<Uint8Array<ArrayBuffer>>;
   /**
    * Sends a signal. Can be called repeatedly; does nothing after the child has exited.
@@ -174,7 +186,8 @@ export interface Child extends AsyncDisposable {
  * Starts a child process and connects to it through a socket that only the two have.
  *
  * - **The socket** is a real socket pair, at descriptor 3 of the child: bytes in both directions,
- *   with backpressure and half-close. It has no path, so no other process can connect.
+ *   with backpressure and half-close. It has no path, so no other process can connect. With
+ *   `socket: "stdio"` it is the child's standard input and output instead.
  * - **A program** (a string) is found as `Deno.Command` finds it.
  * - **A module** (a `file:` URL) runs in this Deno, as a separate process. It may read its own
  *   directory and use the socket, nothing else, whatever this process may do: see {@linkcode
@@ -223,6 +236,17 @@ export interface Child extends AsyncDisposable {
  * await using child = await pair("sh", { args: ["-c", script] });
  * await child.conn.write(new TextEncoder().encode("ping\n"));
  * assertEquals(await new Response(child.conn.readable).text(), "got ping\n");
+ * ```
+ *
+ * @example A program that speaks on its standard input and output
+ * ```ts
+ * import { pair } from "@uds/uds";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using sort = await pair("sort", { socket: "stdio" });
+ * await sort.conn.write(new TextEncoder().encode("pear\napple\n"));
+ * await sort.conn.closeWrite();
+ * assertEquals(await new Response(sort.conn.readable).text(), "apple\npear\n");
  * ```
  */
 export async function pair(command: string | URL, options: PairOptions = {}): Promise<Child> {

@@ -46,6 +46,7 @@ const PAIR_CHECKS: Checks<PairOptions> = {
     if (!(value instanceof URL)) throw unexpected(name, "the file: URL of a deno.json", value);
     checkUrl(name, value);
   },
+  socket: oneOf("descriptor", "stdio"),
   stdin: STDIO,
   stdout: STDIO,
   stderr: STDIO,
@@ -64,12 +65,25 @@ export function checkPairOptions(command: unknown, options: PairOptions): void {
   if (isModule) checkModule(command);
   else checkText("command", command);
   checkOptions("pair", options, PAIR_CHECKS);
+  if (options.socket === "stdio") checkOnStdio(command, options);
   const { permissions, modules, config } = options;
   if (isModule || (permissions ?? modules ?? config) === undefined) return;
   throw new TypeError(
     `Invalid options of pair(): "config", "permissions" and "modules" are those of a module, and ` +
       `${show(command)} is a program. Pass a URL to run a module`,
   );
+}
+
+/** Throws if something else needs the standard input or output, which are the socket. */
+function checkOnStdio(command: unknown, { stdin, stdout }: PairOptions): void {
+  const refuse = (reason: string) => {
+    throw new TypeError(`Invalid socket: with "stdio", ${reason}`);
+  };
+  if (command instanceof URL) {
+    refuse(`pair() starts programs only, and ${show(command.href)} is a module. Leave it out`);
+  }
+  const name = stdin !== undefined ? "stdin" : stdout !== undefined ? "stdout" : undefined;
+  if (name !== undefined) refuse(`${name} of the child is the connection. Leave out ${name}`);
 }
 
 function unexpected(name: string, expected: string, value: unknown): TypeError {

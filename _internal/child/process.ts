@@ -24,16 +24,16 @@ import { onAbort } from "../base/event_loop.ts";
 import { codeOf } from "../base/failure.ts";
 import { builtin } from "../base/node.ts";
 import { settlesWithin } from "../base/silence.ts";
-import type { SocketConnection } from "../connection/socket_connection.ts";
+import type { SocketConnection, Transport } from "../connection/socket_connection.ts";
 import { FdSocket } from "./fd_socket.ts";
 import type { SignalWait } from "./realtime_signals.ts";
 import { unnamedConnection } from "./unnamed_connection.ts";
 
 /**
  * How one of the three standard streams is connected. A `"copied"` one is copied to this process's
- * own.
+ * own. A `"socket"` is a direction of the connection.
  */
-export type ChildStdio = "piped" | "inherit" | "null" | "copied";
+export type ChildStdio = "piped" | "inherit" | "null" | "copied" | "socket";
 
 /** The part of `PairOptions` that concerns a running child. */
 export interface ChildOptions {
@@ -79,7 +79,7 @@ export class ChildProcess {
   constructor(
     process: NodeChildProcess,
     pid: number,
-    socket: FdSocket,
+    socket: Transport,
     wait: SignalWait,
     { stdio, grace = DEFAULT_GRACE_MS, signal }: ChildOptions,
   ) {
@@ -90,12 +90,11 @@ export class ChildProcess {
     this.#grace = grace;
     // After the start only kill() fails.
     process.on("error", (error: Error) => this.#killError = error);
-    this.#streams = stdio.map((_, fd) => {
+    this.#streams = stdio.map((way, fd) => {
       const stream = process.stdio[fd] as Socket | null;
+      if (stream === null || way === "socket") return undefined;
       const only = fd === 0 ? "write" : "read";
-      return stream === null
-        ? undefined
-        : unnamedConnection(FdSocket.fromStream(stream, only), only);
+      return unnamedConnection(FdSocket.fromStream(stream, only), only);
     });
     this.status = new Promise((resolve) => {
       const end = (code: number, signal: Deno.Signal | null) => {
@@ -130,8 +129,12 @@ export class ChildProcess {
 
   #piped(fd: 0 | 1 | 2, name: string): SocketConnection {
     const stream = this.#streams[fd];
-    if (stream !== undefined && this.#stdio[fd] === "piped") return stream;
-    throw new TypeError(`Cannot get ${name}: it is not piped. Pass ${name}: "piped" to pair()`);
+    const way = this.#stdio[fd];
+    if (stream !== undefined && way === "piped") return stream;
+    const state = way === "socket"
+      ? "it is a direction of the connection. Use conn"
+      : `it is not piped. Pass ${name}: "piped" to pair()`;
+    throw new TypeError(`Cannot get ${name}: ${state}`);
   }
 
   kill(signal: Deno.Signal = "SIGTERM"): void {

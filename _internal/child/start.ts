@@ -6,11 +6,13 @@ import type { ErrorContext } from "../base/error_context.ts";
 import { builtin } from "../base/node.ts";
 import { respell } from "../base/path.ts";
 import { withOwnVariables } from "./environment.ts";
+import type { Transport } from "../connection/socket_connection.ts";
 import { FdSocket } from "./fd_socket.ts";
 import { CHILD_FD } from "./inherited_fd.ts";
 import { ChildProcess, type ChildStdio } from "./process.ts";
 import { watchSignals } from "./realtime_signals.ts";
 import { refusalOf, requireStartable } from "./start_refusal.ts";
+import { StdioSocket } from "./stdio_socket.ts";
 
 /** The options of `pair()`, checked, and copied at the call. */
 export interface StartOptions extends Omit<PairOptions, "cwd"> {
@@ -27,7 +29,13 @@ export interface ChildStart extends Pick<StartOptions, "cwd" | "detached" | "gra
 }
 
 /** Node's names of what Deno calls otherwise. */
-const NODE_STDIO = { piped: "pipe", copied: "pipe", inherit: "inherit", null: "ignore" } as const;
+const NODE_STDIO = {
+  piped: "pipe",
+  copied: "pipe",
+  socket: "pipe",
+  inherit: "inherit",
+  null: "ignore",
+} as const;
 
 /** Starts a program. */
 export async function startProgram(
@@ -36,6 +44,7 @@ export async function startProgram(
   options: StartOptions,
 ): Promise<ChildProcess> {
   const { args = [], env = {}, clearEnv = false } = options;
+  const isOnStdio = options.socket === "stdio";
   const { stdin = "null", stdout = "inherit", stderr = "inherit" } = options;
   const { child } = await startChild(context, {
     ...options,
@@ -44,7 +53,7 @@ export async function startProgram(
     command: respell(command),
     args,
     env: clearEnv ? env : withOwnVariables(context, env),
-    stdio: [stdin, stdout, stderr],
+    stdio: isOnStdio ? ["socket", "socket", stderr] : [stdin, stdout, stderr],
   });
   return child;
 }
@@ -53,20 +62,28 @@ export async function startProgram(
 export async function startChild(
   context: ErrorContext<null>,
   start: ChildStart,
-): Promise<{ child: ChildProcess; socket: FdSocket }> {
+): Promise<{ child: ChildProcess; socket: Transport }> {
   requireStartable(context, start);
   const { command, args, env, cwd, detached = false, stdio } = start;
+  const isOnStdio = stdio[0] === "socket";
+  const ways = stdio.map((way) => NODE_STDIO[way]);
   const { spawn } = builtin("node:child_process");
   const { result: process, ended } = watchSignals(() =>
     spawn(command, args, {
       env,
       cwd,
       detached,
-      stdio: [...stdio.map((way) => NODE_STDIO[way]), "pipe"],
+      stdio: isOnStdio ? ways : [...ways, "pipe"],
     })
   );
   if (process.pid !== undefined) {
-    const socket = FdSocket.fromStream(process.stdio[CHILD_FD] as Socket);
+    const stream = (fd: number) => process.stdio[fd] as Socket;
+    const socket = isOnStdio
+      ? new StdioSocket(
+        FdSocket.fromStream(stream(0), "write"),
+        FdSocket.fromStream(stream(1), "read"),
+      )
+      : FdSocket.fromStream(stream(CHILD_FD));
     return { child: new ChildProcess(process, process.pid, socket, ended, start), socket };
   }
   ended.cancel();

@@ -4,7 +4,7 @@ import { show } from "../base/check.ts";
 import { isGranted } from "../base/deno_permissions.ts";
 import { ErrorContext } from "../base/error_context.ts";
 import { ownVariable, withOwnVariables } from "../child/environment.ts";
-import type { FdSocket } from "../child/fd_socket.ts";
+import type { Transport } from "../connection/socket_connection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { type ChildProcess, KILLED_MS } from "../child/process.ts";
 import { startChild, type StartOptions } from "../child/start.ts";
@@ -90,7 +90,11 @@ async function argsOf(
   }
 }
 
-async function waitUntilLoaded(child: ChildProcess, socket: FdSocket, href: string): Promise<void> {
+async function waitUntilLoaded(
+  child: ChildProcess,
+  socket: Transport,
+  href: string,
+): Promise<void> {
   const first = new Uint8Array(1);
   // Not through the connection, which would count the byte.
   const count = await socket.read(first);
