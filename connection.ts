@@ -11,6 +11,12 @@ import { SocketConnection } from "./_internal/connection/socket_connection.ts";
 
 export type { UnixAddr } from "./address.ts";
 
+/** Options of {@linkcode Connection.read}. */
+export interface ReadOptions {
+  /** Ends the wait. The read rejects with its reason. */
+  signal?: AbortSignal | undefined;
+}
+
 /**
  * A connected Unix domain socket: a stream of bytes in each direction.
  *
@@ -59,9 +65,24 @@ export interface Connection extends Disposable, AsyncDisposable {
    *   This differs from `write`.
    */
   readonly writable: WritableStream<Uint8Array>;
-  /** Resolves when the descriptor is closed, for any reason. Never rejects. */
+  /**
+   * Resolves when the connection has closed, or the peer has left: nothing more can be sent. Never
+   * rejects. A handler that does not read can wait for it, and stop.
+   *
+   * - **Closed** means that `close()` was called, a timeout is over, or both directions have ended.
+   * - **A peer that has left** has closed its end or exited, also by SIGKILL. It is noticed at
+   *   once, or up to 250 ms later if it had ended its direction before. What it sent can still be
+   *   read. A peer that has only ended its direction (`closeWrite()`) has not left.
+   * - **The first use reads ahead**: up to 64 KiB, while nothing else reads. The next reads return
+   *   these bytes first, in order. They count in `bytesRead`. Like a pending read, it keeps the
+   *   process alive unless `unref()` was called. It does not count for `idleTimeout`.
+   * - **Limits**: the kernel does not report everything. After `closeWrite()` on this side, a peer
+   *   that has left is noticed at its end of file only, which may be behind unread bytes. On a
+   *   pair, a child has left when it has exited and its end of file has come. In a child, the end
+   *   of file of the parent does not show whether the parent has left; a write does.
+   */
   readonly closed: Promise<void>;
-  /** The number of bytes read so far. */
+  /** The number of bytes that have been read, or read ahead, so far. */
   readonly bytesRead: number;
   /** The number of bytes that the kernel has taken so far. */
   readonly bytesWritten: number;
@@ -69,16 +90,21 @@ export interface Connection extends Disposable, AsyncDisposable {
    * Reads the available bytes, waiting for at least one. Resolves to their number, or to `null` at
    * end of file.
    *
+   * - An abort of the signal rejects at once with its reason, and loses no byte: what comes later
+   *   is for the next read. With a signal, a read brings at most 64 KiB.
+   *
    * @param buffer Where to put the bytes, up to its length. Do not use it before the promise
    * settles.
+   * @param options A signal.
    * @returns The number of bytes, or `null` at end of file, again at each further call. With an
    * empty buffer, 0 at once.
    * @throws {Deno.errors.ConnectionReset} when the peer closed with bytes of ours unread.
    * @throws {Deno.errors.TimedOut} when the server's `idleTimeout` or `firstByteTimeout` is over.
    * @throws {ConnectionClosed} when `close()` was called before or meanwhile.
-   * @throws {TypeError} when `buffer` is not a `Uint8Array`.
+   * @throws {unknown} the reason of `signal` when it aborts.
+   * @throws {TypeError} when `buffer` is not a `Uint8Array`, or an option does not exist.
    */
-  read(buffer: Uint8Array): Promise<number | null>;
+  read(buffer: Uint8Array, options?: ReadOptions): Promise<number | null>;
   /**
    * Writes all of the data, after everything that was written before.
    *

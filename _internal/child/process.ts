@@ -100,6 +100,7 @@ export class ChildProcess {
       const end = (code: number, signal: Deno.Signal | null) => {
         this.#hasExited = true;
         wait.cancel();
+        this.conn.peerExited();
         resolve({ success: code === 0, code, signal });
       };
       process.once("exit", (exitCode: number | null, name: NodeJS.Signals | null) => {
@@ -189,7 +190,7 @@ export class ChildProcess {
     const ms = Math.min(Math.max(this.#grace, LEAST_REST_MS), LONGEST_REST_MS);
     for (let before = -1; output.readable.locked && output.bytesRead > before;) {
       before = output.bytesRead;
-      if (await settlesWithin(output.closed, ms)) return;
+      if (await settlesWithin(output.ended, ms)) return;
     }
     output.close();
   }

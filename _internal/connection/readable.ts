@@ -16,6 +16,7 @@
  */
 
 import { ChunkBuffer } from "./chunk_buffer.ts";
+import { concat } from "./input.ts";
 import { addPipeSource } from "./pipe.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -156,15 +157,4 @@ function onRelease(stream: ReadableStream<Bytes>, callback: () => void): void {
     }
     return reader;
   }) as typeof getReader;
-}
-
-/** Returns the bytes of all parts, in order. */
-export function concat(parts: Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

@@ -18,15 +18,18 @@
  */
 
 import type { UnixAddr } from "../../address.ts";
+import type { ReadOptions } from "../../connection.ts";
 import type { SocketError } from "../../errors.ts";
-import { checkArguments, show } from "../base/check.ts";
+import { checkArguments, checkOptions, type Checks, checkSignal, show } from "../base/check.ts";
 import { arrived, turn } from "../base/event_loop.ts";
 import { codeOf, stateOf, timedOut } from "../base/failure.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { countSocket, settlesWithin } from "../base/silence.ts";
 import { andUnsent, closedError, connectionFailure, type Operation } from "./connection_error.ts";
 import { IdleTimer } from "./idle_timer.ts";
-import { concat, ReadableSide } from "./readable.ts";
+import { Input } from "./input.ts";
+import { PeerWatch } from "./peer_watch.ts";
+import { ReadableSide } from "./readable.ts";
 import { openWritable } from "./writable.ts";
 
 /** The methods of a `Deno.UnixConn` that a connection needs. */
@@ -59,6 +62,10 @@ export interface SocketConnectionOptions extends Timeouts {
   only?: "read" | "write";
 }
 
+const READ_CHECKS: Checks<ReadOptions> = { signal: checkSignal };
+
+const NOTHING: Uint8Array = new Uint8Array(0);
+
 /** How long an async disposal waits for queued writes. */
 const FLUSH_MS = 5000;
 
@@ -71,7 +78,8 @@ const STATES = {
 export class SocketConnection {
   readonly localAddr: UnixAddr;
   readonly remoteAddr: UnixAddr;
-  readonly closed: Promise<void>;
+  /** Resolves when the connection has closed; see {@linkcode SocketConnection.closed}. */
+  readonly ended: Promise<void>;
   readonly #transport: Transport;
   readonly #resolveClosed: () => void;
   readonly #idle: IdleTimer | undefined;
@@ -89,8 +97,11 @@ export class SocketConnection {
   #queued = 0;
   #lastJob: Promise<unknown> = Promise.resolve();
 
-  /** Bytes that were read ahead, or that a stream has put back. */
-  #readAhead: Promise<Uint8Array> | undefined;
+  readonly #input: Input;
+  #watch: PeerWatch | undefined;
+  /** Whether the process that has the other end has exited. */
+  #hasPeerExited = false;
+  #keepsAlive = true;
   #readable: ReadableSide | undefined;
   #writable: WritableStream<Uint8Array> | undefined;
 
@@ -109,14 +120,26 @@ export class SocketConnection {
     }
     if (options.only === "write") this.#reading = "given up";
     if (options.only === "read") this.#writing = "ended";
-    this.#readAhead = options.readAhead?.then((bytes) => {
-      this.#came(bytes.length);
-      return bytes;
-    });
+    this.#input = this.#openInput();
+    if (options.readAhead !== undefined) {
+      this.#input.putBack(options.readAhead.then((bytes) => {
+        this.#came(bytes.length);
+        return bytes;
+      }));
+    }
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.closed = promise;
+    this.ended = promise;
     this.#resolveClosed = resolve;
     countSocket(1);
+  }
+
+  #openInput(): Input {
+    return new Input({
+      mayRead: () => this.#state === "open" && this.#reading !== "end of file",
+      mayKeep: () => this.#state === "open" && this.#reading === "open",
+      read: (into) => this.#read(into),
+      stalled: () => this.#watch?.start(),
+    });
   }
 
   get bytesRead(): number {
@@ -127,25 +150,41 @@ export class SocketConnection {
     return this.#bytesWritten;
   }
 
-  read(buffer: Uint8Array): Promise<number | null> {
-    if (arguments.length > 1) return surplus("read", arguments, "read(buffer)");
-    if (!(buffer instanceof Uint8Array)) {
-      return Promise.reject(
-        new TypeError(`Invalid buffer: expected a Uint8Array, got ${show(buffer)}`),
-      );
+  /**
+   * As {@linkcode SocketConnection.ended}. Notices that the peer leaves, for which it reads ahead.
+   */
+  get closed(): Promise<void> {
+    if (this.#watch === undefined && this.#state === "open") {
+      this.#watch = new PeerWatch(() => this.#mayLeave(), () => this.#keepsAlive);
+      this.#input.keepAhead();
+    }
+    return this.ended;
+  }
+
+  read(buffer: Uint8Array, options?: ReadOptions): Promise<number | null> {
+    const signal = options?.signal;
+    try {
+      checkArguments("read", arguments, 2, "read(buffer, { signal })");
+      if (!(buffer instanceof Uint8Array)) {
+        throw new TypeError(`Invalid buffer: expected a Uint8Array, got ${show(buffer)}`);
+      }
+      if (options !== undefined) checkOptions("read", options, READ_CHECKS);
+      signal?.throwIfAborted();
+    } catch (error) {
+      return Promise.reject(error);
     }
     if (this.#readable !== undefined && buffer.length > 0) {
       // From here on the abandoned read waits for this call.
       if (this.#waitsForNothing) this.#idle?.restart();
       this.#readable.handOver();
     }
-    return this.#readInTime(buffer);
+    return this.#readInTime(buffer, signal);
   }
 
-  #readInTime(buffer: Uint8Array): Promise<number | null> {
-    const reading = this.#readAhead === undefined || buffer.length === 0 || this.#state === "closed"
+  #readInTime(buffer: Uint8Array, signal?: AbortSignal): Promise<number | null> {
+    const reading = buffer.length === 0 || this.#state === "closed"
       ? this.#read(buffer)
-      : this.#readWhatIsAhead(buffer);
+      : this.#input.read(buffer, signal);
     return this.#idle === undefined ? reading : this.#idle.during(reading);
   }
 
@@ -171,20 +210,26 @@ export class SocketConnection {
     }
   }
 
-  /** Reads what is ahead. Further reads wait for what this one leaves. */
-  async #readWhatIsAhead(buffer: Uint8Array): Promise<number | null> {
-    const before = this.#readAhead as Promise<Uint8Array>;
-    const { promise, resolve } = Promise.withResolvers<Uint8Array>();
-    this.#readAhead = promise;
-    const bytes = await before;
-    const rest = bytes.subarray(buffer.length);
-    if (rest.length === 0 && this.#readAhead === promise) this.#readAhead = undefined;
-    // The transport serves reads in call order, so this one must come before those that wait.
-    const reading = bytes.length === 0 ? this.#read(buffer) : undefined;
-    resolve(rest);
-    if (reading !== undefined) return reading;
-    buffer.set(bytes.subarray(0, buffer.length));
-    return bytes.length - rest.length;
+  /** Called when the process that has the other end of a pair has exited. */
+  peerExited(): void {
+    this.#hasPeerExited = true;
+    this.#watch?.start();
+  }
+
+  /**
+   * Asks whether the peer has left, if that is all that a stalled input leaves open. Reports
+   * whether to ask again.
+   */
+  async #mayLeave(): Promise<boolean> {
+    if (!this.#input.isStalled || this.#state !== "open") return false;
+    const isGone = await this.#enqueue(async () => {
+      // After our own end of file, every write fails.
+      if (this.#closeWrite !== undefined) return false;
+      if (this.#hasPeerExited && this.#reading === "end of file") return true;
+      return await this.#write(NOTHING).then(() => false, () => true);
+    });
+    if (isGone) this.#resolveClosed();
+    return !isGone && this.#closeWrite === undefined;
   }
 
   write(data: Uint8Array): Promise<number> {
@@ -252,10 +297,12 @@ export class SocketConnection {
   }
 
   ref(): void {
+    this.#keepsAlive = true;
     if (this.#state === "open") this.#transport.ref();
   }
 
   unref(): void {
+    this.#keepsAlive = false;
     if (this.#state === "open") this.#transport.unref();
   }
 
@@ -281,10 +328,7 @@ export class SocketConnection {
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
     this.#readable ??= new ReadableSide({
       read: (into) => this.#readInTime(into),
-      putBack: (bytes) => {
-        const later = this.#readAhead;
-        this.#readAhead = later === undefined ? bytes : Promise.all([bytes, later]).then(concat);
-      },
+      putBack: (bytes) => this.#input.putBack(bytes),
       giveUp: () => {
         if (this.#reading === "open") this.#reading = "given up";
         this.#settle();
@@ -326,6 +370,8 @@ export class SocketConnection {
     countSocket(-1);
     this.#idle?.stop();
     this.#stall?.stop();
+    this.#input.stop();
+    this.#watch?.stop();
     this.#transport.close();
     this.#resolveClosed();
   }

@@ -1,0 +1,229 @@
+/**
+ * The reads of a connection, in the order of the calls, and the bytes that are ahead of them.
+ *
+ * ```
+ *            nothing ahead, nothing waits
+ *   read() ──────────────────────────────▶ the kernel, straight into the caller's buffer
+ *      │                                        │ bytes into memory of our own
+ *      └──▶ waiting ◀── bytes ahead ◀───────────┘
+ *              │            ▲
+ *              ▼ abort      └── put back by a stream
+ *           leaves the queue
+ * ```
+ *
+ * - A read of the kernel cannot be taken back. So a read that may be aborted waits for bytes in our
+ *   own memory. If it is aborted, they stay ahead for the next read.
+ * - Bytes may be kept ahead while nothing reads, up to a limit: then the end of file is noticed.
+ * - One source is awaited at a time. An aborted read leaves nothing behind.
+ */
+
+import { onAbort } from "../base/event_loop.ts";
+import { readBuffer } from "../base/read_buffer.ts";
+
+/** The reading side of the kernel. */
+interface Source {
+  /** Reports whether a read may bring bytes. */
+  mayRead(): boolean;
+  /** Reports whether bytes may be kept ahead. */
+  mayKeep(): boolean;
+  /** Reads as `Connection.read()` does. */
+  read(into: Uint8Array): Promise<number | null>;
+  /** Called when the limit is reached, or the end of file, while nothing reads. */
+  stalled(): void;
+}
+
+/** A read that waits for bytes ahead. */
+interface WaitingRead {
+  readonly into: Uint8Array;
+  /** Whether it may be aborted. */
+  readonly isAbortable: boolean;
+  resolve(count: number | null | Promise<number | null>): void;
+  reject(error: unknown): void;
+}
+
+/** Bytes that come before the reads that were called later. */
+interface PutBack {
+  readonly bytes: Promise<Uint8Array>;
+}
+
+const NOTHING: Uint8Array = new Uint8Array(0);
+
+/** The least and the most memory for one read of our own. */
+const MIN_FILL_BYTES = 4 * 1024;
+const MAX_FILL_BYTES = 64 * 1024;
+
+/** How long to wait after a read before bytes are kept ahead: most readers read again at once. */
+const REST_MS = 5;
+
+/** The reads of a connection. */
+export class Input {
+  readonly #source: Source;
+  readonly #waiting: (WaitingRead | PutBack)[] = [];
+  #ahead: Uint8Array = NOTHING;
+  /** Whether bytes ahead are on their way. */
+  #isFilling = false;
+  /** The memory of the last fill. */
+  #memory: Uint8Array = NOTHING;
+  /** How many bytes to keep ahead while nothing reads. */
+  #limit = 0;
+  /** How many reads of the kernel are under way, counted while bytes are kept ahead. */
+  #direct = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(source: Source) {
+    this.#source = source;
+  }
+
+  /** Whether bytes are kept ahead, and no more can come: the limit or the end is reached. */
+  get isStalled(): boolean {
+    return this.#limit > 0 && !this.#isFilling && !this.#isRead;
+  }
+
+  get #isRead(): boolean {
+    return this.#direct > 0 || this.#waiting.length > 0;
+  }
+
+  /** Reads, after all reads that wait. */
+  read(into: Uint8Array, signal?: AbortSignal): Promise<number | null> {
+    const isFree = this.#ahead.length === 0 && !this.#isFilling && this.#waiting.length === 0;
+    if (isFree && signal === undefined) return this.#readDirectly(into);
+    const { promise, resolve, reject } = Promise.withResolvers<number | null>();
+    const stopListening = onAbort(signal, () => {
+      const place = this.#waiting.indexOf(waiting);
+      if (place < 0) return;
+      this.#waiting.splice(place, 1);
+      reject(signal?.reason);
+    });
+    const waiting: WaitingRead = {
+      into,
+      isAbortable: signal !== undefined,
+      resolve(count) {
+        stopListening();
+        resolve(count);
+      },
+      reject(error) {
+        stopListening();
+        reject(error);
+      },
+    };
+    this.#waiting.push(waiting);
+    this.#advance();
+    return promise;
+  }
+
+  /** Takes bytes back. They are read before whatever comes. */
+  putBack(bytes: Promise<Uint8Array>): void {
+    this.#waiting.push({ bytes });
+    this.#advance();
+  }
+
+  /** Keeps up to 64 KiB ahead from here on, while nothing reads. */
+  keepAhead(): void {
+    this.#limit = MAX_FILL_BYTES;
+    this.#fillAhead();
+  }
+
+  /** Keeps nothing more ahead. */
+  stop(): void {
+    this.#limit = 0;
+    clearTimeout(this.#timer);
+  }
+
+  #readDirectly(into: Uint8Array): Promise<number | null> {
+    const reading = this.#source.read(into);
+    if (this.#limit > 0) {
+      this.#direct++;
+      const rest = () => {
+        this.#direct--;
+        this.#rest();
+      };
+      reading.then(rest, rest);
+    }
+    return reading;
+  }
+
+  /** Fills what is ahead, if no read follows soon. */
+  #rest(): void {
+    if (this.#limit === 0 || this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#fillAhead();
+    }, REST_MS);
+  }
+
+  /** Serves the reads that can be served, and asks for what the next one needs. */
+  #advance(): void {
+    while (!this.#isFilling) {
+      const [next] = this.#waiting;
+      if (next === undefined) return this.#rest();
+      if ("bytes" in next) {
+        this.#waiting.shift();
+        this.#fill(next.bytes.then((bytes) => concat([bytes, this.#ahead])));
+      } else if (this.#ahead.length > 0) {
+        this.#waiting.shift();
+        next.resolve(this.#take(next.into));
+      } else if (next.isAbortable && this.#source.mayRead()) {
+        this.#fill(this.#readAhead(Math.min(next.into.length, MAX_FILL_BYTES)));
+      } else {
+        this.#waiting.shift();
+        next.resolve(this.#readDirectly(next.into));
+      }
+    }
+  }
+
+  #fillAhead(): void {
+    if (this.#limit === 0 || this.#isFilling || this.#isRead) return;
+    const room = this.#limit - this.#ahead.length;
+    if (room === 0 || !this.#source.mayKeep()) return this.#source.stalled();
+    const size = Math.max(MIN_FILL_BYTES, this.#ahead.length);
+    this.#fill(this.#readAhead(Math.min(size, room)));
+  }
+
+  /** Waits for what is ahead. Reads wait meanwhile. */
+  async #fill(ahead: Promise<Uint8Array>): Promise<void> {
+    this.#isFilling = true;
+    try {
+      this.#ahead = await ahead;
+    } catch (error) {
+      // A failure that does not end the connection would come again and again.
+      if (this.#source.mayRead()) this.#fail(error);
+    }
+    this.#isFilling = false;
+    this.#advance();
+  }
+
+  #fail(error: unknown): void {
+    this.#limit = 0;
+    const [first] = this.#waiting;
+    if (first === undefined || "bytes" in first) return;
+    this.#waiting.shift();
+    first.reject(error);
+  }
+
+  /** Returns the bytes ahead, with those of one more read. */
+  async #readAhead(size: number): Promise<Uint8Array> {
+    const ahead = this.#ahead;
+    if (ahead.length > 0 || this.#memory.length < size) this.#memory = readBuffer(size);
+    const memory = this.#memory.subarray(0, size);
+    const bytes = memory.subarray(0, await this.#source.read(memory) ?? 0);
+    return ahead.length === 0 ? bytes : concat([ahead, bytes]);
+  }
+
+  #take(into: Uint8Array): number {
+    const count = Math.min(into.length, this.#ahead.length);
+    into.set(this.#ahead.subarray(0, count));
+    this.#ahead = this.#ahead.subarray(count);
+    return count;
+  }
+}
+
+/** Returns the bytes of all parts, in order. */
+export function concat(parts: Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
