@@ -244,11 +244,50 @@ export type ServeHandler = (conn: Connection, info: ServeHandlerInfo) => Promise
 export interface ServeOptions extends ListenOptions {
   /**
    * The maximum number of connections that are served at the same time. Further ones wait in the
-   * backlog.
+   * backlog, unless `overflow` refuses them.
    *
    * @default {Infinity}
    */
   maxConnections?: number;
+  /**
+   * What happens to a client beyond `maxConnections`.
+   *
+   * - `"wait"` leaves it in the backlog until another connection ends.
+   * - `"refuse"` accepts it and closes it at once: see `onRefuse`. During a shutdown, the clients
+   *   of the backlog wait for a handler nevertheless.
+   *
+   * @default {"wait"}
+   */
+  overflow?: "wait" | "refuse";
+  /**
+   * Called with each connection that `overflow: "refuse"` refuses. It may write a last text, which
+   * is flushed before the connection closes.
+   *
+   * - It has one second. Then the connection closes, and `onError` is called.
+   * - At most 64 connections are refused at the same time. Further clients wait in the backlog.
+   *
+   * @default {closes the connection without a word}
+   */
+  onRefuse?: (conn: Connection, info: ServeHandlerInfo) => unknown;
+  /**
+   * Decides whether a connection reaches the handler. Unless it returns `true`, or a promise of it,
+   * the connection closes.
+   *
+   * - It may read from the connection, for example a password, and write to it. The handler gets
+   *   the bytes that it left.
+   * - Meanwhile the connection counts in `maxConnections`. A shutdown asks for the clients of the
+   *   backlog too.
+   * - If it throws, or takes longer than `authorizeTimeout`, `onError` is called as well.
+   *
+   * @default {admits every client that the socket file admits}
+   */
+  authorize?: (conn: Connection, info: ServeHandlerInfo) => boolean | Promise<boolean>;
+  /**
+   * How long, in milliseconds, `authorize` may take, its reads and writes included.
+   *
+   * @default {5000}
+   */
+  authorizeTimeout?: number;
   /**
    * How long, in milliseconds, a read may wait for data before it rejects with
    * `Deno.errors.TimedOut` and the connection closes. Time spent in the handler does not count.
@@ -277,7 +316,7 @@ export interface ServeOptions extends ListenOptions {
   /**
    * Called with each failure. The server goes on, even if this throws.
    *
-   * - With `info`: a handler has rejected.
+   * - With `info`: a handler has rejected, or `authorize` or `onRefuse` has failed.
    * - Without: the server failed to accept (reported once until it works again), to bind a lost
    *   path again, or to shut itself down.
    *
@@ -348,6 +387,7 @@ export interface UnixServer extends AsyncDisposable {
  * - The path is owned as by {@linkcode listen}. When the promise resolves, the server is ready.
  * - **Failures stay with their connection**: if a handler rejects or throws, `onError` is called,
  *   the connection closes, and the server goes on. It also goes on when descriptors run out.
+ * - **Access**: the mode of the socket file admits users. `authorize` admits connections.
  * - **Limits**: `maxConnections`, `idleTimeout`, `firstByteTimeout`, `writeTimeout`. `messages()`
  *   and its codecs limit messages. Bytes need no limit: the kernel blocks a fast client until the
  *   handler reads.
@@ -407,6 +447,10 @@ export async function serve(
 const SERVE_CHECKS: Checks<ServeOptions> = {
   ...LISTEN_CHECKS,
   maxConnections: checkCount,
+  overflow: oneOf("wait", "refuse"),
+  onRefuse: checkFunction,
+  authorize: checkFunction,
+  authorizeTimeout: duration(1),
   idleTimeout: duration(1),
   firstByteTimeout: duration(1),
   writeTimeout: duration(1),
@@ -421,6 +465,12 @@ async function openServer(
   const given: ServeOptions = withPath(options);
   checkOptions("serve", given, SERVE_CHECKS);
   checkFunction("handler", handler);
+  if (given.overflow === "refuse" && given.maxConnections === undefined) {
+    throw new TypeError('Invalid overflow: "refuse": it needs maxConnections');
+  }
+  if (given.onRefuse !== undefined && given.overflow !== "refuse") {
+    throw new TypeError('Invalid onRefuse: it needs overflow: "refuse"');
+  }
   return new ConnectionServer(await openSocket("serve", given), handler, given);
 }
 

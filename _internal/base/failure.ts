@@ -11,11 +11,13 @@ import { quoteAddress } from "./shown_address.ts";
 /** The verb phrase of each operation. */
 const PHRASES: Record<string, string> = {
   accept: "accept on",
+  authorize: "authorize a client of",
   claim: "claim",
   connect: "connect to",
   listen: "listen on",
   ls: "list",
   probe: "probe",
+  refuse: "refuse a client of",
   rm: "remove",
   runtimePath: "use the runtime directory",
   serve: "serve on",

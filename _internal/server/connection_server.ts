@@ -27,6 +27,7 @@ import { checkArguments, checkOptions, type Checks, duration } from "../base/che
 import { onAbort, turn } from "../base/event_loop.ts";
 import { SilenceTimer } from "../base/silence.ts";
 import type { SocketConnection, Timeouts } from "../connection/socket_connection.ts";
+import { Admission, MOST_REFUSALS } from "./admission.ts";
 import type { ListeningSocket } from "./listening_socket.ts";
 import { Reporter } from "./reporter.ts";
 
@@ -39,6 +40,9 @@ export class ConnectionServer implements UnixServer {
   readonly finished: Promise<void>;
   readonly #socket: ListeningSocket;
   readonly #handler: ServeHandler;
+  readonly #admission: Admission;
+  readonly #authorizes: boolean;
+  readonly #refuses: boolean;
   readonly #reporter: Reporter;
   readonly #maxConnections: number;
   readonly #timeouts: Timeouts;
@@ -54,6 +58,8 @@ export class ConnectionServer implements UnixServer {
   /** Whether a successor has taken over the path. */
   #isReplaced = false;
   #handlers = 0;
+  /** How many connections are being refused. */
+  #refusals = 0;
   #completed = 0;
   #shutdown: Promise<ShutdownResult> | undefined;
   /** Wakes the accept loop, because there is room for one more connection. */
@@ -74,6 +80,9 @@ export class ConnectionServer implements UnixServer {
     this.#timeouts = { idleTimeout, firstByteTimeout, writeTimeout };
     this.#maxConnections = options.maxConnections ?? Infinity;
     this.#reporter = new Reporter(options.onPathLost, options.onError);
+    this.#admission = new Admission(options, socket.addr.path, this.#info, this.#reporter);
+    this.#authorizes = options.authorize !== undefined;
+    this.#refuses = options.overflow === "refuse";
     const onReplaced = () => {
       this.#isReplaced = true;
       this.#reporter.call(() => options.onReplaced?.());
@@ -127,11 +136,15 @@ export class ConnectionServer implements UnixServer {
   async #run(): Promise<void> {
     try {
       for (;;) {
-        if (this.#handlers >= this.#maxConnections && this.#state === "running") {
+        if (this.#isFull && (!this.#refuses || this.#refusals === MOST_REFUSALS)) {
           await new Promise<void>((resolve) => this.#onRoom = resolve);
           continue;
         }
         const conn = await this.#socket.accept(this.#timeouts);
+        if (this.#isFull && this.#refuses) {
+          this.#refuse(conn);
+          continue;
+        }
         this.#open.add(conn);
         this.#waiting.push(conn);
         this.#startHandlers();
@@ -146,6 +159,18 @@ export class ConnectionServer implements UnixServer {
     await this.#shutdown;
   }
 
+  /** Whether further clients wait or are refused. While it drains, it accepts all of them. */
+  get #isFull(): boolean {
+    return this.#handlers >= this.#maxConnections && this.#state === "running";
+  }
+
+  async #refuse(conn: SocketConnection): Promise<void> {
+    this.#refusals++;
+    await this.#admission.refuse(conn);
+    this.#refusals--;
+    this.#onRoom();
+  }
+
   /** Starts the handlers that there is room for. */
   #startHandlers(): void {
     if (this.#state === "draining" && !this.#socket.queue.current.backingOff) return;
@@ -158,6 +183,17 @@ export class ConnectionServer implements UnixServer {
   }
 
   async #serve(conn: SocketConnection): Promise<void> {
+    if (!this.#authorizes || await this.#admission.authorize(conn)) await this.#handle(conn);
+    else conn.close();
+    this.#open.delete(conn);
+    this.#handlers--;
+    this.#socket.queue.wake();
+    this.#onRoom();
+    this.#startHandlers();
+    if (this.#open.size === 0) this.#onEmpty();
+  }
+
+  async #handle(conn: SocketConnection): Promise<void> {
     try {
       await this.#handler(conn, this.#info);
     } catch (error) {
@@ -165,12 +201,7 @@ export class ConnectionServer implements UnixServer {
       if (this.#state !== "finished") this.#reporter.report(error, this.#info);
     }
     await conn[Symbol.asyncDispose]();
-    if (this.#open.delete(conn)) this.#completed++;
-    this.#handlers--;
-    this.#socket.queue.wake();
-    this.#onRoom();
-    this.#startHandlers();
-    if (this.#open.size === 0) this.#onEmpty();
+    if (this.#open.has(conn)) this.#completed++;
   }
 
   async #end(timeout: number): Promise<ShutdownResult> {
@@ -240,7 +271,7 @@ export class ConnectionServer implements UnixServer {
   #cutOff(): number {
     this.#state = "finished";
     const { size } = this.#open;
-    if (size > 0) this.#cut.abort();
+    if (size + this.#refusals > 0) this.#cut.abort();
     for (const conn of this.#open) conn.close();
     this.#open.clear();
     return size;
