@@ -3,6 +3,7 @@
  * processes on a socket of their own.
  *
  * - {@linkcode serve} and {@linkcode listen}: a server on a path that it owns.
+ * - {@linkcode shutdownOnSignal}: a graceful end at Ctrl-C and `SIGTERM`.
  * - {@linkcode connect}: a client, with a deadline and clear refusals.
  * - {@linkcode pair}: a child process on a socket without a path; a module in a sandbox.
  * - {@linkcode Connection}: what all of these use: bytes in each direction, in order, with
@@ -47,3 +48,4 @@ export * from "./address.ts";
 export * from "./permissions.ts";
 export * from "./runtime_path.ts";
 export * from "./errors.ts";
+export * from "./shutdown_on_signal.ts";

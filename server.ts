@@ -394,7 +394,8 @@ export interface UnixServer extends AsyncDisposable {
  * - **Timeouts** count observed silence. If this process was suspended, it reads the data that came
  *   meanwhile before it closes a connection.
  * - **Shutdown** is {@linkcode UnixServer.shutdown}. A process that exits without it leaves its
- *   files behind, and the next start removes them. No signal handlers are installed.
+ *   files behind, and the next start removes them. No signal handlers are installed:
+ *   `shutdownOnSignal()` does that.
  *
  * **Permissions**: those of {@linkcode listen}. On Windows it rejects with `NotSupported`.
  *

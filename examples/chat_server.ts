@@ -5,8 +5,7 @@
  * Terminal 2: deno run -RWN cli.ts connect /tmp/chat.sock
  */
 
-import { lines, type Messages, messages, serve } from "@uds/uds";
-import { stopSignal } from "./shared/stop_signal.ts";
+import { lines, type Messages, messages, serve, shutdownOnSignal } from "@uds/uds";
 
 interface Guest {
   name: string;
@@ -33,8 +32,7 @@ function broadcast(text: string, except: Guest): void {
   }
 }
 
-const signal = stopSignal();
-await using server = await serve({ path, signal }, async (conn, { draining }) => {
+await using server = await serve(path, async (conn, { draining }) => {
   await using channel = messages(conn, lines({ maxBytes: 1000 }), { draining });
   await channel.send("What is your name?");
   const name = await channel.receive();
@@ -51,5 +49,6 @@ await using server = await serve({ path, signal }, async (conn, { draining }) =>
     broadcast(`* ${name} has left`, guest);
   }
 });
+using _signals = shutdownOnSignal(server);
 console.log(`listening on ${server.addr.path}`);
 await server.finished;

@@ -5,8 +5,7 @@
  * Terminal 2: deno run -RWN examples/docker.ts /tmp/docker.sock
  */
 
-import { claim } from "@uds/uds";
-import { stopSignal } from "./shared/stop_signal.ts";
+import { claim, shutdownOnSignal } from "@uds/uds";
 
 const API = "1.44";
 const CONTAINER = {
@@ -34,10 +33,8 @@ function answer(request: Request): Response {
   }
 }
 
-const signal = stopSignal();
 await using path = await claim(Deno.args[0] ?? "./docker.sock");
-const server = await path.bind(() =>
-  Deno.serve({ path: path.path, signal, onListen() {} }, answer)
-);
+const server = await path.bind(() => Deno.serve({ path: path.path, onListen() {} }, answer));
+using _signals = shutdownOnSignal(server);
 console.log(`listening on ${path.path}`);
 await server.finished;

@@ -5,14 +5,13 @@
  * Terminal 2: deno run -RWN examples/echo_client.ts /tmp/echo.sock
  */
 
-import { listen } from "@uds/uds";
-import { stopSignal } from "./shared/stop_signal.ts";
+import { listen, shutdownOnSignal } from "@uds/uds";
 
 const path = Deno.args[0] ?? "./uds_socket";
 
 await using listener = await listen(path);
 // At the first signal the listener closes. The current client can still finish.
-stopSignal().addEventListener("abort", () => listener.close());
+using _signals = shutdownOnSignal({ shutdown: () => listener.close() });
 console.log(`starting up on ${listener.addr.path}`);
 
 console.log("waiting for a connection");

@@ -5,17 +5,15 @@
  * Terminal 2: curl --unix-socket /tmp/http.sock http://localhost/hello
  */
 
-import { claim } from "@uds/uds";
-import { stopSignal } from "./shared/stop_signal.ts";
-
-const signal = stopSignal();
+import { claim, shutdownOnSignal } from "@uds/uds";
 
 await using path = await claim(Deno.args[0] ?? "./http.sock", { mode: 0o660 });
 const server = await path.bind(() =>
   Deno.serve(
-    { path: path.path, signal, onListen() {} },
+    { path: path.path, onListen() {} },
     (request) => new Response(`${request.method} ${new URL(request.url).pathname}\n`),
   )
 );
+using _signals = shutdownOnSignal(server);
 console.log(`listening on ${path.path}`);
 await server.finished;

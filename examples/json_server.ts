@@ -5,8 +5,7 @@
  * Terminal 2: deno run -RWN examples/json_client.ts /tmp/json.sock
  */
 
-import { json, lines, messages, serve } from "@uds/uds";
-import { stopSignal } from "./shared/stop_signal.ts";
+import { json, lines, messages, serve, shutdownOnSignal } from "@uds/uds";
 
 interface Request {
   id: number;
@@ -28,9 +27,8 @@ function parse(value: unknown): Request {
   return { id: id!, method, params };
 }
 
-const signal = stopSignal();
 const path = Deno.args[0] ?? "./json.sock";
-await using server = await serve({ path, signal }, async (conn, { draining }) => {
+await using server = await serve(path, async (conn, { draining }) => {
   await using client = messages(conn, json<unknown>(lines({ maxBytes: 65536 })), { draining });
   const running = new Set<Promise<void>>();
   for await (const message of client) {
@@ -50,5 +48,6 @@ await using server = await serve({ path, signal }, async (conn, { draining }) =>
   }
   await Promise.all(running);
 });
+using _signals = shutdownOnSignal(server);
 console.log(`listening on ${server.addr.path}`);
 await server.finished;

@@ -6,24 +6,22 @@
  * Terminal 2: deno run -RWN examples/restart.ts /tmp/app.sock "version 2"
  */
 
-import { serve } from "@uds/uds";
-import { stopSignal } from "./shared/stop_signal.ts";
+import { serve, shutdownOnSignal } from "@uds/uds";
 
 const path = Deno.args[0] ?? "./app.sock";
 const version = Deno.args[1] ?? `process ${Deno.pid}`;
 
-const signal = stopSignal();
 let served = 0;
 await using server = await serve({
   path,
   publish: "rename",
   existing: "replace",
-  signal,
   onReplaced: () => console.log(`${version} was replaced`),
 }, async (conn) => {
   await conn.write(new TextEncoder().encode(`${version}\n`));
   served++;
 });
+using _signals = shutdownOnSignal(server);
 console.log(`${version} listens on ${path}`);
 await server.finished;
 console.log(`${version} served ${served} clients and exits`);

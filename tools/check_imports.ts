@@ -27,7 +27,7 @@ const FLOORS: readonly (readonly Room[])[] = [
   ["_internal/server/", "_internal/messages/", "_internal/child/"],
   ["_internal/sandbox/"],
   ["framing/", "connection.ts", "probe.ts", "claim.ts"],
-  ["framing.ts", "client.ts", "server.ts", "pair.ts", "relay.ts"],
+  ["framing.ts", "client.ts", "server.ts", "pair.ts", "relay.ts", "shutdown_on_signal.ts"],
   ["mod.ts"],
   ["_cli/exit_codes.ts"],
   ["_cli/text/"],
