@@ -15,7 +15,7 @@ import {
   RELAYING,
   SIDES,
   value,
-} from "./options.ts";
+} from "./parse/options.ts";
 import { type Argument, type Command, command, type CommonFlags } from "./parse/command.ts";
 import type { Commands } from "./parse/command_line.ts";
 import { ownershipPermissions } from "./parse/ownership.ts";

@@ -34,7 +34,6 @@ const FLOORS: readonly (readonly Room[])[] = [
   ["_cli/parse/"],
   ["_cli/io/"],
   ["_cli/commands/"],
-  ["_cli/options.ts"],
   ["_cli/table.ts"],
   ["_cli/main.ts"],
   ["cli.ts"],

@@ -3,21 +3,14 @@
 import type { SocketPath } from "../../address.ts";
 import { connect, type ConnectOptions } from "../../client.ts";
 import { OK } from "../exit_codes.ts";
-import { checkFraming, type FramingFlags, stdinItems, wireOf } from "../io/framing.ts";
+import { checkFraming, stdinItems, wireOf } from "../io/framing.ts";
 import { pipeStdio } from "../io/pipe_stdio.ts";
 import { keepIgnored } from "../io/signals.ts";
 import type { CommonFlags } from "../parse/command.ts";
+import type { ConnectingFlags, ExchangingFlags } from "../parse/options.ts";
 
 /** Its options. */
-export type ConnectFlags = CommonFlags & ConnectingFlags & FramingFlags & {
-  readonly expect?: number;
-};
-
-/** The options about connecting. */
-export type ConnectingFlags = {
-  readonly timeout?: number;
-  readonly wait?: boolean;
-};
+export type ConnectFlags = CommonFlags & ConnectingFlags & ExchangingFlags;
 
 /** The command. */
 export async function run(flags: ConnectFlags, path: SocketPath): Promise<number> {

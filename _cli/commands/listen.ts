@@ -5,17 +5,17 @@ import { ConnectionClosed } from "../../errors.ts";
 import { listen } from "../../server.ts";
 import { OK, QuietEnd } from "../exit_codes.ts";
 import { refuseActivation } from "../io/activation.ts";
-import { checkFraming, type FramingFlags, stdinItems, wireOf } from "../io/framing.ts";
+import { checkFraming, stdinItems, wireOf } from "../io/framing.ts";
 import { pipeStdio } from "../io/pipe_stdio.ts";
 import { Reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
 import { SilenceLimit } from "../io/silence_limit.ts";
 import type { CommonFlags } from "../parse/command.ts";
+import type { ExchangingFlags } from "../parse/options.ts";
 import { shownPath } from "../parse/parameters.ts";
 
 /** Its options. */
-export type ListenFlags = CommonFlags & FramingFlags & {
-  readonly expect?: number;
+export type ListenFlags = CommonFlags & ExchangingFlags & {
   readonly keep?: boolean;
   readonly mode?: number;
   readonly timeout?: number;

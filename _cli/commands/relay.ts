@@ -9,7 +9,7 @@ import { serve } from "../../server.ts";
 import { OK, UsageError } from "../exit_codes.ts";
 import { refuseActivation } from "../io/activation.ts";
 import type { ByteStream } from "../io/byte_stream.ts";
-import { type Endpoint, endpointNeeds, shownEndpoint } from "../io/endpoint.ts";
+import { type Endpoint, endpointNeeds, shownEndpoint } from "../parse/endpoint.ts";
 import { connectNetwork, TIMEOUT_MS } from "../io/network.ts";
 import { Reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
@@ -17,23 +17,12 @@ import { idleLimit } from "../io/silence_limit.ts";
 import type { Identity } from "../io/tls.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
-import {
-  ownership,
-  type OwnershipFlags,
-  ownershipNeeds,
-  ownershipPermissions,
-} from "../parse/ownership.ts";
+import type { RelayingFlags } from "../parse/options.ts";
+import { ownership, ownershipNeeds, ownershipPermissions } from "../parse/ownership.ts";
 import { explained } from "../text/failure.ts";
 
 /** Its options. */
-export type RelayFlags = CommonFlags & OwnershipFlags & {
-  readonly timeout?: number;
-  readonly max?: number;
-  readonly idle?: number;
-  readonly cert?: string;
-  readonly key?: string;
-  readonly ca?: string;
-};
+export type RelayFlags = CommonFlags & RelayingFlags;
 
 /** The command. */
 export async function run(flags: RelayFlags, from: Endpoint, to: Endpoint): Promise<number> {

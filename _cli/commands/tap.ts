@@ -1,13 +1,13 @@
 /** `uds tap LISTEN TARGET`: a relay that shows the bytes it passes on. */
 
 import { OK, QuietEnd } from "../exit_codes.ts";
-import type { Endpoint } from "../io/endpoint.ts";
-import type { FramingFlags } from "../io/framing.ts";
+import type { Endpoint } from "../parse/endpoint.ts";
 import { GatheredOutput } from "../io/gathered_output.ts";
 import { Reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
 import { formatJson, formatText } from "../io/tap_lines.ts";
 import { type TapEvent, tapped } from "../io/tapped_stream.ts";
+import type { FramingFlags } from "../parse/options.ts";
 import { checkFlags, type RelayFlags, serveRelay } from "./relay.ts";
 
 export { needs } from "./relay.ts";

@@ -4,17 +4,11 @@ import type { Connection } from "../../connection.ts";
 import { type Codec, contentLength, delimited, lengthPrefixed, messages } from "../../framing.ts";
 import { UsageError } from "../exit_codes.ts";
 import type { CommonFlags } from "../parse/command.ts";
-import type { Framing } from "../parse/parameters.ts";
+import type { FramingFlags } from "../parse/options.ts";
 import { json } from "../text/printable.ts";
 import { print } from "./output.ts";
 import { bytesOf, type Wire } from "./pipe_stdio.ts";
 import { Peekable, readStdin, readStdinInto } from "./stdin.ts";
-
-/** The options. */
-export type FramingFlags = {
-  readonly framing?: Framing;
-  readonly hex?: boolean;
-};
 
 const LF = 10;
 const CR = 13;

@@ -3,7 +3,7 @@
 import { delay, onAbort } from "../../_internal/base/event_loop.ts";
 import { explained } from "../text/failure.ts";
 import type { ByteStream } from "./byte_stream.ts";
-import { type NetworkEndpoint, shownEndpoint } from "./endpoint.ts";
+import { type NetworkEndpoint, shownEndpoint } from "../parse/endpoint.ts";
 import { SilenceLimit } from "./silence_limit.ts";
 import { TcpConnection } from "./tcp_connection.ts";
 import type { Identity } from "./tls.ts";

@@ -4,7 +4,7 @@ import { Acceptor } from "../../_internal/accept/acceptor.ts";
 import { onAbort } from "../../_internal/base/event_loop.ts";
 import { explained, failure } from "../text/failure.ts";
 import type { ByteStream } from "./byte_stream.ts";
-import { type NetworkEndpoint, shownEndpoint } from "./endpoint.ts";
+import { type NetworkEndpoint, shownEndpoint } from "../parse/endpoint.ts";
 import { handshakeLimit } from "./network.ts";
 import { TcpConnection } from "./tcp_connection.ts";
 import type { Identity } from "./tls.ts";

@@ -1,8 +1,9 @@
 /** The lines of `uds tap`. */
 
 import { dim, green, yellow } from "../text/color.ts";
+import type { FramingFlags } from "../parse/options.ts";
 import { json, printable } from "../text/printable.ts";
-import { describe, type FramingFlags, textOf } from "./framing.ts";
+import { describe, textOf } from "./framing.ts";
 import type { Direction, TapEvent } from "./tapped_stream.ts";
 
 /** An event with the number of its connection, and its time. */

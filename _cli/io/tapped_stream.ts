@@ -1,8 +1,9 @@
 /** A connection that shows what is read from it. */
 
 import { InputBuffer } from "../../_internal/messages/input.ts";
+import type { FramingFlags } from "../parse/options.ts";
 import type { ByteStream } from "./byte_stream.ts";
-import { codecOf, type FramingFlags } from "./framing.ts";
+import { codecOf } from "./framing.ts";
 
 /** The direction of bytes through a relay. */
 export type Direction = "to-target" | "to-client";

@@ -9,7 +9,7 @@
 
 import { onAbort } from "../../_internal/base/event_loop.ts";
 import { type ByteStream, copyBytes, writeAll } from "./byte_stream.ts";
-import { LOOPBACK } from "./endpoint.ts";
+import { LOOPBACK } from "../parse/endpoint.ts";
 
 const BUFFER_SIZE = 64 * 1024;
 /** How long, in milliseconds, written data may take to leave after `close()`. */

@@ -1,14 +1,12 @@
 /** Options and arguments that several commands of the table have. */
 
-import type { SocketPath } from "../address.ts";
-import type { ConnectingFlags } from "./commands/connect.ts";
-import type { RelayFlags } from "./commands/relay.ts";
-import { type Endpoint, endpoint } from "./io/endpoint.ts";
-import type { FramingFlags } from "./io/framing.ts";
-import type { Argument, CommonFlags, Options, Switch, ValueOption } from "./parse/command.ts";
-import type { OwnershipFlags } from "./parse/ownership.ts";
+import type { SocketPath } from "../../address.ts";
+import type { Argument, Options, Switch, ValueOption } from "./command.ts";
+import { type Endpoint, endpoint } from "./endpoint.ts";
+import type { OwnershipFlags } from "./ownership.ts";
 import {
   duration,
+  type Framing,
   FRAMINGS,
   octalMode,
   oneOf,
@@ -17,7 +15,7 @@ import {
   seconds,
   socketPath,
   text,
-} from "./parse/parameters.ts";
+} from "./parameters.ts";
 
 /** Describes an option without a value. */
 export function flag(brief: string, letter?: string): Switch {
@@ -48,6 +46,12 @@ export const OWNERSHIP: Options<OwnershipFlags> = {
 };
 
 /** How to connect. */
+export type ConnectingFlags = {
+  readonly timeout?: number;
+  readonly wait?: boolean;
+};
+
+/** The options for that. */
 export const CONNECTING: Options<ConnectingFlags> = {
   wait: flag("wait for the server if it is missing, or does not accept yet"),
   timeout: value(seconds, "SECONDS", "how long to try (default 5)", "w"),
@@ -61,6 +65,12 @@ export const PIECE: ValueOption<number> = value(
 );
 
 /** How messages are framed and shown. */
+export type FramingFlags = {
+  readonly framing?: Framing;
+  readonly hex?: boolean;
+};
+
+/** The options for that. */
 export const FRAMING: Options<FramingFlags> = {
   framing: {
     ...value(oneOf(FRAMINGS), "KIND", `read and write messages: ${FRAMINGS.join(", ")}`),
@@ -70,7 +80,12 @@ export const FRAMING: Options<FramingFlags> = {
 };
 
 /** The same, and how many messages to wait for. */
-export const EXCHANGING: Options<FramingFlags & { readonly expect?: number }> = {
+export type ExchangingFlags = FramingFlags & {
+  readonly expect?: number;
+};
+
+/** The options for that. */
+export const EXCHANGING: Options<ExchangingFlags> = {
   ...FRAMING,
   expect: value(positive, "COUNT", "stop after receiving COUNT messages"),
 };
@@ -86,7 +101,17 @@ export const SIDES: readonly [Argument<Endpoint>, Argument<Endpoint>] = [
 ];
 
 /** How a relay listens, and how it connects to its target. */
-export const RELAYING: Options<Omit<RelayFlags, keyof CommonFlags>> = {
+export type RelayingFlags = OwnershipFlags & {
+  readonly timeout?: number;
+  readonly max?: number;
+  readonly idle?: number;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly ca?: string;
+};
+
+/** The options for that. */
+export const RELAYING: Options<RelayingFlags> = {
   ...OWNERSHIP,
   timeout: value(
     seconds,

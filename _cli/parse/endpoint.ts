@@ -2,7 +2,7 @@
 
 import type { SocketPath } from "../../address.ts";
 import { permissions, type PermissionsOptions } from "../../permissions.ts";
-import { InvalidValue, shownPath, socketPath } from "../parse/parameters.ts";
+import { InvalidValue, shownPath, socketPath } from "./parameters.ts";
 
 /** The host of the loopback connections of TLS (`tls.ts`). */
 export const LOOPBACK = "127.0.0.1";
