@@ -7,7 +7,7 @@ import { exitCodeOf, OK, QuietEnd, UsageError } from "../exit_codes.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { red } from "../text/color.ts";
-import { json, printable } from "../text/printable.ts";
+import { json, printable, shortened } from "../text/printable.ts";
 import { printError } from "./output.ts";
 
 /**
@@ -79,7 +79,7 @@ export class Reporter implements Disposable {
   }
 
   #writeFailure(error: unknown, code: number, more: number): void {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = shortened(error instanceof Error ? error.message : String(error));
     if (this.#json) {
       write(json({ error: describe(error, message), exitCode: code, ...counted(more) }));
       return;

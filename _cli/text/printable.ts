@@ -1,4 +1,4 @@
-/** Text without control characters: the name of a file can have any. */
+/** Text for a terminal: without control characters, which the name of a file can have, and short. */
 
 /** What moves the cursor, changes colors or reverses the text. */
 const HOSTILE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
@@ -9,6 +9,14 @@ export function printable(text: string): string {
     const code = character.codePointAt(0) as number;
     return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u{${code.toString(16)}}`;
   });
+}
+
+/** A quoted text, or a word, of more characters than the name of a file has. */
+const LONG = /"(?:[^"\\]|\\.){256,}"|\S{256,}/gs;
+
+/** Returns a message in which the middle of each long text or word is left out. */
+export function shortened(message: string): string {
+  return message.replace(LONG, (long) => `${long.slice(0, 100)}…${long.slice(-50)}`);
 }
 
 /** Returns JSON that is safe for a terminal: JSON itself leaves U+009B and U+202E raw. */

@@ -1,4 +1,10 @@
-import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { parse } from "../../_cli/parse/command_line.ts";
 import { COMMANDS } from "../../_cli/table.ts";
 import { UsageError } from "../../_cli/exit_codes.ts";
@@ -121,6 +127,33 @@ for (
     assertEquals([result.code, result.stdout], [2, ""]);
     if (stderr !== null) assertEquals(result.stderr, stderr);
     else assertMatch(result.stderr, /^uds: [^\n]+\n(Try: uds [^\n]*--help\n)?$/);
+  });
+}
+
+const LONG = "x y".repeat(4000);
+
+for (
+  const [args, exit] of [
+    [[LONG], 2],
+    [["echo", "/tmp/x", LONG], 2],
+    [["probe", `--${"x".repeat(12_000)}`], 2],
+    [["probe", `-${LONG}`], 2],
+    [["probe", `--quiet=${LONG}`, "/tmp/x"], 2],
+    [["send", "--timeout", LONG, "/tmp/x"], 2],
+    [["send", `/${LONG}`, "m"], 2],
+    [["probe", `file:${LONG}`], 2],
+    [["send", "--hex", "/tmp/x", LONG], 2],
+    [["serve", "--group", LONG, "/tmp/x", "--", "cat"], 2],
+    [["ls", `/${LONG}`], 1],
+    [["run", "--", LONG], 127],
+  ] as const
+) {
+  const what = args.map((arg) => arg.slice(0, 10)).join(" ");
+  test(`uds ${what}… shows the ends of a long argument`, async () => {
+    const { code, stderr } = await uds(args, { flags: ["-A"] });
+    assertEquals(code, exit, stderr);
+    assert(stderr.length < 1000, `${stderr.length} characters`);
+    assertMatch(stderr, /x.*x/);
   });
 }
 
