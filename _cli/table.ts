@@ -288,12 +288,17 @@ ${MESSAGES}`,
   }),
 
   serve: command({
-    brief: "serve a path with a process for each connection",
-    usage: "PATH -- CMD [ARG...]",
+    brief: "serve a path with a process for each connection, or a fixed reply",
+    usage: "PATH [-- CMD [ARG...]]",
     examples: [
       ["uds serve /tmp/upper.sock -- tr a-z A-Z", "a filter as a service"],
       ["uds serve --max 4 --idle 60 /tmp/app.sock -- ./app", "at most four, none idle for long"],
       ["uds serve --group staff /run/app.sock -- ./app", "for the members of a group"],
+      ["uds serve --reply pong /tmp/ping.sock", "a stand-in: pong to each request"],
+      [
+        "uds serve --framing lines --reply-file ok.json /tmp/app.sock",
+        "the same message to each message",
+      ],
     ],
     notes:
       `The connection is the command's standard input and output (inetd); its standard error is shown. When
@@ -303,14 +308,20 @@ ended, after that time without a byte in either direction. With --replace a runn
 has --replace hands over the path, serves its remaining clients, and ends: no client is refused
 meanwhile. The command has the environment of uds, and a session of its own. The connection ends with
 the command, even if processes that it started continue.
+With --reply or --reply-file it runs no command, and sends the same reply to each message of --framing.
+Without --framing, a request is what comes together, or up to the end of file. With --hex the reply is
+written in hexadecimal. With lines, a final newline of FILE ends the line.
 ${ENDS}`,
     options: {
+      reply: value(text, "TEXT", "send TEXT to each request or message, instead of running CMD"),
+      "reply-file": value(text, "FILE", "send what FILE contains"),
+      ...FRAMING,
       max: RELAYING.max,
       replace: flag("take over the path from a server that was started with --replace too"),
       idle: RELAYING.idle,
       ...OWNERSHIP,
     },
-    args: [PATH, CMD],
+    args: [PATH, { ...CMD, isOptional: true }],
     load: () => import("./commands/serve.ts"),
   }),
 

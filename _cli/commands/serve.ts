@@ -1,6 +1,6 @@
 /**
  * `uds serve PATH -- CMD ARG…`: a process for each connection, which is its standard input and
- * output.
+ * output. With `--reply`, the same reply to each request.
  */
 
 import { delay } from "../../_internal/base/event_loop.ts";
@@ -8,11 +8,12 @@ import type { SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
 import type { Child } from "../../pair.ts";
 import { permissions } from "../../permissions.ts";
-import { serve } from "../../server.ts";
+import { serve, type ServeHandlerInfo } from "../../server.ts";
 import { OK, UsageError } from "../exit_codes.ts";
 import { refuseActivation } from "../io/activation.ts";
 import { copyBytes } from "../io/byte_stream.ts";
 import { commandOutput } from "../io/command_output.ts";
+import { readReply, type ReplyFlags, replyToMessages, replyToRequests } from "../io/fixed_reply.ts";
 import { ProcessGroups } from "../io/process_groups.ts";
 import { Reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
@@ -28,7 +29,7 @@ import {
 } from "../parse/ownership.ts";
 
 /** Its options. */
-export type ServeFlags = CommonFlags & OwnershipFlags & {
+export type ServeFlags = CommonFlags & OwnershipFlags & ReplyFlags & {
   readonly max?: number;
   readonly replace?: boolean;
   readonly idle?: number;
@@ -44,10 +45,12 @@ const KILLED_MS = 10_000;
 export async function run(
   flags: ServeFlags,
   path: SocketPath,
-  [command, ...args]: [string, ...string[]],
+  line: readonly string[],
 ): Promise<number> {
-  if (command === "") throw new UsageError('CMD must be a program, got ""', "serve");
+  checkSource(flags, line);
   refuseActivation(path);
+  const [command, ...args] = line;
+  const reply = command === undefined ? await readReply(flags) : undefined;
   using reporter = new Reporter(flags);
   const groups = new ProcessGroups();
   const signal = stopSignal(() => groups.kill("KILL"));
@@ -69,7 +72,8 @@ export async function run(
     // All connections share the signal.
     if (isFirst) info.signal.addEventListener("abort", () => groups.end());
     isFirst = false;
-    const served = serveOne(conn, info.signal).finally(() => running.delete(served));
+    const serving = reply === undefined ? runFor(conn, info.signal) : replyTo(conn, info);
+    const served = serving.finally(() => running.delete(served));
     running.add(served);
     return served;
   });
@@ -79,8 +83,11 @@ export async function run(
   await Promise.race([Promise.allSettled(running), delay(KILLED_MS)]);
   return OK;
 
-  async function serveOne(conn: Connection, cut: AbortSignal): Promise<void> {
-    await using child = await startOnStdio(command, args, { signal: cut, detached: true });
+  async function runFor(conn: Connection, cut: AbortSignal): Promise<void> {
+    await using child = await startOnStdio(command as string, args, {
+      signal: cut,
+      detached: true,
+    });
     groups.add(child);
     await pipeToCommand(conn, child, flags.idle);
     const { code } = await child.status;
@@ -90,16 +97,52 @@ export async function run(
       reporter.sayCounted(`ended with ${code}`, text, { event: "ended", pid, code });
     }
   }
+
+  async function replyTo(conn: Connection, { draining }: ServeHandlerInfo): Promise<void> {
+    using limit = idleLimit(flags.idle);
+    limit.signal.addEventListener("abort", () => conn.close());
+    const client = limit.watched(conn);
+    try {
+      await (flags.framing === undefined
+        ? replyToRequests(client, reply as Uint8Array)
+        : replyToMessages(client, reply as Uint8Array, flags, draining));
+    } catch (error) {
+      throw limit.signal.aborted ? limit.signal.reason : error;
+    }
+  }
+}
+
+/** Throws unless one thing answers: a command, a text or a file. */
+function checkSource(
+  { reply, "reply-file": file, framing, hex }: ServeFlags,
+  [command]: readonly string[],
+): void {
+  const refuse = (message: string) => {
+    throw new UsageError(message, "serve");
+  };
+  const count = [command, reply, file].filter((source) => source !== undefined).length;
+  if (count === 0) refuse("missing command or --reply: uds serve PATH -- CMD [ARG...]");
+  if (count > 1) refuse("CMD, --reply and --reply-file do not go together");
+  if (command === "") refuse('CMD must be a program, got ""');
+  if (command !== undefined && (framing !== undefined || hex)) {
+    refuse("--framing and --hex need --reply or --reply-file");
+  }
 }
 
 /** Returns the Deno permissions that it needs. */
-export function needs(flags: ServeFlags, path: SocketPath): Deno.PermissionOptionsObject {
+export function needs(
+  flags: ServeFlags,
+  path: SocketPath,
+  [command]: readonly string[],
+): Deno.PermissionOptionsObject {
+  const file = flags["reply-file"];
   return union([
     permissions("serve", path, {
       ...ownershipPermissions(flags),
       ...(flags.replace ? { publish: "rename" } : {}),
     }),
-    permissions("pair", SHELL),
+    command === undefined ? {} : permissions("pair", SHELL),
+    file === undefined ? {} : { read: [file] },
     ownershipNeeds(flags),
   ]);
 }

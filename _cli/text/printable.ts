@@ -1,4 +1,6 @@
-/** Text for a terminal: without control characters, which the name of a file can have, and short. */
+/**
+ * Text for a terminal: without control characters, which the name of a file can have, and short.
+ */
 
 /** What moves the cursor, changes colors or reverses the text. */
 const HOSTILE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
