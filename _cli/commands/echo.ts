@@ -2,13 +2,12 @@
 
 import type { SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
-import { serve } from "../../server.ts";
-import { refuseActivation } from "../io/activation.ts";
 import { OK } from "../exit_codes.ts";
+import { Reporter } from "../io/reporter.ts";
+import { servePath } from "../io/serve_path.ts";
 import { stopSignal } from "../io/signals.ts";
 import { BUFFER_SIZE } from "../io/stdin.ts";
 import type { CommonFlags } from "../parse/command.ts";
-import { Reporter } from "../io/reporter.ts";
 
 /** Its options. */
 export type EchoFlags = CommonFlags & {
@@ -18,24 +17,19 @@ export type EchoFlags = CommonFlags & {
 
 /** The command. */
 export async function run(flags: EchoFlags, path: SocketPath): Promise<number> {
-  refuseActivation(path);
   using reporter = new Reporter(flags);
   const signal = stopSignal();
-  const { mode, piece } = flags;
+  const { piece } = flags;
   const onRead = (data: Uint8Array) => {
     const text = new TextDecoder().decode(data);
     const line = `received ${JSON.stringify(text)}, sending it back`;
     reporter.say(line, { event: "received", text });
   };
-  await using server = await serve({
+  await servePath(
     path,
-    signal,
-    ...(mode !== undefined && { mode }),
-    onListen: (addr) => reporter.listening(addr.path),
-    onError: (error) => reporter.report(error),
-  }, (conn) => piece === undefined ? sendBack(conn) : sendBack(conn, piece, onRead));
-  signal.addEventListener("abort", () => reporter.ending());
-  await server.finished;
+    { flags, reporter, signal },
+    (conn) => piece === undefined ? sendBack(conn) : sendBack(conn, piece, onRead),
+  );
   return OK;
 }
 

@@ -1,24 +1,23 @@
 /** `uds relay LISTEN TARGET`: connects each client of one side to the other side. */
 
 import { requireGrants } from "../../_internal/base/deno_permissions.ts";
-import { resolveSocketPath } from "../../address.ts";
+import { resolveSocketPath, type UnixAddr } from "../../address.ts";
 import { connect } from "../../client.ts";
 import type { Connection } from "../../connection.ts";
 import { relay } from "../../relay.ts";
-import { serve } from "../../server.ts";
 import { OK, UsageError } from "../exit_codes.ts";
-import { refuseActivation } from "../io/activation.ts";
 import type { ByteStream } from "../io/byte_stream.ts";
 import { type Endpoint, endpointNeeds, shownEndpoint } from "../parse/endpoint.ts";
 import { connectNetwork, TIMEOUT_MS } from "../io/network.ts";
 import { Reporter } from "../io/reporter.ts";
+import { servePath } from "../io/serve_path.ts";
 import { stopSignal } from "../io/signals.ts";
 import { idleLimit } from "../io/silence_limit.ts";
 import type { Identity } from "../io/tls.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
 import type { RelayingFlags } from "../parse/options.ts";
-import { ownership, ownershipNeeds, ownershipPermissions } from "../parse/ownership.ts";
+import { ownershipNeeds, ownershipPermissions } from "../parse/ownership.ts";
 import { explained } from "../text/failure.ts";
 
 /** Its options. */
@@ -102,25 +101,14 @@ export async function serveRelay(
   // A certificate of LISTEN is not shown to TARGET.
   const shown = from.scheme === "tls" ? { caCerts: identity.caCerts ?? [] } : identity;
   const { timeout = TIMEOUT_MS, max, idle } = flags;
-  const onError = (error: unknown) => reporter.report(error);
-  signal.addEventListener("abort", () => reporter.ending());
-
   if (from.scheme === "unix") {
-    refuseActivation(from.path);
-    await using server = await serve({
-      path: from.path,
-      signal,
-      ...await ownership(flags),
-      ...(max !== undefined && { maxConnections: max }),
-      onListen: ({ path }) => reportListening({ ...from, path: path ?? from.path }),
-      onError,
-    }, (conn, info) => relayOne(conn, info.signal));
-    await server.finished;
+    const onListen = ({ path }: UnixAddr) => reportListening({ ...from, path: path ?? from.path });
+    const options = { flags, reporter, signal, onListen };
+    await servePath(from.path, options, (conn, info) => relayOne(conn, info.signal));
   } else {
     const { serveNetwork } = await import("../io/network_server.ts");
     const onListen = (port: number) => reportListening({ ...from, port });
-    const options = { identity, timeout, max, signal, onListen, onError };
-    await serveNetwork(from, options, relayOne);
+    await serveNetwork(from, { identity, timeout, max, signal, reporter, onListen }, relayOne);
   }
 
   function reportListening(side: Endpoint): void {

@@ -8,25 +8,20 @@ import type { SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
 import type { Child } from "../../pair.ts";
 import { permissions } from "../../permissions.ts";
-import { serve, type ServeHandlerInfo } from "../../server.ts";
+import type { ServeOptions } from "../../server.ts";
 import { OK, UsageError } from "../exit_codes.ts";
-import { refuseActivation } from "../io/activation.ts";
 import { copyBytes } from "../io/byte_stream.ts";
 import { commandOutput } from "../io/command_output.ts";
-import { readReply, type ReplyFlags, replyToMessages, replyToRequests } from "../io/fixed_reply.ts";
+import { readReply, type ReplyFlags, sendReplies } from "../io/fixed_reply.ts";
 import { ProcessGroups } from "../io/process_groups.ts";
 import { Reporter } from "../io/reporter.ts";
+import { servePath } from "../io/serve_path.ts";
 import { stopSignal } from "../io/signals.ts";
 import { idleLimit } from "../io/silence_limit.ts";
 import { SHELL, startOnStdio } from "../io/stdio_child.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
-import {
-  ownership,
-  type OwnershipFlags,
-  ownershipNeeds,
-  ownershipPermissions,
-} from "../parse/ownership.ts";
+import { type OwnershipFlags, ownershipNeeds, ownershipPermissions } from "../parse/ownership.ts";
 
 /** Its options. */
 export type ServeFlags = CommonFlags & OwnershipFlags & ReplyFlags & {
@@ -48,37 +43,28 @@ export async function run(
   line: readonly string[],
 ): Promise<number> {
   checkSource(flags, line);
-  refuseActivation(path);
   const [command, ...args] = line;
   const reply = command === undefined ? await readReply(flags) : undefined;
   using reporter = new Reporter(flags);
   const groups = new ProcessGroups();
+  const endGroups = () => groups.end();
   const signal = stopSignal(() => groups.kill("KILL"));
   const running = new Set<Promise<void>>();
-  let isFirst = true;
-  await using server = await serve({
-    path,
-    signal,
-    ...await ownership(flags),
-    ...(flags.replace && {
-      existing: "replace" as const,
-      publish: "rename" as const,
+  const replacing: Partial<ServeOptions> = flags.replace
+    ? {
+      existing: "replace",
+      publish: "rename",
       onReplaced: () => reporter.say("replaced", { event: "replaced" }),
-    }),
-    ...(flags.max !== undefined && { maxConnections: flags.max }),
-    onListen: (addr) => reporter.listening(addr.path),
-    onError: (error) => reporter.report(error),
-  }, (conn, info) => {
-    // All connections share the signal.
-    if (isFirst) info.signal.addEventListener("abort", () => groups.end());
-    isFirst = false;
-    const serving = reply === undefined ? runFor(conn, info.signal) : replyTo(conn, info);
-    const served = serving.finally(() => running.delete(served));
+    }
+    : {};
+  await servePath(path, { flags, reporter, signal, ...replacing }, (conn, info) => {
+    if (reply !== undefined) return sendReplies(conn, reply, flags, info.draining);
+    // All connections share the signal, and it calls the same function once.
+    info.signal.addEventListener("abort", endGroups);
+    const served = runFor(conn, info.signal).finally(() => running.delete(served));
     running.add(served);
     return served;
   });
-  signal.addEventListener("abort", () => reporter.ending());
-  await server.finished;
   // Commands that ignore SIGTERM are killed before this process exits.
   await Promise.race([Promise.allSettled(running), delay(KILLED_MS)]);
   return OK;
@@ -95,19 +81,6 @@ export async function run(
       const { pid } = child;
       const text = `process ${pid} ended with ${code}`;
       reporter.sayCounted(`ended with ${code}`, text, { event: "ended", pid, code });
-    }
-  }
-
-  async function replyTo(conn: Connection, { draining }: ServeHandlerInfo): Promise<void> {
-    using limit = idleLimit(flags.idle);
-    limit.signal.addEventListener("abort", () => conn.close());
-    const client = limit.watched(conn);
-    try {
-      await (flags.framing === undefined
-        ? replyToRequests(client, reply as Uint8Array)
-        : replyToMessages(client, reply as Uint8Array, flags, draining));
-    } catch (error) {
-      throw limit.signal.aborted ? limit.signal.reason : error;
     }
   }
 }

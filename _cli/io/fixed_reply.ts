@@ -2,11 +2,13 @@
 
 import { requireGrants } from "../../_internal/base/deno_permissions.ts";
 import { settlesWithin } from "../../_internal/base/silence.ts";
+import type { Connection } from "../../connection.ts";
 import { messages } from "../../framing.ts";
 import type { FramingFlags } from "../parse/options.ts";
 import { explained } from "../text/failure.ts";
 import type { ByteStream } from "./byte_stream.ts";
 import { codecOf, fromHex } from "./framing.ts";
+import { idleLimit } from "./silence_limit.ts";
 
 /** The options. */
 export type ReplyFlags = FramingFlags & {
@@ -42,22 +44,30 @@ function readFile(file: string): Promise<Uint8Array> {
   return explained(attempt, () => Deno.readFile(file));
 }
 
-/** Sends the reply for each message of a client, until its end of file or `draining`. */
-export async function replyToMessages(
-  conn: ByteStream,
+/** Sends the reply for each request of a client, until its end of file or `draining`. */
+export async function sendReplies(
+  conn: Connection,
   reply: Uint8Array,
-  flags: FramingFlags,
+  flags: ReplyFlags & { readonly idle?: number },
   draining: AbortSignal,
 ): Promise<void> {
-  await using channel = messages(conn, codecOf(flags), { draining });
-  for await (const _ of channel) await channel.send(reply);
+  using limit = idleLimit(flags.idle);
+  limit.signal.addEventListener("abort", () => conn.close());
+  const client = limit.watched(conn);
+  try {
+    if (flags.framing === undefined) return await replyToRequests(client, reply);
+    await using channel = messages(client, codecOf(flags), { draining });
+    for await (const _ of channel) await channel.send(reply);
+  } catch (error) {
+    throw limit.signal.aborted ? limit.signal.reason : error;
+  }
 }
 
 /**
- * Sends the reply for each request of a client, until its end of file. A request ends with a pause
- * or with the end of file. So the end alone is one, unless another one came before.
+ * Sends the reply for each request, which ends with a pause or with the end of file. The end alone
+ * is one, unless another one came before.
  */
-export async function replyToRequests(conn: ByteStream, reply: Uint8Array): Promise<void> {
+async function replyToRequests(conn: ByteStream, reply: Uint8Array): Promise<void> {
   const buffer = new Uint8Array(BUFFER_BYTES);
   let state: "first" | "begun" | "answered" = "first";
   for (let count: number | null = 0; count !== null;) {

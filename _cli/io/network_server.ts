@@ -6,6 +6,7 @@ import { explained, failure } from "../text/failure.ts";
 import type { ByteStream } from "./byte_stream.ts";
 import { type NetworkEndpoint, shownEndpoint } from "../parse/endpoint.ts";
 import { handshakeLimit } from "./network.ts";
+import type { Reporter } from "./reporter.ts";
 import { TcpConnection } from "./tcp_connection.ts";
 import type { Identity } from "./tls.ts";
 
@@ -21,14 +22,15 @@ export interface ServeNetworkOptions {
   max?: number | undefined;
   /** Shuts the server down. Open connections have 5 seconds to finish. */
   signal: AbortSignal;
+  /** Gets the failures of single connections, and the end. */
+  reporter: Reporter;
   onListen: (port: number) => void;
-  onError: (error: unknown) => void;
 }
 
 /** Serves a port until the signal aborts, as `serve()` does a path. */
 export async function serveNetwork(
   side: NetworkEndpoint,
-  { identity, timeout, max = Infinity, signal, onListen, onError }: ServeNetworkOptions,
+  { identity, timeout, max = Infinity, signal, reporter, onListen }: ServeNetworkOptions,
   handler: (conn: ByteStream, signal: AbortSignal) => Promise<unknown>,
 ): Promise<void> {
   // Loaded only if it is used.
@@ -43,12 +45,15 @@ export async function serveNetwork(
     fail: (cause) => failure(`Cannot accept on ${address}`, cause as Error),
   });
   acceptor.onFailure = (error, isFirst) => {
-    if (isFirst) onError(error);
+    if (isFirst) reporter.report(error);
   };
   const cut = new AbortController();
   const running = new Set<Promise<void>>();
   const stopped = new Promise<void>((resolve) => onAbort(signal, resolve));
-  stopped.then(() => acceptor.close());
+  stopped.then(() => {
+    reporter.ending();
+    acceptor.close();
+  });
   onListen(port);
   try {
     while (!signal.aborted) {
@@ -87,7 +92,7 @@ export async function serveNetwork(
       await handler(conn, cut.signal);
     } catch (error) {
       tcp.close();
-      if (!cut.signal.aborted) onError(error);
+      if (!cut.signal.aborted) reporter.report(error);
     }
     conn.close();
     await tcp.closed;
