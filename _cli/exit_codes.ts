@@ -1,16 +1,7 @@
 /** The exit codes of `uds`, and the two errors that are not failures of a socket. */
 
 import type { SocketState } from "../probe.ts";
-import {
-  ConnectDenied,
-  ConnectTimeout,
-  InsecurePath,
-  isSocketError,
-  NotASocket,
-  NothingListening,
-  SocketInUse,
-  SocketNotFound,
-} from "../errors.ts";
+import { isSocketError, NotASocket, NothingListening } from "../errors.ts";
 
 /** Done, or alive. */
 export const OK = 0;
@@ -49,13 +40,8 @@ export class UsageError extends Error {
 
 /** The exit code of each condition that a script may need to distinguish. */
 const CODES = [
-  [SocketNotFound, ABSENT],
   [NothingListening, STALE],
-  [SocketInUse, IN_USE],
-  [ConnectDenied, DENIED],
-  [InsecurePath, DENIED],
   [NotASocket, NOT_A_SOCKET],
-  [ConnectTimeout, TIMED_OUT],
   [Deno.errors.NotCapable, NOT_CAPABLE],
   [Deno.errors.PermissionDenied, DENIED],
   [Deno.errors.NotFound, ABSENT],

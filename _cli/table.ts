@@ -206,10 +206,7 @@ exit code shows the state too:
       ["uds relay unix:/tmp/db.sock tcp:db.example:5432", "a remote service as a local path"],
       ["uds relay tcp:127.0.0.1:2375 unix:/run/app.sock", "a local path as a port"],
       ["uds relay unix:/tmp/app.sock tls:app.example:8443", "encrypted on its way"],
-      [
-        "uds relay --cert c.pem --key k.pem tls:0.0.0.0:8443 unix:/run/app.sock",
-        "the other end of it",
-      ],
+      ["uds relay --cert c.pem --key k.pem tls:0.0.0.0:8443 unix:/run/app.sock", "its other end"],
     ],
     notes:
       `It serves many connections. Clients beyond --max wait. With --idle a connection is closed after that
@@ -268,10 +265,7 @@ half a second.`,
       ["date | uds send /tmp/echo.sock", "standard input"],
       ["uds send --wait /tmp/echo.sock hello", "as soon as the server has started"],
       ["uds send --piece 16 /tmp/echo.sock hello", "read at most 16 bytes at a time"],
-      [
-        'uds send --framing u32be --hex --expect 1 "$SSH_AUTH_SOCK" 0b',
-        "list the keys of ssh-agent",
-      ],
+      ['uds send --framing u32be --hex --expect 1 "$SSH_AUTH_SOCK" 0b', "list ssh-agent's keys"],
     ],
     notes:
       `After the message it sends the end of file, and prints what the server sends until the server ends.
@@ -295,10 +289,7 @@ ${MESSAGES}`,
       ["uds serve --max 4 --idle 60 /tmp/app.sock -- ./app", "at most four, none idle for long"],
       ["uds serve --group staff /run/app.sock -- ./app", "for the members of a group"],
       ["uds serve --reply pong /tmp/ping.sock", "a stand-in: pong to each request"],
-      [
-        "uds serve --framing lines --reply-file ok.json /tmp/app.sock",
-        "the same message to each message",
-      ],
+      ["uds serve --framing lines --reply-file ok.json /tmp/app.sock", "to each message"],
     ],
     notes:
       `The connection is the command's standard input and output (inetd); its standard error is shown. When

@@ -7,6 +7,7 @@ import { print } from "../io/output.ts";
 import type { Switch, ValueOption } from "../parse/command.ts";
 import type { Commands } from "../parse/command_line.ts";
 import type { Shell } from "../parse/parameters.ts";
+import { shellQuote as quote } from "../text/printable.ts";
 
 /** The command. */
 export async function run(commands: Commands, shell: Shell): Promise<number> {
@@ -54,11 +55,6 @@ function runningOf(words: readonly Word[]): string[] {
 /** Returns how an option can be written. */
 function spellings({ name, letter }: Option): string[] {
   return [`--${name}`, ...(letter === undefined ? [] : [`-${letter}`])];
-}
-
-/** Quotes a word for a shell. */
-function quote(text: string): string {
-  return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 /** Returns the possible values of an option, if they can be listed. */

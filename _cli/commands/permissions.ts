@@ -5,7 +5,7 @@ import { OK } from "../exit_codes.ts";
 import { print } from "../io/output.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import { type Commands, parse } from "../parse/command_line.ts";
-import { json } from "../text/printable.ts";
+import { json, shellQuote } from "../text/printable.ts";
 
 /** The command. */
 export async function run(
@@ -28,7 +28,7 @@ function program(): string {
     : "jsr:@uds/uds/cli";
 }
 
-/** Quotes a word for a shell. */
+/** Quotes a word for a shell, if it needs that. */
 function quote(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : shellQuote(word);
 }

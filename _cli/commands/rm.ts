@@ -2,6 +2,7 @@
 
 import { requireGrants } from "../../_internal/base/deno_permissions.ts";
 import { ErrorContext } from "../../_internal/base/error_context.ts";
+import { lstat } from "../../_internal/base/file.ts";
 import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import { claim } from "../../claim.ts";
 import { isSocketError, SocketNotFound } from "../../errors.ts";
@@ -47,8 +48,11 @@ export function needs(
 async function remove(path: string): Promise<void> {
   // A claim does not report whether it removed a socket. Without one, a lock file beside the path
   // stays.
-  if (!path.startsWith("\0") && !exists(path) && !await isClaimed(path)) {
-    throw new ErrorContext("rm", path).error(SocketNotFound, "there is no such file");
+  if (!path.startsWith("\0") && lstat(path) === null) {
+    const { state } = await probe(path, { connect: false });
+    if (state !== "claimed") {
+      throw new ErrorContext("rm", path).error(SocketNotFound, "there is no such file");
+    }
   }
   try {
     const claimed = await claim(path);
@@ -59,20 +63,6 @@ async function remove(path: string): Promise<void> {
       error.message = error.message.replace(/^Cannot claim/, "Cannot remove")
         .replace(/(, or|\.) choose another path$/i, "");
     }
-    throw error;
-  }
-}
-
-async function isClaimed(path: string): Promise<boolean> {
-  return (await probe(path, { connect: false })).state === "claimed";
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
 }

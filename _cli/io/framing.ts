@@ -5,6 +5,7 @@ import { type Codec, contentLength, delimited, lengthPrefixed, messages } from "
 import { UsageError } from "../exit_codes.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import type { FramingFlags } from "../parse/options.ts";
+import type { Framing } from "../parse/parameters.ts";
 import { json } from "../text/printable.ts";
 import { print } from "./output.ts";
 import { bytesOf, type Wire } from "./pipe_stdio.ts";
@@ -36,22 +37,19 @@ const RAW: Codec<Uint8Array> = {
   decode: (bytes) => ({ message: bytes, end: bytes.length }),
 };
 
-/** Returns the codec of a framing. It decodes any bytes, so that all can be shown. */
+/** The codecs of the framings. They decode any bytes, so that all can be shown. */
+const CODECS: Readonly<Record<Framing, () => Codec<Uint8Array>>> = {
+  "lines": () => lines(true),
+  "nul": () => delimited(0),
+  "u32be": () => lengthPrefixed(),
+  "u32le": () => lengthPrefixed({ littleEndian: true }),
+  "content-length": () => contentLength(),
+  "raw": () => RAW,
+};
+
+/** Returns the codec of the options. */
 export function codecOf({ framing = "raw" }: FramingFlags): Codec<Uint8Array> {
-  switch (framing) {
-    case "lines":
-      return lines(true);
-    case "nul":
-      return delimited(0);
-    case "u32be":
-      return lengthPrefixed();
-    case "u32le":
-      return lengthPrefixed({ littleEndian: true });
-    case "content-length":
-      return contentLength();
-    case "raw":
-      return RAW;
-  }
+  return CODECS[framing]();
 }
 
 /** Throws unless the options go together. */

@@ -6,7 +6,7 @@ import { isSocketError, SocketInUse } from "../../errors.ts";
 import { exitCodeOf, OK, QuietEnd, UsageError } from "../exit_codes.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import { shownPath } from "../parse/parameters.ts";
-import { red } from "../text/color.ts";
+import { paint } from "../text/color.ts";
 import { json, printable, shortened } from "../text/printable.ts";
 import { printError } from "./output.ts";
 
@@ -84,7 +84,11 @@ export class Reporter implements Disposable {
       write(json({ error: describe(error, message), exitCode: code, ...counted(more) }));
       return;
     }
-    write(`${red("uds:")} ${message.split("\n").map(printable).join("\n")}${andMore(more)}`);
+    write(
+      `${paint("red", "uds:", Deno.stderr)} ${message.split("\n").map(printable).join("\n")}${
+        andMore(more)
+      }`,
+    );
     if (error instanceof UsageError) {
       write(`Try: uds ${error.command === undefined ? "" : `${error.command} `}--help`);
     }

@@ -1,6 +1,6 @@
 /** The lines of `uds tap`. */
 
-import { dim, green, yellow } from "../text/color.ts";
+import { paint } from "../text/color.ts";
 import type { FramingFlags } from "../parse/options.ts";
 import { json, printable } from "../text/printable.ts";
 import { describe, textOf } from "./framing.ts";
@@ -24,26 +24,31 @@ export function formatText(timed: TimedEvent, flags: FramingFlags): string {
   const ms = String(timed.time.getMilliseconds()).padStart(3, "0");
   const stamp = `${time}.${ms} #${timed.connection}`;
   const arrow = "direction" in timed ? ` ${arrowOf(timed.direction)}` : "";
-  return `${dim(stamp)}${arrow} ${detailsOf(timed, flags, stamp.length)}\n`;
+  return `${paint("dim", stamp)}${arrow} ${detailsOf(timed, flags, stamp.length)}\n`;
 }
 
 function detailsOf(event: TapEvent, flags: FramingFlags, stampWidth: number): string {
   switch (event.event) {
     case "data": {
       const size = `${event.message.length} B`.padStart(7);
-      return `${dim(size)}  ${contentOf(event.message, flags, stampWidth + BEFORE_CONTENT)}`;
+      return `${paint("dim", size)}  ${
+        contentOf(event.message, flags, stampWidth + BEFORE_CONTENT)
+      }`;
     }
     case "undecodable":
-      return dim(printable(`${event.reason}. Raw from here`));
+      return paint("dim", printable(`${event.reason}. Raw from here`));
     case "close":
-      return dim(`close${event.reason === undefined ? "" : `: ${printable(event.reason)}`}`);
+      return paint(
+        "dim",
+        `close${event.reason === undefined ? "" : `: ${printable(event.reason)}`}`,
+      );
     default:
-      return dim(event.event);
+      return paint("dim", event.event);
   }
 }
 
 function arrowOf(direction: Direction): string {
-  return direction === "to-target" ? green("→") : yellow("←");
+  return direction === "to-target" ? paint("green", "→") : paint("yellow", "←");
 }
 
 /** The number of columns between the stamp and the content. */
@@ -63,7 +68,7 @@ function contentOf(message: Uint8Array, flags: FramingFlags, column: number): st
     const row = message.subarray(at, at + DUMP_WIDTH);
     const hex = row.toHex().replace(/..(?=.)/g, "$& ").padEnd(DUMP_WIDTH * 3);
     const ascii = String.fromCharCode(...row).replace(/[^ -~]/g, ".");
-    dump += `\n  ${dim(at.toString(16).padStart(6, "0"))}  ${hex} ${dim(ascii)}`;
+    dump += `\n  ${paint("dim", at.toString(16).padStart(6, "0"))}  ${hex} ${paint("dim", ascii)}`;
   }
   return dump;
 }
@@ -72,5 +77,5 @@ const NAMED: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t"
 
 /** Escapes a control character. It is dim, because the text itself may contain a backslash. */
 function escape(control: string): string {
-  return dim(NAMED[control] ?? printable(control));
+  return paint("dim", NAMED[control] ?? printable(control));
 }

@@ -1,6 +1,6 @@
 /** The help texts: examples first. */
 
-import { bold } from "../text/color.ts";
+import { paint } from "../text/color.ts";
 import { align } from "../text/columns.ts";
 import type { Command, Example } from "./command.ts";
 
@@ -29,7 +29,7 @@ export function formatCommand(name: string, command: Command): string {
     return [spell(name, option.letter) + value, option.brief];
   });
   return sections([
-    bold(`uds ${name} ${command.usage}: ${command.brief}`),
+    paint("bold", `uds ${name} ${command.usage}: ${command.brief}`),
     columns(command.examples),
     columns(command.args.map(({ placeholder, brief }) => [placeholder, brief])),
     columns([...options, ...REQUESTS]),
@@ -40,7 +40,7 @@ export function formatCommand(name: string, command: Command): string {
 /** Returns the help of the whole program. */
 export function formatProgram(commands: ReadonlyMap<string, Command>): string {
   return sections([
-    bold("uds: Unix domain sockets"),
+    paint("bold", "uds: Unix domain sockets"),
     columns(EXAMPLES),
     columns([...commands].map(([name, { brief }]) => [name, brief])),
     columns(REQUESTS),

@@ -29,17 +29,16 @@ export function socketPath(value: string): SocketPath {
  * Returns the abstract name of `@name`: `\0`, `\xNN` and `\\` are a NUL, a byte and a backslash.
  */
 function unescapeName(value: string): string {
-  const bytes: number[] = [];
-  for (const [part, hex] of value.slice(1).matchAll(/\\x([0-9a-f]{2})|\\.?|[^\\]+/gis)) {
-    if (hex !== undefined) bytes.push(Number.parseInt(hex, 16));
-    else if (part === "\\0") bytes.push(0);
-    else if (part === "\\\\") bytes.push(0x5c);
-    else if (part.startsWith("\\")) {
+  const name = value.slice(1).replace(/\\x([0-9a-f]{2})|\\.?|[^\\]+/gis, (part, hex?: string) => {
+    if (hex !== undefined) return `%${hex}`;
+    if (part === "\\0") return "%00";
+    if (part.startsWith("\\") && part !== "\\\\") {
       throw new InvalidValue("@name, where a backslash begins \\0, \\xNN or \\\\", value);
-    } else bytes.push(...new TextEncoder().encode(part));
-  }
+    }
+    return encodeURIComponent(part.replace("\\\\", "\\"));
+  });
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(new Uint8Array(bytes));
+    return decodeURIComponent(name);
   } catch {
     throw new InvalidValue("an abstract name in UTF-8, because Deno cannot name others", value);
   }
@@ -72,24 +71,23 @@ const MAX_COUNT = 0x7fff_ffff;
 /** The most bytes to read at a time: a buffer of that size fits into any memory. */
 const MAX_PIECE_BYTES = 16 * 1024 * 1024;
 
-/** Parses a count of at least one. */
-export function positive(value: string): number {
-  return wholeNumber(value, MAX_COUNT);
+/** Parses a whole number from 1 to some other one. */
+function wholeNumber(most: number): (value: string) => number {
+  return (value) => {
+    const number = Number(value);
+    if (!/^\d+$/.test(value) || number < 1) {
+      throw new InvalidValue("a whole number of at least 1", value);
+    }
+    if (number > most) throw new InvalidValue(`at most ${most}`, value);
+    return number;
+  };
 }
+
+/** Parses a count. */
+export const positive: (value: string) => number = wholeNumber(MAX_COUNT);
 
 /** Parses a number of bytes to read at a time. */
-export function piece(value: string): number {
-  return wholeNumber(value, MAX_PIECE_BYTES);
-}
-
-function wholeNumber(value: string, most: number): number {
-  const number = Number(value);
-  if (!/^\d+$/.test(value) || number < 1) {
-    throw new InvalidValue("a whole number of at least 1", value);
-  }
-  if (number > most) throw new InvalidValue(`at most ${most}`, value);
-  return number;
-}
+export const piece: (value: string) => number = wholeNumber(MAX_PIECE_BYTES);
 
 /** How messages are framed. With `raw` each read is a message. */
 export const FRAMINGS = ["lines", "nul", "u32be", "u32le", "content-length", "raw"] as const;

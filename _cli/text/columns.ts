@@ -1,6 +1,6 @@
 /** Text in columns. */
 
-import { bold } from "./color.ts";
+import { paint } from "./color.ts";
 import { printable } from "./printable.ts";
 
 /** Returns a line for each row. Each column is as wide as its widest cell. */
@@ -12,5 +12,5 @@ export function align(rows: readonly (readonly string[])[]): string[] {
 /** Returns a table. On a terminal the header is bold. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const [first = "", ...others] = align([header, ...rows.map((row) => row.map(printable))]);
-  return [bold(first), ...others, ""].join("\n");
+  return [paint("bold", first), ...others, ""].join("\n");
 }

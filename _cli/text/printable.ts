@@ -21,6 +21,11 @@ export function shortened(message: string): string {
   return message.replace(LONG, (long) => `${long.slice(0, 100)}…${long.slice(-50)}`);
 }
 
+/** Quotes a word for a shell. */
+export function shellQuote(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
 /** Returns JSON that is safe for a terminal: JSON itself leaves U+009B and U+202E raw. */
 export function json(value: unknown): string {
   const escape = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
