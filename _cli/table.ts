@@ -7,7 +7,6 @@ import { permissions } from "../permissions.ts";
 import {
   CONNECTING,
   EXCHANGING,
-  flag,
   FRAMING,
   OWNERSHIP,
   PATH,
@@ -51,7 +50,7 @@ const TABLE: Readonly<Record<string, Command>> = {
 bytes, one after another; bytes in bulk, there and back; messages of 64 bytes with a length prefix,
 1,024 of them in flight. With --self, the echo and the measurement share one process.`,
     options: {
-      self: flag("serve the echo as well"),
+      self: { brief: "serve the echo as well" },
       seconds: value(duration, "SECONDS", "how long each measurement takes (default 1)"),
     },
     args: [{ ...PATH, isOptional: true }],
@@ -121,7 +120,7 @@ the client that is connected when it is read. Once the input has ended, later cl
 ${MESSAGES}
 ${ENDS}`,
     options: {
-      keep: flag("continue with the next client", "k"),
+      keep: { brief: "continue with the next client", letter: "k" },
       timeout: value(seconds, "SECONDS", "how long to wait for a client (default: no limit)", "w"),
       mode: OWNERSHIP.mode,
       ...EXCHANGING,
@@ -151,8 +150,8 @@ it, and its process is named. Other sockets are "unknown": only a connection cou
 --probe it connects, which the servers notice, and prints "alive", "full", "stale", "denied" or
 "not-a-socket".`,
     options: {
-      probe: flag("connect, to see whether a server listens", "p"),
-      recursive: flag("also below the directories", "R"),
+      probe: { brief: "connect, to see whether a server listens", letter: "p" },
+      recursive: { brief: "also below the directories", letter: "R" },
     },
     args: [{
       ...value(text, "DIR", "a directory, or a socket"),
@@ -251,7 +250,7 @@ error. The exit code is the command's. It is 127 if the command does not exist, 
 executed.
 The first SIGTERM ends the command gracefully. A second one ends it at once, unless it follows within
 half a second.`,
-    options: { stdio: flag("the socket is the command's standard input and output") },
+    options: { stdio: { brief: "the socket is the command's standard input and output" } },
     args: [CMD],
     stopsEarly: true,
     load: () => import("./commands/run.ts"),
@@ -308,7 +307,7 @@ ${ENDS}`,
       "reply-file": value(text, "FILE", "send what FILE contains"),
       ...FRAMING,
       max: RELAYING.max,
-      replace: flag("take over the path from a server that was started with --replace too"),
+      replace: { brief: "take over the path from a server that was started with --replace too" },
       idle: RELAYING.idle,
       ...OWNERSHIP,
     },

@@ -39,11 +39,8 @@ type Report = Awaited<ReturnType<typeof measure>>;
 
 /** The command. */
 export async function run(flags: BenchFlags, path?: SocketPath): Promise<number> {
-  if (path === undefined && !flags.self) {
-    throw new UsageError("missing PATH or --self: uds bench PATH | --self", "bench");
-  }
-  if (path !== undefined && flags.self) {
-    throw new UsageError("unexpected --self: give PATH or --self, not both", "bench");
+  if ((path === undefined) !== (flags.self ?? false)) {
+    throw new UsageError("give either PATH or --self: uds bench PATH | --self", "bench");
   }
   const report = path === undefined
     ? await measureSelf(flags)

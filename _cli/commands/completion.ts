@@ -4,7 +4,7 @@
 
 import { OK } from "../exit_codes.ts";
 import { print } from "../io/output.ts";
-import type { Switch, ValueOption } from "../parse/command.ts";
+import type { Switch, Value } from "../parse/command.ts";
 import type { Commands } from "../parse/command_line.ts";
 import type { Shell } from "../parse/parameters.ts";
 import { shellQuote as quote } from "../text/printable.ts";
@@ -26,7 +26,7 @@ interface Word {
   readonly before: number | undefined;
 }
 
-type Option = (Switch | ValueOption) & { readonly name: string };
+type Option = (Switch | Value) & { readonly name: string };
 
 const HELP: Option = { name: "help", letter: "h", brief: "print the help" };
 
@@ -169,7 +169,7 @@ function zshOption(option: Option): string[] {
 }
 
 /** Returns one text if the value of the option is a file, and another one if not. */
-function filesOf({ placeholder }: ValueOption, file: string, other = ""): string {
+function filesOf({ placeholder }: Value, file: string, other = ""): string {
   return placeholder === "FILE" ? file : other;
 }
 

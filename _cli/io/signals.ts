@@ -63,8 +63,7 @@ export function onStopSignals(
 
 /** Keeps ignored signals ignored. Deno itself would stop ignoring them. */
 export function keepIgnored(): void {
-  const ignored = ignoredSignals();
-  for (const signal of ignored) Deno.addSignalListener(signal, () => {});
+  for (const signal of ignoredSignals()) Deno.addSignalListener(signal, () => {});
 }
 
 /** Makes signals end the first process of a container, until another listener is added. */

@@ -36,17 +36,14 @@ export interface Switch {
   readonly parse?: undefined;
 }
 
-/** A value, of an option or as an argument. */
-interface Value<T> {
+/** An option with a value, or an argument. */
+export interface Value<T = unknown> {
   readonly parse: (value: string) => T;
   readonly placeholder: string;
   readonly brief: string;
   /** The possible values, if they can be listed. */
   readonly values?: readonly string[];
-}
-
-/** An option with a value. */
-export interface ValueOption<T = unknown> extends Value<T> {
+  /** The letter of an option. */
   readonly letter?: string;
 }
 
@@ -63,7 +60,7 @@ export interface Argument<T = unknown> extends Value<T> {
 export type Options<Flags> = {
   readonly [Name in keyof Flags]-?: OptionOf<Exclude<Flags[Name], undefined>>;
 };
-type OptionOf<T> = [T] extends [boolean] ? Switch : ValueOption<T>;
+type OptionOf<T> = [T] extends [boolean] ? Switch : Value<T>;
 
 /** The arguments of a command. One that is repeated becomes an array. */
 type Arguments<Args extends readonly unknown[]> = {
@@ -95,7 +92,7 @@ interface Entry<M extends CommandModule> extends Docs {
 
 /** A command of the table, without the types of its options and arguments. */
 export interface Command extends Docs {
-  readonly options: Readonly<Record<string, Switch | ValueOption>>;
+  readonly options: Readonly<Record<string, Switch | Value>>;
   readonly args: readonly Argument[];
   readonly stopsEarly: boolean;
   /** Returns what can be done with parsed options and arguments. */

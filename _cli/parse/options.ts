@@ -1,7 +1,7 @@
 /** Options and arguments that several commands of the table have. */
 
 import type { SocketPath } from "../../address.ts";
-import type { Argument, Options, Switch, ValueOption } from "./command.ts";
+import type { Argument, Options, Value } from "./command.ts";
 import { type Endpoint, endpoint } from "./endpoint.ts";
 import type { OwnershipFlags } from "./ownership.ts";
 import {
@@ -17,18 +17,13 @@ import {
   text,
 } from "./parameters.ts";
 
-/** Describes an option without a value. */
-export function flag(brief: string, letter?: string): Switch {
-  return { brief, ...(letter !== undefined && { letter }) };
-}
-
 /** Describes an option with a value, or an argument. */
 export function value<T>(
   parse: (value: string) => T,
   placeholder: string,
   brief: string,
   letter?: string,
-): ValueOption<T> {
+): Value<T> {
   return { parse, placeholder, brief, ...(letter !== undefined && { letter }) };
 }
 
@@ -53,12 +48,12 @@ export type ConnectingFlags = {
 
 /** The options for that. */
 export const CONNECTING: Options<ConnectingFlags> = {
-  wait: flag("wait for the server if it is missing, or does not accept yet"),
+  wait: { brief: "wait for the server if it is missing, or does not accept yet" },
   timeout: value(seconds, "SECONDS", "how long to try (default 5)", "w"),
 };
 
 /** How much to read at a time. */
-export const PIECE: ValueOption<number> = value(
+export const PIECE: Value<number> = value(
   piece,
   "BYTES",
   "read at most BYTES at a time, and print what each read returned",
@@ -76,7 +71,7 @@ export const FRAMING: Options<FramingFlags> = {
     ...value(oneOf(FRAMINGS), "KIND", `read and write messages: ${FRAMINGS.join(", ")}`),
     values: FRAMINGS,
   },
-  hex: flag("read and write messages in hexadecimal"),
+  hex: { brief: "read and write messages in hexadecimal" },
 };
 
 /** The same, and how many messages to wait for. */

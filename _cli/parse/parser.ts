@@ -2,7 +2,7 @@
 
 import { UsageError } from "../exit_codes.ts";
 import { didYouMean } from "../text/suggestion.ts";
-import type { Command, Switch, ValueOption } from "./command.ts";
+import type { Command, Switch, Value } from "./command.ts";
 import { InvalidValue } from "./parameters.ts";
 
 /** What is asked for instead of running a command. */
@@ -23,7 +23,7 @@ export interface Parsed {
 }
 
 /** The options of a command, by each spelling. */
-type Spellings = ReadonlyMap<string, { name: string; option: Switch | ValueOption }>;
+type Spellings = ReadonlyMap<string, { name: string; option: Switch | Value }>;
 
 /**
  * Parses what follows the name of a command.
