@@ -12,11 +12,13 @@ import {
   checkFunction,
   checkOptions,
   type Checks,
+  oneOf,
 } from "./_internal/base/check.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
 import { turn } from "./_internal/base/event_loop.ts";
 import { claimDefaults, OWN_CHECKS, requireOwnable } from "./_internal/path/claim_options.ts";
 import { OwnedPath } from "./_internal/path/owned_path.ts";
+import { ClaimedServer } from "./_internal/server/claimed_server.ts";
 
 /** Options of {@linkcode claim}, which `listen()` and `serve()` have too. */
 export interface ClaimOptions {
@@ -55,12 +57,39 @@ export interface ClaimOptions {
    * - `"reclaim"` removes it if it is stale: its lock is free, and it refuses connections twice,
    *   100 ms apart.
    * - `"fail"` rejects with `SocketInUse`.
+   * - `"replace"` takes over the path from a running server of this package and of the same user,
+   *   which must have `publish: "rename"` too. Otherwise it is the same as `"reclaim"`. It is
+   *   experimental.
    *
-   * With either, the call rejects if a server answers, or if the file is not a socket.
+   * Otherwise the call rejects if a server answers, or if the file is not a socket.
    *
    * @default {"reclaim"}
    */
-  existing?: "reclaim" | "fail";
+  existing?: "reclaim" | "fail" | "replace";
+  /**
+   * How the socket file gets its name.
+   *
+   * - `"direct"`: {@linkcode SocketClaim.bind} binds the path itself.
+   * - `"rename"`: it binds `<path>.new`, secures it, and renames it over the path. A client never
+   *   meets a socket that is not ready, and a successor can replace the server without a gap. The
+   *   claim then closes the server: see {@linkcode SocketClaim.release}.
+   *
+   * `"rename"` needs permissions for both names, and the path may have four bytes less.
+   *
+   * @default {"direct"}
+   */
+  publish?: "direct" | "rename";
+  /**
+   * Called once, when a successor with `existing: "replace"` has taken over the path. The claim
+   * then closes the server as {@linkcode SocketClaim.release} does. You need not close it.
+   *
+   * - Clients that have reached the server are still served, for at least a second.
+   * - A client that keeps its connection would be cut off between two requests. From now on answer
+   *   with `connection: close`, and it reconnects to the successor.
+   *
+   * @experimental
+   */
+  onReplaced?: () => void;
   /**
    * Whether to create the directory of the socket, and missing ones above it, with mode 0700.
    *
@@ -91,25 +120,40 @@ export interface SocketClaim extends AsyncDisposable {
   /**
    * Binds the path and secures the file.
    *
-   * - `open` must bind {@linkcode path} before it returns, as `Deno.listen`, `Deno.serve` and the
-   *   `listen` of a `node:http` or `node:net` server do.
+   * - `open` must bind the path that it gets before it returns, as `Deno.listen`, `Deno.serve` and
+   *   the `listen` of a `node:http` or `node:net` server do. With `publish: "rename"` that is
+   *   `<path>.new`, which is renamed then.
    * - The file gets the owner and the mode of the claim. With `--allow-sys` it is created under a
    *   umask, so it never has a wider mode than that.
    * - Without `--allow-sys`, a process umask that allows others to write (such as 000 or 002) would
    *   allow them to connect before the mode is set. The claim cannot recognize their connections
    *   later. So it disposes of what `open` returned, and rejects.
    *
-   * @param open Starts a listener and returns it.
-   * @returns What `open` returned. Close it before {@linkcode release}.
-   * @throws {Deno.errors.BadResource} when the claim has been released.
+   * - With `publish: "rename"` it can be called once, and other servers cannot start or end between
+   *   `claim()` and its end. So call it at once.
+   *
+   * @param open Starts a listener on the path that it gets, and returns it.
+   * @returns What `open` returned. Close it before {@linkcode release}, unless the claim does.
+   * @throws {Deno.errors.BadResource} when the claim has been released, or with `publish: "rename"`
+   * was bound before.
    * @throws {InsecurePath} when the file was more open than asked for, belongs to another user than
    * the lock file, or its mode or owner cannot be set safely in its directory.
    * @throws {TypeError} when `open` bound nothing at the path.
    */
-  bind<T extends Disposable | AsyncDisposable>(open: () => T): Promise<T>;
+  bind<T extends Disposable | AsyncDisposable>(open: (path: string) => T): Promise<T>;
   /**
    * Removes the socket file if it is still the one that was bound, then the lock file, and unlocks
    * the path. Close what {@linkcode bind} returned first. Idempotent; disposal does the same.
+   *
+   * With `publish: "rename"` it closes what `bind` returned, and loses no client that has reached
+   * the server:
+   *
+   * 1. The socket file is removed, unless it is a successor's.
+   * 2. The server goes on until its backlog is empty. A connection that the claim makes, and ends
+   *    at once, shows that. After a takeover it has no name to connect to, so it waits for a
+   *    second.
+   * 3. The server is disposed of, and the path is unlocked. `Deno.serve` and `node:http` then
+   *    finish the requests that they have begun. It waits for them without a limit.
    *
    * @throws {SocketError} when a file cannot be removed. The path is unlocked nevertheless.
    */
@@ -126,12 +170,16 @@ export interface SocketClaim extends AsyncDisposable {
  *   if that program does not use the lock. It also rejects if the file is not a socket.
  * - **Clean**: after the release, the path and the lock file are gone. Another program's file there
  *   is not touched. But `Deno.serve` and `node:http` themselves remove whatever is at the path when
- *   they close: `listen()` and `serve()` of this package prevent that, a claim cannot.
+ *   they close: `listen()` and `serve()` of this package prevent that. A claim does so with
+ *   `publish: "rename"` only.
  * - Two programs that start at the same instant can still race if one of them does not use the
  *   lock.
  *
- * **Permissions**: what `permissions("claim", path)` says: read and write for the path and for
- * `<path>.lock`, and `--allow-net=unix:<path>`. On Windows it rejects with `NotSupported`.
+ * **Permissions**: what `permissions("claim", path, options)` returns. On Windows it rejects with
+ * `NotSupported`.
+ * - Read and write for the path and for `<path>.lock`, and `--allow-net=unix:<path>`.
+ * - With `publish: "rename"`, also read and write for `<path>.new` and `<path>.lock.new`, and
+ *   `--allow-net=unix:<path>.new`.
  *
  * @param path The path of the socket. Abstract names have no file to own.
  * @param options Mode, owner, and what to do about an existing file.
@@ -156,9 +204,9 @@ export interface SocketClaim extends AsyncDisposable {
  *
  * const directory = await Deno.makeTempDir();
  * {
- *   await using path = await claim(`${directory}/http.sock`, { mode: 0o660 });
- *   await using _server = await path.bind(() =>
- *     Deno.serve({ path: path.path, onListen() {} }, () => new Response("hello\n"))
+ *   await using owned = await claim(`${directory}/http.sock`, { mode: 0o660 });
+ *   await using _server = await owned.bind((path) =>
+ *     Deno.serve({ path, onListen() {} }, () => new Response("hello\n"))
  *   );
  * }
  * await Deno.remove(directory);
@@ -173,42 +221,64 @@ export async function claim(path: SocketPath, options: ClaimOptions = {}): Promi
   }
 }
 
-const CHECKS: Checks<ClaimOptions> = OWN_CHECKS;
+const CHECKS: Checks<ClaimOptions> = {
+  ...OWN_CHECKS,
+  existing: oneOf("reclaim", "fail", "replace"),
+  publish: oneOf("direct", "rename"),
+  onReplaced: checkFunction,
+};
 
 /** Checks the options, and takes the path. */
 async function acquire(path: SocketPath, options: ClaimOptions): Promise<SocketClaim> {
   checkOptions("claim", options, CHECKS);
   const complete = claimDefaults(options);
+  if (options.onReplaced !== undefined && complete.publish !== "rename") {
+    throw new TypeError('Invalid onReplaced: it needs publish: "rename"');
+  }
   const context = new ErrorContext("claim", resolveSocketPath(path));
   requireOwnable(context, complete);
-  return new Claim(context, await OwnedPath.acquire(context, complete));
+  return new Claim(context, await OwnedPath.acquire(context, complete), options.onReplaced);
 }
 
 class Claim implements SocketClaim {
   readonly path: string;
   readonly #context: ErrorContext;
   readonly #owned: OwnedPath;
+  readonly #onReplaced: (() => void) | undefined;
+  /** Whether `bind` was called, and is published by rename. */
+  #isPublished = false;
+  #server: ClaimedServer | undefined;
   #released: Promise<void> | undefined;
 
-  constructor(context: ErrorContext, owned: OwnedPath) {
+  constructor(context: ErrorContext, owned: OwnedPath, onReplaced: (() => void) | undefined) {
     this.path = context.path;
     this.#context = context;
     this.#owned = owned;
+    this.#onReplaced = onReplaced;
   }
 
-  async bind<T extends Disposable | AsyncDisposable>(open: () => T): Promise<T> {
+  async bind<T extends Disposable | AsyncDisposable>(open: (path: string) => T): Promise<T> {
     checkFunction("open", open);
-    return await this.#owned.bind(open, () => {
+    const owned = this.#owned;
+    const byRename = owned.bindPath !== owned.path;
+    if (this.#isPublished) {
+      const state = 'with publish: "rename" it is bound once. Release the claim, and claim again';
+      throw this.#context.fail(new Deno.errors.BadResource(state));
+    }
+    this.#isPublished = byRename;
+    const server = await owned.bind(() => open(owned.bindPath), () => {
       throw this.#context.error(
         InsecurePath,
         "this process's umask made the socket writable for others before its mode could be set, " +
           'so another user may have connected. Run with --allow-sys, or under "umask 077"',
       );
     });
+    if (byRename) this.#server = new ClaimedServer(owned, server, this.#onReplaced);
+    return server;
   }
 
   release(): Promise<void> {
-    this.#released ??= this.#release();
+    this.#released ??= this.#server?.leave() ?? this.#release();
     return this.#released;
   }
 

@@ -7,13 +7,14 @@
 
 import { claim, shutdownOnSignal } from "@uds/uds";
 
-await using path = await claim(Deno.args[0] ?? "./http.sock", { mode: 0o660 });
-const server = await path.bind(() =>
+await using owned = await claim(Deno.args[0] ?? "./http.sock", { mode: 0o660 });
+const server = await owned.bind((path) =>
   Deno.serve(
-    { path: path.path, onListen() {} },
-    (request) => new Response(`${request.method} ${new URL(request.url).pathname}\n`),
+    { path, onListen() {} },
+    (request) => new Response(`${request.method} ${new URL(request.url).pathname}
+`),
   )
 );
 using _signals = shutdownOnSignal(server);
-console.log(`listening on ${path.path}`);
+console.log(`listening on ${owned.path}`);
 await server.finished;

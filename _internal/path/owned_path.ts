@@ -369,7 +369,8 @@ async function acquireLocks(
   }
 }
 
-async function dispose(value: Disposable | AsyncDisposable): Promise<void> {
+/** Disposes of a listener, or of the promise of one. */
+export async function dispose(value: Disposable | AsyncDisposable): Promise<void> {
   // An `open` that is wrongly asynchronous may have bound something by now.
   const opened = await value;
   if (Symbol.asyncDispose in opened) await opened[Symbol.asyncDispose]();

@@ -59,7 +59,13 @@ export class SocketAccess {
   /** Calls `open`, which binds the path, under a umask that leaves no gap. */
   bind<T>(open: () => T): T {
     const mask = this.#changesOwner ? 0o077 : ~this.#options.mode & 0o077;
-    return withUmask(mask, this.#unsafe !== undefined, open);
+    try {
+      return withUmask(mask, this.#unsafe !== undefined, open);
+    } catch (error) {
+      const isElsewhere = codeOf(error) === "EADDRINUSE" && lstat(this.#bindPath) === null;
+      if (isElsewhere && this.#context.operation === "claim") throw this.#notBound(null, error);
+      throw error;
+    }
   }
 
   /** Returns the file that `open` has created. */
@@ -70,11 +76,22 @@ export class SocketAccess {
     if (this.#unsafe?.reason !== undefined || this.#context.operation !== "claim") {
       throw replacedWhileBound(this.#context);
     }
-    const found = created === null ? "nothing" : kindOf(created);
-    throw new TypeError(
-      `${this.#context.start}: there is ${found} after the bind. ` +
-        `Bind exactly this path, synchronously`,
-    );
+    throw this.#notBound(created);
+  }
+
+  /** Returns the error for an `open` that did not bind the path that it got. */
+  #notBound(there: Deno.FileInfo | null, cause?: unknown): TypeError {
+    const { start, path } = this.#context;
+    const found = there === null ? "nothing" : kindOf(there);
+    const [where, remedy] = this.#bindPath === path
+      ? ["", "Bind exactly this path, synchronously"]
+      : [
+        ` at ${JSON.stringify(this.#bindPath)}`,
+        "Bind the path that open gets as its argument, synchronously: it is renamed then",
+      ];
+    return new TypeError(`${start}: there is ${found}${where} after the bind. ${remedy}`, {
+      cause,
+    });
   }
 
   /** Throws `InsecurePath` unless the file belongs to the owner of the lock file. */

@@ -34,6 +34,13 @@ export const owning = (path: string): Scoped => ({
   net: [`unix:${path}`],
 });
 
+/** Returns the permissions of an owner that publishes its path by rename. */
+const publishing = (path: string): Scoped => ({
+  read: [path, `${path}.lock`, `${path}.new`, `${path}.lock.new`],
+  write: [path, `${path}.lock`, `${path}.new`, `${path}.lock.new`],
+  net: [`unix:${path}`, `unix:${path}.new`],
+});
+
 export const ROWS: Row[] = [
   { name: "serve()", operation: "serve", needs: owning },
   { name: "listen()", operation: "listen", needs: owning },
@@ -42,11 +49,13 @@ export const ROWS: Row[] = [
     name: 'serve({ publish: "rename" })',
     operation: "serve",
     options: { publish: "rename" },
-    needs: (path) => ({
-      read: [path, `${path}.lock`, `${path}.new`, `${path}.lock.new`],
-      write: [path, `${path}.lock`, `${path}.new`, `${path}.lock.new`],
-      net: [`unix:${path}`, `unix:${path}.new`],
-    }),
+    needs: publishing,
+  },
+  {
+    name: 'claim({ publish: "rename" }) and bind()',
+    operation: "claim",
+    options: { publish: "rename" },
+    needs: publishing,
   },
   {
     name: "serve({ createDirectory: true })",

@@ -314,12 +314,12 @@ for (
   });
 }
 
-test('claim() refuses existing: "replace" with a TypeError', async () => {
+test('claim() refuses existing: "replace" without publish: "rename" with a TypeError', async () => {
   await using dir = new TempDir();
   await assertRejects(
-    () => claim(dir.file("a.sock"), { existing: "replace" } as never),
+    () => claim(dir.file("a.sock"), { existing: "replace" }),
     TypeError,
-    'expected "reclaim" or "fail"',
+    'Invalid existing: "replace": it needs publish: "rename"',
   );
 });
 

@@ -1,0 +1,32 @@
+/**
+ * Hono with a restart without downtime: see http_deno.ts.
+ *
+ * Terminal 1: deno run -RWN examples/http_hono.ts /tmp/http.sock "version 1"
+ * Terminal 2: curl --unix-socket /tmp/http.sock http://localhost/
+ * Terminal 3: deno run -RWN examples/http_hono.ts /tmp/http.sock "version 2"
+ */
+
+import { claim } from "@uds/uds";
+import { Hono } from "hono";
+import { stopSignal } from "./shared/stop_signal.ts";
+
+const version = Deno.args[1] ?? `process ${Deno.pid}`;
+let isReplaced = false;
+
+const app = new Hono();
+app.use(async (context, next) => {
+  await next();
+  // The client then opens its next connection to the successor.
+  if (isReplaced) context.header("connection", "close");
+});
+app.get("/", (context) => context.text(`${version}\n`));
+
+await using owned = await claim(Deno.args[0] ?? "./http.sock", {
+  publish: "rename",
+  existing: "replace",
+  onReplaced: () => isReplaced = true,
+});
+const server = await owned.bind((path) => Deno.serve({ path, onListen() {} }, app.fetch));
+console.log(`listening on ${owned.path}`);
+stopSignal().addEventListener("abort", () => owned.release());
+await server.finished;
