@@ -337,3 +337,64 @@ export class ConnectionClosed extends Deno.errors.BadResource {
     if (unsent !== undefined) hide(this, "unsent", unsent);
   }
 }
+
+/**
+ * The answer of the peer to a call is an error, or the error that a method answers with. It has the
+ * `operation` `"call"` if {@linkcode RpcPeer.call} has thrown it.
+ */
+export class RpcError extends Error {
+  /** The code: one of {@linkcode RPC_CODES}, or one of your own. */
+  readonly code: number;
+  /** More about the error: any JSON value. */
+  readonly data?: unknown;
+  /** `"call"` in an error that a call has rejected with. */
+  readonly operation?: string;
+  /** The path of the peer's socket, `null` without one. */
+  readonly path?: string | null;
+  /** The method that was called. */
+  readonly method?: string;
+
+  /**
+   * Creates the error.
+   *
+   * @param message What is wrong. The peer gets it.
+   * @param fields The code, the data that the peer gets, and the cause, which it does not get.
+   */
+  constructor(
+    message: string,
+    fields: { code?: number; data?: unknown; cause?: unknown } = {},
+  ) {
+    super(message, "cause" in fields ? { cause: fields.cause } : {});
+    this.name = "RpcError";
+    this.code = fields.code ?? -32000;
+    if (fields.data !== undefined) this.data = fields.data;
+  }
+}
+
+/** The connection has ended before the answer to a call came. */
+export interface CallInterrupted extends SocketError {
+  /** The method that was called. */
+  readonly method: string;
+  /**
+   * Whether the peer may have got the call, and may have run its method. If it is `false`, no byte
+   * of it was sent: call again without a risk.
+   */
+  readonly sent: boolean;
+}
+
+/** The connection has ended before the answer to a call came. */
+export class CallInterrupted extends Deno.errors.ConnectionAborted {
+  /**
+   * Creates the error.
+   *
+   * @param message What is wrong, and the remedy.
+   * @param fields Where it went wrong, the `method`, and whether the call was `sent`.
+   */
+  constructor(
+    message: string,
+    fields: SocketErrorFields & { method?: string; sent?: boolean } = UNKNOWN,
+  ) {
+    super(message, causeOf(fields));
+    setFields(this, "CallInterrupted", { method: "", sent: true, ...fields } as SocketErrorFields);
+  }
+}

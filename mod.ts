@@ -42,6 +42,7 @@ export * from "./pair.ts";
 export * from "./connection.ts";
 export * from "./relay.ts";
 export * from "./framing.ts";
+export * from "./rpc.ts";
 export * from "./claim.ts";
 export * from "./probe.ts";
 export * from "./address.ts";

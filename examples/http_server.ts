@@ -11,8 +11,7 @@ await using owned = await claim(Deno.args[0] ?? "./http.sock", { mode: 0o660 });
 const server = await owned.bind((path) =>
   Deno.serve(
     { path, onListen() {} },
-    (request) => new Response(`${request.method} ${new URL(request.url).pathname}
-`),
+    (request) => new Response(`${request.method} ${new URL(request.url).pathname}\n`),
   )
 );
 using _signals = shutdownOnSignal(server);

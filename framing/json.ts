@@ -1,4 +1,9 @@
-import { checkTextFrames, malformed, overFrames } from "../_internal/messages/codec_support.ts";
+import {
+  checkTextFrames,
+  jsonParts,
+  malformed,
+  overFrames,
+} from "../_internal/messages/codec_support.ts";
 import { checkArguments, checkFunction, show } from "../_internal/base/check.ts";
 import type { Codec, TextCodec } from "./codec.ts";
 import { text } from "./text.ts";
@@ -61,7 +66,7 @@ export function json<In = unknown, Out = In>(
   checkTextFrames(frames);
   if (parse !== undefined) checkFunction("parse", parse);
   const texts = "text" in frames ? frames : text(frames);
-  return overFrames<string, In, Out>(
+  const codec = overFrames<string, In, Out>(
     texts,
     (message, out) => {
       const text = JSON.stringify(message);
@@ -72,6 +77,8 @@ export function json<In = unknown, Out = In>(
     },
     parse === undefined ? parseJson<In> : (text) => parse(parseJson(text)),
   );
+  jsonParts.set(codec, { frames, parse });
+  return codec;
 }
 
 function parseJson<T>(text: string): T {

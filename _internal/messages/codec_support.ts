@@ -3,7 +3,7 @@
  */
 
 import { MessageTooLarge, TruncatedMessage } from "../../errors.ts";
-import type { Codec } from "../../framing/codec.ts";
+import type { Codec, TextCodec } from "../../framing/codec.ts";
 import { type Check, integer, show } from "../base/check.ts";
 
 /** The default of `maxBytes`. */
@@ -91,6 +91,15 @@ export function truncated(rest: Uint8Array, needed?: number): TruncatedMessage {
     { operation: "decode", path: null, rest },
   );
 }
+
+/** What a codec of `json()` is made of. */
+export interface JsonParts {
+  readonly frames: TextCodec | Codec<Uint8Array>;
+  readonly parse: ((value: unknown) => unknown) | undefined;
+}
+
+/** The parts of each codec of `json()`: a reader of frames can go on after one that is not JSON. */
+export const jsonParts: WeakMap<object, JsonParts> = new WeakMap();
 
 /** Returns a codec that makes its messages from the frames of another one. */
 export function overFrames<F, In, Out>(

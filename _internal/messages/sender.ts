@@ -33,7 +33,8 @@ interface Waiter extends PromiseWithResolvers<void> {
 /** How long a disposal waits for what was sent. */
 const FLUSH_MS = 5000;
 
-const DONE: Promise<void> = Promise.resolve();
+/** What `send` returns while it need not wait. */
+export const DONE: Promise<void> = Promise.resolve();
 const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** Writes messages to a connection. */

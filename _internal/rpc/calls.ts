@@ -1,0 +1,168 @@
+/** Our own calls that wait for an answer. */
+
+import { CallInterrupted, RpcError } from "../../errors.ts";
+import type { CallOptions } from "../../rpc.ts";
+import { onAbort } from "../base/event_loop.ts";
+import { systemError, timedOut } from "../base/failure.ts";
+import { handled } from "../base/rejection.ts";
+import { quoteAddress } from "../base/shown_address.ts";
+import { SilenceTimer } from "../base/silence.ts";
+import type { WireError } from "./wire.ts";
+
+/** A call that waits for its answer. */
+export interface Call {
+  readonly method: string;
+  readonly promise: Promise<unknown>;
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  /** How many bytes were encoded before it. */
+  readonly start: number;
+  /** Leaves no timer and no listener behind. */
+  stop: (() => void) | undefined;
+}
+
+/** The maximum number of given-up calls for which a late answer is expected. */
+const MAX_GIVEN_UP = 1000;
+
+/** The calls of one peer. */
+export class Calls {
+  readonly #path: string | null;
+  readonly #most: number;
+  readonly #onGiveUp: (id: number) => void;
+  readonly #waiting = new Map<number, Call>();
+  /** The latest calls that were given up before their answer came. */
+  readonly #givenUp = new Set<number>();
+  #lastId = 0;
+
+  /**
+   * @param most The maximum number of calls that wait.
+   * @param onGiveUp Called when a call is given up before its answer comes.
+   */
+  constructor(path: string | null, most: number, onGiveUp: (id: number) => void) {
+    this.#path = path;
+    this.#most = most;
+    this.#onGiveUp = onGiveUp;
+  }
+
+  /** The number of calls that wait. */
+  get size(): number {
+    return this.#waiting.size;
+  }
+
+  /** Returns the identifier of the next call. Throws if too many wait. */
+  nextId(method: string): number {
+    if (this.#waiting.size >= this.#most) {
+      const cause = new Deno.errors.Busy(`${this.#most} calls wait for an answer already`);
+      throw this.failure(method, cause);
+    }
+    return ++this.#lastId;
+  }
+
+  /** Waits for the answer to a call that was encoded. */
+  wait(id: number, method: string, start: number, options: CallOptions): Promise<unknown> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const call: Call = { method, promise, resolve, reject, start, stop: undefined };
+    this.#waiting.set(id, call);
+    const { timeout = Infinity, signal } = options;
+    if (timeout !== Infinity || signal !== undefined) this.#limit(id, call, timeout, signal);
+    return promise;
+  }
+
+  #limit(id: number, call: Call, timeout: number, signal: AbortSignal | undefined): void {
+    const giveUp = (error: unknown) => {
+      if (!this.#waiting.has(id)) return;
+      this.#give(id);
+      this.#onGiveUp(id);
+      this.#reject(call, error);
+    };
+    const timer = new SilenceTimer(() => {
+      giveUp(this.failure(call.method, timedOut(`no answer came within ${timeout} ms`)));
+    });
+    timer.start(timeout);
+    const stop = onAbort(signal, () => giveUp(signal?.reason));
+    call.stop = () => {
+      timer.stop();
+      stop();
+    };
+  }
+
+  #give(id: number): void {
+    this.#waiting.delete(id);
+    this.#givenUp.add(id);
+    if (this.#givenUp.size <= MAX_GIVEN_UP) return;
+    for (const oldest of this.#givenUp) {
+      this.#givenUp.delete(oldest);
+      return;
+    }
+  }
+
+  /** Settles a call with its answer. Reports whether the answer was expected. */
+  settle(id: unknown, result: unknown, error: WireError | undefined): boolean {
+    const call = this.#waiting.get(id as number);
+    if (call === undefined) return this.#givenUp.delete(id as number);
+    this.#waiting.delete(id as number);
+    if (error !== undefined) this.#reject(call, this.#answered(call.method, error));
+    else {
+      call.stop?.();
+      call.resolve(result);
+    }
+    return true;
+  }
+
+  /** Rejects a call that could not be sent. */
+  refuse(id: number, error: unknown): void {
+    const call = this.#waiting.get(id);
+    if (call === undefined) return;
+    this.#waiting.delete(id);
+    this.#reject(call, error);
+  }
+
+  /**
+   * Rejects all calls, because the connection has ended.
+   *
+   * @param cause Why it has ended, if it is known.
+   * @param written How many of the encoded bytes the kernel has taken.
+   */
+  end(cause: unknown, written: number): void {
+    for (const call of this.#waiting.values()) {
+      this.#reject(call, this.interrupted(call.method, call.start < written, cause));
+    }
+    this.#waiting.clear();
+  }
+
+  /** Returns the error for a call that the end of the connection has interrupted. */
+  interrupted(method: string, sent: boolean, cause: unknown): CallInterrupted {
+    const state = sent
+      ? "the connection has ended before the answer. The method may have run"
+      : "the connection has ended, and the call was not sent";
+    return new CallInterrupted(`${this.#start(method)}: ${state}`, {
+      operation: "call",
+      path: this.#path,
+      method,
+      sent,
+      ...(cause !== undefined && { cause }),
+    });
+  }
+
+  /** Returns an error of the cause's own class. */
+  failure(method: string, cause: Error): Error {
+    const fields = { operation: "call", path: this.#path };
+    return Object.assign(systemError(this.#start(method), cause, fields), { method });
+  }
+
+  #answered(method: string, { code, message, data }: WireError): RpcError {
+    const error = new RpcError(message, { code, data });
+    return Object.assign(error, { operation: "call", path: this.#path, method });
+  }
+
+  #start(method: string): string {
+    const at = this.#path === null ? "" : ` at ${quoteAddress(this.#path)}`;
+    return `Cannot call ${JSON.stringify(method)}${at}`;
+  }
+
+  #reject(call: Call, error: unknown): void {
+    call.stop?.();
+    handled(call.promise);
+    call.reject(error);
+  }
+}

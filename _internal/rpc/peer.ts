@@ -1,0 +1,408 @@
+/**
+ * One end of a connection of calls.
+ *
+ * ```text
+ * open ──► ending   nothing comes any more: what runs is finished and answered
+ *   └────────┴────► over   close(), or everything is answered, or the peer has gone
+ * ```
+ */
+
+import type { Connection } from "../../connection.ts";
+import { ConnectionClosed, isSocketError } from "../../errors.ts";
+import type { ByteChannel, Codec } from "../../framing/codec.ts";
+import { type Messages, messages } from "../../framing/messages.ts";
+import type { CallOptions, RpcOptions } from "../../rpc.ts";
+import { checkOptions, type Checks, checkSignal, duration, show } from "../base/check.ts";
+import { onAbort } from "../base/event_loop.ts";
+import { malformed } from "../messages/codec_support.ts";
+import { codeOf } from "../base/failure.ts";
+import { rejected } from "../base/rejection.ts";
+import { settlesWithin } from "../base/silence.ts";
+import { DONE } from "../messages/sender.ts";
+import { Calls } from "./calls.ts";
+import { RPC_CODES } from "./codes.ts";
+import { reporterFor } from "./report.ts";
+import { type Reply, Requests } from "./requests.ts";
+import { CountingCodec, type Id, type Wire, type WireError, wireOf } from "./wire.ts";
+
+/** The options of a peer, with their defaults. */
+export type PeerOptions =
+  & Required<Omit<RpcOptions, "draining" | "onError">>
+  & Pick<RpcOptions, "draining" | "onError">;
+
+/** The maximum number of refusals that may wait for a peer that does not read. */
+const MAX_UNREAD_REFUSALS = 10_000;
+/** How often to look whether a peer that has ended its direction is still there. */
+const GONE_CHECK_MS = 1000;
+
+const NOTHING: Uint8Array = new Uint8Array(0);
+const CALL_CHECKS: Checks<CallOptions> = { signal: checkSignal, timeout: duration(1) };
+
+/** A message that may be a request, a notification or an answer. */
+interface Message {
+  jsonrpc?: unknown;
+  id?: unknown;
+  method?: unknown;
+  params?: unknown;
+  result?: unknown;
+  error?: unknown;
+}
+
+/** The implementation of `RpcPeer`. */
+export class Peer {
+  readonly closed: Promise<void>;
+  readonly #conn: Connection;
+  readonly #options: PeerOptions;
+  readonly #wire: Wire;
+  readonly #codec: CountingCodec;
+  readonly #channel: Messages<unknown>;
+  readonly #calls: Calls;
+  readonly #requests: Requests;
+  readonly #report: (error: unknown, method?: string) => void;
+  readonly #path: string | null;
+  /** What the kernel had taken before. */
+  readonly #writtenBefore: number;
+  #state: "open" | "ending" | "over" = "open";
+  #isDraining = false;
+  /** Aborts when draining, once nothing runs. */
+  readonly #quiet = new AbortController();
+  /** What sending waits for. */
+  #held: Promise<void> | undefined;
+  #unreadRefusals = 0;
+  /** Resolves at the next change of what reading may wait for. */
+  #change: PromiseWithResolvers<void> | undefined;
+  /** Why the connection has ended. */
+  #cause: unknown;
+
+  constructor(conn: Connection, options: PeerOptions) {
+    this.#conn = conn;
+    this.#options = options;
+    const { methods, maxConcurrent, maxCalls, cancelMethod, draining, onError } = options;
+    this.#path = conn.remoteAddr?.path ?? conn.localAddr?.path ?? null;
+    this.#writtenBefore = conn.bytesWritten;
+    this.#report = reporterFor(onError);
+    this.#wire = wireOf(options.codec);
+    this.#codec = new CountingCodec(this.#wire.codec);
+    this.#channel = messages(conn as ByteChannel, this.#codec as unknown as Codec<unknown>, {
+      draining: this.#quiet.signal,
+    });
+    this.#calls = new Calls(this.#path, maxCalls, (id) => {
+      this.#changed();
+      if (cancelMethod !== null) this.notify(cancelMethod, { id });
+    });
+    this.#requests = new Requests({
+      methods,
+      wire: this.#wire,
+      maxConcurrent,
+      report: this.#report,
+      notify: (method, params) => this.notify(method, params),
+      onEnded: () => this.#changed(),
+    });
+    const stop = onAbort(draining, () => {
+      this.#isDraining = true;
+      this.#changed();
+    });
+    this.closed = this.#run().finally(stop);
+  }
+
+  call(method: string, params?: object, options?: CallOptions): Promise<unknown> {
+    try {
+      checkCall(method, params);
+      if (options !== undefined) {
+        checkOptions("call", options, CALL_CHECKS);
+        options.signal?.throwIfAborted();
+      }
+      if (this.#state !== "open") throw this.#calls.interrupted(method, false, this.#cause);
+      const id = this.#calls.nextId(method);
+      const frame = this.#wire.request(id, method, params);
+      const start = this.#codec.encoded;
+      const sent = this.#send(frame);
+      const { timeout = this.#options.timeout, signal } = options ?? {};
+      const answer = this.#calls.wait(id, method, start, { timeout, ...(signal && { signal }) });
+      // Reading goes on for the answer, also if too many requests wait.
+      this.#changed();
+      if (sent !== DONE) sent.catch((error) => this.#notSent(id, method, start, error));
+      return answer;
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  notify(method: string, params?: object): Promise<void> {
+    try {
+      checkCall(method, params);
+      return this.#send(this.#wire.request(undefined, method, params));
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  close(): void {
+    if (this.#state === "over") return;
+    const { written } = this;
+    this.#channel.close();
+    this.#finish(written, undefined);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      if (this.#state !== "over") await this.#channel[Symbol.asyncDispose]();
+    } finally {
+      this.close();
+      await this.closed;
+    }
+  }
+
+  /** How many of the encoded bytes the kernel has taken. */
+  get written(): number {
+    return this.#conn.bytesWritten === undefined
+      ? Infinity
+      : this.#conn.bytesWritten - this.#writtenBefore;
+  }
+
+  /** Reads until the end. Never rejects. */
+  async #run(): Promise<void> {
+    try {
+      for await (const frames of this.#channel.batches()) {
+        for (const frame of frames) {
+          this.#receive(frame);
+          while (this.#mustWait) await this.#nextChange();
+        }
+      }
+    } catch (error) {
+      this.#cause = error;
+    }
+    await this.#end();
+  }
+
+  /** Whether reading must wait. It goes on while a call of ours waits for its answer. */
+  get #mustWait(): boolean {
+    return this.#state === "open" && this.#calls.size === 0 && this.#isFull;
+  }
+
+  get #isFull(): boolean {
+    return this.#requests.waiting >= this.#options.maxQueued;
+  }
+
+  #nextChange(): Promise<void> {
+    return (this.#change ??= Promise.withResolvers<void>()).promise;
+  }
+
+  #changed(): void {
+    this.#change?.resolve();
+    this.#change = undefined;
+    if (this.#isDraining && this.#requests.isIdle && this.#calls.size === 0) this.#quiet.abort();
+  }
+
+  /** Nothing comes any more. */
+  async #end(): Promise<void> {
+    if (this.#state === "over") return;
+    this.#state = "ending";
+    const cause = this.#cause;
+    this.#calls.end(cause, this.written);
+    if (isMalformed(cause)) {
+      this.#report(cause);
+      this.#answer(null, { code: RPC_CODES.PARSE_ERROR, message: (cause as Error).message });
+    } else if (cause !== undefined) {
+      this.#requests.abandon(cause);
+    }
+    while (!this.#requests.isIdle && !this.#isOver) {
+      try {
+        // A peer that has only ended its direction waits for the answers.
+        await this.#conn.write(NOTHING);
+        await settlesWithin(this.#nextChange(), GONE_CHECK_MS);
+      } catch (gone) {
+        this.#requests.abandon(gone);
+      }
+    }
+    // The peer may have gone meanwhile.
+    await Promise.resolve(this.#channel[Symbol.asyncDispose]()).catch(() => {});
+    this.#finish(this.written, cause);
+  }
+
+  #finish(written: number, cause: unknown): void {
+    if (this.#isOver) return;
+    this.#state = "over";
+    this.#cause = cause ?? new ConnectionClosed("The connection is closed", {
+      operation: "call",
+      path: this.#path,
+    });
+    this.#calls.end(this.#cause, written);
+    this.#requests.abandon(this.#cause);
+  }
+
+  // A getter, because TypeScript does not expect that the state changes during an `await`.
+  get #isOver(): boolean {
+    return this.#state === "over";
+  }
+
+  #receive(frame: unknown): void {
+    let message: unknown;
+    try {
+      message = this.#wire.read(frame);
+    } catch (error) {
+      this.#report(isSocketError(error) ? error : malformed("its text is not JSON", error));
+      return this.#answer(null, { code: RPC_CODES.PARSE_ERROR, message: "Parse error" });
+    }
+    if (Array.isArray(message)) this.#receiveBatch(message);
+    else this.#receiveOne(message, this.#reply);
+  }
+
+  #receiveBatch(batch: unknown[]): void {
+    const { maxBatch } = this.#options;
+    if (batch.length === 0 || batch.length > maxBatch) {
+      const what = batch.length === 0 ? "an empty batch" : `a batch of more than ${maxBatch}`;
+      return this.#refuse(null, what, this.#reply);
+    }
+    const answers: unknown[] = [];
+    let left = batch.length;
+    const reply: Reply = (answer) => {
+      if (answer !== undefined) answers.push(answer);
+      if (--left === 0 && answers.length > 0) this.#reply(this.#wire.batch(answers));
+    };
+    for (const message of batch) this.#receiveOne(message, reply);
+  }
+
+  #receiveOne(message: unknown, reply: Reply): void {
+    if (typeof message !== "object" || message === null || Array.isArray(message)) {
+      return this.#refuse(null, `${show(message)} is not an object`, reply);
+    }
+    const { jsonrpc, id, method, params, result, error } = message as Message;
+    const isIdRight = id === undefined || id === null || typeof id === "string" ||
+      typeof id === "number";
+    if (jsonrpc === "2.0" && isIdRight) {
+      if (typeof method === "string") {
+        if (params == null || typeof params === "object") {
+          return this.#request(id, method, params ?? undefined, reply);
+        }
+      } else if (method === undefined && (result !== undefined || error != null)) {
+        this.#settle(id, result, error ?? undefined);
+        return reply(undefined);
+      }
+    }
+    const state = jsonrpc !== "2.0"
+      ? 'its jsonrpc is not "2.0"'
+      : !isIdRight
+      ? "its id is not a string, a number or null"
+      : method === undefined
+      ? "it has no method, result or error"
+      : typeof method === "string"
+      ? "its params are not an object or an array"
+      : "its method is not a string";
+    this.#refuse(isIdRight ? id ?? null : null, state, reply);
+  }
+
+  #refuse(id: Id, state: string, reply: Reply): void {
+    this.#report(malformed(`it is not a request: ${state}`));
+    this.#requests.refuse(id, RPC_CODES.INVALID_REQUEST, `Invalid request: ${state}`, reply);
+  }
+
+  #request(id: Id | undefined, method: string, params: object | undefined, reply: Reply): void {
+    if (id === undefined) {
+      if (method === this.#options.cancelMethod) {
+        this.#requests.cancel((params as { id?: Id } | undefined)?.id ?? null);
+        return reply(undefined);
+      }
+    } else if (this.#isDraining) {
+      const message = "The server is shutting down, and has not run the method";
+      return this.#requests.refuse(id, RPC_CODES.DRAINING, message, reply);
+    }
+    if (this.#isFull && this.#calls.size > 0) return this.#refuseBusy(id, reply);
+    this.#requests.accept(id, method, params, reply);
+  }
+
+  #refuseBusy(id: Id | undefined, reply: Reply): void {
+    if (this.#held !== undefined && ++this.#unreadRefusals > MAX_UNREAD_REFUSALS) {
+      this.#report(malformed(`${MAX_UNREAD_REFUSALS} refusals were not read`));
+      return this.close();
+    }
+    const message = "Too many requests wait, and the method has not run";
+    this.#requests.refuse(id, RPC_CODES.BUSY, message, reply);
+  }
+
+  #settle(id: unknown, result: unknown, error: unknown): void {
+    const known = error === undefined ? undefined : wireErrorOf(error);
+    if (this.#calls.settle(id, result, known)) return this.#changed();
+    const state = id == null
+      ? `the peer could not use a message: ${known?.message}`
+      : `the id of an answer is unknown: ${JSON.stringify(id)?.slice(0, 100)}`;
+    this.#report(malformed(state));
+  }
+
+  readonly #reply: Reply = (answer) => {
+    if (answer === undefined) return;
+    const sent = this.#send(answer);
+    if (sent !== DONE) sent.catch((error) => this.#notAnswered(answer, error));
+  };
+
+  #answer(id: Id, error: WireError): void {
+    this.#reply(this.#wire.error(id, error));
+  }
+
+  /** Sends a frame. While the peer does not read, requests are held back. */
+  #send(frame: unknown): Promise<void> {
+    const sent = this.#channel.send(frame);
+    if (sent !== DONE && sent !== this.#held) {
+      this.#held = sent;
+      this.#requests.hold(true);
+      const release = () => {
+        if (this.#held !== sent) return;
+        this.#held = undefined;
+        this.#unreadRefusals = 0;
+        this.#requests.hold(false);
+        this.#changed();
+      };
+      sent.then(release, release);
+    }
+    return sent;
+  }
+
+  #notSent(id: number, method: string, start: number, error: unknown): void {
+    if (!isSendFailure(error)) this.#calls.refuse(id, error);
+    else if (start >= this.written) {
+      this.#calls.refuse(id, this.#calls.interrupted(method, false, error));
+    }
+  }
+
+  /** The frames do not take an answer, such as one that is too large. */
+  #notAnswered(_answer: unknown, error: unknown): void {
+    if (!isSendFailure(error)) this.#report(error);
+  }
+}
+
+function checkCall(method: string, params: object | undefined): void {
+  if (typeof method !== "string") {
+    throw new TypeError(`Invalid method: expected a string, got ${show(method)}`);
+  }
+  if (params !== undefined && (typeof params !== "object" || params === null)) {
+    throw new TypeError(
+      `Invalid params: expected an object or an array, got ${show(params)}. JSON-RPC has no others`,
+    );
+  }
+}
+
+/** Returns the error of an answer, whatever the peer has made of it. */
+function wireErrorOf(error: unknown): WireError {
+  const { code, message, data } = Object(error) as Partial<WireError>;
+  return {
+    code: typeof code === "number" ? code : RPC_CODES.INTERNAL_ERROR,
+    message: typeof message === "string" ? message : "The answer is an error without a message",
+    ...(data !== undefined && { data }),
+  };
+}
+
+/** Reports whether the connection does not take messages any more. */
+function isSendFailure(error: unknown): boolean {
+  return isSocketError(error) && error.operation === "send";
+}
+
+/** Reports whether the peer sent what is not a message: it is still there. */
+function isMalformed(cause: unknown): boolean {
+  return cause !== undefined &&
+    !["ECONNRESET", "EPIPE", "ETIMEDOUT"].includes(codeOf(cause) ?? "") &&
+    !(cause instanceof ConnectionClosed);
+}

@@ -1,0 +1,223 @@
+/**
+ * The requests of the peer: those that run, and those that wait to run.
+ *
+ * ```text
+ * accepted ──► waits ──► runs ──► answered
+ *    │           └──────► canceled, and answered
+ *    └──► refused: an unknown method, draining, too many
+ * ```
+ */
+
+import { RpcError } from "../../errors.ts";
+import type { Methods, RpcContext } from "../../rpc.ts";
+import { RPC_CODES } from "./codes.ts";
+import type { Id, Wire, WireError } from "./wire.ts";
+
+/** Takes the answer to a request, or `undefined` for a notification. Called once for each. */
+export type Reply = (answer: unknown) => void;
+
+/** What the requests of one peer need. */
+export interface RequestsOptions {
+  readonly methods: Methods;
+  readonly wire: Wire;
+  readonly maxConcurrent: number;
+  readonly report: (error: unknown, method?: string) => void;
+  readonly notify: (method: string, params?: object) => Promise<void>;
+  /** Called when a request has ended. */
+  readonly onEnded: () => void;
+}
+
+/** Runs the methods of one peer. */
+export class Requests {
+  readonly #options: RequestsOptions;
+  readonly #waiting: Request[] = [];
+  /** Those that wait or run, without those that ended at once. */
+  readonly #open = new Map<Id, Request>();
+  readonly #running = new Set<Request>();
+  #isHeld = false;
+
+  constructor(options: RequestsOptions) {
+    this.#options = options;
+  }
+
+  /** The number of requests that wait to run. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  get isIdle(): boolean {
+    return this.#running.size === 0 && this.#waiting.length === 0;
+  }
+
+  /** Runs a method, now or when its turn comes. */
+  accept(id: Id | undefined, method: string, params: unknown, reply: Reply): void {
+    const { methods, notify } = this.#options;
+    if (!Object.hasOwn(methods, method) || typeof methods[method] !== "function") {
+      const message = `Method not found: ${JSON.stringify(method.slice(0, 100))}`;
+      return this.refuse(id, RPC_CODES.METHOD_NOT_FOUND, message, reply);
+    }
+    if (id !== undefined && this.#open.has(id)) {
+      const message = "Invalid request: a request with this id is not answered yet";
+      this.#options.report(new Error(`${message}: ${JSON.stringify(id)}`), method);
+      return this.refuse(id, RPC_CODES.INVALID_REQUEST, message, reply);
+    }
+    const request = new Request(id, method, params, reply, notify);
+    if (this.#waiting.length === 0 && this.#mayRun(request)) return this.#run(request);
+    if (id !== undefined) this.#open.set(id, request);
+    this.#waiting.push(request);
+  }
+
+  /** Answers a request with an error. A notification gets no answer. */
+  refuse(id: Id | undefined, code: number, message: string, reply: Reply): void {
+    reply(id === undefined ? undefined : this.#options.wire.error(id, { code, message }));
+  }
+
+  /** The caller has given up. */
+  cancel(id: Id): void {
+    const request = this.#open.get(id);
+    if (request === undefined) return;
+    const reason = new DOMException("The caller has canceled the call", "AbortError");
+    const place = this.#waiting.indexOf(request);
+    request.abort(reason);
+    if (place < 0) return;
+    this.#waiting.splice(place, 1);
+    this.#open.delete(id);
+    this.#fail(request, reason);
+    this.#options.onEnded();
+  }
+
+  /** The caller has gone: drops what waits, and aborts what runs. */
+  abandon(reason: unknown): void {
+    this.#waiting.length = 0;
+    this.#open.clear();
+    for (const request of this.#running) request.abort(reason);
+    this.#running.clear();
+    this.#options.onEnded();
+  }
+
+  /** Holds requests back while the peer does not read their answers. */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld;
+    this.#runWaiting();
+  }
+
+  #mayRun({ id }: Request): boolean {
+    return this.#running.size < this.#options.maxConcurrent && (!this.#isHeld || id === undefined);
+  }
+
+  #runWaiting(): void {
+    const waiting = this.#waiting;
+    while (waiting.length > 0 && this.#mayRun(waiting[0]!)) this.#run(waiting.shift()!);
+  }
+
+  #run(request: Request): void {
+    let result: unknown;
+    try {
+      result = this.#options.methods[request.method]!(request.params as never, request);
+    } catch (error) {
+      return this.#fail(request, error);
+    }
+    if (!isThenable(result)) {
+      if (request.id !== undefined) this.#open.delete(request.id);
+      return this.#succeed(request, result);
+    }
+    this.#running.add(request);
+    if (request.id !== undefined) this.#open.set(request.id, request);
+    Promise.resolve(result).then(
+      (value) => this.#ended(request, () => this.#succeed(request, value)),
+      (error) => this.#ended(request, () => this.#fail(request, error)),
+    );
+  }
+
+  #ended(request: Request, answer: () => void): void {
+    // Without a caller there is nothing to answer.
+    if (!this.#running.delete(request)) return;
+    if (request.id !== undefined) this.#open.delete(request.id);
+    answer();
+    this.#runWaiting();
+    this.#options.onEnded();
+  }
+
+  #succeed(request: Request, result: unknown): void {
+    const { id, reply } = request;
+    if (id === undefined) return reply(undefined);
+    let answer: unknown;
+    try {
+      answer = this.#options.wire.result(id, result);
+    } catch (error) {
+      return this.#fail(request, error);
+    }
+    reply(answer);
+  }
+
+  #fail(request: Request, error: unknown): void {
+    const { id, method, reply } = request;
+    const isAnswer = error instanceof RpcError;
+    if (!request.isAborted && (id === undefined || !isAnswer)) this.#options.report(error, method);
+    if (id === undefined) return reply(undefined);
+    reply(this.#options.wire.error(
+      id,
+      isAnswer ? sendable(error, this.#options.wire) : {
+        code: request.isAborted ? RPC_CODES.CANCELED : RPC_CODES.INTERNAL_ERROR,
+        message: error instanceof Error ? error.message : String(error),
+      },
+    ));
+  }
+}
+
+/** Returns what is sent of an error. Its data may not be encodable. */
+function sendable({ code, message, data }: RpcError, wire: Wire): WireError {
+  try {
+    const error = { code, message, ...(data !== undefined && { data }) };
+    wire.error(null, error);
+    return error;
+  } catch {
+    return { code, message };
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null &&
+    typeof (value as { then?: unknown }).then === "function";
+}
+
+/** A request, and the context of its method. */
+class Request implements RpcContext {
+  readonly id: Id | undefined;
+  readonly method: string;
+  readonly params: unknown;
+  readonly reply: Reply;
+  readonly notify: RpcContext["notify"];
+  /** Made when it is needed: most methods do not use it. */
+  #controller: AbortController | undefined;
+  #reason: { readonly value: unknown } | undefined;
+
+  constructor(
+    id: Id | undefined,
+    method: string,
+    params: unknown,
+    reply: Reply,
+    notify: RpcContext["notify"],
+  ) {
+    this.id = id;
+    this.method = method;
+    this.params = params;
+    this.reply = reply;
+    this.notify = notify;
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#reason !== undefined) this.#controller.abort(this.#reason.value);
+    return this.#controller.signal;
+  }
+
+  get isAborted(): boolean {
+    return this.#reason !== undefined;
+  }
+
+  abort(reason: unknown): void {
+    this.#reason ??= { value: reason };
+    this.#controller?.abort(reason);
+  }
+}

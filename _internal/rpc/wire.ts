@@ -1,0 +1,127 @@
+/**
+ * Frames of messages, and what they contain.
+ *
+ * - Frames that are JSON texts are parsed apart from their codec: after one that is not JSON the
+ *   next one can be received.
+ * - Texts of requests and answers are joined, which takes less time than an object of them.
+ */
+
+import type { Codec, TextCodec } from "../../framing/codec.ts";
+import { text } from "../../framing/text.ts";
+import { type JsonParts, jsonParts, malformed } from "../messages/codec_support.ts";
+import type { OutputBuffer } from "../messages/output.ts";
+import { decodeUtf8 } from "../messages/utf8.ts";
+
+/** The identifier of a request. `undefined` in a notification. */
+export type Id = string | number | null;
+
+/** An error as it is sent. */
+export interface WireError {
+  readonly code: number;
+  readonly message: string;
+  readonly data?: unknown;
+}
+
+/** Makes frames of messages, and messages of frames. */
+export interface Wire {
+  /** The codec of the frames. */
+  readonly codec: Codec<unknown>;
+  /** Returns the message of a frame. Throws if it is not one. */
+  read(frame: unknown): unknown;
+  /** Returns a request, or without `id` a notification. */
+  request(id: number | undefined, method: string, params: unknown): unknown;
+  result(id: Id, result: unknown): unknown;
+  error(id: Id, error: WireError): unknown;
+  /** Returns the answer to a batch. */
+  batch(answers: unknown[]): unknown;
+}
+
+/** Returns the wire of a codec of objects. */
+export function wireOf(codec: Codec<unknown>): Wire {
+  const parts = jsonParts.get(codec);
+  return parts === undefined ? objectWire(codec) : textWire(parts);
+}
+
+function textWire({ frames, parse }: JsonParts): Wire {
+  const read = (text: string): unknown => {
+    const value: unknown = JSON.parse(text);
+    return parse === undefined ? value : parse(value);
+  };
+  return {
+    codec: "text" in frames ? frames as Codec<unknown> : textsIntoBytes(frames),
+    read: (frame) => read(typeof frame === "string" ? frame : textOf(frame as Uint8Array)),
+    request(id, method, params) {
+      const start = id === undefined ? '{"jsonrpc":"2.0",' : `{"jsonrpc":"2.0","id":${id},`;
+      const end = params === undefined ? "" : `,"params":${JSON.stringify(params)}`;
+      return `${start}"method":${JSON.stringify(method)}${end}}`;
+    },
+    result: (id, result) =>
+      `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${JSON.stringify(result) ?? "null"}}`,
+    error: (id, error) =>
+      `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"error":${JSON.stringify(error)}}`,
+    batch: (answers) => `[${answers.join(",")}]`,
+  };
+}
+
+function objectWire(codec: Codec<unknown>): Wire {
+  return {
+    codec,
+    read: (frame) => frame,
+    request: (id, method, params) => ({
+      jsonrpc: "2.0",
+      ...(id !== undefined && { id }),
+      method,
+      ...(params !== undefined && { params }),
+    }),
+    result: (id, result) => ({ jsonrpc: "2.0", id, result: result ?? null }),
+    error: (id, error) => ({ jsonrpc: "2.0", id, error }),
+    batch: (answers) => answers,
+  };
+}
+
+/** Returns a codec that encodes texts, and decodes bytes, which may not be UTF-8. */
+function textsIntoBytes(frames: Codec<Uint8Array>): Codec<unknown> {
+  const { encode } = text(frames) as TextCodec;
+  return { ...bound(frames), encode } as Codec<unknown>;
+}
+
+/** Returns the decoding methods of a codec, which may be an instance of a class. */
+function bound<T>(codec: Codec<T>): Omit<Codec<T>, "encode"> {
+  return {
+    maxBytes: codec.maxBytes,
+    decode: (bytes, scanned) => codec.decode(bytes, scanned),
+    ...(codec.decodeAll !== undefined && { decodeAll: codec.decodeAll.bind(codec) }),
+    ...(codec.finish !== undefined && { finish: codec.finish.bind(codec) }),
+  };
+}
+
+function textOf(bytes: Uint8Array): string {
+  const text = decodeUtf8(bytes);
+  if (text === undefined) throw malformed(`a text of ${bytes.length} bytes is not UTF-8`);
+  return text;
+}
+
+/** A codec that counts the bytes that it has encoded. */
+export class CountingCodec implements Omit<Codec<unknown>, "encode"> {
+  readonly #codec: Codec<unknown>;
+  readonly maxBytes: number;
+  readonly decode: Codec<unknown>["decode"];
+  declare readonly decodeAll?: NonNullable<Codec<unknown>["decodeAll"]>;
+  declare readonly finish?: NonNullable<Codec<unknown>["finish"]>;
+  /** The number of bytes. */
+  encoded = 0;
+
+  constructor(codec: Codec<unknown>) {
+    this.#codec = codec;
+    const { maxBytes, decode, ...others } = bound(codec);
+    this.maxBytes = maxBytes;
+    this.decode = decode;
+    Object.assign(this, others);
+  }
+
+  encode(message: unknown, out: OutputBuffer): void {
+    const before = out.size;
+    this.#codec.encode(message, out);
+    this.encoded += out.size - before;
+  }
+}
