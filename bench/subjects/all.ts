@@ -2,6 +2,7 @@
 
 import type { Subject } from "../subject.ts";
 import { bulk } from "./bulk.ts";
+import { calls } from "./calls.ts";
 import { cliStart } from "./cli_start.ts";
 import { connections } from "./connect.ts";
 import { connectionCount } from "./connection_count.ts";
@@ -22,6 +23,7 @@ export const SUBJECTS: readonly Subject[] = [
   pipelined,
   jsonLines,
   largeMessages,
+  ...calls,
   connections,
   idle,
   ...pairs,
