@@ -1,5 +1,6 @@
 import {
   checkString,
+  lineCodecs,
   malformed,
   MAX_BYTES,
   MAX_TEXT_BYTES,
@@ -99,7 +100,7 @@ export function lines(options: LinesOptions = {}): TextCodec {
     return text;
   }
 
-  return {
+  const codec: TextCodec = {
     text: true,
     maxBytes,
     encode(message, out) {
@@ -152,4 +153,6 @@ export function lines(options: LinesOptions = {}): TextCodec {
       return textOf(rest);
     },
   };
+  lineCodecs.add(codec);
+  return codec;
 }

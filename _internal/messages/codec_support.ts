@@ -101,6 +101,9 @@ export interface JsonParts {
 /** The parts of each codec of `json()`: a reader of frames can go on after one that is not JSON. */
 export const jsonParts: WeakMap<object, JsonParts> = new WeakMap();
 
+/** The codecs of `lines()`, which have an end also after bytes that are not UTF-8. */
+export const lineCodecs: WeakSet<TextCodec> = new WeakSet();
+
 /** Returns a codec that makes its messages from the frames of another one. */
 export function overFrames<F, In, Out>(
   frames: Codec<F, never>,

@@ -49,6 +49,11 @@ export class Calls {
     return this.#waiting.size;
   }
 
+  /** Reports whether a call with this identifier waits. */
+  has(id: unknown): boolean {
+    return this.#waiting.has(id as number);
+  }
+
   /** Returns the identifier of the next call. Throws if too many wait. */
   nextId(method: string): number {
     if (this.#waiting.size >= this.#most) {

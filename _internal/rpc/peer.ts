@@ -16,24 +16,28 @@ import { checkOptions, type Checks, checkSignal, duration, show } from "../base/
 import { onAbort } from "../base/event_loop.ts";
 import { malformed } from "../messages/codec_support.ts";
 import { codeOf } from "../base/failure.ts";
-import { rejected } from "../base/rejection.ts";
+import { handled, rejected } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { DONE } from "../messages/sender.ts";
 import { Calls } from "./calls.ts";
 import { RPC_CODES } from "./codes.ts";
 import { reporterFor } from "./report.ts";
-import { type Reply, Requests } from "./requests.ts";
-import { CountingCodec, type Id, type Wire, type WireError, wireOf } from "./wire.ts";
+import { messageOf, type Reply, Requests } from "./requests.ts";
+import { CountingCodec, ExactNumber, type Id, type Wire, type WireError, wireOf } from "./wire.ts";
 
 /** The options of a peer, with their defaults. */
 export type PeerOptions =
   & Required<Omit<RpcOptions, "draining" | "onError">>
   & Pick<RpcOptions, "draining" | "onError">;
 
+const { PARSE_ERROR, INVALID_REQUEST, INTERNAL_ERROR, DRAINING, BUSY } = RPC_CODES;
 /** The maximum number of refusals that may wait for a peer that does not read. */
 const MAX_UNREAD_REFUSALS = 10_000;
 /** How often to look whether a peer that has ended its direction is still there. */
 const GONE_CHECK_MS = 1000;
+
+/** How long a write may take until what it has written is known. */
+const FLUSH_MS = 1000;
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 const CALL_CHECKS: Checks<CallOptions> = { signal: checkSignal, timeout: duration(1) };
@@ -43,7 +47,7 @@ interface Message {
   jsonrpc?: unknown;
   id?: unknown;
   method?: unknown;
-  params?: unknown;
+  params?: object | null;
   result?: unknown;
   error?: unknown;
 }
@@ -139,9 +143,8 @@ export class Peer {
 
   close(): void {
     if (this.#state === "over") return;
-    const { written } = this;
     this.#channel.close();
-    this.#finish(written, undefined);
+    this.#finish(undefined);
   }
 
   [Symbol.dispose](): void {
@@ -157,11 +160,17 @@ export class Peer {
     }
   }
 
-  /** How many of the encoded bytes the kernel has taken. */
-  get written(): number {
-    return this.#conn.bytesWritten === undefined
-      ? Infinity
-      : this.#conn.bytesWritten - this.#writtenBefore;
+  /** How many of the encoded bytes the kernel has taken, at least. */
+  get #written(): number {
+    return this.#conn.bytesWritten - this.#writtenBefore;
+  }
+
+  /** Resolves to how many of the encoded bytes the kernel has taken, at most. */
+  async #finallyWritten(): Promise<number> {
+    if (this.#calls.size === 0) return Infinity;
+    // A write under way may have more. If the peer has gone, it fails at once.
+    const isSettled = await settlesWithin(this.#channel.flush(), FLUSH_MS);
+    return isSettled ? this.#written : Infinity;
   }
 
   /** Reads until the end. Never rejects. */
@@ -203,10 +212,10 @@ export class Peer {
     if (this.#state === "over") return;
     this.#state = "ending";
     const cause = this.#cause;
-    this.#calls.end(cause, this.written);
+    this.#calls.end(cause, await this.#finallyWritten());
     if (isMalformed(cause)) {
       this.#report(cause);
-      this.#answer(null, { code: RPC_CODES.PARSE_ERROR, message: (cause as Error).message });
+      this.#reply(this.#wire.error(null, { code: PARSE_ERROR, message: messageOf(cause) }));
     } else if (cause !== undefined) {
       this.#requests.abandon(cause);
     }
@@ -221,17 +230,17 @@ export class Peer {
     }
     // The peer may have gone meanwhile.
     await Promise.resolve(this.#channel[Symbol.asyncDispose]()).catch(() => {});
-    this.#finish(this.written, cause);
+    this.#finish(cause);
   }
 
-  #finish(written: number, cause: unknown): void {
+  #finish(cause: unknown): void {
     if (this.#isOver) return;
     this.#state = "over";
     this.#cause = cause ?? new ConnectionClosed("The connection is closed", {
       operation: "call",
       path: this.#path,
     });
-    this.#calls.end(this.#cause, written);
+    this.#calls.end(this.#cause, Infinity);
     this.#requests.abandon(this.#cause);
   }
 
@@ -246,7 +255,8 @@ export class Peer {
       message = this.#wire.read(frame);
     } catch (error) {
       this.#report(isSocketError(error) ? error : malformed("its text is not JSON", error));
-      return this.#answer(null, { code: RPC_CODES.PARSE_ERROR, message: "Parse error" });
+      const message = `Parse error: ${messageOf(error)}`;
+      return this.#reply(this.#wire.error(null, { code: PARSE_ERROR, message }));
     }
     if (Array.isArray(message)) this.#receiveBatch(message);
     else this.#receiveOne(message, this.#reply);
@@ -255,14 +265,17 @@ export class Peer {
   #receiveBatch(batch: unknown[]): void {
     const { maxBatch } = this.#options;
     if (batch.length === 0 || batch.length > maxBatch) {
-      const what = batch.length === 0 ? "an empty batch" : `a batch of more than ${maxBatch}`;
-      return this.#refuse(null, what, this.#reply);
+      const state = batch.length === 0 ? "the batch is empty" : `a batch has at most ${maxBatch}`;
+      return this.#refuse(null, state, this.#reply);
     }
     const answers: unknown[] = [];
+    const ids: Id[] = [];
     let left = batch.length;
-    const reply: Reply = (answer) => {
-      if (answer !== undefined) answers.push(answer);
-      if (--left === 0 && answers.length > 0) this.#reply(this.#wire.batch(answers));
+    const reply: Reply = (answer, id) => {
+      if (answer !== undefined) answers.push(answer), ids.push(id ?? null);
+      if (--left > 0 || answers.length === 0) return;
+      const errors = (error: WireError) => ids.map((id) => this.#wire.error(id, error));
+      this.#answer(this.#wire.batch(answers), (error) => this.#wire.batch(errors(error)));
     };
     for (const message of batch) this.#receiveOne(message, reply);
   }
@@ -271,34 +284,21 @@ export class Peer {
     if (typeof message !== "object" || message === null || Array.isArray(message)) {
       return this.#refuse(null, `${show(message)} is not an object`, reply);
     }
-    const { jsonrpc, id, method, params, result, error } = message as Message;
-    const isIdRight = id === undefined || id === null || typeof id === "string" ||
-      typeof id === "number";
-    if (jsonrpc === "2.0" && isIdRight) {
-      if (typeof method === "string") {
-        if (params == null || typeof params === "object") {
-          return this.#request(id, method, params ?? undefined, reply);
-        }
-      } else if (method === undefined && (result !== undefined || error != null)) {
-        this.#settle(id, result, error ?? undefined);
-        return reply(undefined);
-      }
+    const { id, method, params, result, error } = message as Message;
+    if (method === undefined && (result !== undefined || error != null || this.#calls.has(id))) {
+      this.#settle(id, result, error ?? undefined);
+      return reply(undefined);
     }
-    const state = jsonrpc !== "2.0"
-      ? 'its jsonrpc is not "2.0"'
-      : !isIdRight
-      ? "its id is not a string, a number or null"
-      : method === undefined
-      ? "it has no method, result or error"
-      : typeof method === "string"
-      ? "its params are not an object or an array"
-      : "its method is not a string";
-    this.#refuse(isIdRight ? id ?? null : null, state, reply);
+    const state = stateOfRequest(message as Message);
+    if (state === undefined) {
+      return this.#request(id as Id | undefined, method as string, params ?? undefined, reply);
+    }
+    this.#refuse(typeof method === "string" && isId(id) ? id : null, state, reply);
   }
 
   #refuse(id: Id, state: string, reply: Reply): void {
     this.#report(malformed(`it is not a request: ${state}`));
-    this.#requests.refuse(id, RPC_CODES.INVALID_REQUEST, `Invalid request: ${state}`, reply);
+    this.#requests.refuse(id, INVALID_REQUEST, `Invalid request: ${state}`, reply);
   }
 
   #request(id: Id | undefined, method: string, params: object | undefined, reply: Reply): void {
@@ -309,7 +309,7 @@ export class Peer {
       }
     } else if (this.#isDraining) {
       const message = "The server is shutting down, and has not run the method";
-      return this.#requests.refuse(id, RPC_CODES.DRAINING, message, reply);
+      return this.#requests.refuse(id, DRAINING, message, reply);
     }
     if (this.#isFull && this.#calls.size > 0) return this.#refuseBusy(id, reply);
     this.#requests.accept(id, method, params, reply);
@@ -321,7 +321,7 @@ export class Peer {
       return this.close();
     }
     const message = "Too many requests wait, and the method has not run";
-    this.#requests.refuse(id, RPC_CODES.BUSY, message, reply);
+    this.#requests.refuse(id, BUSY, message, reply);
   }
 
   #settle(id: unknown, result: unknown, error: unknown): void {
@@ -333,14 +333,24 @@ export class Peer {
     this.#report(malformed(state));
   }
 
-  readonly #reply: Reply = (answer) => {
-    if (answer === undefined) return;
-    const sent = this.#send(answer);
-    if (sent !== DONE) sent.catch((error) => this.#notAnswered(answer, error));
+  readonly #reply: Reply = (answer, id = null) => {
+    if (answer !== undefined) this.#answer(answer, (error) => this.#wire.error(id, error));
   };
 
-  #answer(id: Id, error: WireError): void {
-    this.#reply(this.#wire.error(id, error));
+  /**
+   * Sends an answer.
+   *
+   * @param instead Returns what to send if the frames do not take it: it is too large.
+   */
+  #answer(answer: unknown, instead: (error: WireError) => unknown): void {
+    const sent = this.#send(answer);
+    if (sent === DONE) return;
+    sent.catch((error) => {
+      if (isSendFailure(error)) return;
+      this.#report(error);
+      const message = messageOf(error);
+      handled(this.#send(instead({ code: INTERNAL_ERROR, message })));
+    });
   }
 
   /** Sends a frame. While the peer does not read, requests are held back. */
@@ -363,14 +373,9 @@ export class Peer {
 
   #notSent(id: number, method: string, start: number, error: unknown): void {
     if (!isSendFailure(error)) this.#calls.refuse(id, error);
-    else if (start >= this.written) {
+    else if (start >= this.#written) {
       this.#calls.refuse(id, this.#calls.interrupted(method, false, error));
     }
-  }
-
-  /** The frames do not take an answer, such as one that is too large. */
-  #notAnswered(_answer: unknown, error: unknown): void {
-    if (!isSendFailure(error)) this.#report(error);
   }
 }
 
@@ -385,11 +390,28 @@ function checkCall(method: string, params: object | undefined): void {
   }
 }
 
+/** Returns why a message is not a request, or `undefined` if it is one. */
+function stateOfRequest({ jsonrpc, id, method, params }: Message): string | undefined {
+  if (jsonrpc !== "2.0") return 'its jsonrpc is not "2.0"';
+  if (method === undefined) return "it has no method, result or error";
+  if (typeof method !== "string") return "its method is not a string";
+  if (id !== undefined && !isId(id)) return "its id is not a string, a number or null";
+  if (params != null && typeof params !== "object") {
+    return "its params are not an object or an array";
+  }
+  return undefined;
+}
+
+function isId(id: unknown): id is Id {
+  return id === null || typeof id === "string" || typeof id === "number" ||
+    id instanceof ExactNumber;
+}
+
 /** Returns the error of an answer, whatever the peer has made of it. */
 function wireErrorOf(error: unknown): WireError {
   const { code, message, data } = Object(error) as Partial<WireError>;
   return {
-    code: typeof code === "number" ? code : RPC_CODES.INTERNAL_ERROR,
+    code: typeof code === "number" ? code : INTERNAL_ERROR,
     message: typeof message === "string" ? message : "The answer is an error without a message",
     ...(data !== undefined && { data }),
   };

@@ -14,7 +14,7 @@ import { RPC_CODES } from "./codes.ts";
 import type { Id, Wire, WireError } from "./wire.ts";
 
 /** Takes the answer to a request, or `undefined` for a notification. Called once for each. */
-export type Reply = (answer: unknown) => void;
+export type Reply = (answer: unknown, id?: Id) => void;
 
 /** What the requests of one peer need. */
 export interface RequestsOptions {
@@ -69,7 +69,7 @@ export class Requests {
 
   /** Answers a request with an error. A notification gets no answer. */
   refuse(id: Id | undefined, code: number, message: string, reply: Reply): void {
-    reply(id === undefined ? undefined : this.#options.wire.error(id, { code, message }));
+    reply(id === undefined ? undefined : this.#options.wire.error(id, { code, message }), id);
   }
 
   /** The caller has given up. */
@@ -147,7 +147,7 @@ export class Requests {
     } catch (error) {
       return this.#fail(request, error);
     }
-    reply(answer);
+    reply(answer, id);
   }
 
   #fail(request: Request, error: unknown): void {
@@ -174,6 +174,11 @@ function sendable({ code, message, data }: RpcError, wire: Wire): WireError {
   } catch {
     return { code, message };
   }
+}
+
+/** Returns the message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -8,12 +8,21 @@
 
 import type { Codec, TextCodec } from "../../framing/codec.ts";
 import { text } from "../../framing/text.ts";
-import { type JsonParts, jsonParts, malformed } from "../messages/codec_support.ts";
+import { type JsonParts, jsonParts, lineCodecs, malformed } from "../messages/codec_support.ts";
 import type { OutputBuffer } from "../messages/output.ts";
 import { decodeUtf8 } from "../messages/utf8.ts";
 
-/** The identifier of a request. `undefined` in a notification. */
-export type Id = string | number | null;
+/** The identifier of a request. */
+export type Id = string | number | null | ExactNumber;
+
+/** A number that no number of JavaScript is equal to. It is sent back as it came. */
+export class ExactNumber {
+  readonly source: string;
+
+  constructor(source: string) {
+    this.source = source;
+  }
+}
 
 /** An error as it is sent. */
 export interface WireError {
@@ -21,6 +30,8 @@ export interface WireError {
   readonly message: string;
   readonly data?: unknown;
 }
+
+const LF = 10;
 
 /** Makes frames of messages, and messages of frames. */
 export interface Wire {
@@ -43,22 +54,23 @@ export function wireOf(codec: Codec<unknown>): Wire {
 }
 
 function textWire({ frames, parse }: JsonParts): Wire {
-  const read = (text: string): unknown => {
-    const value: unknown = JSON.parse(text);
-    return parse === undefined ? value : parse(value);
-  };
   return {
-    codec: "text" in frames ? frames as Codec<unknown> : textsIntoBytes(frames),
-    read: (frame) => read(typeof frame === "string" ? frame : textOf(frame as Uint8Array)),
+    codec: "text" in frames ? tolerant(frames) : textsIntoBytes(frames),
+    read(frame) {
+      if (frame instanceof Unreadable) throw frame.error;
+      const text = typeof frame === "string" ? frame : textOf(frame as Uint8Array);
+      const value: unknown = JSON.parse(text);
+      const exact = hasRoundedId(value) ? withExactIds(text) : value;
+      return parse === undefined ? exact : parse(exact);
+    },
     request(id, method, params) {
       const start = id === undefined ? '{"jsonrpc":"2.0",' : `{"jsonrpc":"2.0","id":${id},`;
       const end = params === undefined ? "" : `,"params":${JSON.stringify(params)}`;
       return `${start}"method":${JSON.stringify(method)}${end}}`;
     },
     result: (id, result) =>
-      `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${JSON.stringify(result) ?? "null"}}`,
-    error: (id, error) =>
-      `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"error":${JSON.stringify(error)}}`,
+      `{"jsonrpc":"2.0","id":${textOfId(id)},"result":${JSON.stringify(result) ?? "null"}}`,
+    error: (id, error) => `{"jsonrpc":"2.0","id":${textOfId(id)},"error":${JSON.stringify(error)}}`,
     batch: (answers) => `[${answers.join(",")}]`,
   };
 }
@@ -76,6 +88,64 @@ function objectWire(codec: Codec<unknown>): Wire {
     result: (id, result) => ({ jsonrpc: "2.0", id, result: result ?? null }),
     error: (id, error) => ({ jsonrpc: "2.0", id, error }),
     batch: (answers) => answers,
+  };
+}
+
+function textOfId(id: Id): string {
+  return id instanceof ExactNumber ? id.source : JSON.stringify(id);
+}
+
+/** Reports whether an identifier of a message or of a batch may not be the one in its text. */
+function hasRoundedId(value: unknown): boolean {
+  if (Array.isArray(value)) return value.some((one) => !Array.isArray(one) && hasRoundedId(one));
+  const id = (value as { id?: unknown } | null)?.id;
+  return typeof id === "number" && !Number.isSafeInteger(id);
+}
+
+/** Parses a text again, and keeps the numbers that identify messages as they are written. */
+function withExactIds(text: string): unknown {
+  const sources = new Map<unknown, string>();
+  const reviver = function (this: unknown, key: string, value: unknown, context: Source): unknown {
+    if (key === "id" && typeof value === "number") sources.set(this, context.source);
+    return value;
+  };
+  // The types of the language do not have the third parameter yet.
+  const value: unknown = JSON.parse(text, reviver as (key: string, value: unknown) => unknown);
+  for (const message of Array.isArray(value) ? value : [value]) {
+    const source = sources.get(message);
+    if (source !== undefined) message.id = new ExactNumber(source);
+  }
+  return value;
+}
+
+/** What a reviver gets of a number: its text. */
+interface Source {
+  readonly source: string;
+}
+
+/** A frame that is whole, but has no text. */
+class Unreadable {
+  readonly error: unknown;
+
+  constructor(error: unknown) {
+    this.error = error;
+  }
+}
+
+/** Returns a codec of lines that also takes one that is not UTF-8. Other codecs stay the same. */
+function tolerant(frames: TextCodec): Codec<unknown> {
+  if (!lineCodecs.has(frames)) return frames as Codec<unknown>;
+  return {
+    ...frames,
+    decode(bytes, scanned) {
+      try {
+        return frames.decode(bytes, scanned);
+      } catch (error) {
+        const end = bytes.indexOf(LF, scanned) + 1;
+        if (end === 0 || error instanceof RangeError) throw error;
+        return { message: new Unreadable(error), end };
+      }
+    },
   };
 }
 

@@ -18,8 +18,9 @@ function open(conn: Connection, target?: Target) {
     send: (message) => channel.send(message as string),
     async receive() {
       const message = await channel.receive();
-      if (message === undefined) throw new Error("the end of file");
-      return message;
+      if (message !== undefined) return message;
+      channel.close();
+      throw new Error("the end of file");
     },
   };
   const session = new RpcSession<Target>(transport, target);
