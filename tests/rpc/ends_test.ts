@@ -1,0 +1,174 @@
+import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { CallInterrupted, connect, rpc, type RpcContext, serve, socketpair } from "@uds/uds";
+import { fixture, TempDir, test } from "../_helpers.ts";
+import { METHODS, RawEnd, twoPeers } from "./_rpc.ts";
+
+test("a server that is killed interrupts a call, which was sent", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  await using program = fixture("rpc_server.ts", ["-A"], [path]);
+  assertEquals(await program.line(), "ready");
+  await using client = rpc(await connect(path));
+  const call = client.call("wait");
+  assertEquals(await program.line(), "waiting");
+  program.kill("SIGKILL");
+  const error = await assertRejects(() => call, CallInterrupted, "The method may have run");
+  assertEquals([error.sent, error.method, error.path], [true, "wait", path]);
+  assertEquals(error.operation, "call");
+  assertInstanceOf(error, Deno.errors.ConnectionAborted);
+  await client.closed;
+  const later = await assertRejects(() => client.call("pid"), CallInterrupted, "was not sent");
+  assertEquals(later.sent, false);
+}, { deadline: 20_000 });
+
+test("the signal of a method aborts when its caller is killed", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  const started = Promise.withResolvers<void>();
+  const aborted = Promise.withResolvers<unknown>();
+  await using _server = await serve(path, (conn) =>
+    rpc(conn, {
+      methods: {
+        wait(_params: undefined, { signal }: RpcContext) {
+          signal.addEventListener("abort", () => aborted.resolve(signal.reason));
+          started.resolve();
+          return aborted.promise;
+        },
+      },
+    }).closed);
+  await using program = fixture("rpc_client.ts", ["-A"], [path]);
+  await started.promise;
+  program.kill("SIGKILL");
+  assertInstanceOf(await aborted.promise, Error);
+}, { deadline: 20_000 });
+
+test("calls that did not leave this process are interrupted as not sent", async () => {
+  await using end = await RawEnd.open();
+  const text = "x".repeat(1_000_000);
+  const calls = [1, 2, 3].map((n) => end.peer.call("any", { n, text }));
+  const settled = Promise.allSettled(calls);
+  // The peer reads a part of the first call.
+  await end.conn.read(new Uint8Array(1000));
+  end.conn.close();
+  const errors = (await settled).map((result) => result.status === "rejected" && result.reason);
+  for (const error of errors) assertInstanceOf(error, CallInterrupted);
+  assertEquals(errors.map(({ sent }) => sent), [true, false, false]);
+  assert(errors[0].cause !== undefined);
+});
+
+test("a peer that ends its direction gets the answers to what it has asked", async () => {
+  const gate = Promise.withResolvers<number>();
+  await using end = await RawEnd.open({ maxConcurrent: 1, methods: { wait: () => gate.promise } });
+  for (const id of [1, 2]) await end.send(`{"jsonrpc":"2.0","id":${id},"method":"wait"}`);
+  await end.lines.closeWrite();
+  // The peer reads the end of file first.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  gate.resolve(7);
+  assertEquals(await end.receive(), { jsonrpc: "2.0", id: 1, result: 7 });
+  assertEquals(await end.receive(), { jsonrpc: "2.0", id: 2, result: 7 });
+  assertEquals(await end.receive(), undefined);
+  await end.peer.closed;
+});
+
+test("the end of file within a message is reported", async () => {
+  await using end = await RawEnd.open();
+  await end.conn.write(new TextEncoder().encode('{"jsonrpc"'));
+  end.conn.close();
+  await end.peer.closed;
+  assertEquals((end.errors[0] as Error).name, "TruncatedMessage");
+});
+
+test("close() rejects the calls that wait, and resolves closed", async () => {
+  await using end = await RawEnd.open();
+  const call = end.peer.call("any");
+  await end.receive();
+  end.peer.close();
+  end.peer.close();
+  await assertRejects(() => call, CallInterrupted);
+  await end.peer.closed;
+  await end.peer[Symbol.asyncDispose]();
+  await assertRejects(() => end.peer.call("any"), CallInterrupted, "was not sent");
+  await assertRejects(() => end.peer.notify("any"), Deno.errors.BadResource);
+  assertEquals(await end.receive(), undefined);
+  assertEquals(end.errors, []);
+});
+
+test("disposal waits for what was sent", async () => {
+  const [a, b] = await socketpair();
+  const seen: number[] = [];
+  await using other = rpc(b, { methods: { log: ({ n }: { n: number }) => void seen.push(n) } });
+  {
+    await using peer = rpc(a);
+    for (let n = 0; n < 1000; n++) peer.notify("log", { n, text: "x".repeat(1000) } as object);
+  }
+  await other.closed;
+  assertEquals(seen.length, 1000);
+});
+
+test("a call that nobody awaits does not end the process when it is interrupted", async () => {
+  await using end = await RawEnd.open();
+  end.peer.call("any");
+  end.peer.call("any", {}, { timeout: 1 });
+  await end.receive();
+  end.conn.close();
+  await end.peer.closed;
+});
+
+test("draining finishes what runs, refuses the rest with its code, and ends", async () => {
+  const gate = Promise.withResolvers<string>();
+  const draining = new AbortController();
+  await using end = await RawEnd.open({
+    draining: draining.signal,
+    methods: { wait: () => gate.promise, ...METHODS },
+  });
+  const sum = '{"jsonrpc":"2.0","id":2,"method":"sum","params":[1]}';
+  await end.send('{"jsonrpc":"2.0","id":1,"method":"wait"}');
+  assertEquals(await end.ask(sum), { jsonrpc: "2.0", id: 2, result: 1 });
+  draining.abort();
+  const { id, error } = await end.ask(sum) as { id: number; error: { code: number } };
+  assertEquals([id, error.code], [2, -32001]);
+  gate.resolve("done");
+  assertEquals(await end.receive(), { jsonrpc: "2.0", id: 1, result: "done" });
+  assertEquals(await end.receive(), undefined);
+  await end.peer.closed;
+  assertEquals(end.errors, []);
+});
+
+test("draining waits for the answers to own calls", async () => {
+  const draining = new AbortController();
+  await using end = await RawEnd.open({ draining: draining.signal });
+  const call = end.peer.call("any");
+  const { id } = await end.receive() as { id: number };
+  draining.abort();
+  await end.send(JSON.stringify({ jsonrpc: "2.0", id, result: "late" }));
+  assertEquals(await call, "late");
+  assertEquals(await end.receive(), undefined);
+});
+
+test("shutdown() of a server ends idle connections of calls, and refuses no call silently", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  const server = await serve(
+    path,
+    (conn, { draining }) => rpc(conn, { draining, methods: METHODS }).closed,
+  );
+  const clients = await Promise.all(
+    Array.from({ length: 5 }, async () => rpc(await connect(path))),
+  );
+  for (const client of clients) assertEquals(await client.call("sum", [1, 2]), 3);
+  const { cutOff } = await server.shutdown() as { cutOff?: number };
+  assertEquals(cutOff ?? 0, 0);
+  for (const client of clients) {
+    await client.closed;
+    await assertRejects(() => client.call("sum", [1]), CallInterrupted);
+  }
+});
+
+test("a peer that leaves while both call ends every call of both", async () => {
+  const methods = { wait: () => new Promise(() => {}) };
+  await using peers = await twoPeers({ methods }, { methods });
+  const calls = [peers.a.call("wait"), peers.b.call("wait")];
+  peers.a.close();
+  for (const call of calls) await assertRejects(() => call, CallInterrupted);
+  await peers.b.closed;
+});

@@ -1,0 +1,207 @@
+import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
+import { contentLength, json, lengthPrefixed, lines, messages, rpc, socketpair } from "@uds/uds";
+import { encode, test } from "../_helpers.ts";
+import { METHODS, RawEnd } from "./_rpc.ts";
+
+const PING = '{"jsonrpc":"2.0","id":1,"method":"sum","params":[1,2]}';
+const PONG = { jsonrpc: "2.0", id: 1, result: 3 };
+
+interface Answer {
+  id: unknown;
+  result?: unknown;
+  error?: { code: number; message: string; data?: unknown };
+}
+
+const MALFORMED: [text: string, code: number, id: unknown, says: string][] = [
+  ["", -32700, null, "Parse error"],
+  ["{", -32700, null, "Parse error"],
+  ["\ufeff{}", -32700, null, "Parse error"],
+  ["null", -32600, null, "null is not an object"],
+  ["1", -32600, null, "1 is not an object"],
+  ['"text"', -32600, null, "is not an object"],
+  ["[[]]", -32600, null, "an array is not an object"],
+  ["{}", -32600, null, "its jsonrpc"],
+  ['{"id":1,"method":"sum"}', -32600, 1, "its jsonrpc"],
+  ['{"jsonrpc":"1.0","id":1,"method":"sum"}', -32600, 1, "its jsonrpc"],
+  ['{"jsonrpc":2.0,"id":1,"method":"sum"}', -32600, 1, "its jsonrpc"],
+  ['{"jsonrpc":"2.0","id":1}', -32600, null, "it has no method"],
+  ['{"jsonrpc":"2.0","id":1,"method":null}', -32600, null, "its method"],
+  ['{"jsonrpc":"2.0","id":{},"method":"sum"}', -32600, null, "its id"],
+  ['{"jsonrpc":"2.0","id":[1],"method":"sum"}', -32600, null, "its id"],
+  ['{"jsonrpc":"2.0","id":true,"method":"sum"}', -32600, null, "its id"],
+  ['{"jsonrpc":"2.0","id":1,"method":"sum","params":1}', -32600, 1, "its params"],
+  ['{"jsonrpc":"2.0","id":1,"method":"sum","params":"1"}', -32600, 1, "its params"],
+  ['{"jsonrpc":"2.0","method":"sum","params":false}', -32600, null, "its params"],
+];
+
+for (const [text, code, id, says] of MALFORMED) {
+  test(`rpc() answers ${JSON.stringify(text)} with ${code}, reports it, and goes on`, async () => {
+    await using end = await RawEnd.open();
+    let answer = await end.ask(text) as Answer | Answer[];
+    if (Array.isArray(answer)) answer = answer[0]!;
+    assertEquals([answer.error?.code, answer.id], [code, id]);
+    assertStringIncludes(answer.error?.message ?? "", says);
+    assertEquals(end.errors.length, 1);
+    assertInstanceOf(end.errors[0], Deno.errors.InvalidData);
+    assertEquals(await end.ask(PING), PONG);
+  });
+}
+
+test("rpc() answers a line that is not UTF-8 with -32700, and goes on", async () => {
+  await using end = await RawEnd.open();
+  const bad = encode('{"jsonrpc":"2.0","id":1,"method":"?"}\n');
+  bad[bad.indexOf(63)] = 0xff;
+  await end.conn.write(new Uint8Array([...encode(PING + "\n"), ...bad, ...encode(PING + "\n")]));
+  assertEquals(await end.receive(), PONG);
+  const { id, error } = await end.receive() as Answer;
+  assertEquals([id, error?.code], [null, -32700]);
+  assertEquals(await end.receive(), PONG);
+});
+
+for (const name of ["__proto__", "constructor", "toString", "hasOwnProperty", "valueOf", ""]) {
+  test(`rpc() does not find the method ${JSON.stringify(name)}`, async () => {
+    await using end = await RawEnd.open();
+    const request = { jsonrpc: "2.0", id: 1, method: name, params: {} };
+    const { error } = await end.ask(JSON.stringify(request)) as Answer;
+    assertEquals(error?.code, -32601);
+  });
+}
+
+test("a property of the methods that is not a function is not a method", async () => {
+  await using end = await RawEnd.open({ methods: { size: 1 as never } });
+  const { error } = await end.ask('{"jsonrpc":"2.0","id":1,"method":"size"}') as Answer;
+  assertEquals(error?.code, -32601);
+});
+
+const IDS = [
+  "0",
+  "-1",
+  "1.5",
+  "-0.25",
+  '""',
+  '"1"',
+  "null",
+  "9007199254740993",
+  "123456789012345678901234567890",
+  "1e400",
+  "0.1000000000000000055511151231257827",
+  `"${"x".repeat(100_000)}"`,
+  '"\\u0000\\ud800"',
+];
+for (const id of IDS) {
+  test(`an answer has the id ${id.slice(0, 40)} as it came, alone and in a batch`, async () => {
+    await using end = await RawEnd.open();
+    const request = `{"jsonrpc":"2.0","params":{"id":${id}},"method":"get_data","id":${id}}`;
+    await end.send(request);
+    assertEquals(
+      await end.lines.receive(),
+      `{"jsonrpc":"2.0","id":${id},"result":["hello",5]}`,
+    );
+    await end.send(`[${request},${request.replace("get_data", "none")}]`);
+    const line = await end.lines.receive() ?? "";
+    assert(line.startsWith(`[{"jsonrpc":"2.0","id":${id},"result"`), line);
+    assertStringIncludes(line, `{"jsonrpc":"2.0","id":${id},"error":{"code":-32601`);
+  });
+}
+
+test("a number named id in the parameters stays a number", async () => {
+  await using end = await RawEnd.open();
+  const request = '{"jsonrpc":"2.0","id":1.5,"method":"echo","params":{"id":1.5,"a":[{"id":2.5}]}}';
+  const result = { id: 1.5, a: [{ id: 2.5 }] };
+  assertEquals(await end.ask(request), { jsonrpc: "2.0", id: 1.5, result });
+});
+
+const UNEXPECTED: [name: string, text: string, says: string][] = [
+  ["an unknown id", '{"jsonrpc":"2.0","id":77,"result":1}', "the id of an answer is unknown: 77"],
+  ["the id of text", '{"jsonrpc":"2.0","id":"1","result":1}', 'unknown: "1"'],
+  [
+    "the id null",
+    '{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}',
+    "could not use a message: Parse error",
+  ],
+  ["no id", '{"jsonrpc":"2.0","error":{"code":-32700,"message":"what?"}}', "what?"],
+  ["an error that is a text", '{"jsonrpc":"2.0","id":77,"error":"bad"}', "unknown: 77"],
+];
+for (const [name, text, says] of UNEXPECTED) {
+  test(`rpc() reports an answer with ${name}, and goes on`, async () => {
+    await using end = await RawEnd.open();
+    await end.send(text);
+    assertEquals(await end.ask(PING), PONG);
+    assertEquals(end.errors.length, 1);
+    assertStringIncludes((end.errors[0] as Error).message, says);
+  });
+}
+
+test("rpc() reports the second answer to a call, and goes on", async () => {
+  await using end = await RawEnd.open();
+  const call = end.peer.call("any");
+  const { id } = await end.receive() as Answer;
+  await end.send(JSON.stringify({ jsonrpc: "2.0", id, result: "first" }));
+  await end.send(JSON.stringify({ jsonrpc: "2.0", id, result: "second" }));
+  assertEquals(await call, "first");
+  assertEquals(await end.ask(PING), PONG);
+  assertEquals(end.errors.length, 1);
+});
+
+test("rpc() refuses a request whose id another one has that is not answered", async () => {
+  const gate = Promise.withResolvers<string>();
+  await using end = await RawEnd.open({ methods: { wait: () => gate.promise } });
+  await end.send('{"jsonrpc":"2.0","id":5,"method":"wait"}');
+  const { id, error } = await end.ask('{"jsonrpc":"2.0","id":5,"method":"wait"}') as Answer;
+  assertEquals([id, error?.code], [5, -32600]);
+  gate.resolve("done");
+  assertEquals(await end.receive(), { jsonrpc: "2.0", id: 5, result: "done" });
+  assertEquals(end.errors.length, 1);
+});
+
+test("every split of the messages gives the same answers", async () => {
+  const bytes = encode(`${PING}\nnot JSON\n[${PING},1]\n{"jsonrpc":"2.0","method":"update"}\n`);
+  for (let at = 1; at < bytes.length; at++) {
+    await using end = await RawEnd.open();
+    await end.conn.write(bytes.subarray(0, at));
+    await end.conn.write(bytes.subarray(at));
+    assertEquals(await end.receive(), PONG);
+    assertEquals((await end.receive() as Answer).error?.code, -32700);
+    const [first, second] = await end.receive() as Answer[];
+    assertEquals<unknown>(first, PONG);
+    assertEquals(second?.error?.code, -32600);
+  }
+}, { deadline: 30_000 });
+
+const FRAMES = { lengthPrefixed: lengthPrefixed(), contentLength: contentLength() };
+for (const [name, frames] of Object.entries(FRAMES)) {
+  test(`a frame of ${name}() that is not JSON or not UTF-8 is answered, and calls go on`, async () => {
+    const [own, other] = await socketpair();
+    await using raw = messages(other, frames);
+    using _peer = rpc(own, { codec: json(frames), methods: METHODS, onError() {} });
+    const ask = async (message: Uint8Array) => {
+      await raw.send(message);
+      return JSON.parse(new TextDecoder().decode(await raw.receive()));
+    };
+    assertEquals((await ask(encode("{"))).error.code, -32700);
+    assertEquals((await ask(new Uint8Array([0xff]))).error.code, -32700);
+    assertEquals((await ask(new Uint8Array(0))).error.code, -32700);
+    assertEquals(await ask(encode(PING)), PONG);
+  });
+}
+
+test("a value that the parser of json() refuses is answered with -32700, and calls go on", async () => {
+  const codec = json(lines(), (value) => {
+    if (JSON.stringify(value).includes("secret")) throw new TypeError("no secrets");
+    return value;
+  });
+  await using end = await RawEnd.open({ codec });
+  const { error } = await end.ask('{"secret":1}') as Answer;
+  assertEquals(error, { code: -32700, message: "Parse error: no secrets" });
+  assertEquals(await end.ask(PING), PONG);
+});
+
+test("a message that is too large is answered with -32700 and ends the connection", async () => {
+  await using end = await RawEnd.open({ codec: json(lines({ maxBytes: 1000 })) });
+  await end.send("x".repeat(1001));
+  const { id, error } = await end.receive() as Answer;
+  assertEquals([id, error?.code], [null, -32700]);
+  assertEquals(await end.receive(), undefined);
+  await end.peer.closed;
+  assertEquals((end.errors[0] as Error).name, "MessageTooLarge");
+});
