@@ -1,4 +1,4 @@
-/** A peer whose other end is raw lines, and the methods of these tests. */
+/** A peer with raw lines at its other end, and the methods of these tests. */
 
 import { type Connection, lines, type Messages, messages, rpc } from "@uds/uds";
 import { type AnyMethods, RpcError, type RpcOptions, type RpcPeer, socketpair } from "@uds/uds";

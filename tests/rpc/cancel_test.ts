@@ -9,7 +9,7 @@ interface Request {
   params?: unknown;
 }
 
-/** Returns a method that waits until its caller gives up, and a promise of the reason. */
+/** Returns a method that waits until it is canceled, and a promise of the reason. */
 function waiting() {
   const started = Promise.withResolvers<void>();
   const aborted = Promise.withResolvers<unknown>();

@@ -105,7 +105,7 @@ test("disposal waits for what was sent", async () => {
   assertEquals(seen.length, 1000);
 });
 
-test("a call that nobody awaits does not end the process when it is interrupted", async () => {
+test("a call that is not awaited does not end the process when it is interrupted", async () => {
   await using end = await RawEnd.open();
   end.peer.call("any");
   end.peer.call("any", {}, { timeout: 1 });

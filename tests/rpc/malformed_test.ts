@@ -143,7 +143,7 @@ test("rpc() reports the second answer to a call, and goes on", async () => {
   assertEquals(end.errors.length, 1);
 });
 
-test("rpc() refuses a request whose id another one has that is not answered", async () => {
+test("rpc() refuses a request with the id of one that is not answered", async () => {
   const gate = Promise.withResolvers<string>();
   await using end = await RawEnd.open({ methods: { wait: () => gate.promise } });
   await end.send('{"jsonrpc":"2.0","id":5,"method":"wait"}');
@@ -154,7 +154,7 @@ test("rpc() refuses a request whose id another one has that is not answered", as
   assertEquals(end.errors.length, 1);
 });
 
-test("every split of the messages gives the same answers", async () => {
+test("the answers are the same wherever the messages are split", async () => {
   const bytes = encode(`${PING}\nnot JSON\n[${PING},1]\n{"jsonrpc":"2.0","method":"update"}\n`);
   for (let at = 1; at < bytes.length; at++) {
     await using end = await RawEnd.open();
