@@ -21,7 +21,7 @@ function checkParams(doc: Doc | undefined, params: Param[], say: (what: string) 
     doc?.tags?.filter(({ kind }) => kind === "param").map(({ name }) => name),
   );
   for (const param of params) {
-    const label = param.name ?? param.left?.name ?? "?";
+    const label = param.name ?? param.left?.name ?? param.arg?.name ?? "?";
     if (!described.has(label)) say(`no @param ${label}`);
   }
 }

@@ -10,6 +10,7 @@ export interface Doc {
 export interface Param {
   name?: string;
   left?: { name?: string };
+  arg?: { name?: string };
 }
 
 /** The type of a result or of a property. */
