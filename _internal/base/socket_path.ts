@@ -17,35 +17,68 @@ const MAX_PATH_BYTES = Deno.build.os === "linux" || Deno.build.os === "android" 
  * @param path A path, an abstract name, or a `file:` URL.
  */
 export function absoluteSocketPath(path: string | URL): string {
-  if (path instanceof URL) return checkPathLength(fromUrl(path));
-  if (typeof path !== "string") {
-    throw new TypeError(`Invalid socket path: expected a string or a file: URL, got ${show(path)}`);
+  const text = path instanceof URL ? textOfUrl(path) : path;
+  if (typeof text !== "string") {
+    throw new TypeError(`Invalid socket path: expected a string or a file: URL, got ${show(text)}`);
   }
-  if (path === "") {
+  if (text === "") {
     throw new TypeError(
       "Invalid socket path: it is empty. Pass the path of a file, such as /run/app.sock",
     );
   }
-  if (!path.isWellFormed()) {
-    throw invalid(path, "it contains a lone surrogate, which UTF-8 cannot hold");
+  if (!text.isWellFormed()) {
+    throw invalid(text, "it contains a lone surrogate, which UTF-8 cannot hold");
   }
-  if (path.startsWith("\0")) return checkAbstractName(path);
-  if (/^(file:|unix:|[a-z][a-z0-9+.-]*:\/\/)/i.test(path)) {
-    throw invalid(path, "it is a URL in a string. Pass a path, or new URL(…) of a file: URL");
+  if (/^(file:|unix:|[a-z][a-z0-9+.-]*:\/\/)/i.test(text)) {
+    throw invalid(text, "it is a URL in a string. Pass a path, or new URL(…) of a file: URL");
   }
-  checkFileName(path);
+  const isAbstract = text.startsWith("\0");
+  if (isAbstract && Deno.build.os !== "linux" && Deno.build.os !== "android") {
+    throw invalid(text, "abstract names exist on Linux only. Pass a path");
+  }
+  if (text === "\0") throw invalid(text, "the abstract name is empty");
+  const absolute = isAbstract ? text : absoluteFile(text);
+  return checkPathLength(absolute);
+}
+
+function invalid(path: string, state: string): TypeError {
+  return new TypeError(`Invalid socket path ${show(path)}: ${state}`);
+}
+
+/** Returns the path of a `file:` URL. */
+function textOfUrl(url: URL): string {
+  const { protocol, host, search, hash, href } = url;
+  if (protocol !== "file:") throw invalid(href, "expected a file: URL");
+  if (host + search + hash !== "") {
+    throw invalid(
+      href,
+      `a file: URL with a host, a query or a hash names no socket. Escape "?" and "#" in a path ` +
+        `as %3F and %23`,
+    );
+  }
+  try {
+    return pathOfUrl(url);
+  } catch {
+    throw invalid(href, "its percent escapes are not those of UTF-8");
+  }
+}
+
+function absoluteFile(path: string): string {
+  if (path.includes("\0")) {
+    throw invalid(
+      path,
+      "it contains a NUL. Only an abstract name has one, as its first character",
+    );
+  }
+  if (path.endsWith("/")) throw invalid(path, `it ends with "/". Name a file in that directory`);
   try {
     requireOneMeaning(path);
-    return checkPathLength(absolutePath(path));
+    return absolutePath(path);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
     const state = "it is relative, and the working directory does not exist any more";
     throw new ErrorContext("resolve", path).fail(error, state);
   }
-}
-
-function invalid(path: string, state: string): TypeError {
-  return new TypeError(`Invalid socket path ${show(path)}: ${state}`);
 }
 
 /** Throws if the system and Deno's permissions would take the path for different files. */
@@ -58,45 +91,6 @@ function requireOneMeaning(path: string): void {
     `${link} is a symbolic link, and behind it ".." leads to ${parent} for the system and to ` +
       `${lexical} for Deno's permissions. Write the path without ".."`,
   );
-}
-
-/** Returns the path of a `file:` URL. */
-function fromUrl(url: URL): string {
-  const { protocol, host, search, hash, href } = url;
-  if (protocol !== "file:") throw invalid(href, "expected a file: URL");
-  if (host + search + hash !== "") {
-    throw invalid(
-      href,
-      `a file: URL with a host, a query or a hash names no socket. Escape "?" and "#" in a path ` +
-        `as %3F and %23`,
-    );
-  }
-  let path;
-  try {
-    path = pathOfUrl(url);
-  } catch {
-    throw invalid(href, "its percent escapes are not those of UTF-8");
-  }
-  checkFileName(path);
-  return absolutePath(path);
-}
-
-function checkFileName(path: string): void {
-  if (path.includes("\0")) {
-    throw invalid(
-      path,
-      "it contains a NUL. Only an abstract name has one, as its first character",
-    );
-  }
-  if (path.endsWith("/")) throw invalid(path, `it ends with "/". Name a file in that directory`);
-}
-
-function checkAbstractName(name: string): string {
-  if (Deno.build.os !== "linux" && Deno.build.os !== "android") {
-    throw invalid(name, "abstract names exist on Linux only. Pass a path");
-  }
-  if (name.length === 1) throw invalid(name, "the abstract name is empty");
-  return checkPathLength(name);
 }
 
 /**
