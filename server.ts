@@ -10,7 +10,6 @@ import type { Connection } from "./connection.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
 import {
   checkArguments,
-  checkBoolean,
   checkCount,
   checkFunction,
   checkOptions,
@@ -22,11 +21,11 @@ import {
   withPath,
 } from "./_internal/base/check.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
-import { requireRuntime } from "./_internal/base/runtime.ts";
-import { claimDefaults, OWN_CHECKS, requireOwnable } from "./_internal/path/claim_options.ts";
+import { FILE_CHECKS, planToListen } from "./_internal/path/claim_options.ts";
 import { ConnectionServer } from "./_internal/server/connection_server.ts";
 import { Listener } from "./_internal/server/listener.ts";
 import { ListeningSocket } from "./_internal/server/listening_socket.ts";
+import { Reporter } from "./_internal/server/reporter.ts";
 
 /** A path that a server has lost. */
 export interface PathLoss {
@@ -211,19 +210,17 @@ export async function listen(options: SocketPath | ListenOptions): Promise<UnixL
 
 const LISTEN_CHECKS: Checks<ListenOptions> = {
   path: unchecked,
-  ...OWN_CHECKS,
-  existing: oneOf("reclaim", "fail", "replace"),
-  publish: oneOf("direct", "rename"),
-  selfHeal: checkBoolean,
-  onReplaced: checkFunction,
-  onPathLost: checkFunction,
+  ...FILE_CHECKS,
   signal: checkSignal,
 };
 
 async function openListener(options: SocketPath | ListenOptions): Promise<UnixListener> {
-  const given = withPath(options);
+  const given: ListenOptions = withPath(options);
   checkOptions("listen", given, LISTEN_CHECKS);
-  return new Listener(await openSocket("listen", given), given);
+  const context = new ErrorContext("listen", resolveSocketPath(given.path));
+  const plan = planToListen(context, given);
+  const socket = await ListeningSocket.open(plan, new Reporter(given));
+  return new Listener(socket);
 }
 
 /** The state of the server, for its handlers. Every call gets the same object. */
@@ -472,36 +469,8 @@ async function openServer(
   if (given.onRefuse !== undefined && given.overflow !== "refuse") {
     throw new TypeError('Invalid onRefuse: it needs overflow: "refuse"');
   }
-  return new ConnectionServer(await openSocket("serve", given), handler, given);
-}
-
-/** Does what both calls share: checks the rest, requires the permissions, and listens. */
-async function openSocket(
-  operation: "listen" | "serve",
-  options: ListenOptions,
-): Promise<ListeningSocket> {
-  const { signal } = options;
-  if (options.onReplaced !== undefined && options.publish !== "rename") {
-    throw new TypeError('Invalid onReplaced: it needs publish: "rename"');
-  }
-  const owned = claimDefaults(options);
-  const context = new ErrorContext(operation, resolveSocketPath(options.path));
-  const isAbstract = context.path.startsWith("\0");
-  if (isAbstract && !needsFile(options)) {
-    requireRuntime();
-    context.require({ net: true });
-  } else {
-    requireOwnable(context, owned);
-  }
-  signal?.throwIfAborted();
-  return isAbstract
-    ? ListeningSocket.openAbstract(context)
-    : await ListeningSocket.open(context, owned, signal);
-}
-
-/** Reports whether an option is given that an abstract name, which has no file, refuses. */
-function needsFile(options: ListenOptions): boolean {
-  return Object.keys(LISTEN_CHECKS).some((name) =>
-    name !== "path" && name !== "signal" && options[name as keyof ListenOptions] !== undefined
-  );
+  const context = new ErrorContext("serve", resolveSocketPath(given.path));
+  const plan = planToListen(context, given);
+  const socket = await ListeningSocket.open(plan, new Reporter(given));
+  return new ConnectionServer(socket, handler, given);
 }

@@ -23,7 +23,6 @@ import {
   tryLock,
   writeRecord,
 } from "./lock_file.ts";
-import type { LockWait } from "./lock_wait.ts";
 import { CHANGED, type Obstacle, obstacleOf, refusal } from "./obstacle.ts";
 import { mayBeShared, viewOf } from "./shared_file_system.ts";
 
@@ -58,20 +57,6 @@ export class PathLock {
   /** The path of the lock file. */
   get path(): string {
     return this.#path;
-  }
-
-  /** Retries until the lock is taken, or `wait` throws. */
-  static async acquire(
-    context: ErrorContext,
-    path: string,
-    wait: LockWait,
-    signal?: AbortSignal,
-  ): Promise<PathLock> {
-    for (;;) {
-      const result = await PathLock.try(context, path);
-      if (result instanceof PathLock) return result;
-      await wait.wait(result, signal);
-    }
   }
 
   /** Takes a lock now, or returns what stands in the way. */

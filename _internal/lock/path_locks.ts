@@ -66,55 +66,45 @@ export class PublishLock implements Disposable {
 
 /** The locks that a server has on its path. */
 export class PathLocks {
-  /** The publish lock under which this server starts. */
-  readonly start: PublishLock;
-  /** The user that owns the lock files: the one that this process runs as. */
-  readonly uid: number | null;
   readonly #context: ErrorContext;
-  readonly #byRename: boolean;
+  readonly #options: LockOptions;
+  #start = new PublishLock();
+  #uid: number | null = null;
   /** `undefined` while an incumbent holds it. */
   #lock: PathLock | undefined;
   #incumbent: LockHolder | undefined;
 
-  private constructor(
-    context: ErrorContext,
-    start: PublishLock,
-    holder: PathLock | LockHolder,
-  ) {
+  /**
+   * @param context What is tried. Its path is that of the socket.
+   * @param options What a start does with the lock.
+   */
+  constructor(context: ErrorContext, options: LockOptions) {
     this.#context = context;
-    this.#byRename = start.file !== undefined;
-    this.start = start;
-    if (holder instanceof PathLock) this.#lock = holder;
-    else this.#incumbent = holder;
-    this.uid = (start.file ?? this.#lock)?.uid ?? null;
+    this.#options = options;
   }
 
   /** Takes the publish lock and the lock, or finds the incumbent to replace. */
-  static async acquire(
-    context: ErrorContext,
-    { byRename, replaces }: LockOptions,
-    signal?: AbortSignal,
-  ): Promise<PathLocks> {
-    const path = `${context.path}.lock`;
+  async acquire(signal?: AbortSignal): Promise<void> {
+    const { replaces } = this.#options;
     const reason = replaces
       ? ". It cannot be replaced, because it was not published by rename"
       : "";
     const wait = new LockWait(
-      context,
+      this.#context,
       (holder) => `it is in use by ${holder}, which holds its lock${reason}`,
     );
-    if (!byRename) {
-      const lock = await PathLock.acquire(context, path, wait, signal);
-      return new PathLocks(context, new PublishLock(), lock);
-    }
     for (;;) {
-      const start = await acquirePublishLock(context, signal);
+      const start = this.#start = await this.acquirePublishLock(signal);
       try {
-        const result = await PathLock.try(context, path);
-        if (result instanceof PathLock) return new PathLocks(context, start, result);
+        const result = await PathLock.try(this.#context, `${this.#context.path}.lock`);
+        const isTaken = result instanceof PathLock;
+        if (isTaken) this.#lock = result;
+        this.#uid = (start.file ?? this.#lock)?.uid ?? null;
+        if (isTaken) return;
         if (replaces && "published" in result) {
-          requireSameUser(context, result.info?.uid, start.file?.uid);
-          return new PathLocks(context, start, result);
+          requireSameUser(this.#context, result.info?.uid, this.#uid);
+          this.#incumbent = result;
+          return;
         }
         // The holder may need the publish lock to release its lock.
         drop(start);
@@ -124,6 +114,16 @@ export class PathLocks {
         throw error;
       }
     }
+  }
+
+  /** The publish lock under which this server starts. It is empty before and after that. */
+  get start(): PublishLock {
+    return this.#start;
+  }
+
+  /** The user that owns the lock files: the one that this process runs as. */
+  get uid(): number | null {
+    return this.#uid;
   }
 
   /** The server to replace. */
@@ -138,7 +138,20 @@ export class PathLocks {
 
   /** Waits for the publish lock. It is empty if nothing is published by rename. */
   async acquirePublishLock(signal?: AbortSignal): Promise<PublishLock> {
-    return this.#byRename ? await acquirePublishLock(this.#context, signal) : new PublishLock();
+    if (!this.#options.byRename) return new PublishLock();
+    const path = `${this.#context.path}.lock.new`;
+    const wait = new LockWait(
+      this.#context,
+      (holder) =>
+        `${holder} has held ${JSON.stringify(path)} for ${PUBLISH_LOCK_MS / 1000} s ` +
+        `while starting or stopping`,
+      PUBLISH_LOCK_MS,
+    );
+    for (;;) {
+      const result = await PathLock.try(this.#context, path);
+      if (result instanceof PathLock) return new PublishLock(result);
+      await wait.wait(result, signal);
+    }
   }
 
   /**
@@ -146,7 +159,7 @@ export class PathLocks {
    * free. It is empty if it cannot be had, or not in time: a server leaves without it.
    */
   publishLockToLeave(signal?: AbortSignal): PublishLock | Promise<PublishLock> {
-    if (!this.#byRename) return new PublishLock();
+    if (!this.#options.byRename) return new PublishLock();
     try {
       const result = this.#try(".lock.new");
       if (result instanceof PathLock) return new PublishLock(result);
@@ -162,7 +175,7 @@ export class PathLocks {
    * a successor's.
    */
   spareName(publishLock: PublishLock): string | undefined {
-    const lock = this.#byRename ? publishLock.file : this.#lock;
+    const lock = this.#options.byRename ? publishLock.file : this.#lock;
     return lock?.isInPlace() ? lock.path : undefined;
   }
 
@@ -182,7 +195,7 @@ export class PathLocks {
     if (!(result instanceof PathLock)) return !("error" in result);
     this.#lock?.release();
     this.#lock = result;
-    if (socket !== null) result.mark(this.#byRename ? "published" : "bound", socket);
+    if (socket !== null) result.mark(this.#options.byRename ? "published" : "bound", socket);
     return false;
   }
 
@@ -205,7 +218,7 @@ export class PathLocks {
 
   /** Records the socket that was bound, or that is about to be published. */
   mark(how: "bound" | "published", socket: Deno.FileInfo): void {
-    (this.#lock ?? this.start.file)?.mark(how, socket);
+    (this.#lock ?? this.#start.file)?.mark(how, socket);
   }
 
   /** Renames the publish lock over the lock of the incumbent, after its socket was displaced. */
@@ -215,7 +228,7 @@ export class PathLocks {
 
   /** Releases the publish lock under which this server has started, or failed to. */
   endStart(): void {
-    drop(this.start);
+    drop(this.#start);
   }
 
   /** Releases the locks. Idempotent. */
@@ -228,23 +241,8 @@ export class PathLocks {
   }
 
   #try(suffix: ".lock" | ".lock.new") {
-    return PathLock.trySync(this.#context, `${this.#context.path}${suffix}`, this.uid);
+    return PathLock.trySync(this.#context, `${this.#context.path}${suffix}`, this.#uid);
   }
-}
-
-async function acquirePublishLock(
-  context: ErrorContext,
-  signal: AbortSignal | undefined,
-): Promise<PublishLock> {
-  const path = `${context.path}.lock.new`;
-  const wait = new LockWait(
-    context,
-    (holder) =>
-      `${holder} has held ${JSON.stringify(path)} for ${PUBLISH_LOCK_MS / 1000} s ` +
-      `while starting or stopping`,
-    PUBLISH_LOCK_MS,
-  );
-  return new PublishLock(await PathLock.acquire(context, path, wait, signal));
 }
 
 /** Releases a publish lock. If its file remains, its next holder removes it. */
@@ -260,7 +258,7 @@ function drop(publishLock: PublishLock): void {
 function requireSameUser(
   context: ErrorContext,
   incumbent: number | null | undefined,
-  own: number | null | undefined,
+  own: number | null,
 ): void {
   if (incumbent === own) return;
   throw context.error(

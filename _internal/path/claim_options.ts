@@ -1,6 +1,14 @@
 /** The checks that `claim()`, `listen()` and `serve()` make before they call the system. */
 
-import { checkBoolean, checkId, checkMode, type Checks, oneOf } from "../base/check.ts";
+import type { ListenOptions } from "../../server.ts";
+import {
+  checkBoolean,
+  checkFunction,
+  checkId,
+  checkMode,
+  type Checks,
+  oneOf,
+} from "../base/check.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { requireRuntime } from "../base/runtime.ts";
 import { checkPathLength } from "../base/socket_path.ts";
@@ -17,12 +25,57 @@ export const OWN_CHECKS: Checks<Omit<OwnedPathOptions, "publish" | "selfHeal">> 
   verifyDirectory: checkBoolean,
 };
 
-type Given = { readonly [K in keyof OwnedPathOptions]?: OwnedPathOptions[K] | undefined };
+/** A check for each option of `listen()` and `serve()` that an abstract name refuses. */
+export const FILE_CHECKS: Checks<Omit<ListenOptions, "path" | "signal">> = {
+  ...OWN_CHECKS,
+  existing: oneOf("reclaim", "fail", "replace"),
+  publish: oneOf("direct", "rename"),
+  selfHeal: checkBoolean,
+  onReplaced: checkFunction,
+  onPathLost: checkFunction,
+};
+
+type Given = { readonly [K in keyof OwnedPathOptions]?: OwnedPathOptions[K] | undefined } & {
+  readonly onReplaced?: (() => void) | undefined;
+};
+
+/** What `listen()` and `serve()` do, decided before they touch a file. */
+export interface ListenPlan {
+  /** The path, and the operation that the errors name. */
+  readonly context: ErrorContext;
+  /** How to own the path; `undefined` for an abstract name. */
+  readonly owned: OwnedPathOptions | undefined;
+  /** Ends the start, and then the listener or the server. */
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * Returns the plan of a call with checked options. Throws if they contradict each other, or if this
+ * process may not listen there.
+ */
+export function planToListen(context: ErrorContext, options: ListenOptions): ListenPlan {
+  const owned = claimDefaults(options);
+  const needsFile = Object.keys(FILE_CHECKS).some((name) =>
+    options[name as keyof ListenOptions] !== undefined
+  );
+  const isAbstract = context.path.startsWith("\0") && !needsFile;
+  if (isAbstract) {
+    requireRuntime();
+    context.require({ net: true });
+  } else {
+    requireOwnable(context, owned);
+  }
+  options.signal?.throwIfAborted();
+  return { context, owned: isAbstract ? undefined : owned, signal: options.signal };
+}
 
 /** Fills in the defaults of checked options. Throws `TypeError` if they contradict each other. */
 export function claimDefaults(options: Given): OwnedPathOptions {
   const { existing = "reclaim", publish = "direct", selfHeal = false } = options;
   if (publish !== "rename") {
+    if (options.onReplaced !== undefined) {
+      throw new TypeError('Invalid onReplaced: it needs publish: "rename"');
+    }
     if (existing === "replace") {
       throw new TypeError(
         `Invalid existing: "replace": it needs publish: "rename", here and of the server that is replaced`,

@@ -25,7 +25,7 @@ import type { ErrorContext } from "../base/error_context.ts";
 import { delay } from "../base/event_loop.ts";
 import { codeOf, failureToOwn, isSystemFailure, systemError } from "../base/failure.ts";
 import { hasTimeOfBirth, isSameFile, lstat, removeIfSame } from "../base/file.ts";
-import { type LockOptions, PathLocks, type PublishLock } from "../lock/path_locks.ts";
+import { PathLocks, type PublishLock } from "../lock/path_locks.ts";
 import { peekLock } from "../lock/peek_lock.ts";
 import { SocketDirectory } from "./directory.ts";
 import { moveAside } from "./move_aside.ts";
@@ -74,18 +74,15 @@ export class OwnedPath {
   #own: Deno.FileInfo | null = null;
   #isReleased = false;
 
-  private constructor(
-    context: ErrorContext,
-    options: OwnedPathOptions,
-    directory: SocketDirectory,
-    locks: PathLocks,
-  ) {
-    this.path = context.path;
-    this.bindPath = options.publish === "rename" ? `${context.path}.new` : context.path;
+  private constructor(context: ErrorContext, options: OwnedPathOptions) {
+    const { path } = context;
+    const byRename = options.publish === "rename";
+    this.path = path;
+    this.bindPath = byRename ? `${path}.new` : path;
     this.#context = context;
     this.#options = options;
-    this.#directory = directory;
-    this.#locks = locks;
+    this.#directory = new SocketDirectory(context);
+    this.#locks = new PathLocks(context, { byRename, replaces: options.existing === "replace" });
   }
 
   /** Takes the lock, or finds an incumbent to replace, and removes a stale socket. */
@@ -94,21 +91,39 @@ export class OwnedPath {
     options: OwnedPathOptions,
     signal?: AbortSignal,
   ): Promise<OwnedPath> {
-    const directory = new SocketDirectory(context);
-    if (options.createDirectory) directory.create();
-    const byRename = options.publish === "rename";
-    await requireThisSide(context, { byRename }, signal);
-    const replaces = options.existing === "replace";
-    const locks = await acquireLocks(context, { byRename, replaces }, signal);
-    const owned = new OwnedPath(context, options, directory, locks);
+    const owned = new OwnedPath(context, options);
+    await owned.#acquire(signal);
+    return owned;
+  }
+
+  async #acquire(signal: AbortSignal | undefined): Promise<void> {
+    const { createDirectory, verifyDirectory } = this.#options;
+    if (createDirectory) this.#directory.create();
+    await requireThisSide(this.#context, { byRename: this.bindPath !== this.path }, signal);
+    await this.#acquireLocks(signal);
     try {
-      if (options.verifyDirectory) directory.verify(locks.uid);
-      await owned.#clear(signal);
-      return owned;
+      if (verifyDirectory) this.#directory.verify(this.#locks.uid);
+      await this.#clear(signal);
     } catch (error) {
-      const failure = error === signal?.reason ? error : owned.#failure(error);
-      await owned.cleanUpAfter(failure, () => locks.release());
+      const failure = error === signal?.reason ? error : this.#failure(error);
+      await this.cleanUpAfter(failure, () => this.#locks.release());
       throw failure;
+    }
+  }
+
+  /**
+   * Takes the locks. If another program's file is in their place, a server that listens is the
+   * first refusal.
+   */
+  async #acquireLocks(signal: AbortSignal | undefined): Promise<void> {
+    try {
+      await this.#locks.acquire(signal);
+    } catch (error) {
+      // If a server of this package listens, the other file is still the reason.
+      if (error instanceof InsecurePath && !(await peekLock(this.path)).held) {
+        await requireReplaceable(this.#context, signal);
+      }
+      throw error;
     }
   }
 
@@ -346,26 +361,6 @@ export class OwnedPath {
       "another process bound it just now. Stop that one first, or choose another path",
       { cause: error },
     );
-  }
-}
-
-/**
- * Takes the locks. If another program's file is in their place, a server that listens is the first
- * refusal.
- */
-async function acquireLocks(
-  context: ErrorContext,
-  options: LockOptions,
-  signal: AbortSignal | undefined,
-): Promise<PathLocks> {
-  try {
-    return await PathLocks.acquire(context, options, signal);
-  } catch (error) {
-    // If a server of this package listens, the other file is still the reason.
-    if (error instanceof InsecurePath && !(await peekLock(context.path)).held) {
-      await requireReplaceable(context, signal);
-    }
-    throw error;
   }
 }
 

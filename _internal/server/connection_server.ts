@@ -29,7 +29,7 @@ import { SilenceTimer } from "../base/silence.ts";
 import type { SocketConnection, Timeouts } from "../connection/socket_connection.ts";
 import { Admission, MOST_REFUSALS } from "./admission.ts";
 import type { ListeningSocket } from "./listening_socket.ts";
-import { Reporter } from "./reporter.ts";
+import type { Reporter } from "./reporter.ts";
 
 const SHUTDOWN_CHECKS: Checks<ShutdownOptions> = { timeout: duration() };
 
@@ -53,10 +53,7 @@ export class ConnectionServer implements UnixServer {
   readonly #open = new Set<SocketConnection>();
   /** Those without a handler. */
   readonly #waiting: SocketConnection[] = [];
-  readonly #stopListeningToSignal: () => void;
   #state: "running" | "failed" | "draining" | "finishing" | "finished" = "running";
-  /** Whether a successor has taken over the path. */
-  #isReplaced = false;
   #handlers = 0;
   /** How many connections are being refused. */
   #refusals = 0;
@@ -79,22 +76,20 @@ export class ConnectionServer implements UnixServer {
       options;
     this.#timeouts = { idleTimeout, firstByteTimeout, writeTimeout };
     this.#maxConnections = options.maxConnections ?? Infinity;
-    this.#reporter = new Reporter(options.onPathLost, options.onError);
+    this.#reporter = socket.reporter;
     this.#admission = new Admission(options, socket.addr.path, this.#info, this.#reporter);
     this.#authorizes = options.authorize !== undefined;
     this.#refuses = options.overflow === "refuse";
-    const onReplaced = () => {
-      this.#isReplaced = true;
-      this.#reporter.call(() => options.onReplaced?.());
+    socket.start({
+      end: () => this.shutdown(),
       // The same shutdown, if `onReplaced` has begun one.
-      this.#shutDownAlone();
-    };
-    socket.start(this.#reporter, onReplaced, () => this.#startHandlers());
+      leave: () => this.shutdown(),
+      onAcceptFailure: () => this.#startHandlers(),
+    });
     this.finished = this.#run();
     // It need not be awaited: an unhandled rejection would end the process.
     this.finished.catch(() => {});
-    this.#stopListeningToSignal = onAbort(options.signal, () => this.#shutDownAlone());
-    this.#reporter.call(() => options.onListen?.(socket.addr));
+    this.#reporter.reportListening(socket.addr);
   }
 
   get addr(): UnixAddr {
@@ -125,11 +120,6 @@ export class ConnectionServer implements UnixServer {
 
   unref(): void {
     this.#socket.queue.unref();
-  }
-
-  /** Shuts down without a caller: a failure is reported. */
-  #shutDownAlone(): void {
-    this.shutdown().catch(this.#reporter.report);
   }
 
   /** Accepts until the listener closes. */
@@ -205,12 +195,11 @@ export class ConnectionServer implements UnixServer {
   }
 
   async #end(timeout: number): Promise<ShutdownResult> {
-    this.#stopListeningToSignal();
     const late = new AbortController();
     const limit = new SilenceTimer(() => late.abort());
     // No client waits for the end of a backlog without a name, so the time for draining it does not
     // count.
-    const startsLate = this.#isReplaced && timeout > 0;
+    const startsLate = this.#socket.isReplaced && timeout > 0;
     // With 0 there is nothing to hear.
     if (timeout === 0) setTimeout(() => late.abort(), 0);
     else if (!startsLate) limit.start(timeout);

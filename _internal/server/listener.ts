@@ -2,32 +2,17 @@
 
 import type { UnixAddr } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
-import type { ListenOptions, UnixListener } from "../../server.ts";
-import { onAbort } from "../base/event_loop.ts";
+import type { UnixListener } from "../../server.ts";
 import type { ListeningSocket } from "./listening_socket.ts";
-import { Reporter } from "./reporter.ts";
 
 /** Returns the connections of a listening socket one by one. */
 export class Listener implements UnixListener {
   readonly #socket: ListeningSocket;
-  readonly #reporter: Reporter;
-  readonly #stopListeningToSignal: () => void;
 
-  /**
-   * @param socket The socket, which is closed with this.
-   * @param options Checked options.
-   */
-  constructor(socket: ListeningSocket, options: ListenOptions) {
-    const { onPathLost, onReplaced, signal } = options;
+  /** @param socket The socket, which is closed with this. */
+  constructor(socket: ListeningSocket) {
     this.#socket = socket;
-    this.#reporter = new Reporter(onPathLost);
-    const { report } = this.#reporter;
-    this.#stopListeningToSignal = onAbort(signal, () => void this.close().catch(report));
-    socket.start(this.#reporter, () => {
-      this.#stopListeningToSignal();
-      this.#reporter.call(() => onReplaced?.());
-      socket.leave().catch(report);
-    });
+    socket.start({ end: () => this.close(), leave: () => socket.leave() });
   }
 
   get addr(): UnixAddr {
@@ -47,8 +32,7 @@ export class Listener implements UnixListener {
   }
 
   close(): Promise<void> {
-    this.#stopListeningToSignal();
-    return this.#socket.close().finally(() => this.#reporter.flush());
+    return this.#socket.close().finally(() => this.#socket.reporter.flush());
   }
 
   [Symbol.asyncDispose](): Promise<void> {

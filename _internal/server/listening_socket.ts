@@ -14,18 +14,33 @@ import { onAbort } from "../base/event_loop.ts";
 import { codeOf, failureToOwn } from "../base/failure.ts";
 import { SocketConnection, type Timeouts } from "../connection/socket_connection.ts";
 import { PublishLock } from "../lock/path_locks.ts";
-import { OwnedPath, type OwnedPathOptions } from "../path/owned_path.ts";
+import type { ListenPlan } from "../path/claim_options.ts";
+import { OwnedPath } from "../path/owned_path.ts";
 import { PathWatch } from "../path/watch.ts";
 import { bind } from "./bind.ts";
 import { Drain } from "./drain.ts";
 import { Healer } from "./heal.ts";
 import type { Reporter } from "./reporter.ts";
 
+/** The listener or the server over a listening socket. */
+export interface SocketUser {
+  /** Ends it, because the signal has aborted. */
+  end(): Promise<unknown>;
+  /** Ends it, because a successor has taken over the path. */
+  leave(): Promise<unknown>;
+  /** Called when an attempt to accept failed, and the next one may wait. */
+  onAcceptFailure?(): void;
+}
+
 /** A listener, its path and its lock. */
 export class ListeningSocket {
   readonly addr: UnixAddr & { readonly path: string };
   /** Its clients, accepted one by one. */
   readonly queue: AcceptQueue;
+  /** Calls the callbacks of its user. */
+  readonly reporter: Reporter;
+  /** Whether a successor has taken over the path. */
+  isReplaced = false;
   /** The owned path; `undefined` for an abstract name. */
   readonly #owned: OwnedPath | undefined;
   /** Aborts when the socket closes. */
@@ -34,30 +49,33 @@ export class ListeningSocket {
   #watch: PathWatch | undefined;
   #healer: Healer | undefined;
   #drain: Drain | undefined;
+  readonly #signal: AbortSignal | undefined;
+  #stopListeningToSignal = () => {};
 
-  private constructor(path: string, bound: Bound, owned?: OwnedPath) {
+  private constructor(plan: ListenPlan, reporter: Reporter, bound: Bound, owned?: OwnedPath) {
+    const { path } = plan.context;
     this.addr = { transport: "unix", path };
-    this.#owned = owned;
+    this.reporter = reporter;
     this.queue = new AcceptQueue(path, bound);
+    this.#owned = owned;
+    this.#signal = plan.signal;
   }
 
   /**
    * Acquires the path and listens. The socket has its mode and owner when this resolves.
    *
-   * @param context The path, and the operation that the errors name.
-   * @param options Checked options.
-   * @param signal Ends the start.
+   * @param plan What to do.
+   * @param reporter Reports what happens to the path, and failures.
    */
-  static async open(
-    context: ErrorContext,
-    options: OwnedPathOptions,
-    signal: AbortSignal | undefined,
-  ): Promise<ListeningSocket> {
-    const { path } = context;
-    const owned = await OwnedPath.acquire(context, options, signal);
+  static async open(plan: ListenPlan, reporter: Reporter): Promise<ListeningSocket> {
+    const { context, signal } = plan;
+    if (plan.owned === undefined) {
+      return new ListeningSocket(plan, reporter, bindAbstract(context));
+    }
+    const owned = await OwnedPath.acquire(context, plan.owned, signal);
     try {
       signal?.throwIfAborted();
-      const socket = new ListeningSocket(path, await bind(owned), owned);
+      const socket = new ListeningSocket(plan, reporter, await bind(owned), owned);
       if (!signal?.aborted) return socket;
       await socket.close();
       throw signal.reason;
@@ -67,39 +85,28 @@ export class ListeningSocket {
     }
   }
 
-  /** Listens on an abstract name. */
-  static openAbstract(context: ErrorContext): ListeningSocket {
-    const { path } = context;
-    try {
-      const listener = Deno.listen({ transport: "unix", path });
-      const acceptor = new Acceptor(listener, new ErrorContext("accept", path));
-      return new ListeningSocket(path, { acceptor });
-    } catch (cause) {
-      if (codeOf(cause) !== "EADDRINUSE") throw failureToOwn(context, cause);
-      const state = "it is in use. Stop that program first, or choose another name";
-      throw context.error(SocketInUse, state, { cause });
-    }
-  }
-
-  /**
-   * Watches the path, and reports what happens to it.
-   *
-   * @param reporter Reports losses, and failures.
-   * @param onReplaced Called when a successor has taken over the path.
-   * @param onAcceptFailure Called when an attempt to accept failed, and the next one may wait.
-   */
-  start(reporter: Reporter, onReplaced: () => void, onAcceptFailure?: () => void): void {
+  /** Watches the path, and ends its user when the signal aborts or a successor has the path. */
+  start(user: SocketUser): void {
+    const { reporter } = this;
     this.queue.onFailure = (error, isFirst) => {
       if (isFirst) reporter.report(error);
-      onAcceptFailure?.();
+      user.onAcceptFailure?.();
     };
+    this.#stopListeningToSignal = onAbort(this.#signal, () => {
+      user.end().catch(reporter.report);
+    });
     const owned = this.#owned;
     if (owned === undefined) return;
     if (owned.bindPath !== owned.path) {
       this.#healer = new Healer(owned, this.queue, reporter, this.#closing.signal);
     }
     const watch = new PathWatch(() => owned.look(), {
-      replaced: onReplaced,
+      replaced: () => {
+        this.isReplaced = true;
+        this.#stopListeningToSignal();
+        reporter.reportReplaced();
+        user.leave().catch(reporter.report);
+      },
       lost: (isFirst) => {
         this.#healer?.heal(isFirst, () => watch.renew());
         if (this.#healer === undefined && isFirst) reporter.reportLoss(this.addr.path, false);
@@ -133,6 +140,7 @@ export class ListeningSocket {
     onMarker: (marker: SocketConnection | undefined) => void,
   ): Promise<void> {
     const aborted = new Promise<void>((resolve) => onAbort(signal, resolve));
+    this.#stopListeningToSignal();
     this.#watch?.stop();
     if (this.#healer?.healing) await Promise.race([this.#healer.healing, aborted]);
     this.#drain = new Drain(this.addr.path, this.#owned);
@@ -156,6 +164,7 @@ export class ListeningSocket {
   }
 
   async #close(): Promise<void> {
+    this.#stopListeningToSignal();
     this.#watch?.stop();
     this.#closing.abort();
     this.queue.close();
@@ -183,5 +192,18 @@ export class ListeningSocket {
       }
     }
     if (failures.length > 0) throw owned?.failureToLeave(failures[0]);
+  }
+}
+
+/** Listens on an abstract name. */
+function bindAbstract(context: ErrorContext): Bound {
+  const { path } = context;
+  try {
+    const listener = Deno.listen({ transport: "unix", path });
+    return { acceptor: new Acceptor(listener, new ErrorContext("accept", path)) };
+  } catch (cause) {
+    if (codeOf(cause) !== "EADDRINUSE") throw failureToOwn(context, cause);
+    const state = "it is in use. Stop that program first, or choose another name";
+    throw context.error(SocketInUse, state, { cause });
   }
 }

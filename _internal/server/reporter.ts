@@ -1,32 +1,49 @@
-/** Runs the callbacks of a server's user. What one of them throws never ends the server. */
+/**
+ * The callbacks of a server's user, and the lines that are printed without them. What a callback
+ * throws never ends the server.
+ */
 
+import type { UnixAddr } from "../../address.ts";
 import type { PathLoss, ServeHandlerInfo, ServeOptions } from "../../server.ts";
 import { isSocketError } from "../../errors.ts";
 import { andMore, CountedLines, kindOfError } from "../base/counted_lines.ts";
 import { lstat } from "../base/file.ts";
 
+/** The callbacks of a server. */
+type Callbacks = Pick<ServeOptions, "onListen" | "onPathLost" | "onReplaced" | "onError">;
+
 /**
- * Reports the errors of one server, by default on standard error: at most one a second of each
- * kind.
+ * Reports what happens to one server. Its errors are printed by default: at most one a second of
+ * each kind.
  */
 export class Reporter {
   readonly #lines = new CountedLines();
-  readonly #onPathLost: (loss: PathLoss) => void;
-  readonly #onError: NonNullable<ServeOptions["onError"]>;
+  readonly #callbacks: Callbacks;
 
-  constructor(onPathLost: (loss: PathLoss) => void = printLoss, onError?: ServeOptions["onError"]) {
-    this.#onPathLost = onPathLost;
-    this.#onError = onError ?? this.#print;
+  constructor(callbacks: Callbacks = {}) {
+    this.#callbacks = callbacks;
   }
 
   /** Calls `onError`. */
   readonly report = (error: unknown, info?: ServeHandlerInfo): void => {
-    this.call(() => this.#onError(error, info));
+    const { onError = this.#print } = this.#callbacks;
+    this.call(() => onError(error, info));
   };
 
   /** Calls `onPathLost` with what is at the path now. */
   reportLoss(path: string, heals: boolean): void {
-    this.call(() => this.#onPathLost({ path, found: whatIsAt(path), heals }));
+    const { onPathLost = printLoss } = this.#callbacks;
+    this.call(() => onPathLost({ path, found: whatIsAt(path), heals }));
+  }
+
+  /** Calls `onReplaced`. */
+  reportReplaced(): void {
+    this.call(() => this.#callbacks.onReplaced?.());
+  }
+
+  /** Calls `onListen`. */
+  reportListening(addr: UnixAddr): void {
+    this.call(() => this.#callbacks.onListen?.(addr));
   }
 
   /** Calls back. Prints what the callback throws, or rejects with. */
