@@ -7,8 +7,7 @@
  * Terminal 3: deno run -RWN examples/http_deno.ts /tmp/http.sock "version 2"
  */
 
-import { claim } from "@uds/uds";
-import { stopSignal } from "./shared/stop_signal.ts";
+import { claim, shutdownOnSignal } from "@uds/uds";
 
 const version = Deno.args[1] ?? `process ${Deno.pid}`;
 let isReplaced = false;
@@ -26,6 +25,6 @@ const server = await owned.bind((path) =>
     return response;
   })
 );
+using _signals = shutdownOnSignal({ shutdown: () => owned.release() });
 console.log(`listening on ${owned.path}`);
-stopSignal().addEventListener("abort", () => owned.release());
 await server.finished;

@@ -6,9 +6,8 @@
  * Terminal 3: deno run -RWN examples/http_hono.ts /tmp/http.sock "version 2"
  */
 
-import { claim } from "@uds/uds";
+import { claim, shutdownOnSignal } from "@uds/uds";
 import { Hono } from "hono";
-import { stopSignal } from "./shared/stop_signal.ts";
 
 const version = Deno.args[1] ?? `process ${Deno.pid}`;
 let isReplaced = false;
@@ -27,6 +26,6 @@ await using owned = await claim(Deno.args[0] ?? "./http.sock", {
   onReplaced: () => isReplaced = true,
 });
 const server = await owned.bind((path) => Deno.serve({ path, onListen() {} }, app.fetch));
+using _signals = shutdownOnSignal({ shutdown: () => owned.release() });
 console.log(`listening on ${owned.path}`);
-stopSignal().addEventListener("abort", () => owned.release());
 await server.finished;

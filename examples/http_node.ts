@@ -6,10 +6,9 @@
  * Terminal 3: deno run -RWN examples/http_node.ts /tmp/http.sock "version 2"
  */
 
-import { claim } from "@uds/uds";
+import { claim, shutdownOnSignal } from "@uds/uds";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { stopSignal } from "./shared/stop_signal.ts";
 
 const version = Deno.args[1] ?? `process ${Deno.pid}`;
 let isReplaced = false;
@@ -26,6 +25,6 @@ const server = await owned.bind((path) =>
     response.end(`${version}\n`);
   }).listen(path)
 );
+using _signals = shutdownOnSignal({ shutdown: () => owned.release() });
 console.log(`listening on ${owned.path}`);
-stopSignal().addEventListener("abort", () => owned.release());
 await once(server, "close");
