@@ -30,12 +30,7 @@ export class QuietEnd extends Error {}
 /** The command line is wrong. */
 export class UsageError extends Error {
   /** The command that was called, if it is known. */
-  command: string | undefined;
-
-  constructor(message: string, command?: string) {
-    super(message);
-    this.command = command;
-  }
+  command?: string;
 }
 
 /** The exit code of each condition that a script may need to distinguish. */

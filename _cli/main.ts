@@ -2,7 +2,7 @@
 
 import { FAILURE, OK } from "./exit_codes.ts";
 import { errorsPrinted, print } from "./io/output.ts";
-import { Reporter } from "./io/reporter.ts";
+import { reporter, setReporter } from "./io/reporter.ts";
 import { endAsInit } from "./io/signals.ts";
 import { parse } from "./parse/command_line.ts";
 import { COMMANDS } from "./table.ts";
@@ -15,24 +15,28 @@ import { COMMANDS } from "./table.ts";
  */
 export async function main(args: readonly string[]): Promise<number> {
   const end = args.indexOf("--");
-  const json = (end < 0 ? args : args.slice(0, end)).includes("--json");
-  const reporter = new Reporter({ json });
-  reportUncaught(reporter);
+  setReporter({ json: (end < 0 ? args : args.slice(0, end)).includes("--json") });
+  reportUncaught();
   try {
     endAsInit();
     const parsed = await parse(args, COMMANDS);
-    if (typeof parsed !== "string") return await parsed.run();
+    if (typeof parsed !== "string") {
+      setReporter(parsed.flags);
+      return await parsed.run();
+    }
     await print(parsed);
     return OK;
   } catch (error) {
+    reporter.flush();
     return reporter.fail(error);
   } finally {
+    reporter.flush();
     await errorsPrinted();
   }
 }
 
 /** Ends this process at an uncaught error: Deno would print a line of our source first. */
-function reportUncaught(reporter: Reporter): void {
+function reportUncaught(): void {
   const end = (event: Event, error: unknown) => {
     event.preventDefault();
     Deno.exit(reporter.fail(error) || FAILURE);

@@ -7,7 +7,7 @@ import type { Connection } from "../../connection.ts";
 import { lengthPrefixed, messages } from "../../framing.ts";
 import { permissions } from "../../permissions.ts";
 import { serve } from "../../server.ts";
-import { OK, UsageError } from "../exit_codes.ts";
+import { UsageError } from "../exit_codes.ts";
 import { histogram, quantile } from "../text/histogram.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { json } from "../text/printable.ts";
@@ -15,7 +15,7 @@ import { sendBack } from "./echo.ts";
 import { stopSignal } from "../io/signals.ts";
 import { print } from "../io/output.ts";
 import { Progress } from "../io/progress.ts";
-import type { CommonFlags } from "../parse/command.ts";
+import type { CommonFlags, Needs } from "../parse/command.ts";
 
 /** Its options. */
 export type BenchFlags = CommonFlags & {
@@ -24,7 +24,7 @@ export type BenchFlags = CommonFlags & {
 };
 
 /** The Deno permissions for `--self`: the name of its directory is not known before. */
-const SELF_NEEDS: Deno.PermissionOptionsObject = { read: true, write: true, net: true };
+const SELF_NEEDS: Needs = { read: true, write: true, net: true };
 
 const DEFAULT_MS = 1000;
 /** The share of a measurement to wait before it counts. */
@@ -38,19 +38,18 @@ const ANSWER_MS = 2000;
 type Report = Awaited<ReturnType<typeof measure>>;
 
 /** The command. */
-export async function run(flags: BenchFlags, path?: SocketPath): Promise<number> {
+export async function run(flags: BenchFlags, path?: SocketPath): Promise<void> {
   if ((path === undefined) !== (flags.self ?? false)) {
-    throw new UsageError("give either PATH or --self: uds bench PATH | --self", "bench");
+    throw new UsageError("give either PATH or --self: uds bench PATH | --self");
   }
   const report = path === undefined
     ? await measureSelf(flags)
     : await measure(flags, path, shownPath(path));
   await print(flags.json ? `${json(report)}\n` : format(report));
-  return OK;
 }
 
 /** Returns the Deno permissions that it needs. */
-export function needs(_flags: BenchFlags, path?: SocketPath): Deno.PermissionOptionsObject {
+export function needs(_flags: BenchFlags, path?: SocketPath): Needs {
   return path === undefined ? SELF_NEEDS : permissions("connect", path);
 }
 

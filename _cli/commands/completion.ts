@@ -2,7 +2,6 @@
  * `uds completion SHELL`: prints a script that completes command lines, from the table of commands.
  */
 
-import { OK } from "../exit_codes.ts";
 import { print } from "../io/output.ts";
 import type { Switch, Value } from "../parse/command.ts";
 import type { Commands } from "../parse/command_line.ts";
@@ -10,9 +9,8 @@ import type { Shell } from "../parse/parameters.ts";
 import { shellQuote as quote } from "../text/printable.ts";
 
 /** The command. */
-export async function run(commands: Commands, shell: Shell): Promise<number> {
+export async function run(commands: Commands, shell: Shell): Promise<void> {
   await print({ bash, zsh, fish }[shell](wordsOf(commands)));
-  return OK;
 }
 
 /** A command, as the scripts need it. */

@@ -2,7 +2,6 @@
 
 import type { SocketPath } from "../../address.ts";
 import { connect, type ConnectOptions } from "../../client.ts";
-import { OK } from "../exit_codes.ts";
 import { checkFraming, stdinItems, wireOf } from "../io/framing.ts";
 import { pipeStdio } from "../io/pipe_stdio.ts";
 import { keepIgnored } from "../io/signals.ts";
@@ -13,15 +12,14 @@ import type { ConnectingFlags, ExchangingFlags } from "../parse/options.ts";
 export type ConnectFlags = CommonFlags & ConnectingFlags & ExchangingFlags;
 
 /** The command. */
-export async function run(flags: ConnectFlags, path: SocketPath): Promise<number> {
-  checkFraming("connect", flags);
+export async function run(flags: ConnectFlags, path: SocketPath): Promise<void> {
+  checkFraming(flags);
   keepIgnored();
   const conn = await connect(connectOptions(flags, path));
   await pipeStdio(wireOf(conn, flags), stdinItems(flags), {
     expect: flags.expect,
     timeout: flags.timeout,
   });
-  return OK;
 }
 
 /** Returns the options for `connect()`. */

@@ -2,8 +2,7 @@
 
 import type { SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
-import { OK } from "../exit_codes.ts";
-import { Reporter } from "../io/reporter.ts";
+import { reporter } from "../io/reporter.ts";
 import { servePath } from "../io/serve_path.ts";
 import { stopSignal } from "../io/signals.ts";
 import { BUFFER_SIZE } from "../io/stdin.ts";
@@ -16,8 +15,7 @@ export type EchoFlags = CommonFlags & {
 };
 
 /** The command. */
-export async function run(flags: EchoFlags, path: SocketPath): Promise<number> {
-  using reporter = new Reporter(flags);
+export async function run(flags: EchoFlags, path: SocketPath): Promise<void> {
   const signal = stopSignal();
   const { piece } = flags;
   const onRead = (data: Uint8Array) => {
@@ -27,10 +25,9 @@ export async function run(flags: EchoFlags, path: SocketPath): Promise<number> {
   };
   await servePath(
     path,
-    { flags, reporter, signal },
+    { flags, signal },
     (conn) => piece === undefined ? sendBack(conn) : sendBack(conn, piece, onRead),
   );
-  return OK;
 }
 
 /**

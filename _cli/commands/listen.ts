@@ -3,11 +3,11 @@
 import type { SocketPath } from "../../address.ts";
 import { ConnectionClosed } from "../../errors.ts";
 import { listen } from "../../server.ts";
-import { OK, QuietEnd } from "../exit_codes.ts";
+import { QuietEnd } from "../exit_codes.ts";
 import { refuseActivation } from "../io/activation.ts";
 import { checkFraming, stdinItems, wireOf } from "../io/framing.ts";
 import { pipeStdio } from "../io/pipe_stdio.ts";
-import { Reporter } from "../io/reporter.ts";
+import { reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
 import { SilenceLimit } from "../io/silence_limit.ts";
 import type { CommonFlags } from "../parse/command.ts";
@@ -25,10 +25,9 @@ export type ListenFlags = CommonFlags & ExchangingFlags & {
 const STOP_MS = 500;
 
 /** The command. */
-export async function run(flags: ListenFlags, path: SocketPath): Promise<number> {
-  checkFraming("listen", flags);
+export async function run(flags: ListenFlags, path: SocketPath): Promise<void> {
+  checkFraming(flags);
   refuseActivation(path);
-  using reporter = new Reporter(flags);
   const signal = stopSignal();
   await using listener = await listen({
     path,
@@ -62,5 +61,4 @@ export async function run(flags: ListenFlags, path: SocketPath): Promise<number>
     if (flags.keep) limit.restart();
   }
   limit.signal.throwIfAborted();
-  return OK;
 }

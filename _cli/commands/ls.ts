@@ -7,8 +7,8 @@ import { NotASocket, SocketNotFound } from "../../errors.ts";
 import { probe, type ProbeResult } from "../../probe.ts";
 import { OK } from "../exit_codes.ts";
 import { print } from "../io/output.ts";
-import { Reporter } from "../io/reporter.ts";
-import type { CommonFlags } from "../parse/command.ts";
+import { reporter } from "../io/reporter.ts";
+import type { CommonFlags, Needs } from "../parse/command.ts";
 import { table } from "../text/columns.ts";
 import { json } from "../text/printable.ts";
 
@@ -42,7 +42,6 @@ export async function run(flags: LsFlags, directories: readonly string[]): Promi
   const places = isDefault ? defaultDirectories() : directories;
   requireAll(places.join(" and "), places);
 
-  const reporter = new Reporter(flags);
   const files: Files = new Map();
   let code = OK;
   const report = (error: unknown) => {
@@ -71,10 +70,7 @@ export async function run(flags: LsFlags, directories: readonly string[]): Promi
 }
 
 /** Returns the Deno permissions that it needs. Without directories these are the usual ones. */
-export function needs(
-  flags: LsFlags,
-  directories: readonly string[],
-): Deno.PermissionOptionsObject {
+export function needs(flags: LsFlags, directories: readonly string[]): Needs {
   const isDefault = directories.length === 0;
   return {
     ...(isDefault ? { env: ["XDG_RUNTIME_DIR", "TMPDIR"], sys: ["uid"], read: true } : {

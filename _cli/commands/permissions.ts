@@ -1,7 +1,6 @@
 /** `uds permissions COMMAND …`: prints the least permissions of a command line. */
 
 import { permissionFlags } from "../../permissions.ts";
-import { OK } from "../exit_codes.ts";
 import { print } from "../io/output.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import { type Commands, parse } from "../parse/command_line.ts";
@@ -12,12 +11,11 @@ export async function run(
   commands: Commands,
   flags: CommonFlags,
   line: readonly string[],
-): Promise<number> {
+): Promise<void> {
   const parsed = await parse(line, commands);
   const set = typeof parsed === "string" ? {} : await parsed.needs();
   const words = ["deno", "run", ...permissionFlags(set), program(), ...line];
   await print(`${flags.json ? json(set) : words.map(quote).join(" ")}\n`);
-  return OK;
 }
 
 /** Returns what `deno run` runs: the file that runs now, or the published one. */

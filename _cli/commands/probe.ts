@@ -5,7 +5,7 @@ import type { SocketPath } from "../../address.ts";
 import { probe } from "../../probe.ts";
 import { STATE_CODES } from "../exit_codes.ts";
 import { print } from "../io/output.ts";
-import { Reporter } from "../io/reporter.ts";
+import { reporter } from "../io/reporter.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { json } from "../text/printable.ts";
@@ -24,7 +24,7 @@ export async function run(flags: CommonFlags, path: SocketPath): Promise<number>
       uid !== undefined && `owner ${uid}:${gid}`,
       holder !== undefined && `held by process ${holder}`,
     ].filter((detail) => detail !== false);
-    if (details.length > 0) new Reporter(flags).say(details.join(", "), {});
+    if (details.length > 0) reporter.say(details.join(", "), {});
   }
   return STATE_CODES[state];
 }

@@ -5,16 +5,16 @@ import { resolveSocketPath, type UnixAddr } from "../../address.ts";
 import { connect } from "../../client.ts";
 import type { Connection } from "../../connection.ts";
 import { relay } from "../../relay.ts";
-import { OK, UsageError } from "../exit_codes.ts";
+import { UsageError } from "../exit_codes.ts";
 import type { ByteStream } from "../io/byte_stream.ts";
 import { type Endpoint, endpointNeeds, shownEndpoint } from "../parse/endpoint.ts";
 import { connectNetwork, TIMEOUT_MS } from "../io/network.ts";
-import { Reporter } from "../io/reporter.ts";
+import { reporter } from "../io/reporter.ts";
 import { servePath } from "../io/serve_path.ts";
 import { stopSignal } from "../io/signals.ts";
 import { idleLimit } from "../io/silence_limit.ts";
 import type { Identity } from "../io/tls.ts";
-import type { CommonFlags } from "../parse/command.ts";
+import type { CommonFlags, Needs } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
 import type { RelayingFlags } from "../parse/options.ts";
 import { ownershipNeeds, ownershipPermissions } from "../parse/ownership.ts";
@@ -24,19 +24,16 @@ import { explained } from "../text/failure.ts";
 export type RelayFlags = CommonFlags & RelayingFlags;
 
 /** The command. */
-export async function run(flags: RelayFlags, from: Endpoint, to: Endpoint): Promise<number> {
-  checkFlags("relay", flags, from, to);
-  using reporter = new Reporter(flags);
-  const signal = stopSignal();
-  await serveRelay(flags, from, to, { reporter, signal });
-  return OK;
+export async function run(flags: RelayFlags, from: Endpoint, to: Endpoint): Promise<void> {
+  checkFlags(flags, from, to);
+  await serveRelay(flags, from, to, { signal: stopSignal() });
 }
 
 /** Throws unless the options fit the two sides. */
-export function checkFlags(command: string, flags: RelayFlags, from: Endpoint, to: Endpoint): void {
+export function checkFlags(flags: RelayFlags, from: Endpoint, to: Endpoint): void {
   const { cert, key, ca, mode, group } = flags;
   const refuse = (message: string) => {
-    throw new UsageError(message, command);
+    throw new UsageError(message);
   };
   if (from.scheme === "tls" && cert === undefined) refuse("LISTEN tls: needs --cert and --key");
   if ((cert === undefined) !== (key === undefined)) refuse("--cert and --key go together");
@@ -57,11 +54,7 @@ function placeOf(side: Endpoint): string {
 }
 
 /** Returns the Deno permissions that it needs. */
-export function needs(
-  flags: RelayFlags,
-  from: Endpoint,
-  to: Endpoint,
-): Deno.PermissionOptionsObject {
+export function needs(flags: RelayFlags, from: Endpoint, to: Endpoint): Needs {
   const files = [flags.cert, flags.key, flags.ca].filter((file) => file !== undefined);
   return union([
     endpointNeeds(from, "serve", ownershipPermissions(flags)),
@@ -73,7 +66,6 @@ export function needs(
 
 /** What a relay needs besides its options. */
 export interface RelayContext {
-  reporter: Reporter;
   /** Shuts the relay down. Open connections have 5 seconds to finish. */
   signal: AbortSignal;
   /** Returns the two sides to relay instead, such as {@linkcode tap} shows them. */
@@ -93,7 +85,7 @@ export async function serveRelay(
   flags: RelayFlags,
   from: Endpoint,
   to: Endpoint,
-  { reporter, signal, between }: RelayContext,
+  { signal, between }: RelayContext,
 ): Promise<void> {
   // A prompt would otherwise appear with the first connection.
   requireGrants("Cannot relay", needs(flags, from, to), { operation: "relay", path: null });
@@ -103,12 +95,12 @@ export async function serveRelay(
   const { timeout = TIMEOUT_MS, max, idle } = flags;
   if (from.scheme === "unix") {
     const onListen = ({ path }: UnixAddr) => reportListening({ ...from, path: path ?? from.path });
-    const options = { flags, reporter, signal, onListen };
+    const options = { flags, signal, onListen };
     await servePath(from.path, options, (conn, info) => relayOne(conn, info.signal));
   } else {
     const { serveNetwork } = await import("../io/network_server.ts");
     const onListen = (port: number) => reportListening({ ...from, port });
-    await serveNetwork(from, { identity, timeout, max, signal, reporter, onListen }, relayOne);
+    await serveNetwork(from, { identity, timeout, max, signal, onListen }, relayOne);
   }
 
   function reportListening(side: Endpoint): void {

@@ -10,8 +10,8 @@ import { permissions } from "../../permissions.ts";
 import { probe } from "../../probe.ts";
 import { OK } from "../exit_codes.ts";
 import { print } from "../io/output.ts";
-import { Reporter } from "../io/reporter.ts";
-import type { CommonFlags } from "../parse/command.ts";
+import { reporter } from "../io/reporter.ts";
+import type { CommonFlags, Needs } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { json } from "../text/printable.ts";
@@ -19,7 +19,6 @@ import { json } from "../text/printable.ts";
 /** The command. */
 export async function run(flags: CommonFlags, paths: readonly SocketPath[]): Promise<number> {
   requireGrants("Cannot remove sockets", needs(flags, paths), { operation: "rm", path: null });
-  const reporter = new Reporter(flags);
   const removed: string[] = [];
   let code = OK;
   for (const path of paths) {
@@ -37,10 +36,7 @@ export async function run(flags: CommonFlags, paths: readonly SocketPath[]): Pro
 }
 
 /** Returns the Deno permissions that it needs. */
-export function needs(
-  _flags: CommonFlags,
-  paths: readonly SocketPath[],
-): Deno.PermissionOptionsObject {
+export function needs(_flags: CommonFlags, paths: readonly SocketPath[]): Needs {
   return union(paths.map((path) => permissions("claim", path)));
 }
 

@@ -12,8 +12,8 @@ import { bytesOf, pipeStdio } from "../io/pipe_stdio.ts";
 import { onStopSignals } from "../io/signals.ts";
 import { SHELL, startOnStdio } from "../io/stdio_child.ts";
 import { Peekable, readStdin } from "../io/stdin.ts";
-import type { CommonFlags } from "../parse/command.ts";
-import { Reporter } from "../io/reporter.ts";
+import type { CommonFlags, Needs } from "../parse/command.ts";
+import { reporter } from "../io/reporter.ts";
 
 /** Its options. */
 export type RunFlags = CommonFlags & {
@@ -29,7 +29,7 @@ export async function run(
   flags: RunFlags,
   [command, ...args]: [string, ...string[]],
 ): Promise<number> {
-  if (command === "") throw new UsageError('CMD must be a program, got ""', "run");
+  if (command === "") throw new UsageError('CMD must be a program, got ""');
   let child;
   try {
     child = flags.stdio
@@ -37,7 +37,7 @@ export async function run(
       // What it prints itself is not data of the socket.
       : await pair(command, { args, stdout: "piped" });
   } catch (error) {
-    return new Reporter(flags).fail(error, startCodeOf(error));
+    return reporter.fail(error, startCodeOf(error));
   }
   await using running = child;
   const stop = new AbortController();
@@ -66,10 +66,7 @@ async function printErrors(output: ReadableStream<Uint8Array>): Promise<void> {
 }
 
 /** Returns the Deno permissions that it needs. */
-export function needs(
-  flags: RunFlags,
-  [command]: [string, ...string[]],
-): Deno.PermissionOptionsObject {
+export function needs(flags: RunFlags, [command]: [string, ...string[]]): Needs {
   return permissions("pair", flags.stdio ? SHELL : command);
 }
 

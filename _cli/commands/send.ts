@@ -3,12 +3,11 @@
 import type { SocketPath } from "../../address.ts";
 import { connect } from "../../client.ts";
 import { probe } from "../../probe.ts";
-import { OK } from "../exit_codes.ts";
 import { checkFraming, fromHex, stdinItems, wireOf } from "../io/framing.ts";
 import { print } from "../io/output.ts";
 import { bytesOf, pipeStdio } from "../io/pipe_stdio.ts";
 import { mayReadProc, readProc } from "../io/proc.ts";
-import { Reporter } from "../io/reporter.ts";
+import { reporter } from "../io/reporter.ts";
 import { SilenceLimit } from "../io/silence_limit.ts";
 import { Peekable } from "../io/stdin.ts";
 import { shownPath } from "../parse/parameters.ts";
@@ -22,15 +21,14 @@ export type SendFlags = ConnectFlags & {
 const LF = 10;
 
 /** The command. */
-export async function run(flags: SendFlags, path: SocketPath, message = "-"): Promise<number> {
-  checkFraming("send", flags);
+export async function run(flags: SendFlags, path: SocketPath, message = "-"): Promise<void> {
+  checkFraming(flags);
   const isInput = message === "-";
   // A wrong message is refused before anything is connected.
   if (!isInput && flags.hex) fromHex(message);
   const source = isInput
     ? stdinItems(flags)
     : new Peekable([new TextEncoder().encode(message)].values());
-  const reporter = new Reporter(flags);
   const conn = await connect(connectOptions(flags, path));
   if (isInput && Deno.stdin.isTerminal()) {
     reporter.say("type the message, and Ctrl-D", { event: "reading" });
@@ -62,7 +60,6 @@ export async function run(flags: SendFlags, path: SocketPath, message = "-"): Pr
   // already.
   const isRaw = flags.framing === undefined && !flags.hex;
   if (isRaw && last !== undefined && last !== LF && Deno.stdout.isTerminal()) await print("\n");
-  return OK;
 }
 
 /** Returns the process that holds the path, if it is stopped. */

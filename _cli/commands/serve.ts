@@ -9,17 +9,17 @@ import type { Connection } from "../../connection.ts";
 import type { Child } from "../../pair.ts";
 import { permissions } from "../../permissions.ts";
 import type { ServeOptions } from "../../server.ts";
-import { OK, UsageError } from "../exit_codes.ts";
+import { UsageError } from "../exit_codes.ts";
 import { copyBytes } from "../io/byte_stream.ts";
 import { commandOutput } from "../io/command_output.ts";
 import { readReply, type ReplyFlags, sendReplies } from "../io/fixed_reply.ts";
 import { ProcessGroups } from "../io/process_groups.ts";
-import { Reporter } from "../io/reporter.ts";
+import { reporter } from "../io/reporter.ts";
 import { servePath } from "../io/serve_path.ts";
 import { stopSignal } from "../io/signals.ts";
 import { idleLimit } from "../io/silence_limit.ts";
 import { SHELL, startOnStdio } from "../io/stdio_child.ts";
-import type { CommonFlags } from "../parse/command.ts";
+import type { CommonFlags, Needs } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
 import { type OwnershipFlags, ownershipNeeds, ownershipPermissions } from "../parse/ownership.ts";
 
@@ -41,11 +41,10 @@ export async function run(
   flags: ServeFlags,
   path: SocketPath,
   line: readonly string[],
-): Promise<number> {
+): Promise<void> {
   checkSource(flags, line);
   const [command, ...args] = line;
   const reply = command === undefined ? await readReply(flags) : undefined;
-  using reporter = new Reporter(flags);
   const groups = new ProcessGroups();
   const endGroups = () => groups.end();
   const signal = stopSignal(() => groups.kill("KILL"));
@@ -57,7 +56,7 @@ export async function run(
       onReplaced: () => reporter.say("replaced", { event: "replaced" }),
     }
     : {};
-  await servePath(path, { flags, reporter, signal, ...replacing }, (conn, info) => {
+  await servePath(path, { flags, signal, ...replacing }, (conn, info) => {
     if (reply !== undefined) return sendReplies(conn, reply, flags, info.draining);
     // All connections share the signal, and it calls the same function once.
     info.signal.addEventListener("abort", endGroups);
@@ -67,7 +66,6 @@ export async function run(
   });
   // Commands that ignore SIGTERM are killed before this process exits.
   await Promise.race([Promise.allSettled(running), delay(KILLED_MS)]);
-  return OK;
 
   async function runFor(conn: Connection, cut: AbortSignal): Promise<void> {
     await using child = await startOnStdio(command as string, args, {
@@ -90,24 +88,19 @@ function checkSource(
   { reply, "reply-file": file, framing, hex }: ServeFlags,
   [command]: readonly string[],
 ): void {
-  const refuse = (message: string) => {
-    throw new UsageError(message, "serve");
-  };
   const count = [command, reply, file].filter((source) => source !== undefined).length;
-  if (count === 0) refuse("missing command or --reply: uds serve PATH -- CMD [ARG...]");
-  if (count > 1) refuse("CMD, --reply and --reply-file do not go together");
-  if (command === "") refuse('CMD must be a program, got ""');
+  if (count === 0) {
+    throw new UsageError("missing command or --reply: uds serve PATH -- CMD [ARG...]");
+  }
+  if (count > 1) throw new UsageError("CMD, --reply and --reply-file do not go together");
+  if (command === "") throw new UsageError('CMD must be a program, got ""');
   if (command !== undefined && (framing !== undefined || hex)) {
-    refuse("--framing and --hex need --reply or --reply-file");
+    throw new UsageError("--framing and --hex need --reply or --reply-file");
   }
 }
 
 /** Returns the Deno permissions that it needs. */
-export function needs(
-  flags: ServeFlags,
-  path: SocketPath,
-  [command]: readonly string[],
-): Deno.PermissionOptionsObject {
+export function needs(flags: ServeFlags, path: SocketPath, [command]: readonly string[]): Needs {
   const file = flags["reply-file"];
   return union([
     permissions("serve", path, {

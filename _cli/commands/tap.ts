@@ -1,9 +1,8 @@
 /** `uds tap LISTEN TARGET`: a relay that shows the bytes it passes on. */
 
-import { OK, QuietEnd } from "../exit_codes.ts";
+import { QuietEnd } from "../exit_codes.ts";
 import type { Endpoint } from "../parse/endpoint.ts";
 import { GatheredOutput } from "../io/gathered_output.ts";
-import { Reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
 import { formatJson, formatText } from "../io/tap_lines.ts";
 import { type TapEvent, tapped } from "../io/tapped_stream.ts";
@@ -16,9 +15,8 @@ export { needs } from "./relay.ts";
 export type TapFlags = RelayFlags & FramingFlags;
 
 /** The command. */
-export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promise<number> {
-  checkFlags("tap", flags, from, to);
-  using reporter = new Reporter(flags);
+export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promise<void> {
+  checkFlags(flags, from, to);
   const stopped = stopSignal();
   // The output may lose its reader: `uds tap … | head`.
   const failed = new AbortController();
@@ -27,7 +25,6 @@ export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
 
   let count = 0;
   await serveRelay(flags, from, to, {
-    reporter,
     signal: AbortSignal.any([stopped, failed.signal]),
     between(client, target) {
       const connection = ++count;
@@ -52,5 +49,4 @@ export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
   if (failed.signal.aborted && !(failed.signal.reason instanceof QuietEnd)) {
     throw failed.signal.reason;
   }
-  return OK;
 }

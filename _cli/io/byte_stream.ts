@@ -18,10 +18,7 @@ export async function copyBytes(
 }
 
 /** Writes all data to a connection of Deno's, which writes as much as the kernel takes. */
-export async function writeAll(
-  conn: Pick<Deno.Conn, "write">,
-  data: Uint8Array,
-): Promise<number> {
+export async function writeAll(conn: Pick<Deno.Conn, "write">, data: Uint8Array): Promise<number> {
   let sent = 0;
   try {
     while (sent < data.length) sent += await conn.write(data.subarray(sent));

@@ -4,7 +4,7 @@ import type { Connection } from "../../connection.ts";
 import { type Codec, contentLength, delimited, lengthPrefixed, messages } from "../../framing.ts";
 import { UsageError } from "../exit_codes.ts";
 import type { CommonFlags } from "../parse/command.ts";
-import type { FramingFlags } from "../parse/options.ts";
+import type { ExchangingFlags, FramingFlags } from "../parse/options.ts";
 import type { Framing } from "../parse/parameters.ts";
 import { json } from "../text/printable.ts";
 import { print } from "./output.ts";
@@ -54,14 +54,13 @@ export function codecOf({ framing = "raw" }: FramingFlags): Codec<Uint8Array> {
 
 /** Throws unless the options go together. */
 export function checkFraming(
-  command: string,
-  { framing, expect, hex, piece }: FramingFlags & { expect?: number; piece?: number },
+  { framing, expect, hex, piece }: ExchangingFlags & { readonly piece?: number },
 ): void {
   if (expect !== undefined && (framing ?? "raw") === "raw") {
-    throw new UsageError("--expect needs --framing, other than raw: it counts messages", command);
+    throw new UsageError("--expect needs --framing, other than raw: it counts messages");
   }
   if (piece !== undefined && (framing !== undefined || hex)) {
-    throw new UsageError("--piece does not go with --framing and --hex", command);
+    throw new UsageError("--piece does not go with --framing and --hex");
   }
 }
 

@@ -6,7 +6,7 @@ import { explained, failure } from "../text/failure.ts";
 import type { ByteStream } from "./byte_stream.ts";
 import { type NetworkEndpoint, shownEndpoint } from "../parse/endpoint.ts";
 import { handshakeLimit } from "./network.ts";
-import type { Reporter } from "./reporter.ts";
+import { reporter } from "./reporter.ts";
 import { TcpConnection } from "./tcp_connection.ts";
 import type { Identity } from "./tls.ts";
 
@@ -22,15 +22,13 @@ export interface ServeNetworkOptions {
   max?: number | undefined;
   /** Shuts the server down. Open connections have 5 seconds to finish. */
   signal: AbortSignal;
-  /** Gets the failures of single connections, and the end. */
-  reporter: Reporter;
   onListen: (port: number) => void;
 }
 
 /** Serves a port until the signal aborts, as `serve()` does a path. */
 export async function serveNetwork(
   side: NetworkEndpoint,
-  { identity, timeout, max = Infinity, signal, reporter, onListen }: ServeNetworkOptions,
+  { identity, timeout, max = Infinity, signal, onListen }: ServeNetworkOptions,
   handler: (conn: ByteStream, signal: AbortSignal) => Promise<unknown>,
 ): Promise<void> {
   // Loaded only if it is used.

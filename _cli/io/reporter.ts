@@ -10,12 +10,8 @@ import { paint } from "../text/color.ts";
 import { json, printable, shortened } from "../text/printable.ts";
 import { printError } from "./output.ts";
 
-/**
- * Reports what a command does. With `--json`, each report is an object on one line. Dispose of it
- * after a use of {@linkcode Reporter.report} or {@linkcode Reporter.sayCounted}, so that held lines
- * are written.
- */
-export class Reporter implements Disposable {
+/** Reports what a command does. With `--json`, each report is an object on one line. */
+class Reporter {
   readonly #json: boolean;
   readonly #quiet: boolean;
   readonly #lines: CountedLines;
@@ -26,8 +22,8 @@ export class Reporter implements Disposable {
     this.#lines = new CountedLines({ onlyFirst: quiet });
   }
 
-  /** Writes the lines that are held. */
-  [Symbol.dispose](): void {
+  /** Writes the lines that are held after {@linkcode report} and {@linkcode sayCounted}. */
+  flush(): void {
     this.#lines.flush();
   }
 
@@ -93,6 +89,14 @@ export class Reporter implements Disposable {
       write(`Try: uds ${error.command === undefined ? "" : `${error.command} `}--help`);
     }
   }
+}
+
+/** The reporter of this process. */
+export let reporter: Reporter = new Reporter({});
+
+/** Makes the reporter follow `--json` and `--quiet`. */
+export function setReporter(flags: CommonFlags): void {
+  reporter = new Reporter(flags);
 }
 
 /** Returns a field with the number of lines that were left out, unless it is zero. */

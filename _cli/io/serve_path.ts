@@ -1,22 +1,23 @@
-/** Serves a path until a signal asks to stop: what all servers of the command line have in common. */
+/**
+ * Serves a path until a signal asks to stop: what all servers of the command line have in common.
+ */
 
 import type { SocketPath } from "../../address.ts";
 import { serve, type ServeHandler, type ServeOptions } from "../../server.ts";
 import { ownership, type OwnershipFlags } from "../parse/ownership.ts";
 import { refuseActivation } from "./activation.ts";
-import type { Reporter } from "./reporter.ts";
+import { reporter } from "./reporter.ts";
 
 /** Options of {@linkcode servePath}, besides those of `serve()`. */
 export interface ServePathOptions extends Omit<ServeOptions, "path" | "mode" | "gid"> {
   readonly flags: OwnershipFlags & { readonly max?: number };
-  readonly reporter: Reporter;
   readonly signal: AbortSignal;
 }
 
 /** Serves a path until the signal aborts. Reports its address, failures, and the end. */
 export async function servePath(
   path: SocketPath,
-  { flags, reporter, signal, ...options }: ServePathOptions,
+  { flags, signal, ...options }: ServePathOptions,
   handler: ServeHandler,
 ): Promise<void> {
   refuseActivation(path);

@@ -1,5 +1,7 @@
 /** A command: its options and arguments, the Deno permissions that it needs, and how it runs. */
 
+import { OK } from "../exit_codes.ts";
+
 /** The options that all commands have. */
 export type CommonFlags = {
   readonly json?: boolean;
@@ -21,13 +23,15 @@ export interface Docs {
 
 /** A command line that was understood. */
 export interface Invocation {
+  readonly flags: CommonFlags;
   /** Loads the command and runs it. Resolves to the exit code. */
   run(): Promise<number>;
   /** Returns the Deno permissions that it needs. */
   needs(): Promise<Needs>;
 }
 
-type Needs = Deno.PermissionOptionsObject;
+/** Deno permissions. */
+export type Needs = Deno.PermissionOptionsObject;
 
 /** An option without a value. */
 export interface Switch {
@@ -70,9 +74,9 @@ type ArgumentOf<T> = [T] extends [readonly (infer Each)[]]
   ? Argument<Each> & { readonly isRepeated: true }
   : Argument<T>;
 
-/** The file of a command. */
+/** The file of a command. Its exit code is 0 by default. */
 interface CommandModule {
-  run(flags: never, ...args: never[]): Promise<number>;
+  run(flags: never, ...args: never[]): Promise<number | void>;
   needs?(flags: never, ...args: never[]): Needs;
 }
 type Run<M extends CommandModule> = Parameters<M["run"]>;
@@ -117,7 +121,8 @@ export function command<M extends CommandModule>(
     invoke(flags, args) {
       const all = [flags, ...args] as never as Run<M>;
       return {
-        run: async () => await (await load()).run(...all as never as [never]),
+        flags,
+        run: async () => await (await load()).run(...all as never as [never]) ?? OK,
         needs: async () =>
           needs?.(...all) ?? (await load()).needs?.(...all as never as [never]) ?? {},
       };

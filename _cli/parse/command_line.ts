@@ -28,11 +28,22 @@ export async function parse(
     const meant = didYouMean(name, [...commands.keys(), "help"]);
     throw new UsageError(`unknown command ${JSON.stringify(name)}${meant}`);
   }
-  const parsed = parseOptions(name, command, rest);
+  const parsed = await named(name, () => parseOptions(name, command, rest));
   if (typeof parsed === "string") {
     return await answer(parsed, (help) => help.formatCommand(name, command));
   }
-  return command.invoke(parsed.flags, parsed.args);
+  const invocation = command.invoke(parsed.flags, parsed.args);
+  return { ...invocation, run: () => named(name, invocation.run) };
+}
+
+/** Does some work of a command, and adds its name to a usage error. */
+async function named<T>(name: string, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof UsageError) error.command ??= name;
+    throw error;
+  }
 }
 
 /** Returns the help or the version. */

@@ -1,7 +1,9 @@
 /** Sets of Deno permissions. */
 
+import type { Needs } from "./command.ts";
+
 /** Returns everything that is in one of the sets. */
-export function union(sets: Deno.PermissionOptionsObject[]): Deno.PermissionOptionsObject {
+export function union(sets: Needs[]): Needs {
   const all: Record<string, true | string[]> = {};
   for (
     const [kind, value] of sets.flatMap((set) => Object.entries(set)) as [string, true | string[]][]
@@ -9,5 +11,5 @@ export function union(sets: Deno.PermissionOptionsObject[]): Deno.PermissionOpti
     const before = all[kind] ?? [];
     all[kind] = value === true || before === true ? true : [...new Set([...before, ...value])];
   }
-  return all as Deno.PermissionOptionsObject;
+  return all as Needs;
 }

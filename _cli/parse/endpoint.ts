@@ -2,6 +2,7 @@
 
 import type { SocketPath } from "../../address.ts";
 import { permissions, type PermissionsOptions } from "../../permissions.ts";
+import type { Needs } from "./command.ts";
 import { InvalidValue, shownPath, socketPath } from "./parameters.ts";
 
 /** The host of the loopback connections of TLS (`tls.ts`). */
@@ -53,7 +54,7 @@ export function endpointNeeds(
   side: Endpoint,
   operation: "serve" | "connect",
   options: PermissionsOptions = {},
-): Deno.PermissionOptionsObject {
+): Needs {
   if (side.scheme === "unix") return permissions(operation, side.path, options);
   return { net: [hostAndPort(side), ...(side.scheme === "tls" ? [LOOPBACK] : [])] };
 }

@@ -2,6 +2,7 @@
 
 import { requireGrants } from "../../_internal/base/deno_permissions.ts";
 import type { PermissionsOptions } from "../../permissions.ts";
+import type { Needs } from "./command.ts";
 
 /** The options. */
 export type OwnershipFlags = {
@@ -15,7 +16,7 @@ const GROUPS = "/etc/group";
 const GROUP_MODE = 0o660;
 
 /** Returns the Deno permissions to look up the group. A number needs none. */
-export function ownershipNeeds({ group }: OwnershipFlags): Deno.PermissionOptionsObject {
+export function ownershipNeeds({ group }: OwnershipFlags): Needs {
   return group === undefined || /^\d+$/.test(group) ? {} : { read: [GROUPS] };
 }
 

@@ -46,13 +46,8 @@ export function parseOptions(
   const rest = end < 0 ? [] : words.slice(words[end] === "--" ? end + 1 : end);
   const requested = own.find((word) => REQUESTS.has(word));
   if (requested !== undefined) return REQUESTS.get(requested) as Request;
-  try {
-    const { flags, operands } = parseFlags(own, command);
-    return { flags, args: parseArguments([...operands, ...rest], name, command) };
-  } catch (error) {
-    if (error instanceof UsageError) error.command = name;
-    throw error;
-  }
+  const { flags, operands } = parseFlags(own, command);
+  return { flags, args: parseArguments([...operands, ...rest], name, command) };
 }
 
 /** Parses options, and returns the other words as operands. */
