@@ -39,7 +39,7 @@ export interface PairOptions {
   cwd?: string | URL;
   /**
    * Environment variables, in addition to the inherited ones. A variable that is not UTF-8 cannot
-   * be inherited: it is left out, except `PATH`, for which the promise rejects.
+   * be inherited: it is left out. Of `PATH`, the directories that are UTF-8 are inherited.
    */
   env?: Record<string, string>;
   /**
@@ -221,8 +221,8 @@ export interface Child extends AsyncDisposable {
  * @throws {RangeError} when a number is out of range.
  * @throws {Deno.errors.NotFound} when the program does not exist.
  * @throws {Deno.errors.PermissionDenied} when it is not executable.
- * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or the inherited `PATH` is
- * not UTF-8.
+ * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or the variable that leads to
+ * Deno's cache is not UTF-8.
  * @throws {Deno.errors.NotSupported} when a compiled program starts a module.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *

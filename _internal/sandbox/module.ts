@@ -67,7 +67,9 @@ function withCache(
   const cache: Record<string, string> = {};
   for (const name of CACHE_VARIABLES) {
     if (env[name] !== undefined || !isGranted("env", name)) continue;
-    const value = ownVariable(context, name);
+    // DENO_DIR alone leads there: the others may be left out.
+    const isKnown = (env["DENO_DIR"] ?? cache["DENO_DIR"]) !== undefined;
+    const value = ownVariable(context, name, () => isKnown ? null : undefined);
     if (value !== undefined) cache[name] = value;
   }
   return { ...cache, ...env };

@@ -1,6 +1,7 @@
 import { pair } from "@uds/uds";
 import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { denoArgs, fixture, Program, readText, run, TempDir, test } from "../_helpers.ts";
+import { MODULE } from "./_pair.ts";
 
 const flags = ["--allow-run=sh", "--allow-env"];
 
@@ -130,28 +131,38 @@ test(
 
 // ---- An environment that is not UTF-8 -----------------------------------------------------------
 
+/** A name that is not UTF-8, in a shell. */
+const ODD = "$(printf 'jos\\351')";
+
+/** The cache of this process, which saves compiling everything again. */
+const CACHE = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
+
+/** Starts pair_environment.ts after a line of a shell. */
+function after(line: string, args: string[]): Program {
+  const words = [Deno.execPath(), ...denoArgs("pair_environment.ts", ["-A"], args)];
+  const command = words.map((word) => `'${word}'`).join(" ");
+  return new Program("sh", ["-c", `${line}; exec ${command}`], { env: { DENO_DIR: CACHE } });
+}
+
 /**
  * Starts a program with a variable that is a path in the directory with a name that is not UTF-8.
  */
 function withByte(dir: TempDir, variable: string, args: string[]): Program {
-  const words = [Deno.execPath(), ...denoArgs("pair_environment.ts", ["-A"], args)];
-  const command = words.map((word) => `'${word}'`).join(" ");
-  const script =
-    `${variable}="${dir.path}/$(printf 'jos\\351')"; export ${variable}; exec ${command}`;
-  // The cache of this process saves compiling everything again.
-  const cache = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
-  return new Program("sh", ["-c", script], { env: { DENO_DIR: cache } });
+  return after(`${variable}="${dir.path}/${ODD}"; export ${variable}`, args);
 }
 
-test("pair() refuses to leave out a PATH that is not UTF-8, and takes another one", async () => {
-  await using dir = new TempDir();
-  await using program = withByte(dir, "PATH", ["sh"]);
-  assertEquals(await program.output(), [
-    `InvalidData: Cannot start "sh": the variable PATH is not UTF-8, and Deno cannot hand it on. ` +
-    "Set another one, or pass one as env",
-    "started",
-  ]);
-}, { needs: ["sh"] });
+test(
+  "pair() does not find a program in a directory of PATH that is not UTF-8, and takes another PATH",
+  async () => {
+    await using dir = new TempDir();
+    await using program = withByte(dir, "PATH", ["sh"]);
+    assertEquals(await program.output(), [
+      'NotFound: Cannot start "sh": the program does not exist',
+      "started",
+    ]);
+  },
+  { needs: ["sh"] },
+);
 
 test("pair() leaves out a variable that is not UTF-8, and passes on the others", async () => {
   await using dir = new TempDir();
@@ -159,9 +170,32 @@ test("pair() leaves out a variable that is not UTF-8, and passes on the others",
   assertEquals(await program.output(), ["started", "started"]);
 }, { needs: ["sh"] });
 
+test("pair() keeps the directories of PATH that are UTF-8", async () => {
+  await using dir = new TempDir();
+  const odd = `${dir.path}/a\\b "c" é\u200b`;
+  await Deno.mkdir(odd);
+  await Deno.writeTextFile(`${odd}/tool`, "#!/bin/sh\nexit 0\n", { mode: 0o755 });
+  const quoted = odd.replaceAll('"', '\\"').replaceAll("\\b", "\\\\b");
+  const line = `PATH="/${ODD}:${quoted}:$PATH:/home/${ODD}/bin"; export PATH`;
+  await using program = after(line, ["tool"]);
+  assertEquals((await program.output())[0], "started");
+}, { needs: ["sh"] });
+
+test(
+  "pair(module) starts with any variable that is not UTF-8, PATH and HOME included",
+  async () => {
+    const line = `HOME="/home/${ODD}"; PATH="$PATH:/home/${ODD}"; UDS_ODD="${ODD}"; ` +
+      "export HOME PATH UDS_ODD";
+    await using program = after(line, [MODULE.href]);
+    assertEquals(await program.output(), ["started", "started"]);
+  },
+  { needs: ["sh"], deadline: 20_000 },
+);
+
 test("pair(module) refuses to lose Deno's cache by a HOME that is not UTF-8", async () => {
   await using dir = new TempDir();
-  await using program = withByte(dir, "HOME", ["file:///m.ts"]);
+  // The cache of this process is found by DENO_DIR, which the program removes for its child.
+  await using program = withByte(dir, "HOME", ["file:///m.ts", "DENO_DIR"]);
   const [line] = await program.output();
   assertEquals(
     line,
