@@ -78,8 +78,7 @@ export interface Connection extends Disposable, AsyncDisposable {
    *   process alive unless `unref()` was called. It does not count for `idleTimeout`.
    * - **Limits**: the kernel does not report everything. After `closeWrite()` on this side, a peer
    *   that has left is noticed at its end of file only, which may be behind unread bytes. On a
-   *   pair, a child has left when it has exited and its end of file has come. In a child, the end
-   *   of file of the parent does not show whether the parent has left; a write does.
+   *   pair, the other process has left when it has exited and its end of file has come.
    */
   readonly closed: Promise<void>;
   /** The number of bytes that have been read, or read ahead, so far. */

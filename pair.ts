@@ -319,7 +319,8 @@ export function inherited(options: InheritedOptions = {}): Connection {
     requireRuntime();
     const { fd = CHILD_FD } = options;
     const context = new ErrorContext("inherited", null, `Cannot take over descriptor ${fd}`);
-    return unnamedConnection(takeOver(context, fd));
+    const parent = Deno.ppid;
+    return unnamedConnection(takeOver(context, fd), { hasPeerExited: () => Deno.ppid !== parent });
   } catch (error) {
     throw seenFrom(inherited, error);
   }

@@ -85,7 +85,7 @@ export class ChildProcess {
   ) {
     this.#process = process;
     this.pid = pid;
-    this.conn = unnamedConnection(socket);
+    this.conn = unnamedConnection(socket, { hasPeerExited: () => this.#hasExited });
     this.#stdio = stdio;
     this.#grace = grace;
     // After the start only kill() fails.
@@ -94,13 +94,12 @@ export class ChildProcess {
       const stream = process.stdio[fd] as Socket | null;
       if (stream === null || way === "socket") return undefined;
       const only = fd === 0 ? "write" : "read";
-      return unnamedConnection(FdSocket.fromStream(stream, only), only);
+      return unnamedConnection(FdSocket.fromStream(stream, only), { only });
     });
     this.status = new Promise((resolve) => {
       const end = (code: number, signal: Deno.Signal | null) => {
         this.#hasExited = true;
         wait.cancel();
-        this.conn.peerExited();
         resolve({ success: code === 0, code, signal });
       };
       process.once("exit", (exitCode: number | null, name: NodeJS.Signals | null) => {

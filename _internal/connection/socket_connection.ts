@@ -59,7 +59,9 @@ export interface SocketConnectionOptions extends Timeouts {
   /** Bytes that were read before, by a read that may still be pending. */
   readAhead?: Promise<Uint8Array>;
   /** The only direction of a pipe. */
-  only?: "read" | "write";
+  only?: "read" | "write" | undefined;
+  /** Reports whether the process that has the other end of a pair has exited. */
+  hasPeerExited?: (() => boolean) | undefined;
 }
 
 const READ_CHECKS: Checks<ReadOptions> = { signal: checkSignal };
@@ -99,8 +101,7 @@ export class SocketConnection {
 
   readonly #input: Input;
   #watch: PeerWatch | undefined;
-  /** Whether the process that has the other end has exited. */
-  #hasPeerExited = false;
+  readonly #hasPeerExited: (() => boolean) | undefined;
   #keepsAlive = true;
   #readable: ReadableSide | undefined;
   #writable: WritableStream<Uint8Array> | undefined;
@@ -118,6 +119,7 @@ export class SocketConnection {
       const onStall = (ms: number) => this.#timeOut("write", `the peer did not read for ${ms} ms`);
       this.#stall = new IdleTimer(writeTimeout, writeTimeout, onStall);
     }
+    this.#hasPeerExited = options.hasPeerExited;
     if (options.only === "write") this.#reading = "given up";
     if (options.only === "read") this.#writing = "ended";
     this.#input = this.#openInput();
@@ -210,12 +212,6 @@ export class SocketConnection {
     }
   }
 
-  /** Called when the process that has the other end of a pair has exited. */
-  peerExited(): void {
-    this.#hasPeerExited = true;
-    this.#watch?.start();
-  }
-
   /**
    * Asks whether the peer has left, if that is all that a stalled input leaves open. Reports
    * whether to ask again.
@@ -225,7 +221,7 @@ export class SocketConnection {
     const isGone = await this.#enqueue(async () => {
       // After our own end of file, every write fails.
       if (this.#closeWrite !== undefined) return false;
-      if (this.#hasPeerExited && this.#reading === "end of file") return true;
+      if (this.#hasPeerExited?.() && this.#reading === "end of file") return true;
       return await this.#write(NOTHING).then(() => false, () => true);
     });
     if (isGone) this.#resolveClosed();

@@ -11,11 +11,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
-for (const name of ["a shell", "Deno"]) {
+for (const name of ["a shell", "Deno", "Deno, waiting for closed"]) {
   test(`pair(): the child of a killed parent sees the end of file (${name})`, async () => {
-    const command = name === "Deno"
-      ? [Deno.execPath(), ...denoArgs("pair_peer.ts", ["--deny-env"], ["until-end"])]
-      : ["sh", "-c", "echo ready; cat <&3; echo ended"];
+    const mode = name === "Deno" ? "until-end" : "until-closed";
+    const command = name === "a shell"
+      ? ["sh", "-c", "echo ready; cat <&3; echo ended"]
+      : [Deno.execPath(), ...denoArgs("pair_peer.ts", ["--deny-env"], [mode])];
     const flags = ["--allow-env", `--allow-run=${command[0]}`];
     await using parent = fixture("pair_parent.ts", flags, command);
     // The child shares the parent's standard output, so either line may come first.
