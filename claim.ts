@@ -7,16 +7,10 @@
 import { resolveSocketPath, type SocketPath } from "./address.ts";
 import { InsecurePath } from "./errors.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
-import {
-  checkArguments,
-  checkFunction,
-  checkOptions,
-  type Checks,
-  oneOf,
-} from "./_internal/base/check.ts";
+import { checkArguments, checkFunction, checkOptions } from "./_internal/base/check.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
 import { turn } from "./_internal/base/event_loop.ts";
-import { claimDefaults, OWN_CHECKS, requireOwnable } from "./_internal/path/claim_options.ts";
+import { OWN_CHECKS, planToOwn } from "./_internal/path/claim_options.ts";
 import { OwnedPath } from "./_internal/path/owned_path.ts";
 import { ClaimedServer } from "./_internal/server/claimed_server.ts";
 
@@ -221,23 +215,12 @@ export async function claim(path: SocketPath, options: ClaimOptions = {}): Promi
   }
 }
 
-const CHECKS: Checks<ClaimOptions> = {
-  ...OWN_CHECKS,
-  existing: oneOf("reclaim", "fail", "replace"),
-  publish: oneOf("direct", "rename"),
-  onReplaced: checkFunction,
-};
-
 /** Checks the options, and takes the path. */
 async function acquire(path: SocketPath, options: ClaimOptions): Promise<SocketClaim> {
-  checkOptions("claim", options, CHECKS);
-  const complete = claimDefaults(options);
-  if (options.onReplaced !== undefined && complete.publish !== "rename") {
-    throw new TypeError('Invalid onReplaced: it needs publish: "rename"');
-  }
+  checkOptions("claim", options, OWN_CHECKS);
   const context = new ErrorContext("claim", resolveSocketPath(path));
-  requireOwnable(context, complete);
-  return new Claim(context, await OwnedPath.acquire(context, complete), options.onReplaced);
+  const owned = await OwnedPath.acquire(context, planToOwn(context, options));
+  return new Claim(context, owned, options.onReplaced);
 }
 
 class Claim implements SocketClaim {

@@ -37,26 +37,22 @@ function keyOf({ dev, ino }: Deno.FileInfo): string {
   return `${dev}:${ino}`;
 }
 
-/** A lock that this process holds. */
-export class PathLock {
+/** A lock that this process holds until it is released. */
+export class PathLock implements Disposable {
   /** The user that owns the lock file: the one that this process runs as. */
   readonly uid: number | null;
-  #path: string;
+  /** The path of the lock file. */
+  readonly path: string;
   readonly #file: Deno.FsFile;
   readonly #info: Deno.FileInfo;
   #held = true;
 
   private constructor(path: string, file: Deno.FsFile, info: Deno.FileInfo) {
-    this.#path = path;
+    this.path = path;
     this.uid = info.uid;
     this.#file = file;
     this.#info = info;
     locked.add(keyOf(info));
-  }
-
-  /** The path of the lock file. */
-  get path(): string {
-    return this.#path;
   }
 
   /** Takes a lock now, or returns what stands in the way. */
@@ -152,20 +148,22 @@ export class PathLock {
     if (inode !== undefined || view !== undefined) writeRecord(this.#file, inode, view);
   }
 
-  /** Renames the lock file over the one at `path`: it is then the lock there. */
-  moveTo(path: string): void {
-    Deno.renameSync(this.#path, path);
-    this.#path = path;
+  /** Renames the lock file over the one at `path`. Returns the lock there, which replaces this. */
+  moveTo(path: string): PathLock {
+    Deno.renameSync(this.path, path);
+    this.#held = false;
+    return new PathLock(path, this.#file, this.#info);
   }
 
   /** Reports whether the name leads to the locked file. */
   hasName(): boolean {
-    return isSameFile(lstat(this.#path), this.#info);
+    return isSameFile(lstat(this.path), this.#info);
   }
 
-  /** Reports whether the name leads to the locked file, or to none. */
+  /** Reports whether it is held, and the name leads to the locked file, or to none. */
   isInPlace(): boolean {
-    const info = lstat(this.#path);
+    if (!this.#held) return false;
+    const info = lstat(this.path);
     return info === null || isSameFile(info, this.#info);
   }
 
@@ -174,7 +172,7 @@ export class PathLock {
     if (!this.#held) return;
     this.#held = false;
     try {
-      removeIfSame(this.#path, this.#info);
+      removeIfSame(this.path, this.#info);
     } finally {
       locked.delete(keyOf(this.#info));
       try {
@@ -185,6 +183,10 @@ export class PathLock {
       }
       this.#file.close();
     }
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
   }
 }
 

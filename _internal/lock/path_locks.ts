@@ -33,42 +33,16 @@ export interface LockOptions {
 }
 
 /**
- * The publish lock until it is disposed of. It is empty if nothing is published by rename, or if a
+ * The publish lock until it is disposed of. `undefined` if nothing is published by rename, or if a
  * server that leaves could not get it.
  */
-export class PublishLock implements Disposable {
-  #file: PathLock | undefined;
-
-  constructor(file?: PathLock) {
-    this.#file = file;
-  }
-
-  /** The lock file; `undefined` if the lock is empty. */
-  get file(): PathLock | undefined {
-    return this.#file;
-  }
-
-  /** Makes it the lock at `path`, so that disposing of it does not release it any more. */
-  becomeLock(path: string): PathLock | undefined {
-    const file = this.#file;
-    file?.moveTo(path);
-    this.#file = undefined;
-    return file;
-  }
-
-  /** Releases it. Idempotent. */
-  [Symbol.dispose](): void {
-    const file = this.#file;
-    this.#file = undefined;
-    file?.release();
-  }
-}
+export type PublishLock = PathLock | undefined;
 
 /** The locks that a server has on its path. */
 export class PathLocks {
   readonly #context: ErrorContext;
   readonly #options: LockOptions;
-  #start = new PublishLock();
+  #start: PublishLock;
   #uid: number | null = null;
   /** `undefined` while an incumbent holds it. */
   #lock: PathLock | undefined;
@@ -99,7 +73,7 @@ export class PathLocks {
         const result = await PathLock.try(this.#context, `${this.#context.path}.lock`);
         const isTaken = result instanceof PathLock;
         if (isTaken) this.#lock = result;
-        this.#uid = (start.file ?? this.#lock)?.uid ?? null;
+        this.#uid = (start ?? this.#lock)?.uid ?? null;
         if (isTaken) return;
         if (replaces && "published" in result) {
           requireSameUser(this.#context, result.info?.uid, this.#uid);
@@ -116,7 +90,7 @@ export class PathLocks {
     }
   }
 
-  /** The publish lock under which this server starts. It is empty before and after that. */
+  /** The publish lock under which this server starts. */
   get start(): PublishLock {
     return this.#start;
   }
@@ -136,9 +110,9 @@ export class PathLocks {
     return this.#lock?.hasName() === true;
   }
 
-  /** Waits for the publish lock. It is empty if nothing is published by rename. */
+  /** Waits for the publish lock. `undefined` if nothing is published by rename. */
   async acquirePublishLock(signal?: AbortSignal): Promise<PublishLock> {
-    if (!this.#options.byRename) return new PublishLock();
+    if (!this.#options.byRename) return undefined;
     const path = `${this.#context.path}.lock.new`;
     const wait = new LockWait(
       this.#context,
@@ -149,23 +123,23 @@ export class PathLocks {
     );
     for (;;) {
       const result = await PathLock.try(this.#context, path);
-      if (result instanceof PathLock) return new PublishLock(result);
+      if (result instanceof PathLock) return result;
       await wait.wait(result, signal);
     }
   }
 
   /**
    * Takes the publish lock to remove a name or to close a listener, without a promise if it is
-   * free. It is empty if it cannot be had, or not in time: a server leaves without it.
+   * free. `undefined` if it cannot be had, or not in time: a server leaves without it.
    */
   publishLockToLeave(signal?: AbortSignal): PublishLock | Promise<PublishLock> {
-    if (!this.#options.byRename) return new PublishLock();
+    if (!this.#options.byRename) return undefined;
     try {
       const result = this.#try(".lock.new");
-      if (result instanceof PathLock) return new PublishLock(result);
-      return this.acquirePublishLock(signal).catch(() => new PublishLock());
+      if (result instanceof PathLock) return result;
+      return this.acquirePublishLock(signal).catch(() => undefined);
     } catch {
-      return new PublishLock();
+      return undefined;
     }
   }
 
@@ -175,7 +149,7 @@ export class PathLocks {
    * a successor's.
    */
   spareName(publishLock: PublishLock): string | undefined {
-    const lock = this.#options.byRename ? publishLock.file : this.#lock;
+    const lock = this.#options.byRename ? publishLock : this.#lock;
     return lock?.isInPlace() ? lock.path : undefined;
   }
 
@@ -218,12 +192,12 @@ export class PathLocks {
 
   /** Records the socket that was bound, or that is about to be published. */
   mark(how: "bound" | "published", socket: Deno.FileInfo): void {
-    (this.#lock ?? this.#start.file)?.mark(how, socket);
+    (this.#lock ?? this.#start)?.mark(how, socket);
   }
 
   /** Renames the publish lock over the lock of the incumbent, after its socket was displaced. */
   succeed(publishLock: PublishLock): void {
-    this.#lock ??= publishLock.becomeLock(`${this.#context.path}.lock`);
+    this.#lock ??= publishLock?.moveTo(`${this.#context.path}.lock`);
   }
 
   /** Releases the publish lock under which this server has started, or failed to. */
@@ -248,7 +222,7 @@ export class PathLocks {
 /** Releases a publish lock. If its file remains, its next holder removes it. */
 function drop(publishLock: PublishLock): void {
   try {
-    publishLock[Symbol.dispose]();
+    publishLock?.release();
   } catch {
     // It is unlocked.
   }

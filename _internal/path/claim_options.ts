@@ -1,5 +1,6 @@
 /** The checks that `claim()`, `listen()` and `serve()` make before they call the system. */
 
+import type { ClaimOptions } from "../../claim.ts";
 import type { ListenOptions } from "../../server.ts";
 import {
   checkBoolean,
@@ -15,12 +16,14 @@ import { checkPathLength } from "../base/socket_path.ts";
 import { socketPermissions } from "../base/socket_permissions.ts";
 import type { OwnedPathOptions } from "./owned_path.ts";
 
-/** A check for each option that `claim()`, `listen()` and `serve()` have. */
-export const OWN_CHECKS: Checks<Omit<OwnedPathOptions, "publish" | "selfHeal">> = {
+/** A check for each option of `claim()`. */
+export const OWN_CHECKS: Checks<ClaimOptions> = {
   mode: checkMode,
   uid: checkId,
   gid: checkId,
-  existing: oneOf("reclaim", "fail"),
+  existing: oneOf("reclaim", "fail", "replace"),
+  publish: oneOf("direct", "rename"),
+  onReplaced: checkFunction,
   createDirectory: checkBoolean,
   verifyDirectory: checkBoolean,
 };
@@ -28,15 +31,8 @@ export const OWN_CHECKS: Checks<Omit<OwnedPathOptions, "publish" | "selfHeal">> 
 /** A check for each option of `listen()` and `serve()` that an abstract name refuses. */
 export const FILE_CHECKS: Checks<Omit<ListenOptions, "path" | "signal">> = {
   ...OWN_CHECKS,
-  existing: oneOf("reclaim", "fail", "replace"),
-  publish: oneOf("direct", "rename"),
   selfHeal: checkBoolean,
-  onReplaced: checkFunction,
   onPathLost: checkFunction,
-};
-
-type Given = { readonly [K in keyof OwnedPathOptions]?: OwnedPathOptions[K] | undefined } & {
-  readonly onReplaced?: (() => void) | undefined;
 };
 
 /** What `listen()` and `serve()` do, decided before they touch a file. */
@@ -54,24 +50,32 @@ export interface ListenPlan {
  * process may not listen there.
  */
 export function planToListen(context: ErrorContext, options: ListenOptions): ListenPlan {
-  const owned = claimDefaults(options);
+  const { signal } = options;
   const needsFile = Object.keys(FILE_CHECKS).some((name) =>
     options[name as keyof ListenOptions] !== undefined
   );
-  const isAbstract = context.path.startsWith("\0") && !needsFile;
-  if (isAbstract) {
+  let owned: OwnedPathOptions | undefined;
+  if (context.path.startsWith("\0") && !needsFile) {
     requireRuntime();
     context.require({ net: true });
   } else {
-    requireOwnable(context, owned);
+    owned = planToOwn(context, options);
   }
-  options.signal?.throwIfAborted();
-  return { context, owned: isAbstract ? undefined : owned, signal: options.signal };
+  signal?.throwIfAborted();
+  return { context, owned, signal };
 }
 
-/** Fills in the defaults of checked options. Throws `TypeError` if they contradict each other. */
-export function claimDefaults(options: Given): OwnedPathOptions {
-  const { existing = "reclaim", publish = "direct", selfHeal = false } = options;
+/**
+ * Returns how to own a path, by checked options. Throws if they contradict each other, or if this
+ * process may not own the path.
+ */
+export function planToOwn(
+  context: ErrorContext,
+  options: ClaimOptions & Pick<ListenOptions, "selfHeal">,
+): OwnedPathOptions {
+  const { mode = 0o600, uid, gid, existing = "reclaim", publish = "direct" } = options;
+  const { createDirectory = false, verifyDirectory = false, selfHeal = false } = options;
+  const { operation, path, start } = context;
   if (publish !== "rename") {
     if (options.onReplaced !== undefined) {
       throw new TypeError('Invalid onReplaced: it needs publish: "rename"');
@@ -83,24 +87,6 @@ export function claimDefaults(options: Given): OwnedPathOptions {
     }
     if (selfHeal) throw new TypeError(`Invalid selfHeal: it needs publish: "rename"`);
   }
-  return {
-    mode: options.mode ?? 0o600,
-    uid: options.uid,
-    gid: options.gid,
-    existing,
-    createDirectory: options.createDirectory ?? false,
-    verifyDirectory: options.verifyDirectory ?? false,
-    publish,
-    selfHeal,
-  };
-}
-
-/** Throws unless this process can own the path here, with the permissions that it has. */
-export function requireOwnable(
-  context: ErrorContext,
-  { publish, createDirectory, verifyDirectory }: OwnedPathOptions,
-): void {
-  const { operation, path, start } = context;
   if (path.startsWith("\0")) {
     throw new TypeError(
       `${start}: an abstract name has no file, so there is nothing to claim and no mode to set. ` +
@@ -111,4 +97,5 @@ export function requireOwnable(
   if (publish === "rename") checkPathLength(`${path}.new`);
   requireRuntime();
   context.require(socketPermissions("serve", path, { publish, createDirectory, verifyDirectory }));
+  return { mode, uid, gid, existing, createDirectory, verifyDirectory, publish, selfHeal };
 }

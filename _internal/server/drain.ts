@@ -108,7 +108,7 @@ export class Drain {
       this.#idle = NAMELESS;
     }
     try {
-      if (publishLock !== undefined) owned?.removeName(publishLock);
+      owned?.removeName(publishLock);
     } catch {
       // close() tries again, and reports the failure.
     }

@@ -13,7 +13,6 @@ import { ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { codeOf, failureToOwn } from "../base/failure.ts";
 import { SocketConnection, type Timeouts } from "../connection/socket_connection.ts";
-import { PublishLock } from "../lock/path_locks.ts";
 import type { ListenPlan } from "../path/claim_options.ts";
 import { OwnedPath } from "../path/owned_path.ts";
 import { PathWatch } from "../path/watch.ts";
@@ -173,14 +172,14 @@ export class ListeningSocket {
     if (this.#healer?.retiring) await this.#healer.retiring;
     const owned = this.#owned;
     const locking = owned?.publishLockToLeave();
-    const publishLock = (locking instanceof Promise ? await locking : locking) ?? new PublishLock();
+    const publishLock = locking instanceof Promise ? await locking : locking;
     const closeListener = () => this.queue.current.close();
     const steps = [
       () => owned?.removeName(publishLock),
       () => owned?.moveAside(closeListener, publishLock),
       closeListener,
       () => owned?.release(publishLock),
-      () => publishLock[Symbol.dispose](),
+      () => publishLock?.release(),
     ];
     // Each step runs, also after one that failed.
     const failures: unknown[] = [];
