@@ -18,7 +18,16 @@ import {
 import { type Argument, type Command, command, type CommonFlags } from "./parse/command.ts";
 import type { Commands } from "./parse/command_line.ts";
 import { ownershipPermissions } from "./parse/ownership.ts";
-import { duration, oneOf, seconds, type Shell, SHELLS, text } from "./parse/parameters.ts";
+import {
+  CALL_FRAMINGS,
+  duration,
+  jsonValue,
+  oneOf,
+  seconds,
+  type Shell,
+  SHELLS,
+  text,
+} from "./parse/parameters.ts";
 
 const MESSAGES =
   `With --framing each line of the input is sent as a message, and each received message is printed as a
@@ -55,6 +64,39 @@ bytes, one after another; bytes in bulk, there and back; messages of 64 bytes wi
     },
     args: [{ ...PATH, isOptional: true }],
     load: () => import("./commands/bench.ts"),
+  }),
+
+  call: command({
+    brief: "call a method of a JSON-RPC server, and print the result",
+    usage: "PATH METHOD [JSON...]",
+    examples: [
+      ["uds call /tmp/app.sock status", "without parameters"],
+      [`uds call /tmp/app.sock add '{"a":1,"b":2}'`, "an object: parameters by name"],
+      ["uds call /tmp/app.sock add 1 2", "several values: parameters by position"],
+      [`uds call /tmp/app.sock greet '"Ada"'`, "a text needs its own quotes"],
+      ["uds call --notify /tmp/app.sock reload", "a notification, which has no answer"],
+    ],
+    notes:
+      `It calls one method by JSON-RPC 2.0. The result is a line of JSON. One JSON that is an object or an
+array is the parameters themselves. An error of the method goes to standard error, with its code and its
+data, and the exit code is 1. If --timeout is given, it also limits how long the answer may take; 0
+limits only connecting. With --notify it does not wait. For language servers, use --framing
+content-length.`,
+    options: {
+      ...CONNECTING,
+      notify: { brief: "send a notification: there is no answer" },
+      framing: {
+        ...value(oneOf(CALL_FRAMINGS), "KIND", `lines by default: ${CALL_FRAMINGS.join(", ")}`),
+        values: CALL_FRAMINGS,
+      },
+    },
+    args: [PATH, value(text, "METHOD", "the name of the method"), {
+      ...value(jsonValue, "JSON", "the parameters"),
+      isOptional: true,
+      isRepeated: true,
+    }],
+    needs: (_, path) => permissions("connect", path),
+    load: () => import("./commands/call.ts"),
   }),
 
   completion: command({

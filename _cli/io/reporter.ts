@@ -2,7 +2,7 @@
 
 import { andMore, CountedLines, kindOfError } from "../../_internal/base/counted_lines.ts";
 import { shortAddress } from "../../_internal/base/shown_address.ts";
-import { isSocketError, SocketInUse } from "../../errors.ts";
+import { isSocketError, RpcError, SocketInUse } from "../../errors.ts";
 import { exitCodeOf, OK, QuietEnd, UsageError } from "../exit_codes.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import { shownPath } from "../parse/parameters.ts";
@@ -85,6 +85,9 @@ class Reporter {
         andMore(more)
       }`,
     );
+    if (error instanceof RpcError) {
+      write(`code ${error.code}${error.data === undefined ? "" : `, data ${json(error.data)}`}`);
+    }
     if (error instanceof UsageError) {
       write(`Try: uds ${error.command === undefined ? "" : `${error.command} `}--help`);
     }
@@ -119,6 +122,7 @@ function describe(error: unknown, message: string): Record<string, unknown> {
       path: error.path,
       code: error.code,
     }),
+    ...(error instanceof RpcError && { code: error.code, data: error.data }),
     ...(error instanceof SocketInUse && { holder: error.holder }),
   };
 }

@@ -3,6 +3,7 @@
 import { MAX_DELAY_MS } from "../../_internal/base/check.ts";
 import { shownAddress } from "../../_internal/base/shown_address.ts";
 import type { SocketPath } from "../../address.ts";
+import { shellQuote } from "../text/printable.ts";
 
 /** A value is not valid. The message begins after the name of the option or argument. */
 export class InvalidValue extends Error {
@@ -57,6 +58,17 @@ export function text(value: string): string {
   return value;
 }
 
+/** Parses JSON. */
+export function jsonValue(value: string): unknown {
+  try {
+    return JSON.parse(value);
+  } catch {
+    const remedy = `. For a text, write ${shellQuote(JSON.stringify(value))}. ` +
+      `For an object, write '{"name":1}'`;
+    throw new InvalidValue("valid JSON", value, remedy);
+  }
+}
+
 /** Parses permission bits in octal, such as `600`. */
 export function octalMode(value: string): number {
   if (!/^(0o?)?[0-7]{3}$/.test(value)) {
@@ -91,6 +103,9 @@ export const piece: (value: string) => number = wholeNumber(MAX_PIECE_BYTES);
 
 /** How messages are framed. With `raw` each read is a message. */
 export const FRAMINGS = ["lines", "nul", "u32be", "u32le", "content-length", "raw"] as const;
+
+/** Those of calls. */
+export const CALL_FRAMINGS: readonly Framing[] = FRAMINGS.filter((framing) => framing !== "raw");
 
 /** One of them. */
 export type Framing = typeof FRAMINGS[number];

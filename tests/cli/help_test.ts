@@ -6,6 +6,7 @@ import { test } from "../_helpers.ts";
 
 const NAMES = [
   "bench",
+  "call",
   "completion",
   "connect",
   "echo",

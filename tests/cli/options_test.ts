@@ -9,6 +9,7 @@ import { decode, ROOT, TempDir, test } from "../_helpers.ts";
 /** Arguments that every command accepts. */
 const ARGUMENTS: Record<string, string[]> = {
   bench: ["/tmp/x"],
+  call: ["/tmp/x", "method"],
   completion: ["bash"],
   permissions: ["ls"],
   relay: ["/tmp/x", "/tmp/y"],
