@@ -7,7 +7,7 @@
  * - **Codecs of texts**: {@linkcode lines}, and {@linkcode text} over a codec of bytes.
  * - **Values**: {@linkcode json} over any of these. Or a {@linkcode Codec} of your own.
  * - {@linkcode encodeStream} and {@linkcode decodeStream} use the codecs with Web streams.
- * - For RPC, use a library on top of `send` and iteration.
+ * - For calls and their answers, use `rpc()`.
  *
  * @example JSON lines
  * ```ts

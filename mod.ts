@@ -10,6 +10,7 @@
  *   half-close.
  * - {@linkcode messages}: whole messages over a connection: frames, lines, JSON, or a codec of your
  *   own.
+ * - {@linkcode rpc}: calls of methods over a connection, both ways: JSON-RPC.
  * - {@linkcode relay}: passes everything on between two connections.
  * - {@linkcode claim}: owns the path for `Deno.serve` or `node:http`.
  * - {@linkcode probe}: reports what is at a path.

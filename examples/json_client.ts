@@ -1,54 +1,20 @@
 /**
- * A client with several requests in flight. Each answer has the number of its request.
+ * A client with several calls in flight, which are typed by the interface of the server.
  *
  * Terminal 1: deno run -RWN examples/json_server.ts /tmp/json.sock
  * Terminal 2: deno run -RWN examples/json_client.ts /tmp/json.sock
  */
 
-import { connect, json, lines, messages } from "@uds/uds";
+import { connect, rpc } from "@uds/uds";
+import type { Service } from "./json_server.ts";
 
-interface Answer {
-  id: number;
-  result?: unknown;
-  error?: string;
-}
+const conn = await connect({ path: Deno.args[0] ?? "./json.sock", wait: true });
+await using server = rpc<Service>(conn, { timeout: 5000 });
 
-await using server = messages(
-  await connect({ path: Deno.args[0] ?? "./json.sock", wait: true }),
-  json<unknown>(lines({ maxBytes: 65536 })),
-);
-
-const waiting = new Map<number, PromiseWithResolvers<unknown>>();
-let requests = 0;
-
-async function ask(method: string, ...params: number[]): Promise<unknown> {
-  const id = ++requests;
-  const answer = Promise.withResolvers<unknown>();
-  waiting.set(id, answer);
-  await server.send({ id, method, params });
-  return await answer.promise;
-}
-
-/** Resolves each request with its answer. */
-async function listen(): Promise<void> {
-  for await (const message of server) {
-    const { id, result, error } = message as Answer;
-    const answer = waiting.get(id);
-    waiting.delete(id);
-    if (error === undefined) answer?.resolve(result);
-    else answer?.reject(new Error(error));
-  }
-  for (const { reject } of waiting.values()) {
-    reject(new Error("the server has closed the connection"));
-  }
-}
-
-const listening = listen();
-const show = (text: string) => (result: unknown) => console.log(`${text}: ${result}`);
 await Promise.all([
-  ask("sleep", 100).then(show("sleep 100")),
-  ask("sum", 1, 2, 3).then(show("sum 1 2 3")),
-  ask("divide", 1, 0).catch((error) => console.log(`divide 1 0: no answer, ${error.message}`)),
+  server.call("sleep", { ms: 100 }).then(console.log),
+  server.call("sum", [1, 2, 3]).then((sum) => console.log(`1 + 2 + 3 = ${sum}`)),
+  server.call("sum", ["1"] as never).catch((error) =>
+    console.log(`${error.code} ${error.message}`)
+  ),
 ]);
-await server.closeWrite();
-await listening;

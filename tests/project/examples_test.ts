@@ -134,7 +134,7 @@ test("examples/json_server.ts answers json_client.ts when each answer is ready",
   await using server = await started("json_server.ts", path);
   assertEquals(
     await ran("json_client.ts", ["-RWN"], [path]),
-    'sum 1 2 3: 6\ndivide 1 0: no answer, there is no method "divide"\nsleep 100: slept 100 ms\n',
+    "1 + 2 + 3 = 6\n-32602 sum() takes numbers\nslept 100 ms\n",
   );
   await stopped(server, dir);
 });
