@@ -31,6 +31,7 @@ import { mayPrompt } from "./_internal/base/deno_permissions.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
 import { codeOf } from "./_internal/base/failure.ts";
 import { isSameFile } from "./_internal/base/file.ts";
+import { GrowingPauses } from "./_internal/base/growing_pauses.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
 import { ObservedTime } from "./_internal/base/silence.ts";
 import { SocketConnection } from "./_internal/connection/socket_connection.ts";
@@ -66,10 +67,7 @@ export interface ConnectOptions {
   signal?: AbortSignal;
 }
 
-/**
- * The pauses between two tries double from the first to the last. Each is shortened by up to a
- * half.
- */
+/** The pauses between two tries: one try takes microseconds. */
 const FIRST_PAUSE_MS = 2;
 const LAST_PAUSE_MS = 100;
 
@@ -160,7 +158,8 @@ async function checkAndConnect(options: SocketPath | ConnectOptions): Promise<Co
   if (mayPrompt()) context.require(permissions("connect", context.path));
 
   const time = new ObservedTime();
-  for (let pause = FIRST_PAUSE_MS;; pause = Math.min(2 * pause, LAST_PAUSE_MS)) {
+  const pauses = new GrowingPauses(FIRST_PAUSE_MS, LAST_PAUSE_MS);
+  for (;;) {
     let refusal: SocketError;
     try {
       const conn = await connectOnce(context, owners);
@@ -179,8 +178,7 @@ async function checkAndConnect(options: SocketPath | ConnectOptions): Promise<Co
       const state = `no connection within ${timeout} ms. The last attempt: ${refusal.message}`;
       throw context.error(ConnectTimeout, state, { cause: refusal });
     }
-    // Many clients that wait for one server must not all try at the same moment.
-    await time.pause(Math.min(left, pause * (1 - Math.random() / 2)), signal);
+    await time.pause(Math.min(left, pauses.next()), signal);
   }
 }
 
