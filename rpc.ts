@@ -31,21 +31,9 @@
 
 import type { Connection } from "./connection.ts";
 import type { Codec } from "./framing/codec.ts";
-import { json } from "./framing/json.ts";
-import { lines } from "./framing/lines.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
-import {
-  checkArguments,
-  checkCount,
-  checkFunction,
-  checkInteger,
-  checkOptions,
-  type Checks,
-  checkSignal,
-  duration,
-  show,
-} from "./_internal/base/check.ts";
-import { checkCodec } from "./_internal/messages/codec_support.ts";
+import { checkArguments, checkOptions } from "./_internal/base/check.ts";
+import { RPC_CHECKS, withDefaults } from "./_internal/rpc/options.ts";
 import { Peer } from "./_internal/rpc/peer.ts";
 
 export { CallInterrupted, RpcError } from "./errors.ts";
@@ -269,19 +257,6 @@ export interface RpcPeer<Remote = AnyMethods> extends Disposable, AsyncDisposabl
   close(): void;
 }
 
-const CHECKS: Checks<RpcOptions> = {
-  methods: checkMethods,
-  codec: checkCodec,
-  maxConcurrent: checkCount,
-  maxQueued: (name, value) => checkInteger(name, value, 0, Number.MAX_SAFE_INTEGER),
-  maxBatch: checkCount,
-  maxCalls: checkCount,
-  timeout: duration(1),
-  draining: checkSignal,
-  cancelMethod: checkCancelMethod,
-  onError: checkFunction,
-};
-
 /**
  * Calls methods of the peer, and runs methods for it: JSON-RPC 2.0.
  *
@@ -365,42 +340,9 @@ export function rpc<Remote = AnyMethods>(
 ): RpcPeer<Remote> {
   try {
     checkArguments("rpc", arguments, 2, "rpc(conn, { methods })");
-    checkOptions("rpc", options, CHECKS);
-    const {
-      methods = {},
-      codec = json(lines()),
-      maxConcurrent = 100,
-      maxQueued = 1000,
-      maxBatch = 1000,
-      maxCalls = 65536,
-      timeout = Infinity,
-      cancelMethod = "$/cancelRequest",
-    } = options;
-    return new Peer(conn, {
-      ...options,
-      methods,
-      codec,
-      maxConcurrent,
-      maxQueued,
-      maxBatch,
-      maxCalls,
-      timeout,
-      cancelMethod,
-    }) as unknown as RpcPeer<Remote>;
+    checkOptions("rpc", options, RPC_CHECKS);
+    return new Peer(conn, withDefaults(options)) as unknown as RpcPeer<Remote>;
   } catch (error) {
     throw seenFrom(rpc, error);
   }
-}
-
-function checkMethods(name: string, value: unknown): void {
-  const prototype = typeof value === "object" && value !== null && Object.getPrototypeOf(value);
-  if (prototype === Object.prototype || prototype === null) return;
-  throw new TypeError(
-    `Invalid ${name}: expected an object of functions, such as { add }, got ${show(value)}`,
-  );
-}
-
-function checkCancelMethod(name: string, value: unknown): void {
-  if (value === null || typeof value === "string") return;
-  throw new TypeError(`Invalid ${name}: expected a string or null, got ${show(value)}`);
 }
