@@ -19,10 +19,10 @@ import { seenFrom } from "./_internal/base/caller_stack.ts";
 import {
   checkArguments,
   checkBoolean,
-  checkInteger,
   checkOptions,
   type Checks,
   checkSignal,
+  checkUsers,
   duration,
   unchecked,
   withPath,
@@ -136,9 +136,7 @@ const CHECKS: Checks<ConnectOptions> = {
   path: unchecked,
   timeout: duration(),
   wait: checkBoolean,
-  owner(name, value) {
-    for (const uid of [value].flat()) checkInteger(name, uid ?? null, 0, 0xffff_ffff);
-  },
+  owner: checkUsers,
   signal: checkSignal,
 };
 

@@ -149,6 +149,11 @@ export function checkId(name: string, value: unknown): void {
   checkInteger(name, value, 0, MAX_ID);
 }
 
+/** Throws unless the value is the number of a user, or a list of them. */
+export function checkUsers(name: string, value: unknown): void {
+  for (const uid of [value].flat()) checkInteger(name, uid ?? null, 0, 0xffff_ffff);
+}
+
 /** Throws unless the value is permission bits with which the owner can connect. */
 export function checkMode(name: string, value: unknown): void {
   if (typeof value !== "number") {
