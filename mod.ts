@@ -44,6 +44,7 @@ export * from "./connection.ts";
 export * from "./relay.ts";
 export * from "./framing.ts";
 export * from "./rpc.ts";
+export * from "./rpc_client.ts";
 export * from "./claim.ts";
 export * from "./probe.ts";
 export * from "./address.ts";

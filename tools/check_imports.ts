@@ -37,6 +37,7 @@ const FLOORS: readonly (readonly Room[])[] = [
     "rpc.ts",
     "shutdown_on_signal.ts",
   ],
+  ["rpc_client.ts"],
   ["mod.ts"],
   ["_cli/exit_codes.ts"],
   ["_cli/text/"],

@@ -379,7 +379,8 @@ export class Peer {
   }
 }
 
-function checkCall(method: string, params: object | undefined): void {
+/** Throws unless a method and its parameters are of the right kind. */
+export function checkCall(method: string, params: object | undefined): void {
   if (typeof method !== "string") {
     throw new TypeError(`Invalid method: expected a string, got ${show(method)}`);
   }

@@ -1,0 +1,270 @@
+/**
+ * Calls to a server that may go away and come back.
+ *
+ * ```text
+ * idle ──► connecting ──► connected ──► idle     the connection has ended, or the server drains
+ *   └──────────┴──────────────┴───────► closed   close()
+ * ```
+ */
+
+import {
+  CallInterrupted,
+  ConnectDenied,
+  ConnectionClosed,
+  ConnectTimeout,
+  RpcError,
+} from "../../errors.ts";
+import type { CallOptions, RpcPeer } from "../../rpc.ts";
+import type { ClientCallOptions } from "../../rpc_client.ts";
+import { checkBoolean, checkOptions, type Checks, checkSignal, duration } from "../base/check.ts";
+import type { ErrorContext } from "../base/error_context.ts";
+import { delay, onAbort } from "../base/event_loop.ts";
+import { GrowingPauses } from "../base/growing_pauses.ts";
+import { handled } from "../base/rejection.ts";
+import { SilenceTimer } from "../base/silence.ts";
+import { RPC_CODES } from "./codes.ts";
+import { checkCall } from "./peer.ts";
+
+/** What a client needs: its options, and a way to connect. */
+export interface ReconnectingOptions {
+  readonly context: ErrorContext;
+  /** Connects. Tries again for `timeout` milliseconds while the server is not there. */
+  readonly open: (timeout: number, signal: AbortSignal) => Promise<RpcPeer>;
+  readonly onConnect: ((peer: RpcPeer) => unknown) | undefined;
+  readonly idempotent: ReadonlySet<string>;
+  readonly connectTimeout: number;
+  readonly timeout: number;
+  readonly maxCalls: number;
+}
+
+/** A connection. */
+interface Link {
+  readonly peer: RpcPeer;
+  /** The calls that wait for their answer. */
+  calls: number;
+  /** Whether a call was answered. */
+  isProven: boolean;
+}
+
+/** A call that waits for a connection. */
+type Waiter = PromiseWithResolvers<Link>;
+
+/** The pauses before the next connection, if no call was answered on the last one. */
+const FIRST_PAUSE_MS = 2;
+const LAST_PAUSE_MS = 1000;
+/**
+ * How long the rounds of connecting take. After the first one the refusal is known. After the second
+ * one a denial is final: a server that is starting sets the mode of its file sooner.
+ */
+const ROUNDS_MS = [1, 250];
+const LAST_ROUND_MS = 5000;
+
+const CALL_CHECKS: Checks<ClientCallOptions> = {
+  signal: checkSignal,
+  timeout: duration(1),
+  idempotent: checkBoolean,
+};
+
+/** The implementation of `RpcClient`. */
+export class ReconnectingClient {
+  readonly #options: ReconnectingOptions;
+  readonly #waiting = new Set<Waiter>();
+  readonly #pauses = new GrowingPauses(FIRST_PAUSE_MS, LAST_PAUSE_MS);
+  /** The current connection, and those to servers that drain. */
+  readonly #links = new Set<Link>();
+  #current: Link | undefined;
+  #connecting: AbortController | undefined;
+  /** Whether a call was answered on the last connection. */
+  #wasProven = true;
+  /** Why the last try to connect failed. */
+  #refusal: Error | undefined;
+  #isClosed = false;
+
+  constructor(options: ReconnectingOptions) {
+    this.#options = options;
+  }
+
+  call(method: string, params?: object, options?: ClientCallOptions): Promise<unknown> {
+    return handled(this.#call(method, params, options));
+  }
+
+  notify(method: string, params?: object): Promise<void> {
+    return handled(this.#notify(method, params));
+  }
+
+  async #call(
+    method: string,
+    params: object | undefined,
+    options: ClientCallOptions = {},
+  ): Promise<unknown> {
+    checkCall(method, params);
+    checkOptions("call", options, CALL_CHECKS);
+    options.signal?.throwIfAborted();
+    const { idempotent, connectTimeout } = this.#options;
+    const { signal, timeout = this.#options.timeout } = options;
+    const mayRepeat = options.idempotent ?? idempotent.has(method);
+    const start = performance.now();
+    let waited = 0;
+    for (;;) {
+      const since = performance.now();
+      const left = timeout - (since - start);
+      let link = this.#current;
+      if (link === undefined) {
+        link = await this.#connected(Math.min(left, connectTimeout - waited), signal);
+        waited += performance.now() - since;
+      }
+      link.calls++;
+      try {
+        const answer = await link.peer.call(method, params, limits(left, signal));
+        link.isProven = true;
+        return answer;
+      } catch (error) {
+        const isRefused = error instanceof RpcError && error.code === RPC_CODES.DRAINING;
+        const isLost = error instanceof CallInterrupted;
+        if (isRefused || isLost) this.#retire(link);
+        else link.isProven = true;
+        const mayRetry = isRefused || isLost && (!error.sent || mayRepeat);
+        if (!mayRetry || this.#isClosed) throw error;
+      } finally {
+        link.calls--;
+        if (link !== this.#current && link.calls === 0) link.peer.close();
+      }
+    }
+  }
+
+  async #notify(method: string, params: object | undefined): Promise<void> {
+    checkCall(method, params);
+    const link = this.#current ?? await this.#connected(this.#options.connectTimeout);
+    await link.peer.notify(method, params);
+  }
+
+  close(): void {
+    this.#shut();
+    for (const { peer } of this.#links) peer.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#shut();
+    await Promise.all([...this.#links].map(({ peer }) => peer[Symbol.asyncDispose]()));
+  }
+
+  /** Refuses the calls that wait for a connection, and all further ones. */
+  #shut(): void {
+    this.#isClosed = true;
+    this.#current = undefined;
+    this.#stopConnecting();
+    for (const { reject } of this.#waiting) reject(this.#closedError());
+  }
+
+  /** Waits for a connection. */
+  async #connected(ms: number, signal?: AbortSignal): Promise<Link> {
+    const { context, maxCalls } = this.#options;
+    if (this.#isClosed) throw this.#closedError();
+    if (this.#waiting.size >= maxCalls) {
+      throw context.error(Deno.errors.Busy, `${maxCalls} calls wait for it already`);
+    }
+    const waiter: Waiter = Promise.withResolvers();
+    this.#waiting.add(waiter);
+    const timer = new SilenceTimer(() => waiter.reject(this.#lateError(ms)));
+    timer.start(Math.max(0, ms));
+    const stop = onAbort(signal, () => waiter.reject(signal?.reason));
+    if (this.#connecting === undefined) this.#connect();
+    try {
+      return await waiter.promise;
+    } finally {
+      timer.stop();
+      stop();
+      this.#waiting.delete(waiter);
+      if (this.#waiting.size === 0) this.#stopConnecting();
+    }
+  }
+
+  #stopConnecting(): void {
+    this.#connecting?.abort();
+    this.#connecting = undefined;
+  }
+
+  /** Connects for all calls that wait. Never rejects. */
+  async #connect(): Promise<void> {
+    const { signal } = this.#connecting = new AbortController();
+    let settle: (waiter: Waiter) => void;
+    try {
+      const link = await this.#open(signal);
+      if (signal.aborted) return link.peer.close();
+      this.#current = link;
+      settle = ({ resolve }) => resolve(link);
+    } catch (error) {
+      if (signal.aborted) return;
+      settle = ({ reject }) => reject(error);
+    }
+    this.#connecting = undefined;
+    this.#waiting.forEach(settle);
+  }
+
+  async #open(signal: AbortSignal): Promise<Link> {
+    for (;;) {
+      if (!this.#wasProven) await delay(this.#pauses.next(), signal);
+      const link: Link = { peer: await this.#reach(signal), calls: 0, isProven: false };
+      this.#links.add(link);
+      link.peer.closed.then(() => {
+        this.#links.delete(link);
+        this.#retire(link);
+      });
+      const stop = onAbort(signal, () => link.peer.close());
+      try {
+        await this.#options.onConnect?.(link.peer);
+        return link;
+      } catch (error) {
+        link.peer.close();
+        if (!(error instanceof CallInterrupted)) throw error;
+        this.#wasProven = false;
+      } finally {
+        stop();
+      }
+    }
+  }
+
+  /** Connects as soon as the server is there. */
+  async #reach(signal: AbortSignal): Promise<RpcPeer> {
+    for (let round = 0;; round++) {
+      try {
+        return await this.#options.open(ROUNDS_MS[round] ?? LAST_ROUND_MS, signal);
+      } catch (error) {
+        if (!(error instanceof ConnectTimeout)) throw error;
+        if (error.cause instanceof ConnectDenied && round > 0) throw error.cause;
+        this.#refusal = error.cause as Error;
+      }
+    }
+  }
+
+  /** The connection takes no more calls. */
+  #retire(link: Link): void {
+    if (link !== this.#current) return;
+    this.#current = undefined;
+    this.#wasProven = link.isProven;
+    if (link.isProven) this.#pauses.reset();
+  }
+
+  #lateError(ms: number): Error {
+    const last = this.#refusal && `. The last attempt: ${this.#refusal.message}`;
+    const state = `no connection within ${Math.ceil(ms)} ms${last ?? ""}`;
+    return this.#options.context.error(ConnectTimeout, state, { cause: this.#refusal });
+  }
+
+  #closedError(): Error {
+    return this.#options.context.error(ConnectionClosed, "close() was called");
+  }
+}
+
+/** Returns the options of one try. Most calls have none. */
+function limits(left: number, signal: AbortSignal | undefined): CallOptions | undefined {
+  if (left === Infinity && signal === undefined) return undefined;
+  return {
+    timeout: left === Infinity ? left : Math.max(1, Math.ceil(left)),
+    ...(signal && { signal }),
+  };
+}
