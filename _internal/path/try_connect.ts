@@ -16,6 +16,8 @@ export type Answer = "alive" | "full" | "refused" | "denied" | "absent" | "misty
 const ANSWERS: Record<string, Answer> = {
   EAGAIN: "full",
   ECONNREFUSED: "refused",
+  // The server has closed its listener with this connection in the backlog.
+  ECONNRESET: "refused",
   EACCES: "denied",
   EPERM: "denied",
   ENOENT: "absent",

@@ -52,6 +52,20 @@ test("connect() with wait finds a server that replaces a stale file", async () =
   assertEquals(await readText(client), "alive");
 });
 
+test("connect() with wait tries again if the server closes while it connects", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  const closing = Deno.listen({ transport: "unix", path });
+  const refused = assertRejects(() => connect(path), NothingListening);
+  const connecting = connect({ path, wait: true });
+  // Both connections are in the backlog.
+  closing.close();
+  assertEquals((await refused).code, "ECONNRESET");
+  await using _server = await serve(path, (conn) => conn.write(encode("alive")));
+  using client = await connecting;
+  assertEquals(await readText(client), "alive");
+});
+
 test("connect() with wait finds a server in a directory that is made later", async () => {
   await using dir = new TempDir();
   const path = dir.file("sub/s.sock");
