@@ -60,8 +60,8 @@ export interface RpcClientOptions<Remote = AnyMethods> extends Omit<RpcOptions, 
    */
   owner?: number | number[];
   /**
-   * How long, in milliseconds, a call waits for a connection in all. Then it rejects with
-   * `ConnectTimeout`, and was not sent.
+   * How long, in milliseconds, a call waits for a server that answers. Then it rejects with
+   * `ConnectTimeout`.
    *
    * @default {5000}
    */

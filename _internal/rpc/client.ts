@@ -53,8 +53,8 @@ type Waiter = PromiseWithResolvers<Link>;
 const FIRST_PAUSE_MS = 2;
 const LAST_PAUSE_MS = 1000;
 /**
- * How long the rounds of connecting take. After the first one the refusal is known. After the second
- * one a denial is final: a server that is starting sets the mode of its file sooner.
+ * How long the rounds of connecting take. After the first one the refusal is known. After the
+ * second one a denial is final: a server that is starting sets the mode of its file sooner.
  */
 const ROUNDS_MS = [1, 250];
 const LAST_ROUND_MS = 5000;
@@ -125,6 +125,8 @@ export class ReconnectingClient {
         else link.isProven = true;
         const mayRetry = isRefused || isLost && (!error.sent || mayRepeat);
         if (!mayRetry || this.#isClosed) throw error;
+        // A server that answers others was there: the wait for the next one begins.
+        if (link.isProven) waited = 0;
       } finally {
         link.calls--;
         if (link !== this.#current && link.calls === 0) link.peer.close();
