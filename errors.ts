@@ -380,6 +380,8 @@ export interface CallInterrupted extends SocketError {
    * of it was sent: call again without a risk.
    */
   readonly sent: boolean;
+  /** The exit status of the child, if it was one of a `pool()`. */
+  readonly status?: Deno.CommandStatus;
 }
 
 /** The connection has ended before the answer to a call came. */

@@ -28,6 +28,7 @@ const FLOORS: readonly (readonly Room[])[] = [
   ["_internal/sandbox/"],
   ["framing/", "connection.ts", "probe.ts", "claim.ts"],
   ["_internal/rpc/"],
+  ["_internal/pool/"],
   [
     "framing.ts",
     "client.ts",
@@ -37,7 +38,7 @@ const FLOORS: readonly (readonly Room[])[] = [
     "rpc.ts",
     "shutdown_on_signal.ts",
   ],
-  ["rpc_client.ts"],
+  ["rpc_client.ts", "pool.ts"],
   ["mod.ts"],
   ["_cli/exit_codes.ts"],
   ["_cli/text/"],

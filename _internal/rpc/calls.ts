@@ -44,6 +44,11 @@ export class Calls {
     this.#onGiveUp = onGiveUp;
   }
 
+  /** The identifier of the latest call. */
+  get lastId(): number {
+    return this.#lastId;
+  }
+
   /** The number of calls that wait. */
   get size(): number {
     return this.#waiting.size;

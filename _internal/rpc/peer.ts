@@ -132,6 +132,11 @@ export class Peer {
     }
   }
 
+  /** The identifier of the latest call. */
+  get lastId(): number {
+    return this.#calls.lastId;
+  }
+
   notify(method: string, params?: object): Promise<void> {
     try {
       checkCall(method, params);
