@@ -9,8 +9,8 @@ import {
   type AnyMethods,
   type CallOptions,
   type MethodName,
-  type Params,
-  type Result,
+  type MethodParams,
+  type MethodResult,
   rpc,
   type RpcOptions,
 } from "./rpc.ts";
@@ -158,8 +158,8 @@ export interface Pool<Remote = AnyMethods> extends Disposable, AsyncDisposable {
    */
   call<M extends MethodName<Remote>>(
     method: M,
-    ...args: [...Params<Remote[M]>, options?: PoolCallOptions]
-  ): Promise<Result<Remote[M]>>;
+    ...args: [...MethodParams<Remote[M]>, options?: PoolCallOptions]
+  ): Promise<MethodResult<Remote[M]>>;
   /** Resolves when no call waits for a child: the next one runs at once, or is the only one. */
   readonly ready: Promise<void>;
   /** The maximum number of children. */
