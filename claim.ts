@@ -68,7 +68,9 @@ export interface ClaimOptions {
    *   meets a socket that is not ready, and a successor can replace the server without a gap. The
    *   claim then closes the server: see {@linkcode SocketClaim.release}.
    *
-   * `"rename"` needs permissions for both names, and the path may have four bytes less.
+   * `"rename"` needs more permissions, and the path may have four bytes less. A server that is
+   * killed while it starts, or in the moment after it was replaced, may leave `<path>.new`,
+   * `<path>.lock.new` or `<path>.old`. The next start removes them.
    *
    * @default {"direct"}
    */
@@ -172,8 +174,8 @@ export interface SocketClaim extends AsyncDisposable {
  * **Permissions**: what `permissions("claim", path, options)` returns. On Windows it rejects with
  * `NotSupported`.
  * - Read and write for the path and for `<path>.lock`, and `--allow-net=unix:<path>`.
- * - With `publish: "rename"`, also read and write for `<path>.new` and `<path>.lock.new`, and
- *   `--allow-net=unix:<path>.new`.
+ * - With `publish: "rename"`, also read and write for `<path>.new`, `<path>.lock.new` and
+ *   `<path>.old`, and `--allow-net=unix:…` for the first and the last.
  *
  * @param path The path of the socket. Abstract names have no file to own.
  * @param options Mode, owner, and what to do about an existing file.

@@ -91,8 +91,8 @@ const OPERATIONS: readonly Operation[] = ["connect", "serve", "claim", "probe", 
  *
  * - `"connect"`: read, write and net for the socket.
  * - `"serve"`, `"claim"`: the same, and read and write for its lock file, `<path>.lock`. With
- *   `publish: "rename"` also all three for `<path>.new`. With `createDirectory` also write for the
- *   directory.
+ *   `publish: "rename"` also all three for `<path>.new`, and `"claim"` for `<path>.old`. With
+ *   `createDirectory` also write for the directory.
  * - With `verifyDirectory`, `mode`, `uid` or `gid` also read for the directory and each one above
  *   it, because mode and owner are changed only in a directory that is known to be safe. The root
  *   directory is not included, and is checked only if it is granted. Symbolic links are followed if

@@ -48,6 +48,10 @@ export function socketPermissions(
   if (options.publish === "rename") {
     for (const list of [read, write]) list.push(`${path}.new`, `${lock}.new`);
     net.push(`unix:${path}.new`);
+    if (operation === "claim") {
+      for (const list of [read, write]) list.push(`${path}.old`);
+      net.push(`unix:${path}.old`);
+    }
   }
   const { verifyDirectory, mode, uid, gid } = options;
   if (verifyDirectory || (mode ?? uid ?? gid) !== undefined) read.push(...directoriesAbove(path));

@@ -18,7 +18,8 @@ export const LOCK_MODE = 0o700;
 const FIRST_LINE = "uds socket lock\n";
 /** PostgreSQL's locks have about 70 bytes, those of the others 0 to 11. */
 const SIZE_BYTES = 499;
-const RECORD = /^(\d{1,10}) *\n(?:published (\d{1,20}) *\n)?(?:([0-9a-z]{7}) *\n)?/;
+const CLAIM = " by claim";
+const RECORD = /^(\d{1,10}) *\n(?:published (\d{1,20})( by claim)? *\n)?(?:([0-9a-z]{7}) *\n)?/;
 
 /** What {@linkcode foreignKind} returns for a file that only its content distinguishes. */
 export const OTHER_CONTENT = "a file with other content";
@@ -35,13 +36,18 @@ export interface LockRecord {
   holder: number | undefined;
   /** The inode of the socket that the holder has published by renaming it. */
   published?: number;
+  /** Whether that is the socket of a `claim()`, which wants another name when it is replaced. */
+  byClaim?: boolean;
   /** The holder's view of its socket, if that could be on a shared file system. */
   view?: string;
 }
 
 /** Writes a whole record in one piece, so that the file is never cut short. */
-export function writeRecord(file: Deno.FsFile, published?: number, view?: string): void {
-  const line = published === undefined ? "" : `published ${published}\n`;
+export function writeRecord(
+  file: Deno.FsFile,
+  { published, byClaim, view }: Omit<LockRecord, "holder"> = {},
+): void {
+  const line = published === undefined ? "" : `published ${published}${byClaim ? CLAIM : ""}\n`;
   const last = view === undefined ? "" : `${view}\n`;
   const record = `${FIRST_LINE}${Deno.pid}\n${line}${last}`.padEnd(SIZE_BYTES - 1) + "\n";
   file.seekSync(0, Deno.SeekMode.Start);
@@ -56,10 +62,11 @@ export function readRecord(file: Deno.FsFile): LockRecord | undefined {
   if (count === 0) return { holder: undefined };
   const text = new TextDecoder().decode(buffer.subarray(0, count));
   if (!text.startsWith(FIRST_LINE)) return undefined;
-  const [, digits, published, view] = RECORD.exec(text.slice(FIRST_LINE.length)) ?? [];
+  const [, digits, published, claim, view] = RECORD.exec(text.slice(FIRST_LINE.length)) ?? [];
   return {
     holder: digits === undefined ? undefined : Number(digits),
     ...(published !== undefined && { published: Number(published) }),
+    ...(claim !== undefined && { byClaim: true }),
     ...(view !== undefined && { view }),
   };
 }

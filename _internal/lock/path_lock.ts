@@ -37,6 +37,9 @@ function keyOf({ dev, ino }: Deno.FileInfo): string {
   return `${dev}:${ino}`;
 }
 
+/** How the holder of a lock has bound its socket. */
+export type Bound = "bound" | "published" | "published by claim";
+
 /** A lock that this process holds until it is released. */
 export class PathLock implements Disposable {
   /** The user that owns the lock file: the one that this process runs as. */
@@ -142,10 +145,11 @@ export class PathLock implements Disposable {
   }
 
   /** Records the socket of the holder, and whether it is published by renaming it. */
-  mark(how: "bound" | "published", socket: Deno.FileInfo): void {
-    const view = mayBeShared(socket) ? viewOf(socket) : undefined;
-    const inode = how === "published" ? socket.ino ?? 0 : undefined;
-    if (inode !== undefined || view !== undefined) writeRecord(this.#file, inode, view);
+  mark(how: Bound, socket: Deno.FileInfo): void {
+    const view = mayBeShared(socket) ? { view: viewOf(socket) } : {};
+    const published = how === "bound" ? {} : { published: socket.ino ?? 0 };
+    const record = { ...published, byClaim: how === "published by claim", ...view };
+    if ("published" in record || "view" in record) writeRecord(this.#file, record);
   }
 
   /** Renames the lock file over the one at `path`. Returns the lock there, which replaces this. */
@@ -205,7 +209,7 @@ function statAgain(file: Deno.FsFile): Deno.FileInfo | null {
  */
 function infoByContent(file: Deno.FsFile, path: string): Deno.FileInfo | null {
   const mark = crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36).padStart(7, "0");
-  writeRecord(file, undefined, mark);
+  writeRecord(file, { view: mark });
   const info = lstat(path);
   if (!info?.isFile) return null;
   try {

@@ -19,7 +19,7 @@ import type { ErrorContext } from "../base/error_context.ts";
 import { isSameFile } from "../base/file.ts";
 import { LockWait } from "./lock_wait.ts";
 import type { LockHolder } from "./obstacle.ts";
-import { PathLock } from "./path_lock.ts";
+import { type Bound, PathLock } from "./path_lock.ts";
 
 /** How long another process may take to bind and publish, or to close. */
 const PUBLISH_LOCK_MS = 5000;
@@ -169,7 +169,7 @@ export class PathLocks {
     if (!(result instanceof PathLock)) return !("error" in result);
     this.#lock?.release();
     this.#lock = result;
-    if (socket !== null) result.mark(this.#options.byRename ? "published" : "bound", socket);
+    if (socket !== null) this.mark(this.#options.byRename ? "published" : "bound", socket);
     return false;
   }
 
@@ -192,7 +192,9 @@ export class PathLocks {
 
   /** Records the socket that was bound, or that is about to be published. */
   mark(how: "bound" | "published", socket: Deno.FileInfo): void {
-    (this.#lock ?? this.#start)?.mark(how, socket);
+    const isClaim = how === "published" && this.#context.operation === "claim";
+    const bound: Bound = isClaim ? "published by claim" : how;
+    (this.#lock ?? this.#start)?.mark(bound, socket);
   }
 
   /** Renames the publish lock over the lock of the incumbent, after its socket was displaced. */

@@ -69,6 +69,11 @@ export class OwnedPath {
   readonly #options: OwnedPathOptions;
   readonly #directory: SocketDirectory;
   readonly #locks: PathLocks;
+  /**
+   * The other name of a replaced claim's socket, if this process may use it. The claim places a
+   * marker there.
+   */
+  readonly #oldPath: string | undefined;
   /** What may be displaced at the path: a stale socket, or that of the incumbent. */
   #replaceable: Deno.FileInfo | null = null;
   #own: Deno.FileInfo | null = null;
@@ -79,6 +84,9 @@ export class OwnedPath {
     const byRename = options.publish === "rename";
     this.path = path;
     this.bindPath = byRename ? `${path}.new` : path;
+    const oldPath = `${path}.old`;
+    const mayUse = isGranted("read", oldPath) && isGranted("write", oldPath);
+    if (byRename && mayUse) this.#oldPath = oldPath;
     this.#context = context;
     this.#options = options;
     this.#directory = new SocketDirectory(context);
@@ -230,9 +238,16 @@ export class OwnedPath {
     return this.#locks.publishLockToLeave(signal);
   }
 
-  /** Removes the socket file, if it is still ours. */
+  /** Returns a name that leads to our socket: the path, or the other one after a takeover. */
+  findName(): string | undefined {
+    const names = [this.path, ...(this.#oldPath === undefined ? [] : [this.#oldPath])];
+    return names.find((name) => isSameFile(lstat(name), this.#own));
+  }
+
+  /** Removes the names of our socket, those that are still ours. */
   removeName(_held: PublishLock): void {
-    for (const path of new Set([this.path, this.bindPath])) removeIfSame(path, this.#own);
+    const names = new Set([this.path, this.bindPath, this.#oldPath ?? this.path]);
+    for (const name of names) removeIfSame(name, this.#own);
   }
 
   /**
@@ -312,6 +327,10 @@ export class OwnedPath {
     if (this.bindPath !== this.path) {
       await removeStale(this.#context.at(this.bindPath), signal);
     }
+    // Left by a claim that was killed in the moment after it was replaced.
+    if (this.#oldPath !== undefined) {
+      await removeStale(this.#context.at(this.#oldPath), signal).catch(() => {});
+    }
   }
 
   /**
@@ -322,11 +341,15 @@ export class OwnedPath {
     const there = lstat(this.path);
     if (there !== null && !isSameFile(there, this.#replaceable)) throw this.#takenMeanwhile();
     if (!isSameFile(lstat(this.bindPath), own)) throw replacedWhileBound(this.#context);
+    const isClaim = this.#locks.incumbent?.byClaim === true;
     if (!this.#locks.confirm()) throw this.#takenMeanwhile();
     this.#locks.mark("published", own);
+    const oldPath = isClaim ? this.#oldPath : undefined;
     try {
+      if (oldPath !== undefined) tryLink(this.path, oldPath);
       Deno.renameSync(this.bindPath, this.path);
     } catch (error) {
+      if (oldPath !== undefined) removeIfSame(oldPath, there);
       throw codeOf(error) === "ENOENT" ? replacedWhileBound(this.#context, error) : error;
     }
     try {
@@ -361,6 +384,15 @@ export class OwnedPath {
       "another process bound it just now. Stop that one first, or choose another path",
       { cause: error },
     );
+  }
+}
+
+/** Links a socket to another name. The claim that it belongs to can do without. */
+function tryLink(path: string, other: string): void {
+  try {
+    Deno.linkSync(path, other);
+  } catch {
+    // Another file is there, or the file system has no links.
   }
 }
 

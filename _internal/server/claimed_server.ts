@@ -17,6 +17,8 @@ import { Reporter } from "./reporter.ts";
 
 /** How long the server may take to accept the marker. */
 const MARKER_MS = 5000;
+/** The same after a takeover, when no client waits for it. */
+const LONG_MARKER_MS = 30_000;
 /** For the clients that got behind the marker, or reached a path that was lost. */
 const FEW: Idle = { turns: 40, ms: 0 };
 /** The listener is closed already. */
@@ -70,13 +72,13 @@ export class ClaimedServer {
   async #leave(): Promise<void> {
     const owned = this.#owned;
     this.#watch.stop();
-    await this.#drain();
     let ended: Promise<void> | undefined;
+    const close = () => ended ??= dispose(this.#server);
     try {
+      await this.#drain();
       using publishLock = await owned.publishLockToLeave();
-      const close = () => untilUnlinked(owned.bindPath, () => ended = dispose(this.#server));
       try {
-        await owned.moveAside(close, publishLock);
+        await owned.moveAside(() => untilUnlinked(owned.bindPath, close), publishLock);
       } finally {
         owned.release(publishLock);
       }
@@ -84,25 +86,29 @@ export class ClaimedServer {
       throw owned.failureToLeave(error);
     } finally {
       // A successor may start, while the server finishes its requests.
-      await ended;
+      await close();
     }
   }
 
   /** Removes the name, and resolves when the server has accepted its backlog. */
   async #drain(): Promise<void> {
     const owned = this.#owned;
-    let waiting: Idle | Promise<Idle>;
+    let marked: Promise<Idle> | undefined;
+    let isReplaced: boolean;
     {
       using publishLock = await owned.publishLockToLeave();
-      if (owned.hasName()) waiting = placeMarker(owned.path);
-      else waiting = owned.look() === "replaced" ? NAMELESS : FEW;
+      isReplaced = owned.look() === "replaced";
+      const name = owned.findName();
+      if (name !== undefined) marked = placeMarker(name, isReplaced ? LONG_MARKER_MS : MARKER_MS);
       try {
         owned.removeName(publishLock);
       } catch {
         // The release tries again, and reports the failure.
       }
     }
-    const { turns, ms } = await waiting;
+    const idle = await marked ?? FEW;
+    // Clients that keep their connections get the time for one more answer.
+    const { turns, ms } = isReplaced && idle !== CLOSED ? NAMELESS : idle;
     const start = performance.now();
     for (let i = 0; i < turns || performance.now() - start < ms; i++) await turn();
   }
@@ -112,13 +118,14 @@ export class ClaimedServer {
  * Connects and ends the connection, which a server then ends too. Resolves when it has: everything
  * ahead in the backlog is accepted.
  *
+ * @param limit How long, in milliseconds, that may take.
  * @returns How long to wait for the clients that got behind it, or for the whole backlog.
  */
-async function placeMarker(path: string): Promise<Idle> {
+async function placeMarker(path: string, limit: number): Promise<Idle> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   try {
     using marker = await Deno.connect({ transport: "unix", path });
-    timer = setTimeout(() => marker.close(), MARKER_MS);
+    timer = setTimeout(() => marker.close(), limit);
     await marker.closeWrite();
     const greeting = new Uint8Array(1024);
     while (await marker.read(greeting) !== null);

@@ -35,7 +35,7 @@ export const owning = (path: string): Scoped => ({
 });
 
 /** Returns the permissions of an owner that publishes its path by rename. */
-const publishing = (path: string): Scoped => ({
+const publishing = (path: string) => ({
   read: [path, `${path}.lock`, `${path}.new`, `${path}.lock.new`],
   write: [path, `${path}.lock`, `${path}.new`, `${path}.lock.new`],
   net: [`unix:${path}`, `unix:${path}.new`],
@@ -55,7 +55,11 @@ export const ROWS: Row[] = [
     name: 'claim({ publish: "rename" }) and bind()',
     operation: "claim",
     options: { publish: "rename" },
-    needs: publishing,
+    needs: (path) => {
+      const { read, write, net } = publishing(path);
+      const old = `${path}.old`;
+      return { read: [...read, old], write: [...write, old], net: [...net, `unix:${old}`] };
+    },
   },
   {
     name: "serve({ createDirectory: true })",

@@ -12,7 +12,9 @@ async function prepare(row: Row, path: string): Promise<AsyncDisposable | undefi
     return await serve(path, async () => {});
   }
   await makeStale(path);
-  if (row.options?.publish === "rename") await makeStale(`${path}.new`);
+  if (row.options?.publish !== "rename") return;
+  await makeStale(`${path}.new`);
+  if (row.operation === "claim") await makeStale(`${path}.old`);
 }
 
 // ---- permissions() is enough, and no more than is used ------------------------------------------

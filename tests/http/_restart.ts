@@ -44,16 +44,18 @@ export async function restartUnderLoad(
   const path = dir.file("http.sock");
   await using servers = new AsyncDisposableStack();
   const start = async (text: string) => servers.use(await startExample(example, path, text));
-  let old = await start("0");
+  const started = [await start("0")];
   const atOnce = Math.ceil(minimum / (restarts + 1));
   await using load = new Program(program, [path, `${clients}`, `${atOnce}`], { stdin: "piped" });
   for (let i = 1; i <= restarts; i++) {
     // Each server answers its part.
     assertEquals(await load.line(), "answered");
-    const next = await start(`${i}`);
+    started.push(await start(`${i}`));
+  }
+  const last = started.pop()!;
+  for (const old of started) {
     assertEquals(await old.output(), []);
     assertEquals([(await old.status).code, await old.stderr()], [0, ""]);
-    old = next;
   }
   assertEquals(await load.line(), "answered");
   await load.stdin.close();
@@ -62,8 +64,8 @@ export async function restartUnderLoad(
   );
   assertEquals(problems, { refused: 0, lost: 0, odd: 0, firstProblem: "" });
   assert(answered >= minimum && kept > 0, `${answered} answered, ${kept} over kept connections`);
-  old.kill("SIGTERM");
-  assertEquals([(await old.status).code, await old.stderr()], [0, ""]);
+  last.kill("SIGTERM");
+  assertEquals([(await last.status).code, await last.stderr()], [0, ""]);
   assertEquals(dir.list(), ["clients"]);
   return { answered, connected, kept };
 }
