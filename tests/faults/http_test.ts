@@ -7,6 +7,7 @@
 import { connect, permissionFlags, permissions } from "@uds/uds";
 import { assertEquals } from "@std/assert";
 import { decode, encode, fixture, readAll, TempDir, test } from "../_helpers.ts";
+import { PROXIES } from "../http/_proxies.ts";
 import { EXAMPLES, restartUnderLoad } from "../http/_restart.ts";
 
 for (const example of EXAMPLES) {
@@ -24,6 +25,22 @@ for (const example of EXAMPLES) {
       );
     },
     { needs: ["gcc"], deadline: 200_000 },
+  );
+}
+
+for (const [name, inFront] of Object.entries(PROXIES)) {
+  /**
+   * Fault: `Deno.serve` behind nginx or HAProxy is restarted under load
+   * How: 20 restarts, the same clients
+   * Then: The same
+   */
+  test(
+    `a server behind ${name} is restarted 20 times under load, and no request of 100,000 fails`,
+    async () => {
+      const { answered } = await restartUnderLoad("http_deno.ts", 20, 100_000, 20, inFront);
+      console.log(`${answered} answered`);
+    },
+    { needs: [name, "gcc"], deadline: 200_000 },
   );
 }
 

@@ -15,6 +15,11 @@ export async function startExample(example: string, path: string, text: string):
   return server;
 }
 
+/** A proxy that listens on a path of its own. */
+export interface Proxy extends AsyncDisposable {
+  path: string;
+}
+
 /** What the clients of a load have counted. */
 export interface Counts {
   answered: number;
@@ -30,12 +35,14 @@ export interface Counts {
  * @param restarts How often.
  * @param minimum The least number of answers in all.
  * @param clients How many clients. Half of them keep their connections.
+ * @param inFront Starts a proxy in front of the path, and returns its own path.
  */
 export async function restartUnderLoad(
   example: string,
   restarts: number,
   minimum: number,
   clients: number,
+  inFront?: (dir: TempDir, path: string) => Promise<Proxy>,
 ): Promise<Counts> {
   await using dir = new TempDir();
   const program = dir.file("clients");
@@ -46,7 +53,10 @@ export async function restartUnderLoad(
   const start = async (text: string) => servers.use(await startExample(example, path, text));
   const started = [await start("0")];
   const atOnce = Math.ceil(minimum / (restarts + 1));
-  await using load = new Program(program, [path, `${clients}`, `${atOnce}`], { stdin: "piped" });
+  await using proxy = await inFront?.(dir, path);
+  await using load = new Program(program, [proxy?.path ?? path, `${clients}`, `${atOnce}`], {
+    stdin: "piped",
+  });
   for (let i = 1; i <= restarts; i++) {
     // Each server answers its part.
     assertEquals(await load.line(), "answered");
@@ -66,6 +76,6 @@ export async function restartUnderLoad(
   assert(answered >= minimum && kept > 0, `${answered} answered, ${kept} over kept connections`);
   last.kill("SIGTERM");
   assertEquals([(await last.status).code, await last.stderr()], [0, ""]);
-  assertEquals(dir.list(), ["clients"]);
+  assertEquals(dir.list().filter((name) => name.startsWith("http.sock")), []);
   return { answered, connected, kept };
 }
