@@ -10,7 +10,7 @@ import { seenFrom } from "./_internal/base/caller_stack.ts";
 import { checkArguments, checkBoolean, checkOptions, type Checks } from "./_internal/base/check.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
 import { delay } from "./_internal/base/event_loop.ts";
-import { isSameFile, lstat } from "./_internal/base/file.ts";
+import { isSameFile, lstat, ownership } from "./_internal/base/file.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
 import { peekLock } from "./_internal/lock/peek_lock.ts";
 import { STALE_RETRY_MS } from "./_internal/path/stale_socket.ts";
@@ -150,14 +150,14 @@ async function probeFile(
     if (error instanceof Deno.errors.PermissionDenied) return { state: "denied" };
     throw error;
   }
-  if (info !== null && !info.isSocket) return { state: "not-a-socket", ...accessOf(info) };
+  if (info !== null && !info.isSocket) return { state: "not-a-socket", ...ownership(info) };
 
   const lock = await peekLock(path);
   const holder = lock.holder === undefined ? {} : { holder: lock.holder };
   const held = lock.held ? "claimed" : lock.hidden ? "denied" : undefined;
   const absent: ProbeResult = { state: held ?? "free", ...holder };
   if (info === null) return absent;
-  const file = { ...accessOf(info), ...holder };
+  const file = { ...ownership(info), ...holder };
   if (!connect) {
     if (lock.held) return { state: "claimed", ...file };
     throw needsConnection(context, lock.hidden ?? "its lock is free");
@@ -174,14 +174,6 @@ async function probeFile(
   }
   // It has disappeared since the look.
   return state === "free" ? absent : { state, ...file };
-}
-
-function accessOf({ mode, uid, gid }: Deno.FileInfo): Omit<ProbeResult, "state"> {
-  return {
-    ...(mode !== null && { mode: mode & 0o777 }),
-    ...(uid !== null && { uid }),
-    ...(gid !== null && { gid }),
-  };
 }
 
 /** Connects once. Returns `unanswered` if no server answers. */

@@ -64,8 +64,7 @@ export class ErrorContext<Path extends string | null = string> {
    * @param state What went wrong, unless the cause describes it well.
    */
   fail(cause: unknown, state?: string): SocketError {
-    const { operation, path } = this;
-    return systemError(this.start, cause, { operation, path }, state);
+    return systemError(this.start, cause, this, state);
   }
 
   /**
@@ -75,7 +74,6 @@ export class ErrorContext<Path extends string | null = string> {
    * @param isRefused Whether Deno itself has refused already.
    */
   require(set: Deno.PermissionOptionsObject, isRefused?: boolean): void {
-    const { operation, path } = this;
-    requireGrants(this.start, set, { operation, path }, isRefused);
+    requireGrants(this.start, set, this, isRefused);
   }
 }

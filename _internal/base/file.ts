@@ -82,14 +82,14 @@ export function kindOf(info: Deno.FileInfo): string {
   return "a device";
 }
 
-/** Returns mode and owner in the form that errors have. */
+/** Returns mode and owner in the form that errors and results have, as far as they are known. */
 export function ownership(
   { mode, uid, gid }: Deno.FileInfo,
-): { mode: number | undefined; uid: number | undefined; gid: number | undefined } {
+): { mode?: number; uid?: number; gid?: number } {
   return {
-    mode: mode === null ? undefined : mode & 0o777,
-    uid: uid ?? undefined,
-    gid: gid ?? undefined,
+    ...(mode !== null && { mode: mode & 0o777 }),
+    ...(uid !== null && { uid }),
+    ...(gid !== null && { gid }),
   };
 }
 

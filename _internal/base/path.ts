@@ -1,7 +1,7 @@
 /**
  * Operations on paths and `file:` URLs.
  *
- * They do what `resolve`, `dirname`, `fromFileUrl` and `toFileUrl` of `@std/path/posix` do, and a
+ * They do what `resolve`, `dirname` and `fromFileUrl` of `@std/path/posix` do, and a
  * test compares them. Loading those would take longer than connecting a client.
  */
 
@@ -59,9 +59,4 @@ export function faultOfUrl(url: URL): string | undefined {
   } catch {
     return "its percent escapes are not those of UTF-8";
   }
-}
-
-/** Returns the `file:` URL of an absolute path. */
-export function urlOfPath(path: string): URL {
-  return new URL(`file://${path.split("/").map(encodeURIComponent).join("/")}`);
 }

@@ -1,22 +1,12 @@
 /** The Deno permissions that an operation on a socket needs. */
 
+import type { PermissionsOptions } from "../../permissions.ts";
 import { ALL_PERMISSIONS } from "./deno_permissions.ts";
 import { directoriesAbove } from "./directory_steps.ts";
 import { directoryOf } from "./path.ts";
 
 /** The options of an operation that change what it needs. */
-type Use = {
-  readonly [
-    K in
-      | "mode"
-      | "uid"
-      | "gid"
-      | "publish"
-      | "createDirectory"
-      | "verifyDirectory"
-      | "connect"
-  ]?: unknown;
-};
+type Use = Omit<PermissionsOptions, "clearEnv">;
 
 /** Below these, Deno requires every permission (`check_special_file`). */
 const SPECIAL_DIRECTORIES = ["/dev/", "/proc/", "/sys/"];
