@@ -37,8 +37,7 @@ interface WaitingRead {
   readonly into: Uint8Array;
   /** Whether it may be aborted. */
   readonly isAbortable: boolean;
-  resolve(count: number | null | Promise<number | null>): void;
-  reject(error: unknown): void;
+  settle(count: number | Promise<number | null>): void;
 }
 
 /** Bytes that come before the reads that were called later. */
@@ -97,13 +96,9 @@ export class Input {
     const waiting: WaitingRead = {
       into,
       isAbortable: signal !== undefined,
-      resolve(count) {
+      settle(count) {
         stopListening();
         resolve(count);
-      },
-      reject(error) {
-        stopListening();
-        reject(error);
       },
     };
     this.#waiting.push(waiting);
@@ -161,12 +156,12 @@ export class Input {
         this.#fill(next.bytes.then((bytes) => concat([bytes, this.#ahead])));
       } else if (this.#ahead.length > 0) {
         this.#waiting.shift();
-        next.resolve(this.#take(next.into));
+        next.settle(this.#take(next.into));
       } else if (next.isAbortable && this.#source.mayRead()) {
         this.#fill(this.#readAhead(Math.min(next.into.length, MAX_FILL_BYTES)));
       } else {
         this.#waiting.shift();
-        next.resolve(this.#readDirectly(next.into));
+        next.settle(this.#readDirectly(next.into));
       }
     }
   }
@@ -197,7 +192,7 @@ export class Input {
     const [first] = this.#waiting;
     if (first === undefined || "bytes" in first) return;
     this.#waiting.shift();
-    first.reject(error);
+    first.settle(Promise.reject(error));
   }
 
   /** Returns the bytes ahead, with those of one more read. */

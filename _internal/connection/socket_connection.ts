@@ -23,7 +23,7 @@ import type { SocketError } from "../../errors.ts";
 import { checkArguments, checkOptions, type Checks, checkSignal, show } from "../base/check.ts";
 import { arrived, turn } from "../base/event_loop.ts";
 import { codeOf, stateOf, timedOut } from "../base/failure.ts";
-import { handled, rejected } from "../base/rejection.ts";
+import { rejected } from "../base/rejection.ts";
 import { countSocket, settlesWithin } from "../base/silence.ts";
 import { andUnsent, closedError, connectionFailure, type Operation } from "./connection_error.ts";
 import { IdleTimer } from "./idle_timer.ts";
@@ -99,7 +99,12 @@ export class SocketConnection {
   #queued = 0;
   #lastJob: Promise<unknown> = Promise.resolve();
 
-  readonly #input: Input;
+  readonly #input = new Input({
+    mayRead: () => this.#state === "open" && this.#reading !== "end of file",
+    mayKeep: () => this.#state === "open" && this.#reading === "open",
+    read: (into) => this.#read(into),
+    stalled: () => this.#watch?.start(),
+  });
   #watch: PeerWatch | undefined;
   readonly #hasPeerExited: (() => boolean) | undefined;
   #keepsAlive = true;
@@ -122,7 +127,6 @@ export class SocketConnection {
     this.#hasPeerExited = options.hasPeerExited;
     if (options.only === "write") this.#reading = "given up";
     if (options.only === "read") this.#writing = "ended";
-    this.#input = this.#openInput();
     if (options.readAhead !== undefined) {
       this.#input.putBack(options.readAhead.then((bytes) => {
         this.#came(bytes.length);
@@ -133,15 +137,6 @@ export class SocketConnection {
     this.ended = promise;
     this.#resolveClosed = resolve;
     countSocket(1);
-  }
-
-  #openInput(): Input {
-    return new Input({
-      mayRead: () => this.#state === "open" && this.#reading !== "end of file",
-      mayKeep: () => this.#state === "open" && this.#reading === "open",
-      read: (into) => this.#read(into),
-      stalled: () => this.#watch?.start(),
-    });
   }
 
   get bytesRead(): number {
@@ -229,15 +224,17 @@ export class SocketConnection {
   }
 
   write(data: Uint8Array): Promise<number> {
-    if (arguments.length > 1) return surplus("write", arguments, "write(data)");
-    if (!(data instanceof Uint8Array)) {
-      const remedy = typeof data === "string" ? ". Use new TextEncoder().encode(…)" : "";
-      return rejected(
-        new TypeError(`Invalid data: expected a Uint8Array, got ${show(data)}${remedy}`),
-      );
-    }
-    if (this.#closeWrite !== undefined && this.#state !== "closed") {
-      return rejected(closedError(this, "write", "closeWrite() was called on this side", data));
+    try {
+      checkArguments("write", arguments, 1, "write(data)");
+      if (!(data instanceof Uint8Array)) {
+        const remedy = typeof data === "string" ? ". Use new TextEncoder().encode(…)" : "";
+        throw new TypeError(`Invalid data: expected a Uint8Array, got ${show(data)}${remedy}`);
+      }
+      if (this.#closeWrite !== undefined && this.#state !== "closed") {
+        throw closedError(this, "write", "closeWrite() was called on this side", data);
+      }
+    } catch (error) {
+      return rejected(error);
     }
     return this.#enqueue(() => this.#write(data));
   }
@@ -416,9 +413,4 @@ export class SocketConnection {
     this.#failure = connectionFailure(this, operation, timedOut(state));
     this.#end("closed");
   }
-}
-
-/** Rejects because of an argument too many: an option would be ignored. */
-function surplus(name: string, given: IArguments, call: string): Promise<never> {
-  return handled(new Promise<never>(() => checkArguments(name, given, 1, call)));
 }
