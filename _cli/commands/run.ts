@@ -10,7 +10,7 @@ import { exitCodeOf, UsageError } from "../exit_codes.ts";
 import { pipeToStderr } from "../io/output.ts";
 import { bytesOf, pipeStdio } from "../io/pipe_stdio.ts";
 import { onStopSignals } from "../io/signals.ts";
-import { SHELL, startOnStdio } from "../io/stdio_child.ts";
+import { SHELL, startOnStdio } from "../io/child.ts";
 import { Peekable, readStdin } from "../io/stdin.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
 import { reporter } from "../io/reporter.ts";
