@@ -8,7 +8,7 @@ import { relay } from "../../relay.ts";
 import { UsageError } from "../exit_codes.ts";
 import type { ByteStream } from "../io/byte_stream.ts";
 import { type Endpoint, endpointNeeds, shownEndpoint } from "../parse/endpoint.ts";
-import { connectNetwork, TIMEOUT_MS } from "../io/network.ts";
+import { connectNetwork, serveNetwork, TIMEOUT_MS } from "../io/network.ts";
 import { reporter } from "../io/reporter.ts";
 import { servePath } from "../io/serve_path.ts";
 import { stopSignal } from "../io/signals.ts";
@@ -98,7 +98,6 @@ export async function serveRelay(
     const options = { flags, signal, onListen };
     await servePath(from.path, options, (conn, info) => relayOne(conn, info.signal));
   } else {
-    const { serveNetwork } = await import("../io/network_server.ts");
     const onListen = (port: number) => reportListening({ ...from, port });
     await serveNetwork(from, { identity, timeout, max, signal, onListen }, relayOne);
   }

@@ -1,9 +1,11 @@
-/** Connects to a TCP port, with or without TLS. */
+/** TCP ports, with or without TLS: connecting to one, and serving one. */
 
+import { Acceptor } from "../../_internal/accept/acceptor.ts";
 import { delay, onAbort } from "../../_internal/base/event_loop.ts";
-import { explained } from "../text/failure.ts";
+import { explained, failure } from "../text/failure.ts";
 import type { ByteStream } from "./byte_stream.ts";
 import { type NetworkEndpoint, shownEndpoint } from "../parse/endpoint.ts";
+import { reporter } from "./reporter.ts";
 import { SilenceLimit } from "./silence_limit.ts";
 import { TcpConnection } from "./tcp_connection.ts";
 import type { Identity } from "./tls.ts";
@@ -43,7 +45,7 @@ export function connectNetwork(
 }
 
 /** Starts the limit on the handshakes of a new connection. */
-export function handshakeLimit(timeout: number): SilenceLimit {
+function handshakeLimit(timeout: number): SilenceLimit {
   return new SilenceLimit(timeout || TIMEOUT_MS, "no answer within").restart();
 }
 
@@ -72,4 +74,91 @@ function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
     const forget = onAbort(signal, () => reject(signal.reason));
     work.then(resolve, reject).finally(forget);
   });
+}
+
+/** How long, in milliseconds, open connections may take to finish: the default of `shutdown()`. */
+const SHUTDOWN_MS = 5000;
+
+/** Options of {@linkcode serveNetwork}. */
+export interface ServeNetworkOptions {
+  identity: Identity;
+  /** How long, in milliseconds, a TLS handshake may take. */
+  timeout: number;
+  /** The maximum number of connections at a time; no limit by default. */
+  max?: number | undefined;
+  /** Shuts the server down. Open connections have 5 seconds to finish. */
+  signal: AbortSignal;
+  onListen: (port: number) => void;
+}
+
+/** Serves a port until the signal aborts, as `serve()` does a path. */
+export async function serveNetwork(
+  side: NetworkEndpoint,
+  { identity, timeout, max = Infinity, signal, onListen }: ServeNetworkOptions,
+  handler: (conn: ByteStream, signal: AbortSignal) => Promise<unknown>,
+): Promise<void> {
+  // Loaded only if it is used.
+  const tls = side.scheme === "tls" ? await import("./tls.ts") : undefined;
+  const listener = await explained(`Cannot listen on ${shownEndpoint(side)}`, () => {
+    tls?.checkIdentity(identity);
+    return Deno.listen({ hostname: side.hostname, port: side.port });
+  });
+  const { port } = listener.addr as Deno.NetAddr;
+  const address = shownEndpoint({ ...side, port });
+  const acceptor = new Acceptor(listener, {
+    fail: (cause) => failure(`Cannot accept on ${address}`, cause as Error),
+  });
+  acceptor.onFailure = (error, isFirst) => {
+    if (isFirst) reporter.report(error);
+  };
+  const cut = new AbortController();
+  const running = new Set<Promise<void>>();
+  const stopped = new Promise<void>((resolve) => onAbort(signal, resolve));
+  stopped.then(() => {
+    reporter.ending();
+    acceptor.close();
+  });
+  onListen(port);
+  try {
+    while (!signal.aborted) {
+      if (running.size >= max) {
+        // The other clients wait in the backlog.
+        await Promise.race([stopped, ...running]);
+        continue;
+      }
+      const served = serveOne(await acceptor.accept()).finally(() => {
+        running.delete(served);
+        acceptor.wake();
+      });
+      running.add(served);
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    await acceptor.close();
+    const timer = setTimeout(() => cut.abort(), SHUTDOWN_MS);
+    await Promise.all(running);
+    clearTimeout(timer);
+  }
+
+  async function serveOne(accepted: Deno.TcpConn): Promise<void> {
+    const { hostname, port } = accepted.remoteAddr as Deno.NetAddr;
+    const tcp = new TcpConnection(accepted, cut.signal);
+    let conn: ByteStream = tcp;
+    try {
+      if (tls !== undefined) {
+        using limit = handshakeLimit(timeout);
+        conn = await explained(
+          `Cannot serve ${hostname} port ${port} on ${address}`,
+          () => tls.encrypted(tcp, identity, limit.signal),
+        );
+      }
+      await handler(conn, cut.signal);
+    } catch (error) {
+      tcp.close();
+      if (!cut.signal.aborted) reporter.report(error);
+    }
+    conn.close();
+    await tcp.closed;
+  }
 }
