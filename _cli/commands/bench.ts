@@ -13,8 +13,7 @@ import { shownPath } from "../parse/parameters.ts";
 import { json } from "../text/printable.ts";
 import { sendBack } from "./echo.ts";
 import { stopSignal } from "../io/signals.ts";
-import { print } from "../io/output.ts";
-import { Progress } from "../io/progress.ts";
+import { print, Progress } from "../io/output.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
 
 /** Its options. */

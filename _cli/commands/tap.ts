@@ -2,7 +2,7 @@
 
 import { QuietEnd } from "../exit_codes.ts";
 import type { Endpoint } from "../parse/endpoint.ts";
-import { GatheredOutput } from "../io/gathered_output.ts";
+import { GatheredOutput } from "../io/output.ts";
 import { stopSignal } from "../io/signals.ts";
 import { formatJson, formatText } from "../io/tap_lines.ts";
 import { type TapEvent, tapped } from "../io/tapped_stream.ts";

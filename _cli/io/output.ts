@@ -2,6 +2,7 @@
 
 import { delay } from "../../_internal/base/event_loop.ts";
 import { QuietEnd } from "../exit_codes.ts";
+import type { CommonFlags } from "../parse/command.ts";
 import { readProc } from "./proc.ts";
 
 /**
@@ -146,4 +147,76 @@ async function writeError(data: Uint8Array): Promise<void> {
     // It has no reader any more.
   }
   pendingBytes -= data.length;
+}
+
+/** The maximum number of characters to gather. Callers wait when there are more. */
+const MAX_GATHERED_CHARS = 256 * 1024;
+
+/** Lines for standard output that are gathered while earlier ones are written. */
+export class GatheredOutput {
+  readonly #onError: (error: unknown) => void;
+  #text = "";
+  #writing: Promise<void> | undefined;
+  #batch: Promise<void> | undefined;
+
+  /** @param onError Called when nothing can be printed any more. */
+  constructor(onError: (error: unknown) => void) {
+    this.#onError = onError;
+  }
+
+  /** Adds a line. Returns a promise to await before adding more, if enough is waiting. */
+  add(line: string): Promise<void> | undefined {
+    this.#text += line;
+    this.#writing ??= this.#write();
+    return this.#text.length > MAX_GATHERED_CHARS ? this.#batch : undefined;
+  }
+
+  /** Waits until everything is written. */
+  async flush(): Promise<void> {
+    await this.#writing;
+  }
+
+  async #write(): Promise<void> {
+    // Lines that follow in the same turn are written together.
+    await (this.#batch = new Promise((resolve) => void setImmediate(resolve)));
+    try {
+      while (this.#text !== "") {
+        const text = this.#text;
+        this.#text = "";
+        await (this.#batch = print(text));
+      }
+    } catch (error) {
+      this.#text = "";
+      this.#onError(error);
+    } finally {
+      this.#writing = undefined;
+    }
+  }
+}
+
+/** The shortest time between two updates. */
+const UPDATE_MS = 100;
+
+/** A line of progress on standard error, if that is a terminal. */
+export class Progress implements Disposable {
+  readonly #isShown: boolean;
+  #next = 0;
+
+  constructor({ json, quiet }: CommonFlags) {
+    this.#isShown = !json && !quiet && Deno.stderr.isTerminal();
+  }
+
+  /** Replaces the line, unless it was replaced just before. */
+  show(what: string, value: () => string): void {
+    if (!this.#isShown) return;
+    const now = performance.now();
+    if (now < this.#next) return;
+    this.#next = now + UPDATE_MS;
+    printError(`\r\x1b[K${what}: ${value()}`);
+  }
+
+  /** Clears the line. */
+  [Symbol.dispose](): void {
+    if (this.#isShown) printError("\r\x1b[K");
+  }
 }
