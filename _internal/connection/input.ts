@@ -59,8 +59,10 @@ export class Input {
   readonly #source: Source;
   readonly #waiting: (WaitingRead | PutBack)[] = [];
   #ahead: Uint8Array = NOTHING;
-  /** Whether bytes ahead are on their way. */
+  /** Whether bytes ahead are on their way. Those that are there can be read meanwhile. */
   #isFilling = false;
+  /** Whether bytes that were put back are on their way. Reads wait for them. */
+  #isPuttingBack = false;
   /** The memory of the last fill. */
   #memory: Uint8Array = NOTHING;
   /** How many bytes to keep ahead while nothing reads. */
@@ -148,15 +150,18 @@ export class Input {
 
   /** Serves the reads that can be served, and asks for what the next one needs. */
   #advance(): void {
-    while (!this.#isFilling) {
+    while (!this.#isPuttingBack) {
       const [next] = this.#waiting;
       if (next === undefined) return this.#rest();
-      if ("bytes" in next) {
-        this.#waiting.shift();
-        this.#fill(next.bytes.then((bytes) => concat([bytes, this.#ahead])));
-      } else if (this.#ahead.length > 0) {
+      if (!("bytes" in next) && this.#ahead.length > 0) {
         this.#waiting.shift();
         next.settle(this.#take(next.into));
+      } else if (this.#isFilling) {
+        return;
+      } else if ("bytes" in next) {
+        this.#waiting.shift();
+        this.#isPuttingBack = true;
+        this.#fill(next.bytes);
       } else if (next.isAbortable && this.#source.mayRead()) {
         this.#fill(this.#readAhead(Math.min(next.into.length, MAX_FILL_BYTES)));
       } else {
@@ -174,16 +179,18 @@ export class Input {
     this.#fill(this.#readAhead(Math.min(size, room)));
   }
 
-  /** Waits for what is ahead. Reads wait meanwhile. */
-  async #fill(ahead: Promise<Uint8Array>): Promise<void> {
+  /** Waits for bytes, and puts them behind what is ahead, or before it if they were put back. */
+  async #fill(filling: Promise<Uint8Array>): Promise<void> {
     this.#isFilling = true;
     try {
-      this.#ahead = await ahead;
+      const bytes = await filling;
+      const parts = this.#isPuttingBack ? [bytes, this.#ahead] : [this.#ahead, bytes];
+      this.#ahead = this.#ahead.length === 0 ? bytes : concat(parts);
     } catch (error) {
       // A failure that does not end the connection would come again and again.
       if (this.#source.mayRead()) this.#fail(error);
     }
-    this.#isFilling = false;
+    this.#isFilling = this.#isPuttingBack = false;
     this.#advance();
   }
 
@@ -195,13 +202,11 @@ export class Input {
     first.settle(Promise.reject(error));
   }
 
-  /** Returns the bytes ahead, with those of one more read. */
+  /** Returns the bytes of one more read. */
   async #readAhead(size: number): Promise<Uint8Array> {
-    const ahead = this.#ahead;
-    if (ahead.length > 0 || this.#memory.length < size) this.#memory = readBuffer(size);
+    if (this.#ahead.length > 0 || this.#memory.length < size) this.#memory = readBuffer(size);
     const memory = this.#memory.subarray(0, size);
-    const bytes = memory.subarray(0, await this.#source.read(memory) ?? 0);
-    return ahead.length === 0 ? bytes : concat([ahead, bytes]);
+    return memory.subarray(0, await this.#source.read(memory) ?? 0);
   }
 
   #take(into: Uint8Array): number {

@@ -1,6 +1,6 @@
 /** `conn.closed` of a handler that does not read: it notices that the peer leaves. */
 
-import { connect, type Connection, pair, serve } from "@uds/uds";
+import { connect, type Connection, pair, serve, socketpair } from "@uds/uds";
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import {
   encode,
@@ -105,6 +105,22 @@ test("closed resolves after a reset. What came before it is read first, then it 
   await conn.closed;
   assertEquals(await readText(conn), "last words");
   assertInstanceOf(await errorOf(conn.read(new Uint8Array(1))), Deno.errors.ConnectionReset);
+});
+
+test("closed: bytes ahead are read at once, while more are awaited", async () => {
+  const [a, b] = await socketpair();
+  using _a = a;
+  using _b = b;
+  a.closed;
+  let all = "";
+  for (const text of ["one", "two", "three"]) {
+    await b.write(encode(text));
+    await until(() => a.bytesRead === all.length + text.length);
+    // A moment later, more is read ahead.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    all += await readText(a);
+  }
+  assertEquals(all, "onetwothree");
 });
 
 test("closed reads at most 64 KiB ahead, and the next reads get all of it in order", async () => {
