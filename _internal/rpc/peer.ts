@@ -33,13 +33,10 @@ export type PeerOptions =
 const { PARSE_ERROR, INVALID_REQUEST, INTERNAL_ERROR, DRAINING, BUSY } = RPC_CODES;
 /** The maximum number of refusals that may wait for a peer that does not read. */
 const MAX_UNREAD_REFUSALS = 10_000;
-/** How often to look whether a peer that has ended its direction is still there. */
-const GONE_CHECK_MS = 1000;
 
 /** How long a write may take until what it has written is known. */
 const FLUSH_MS = 1000;
 
-const NOTHING: Uint8Array = new Uint8Array(0);
 const CALL_CHECKS: Checks<CallOptions> = { signal: checkSignal, timeout: duration(1) };
 
 /** A message that may be a request, a notification or an answer. */
@@ -67,6 +64,8 @@ export class Peer {
   /** What the kernel had taken before. */
   readonly #writtenBefore: number;
   #state: "open" | "ending" | "over" = "open";
+  /** Whether the end of the connection is noticed without reading. */
+  #isWatching = false;
   #isDraining = false;
   /** Aborts when draining, once nothing runs. */
   readonly #quiet = new AbortController();
@@ -185,12 +184,23 @@ export class Peer {
         for (const frame of frames) {
           this.#receive(frame);
           while (this.#mustWait) await this.#nextChange();
+          if (this.#isOver) break;
         }
       }
     } catch (error) {
       this.#cause = error;
     }
     await this.#end();
+  }
+
+  /** Drops the requests of a peer that leaves while nothing is read. */
+  #watch(): void {
+    if (this.#isWatching) return;
+    this.#isWatching = true;
+    this.#conn.closed.then(() => {
+      const reason = new Deno.errors.ConnectionAborted("The caller has closed the connection");
+      this.#requests.abandon(reason);
+    });
   }
 
   /** Whether reading must wait. It goes on while a call of ours waits for its answer. */
@@ -203,6 +213,7 @@ export class Peer {
   }
 
   #nextChange(): Promise<void> {
+    this.#watch();
     return (this.#change ??= Promise.withResolvers<void>()).promise;
   }
 
@@ -224,15 +235,8 @@ export class Peer {
     } else if (cause !== undefined) {
       this.#requests.abandon(cause);
     }
-    while (!this.#requests.isIdle && !this.#isOver) {
-      try {
-        // A peer that has only ended its direction waits for the answers.
-        await this.#conn.write(NOTHING);
-        await settlesWithin(this.#nextChange(), GONE_CHECK_MS);
-      } catch (gone) {
-        this.#requests.abandon(gone);
-      }
-    }
+    // A peer that has only ended its direction waits for the answers.
+    while (!this.#requests.isIdle && !this.#isOver) await this.#nextChange();
     // The peer may have gone meanwhile.
     await Promise.resolve(this.#channel[Symbol.asyncDispose]()).catch(() => {});
     this.#finish(cause);
@@ -246,7 +250,7 @@ export class Peer {
       path: this.#path,
     });
     this.#calls.end(this.#cause, Infinity);
-    this.#requests.abandon(this.#cause);
+    this.#requests.drop(this.#cause);
   }
 
   // A getter, because TypeScript does not expect that the state changes during an `await`.

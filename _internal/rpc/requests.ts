@@ -86,13 +86,25 @@ export class Requests {
     this.#options.onEnded();
   }
 
-  /** The caller has gone: drops what waits, and aborts what runs. */
+  /** The caller has gone: drops its requests, and aborts those that run. Notifications stay. */
   abandon(reason: unknown): void {
-    this.#waiting.length = 0;
+    for (const request of this.#open.values()) {
+      request.abort(reason);
+      this.#running.delete(request);
+    }
     this.#open.clear();
+    const notifications = this.#waiting.filter(({ id }) => id === undefined);
+    this.#waiting.splice(0, Infinity, ...notifications);
+    this.#runWaiting();
+    this.#options.onEnded();
+  }
+
+  /** This side has closed the connection: also drops the notifications. */
+  drop(reason: unknown): void {
+    this.#waiting.length = 0;
+    this.abandon(reason);
     for (const request of this.#running) request.abort(reason);
     this.#running.clear();
-    this.#options.onEnded();
   }
 
   /** Holds requests back while the peer does not read their answers. */

@@ -1,7 +1,14 @@
 /** A peer with raw lines at its other end, and the methods of these tests. */
 
 import { type Connection, lines, type Messages, messages, rpc } from "@uds/uds";
-import { type AnyMethods, RpcError, type RpcOptions, type RpcPeer, socketpair } from "@uds/uds";
+import {
+  type AnyMethods,
+  type RpcContext,
+  RpcError,
+  type RpcOptions,
+  type RpcPeer,
+  socketpair,
+} from "@uds/uds";
 
 /** The methods of the specification's examples. */
 export const METHODS = {
@@ -81,4 +88,20 @@ export async function twoPeers<A = AnyMethods, B = AnyMethods>(
       await Promise.all([a.closed, b.closed]);
     },
   };
+}
+
+/** Returns a method that waits until it is canceled, and a promise of the reason. */
+export function waiting(): {
+  wait: (params: unknown, context: RpcContext) => Promise<never>;
+  started: Promise<void>;
+  aborted: Promise<unknown>;
+} {
+  const started = Promise.withResolvers<void>();
+  const aborted = Promise.withResolvers<unknown>();
+  const wait = (_params: unknown, { signal }: RpcContext) => {
+    started.resolve();
+    signal.addEventListener("abort", () => aborted.resolve(signal.reason));
+    return aborted.promise.then((reason) => Promise.reject(reason));
+  };
+  return { wait, started: started.promise, aborted: aborted.promise };
 }

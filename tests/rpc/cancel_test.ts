@@ -1,24 +1,12 @@
 import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
-import { isSocketError, type RpcContext } from "@uds/uds";
+import { isSocketError } from "@uds/uds";
 import { test } from "../_helpers.ts";
-import { RawEnd, twoPeers } from "./_rpc.ts";
+import { RawEnd, twoPeers, waiting } from "./_rpc.ts";
 
 interface Request {
   id: unknown;
   method: string;
   params?: unknown;
-}
-
-/** Returns a method that waits until it is canceled, and a promise of the reason. */
-function waiting() {
-  const started = Promise.withResolvers<void>();
-  const aborted = Promise.withResolvers<unknown>();
-  const wait = (_params: unknown, { signal }: RpcContext) => {
-    started.resolve();
-    signal.addEventListener("abort", () => aborted.resolve(signal.reason));
-    return aborted.promise.then((reason) => Promise.reject(reason));
-  };
-  return { wait, started: started.promise, aborted: aborted.promise };
 }
 
 test("call() rejects with the reason of its signal, and the method's signal aborts", async () => {

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
-import { CallInterrupted, connect, rpc, type RpcContext, serve, socketpair } from "@uds/uds";
-import { fixture, TempDir, test } from "../_helpers.ts";
-import { METHODS, RawEnd, twoPeers } from "./_rpc.ts";
+import { CallInterrupted, connect, pair, rpc, serve, socketpair } from "@uds/uds";
+import { denoArgs, encode, fixture, TempDir, test } from "../_helpers.ts";
+import { METHODS, RawEnd, twoPeers, waiting } from "./_rpc.ts";
 
 test("a server that is killed interrupts a call, which was sent", async () => {
   await using dir = new TempDir();
@@ -24,23 +24,68 @@ test("a server that is killed interrupts a call, which was sent", async () => {
 test("the signal of a method aborts when its caller is killed", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
-  const started = Promise.withResolvers<void>();
-  const aborted = Promise.withResolvers<unknown>();
-  await using _server = await serve(path, (conn) =>
-    rpc(conn, {
-      methods: {
-        wait(_params: undefined, { signal }: RpcContext) {
-          signal.addEventListener("abort", () => aborted.resolve(signal.reason));
-          started.resolve();
-          return aborted.promise;
-        },
-      },
-    }).closed);
+  const { wait, started, aborted } = waiting();
+  await using _server = await serve(path, (conn) => rpc(conn, { methods: { wait } }).closed);
   await using program = fixture("rpc_client.ts", ["-A"], [path]);
-  await started.promise;
+  await started;
   program.kill("SIGKILL");
-  assertInstanceOf(await aborted.promise, Error);
+  assertInstanceOf(await aborted, Error);
 }, { deadline: 20_000 });
+
+test("the signal of a method aborts when its caller, a child on a pair, is killed", async () => {
+  const { wait, started, aborted } = waiting();
+  await using child = await pair(Deno.execPath(), {
+    args: denoArgs("rpc_client.ts", ["-A"], ["-"]),
+  });
+  const peer = rpc(child.conn, { methods: { wait } });
+  await started;
+  child.kill("SIGKILL");
+  await aborted;
+  await peer.closed;
+}, { deadline: 20_000 });
+
+test("a caller that leaves while nothing is read is noticed, and its requests do not run", async () => {
+  const { wait, started, aborted } = waiting();
+  let runs = 0;
+  await using end = await RawEnd.open({
+    maxConcurrent: 1,
+    maxQueued: 1,
+    methods: { wait, count: () => ++runs },
+  });
+  for (const [id, method] of ["wait", "count", "count", "count"].entries()) {
+    await end.send(JSON.stringify({ jsonrpc: "2.0", id, method }));
+  }
+  await started;
+  await end.lines.flush();
+  end.conn.close();
+  await aborted;
+  await end.peer.closed;
+});
+
+test("all notifications of a peer that leaves are run", async () => {
+  let count = 0;
+  await using end = await RawEnd.open({
+    maxConcurrent: 2,
+    maxQueued: 10,
+    methods: { log: () => Promise.resolve().then(() => count++) },
+  });
+  for (let i = 0; i < 1000; i++) await end.send('{"jsonrpc":"2.0","method":"log"}');
+  await end.lines.flush();
+  end.conn.close();
+  await end.peer.closed;
+  assertEquals(count, 1000);
+});
+
+test("close() within a method ends it all: what came with its request does not run", async () => {
+  let runs = 0;
+  await using end = await RawEnd.open({
+    methods: { close: () => end.peer.close(), count: () => ++runs },
+  });
+  const request = (method: string) => `{"jsonrpc":"2.0","id":1,"method":"${method}"}\n`;
+  await end.conn.write(encode(request("close") + request("count")));
+  await end.peer.closed;
+  assertEquals(runs, 0);
+});
 
 test("calls that did not leave this process are interrupted as not sent", async () => {
   await using end = await RawEnd.open();
