@@ -21,9 +21,10 @@ import { settlesWithin } from "../base/silence.ts";
 import { DONE } from "../messages/sender.ts";
 import { Calls } from "./calls.ts";
 import { RPC_CODES } from "./codes.ts";
+import { isId, type Message, stateOfRequest, wireErrorOf } from "./message.ts";
 import { reporterFor } from "./report.ts";
 import { messageOf, type Reply, Requests } from "./requests.ts";
-import { CountingCodec, ExactNumber, type Id, type Wire, type WireError, wireOf } from "./wire.ts";
+import { CountingCodec, type Id, type Wire, type WireError, wireOf } from "./wire.ts";
 
 /** The options of a peer, with their defaults. */
 export type PeerOptions =
@@ -38,16 +39,6 @@ const MAX_UNREAD_REFUSALS = 10_000;
 const FLUSH_MS = 1000;
 
 const CALL_CHECKS: Checks<CallOptions> = { signal: checkSignal, timeout: duration(1) };
-
-/** A message that may be a request, a notification or an answer. */
-interface Message {
-  jsonrpc?: unknown;
-  id?: unknown;
-  method?: unknown;
-  params?: object | null;
-  result?: unknown;
-  error?: unknown;
-}
 
 /** The implementation of `RpcPeer`. */
 export class Peer {
@@ -398,33 +389,6 @@ export function checkCall(method: string, params: object | undefined): void {
       `Invalid params: expected an object or an array, got ${show(params)}. JSON-RPC has no others`,
     );
   }
-}
-
-/** Returns why a message is not a request, or `undefined` if it is one. */
-function stateOfRequest({ jsonrpc, id, method, params }: Message): string | undefined {
-  if (jsonrpc !== "2.0") return 'its jsonrpc is not "2.0"';
-  if (method === undefined) return "it has no method, result or error";
-  if (typeof method !== "string") return "its method is not a string";
-  if (id !== undefined && !isId(id)) return "its id is not a string, a number or null";
-  if (params != null && typeof params !== "object") {
-    return "its params are not an object or an array";
-  }
-  return undefined;
-}
-
-function isId(id: unknown): id is Id {
-  return id === null || typeof id === "string" || typeof id === "number" ||
-    id instanceof ExactNumber;
-}
-
-/** Returns the error of an answer, whatever the peer has made of it. */
-function wireErrorOf(error: unknown): WireError {
-  const { code, message, data } = Object(error) as Partial<WireError>;
-  return {
-    code: typeof code === "number" ? code : INTERNAL_ERROR,
-    message: typeof message === "string" ? message : "The answer is an error without a message",
-    ...(data !== undefined && { data }),
-  };
 }
 
 /** Reports whether the connection does not take messages any more. */
