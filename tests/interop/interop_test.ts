@@ -346,6 +346,36 @@ const CURL: Peer["roles"] = {
   child: "`curl --data-binary @-`, by its standard streams",
 };
 
+/** The peers of the tests of calls. */
+const CALLS: [program: string, role: string, exchanged: string][] = [
+  [
+    "`vscode-jsonrpc`",
+    "a server, to `rpcClient()`",
+    "1,000 calls at once, a text of 600 KB, 100 calls back, errors with data, a cancellation",
+  ],
+  [
+    "`vscode-jsonrpc`",
+    "a client, of `serve()`",
+    "1,000 calls at once, a text of 600 KB, calls back, errors with data, a cancellation",
+  ],
+  [
+    "`vscode-json-languageserver`",
+    "a child, of `pair()`",
+    "initialize, open, diagnostics, a schema that it asks for, completion, shutdown, exit",
+  ],
+  ["`vscode-json-languageserver --pipe`", "a client, of `listen()`", "the same"],
+  [
+    "`@modelcontextprotocol/server-memory`",
+    "a child, of `pair()`",
+    "initialize, ping, the list of tools, 101 calls of tools, an unknown method",
+  ],
+  [
+    "the client of `@modelcontextprotocol/sdk`",
+    "a child, of `pair()`",
+    "initialize, the list of tools, 203 calls of tools, progress, a call back, an error",
+  ],
+];
+
 /** Returns the content of the page. */
 function page(): string {
   const peers = { ...PEERS, curl: { roles: CURL } };
@@ -374,6 +404,14 @@ ${rows.map((row) => `| ${row} |`).join("\n")}
 side begins. As a server, \`nc\` ends as soon as its client ends its direction, even with bytes to send.
 The command line, \`uds\`, passes 64 MiB through \`connect\`, \`listen\`, \`send\` and \`run\` with \`nc\`, \`socat\` and Python
 at the other end (\`tests/cli/pipe_test.ts\`).
+
+## Calls
+
+What \`rpc()\` and \`rpcClient()\` exchange with programs from npm, in \`tests/interop/rpc_*_test.ts\`:
+
+| program | its role | what was exchanged |
+| --- | --- | --- |
+${CALLS.map((row) => `| ${row.join(" | ")} |`).join("\n")}
 `;
 }
 
