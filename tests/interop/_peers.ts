@@ -22,9 +22,6 @@ export function startPeer(
   args: string[] = [],
   env: Record<string, string> = {},
 ): Promise<Child> {
-  return pair("sh", {
-    args: ["-c", 'exec "$0" "$@" <&3 >&3 3>&-', ...peerCommand(name, args)],
-    env,
-    stderr: "piped",
-  });
+  const [program = "", ...rest] = peerCommand(name, args);
+  return pair(program, { args: rest, env, socket: "stdio", stderr: "piped" });
 }
