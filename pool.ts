@@ -143,7 +143,7 @@ export interface Pool<Remote = AnyMethods> extends Disposable, AsyncDisposable {
    *   until the method ends, or the child is killed. Other calls of that child are interrupted.
    *
    * @param method The method.
-   * @param args Its parameters, and options.
+   * @param args The parameters, an object or an array, and then options.
    * @returns Its result.
    * @throws {RpcError} when the method has failed.
    * @throws {CallInterrupted} when the child has ended, or `close()` was called.
@@ -156,10 +156,10 @@ export interface Pool<Remote = AnyMethods> extends Disposable, AsyncDisposable {
    * @throws {unknown} the reason of `signal` when it aborts.
    * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
    */
-  call<M extends MethodName<Remote>>(
-    method: M,
-    ...args: [...MethodParams<Remote[M]>, options?: PoolCallOptions]
-  ): Promise<MethodResult<Remote[M]>>;
+  call<Name extends MethodName<Remote>>(
+    method: Name,
+    ...args: [...MethodParams<Remote[Name]>, options?: PoolCallOptions]
+  ): Promise<MethodResult<Remote[Name]>>;
   /** Resolves when no call waits for a child: the next one runs at once, or is the only one. */
   readonly ready: Promise<void>;
   /** The maximum number of children. */

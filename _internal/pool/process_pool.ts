@@ -261,7 +261,7 @@ export class ProcessPool {
   #timeOut(task: Task, timeout: number): void {
     const state = this.#waiting.includes(task)
       ? "it still waited for a child"
-      : "its child runs on";
+      : "its method was running";
     const cause = timedOut(`no answer came within ${timeout} ms, and ${state}`);
     this.#giveUp(task, Object.assign(contextOf(task.method).fail(cause), { method: task.method }));
   }

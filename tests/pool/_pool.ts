@@ -27,13 +27,13 @@ export async function started(
   on: Pool<Tasks>,
   method: "wait" | "hang",
   options: { signal?: AbortSignal; timeout?: number; idempotent?: boolean } = {},
-): Promise<{ pid: number; call: Promise<never> }> {
-  const { promise, resolve } = Promise.withResolvers<number>();
+): Promise<{ pid: number; call: Promise<unknown> }> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
   const call = on.call(method, {}, {
     ...options,
     onProgress: ({ pid }: { pid: number }) => resolve(pid),
   });
-  call.catch(() => {});
+  call.catch(reject);
   return { pid: await promise, call };
 }
 
