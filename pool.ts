@@ -251,6 +251,7 @@ function checkModule(module: unknown): void {
  *
  * **Permissions**: those of {@linkcode pair} for a module. They are checked when a child starts.
  *
+ * @template Remote The methods of the module: an interface of functions.
  * @param module The `file:` URL of the module.
  * @param options How many children, what they may do, and limits of calls.
  * @returns The pool. No child has started yet.
@@ -263,7 +264,7 @@ function checkModule(module: unknown): void {
  * import { pool } from "@uds/uds/pool";
  * import { assertEquals } from "@std/assert";
  *
- * // The module of a program is a file beside it: new URL("./task.ts", import.meta.url).
+ * // In your program it is a file: new URL("./task.ts", import.meta.url), without options.
  * const directory = await Deno.makeTempDir();
  * const module = new URL(`file://${directory}/task.ts`);
  * await Deno.writeTextFile(
@@ -271,11 +272,14 @@ function checkModule(module: unknown): void {
  *   `import { inherited, rpc } from "@uds/uds";
  *    rpc(inherited(), { methods: { square: ({ n }) => n * n } });`,
  * );
+ * const clone = new URL(".", import.meta.resolve("@uds/uds"));
+ * const options = { modules: [directory, clone], config: new URL("deno.json", clone) };
+ *
  * interface Tasks {
  *   square(params: { n: number }): number;
  * }
  * {
- *   await using squares = pool<Tasks>(module, { size: 2 });
+ *   await using squares = pool<Tasks>(module, { size: 2, ...options });
  *   const calls = [1, 2, 3, 4].map((n) => squares.call("square", { n }));
  *   assertEquals(await Promise.all(calls), [1, 4, 9, 16]);
  * }

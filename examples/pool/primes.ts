@@ -1,20 +1,21 @@
-/** A child of the pool. It counts primes, and crashes if a question says so. */
+/** The module of the pool's children: it counts primes. */
 
-import { inherited, json, lines, messages } from "@uds/uds";
+import { inherited, rpc, type RpcContext } from "@uds/uds";
 
-interface Question {
-  from: number;
-  to: number;
-}
+const methods = {
+  async count({ from, to }: { from: number; to: number }, { notify }: RpcContext): Promise<number> {
+    await notify("progress", { pid: Deno.pid, from });
+    let count = 0;
+    for (let n = Math.max(from, 2); n < to; n++) {
+      let divisor = 2;
+      while (divisor * divisor <= n && n % divisor !== 0) divisor++;
+      if (divisor * divisor > n) count++;
+    }
+    return count;
+  },
+  crash: (): never => Deno.exit(1),
+};
 
-await using parent = messages(inherited(), json<Question | number>(lines()));
-for await (const { from, to } of parent as AsyncIterable<Question>) {
-  if (from > to) Deno.exit(1);
-  let count = 0;
-  for (let n = Math.max(from, 2); n < to; n++) {
-    let divisor = 2;
-    while (divisor * divisor <= n && n % divisor !== 0) divisor++;
-    if (divisor * divisor > n) count++;
-  }
-  await parent.send(count);
-}
+export type Primes = typeof methods;
+
+rpc(inherited(), { methods });

@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { pool } from "@uds/uds/pool";
-import { MIB, TempDir, test, testAlone, within } from "../_helpers.ts";
+import { TempDir, test, testAlone, within } from "../_helpers.ts";
 import { assertGone, assertInterrupted, IN_CLONE, moduleOf, started, tasks } from "./_pool.ts";
 
-test("a call whose child exits rejects with its exit code, and the child is replaced", async () => {
+test("a call rejects with the exit code of its child, which is replaced", async () => {
   await using pool = tasks({ size: 1 });
   const before = await pool.call("pid");
   const message = new RegExp(
@@ -16,7 +16,7 @@ test("a call whose child exits rejects with its exit code, and the child is repl
   assertGone([before]);
 });
 
-test("a call whose child is killed rejects with the signal; the calls that wait go on", async () => {
+test("a call rejects with the signal that killed its child; the calls that wait go on", async () => {
   await using pool = tasks({ size: 1 });
   const { pid, call } = await started(pool, "hang");
   const next = [pool.call("calls"), pool.call("calls")];

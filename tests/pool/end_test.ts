@@ -7,8 +7,8 @@ import { assertGone, assertInterrupted, IN_CLONE, moduleOf, started, tasks } fro
 
 /** The moments of a pool with one child. */
 const MOMENTS: Record<string, (pool: Pool<Tasks>) => Promise<unknown>> = {
-  "before the first call": async () => {},
-  "in the turn of the first call": async (pool) => void pool.call("pid"),
+  "before the first call": () => Promise.resolve(),
+  "in the turn of the first call": (pool) => Promise.resolve(void pool.call("pid")),
   "while its child starts": async (pool) => {
     pool.call("pid");
     while (children().length === 0) await turn();
