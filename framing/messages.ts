@@ -2,6 +2,8 @@ import { seenFrom } from "../_internal/base/caller_stack.ts";
 import { checkCodec } from "../_internal/messages/codec_support.ts";
 import { InputBuffer } from "../_internal/messages/input.ts";
 import { MessageReceiver } from "../_internal/messages/receiver.ts";
+import { type EndingCall, PeerContext } from "../_internal/messages/peer_context.ts";
+import { resume } from "../_internal/messages/resume.ts";
 import { MessageSender } from "../_internal/messages/sender.ts";
 import {
   checkArguments,
@@ -13,6 +15,7 @@ import {
   duration,
   show,
 } from "../_internal/base/check.ts";
+import type { Connection } from "../connection.ts";
 import type { ByteChannel, Codec } from "./codec.ts";
 
 /** Options of {@linkcode messages}. */
@@ -111,14 +114,15 @@ export interface Messages<out In, in Out = In>
    * bytes that the kernel did not take, of this message and of earlier ones that had resolved.
    * @throws {Deno.errors.TimedOut} when the peer has read nothing for `writeTimeout`, also with
    * `unsent`.
-   * @throws {ConnectionClosed} when `close()` or `closeWrite()` was called.
+   * @throws {ConnectionClosed} when `close()`, `closeWrite()` or `detach()` was called.
    */
   send(message: Out): Promise<void>;
   /**
    * Waits until the kernel has everything that was sent.
    *
    * @throws {Deno.errors.BrokenPipe} as `send` does.
-   * @throws {ConnectionClosed} when `close()` was called and something was left.
+   * @throws {ConnectionClosed} when `close()` was called and something was left, or after
+   * `detach()`.
    */
   flush(): Promise<void>;
   /**
@@ -133,7 +137,7 @@ export interface Messages<out In, in Out = In>
    * @throws {Deno.errors.TimedOut} when `frameTimeout` or `writeTimeout` is over.
    * @throws {Deno.errors.ConnectionReset} when the peer closed before it read everything that was
    * sent.
-   * @throws {ConnectionClosed} when `close()` was called.
+   * @throws {ConnectionClosed} when `close()` or `detach()` was called.
    * @throws {unknown} the reason of `signal` when it aborts.
    */
   receive(options?: ReceiveOptions): Promise<In | undefined>;
@@ -145,17 +149,56 @@ export interface Messages<out In, in Out = In>
    */
   batches(): AsyncIterable<In[]>;
   /**
-   * Receives the messages one by one, until the end. After `close()` on this side the iteration
-   * ends. It throws all other failures of `receive`.
+   * Receives the messages one by one, until the end. After `close()` or `detach()` on this side the
+   * iteration ends. It throws all other failures of `receive`.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<In>;
   /**
    * Sends the end of file after everything that was sent. Receiving continues. Idempotent.
    *
    * @throws {Deno.errors.BrokenPipe} as `send` does.
-   * @throws {ConnectionClosed} when `close()` was called, before or while it waits.
+   * @throws {ConnectionClosed} when `close()` was called, before or while it waits, or after
+   * `detach()`.
    */
   closeWrite(): Promise<void>;
+  /**
+   * Ends the messages, and returns the connection: for another codec, or for raw bytes after an
+   * upgrade.
+   *
+   * - **Order**: everything that was sent leaves before what you write to the connection. Call it
+   *   right after you received the message that announces the switch. The connection then returns
+   *   all bytes behind that message first, also those that the codec has refused. (A batch may
+   *   contain messages behind it.)
+   * - **Pending calls**: a `receive` rejects with `ConnectionClosed`, and an iteration ends. The
+   *   connection returns what their read brings. A `send`, `flush` or `closeWrite` settles as it
+   *   would have.
+   * - **Limits**: `frameTimeout`, `writeTimeout` and `draining` have no effect any more.
+   * - Later calls reject with `ConnectionClosed`. `close()` and disposal do nothing: the connection
+   *   is yours to close.
+   *
+   * @returns The connection that `messages` was called with. For any other channel, a new
+   * connection, which owns the channel. Its addresses have a path only if the channel has one.
+   * @throws {ConnectionClosed} when `close()` or `detach()` was called before.
+   * @throws {TypeError} when the codec of this channel is encoding a message.
+   *
+   * @example Lines until both sides agree on another codec
+   * ```ts
+   * import { lengthPrefixed, lines, messages, socketpair } from "@uds/uds";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const [a, b] = await socketpair();
+   * const asking = messages(a, lines());
+   * const answering = messages(b, lines());
+   * await asking.send("BINARY");
+   * await using client = messages(asking.detach(), lengthPrefixed());
+   * await client.send(new Uint8Array([10, 13]));
+   *
+   * assertEquals(await answering.receive(), "BINARY");
+   * await using server = messages(answering.detach(), lengthPrefixed());
+   * assertEquals(await server.receive(), new Uint8Array([10, 13]));
+   * ```
+   */
+  detach(): Connection;
   /**
    * Closes the connection at once. What was not written is dropped, and pending calls reject with
    * `ConnectionClosed`. Idempotent; so is disposal.
@@ -252,7 +295,7 @@ class MessageChannel<In, Out> implements Messages<In, Out> {
   readonly #conn: ByteChannel;
   readonly #sender: MessageSender<Out>;
   readonly #receiver: MessageReceiver<In>;
-  #isClosed = false;
+  #endedBy: EndingCall | undefined;
 
   constructor(conn: ByteChannel, codec: Codec<In, Out>, options: MessagesOptions) {
     const {
@@ -306,9 +349,18 @@ class MessageChannel<In, Out> implements Messages<In, Out> {
     return this.#sender.closeWrite();
   }
 
+  detach(): Connection {
+    if (this.#endedBy !== undefined) {
+      throw new PeerContext("detach", this.#conn).closed(this.#endedBy);
+    }
+    const conn = resume(this.#conn, this.#receiver, this.#sender);
+    this.#endedBy = "detach()";
+    return conn;
+  }
+
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (this.#endedBy !== undefined) return;
+    this.#endedBy = "close()";
     this.#sender.close();
     this.#receiver.close();
     this.#conn.close?.();
@@ -319,7 +371,7 @@ class MessageChannel<In, Out> implements Messages<In, Out> {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#isClosed) return;
+    if (this.#endedBy !== undefined) return;
     const failure = await this.#sender.finish();
     this.close();
     if (failure !== undefined) throw failure;

@@ -108,9 +108,17 @@ export class Input {
     return promise;
   }
 
-  /** Takes bytes back. They are read before whatever comes. */
-  putBack(bytes: Promise<Uint8Array>): void {
-    this.#waiting.push({ bytes });
+  /**
+   * Takes bytes back. They are read before whatever comes, and before those that were taken back
+   * earlier.
+   */
+  putBack(bytes: Uint8Array | Promise<Uint8Array>): void {
+    if (bytes instanceof Promise) {
+      this.#waiting.push({ bytes });
+    } else {
+      this.#ahead = concat([bytes, this.#ahead]);
+      this.#isPuttingBack = false;
+    }
     this.#advance();
   }
 

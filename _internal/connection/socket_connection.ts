@@ -318,10 +318,18 @@ export class SocketConnection {
     }
   }
 
+  /**
+   * Makes bytes of the peer the next to be read, before those that were put back earlier. A read of
+   * them may still be pending.
+   */
+  putBack(bytes: Uint8Array | Promise<Uint8Array>): void {
+    this.#input.putBack(bytes);
+  }
+
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
     this.#readable ??= new ReadableSide({
       read: (into) => this.#readInTime(into),
-      putBack: (bytes) => this.#input.putBack(bytes),
+      putBack: (bytes) => this.putBack(bytes),
       giveUp: () => {
         if (this.#reading === "open") this.#reading = "given up";
         this.#settle();

@@ -48,6 +48,8 @@ export class InputBuffer<T> {
   #chunk: Uint8Array = NOTHING;
   #start = 0;
   #end = 0;
+  /** Where the messages of the last `decode()` began. */
+  #batchStart = 0;
   /** How many bytes the codec has searched without finding the end of the message. */
   #scanned = 0;
   /** How many bytes there must be before the codec is called again. */
@@ -89,6 +91,7 @@ export class InputBuffer<T> {
     // one.
     const end = isLarge ? this.#start + this.#needed : this.#chunk.length;
     const room = this.#chunk.subarray(this.#end, end);
+    this.#batchStart = this.#start;
     this.#offered = room.length;
     return room;
   }
@@ -123,6 +126,7 @@ export class InputBuffer<T> {
    */
   decode(messages: T[]): boolean {
     const most = messages.length + MAX_BATCH_MESSAGES;
+    this.#batchStart = this.#start;
     let slice = this.#sliceBytes;
     while (this.rest >= this.#needed) {
       if (messages.length >= most) return true;
@@ -176,6 +180,17 @@ export class InputBuffer<T> {
     }
     messages.push(this.#codec.finish(rest));
     this.#start = this.#end;
+  }
+
+  /** Returns all bytes after the first messages of the last batch, which are decoded again. */
+  bytesAfter(messages: number): Uint8Array {
+    let bytes = this.#chunk.subarray(this.#batchStart, this.#end);
+    for (let i = 0; i < messages; i++) {
+      const found = this.#codec.decode(bytes, 0);
+      // A message of finish() has all bytes.
+      bytes = typeof found === "object" ? bytes.subarray(found.end) : NOTHING;
+    }
+    return bytes;
   }
 
   #take(bytes: Uint8Array, end: number, method: string): Uint8Array {

@@ -174,6 +174,18 @@ export class OutputBuffer implements ByteWriter {
     return segment;
   }
 
+  /** Removes all segments. Returns their bytes after some others. */
+  takeAll(before: Uint8Array): Uint8Array {
+    const all = new Uint8Array(before.length + this.size);
+    all.set(before);
+    let at = before.length;
+    for (let segment; (segment = this.take(true)) !== undefined;) {
+      all.set(segment.bytes, at);
+      at += segment.bytes.length;
+    }
+    return all;
+  }
+
   /** Makes the memory of a written segment available to all channels. */
   release({ block }: Segment): void {
     if (block?.length === BLOCK_BYTES && spare.length < MAX_SPARE_BLOCKS) spare.push(block);

@@ -11,18 +11,25 @@ import { systemError } from "../base/failure.ts";
 import { quoteAddress } from "../base/shown_address.ts";
 import { andUnsent } from "../connection/connection_error.ts";
 
+type Operation = "send" | "receive" | "detach";
+
+/** The call that ended a channel, or a direction of it. */
+export type EndingCall = "close()" | "closeWrite()" | "detach()";
+
+const VERBS = { send: "send to", receive: "receive from", detach: "detach from" };
+
 /** The operation and the peer that an error names. */
 export class PeerContext {
-  readonly #operation: "send" | "receive";
+  readonly #operation: Operation;
   readonly #conn: { remoteAddr?: UnixAddr; localAddr?: UnixAddr };
 
-  constructor(operation: "send" | "receive", conn: ByteChannel) {
+  constructor(operation: Operation, conn: ByteChannel) {
     this.#operation = operation;
     this.#conn = conn as { remoteAddr?: UnixAddr; localAddr?: UnixAddr };
   }
 
   /** Returns the error for a call after this side has ended its own part. */
-  closed(by: "close()" | "closeWrite()", unsent?: Uint8Array): ConnectionClosed {
+  closed(by: EndingCall, unsent?: Uint8Array): ConnectionClosed {
     const state = `${by} was called on this side${andUnsent(unsent)}`;
     return new ConnectionClosed(`${this.#start}: ${state}`, {
       operation: this.#operation,
@@ -45,8 +52,7 @@ export class PeerContext {
   /** The beginning of a message: `Cannot send to "/run/app.sock"`. */
   get #start(): string {
     const path = this.#path;
-    const verb = this.#operation === "send" ? "send to" : "receive from";
-    return `Cannot ${verb} ${path === null ? "the peer" : quoteAddress(path)}`;
+    return `Cannot ${VERBS[this.#operation]} ${path === null ? "the peer" : quoteAddress(path)}`;
   }
 }
 

@@ -28,7 +28,7 @@ const MAX_TURN_MS = 1;
  * idle ⇄ reading ──► ended    the peer's end of file, or draining
  *               ├──► failed   the bytes are not a message, or a time limit has passed
  *               └──► broken   the connection has failed
- *   any ───────────► closed   close()
+ *   any ───────────► closed   close() or detach()
  * ```
  */
 type State = "idle" | "reading" | "ended" | "failed" | "broken" | "closed";
@@ -52,8 +52,13 @@ export class MessageReceiver<T> {
   /** Messages that were not received yet, from `#next` on. It is empty if there are none. */
   #queue: T[] = [];
   #next = 0;
+  /** The number of messages that the last bytes made. */
+  #batch = 0;
   readonly #waiters: Waiter[] = [];
   #reads = 0;
+  #isReadPending = false;
+  /** Takes what a read brings that was pending when the connection was detached. */
+  #late: PromiseWithResolvers<Uint8Array> | undefined;
   /** Whether the bytes that have come may contain more messages. */
   #hasMore = false;
   /** When the messages of a read began to keep the process busy, and how long they may. */
@@ -108,6 +113,19 @@ export class MessageReceiver<T> {
   close(): void {
     this.#clear();
     this.#end("closed", this.#context.closed("close()"));
+  }
+
+  /**
+   * Ends receiving.
+   *
+   * @returns The bytes of the messages that were not received, and those of a read that is pending.
+   */
+  detach(): { ahead: Uint8Array; late: Promise<Uint8Array> | undefined } {
+    const ahead = this.#in.bytesAfter(this.#batch - (this.#queue.length - this.#next));
+    if (this.#isReadPending) this.#late = Promise.withResolvers();
+    this.#clear();
+    this.#end("closed", this.#context.closed("detach()"));
+    return { ahead, late: this.#late?.promise };
   }
 
   get #isOver(): boolean {
@@ -213,25 +231,33 @@ export class MessageReceiver<T> {
           continue;
         }
         const room = this.#in.room();
+        this.#batch = 0;
         const hasBegun = this.#in.rest > 0;
         const reading = this.#conn.read(room);
         if (this.#draining?.aborted) this.#drain();
+        this.#isReadPending = true;
         let count;
         try {
           count =
             await (hasBegun && this.#frame !== undefined ? this.#frame.watch(reading) : reading);
         } catch (failure) {
+          this.#late?.reject(failure);
           return this.#end("broken", failure);
+        } finally {
+          this.#isReadPending = false;
         }
         this.#reads++;
         this.#beginTurn();
-        if (this.#isOver) return;
+        if (count !== null) {
+          checkProgress("read()", count, room.length);
+          this.#in.filled(count);
+        }
+        if (this.#isOver) return this.#late?.resolve(room.subarray(0, count ?? 0));
         if (count === null) {
           this.#in.finish(this.#queue);
+          this.#batch = this.#queue.length;
           return this.#end("ended");
         }
-        checkProgress("read()", count, room.length);
-        this.#in.filled(count);
         this.#decode(!hasBegun);
       }
     } catch (failure) {
@@ -250,12 +276,16 @@ export class MessageReceiver<T> {
   /** Makes messages of the bytes that have come. */
   #decode(hasBegun: boolean): void {
     this.#hasMore = false;
+    this.#batch = 0;
     // A call waits, so the queue is empty. Whatever the codec calls must not take from it yet.
     const found: T[] = [];
     try {
       this.#hasMore = this.#in.decode(found);
     } finally {
-      if (this.#state !== "closed") this.#queue = found;
+      if (this.#state !== "closed") {
+        this.#queue = found;
+        this.#batch = found.length;
+      }
     }
     // If messages were completed, the remaining bytes begin another one.
     if (hasBegun || found.length > 0) this.#frame?.restart();

@@ -18,11 +18,12 @@ import { StallTimer } from "./stall_timer.ts";
 /**
  * ```text
  * open ──► ended ──► closed   closeWrite(), then close()
+ *   ├────────┼─► detached     detach(): what was sent is still written
  *   └────────┴─► failed       a write failed, or the peer did not read
  * ```
  * A failed sender can still be closed.
  */
-type State = "open" | "ended" | "failed" | "closed";
+type State = "open" | "ended" | "detached" | "failed" | "closed";
 
 /** A call that waits until everything that was sent before it is written. */
 interface Waiter extends PromiseWithResolvers<void> {
@@ -32,6 +33,8 @@ interface Waiter extends PromiseWithResolvers<void> {
 
 /** How long a disposal waits for what was sent. */
 const FLUSH_MS = 5000;
+
+const ENDED_BY = { ended: "closeWrite()", detached: "detach()", closed: "close()" } as const;
 
 /** What `send` returns while it need not wait. */
 export const DONE: Promise<void> = Promise.resolve();
@@ -44,7 +47,7 @@ export class MessageSender<T> {
   readonly #context: PeerContext;
   readonly #maxPending: number;
   readonly #out = new OutputBuffer();
-  readonly #stall: StallTimer | undefined;
+  #stall: StallTimer | undefined;
   #state: State = "open";
   #failure: Error | undefined;
   /**
@@ -54,6 +57,8 @@ export class MessageSender<T> {
   #written = 0;
   /** What is not written yet of the segment that is being written. */
   #left = NOTHING;
+  /** The write of the next segment, if it has begun before the end of the current one. */
+  #early: Promise<number> | undefined;
   #isWriting = false;
   /** Whether the block that is being filled is due as well. */
   #isDue = false;
@@ -103,7 +108,7 @@ export class MessageSender<T> {
   }
 
   flush(): Promise<void> {
-    if (this.#failure !== undefined) return this.#refuse();
+    if (this.#failure !== undefined || this.#state === "detached") return this.#refuse();
     const { busyError } = this.#out;
     if (busyError !== undefined) return rejected(busyError);
     if (this.#pending === 0) return DONE;
@@ -113,11 +118,33 @@ export class MessageSender<T> {
   }
 
   closeWrite(): Promise<void> {
-    if (this.#state === "closed") return rejected(this.#context.closed("close()"));
+    if (this.#state === "closed" || this.#state === "detached") return this.#refuse();
     const { busyError } = this.#out;
     if (busyError !== undefined) return rejected(busyError);
     if (this.#state === "open") this.#state = "ended";
     return this.#closeWrite ??= handled(this.flush().then(() => this.#conn.closeWrite?.()));
+  }
+
+  /**
+   * Ends sending, but not the writing of what was sent.
+   *
+   * @param isQueued Whether the connection queues writes. It then gets everything now, so that it
+   * comes before what others write.
+   * @returns Resolves when everything is written.
+   */
+  detach(isQueued: boolean): Promise<void> {
+    const { busyError } = this.#out;
+    if (busyError !== undefined) throw busyError;
+    const written = this.flush();
+    if (isQueued && this.#out.size > 0) {
+      const rest = this.#out.takeAll(NOTHING);
+      this.#out.bytes(rest);
+      this.#early = handled(this.#conn.write(rest));
+    }
+    if (this.#state !== "failed") this.#state = "detached";
+    this.#stall?.stop();
+    this.#stall = undefined;
+    return written;
   }
 
   /** Drops what is not written. */
@@ -156,6 +183,11 @@ export class MessageSender<T> {
     this.#isFirst = true;
   }
 
+  /** Whether `closeWrite()` was called. */
+  get hasEnded(): boolean {
+    return this.#closeWrite !== undefined;
+  }
+
   /** The number of bytes that the connection has not taken. */
   get #pending(): number {
     return this.#left.length + this.#out.size;
@@ -164,7 +196,7 @@ export class MessageSender<T> {
   /** Rejects a call after the end. */
   #refuse(): Promise<never> {
     if (this.#failure === undefined) {
-      return rejected(this.#context.closed(this.#state === "ended" ? "closeWrite()" : "close()"));
+      return rejected(this.#context.closed(ENDED_BY[this.#state as keyof typeof ENDED_BY]));
     }
     this.#isReported = true;
     return rejected(this.#failure);
@@ -203,7 +235,8 @@ export class MessageSender<T> {
         this.#isFirst = false;
         this.#left = segment.bytes;
         while (this.#left.length > 0) {
-          const writing = this.#conn.write(this.#left);
+          const writing = this.#early ?? this.#conn.write(this.#left);
+          this.#early = undefined;
           const count = await (this.#stall === undefined ? writing : this.#stall.watch(writing));
           if (this.#isOver) return;
           checkProgress("write()", count, this.#left.length);
@@ -257,13 +290,7 @@ export class MessageSender<T> {
 
   /** Returns all bytes that the connection has not taken, and drops them. */
   #takeUnsent(left: Uint8Array): Uint8Array {
-    const unsent = new Uint8Array(left.length + this.#out.size);
-    unsent.set(left);
-    let at = left.length;
-    for (let segment; (segment = this.#out.take(true)) !== undefined;) {
-      unsent.set(segment.bytes, at);
-      at += segment.bytes.length;
-    }
+    const unsent = this.#out.takeAll(left);
     this.#left = NOTHING;
     return unsent;
   }

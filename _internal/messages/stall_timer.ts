@@ -34,6 +34,10 @@ export class StallTimer {
     }
   }
 
+  stop(): void {
+    this.#silence.stop();
+  }
+
   get #bytesWritten(): number {
     const { bytesWritten } = this.#conn;
     return typeof bytesWritten === "number" ? bytesWritten : 0;

@@ -1,0 +1,69 @@
+/** The connection of a channel after its messages. What was read ahead comes first. */
+
+import type { UnixAddr } from "../../address.ts";
+import type { Connection } from "../../connection.ts";
+import type { ByteChannel } from "../../framing/codec.ts";
+import { handled } from "../base/rejection.ts";
+import { SocketConnection } from "../connection/socket_connection.ts";
+import type { MessageReceiver } from "./receiver.ts";
+import type { MessageSender } from "./sender.ts";
+
+/** What a channel may have besides its methods, as a `Deno.Conn` has. */
+interface Extras {
+  localAddr?: { path?: string | null };
+  remoteAddr?: { path?: string | null };
+  ref?(): void;
+  unref?(): void;
+}
+
+const NOTHING: Uint8Array = new Uint8Array(0);
+
+/** Ends both halves of a channel, and returns its connection, or a new one over it. */
+export function resume(
+  channel: ByteChannel,
+  receiver: Pick<MessageReceiver<unknown>, "detach">,
+  sender: Pick<MessageSender<never>, "detach" | "hasEnded">,
+): Connection {
+  const { hasEnded } = sender;
+  const isQueued = channel instanceof SocketConnection;
+  const written = sender.detach(isQueued);
+  const { ahead, late } = receiver.detach();
+  const conn = isQueued ? channel : connectionOver(channel, written, late);
+  if (late !== undefined) conn.putBack(late.catch(() => NOTHING));
+  if (ahead.length > 0) conn.putBack(ahead);
+  if (hasEnded) handled(conn.closeWrite());
+  return conn;
+}
+
+/**
+ * Returns a connection over a channel. Its writes wait for those before, its reads for a pending
+ * one.
+ */
+function connectionOver(
+  channel: ByteChannel & Extras,
+  written: Promise<void>,
+  late: Promise<Uint8Array> | undefined,
+): SocketConnection {
+  return new SocketConnection({
+    async read(buffer) {
+      await late;
+      return await channel.read(buffer);
+    },
+    async write(data) {
+      await written;
+      return await channel.write(data);
+    },
+    async closeWrite() {
+      await written;
+      await channel.closeWrite?.();
+    },
+    close: () => channel.close?.(),
+    ref: () => channel.ref?.(),
+    unref: () => channel.unref?.(),
+  }, { localAddr: unixAddress(channel.localAddr), remoteAddr: unixAddress(channel.remoteAddr) });
+}
+
+/** Returns the address of a Unix socket. One of any other socket has no path. */
+function unixAddress({ path = null }: Extras["localAddr"] & object = {}): UnixAddr {
+  return { transport: "unix", path };
+}
