@@ -1,0 +1,187 @@
+/** The codecs under test, their possible messages, and naive decoders to compare them with. */
+
+import { type Codec, contentLength, delimited, json, lengthPrefixed, lines, text } from "@uds/uds";
+import fc from "fast-check";
+
+/** Small, so that random lengths are often too large. */
+const MAX_BYTES = 300;
+
+/** How a sequence of bytes ends. */
+export type Ending = "whole" | "malformed" | "too large" | "truncated";
+export interface Outcome {
+  values: unknown[];
+  ending: Ending;
+}
+
+/** A codec, its possible messages, and a naive decoder to compare it with. */
+export interface Subject {
+  name: string;
+  codec: Codec<unknown>;
+  message: fc.Arbitrary<unknown>;
+  expected(bytes: Uint8Array): Outcome;
+}
+
+// ---- Naive decoders -----------------------------------------------------------------------------
+
+/** Splits bytes into frames. `next` returns a frame, or how the bytes end. */
+function frames(
+  bytes: Uint8Array,
+  next: (rest: Uint8Array) => { frame: Uint8Array; size: number } | Ending,
+): Outcome & { values: Uint8Array[] } {
+  const values: Uint8Array[] = [];
+  for (let rest = bytes;;) {
+    if (rest.length === 0) return { values, ending: "whole" };
+    const result = next(rest);
+    if (typeof result === "string") return { values, ending: result };
+    values.push(result.frame);
+    rest = rest.subarray(result.size);
+  }
+}
+
+function expectLengths(prefix: number, littleEndian: boolean) {
+  return (bytes: Uint8Array) =>
+    frames(bytes, (rest) => {
+      if (rest.length < prefix) return "truncated";
+      const digits = rest.slice(0, prefix);
+      if (littleEndian) digits.reverse();
+      const size = digits.reduce((sum, digit) => sum * 256n + BigInt(digit), 0n);
+      if (size > BigInt(MAX_BYTES)) return "too large";
+      const end = prefix + Number(size);
+      if (rest.length < end) return "truncated";
+      return { frame: rest.subarray(prefix, end), size: end };
+    });
+}
+
+function expectDelimiter(byte: number) {
+  return (bytes: Uint8Array) =>
+    frames(bytes, (rest) => {
+      const end = rest.indexOf(byte);
+      if ((end < 0 ? rest.length : end) > MAX_BYTES) return "too large";
+      return end < 0 ? "truncated" : { frame: rest.subarray(0, end), size: end + 1 };
+    });
+}
+
+function expectLines(bytes: Uint8Array): Outcome {
+  const split = frames(bytes, (rest) => {
+    const end = rest.indexOf(10);
+    let size = end < 0 ? rest.length : end;
+    if (size > 0 && rest[size - 1] === 13) size--;
+    if (size > MAX_BYTES) return "too large";
+    return end < 0 ? "truncated" : { frame: rest.subarray(0, size), size: end + 1 };
+  });
+  return mapped(split, utf8);
+}
+
+function expectContentLength(bytes: Uint8Array) {
+  return frames(bytes, (rest) => {
+    const head = new TextDecoder("latin1").decode(rest.subarray(0, 8192));
+    // A bare line feed is refused where it stands, unless the headers end before it.
+    const end = head.startsWith("\r\n") ? 0 : head.indexOf("\r\n\r\n");
+    const bare = head.search(/(?<!\r)\n/);
+    if (bare >= 0 && (end < 0 || bare < end)) return "malformed";
+    if (end < 0) return rest.length > 8192 ? "too large" : "truncated";
+    const size = end + (end === 0 ? 2 : 4);
+    const lengths: string[] = [];
+    for (const line of end === 0 ? [] : head.slice(0, end).split("\r\n")) {
+      const colon = line.indexOf(":");
+      const name = line.slice(0, Math.max(colon, 0));
+      if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/i.test(name) || /[\r\n]/.test(line)) return "malformed";
+      if (name.toLowerCase() !== "content-length") continue;
+      lengths.push(line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, ""));
+    }
+    const [length] = lengths;
+    if (lengths.length !== 1 || !/^[0-9]+$/.test(length!)) return "malformed";
+    if (Number(length) > MAX_BYTES) return "too large";
+    const whole = size + Number(length);
+    return rest.length < whole ? "truncated" : { frame: rest.subarray(size, whole), size: whole };
+  });
+}
+
+/** Maps frames to messages, up to the first frame that fails. */
+function mapped({ values, ending }: Outcome, map: (value: never) => unknown): Outcome {
+  const made: unknown[] = [];
+  for (const value of values) {
+    try {
+      made.push(map(value as never));
+    } catch {
+      return { values: made, ending: "malformed" };
+    }
+  }
+  return { values: made, ending };
+}
+
+function utf8(bytes: Uint8Array): string {
+  return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+}
+
+// ---- The codecs ---------------------------------------------------------------------------------
+
+const bytesOf = fc.uint8Array({ maxLength: 60 });
+const textOf = fc.string({ unit: "grapheme", maxLength: 15 });
+const LIMIT = { maxBytes: MAX_BYTES };
+
+function subject<T>(
+  name: string,
+  codec: Codec<T>,
+  message: fc.Arbitrary<T>,
+  expected: (bytes: Uint8Array) => Outcome,
+): Subject {
+  return { name, codec: codec as Codec<unknown>, message, expected };
+}
+
+export const SUBJECTS: Subject[] = [
+  subject("lengthPrefixed()", lengthPrefixed(LIMIT), bytesOf, expectLengths(4, false)),
+  subject(
+    "lengthPrefixed({ prefix: 1 })",
+    lengthPrefixed({ prefix: 1, ...LIMIT }),
+    bytesOf,
+    expectLengths(1, false),
+  ),
+  subject(
+    "lengthPrefixed({ prefix: 2, littleEndian: true })",
+    lengthPrefixed({ prefix: 2, littleEndian: true, ...LIMIT }),
+    bytesOf,
+    expectLengths(2, true),
+  ),
+  subject(
+    "lengthPrefixed({ prefix: 8 })",
+    lengthPrefixed({ prefix: 8, ...LIMIT }),
+    bytesOf,
+    expectLengths(8, false),
+  ),
+  subject(
+    "delimited(0)",
+    delimited(0, LIMIT),
+    bytesOf.map((bytes) => bytes.map((byte) => byte || 1)),
+    expectDelimiter(0),
+  ),
+  subject(
+    "lines()",
+    lines(LIMIT),
+    textOf.map((value) => value.replaceAll("\n", "␤").replace(/\r$/, "␍")),
+    expectLines,
+  ),
+  subject("contentLength()", contentLength(LIMIT), bytesOf, expectContentLength),
+  subject(
+    "text(lengthPrefixed({ prefix: 2 }))",
+    text(lengthPrefixed({ prefix: 2, ...LIMIT })),
+    textOf,
+    (bytes) => mapped(expectLengths(2, false)(bytes), utf8),
+  ),
+  subject(
+    "json(lines())",
+    json(lines(LIMIT)),
+    fc.jsonValue({ maxDepth: 2 }).filter(fits),
+    (bytes) => mapped(expectLines(bytes), JSON.parse),
+  ),
+  subject(
+    "json(contentLength())",
+    json(contentLength(LIMIT)),
+    fc.jsonValue({ maxDepth: 2 }).filter(fits),
+    (bytes) => mapped(expectContentLength(bytes), (frame) => JSON.parse(utf8(frame))),
+  ),
+];
+
+function fits(value: unknown): boolean {
+  return new TextEncoder().encode(JSON.stringify(value)).length <= MAX_BYTES;
+}
