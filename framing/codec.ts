@@ -111,6 +111,17 @@ export interface Codec<out In, in Out = In> {
    * @returns The message.
    */
   finish?(rest: Uint8Array): In;
+  /**
+   * Skips a message for which `decode` has thrown `MessageTooLarge`. It is called with all that has
+   * come of the message, and again with what comes. These bytes are dropped, so that memory stays
+   * bounded. Without this method such a message ends receiving. With it, `decodeAll` must leave
+   * such a message to `decode`.
+   *
+   * @param bytes The next bytes of the message. None if the end of file comes within it.
+   * @param skipped How many of its bytes were dropped before.
+   * @returns The number of bytes up to the end of the message. `undefined` if its end has not come.
+   */
+  skip?(bytes: Uint8Array, skipped: number): number | undefined;
 }
 
 /** What {@linkcode Codec.decode} found. */

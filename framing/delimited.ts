@@ -9,6 +9,7 @@ import {
   checkInteger,
   checkOptions,
   type Checks,
+  show,
 } from "../_internal/base/check.ts";
 import type { Codec } from "./codec.ts";
 
@@ -22,31 +23,37 @@ export interface DelimitedOptions {
   maxBytes?: number;
 }
 
+/** The delimiters of protocols are far shorter. */
+const MAX_DELIMITER_BYTES = 256;
+
 const CHECKS: Checks<DelimitedOptions> = { maxBytes: maxBytesUpTo() };
 
 /**
- * Frames messages by a byte at the end of each, such as 0.
+ * Frames messages by a delimiter at the end of each: a byte such as 0, or several bytes.
  *
  * ```text
- * 68 65 6c 6c 6f  00   "hello", delimited by 0
+ * 68 65 6c 6c 6f  00      "hello", delimited by 0
  * └── message ──┘ └┘
- * 00                   the empty message
+ * 00                      the empty message
+ *
+ * 68 69  0d 0a 0d 0a      "hi", delimited by an empty line: the head of an HTTP message
+ * └────┘ └delimiter┘
  * ```
  *
- * - **Content**: any bytes except the delimiter, or none. `send` refuses a message that contains
- *   the delimiter: `RangeError`.
+ * - **Content**: any bytes without the delimiter, or none. `send` refuses a message that contains
+ *   it, or whose end would be taken for its beginning: `RangeError`.
  * - **A received message** is a view of the memory that it was read into.
  * - **Too large**: `MessageTooLarge`, from `send`, and from `receive` as soon as more bytes have
  *   come without the delimiter.
- * - **Cut short**, before the delimiter: `TruncatedMessage` with the bytes that came.
+ * - **Cut short**, before the end of the delimiter: `TruncatedMessage` with the bytes that came.
  * - For text that ends with a line feed, use {@linkcode lines}.
  *
- * @param byte The delimiter, from 0 to 255.
+ * @param delimiter A byte from 0 to 255, or 1 to 256 bytes. They are copied.
  * @param options The limit.
  * @returns The codec.
  * @throws {TypeError} when an argument is of the wrong kind.
- * @throws {RangeError} when the delimiter is not a byte, or `maxBytes` is not a whole number from 1
- * to 2^32.
+ * @throws {RangeError} when the delimiter is not a byte, or has no bytes or too many, or `maxBytes`
+ * is not a whole number from 1 to 2^32.
  *
  * @example Usage
  * ```ts
@@ -60,44 +67,114 @@ const CHECKS: Checks<DelimitedOptions> = { maxBytes: maxBytesUpTo() };
  * assertEquals(await receiver.receive(), "two\nlines");
  * ```
  */
-export function delimited(byte: number, options: DelimitedOptions = {}): Codec<Uint8Array> {
-  checkArguments("delimited", arguments, 2, "delimited(byte, { maxBytes })");
-  checkInteger("byte", byte, 0, 255);
+export function delimited(
+  delimiter: number | Uint8Array,
+  options: DelimitedOptions = {},
+): Codec<Uint8Array> {
+  checkArguments("delimited", arguments, 2, "delimited(delimiter, { maxBytes })");
+  const end = bytesOf(delimiter);
   checkOptions("delimited", options, CHECKS);
   const { maxBytes = MAX_BYTES } = options;
+  const find = finderOf(end);
   return {
     maxBytes,
     encode(message, out) {
       checkBytes(message, maxBytes);
-      const place = message.indexOf(byte);
+      let place = find(message, 0);
+      let what = "it has the delimiter";
+      if (place < -1) {
+        const common = -1 - place;
+        const early = find(new Uint8Array([...end.subarray(0, common), ...end]), 0);
+        what = "its end begins the delimiter";
+        place = early < common ? message.length - common + early : -1;
+      }
       if (place >= 0) {
         throw new RangeError(
-          `Cannot encode a message: it has the delimiter, ${byte}, at byte ${place}`,
+          `Cannot encode a message: ${what}, ${end.join(" ")}, at byte ${place}`,
         );
       }
       out.bytes(message);
-      out.byte(byte);
+      out.bytes(end);
     },
     decode(bytes, scanned) {
-      const end = bytes.indexOf(byte, scanned);
-      const size = end < 0 ? bytes.length : end;
+      const place = find(bytes, Math.max(0, scanned - end.length + 1));
+      // The last bytes may be the beginning of the delimiter.
+      const size = place < 0 ? bytes.length + place + 1 : place;
       if (size > maxBytes) {
-        throw tooLarge("decode", size, maxBytes, end < 0 ? "it has more than" : undefined);
+        throw tooLarge("decode", size, maxBytes, place < 0 ? "it has more than" : undefined);
       }
-      return end < 0 ? undefined : { message: bytes.subarray(0, end), end: end + 1 };
+      if (place < 0) return undefined;
+      return { message: bytes.subarray(0, place), end: place + end.length };
     },
     decodeAll(bytes, scanned, messages) {
       const { buffer, byteOffset } = bytes;
       let at = 0;
-      let end = bytes.indexOf(byte, scanned);
-      while (end >= 0) {
-        const size = end - at;
+      let place = find(bytes, Math.max(0, scanned - end.length + 1));
+      while (place >= 0) {
+        const size = place - at;
         if (size > maxBytes) throw tooLarge("decode", size, maxBytes);
         messages.push(new Uint8Array(buffer, byteOffset + at, size));
-        at = end + 1;
-        end = bytes.indexOf(byte, at);
+        at = place + end.length;
+        place = find(bytes, at);
       }
       return at;
     },
   };
+}
+
+/** Returns the bytes of a delimiter, or throws if it is not one. */
+function bytesOf(delimiter: number | Uint8Array): Uint8Array {
+  if (typeof delimiter === "number") {
+    checkInteger("delimiter", delimiter, 0, 255);
+    return new Uint8Array([delimiter]);
+  }
+  if (!(delimiter instanceof Uint8Array)) {
+    throw new TypeError(
+      `Invalid delimiter: expected a byte or a Uint8Array, got ${show(delimiter)}`,
+    );
+  }
+  checkInteger("delimiter (bytes)", delimiter.length, 1, MAX_DELIMITER_BYTES);
+  return delimiter.slice();
+}
+
+/**
+ * Returns a function that finds a delimiter, from a place on. It returns where the delimiter
+ * begins. If it is not there: -1, minus the number of its bytes at the end.
+ */
+function finderOf(delimiter: Uint8Array): (bytes: Uint8Array, from: number) => number {
+  const first = delimiter[0] as number;
+  if (delimiter.length === 1) return (bytes, from) => bytes.indexOf(first, from);
+  const shorter = shorterMatches(delimiter);
+  return (bytes, from) => {
+    let at = from;
+    let matched = 0;
+    while (at < bytes.length) {
+      if (matched === 0) {
+        at = bytes.indexOf(first, at);
+        if (at < 0) return -1;
+      }
+      if (bytes[at] === delimiter[matched]) {
+        at++;
+        matched++;
+        if (matched === delimiter.length) return at - matched;
+      } else {
+        matched = shorter[matched - 1]!;
+      }
+    }
+    return -1 - matched;
+  };
+}
+
+/**
+ * Returns how many bytes still match if the byte after a match does not (Knuth, Morris and Pratt).
+ * So no byte is compared again and again.
+ */
+function shorterMatches(delimiter: Uint8Array): number[] {
+  const shorter = [0];
+  for (let i = 1, matched = 0; i < delimiter.length; i++) {
+    while (matched > 0 && delimiter[i] !== delimiter[matched]) matched = shorter[matched - 1]!;
+    if (delimiter[i] === delimiter[matched]) matched++;
+    shorter.push(matched);
+  }
+  return shorter;
 }

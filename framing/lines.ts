@@ -11,9 +11,12 @@ import {
 import {
   checkArguments,
   checkBoolean,
+  checkFunction,
   checkOptions,
   type Checks,
+  oneOf,
 } from "../_internal/base/check.ts";
+import type { MessageTooLarge } from "../errors.ts";
 import { decodeUtf8 } from "../_internal/messages/utf8.ts";
 import type { TextCodec } from "./codec.ts";
 
@@ -33,11 +36,25 @@ export interface LinesOptions {
    * @default {false}
    */
   allowUnterminated?: boolean;
+  /**
+   * What to do with a received line of more than `maxBytes`. `"skip"` drops it as it comes, and
+   * receives the next line: a collector of logs should not stop at a long one.
+   *
+   * @default {"fail"}
+   */
+  tooLong?: "fail" | "skip";
+  /**
+   * Called when a line was skipped, with its size and the limit. The messages
+   * before it are delivered.
+   */
+  onSkip?: (error: MessageTooLarge) => void;
 }
 
 const CHECKS: Checks<LinesOptions> = {
   maxBytes: maxBytesUpTo(MAX_TEXT_BYTES),
   allowUnterminated: checkBoolean,
+  tooLong: oneOf("fail", "skip"),
+  onSkip: checkFunction,
 };
 
 const LF = 10;
@@ -62,11 +79,12 @@ const ENCODER = new TextEncoder();
  *   them, up to 256 KiB.
  * - **Malformed**: `Deno.errors.InvalidData` when the bytes are not UTF-8.
  * - **Too large**: `MessageTooLarge`, from `send`, and from `receive` as soon as more bytes have
- *   come without an end.
+ *   come without an end. With `tooLong: "skip"` such a received line is dropped as it comes, and
+ *   `onSkip` is called at its end. The end of file counts as one.
  * - **Cut short**: `TruncatedMessage` with the bytes that came, unless `allowUnterminated` makes
  *   them a line.
  *
- * @param options The limit, and what to do with a last line that has no end.
+ * @param options The limit, and what to do with a line that is too long or has no end.
  * @returns The codec.
  * @throws {TypeError} when an option is of the wrong kind.
  * @throws {RangeError} when `maxBytes` is not a whole number from 1 to 536,870,888, the longest
@@ -87,14 +105,10 @@ const ENCODER = new TextEncoder();
 export function lines(options: LinesOptions = {}): TextCodec {
   checkArguments("lines", arguments, 1, "lines({ maxBytes })");
   checkOptions("lines", options, CHECKS);
-  const { maxBytes = MAX_BYTES, allowUnterminated = false } = options;
-
-  function checkSize(size: number): void {
-    if (size > maxBytes) throw tooLarge("decode", size, maxBytes);
-  }
+  const { maxBytes = MAX_BYTES, allowUnterminated = false, tooLong, onSkip } = options;
 
   function textOf(bytes: Uint8Array): string {
-    checkSize(bytes.length);
+    if (bytes.length > maxBytes) throw tooLarge("decode", bytes.length, maxBytes);
     const text = decodeUtf8(bytes);
     if (text === undefined) throw malformed(`a line of ${bytes.length} bytes is not UTF-8`);
     return text;
@@ -141,7 +155,10 @@ export function lines(options: LinesOptions = {}): TextCodec {
         const end = all.indexOf("\n", at);
         const hasCr = end > at && all.charCodeAt(end - 1) === CR;
         const line = all.substring(at, hasCr ? end - 1 : end);
-        if (line.length > sureLength) checkSize(ENCODER.encode(line).length);
+        if (line.length > sureLength && sizeOf(line) > maxBytes) {
+          // decode() refuses it.
+          return sizeOf(all.substring(0, at));
+        }
         messages.push(line);
         at = end + 1;
       }
@@ -152,7 +169,20 @@ export function lines(options: LinesOptions = {}): TextCodec {
       // Only a carriage return before a line feed is part of the end.
       return textOf(rest);
     },
+    ...(tooLong === "skip" && {
+      skip(bytes, skipped) {
+        const end = bytes.indexOf(LF);
+        if (end < 0 && bytes.length > 0) return undefined;
+        onSkip?.(tooLarge("decode", skipped + Math.max(end, 0), maxBytes));
+        return end + 1;
+      },
+    }),
   };
   lineCodecs.add(codec);
   return codec;
+}
+
+/** Returns the number of bytes of a text. */
+function sizeOf(text: string): number {
+  return ENCODER.encode(text).length;
 }

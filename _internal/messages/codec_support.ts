@@ -128,6 +128,9 @@ export function overFrames<F, In, Out>(
         for (const frame of found) messages.push(decodeFrame(frame));
       }
     },
+    ...(frames.skip !== undefined && {
+      skip: (bytes, skipped) => frames.skip!(bytes, skipped),
+    }),
     ...(frames.finish !== undefined && { finish: (rest) => decodeFrame(frames.finish!(rest)) }),
   };
 }

@@ -9,6 +9,7 @@
  *   size, only the bytes that came with its beginning are copied.
  */
 
+import { MessageTooLarge } from "../../errors.ts";
 import type { Codec } from "../../framing/codec.ts";
 import { tooLarge, truncated } from "./codec_support.ts";
 import { show } from "../base/check.ts";
@@ -52,6 +53,8 @@ export class InputBuffer<T> {
   #batchStart = 0;
   /** How many bytes the codec has searched without finding the end of the message. */
   #scanned = 0;
+  /** How many bytes of a message that is too large were dropped, while one is skipped. */
+  #skipped: number | undefined;
   /** How many bytes there must be before the codec is called again. */
   #needed = 1;
   #chunkBytes = MIN_CHUNK_BYTES;
@@ -68,8 +71,18 @@ export class InputBuffer<T> {
     this.#reuse = reuse;
   }
 
+  /** Whether a message is incomplete. */
+  get hasBegun(): boolean {
+    return this.#rest > 0 || this.isSkipping;
+  }
+
+  /** Whether a message that is too large is being dropped. */
+  get isSkipping(): boolean {
+    return this.#skipped !== undefined;
+  }
+
   /** The number of bytes of the incomplete message. */
-  get rest(): number {
+  get #rest(): number {
     return this.#end - this.#start;
   }
 
@@ -80,7 +93,7 @@ export class InputBuffer<T> {
 
   /** Returns where to put the next bytes. Call {@linkcode filled} with their number. */
   room(): Uint8Array {
-    if (this.#reuse && this.rest === 0) this.#start = this.#end = 0;
+    if (this.#reuse && this.#rest === 0) this.#start = this.#end = 0;
     const isLarge = this.#needed > MAX_CHUNK_BYTES && this.#isAnnounced;
     const free = this.#chunk.length - this.#end;
     const isTight = isLarge
@@ -108,7 +121,7 @@ export class InputBuffer<T> {
 
   /** Appends a chunk that is already filled. */
   adopt(chunk: Uint8Array): void {
-    if (this.rest === 0) {
+    if (this.#rest === 0) {
       this.#chunk = chunk;
       this.#start = 0;
       this.#end = chunk.length;
@@ -126,17 +139,25 @@ export class InputBuffer<T> {
    */
   decode(messages: T[]): boolean {
     const most = messages.length + MAX_BATCH_MESSAGES;
+    if (this.isSkipping && !this.#skip()) return false;
     this.#batchStart = this.#start;
     let slice = this.#sliceBytes;
-    while (this.rest >= this.#needed) {
+    while (this.#rest >= this.#needed) {
       if (messages.length >= most) return true;
       if (this.#needed > MAX_CHUNK_BYTES && this.#isAnnounced) {
         this.#expected = Math.min(this.#needed, TRUSTED_BYTES);
       }
       const before = messages.length;
-      const size = Math.min(this.rest, Math.max(this.#needed, this.#scanned) + slice);
+      const size = Math.min(this.#rest, Math.max(this.#needed, this.#scanned) + slice);
       const bytes = this.#chunk.subarray(this.#start, this.#start + size);
-      this.#decodeSlice(bytes, messages, slice > this.#sliceBytes);
+      try {
+        this.#decodeSlice(bytes, messages, slice > this.#sliceBytes);
+      } catch (error) {
+        if (!this.#maySkip(error)) throw error;
+        // Those before it are delivered first.
+        this.#skipped = 0;
+        return true;
+      }
       const found = messages.length - before;
       if (found > 2 * WORTHWHILE_MESSAGES) this.#sliceBytes = MIN_SLICE_BYTES;
       else if (found > 0 && found < WORTHWHILE_MESSAGES) {
@@ -174,11 +195,17 @@ export class InputBuffer<T> {
   /** Makes a message of the bytes that are left at the peer's end of file, if they are one. */
   finish(messages: T[]): void {
     const rest = this.#chunk.subarray(this.#start, this.#end);
+    if (this.#skipped !== undefined) this.#codec.skip?.(NOTHING, this.#skipped);
     if (rest.length === 0) return;
     if (this.#codec.finish === undefined) {
       throw truncated(rest, this.#isAnnounced ? this.#needed : undefined);
     }
-    messages.push(this.#codec.finish(rest));
+    try {
+      messages.push(this.#codec.finish(rest));
+    } catch (error) {
+      if (!this.#maySkip(error)) throw error;
+      this.#codec.skip?.(NOTHING, rest.length);
+    }
     this.#start = this.#end;
   }
 
@@ -191,6 +218,26 @@ export class InputBuffer<T> {
       bytes = typeof found === "object" ? bytes.subarray(found.end) : NOTHING;
     }
     return bytes;
+  }
+
+  #maySkip(error: unknown): boolean {
+    return this.#codec.skip !== undefined && error instanceof MessageTooLarge;
+  }
+
+  /** Drops what has come of a message that is too large. Reports whether that is all of it. */
+  #skip(): boolean {
+    const bytes = this.#chunk.subarray(this.#start, this.#end);
+    const skipped = this.#skipped ?? 0;
+    const end = this.#codec.skip?.(bytes, skipped);
+    this.#take(bytes, end ?? bytes.length, "skip");
+    this.#skipped = end === undefined ? skipped + bytes.length : undefined;
+    this.#scanned = 0;
+    this.#needed = 1;
+    if (end !== undefined) return true;
+    // What comes of it from now on overwrites itself, in a chunk that has nothing else.
+    if (skipped === 0) this.#chunk = NOTHING;
+    this.#start = this.#end = 0;
+    return false;
   }
 
   #take(bytes: Uint8Array, end: number, method: string): Uint8Array {
@@ -214,7 +261,7 @@ export class InputBuffer<T> {
 
   /** Continues in a new chunk, with the incomplete message and room for at least so many bytes. */
   #renew(least: number): void {
-    const rest = this.rest;
+    const rest = this.#rest;
     // Twice the rest, so that copies stay in proportion to what came. A peer that announces much
     // and sends little gets little memory.
     const announced = Math.min(this.#needed, Math.max(TRUSTED_BYTES, 4 * rest));

@@ -232,7 +232,7 @@ export class MessageReceiver<T> {
         }
         const room = this.#in.room();
         this.#batch = 0;
-        const hasBegun = this.#in.rest > 0;
+        const { hasBegun } = this.#in;
         const reading = this.#conn.read(room);
         if (this.#draining?.aborted) this.#drain();
         this.#isReadPending = true;
@@ -279,6 +279,7 @@ export class MessageReceiver<T> {
     this.#batch = 0;
     // A call waits, so the queue is empty. Whatever the codec calls must not take from it yet.
     const found: T[] = [];
+    const { isSkipping } = this.#in;
     try {
       this.#hasMore = this.#in.decode(found);
     } finally {
@@ -288,7 +289,8 @@ export class MessageReceiver<T> {
       }
     }
     // If messages were completed, the remaining bytes begin another one.
-    if (hasBegun || found.length > 0) this.#frame?.restart();
+    const isNew = found.length > 0 || isSkipping && !this.#in.isSkipping;
+    if (hasBegun || isNew) this.#frame?.restart();
     this.#deliver();
   }
 
@@ -298,7 +300,7 @@ export class MessageReceiver<T> {
     this.#cancelDrain?.();
     this.#cancelDrain = afterPolling(() => {
       const isSilent = this.#state === "reading" && this.#reads === reads;
-      if (isSilent && this.#in.rest === 0) this.#end("ended");
+      if (isSilent && !this.#in.hasBegun) this.#end("ended");
     });
   }
 }

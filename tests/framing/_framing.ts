@@ -125,6 +125,7 @@ export function slow<In, Out>(codec: Codec<In, Out>): Codec<In, Out> {
     encode: (message, out) => codec.encode(message, out),
     decode: (bytes, scanned) => codec.decode(bytes, scanned),
     ...(codec.finish && { finish: (rest: Uint8Array) => codec.finish!(rest) }),
+    ...(codec.skip && { skip: (bytes: Uint8Array, count: number) => codec.skip!(bytes, count) }),
   };
 }
 
@@ -162,7 +163,37 @@ export const FRAMES: [string, AnyCodec, unknown[], Uint8Array][] = [
     [HELLO],
     unhex("0500000000000000 68656c6c6f"),
   ],
+  [
+    "lengthPrefixed({ prefix: 3, littleEndian: true, adjust: 1 })",
+    lengthPrefixed({ prefix: 3, littleEndian: true, adjust: 1 }),
+    [unhex("00 68656c6c6f"), unhex("01"), new Uint8Array(258)],
+    concat(unhex("050000 00 68656c6c6f 000000 01 010100"), new Uint8Array(258)),
+  ],
+  [
+    'lengthPrefixed({ prefix: "varint" })',
+    lengthPrefixed({ prefix: "varint" }),
+    [HELLO, EMPTY, new Uint8Array(300)],
+    concat(unhex("05 68656c6c6f 00 ac02"), new Uint8Array(300)),
+  ],
+  [
+    "lengthPrefixed({ offset: 1, adjust: -4, keepHeader: true })",
+    lengthPrefixed({ offset: 1, adjust: -4, keepHeader: true }),
+    [unhex("51 00000009 68656c6c6f"), unhex("53 00000004")],
+    unhex("51 00000009 68656c6c6f 53 00000004"),
+  ],
+  [
+    'lengthPrefixed({ prefix: "varint", offset: 1, keepHeader: true })',
+    lengthPrefixed({ prefix: "varint", offset: 1, keepHeader: true }),
+    [unhex("c0 00"), concat(unhex("30 8101"), new Uint8Array(129))],
+    concat(unhex("c0 00 30 8101"), new Uint8Array(129)),
+  ],
   ["delimited(0)", delimited(0), [HELLO, EMPTY], unhex("68656c6c6f 00 00")],
+  [
+    "delimited(CR LF CR LF)",
+    delimited(encode("\r\n\r\n")),
+    [HELLO, EMPTY, encode("a\r\nb\n\r"), encode("\r\n\r")],
+    encode("hello\r\n\r\n\r\n\r\na\r\nb\n\r\r\n\r\n\r\n\r\r\n\r\n"),
+  ],
   [
     "lines()",
     lines(),

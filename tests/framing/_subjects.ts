@@ -52,6 +52,86 @@ function expectLengths(prefix: number, littleEndian: boolean) {
     });
 }
 
+/** Reads a varint as its specification describes it, and returns its size too. */
+function varint(bytes: Uint8Array): { value: bigint; size: number } | Ending {
+  const last = bytes.findIndex((byte) => byte < 128);
+  if (last > 9 || last < 0 && bytes.length > 9) return "malformed";
+  if (last < 0) return "truncated";
+  const groups = [...bytes.subarray(0, last + 1)].map((byte) => BigInt(byte & 127));
+  return { value: groups.reduceRight((sum, group) => sum << 7n | group), size: last + 1 };
+}
+
+/** Expects what follows `offset` bytes and a length, which counts `-adjust` bytes more. */
+function expectHeaders(
+  lengthOf: (bytes: Uint8Array) => { value: bigint; size: number } | Ending,
+  { offset = 0, adjust = 0, keepHeader = false },
+) {
+  return (bytes: Uint8Array) =>
+    frames(bytes, (rest) => {
+      const length = lengthOf(rest.subarray(offset));
+      if (typeof length === "string") return length;
+      const start = offset + length.size;
+      const body = length.value + BigInt(adjust);
+      if (body < 0n) return "malformed";
+      if (body + BigInt(keepHeader ? start : 0) > BigInt(MAX_BYTES)) return "too large";
+      const end = start + Number(body);
+      if (rest.length < end) return "truncated";
+      return { frame: rest.subarray(keepHeader ? 0 : start, end), size: end };
+    });
+}
+
+/** Reads an integer of some bytes, as DataView would. */
+function integerOf(size: number, littleEndian = false) {
+  return (bytes: Uint8Array): { value: bigint; size: number } | Ending => {
+    if (bytes.length < size) return "truncated";
+    const digits = bytes.slice(0, size);
+    if (littleEndian) digits.reverse();
+    return { value: digits.reduce((sum, digit) => sum * 256n + BigInt(digit), 0n), size };
+  };
+}
+
+/** Finds the first place of some bytes by looking at every place. */
+function placeOf(bytes: Uint8Array, searched: Uint8Array): number {
+  const places = [...Array(Math.max(0, bytes.length - searched.length + 1)).keys()];
+  return places.find((at) => searched.every((byte, i) => bytes[at + i] === byte)) ?? -1;
+}
+
+function expectDelimiters(delimiter: Uint8Array) {
+  return (bytes: Uint8Array) =>
+    frames(bytes, (rest) => {
+      const end = placeOf(rest, delimiter);
+      if (end > MAX_BYTES) return "too large";
+      if (end >= 0) return { frame: rest.subarray(0, end), size: end + delimiter.length };
+      // The last bytes may begin the delimiter.
+      let common = delimiter.length - 1;
+      while (common > 0 && !rest.slice(-common).every((byte, i) => byte === delimiter[i])) common--;
+      if (common > rest.length) common = 0;
+      return rest.length - common > MAX_BYTES ? "too large" : "truncated";
+    });
+}
+
+/** Expects all lines but those that are too long. */
+function expectShortLines(bytes: Uint8Array): Outcome {
+  const parts = latin1(bytes).split("\n");
+  const last = parts.pop() as string;
+  const values: unknown[] = [];
+  for (const part of parts) {
+    const line = part.replace(/\r$/, "");
+    if (line.length > MAX_BYTES) continue;
+    try {
+      values.push(utf8(Uint8Array.from(line, (char) => char.charCodeAt(0))));
+    } catch {
+      return { values, ending: "malformed" };
+    }
+  }
+  const isLong = last.replace(/\r$/, "").length > MAX_BYTES;
+  return { values, ending: last === "" || isLong ? "whole" : "truncated" };
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+}
+
 function expectDelimiter(byte: number) {
   return (bytes: Uint8Array) =>
     frames(bytes, (rest) => {
@@ -119,6 +199,9 @@ function utf8(bytes: Uint8Array): string {
 const bytesOf = fc.uint8Array({ maxLength: 60 });
 const textOf = fc.string({ unit: "grapheme", maxLength: 15 });
 const LIMIT = { maxBytes: MAX_BYTES };
+const CRLF_CRLF = new TextEncoder().encode("\r\n\r\n");
+/** A delimiter that begins as it ends. */
+const PERIODIC = new Uint8Array([1, 1, 2, 1, 1]);
 
 function subject<T>(
   name: string,
@@ -148,6 +231,57 @@ export const SUBJECTS: Subject[] = [
     lengthPrefixed({ prefix: 8, ...LIMIT }),
     bytesOf,
     expectLengths(8, false),
+  ),
+  subject(
+    "lengthPrefixed({ prefix: 3, littleEndian: true, adjust: 1 })",
+    lengthPrefixed({ prefix: 3, littleEndian: true, adjust: 1, ...LIMIT }),
+    fc.uint8Array({ minLength: 1, maxLength: 60 }),
+    expectHeaders(integerOf(3, true), { adjust: 1 }),
+  ),
+  subject(
+    'lengthPrefixed({ prefix: "varint" })',
+    lengthPrefixed({ prefix: "varint", ...LIMIT }),
+    fc.uint8Array({ maxLength: 200 }),
+    expectHeaders(varint, {}),
+  ),
+  subject(
+    "lengthPrefixed({ offset: 1, adjust: -4, keepHeader: true })",
+    lengthPrefixed({ offset: 1, adjust: -4, keepHeader: true, ...LIMIT }),
+    bytesOf.map((body) => new Uint8Array([body[0] ?? 0, 0, 0, 0, body.length + 4, ...body])),
+    expectHeaders(integerOf(4), { offset: 1, adjust: -4, keepHeader: true }),
+  ),
+  subject(
+    'lengthPrefixed({ prefix: "varint", offset: 1, keepHeader: true })',
+    lengthPrefixed({ prefix: "varint", offset: 1, keepHeader: true, ...LIMIT }),
+    bytesOf.map((body) => new Uint8Array([body[0] ?? 0, body.length, ...body])),
+    expectHeaders(varint, { offset: 1, keepHeader: true }),
+  ),
+  subject(
+    "delimited(CR LF CR LF)",
+    delimited(CRLF_CRLF, LIMIT),
+    // Any bytes before which no delimiter begins.
+    fc.array(fc.constantFrom(13, 10, 65, 0), { maxLength: 40 })
+      .map((bytes) => new Uint8Array(bytes))
+      .filter((bytes) =>
+        placeOf(new Uint8Array([...bytes, ...CRLF_CRLF]), CRLF_CRLF) === bytes.length
+      ),
+    expectDelimiters(CRLF_CRLF),
+  ),
+  subject(
+    "delimited(1 1 2 1 1)",
+    delimited(PERIODIC, LIMIT),
+    fc.array(fc.constantFrom(1, 2, 3), { maxLength: 40 })
+      .map((bytes) => new Uint8Array(bytes))
+      .filter((bytes) =>
+        placeOf(new Uint8Array([...bytes, ...PERIODIC]), PERIODIC) === bytes.length
+      ),
+    expectDelimiters(PERIODIC),
+  ),
+  subject(
+    'lines({ tooLong: "skip" })',
+    lines({ tooLong: "skip", ...LIMIT }),
+    textOf.map((value) => value.replaceAll("\n", "␤").replace(/\r$/, "␍")),
+    expectShortLines,
   ),
   subject(
     "delimited(0)",

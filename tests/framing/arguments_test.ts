@@ -18,7 +18,20 @@ const PLAIN: Codec<Uint8Array> = { maxBytes: 1, encode() {}, decode: () => undef
 
 const BAD: [string, () => unknown, ErrorClass, string][] = [
   ["text(frames without a limit)", () => text({ ...PLAIN, maxBytes: NaN }), TypeError, "codec"],
-  ["lengthPrefixed({ prefix: 3 })", () => lengthPrefixed({ prefix: 3 as 4 }), TypeError, "prefix"],
+  ["lengthPrefixed({ prefix: 5 })", () => lengthPrefixed({ prefix: 5 as 4 }), TypeError, "prefix"],
+  [
+    "lengthPrefixed({ offset: 1 })",
+    () => lengthPrefixed({ offset: 1 }),
+    TypeError,
+    "Set keepHeader as well",
+  ],
+  [
+    "lengthPrefixed({ offset: -1 })",
+    () => lengthPrefixed({ offset: -1, keepHeader: true }),
+    RangeError,
+    "offset",
+  ],
+  ["lengthPrefixed({ adjust: 0.5 })", () => lengthPrefixed({ adjust: 0.5 }), RangeError, "adjust"],
   [
     "lengthPrefixed({ maxBytes: 0 })",
     () => lengthPrefixed({ maxBytes: 0 }),
@@ -33,7 +46,11 @@ const BAD: [string, () => unknown, ErrorClass, string][] = [
     "littleEndian",
   ],
   ["delimited()", () => delimited(undefined as never), TypeError, "byte"],
-  ["delimited(256)", () => delimited(256), RangeError, "byte"],
+  ["delimited(256)", () => delimited(256), RangeError, "at most 255"],
+  ["delimited([])", () => delimited(new Uint8Array()), RangeError, "delimiter (bytes)"],
+  ["delimited([…])", () => delimited(new Uint8Array(257)), RangeError, "at most 256"],
+  ['lines({ tooLong: "cut" })', () => lines({ tooLong: "cut" as "skip" }), TypeError, "tooLong"],
+  ["lines({ onSkip: 1 })", () => lines({ onSkip: 1 as never }), TypeError, "onSkip"],
   ['delimited("\\n")', () => delimited("\n" as never), TypeError, "byte"],
   ["lines({ maxBytes: 1.5 })", () => lines({ maxBytes: 1.5 }), RangeError, "maxBytes"],
   [
@@ -88,6 +105,9 @@ for (const [call, fn, Class, what] of BAD) {
 test("the limit of a short prefix is the largest length that it can hold", () => {
   assertEquals(lengthPrefixed({ prefix: 1 }).maxBytes, 255);
   assertEquals(lengthPrefixed({ prefix: 2 }).maxBytes, 65535);
+  assertEquals(lengthPrefixed({ prefix: 3 }).maxBytes, 0xff_ffff);
+  assertEquals(lengthPrefixed({ prefix: 1, adjust: 1 }).maxBytes, 256);
+  assertEquals(lengthPrefixed({ prefix: 2, offset: 3, keepHeader: true }).maxBytes, 65540);
   assertEquals(json(text(lengthPrefixed({ prefix: 2 }))).maxBytes, 65535);
   assertEquals(lines().maxBytes, 16 * 1024 * 1024);
 });

@@ -42,7 +42,49 @@ const REFUSED: [string, AnyCodec, unknown, ErrorClass, string][] = [
     "255",
   ],
   ["the delimiter", delimited(108), HELLO, RangeError, "it has the delimiter, 108, at byte 2"],
+  [
+    "a delimiter of several bytes",
+    delimited(encode("ll")),
+    HELLO,
+    RangeError,
+    "it has the delimiter, 108 108, at byte 2",
+  ],
+  [
+    "bytes that end with a part of the delimiter",
+    delimited(encode("\n\n")),
+    encode("a\n"),
+    RangeError,
+    "its end begins the delimiter, 10 10, at byte 1",
+  ],
   ["bytes above the limit", delimited(0, LIMIT), HELLO, MessageTooLarge, "5 bytes"],
+  [
+    "bytes above the limit with their header",
+    lengthPrefixed({ prefix: 1, keepHeader: true, ...LIMIT }),
+    HELLO,
+    MessageTooLarge,
+    "5 bytes",
+  ],
+  [
+    "bytes without their header",
+    lengthPrefixed({ offset: 1, keepHeader: true }),
+    new Uint8Array(4),
+    RangeError,
+    "its 4 bytes are less than its header",
+  ],
+  [
+    "bytes for a length below 0",
+    lengthPrefixed({ adjust: 1 }),
+    EMPTY,
+    RangeError,
+    "its length cannot be -1",
+  ],
+  [
+    "bytes above what the prefix can count",
+    lengthPrefixed({ prefix: 1, adjust: -4 }),
+    new Uint8Array(252),
+    MessageTooLarge,
+    "252 bytes, and the limit is 251",
+  ],
   ["a line feed", lines(), "a\nb", RangeError, "it has a line feed at 1"],
   ["a carriage return at the end", lines(), "a\r", RangeError, "it ends with a carriage return"],
   ["a lone surrogate", lines(), "\uD800", TypeError, "the text has a lone surrogate"],
@@ -72,7 +114,7 @@ for (const [i, [what, codec, value, Class, state]] of REFUSED.entries()) {
     const conn = new Pieces();
     const channel = messages(conn, codec);
     await assertRejects(() => channel.send(value), Class, state);
-    const good = [EMPTY, "", 1].find((each) => {
+    const good = [EMPTY, new Uint8Array(4), new Uint8Array(5), "", 1].find((each) => {
       try {
         codec.encode(each, NOWHERE);
         return true;

@@ -217,7 +217,7 @@ for (const each of SUBJECTS) {
   test(`${name} decodes random bytes as the naive decoder does`, async () => {
     // Half of them from an alphabet that often means something.
     const alphabet = fc.constantFrom(
-      ...new TextEncoder().encode('\0\x01\n\r{}[],:"0159Ca-ent L\xc3'),
+      ...new TextEncoder().encode('\0\x01\x02\n\r{}[],:"0159Ca-ent L\xc3'),
     );
     const garbage = fc.oneof(
       fc.uint8Array({ maxLength: 400 }),
@@ -251,6 +251,9 @@ for (const each of SUBJECTS) {
     );
   }, options);
 
+  // It would skip the message for as long as it comes.
+  if (codec.skip !== undefined) continue;
+
   test(`${name} stops waiting for a peer that never ends a message`, async () => {
     for (const byte of name.includes("ength") ? [255, 65] : [65]) {
       let given = 0;
@@ -267,7 +270,7 @@ for (const each of SUBJECTS) {
         await channel.receive().catch((error) => failure = error);
       }
       // Every length of one byte is valid.
-      if (name.includes("prefix: 1")) continue;
+      if (name.includes("prefix: 1") || name.includes("varint") && byte < 128) continue;
       assert(["too large", "malformed"].includes(endingOf(failure)), String(failure));
       assert(given <= 64 * 1024, `${given} bytes were read`);
     }
