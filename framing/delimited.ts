@@ -41,7 +41,7 @@ const CHECKS: Checks<DelimitedOptions> = { maxBytes: maxBytesUpTo() };
  * ```
  *
  * - **Content**: any bytes without the delimiter, or none. `send` refuses a message that contains
- *   it, or whose end would be taken for its beginning: `RangeError`.
+ *   it, or has an end with which it would begin too early: `RangeError`.
  * - **A received message** is a view of the memory that it was read into.
  * - **Too large**: `MessageTooLarge`, from `send`, and from `receive` as soon as more bytes have
  *   come without the delimiter.
@@ -94,7 +94,9 @@ export function delimited(
         );
       }
       out.bytes(message);
-      out.bytes(end);
+      // Alone, a byte is written faster than bytes.
+      if (end.length === 1) out.byte(end[0]!);
+      else out.bytes(end);
     },
     decode(bytes, scanned) {
       const place = find(bytes, Math.max(0, scanned - end.length + 1));

@@ -110,7 +110,7 @@ test('lines({ tooLong: "skip" }) and frameTimeout: the time of a skipped line co
   await assertRejects(() => receiving, Deno.errors.TimedOut, "not complete within 100 ms");
 });
 
-test('lines({ tooLong: "skip" }) lets detach() return what follows the received line', async () => {
+test('lines({ tooLong: "skip" }) and detach(): the connection returns what follows the received line', async () => {
   const { options, skipped } = skipping();
   const channel = messages(new Pieces(encode("a\nlonger\nb\nlonger\nc\n")), lines(options));
   assertEquals([await channel.receive(), await channel.receive()], ["a", "b"]);
