@@ -84,7 +84,7 @@ export function delimited(
     return isByte ? bytes.indexOf(byte!, from) : findSeveral(bytes, from);
   }
 
-  /** Throws if the delimiter would begin within a message, at whose bytes it was found. */
+  /** Throws if the delimiter would begin within a message. */
   function refuse(message: Uint8Array, found: number): void {
     // The last bytes may be the beginning of the delimiter.
     const common = found < 0 ? -1 - found : 0;
