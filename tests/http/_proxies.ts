@@ -3,7 +3,7 @@
 import { connect } from "@uds/uds";
 import { assert } from "@std/assert";
 import { join } from "@std/path/posix";
-import { Program, ROOT, TempDir } from "../_helpers.ts";
+import { Program, ROOT, type TempDir } from "../_helpers.ts";
 import type { Proxy } from "./_restart.ts";
 
 /** Returns a block of docs/http.md, with the paths of a test instead of those of the page. */
