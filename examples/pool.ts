@@ -16,7 +16,7 @@ const OPTIONS: PoolOptions<Primes> = {
   config: new URL("../deno.json", import.meta.url),
 };
 const STEP = 50_000;
-const ranges = Array.from({ length: 40 }, (_, i) => ({ from: i * STEP, to: (i + 1) * STEP }));
+const ranges = Array.from({ length: 20 }, (_, i) => ({ from: i * STEP, to: (i + 1) * STEP }));
 
 /** Returns how long, in milliseconds, all ranges take with `size` children. */
 async function measure(size: number): Promise<number> {

@@ -183,8 +183,8 @@ test("examples/pool.ts replaces a child that crashes, and loses no answer", asyn
   const text = await ran("pool.ts", flags);
   // The times depend on the load of the machine.
   assertEquals(text.replace(/in \d+ ms/g, "in N ms").replace(/\d+\.\d\d/, "N").split("\n"), [
-    "pool of 1: 148933 primes in N ms",
-    "pool of 2: 148933 primes in N ms",
+    "pool of 1: 78498 primes in N ms",
+    "pool of 2: 78498 primes in N ms",
     "speed-up: N",
     "after a child was killed: still 41538 primes",
     "no answer: exit code 1",
