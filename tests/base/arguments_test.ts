@@ -15,6 +15,7 @@ import {
   permissions,
   probe,
   relay,
+  rpc,
   runtimePath,
   serve,
   socketpair,
@@ -57,7 +58,11 @@ const SURPLUS: [name: string, call: (path: string) => unknown, right: string][] 
     "permissions(operation, path, { publish })",
   ],
   ["lines", () => (lines as Any)({}, { maxBytes: 1 }), "lines({ maxBytes })"],
-  ["delimited", () => (delimited as Any)(0, {}, { maxBytes: 1 }), "delimited(byte, { maxBytes })"],
+  [
+    "delimited",
+    () => (delimited as Any)(0, {}, { maxBytes: 1 }),
+    "delimited(delimiter, { maxBytes })",
+  ],
   [
     "lengthPrefixed",
     () => (lengthPrefixed as Any)({}, { prefix: 2 }),
@@ -73,6 +78,7 @@ const SURPLUS: [name: string, call: (path: string) => unknown, right: string][] 
   ["decodeStream", () => (decodeStream as Any)(lines(), {}), "decodeStream(codec)"],
   ["toConnection", () => (toConnection as Any)(null, { idleTimeout: 1 }), "toConnection(conn)"],
   ["runtimePath", () => (runtimePath as Any)("a", { create: false }), "runtimePath(name)"],
+  ["rpc", () => (rpc as Any)(null, {}, { timeout: 1 }), "rpc(conn, { methods })"],
   ["json", () => (json as Any)(lines(), undefined, { maxBytes: 1 }), "json(frames, parse)"],
 ];
 
@@ -87,12 +93,22 @@ for (const [name, call, right] of SURPLUS) {
   });
 }
 
-const METHODS: [name: string, call: (conn: Any, options: unknown) => unknown, right: string][] = [
-  ["read", (conn, options) => conn.read(new Uint8Array(1), options), "read(buffer)"],
-  ["write", (conn, options) => conn.write(new Uint8Array(1), options), "write(data)"],
+const METHODS: [
+  name: string,
+  call: (conn: Any, more: unknown) => unknown,
+  position: string,
+  right: string,
+][] = [
+  [
+    "read",
+    (conn, more) => conn.read(new Uint8Array(1), {}, more),
+    "third",
+    "read(buffer, { signal })",
+  ],
+  ["write", (conn, more) => conn.write(new Uint8Array(1), more), "second", "write(data)"],
 ];
 
-for (const [name, call, right] of METHODS) {
+for (const [name, call, position, right] of METHODS) {
   test(`${name}() of a connection refuses an extra argument, and does nothing`, async () => {
     const [conn, peer] = await socketpair();
     using _peer = peer;
@@ -103,7 +119,7 @@ for (const [name, call, right] of METHODS) {
     );
     assertEquals(
       error.message,
-      `Unexpected second argument of ${name}(): an object (Object). Call it as ${right}`,
+      `Unexpected ${position} argument of ${name}(): an object (Object). Call it as ${right}`,
     );
     assertEquals([conn.bytesRead, conn.bytesWritten], [0, 0]);
   });
