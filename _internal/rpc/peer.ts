@@ -34,7 +34,11 @@ export type PeerOptions =
 const { PARSE_ERROR, INVALID_REQUEST, INTERNAL_ERROR, DRAINING, BUSY } = RPC_CODES;
 /** The maximum number of refusals that may wait for a peer that does not read. */
 const MAX_UNREAD_REFUSALS = 10_000;
-
+/**
+ * How long to refuse requests before the end of a connection that drains. A peer that calls all the
+ * time learns of it, and loses no call with the connection.
+ */
+const LINGER_MS = 50;
 /** How long a write may take until what it has written is known. */
 const FLUSH_MS = 1000;
 
@@ -58,6 +62,8 @@ export class Peer {
   /** Whether the end of the connection is noticed without reading. */
   #isWatching = false;
   #isDraining = false;
+  /** Runs for a while after draining has begun. */
+  #lingering: ReturnType<typeof setTimeout> | undefined;
   /** Aborts when draining, once nothing runs. */
   readonly #quiet = new AbortController();
   /** What sending waits for. */
@@ -94,9 +100,15 @@ export class Peer {
     });
     const stop = onAbort(draining, () => {
       this.#isDraining = true;
-      this.#changed();
+      this.#lingering = setTimeout(() => {
+        this.#lingering = undefined;
+        this.#changed();
+      }, LINGER_MS);
     });
-    this.closed = this.#run().finally(stop);
+    this.closed = this.#run().finally(() => {
+      stop();
+      clearTimeout(this.#lingering);
+    });
   }
 
   call(method: string, params?: object, options?: CallOptions): Promise<unknown> {
@@ -211,7 +223,8 @@ export class Peer {
   #changed(): void {
     this.#change?.resolve();
     this.#change = undefined;
-    if (this.#isDraining && this.#requests.isIdle && this.#calls.size === 0) this.#quiet.abort();
+    if (!this.#isDraining || this.#lingering !== undefined) return;
+    if (this.#requests.isIdle && this.#calls.size === 0) this.#quiet.abort();
   }
 
   /** Nothing comes any more. */
