@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { pool } from "@uds/uds/pool";
-import { TempDir, test, testAlone, within } from "../_helpers.ts";
+import { TempDir, test, testAlone, turn, within } from "../_helpers.ts";
 import { assertGone, assertInterrupted, IN_CLONE, moduleOf, started, tasks } from "./_pool.ts";
 
 test("a call rejects with the exit code of its child, which is replaced", async () => {
@@ -104,6 +104,25 @@ test("a child that is stopped is killed after the timeout of its call", async ()
   assert(await pool.call("pid") !== first);
   assertGone([first]);
 });
+
+test("children that are killed at random moments lose no idempotent call", async () => {
+  await using pool = tasks({ size: 2, idempotent: ["echo"], maxRestartPause: 5 });
+  let left = 2000;
+  let killed = 0;
+  const calls = Array.from({ length: left }, async (_, value) => {
+    assertEquals(await pool.call("echo", { value }), value);
+    left--;
+  });
+  while (left > 0) {
+    await turn();
+    const [pid] = pool.pids;
+    if (pid === undefined || killed === 10 || left > 2000 - 150 * killed) continue;
+    Deno.kill(pid, "SIGKILL");
+    killed++;
+  }
+  await Promise.all(calls);
+  assertEquals(killed, 10);
+}, { deadline: 30_000 });
 
 testAlone("a flood of crashes does not spin: few children start, in growing pauses", async () => {
   await using pool = tasks({ size: 2 });
