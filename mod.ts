@@ -10,12 +10,14 @@
  *   half-close.
  * - {@linkcode messages}: whole messages over a connection: frames, lines, JSON, or a codec of your
  *   own.
- * - {@linkcode rpc}: calls of methods over a connection, both ways: JSON-RPC.
  * - {@linkcode relay}: passes everything on between two connections.
  * - {@linkcode claim}: owns the path for `Deno.serve` or `node:http`.
  * - {@linkcode probe}: reports what is at a path.
  * - {@linkcode permissions}: the Deno permissions of each of these; {@linkcode runtimePath}: a good
  *   place for a socket.
+ *
+ * Two modules load only where you import them: `@uds/uds/rpc` calls methods by JSON-RPC, both ways
+ * and with reconnection. `@uds/uds/pool` runs the methods of a module in several child processes.
  *
  * @example An echo server and its client
  * ```ts
@@ -43,8 +45,6 @@ export * from "./pair.ts";
 export * from "./connection.ts";
 export * from "./relay.ts";
 export * from "./framing.ts";
-export * from "./rpc.ts";
-export * from "./rpc_client.ts";
 export * from "./claim.ts";
 export * from "./probe.ts";
 export * from "./address.ts";

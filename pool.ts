@@ -13,7 +13,7 @@ import {
   type MethodResult,
   rpc,
   type RpcOptions,
-} from "./rpc.ts";
+} from "./rpc/rpc.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
 import {
   checkArguments,
@@ -224,7 +224,8 @@ function checkModule(module: unknown): void {
  * {@linkcode pair}. The module serves the calls of its parent:
  *
  * ```ts ignore
- * import { inherited, rpc } from "@uds/uds";
+ * import { inherited } from "@uds/uds";
+ * import { rpc } from "@uds/uds/rpc";
  *
  * const methods = {
  *   square: ({ n }: { n: number }) => n * n,
@@ -269,7 +270,8 @@ function checkModule(module: unknown): void {
  * const module = new URL(`file://${directory}/task.ts`);
  * await Deno.writeTextFile(
  *   module,
- *   `import { inherited, rpc } from "@uds/uds";
+ *   `import { inherited } from "@uds/uds";
+ *    import { rpc } from "@uds/uds/rpc";
  *    rpc(inherited(), { methods: { square: ({ n }) => n * n } });`,
  * );
  * const clone = new URL(".", import.meta.resolve("@uds/uds"));

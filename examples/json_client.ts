@@ -5,7 +5,8 @@
  * Terminal 2: deno run -RWN examples/json_client.ts /tmp/json.sock
  */
 
-import { connect, rpc } from "@uds/uds";
+import { connect } from "@uds/uds";
+import { rpc } from "@uds/uds/rpc";
 import type { Service } from "./json_server.ts";
 
 const conn = await connect({ path: Deno.args[0] ?? "./json.sock", wait: true });

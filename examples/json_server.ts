@@ -5,16 +5,8 @@
  * Terminal 2: deno run -RWN examples/json_client.ts /tmp/json.sock
  */
 
-import {
-  json,
-  lines,
-  type MethodsOf,
-  rpc,
-  RPC_CODES,
-  RpcError,
-  serve,
-  shutdownOnSignal,
-} from "@uds/uds";
+import { json, lines, RpcError, serve, shutdownOnSignal } from "@uds/uds";
+import { type MethodsOf, rpc, RPC_CODES } from "@uds/uds/rpc";
 
 /** The methods, for the server and its clients. */
 export interface Service {

@@ -35,10 +35,10 @@ const FLOORS: readonly (readonly Room[])[] = [
     "server.ts",
     "pair.ts",
     "relay.ts",
-    "rpc.ts",
     "shutdown_on_signal.ts",
   ],
-  ["rpc_client.ts", "pool.ts"],
+  ["rpc/"],
+  ["rpc.ts", "pool.ts"],
   ["mod.ts"],
   ["_cli/exit_codes.ts"],
   ["_cli/text/"],
@@ -64,7 +64,7 @@ function roomOf(file: string): Room | undefined {
 
 /** All files of the library and the command line. */
 const FILES = projectFiles([".ts"]).filter((file) =>
-  !file.includes("/") || /^(?:_internal|_cli|framing)\//.test(file)
+  !file.includes("/") || /^(?:_internal|_cli|framing|rpc)\//.test(file)
 );
 
 const STATEMENT =

@@ -14,8 +14,10 @@ const { exports } = JSON.parse(await Deno.readTextFile("deno.json")) as {
   exports: Record<string, string>;
 };
 const PUBLIC_FILES = Object.values(exports).map((file) => file.replace("./", ""));
-/** The codecs. Their docs are public, too. */
-const PARTS = [...Deno.readDirSync("framing")].map(({ name }) => `framing/${name}`);
+/** The parts of public files. Their docs are public, too. */
+const PARTS = ["framing", "rpc"].flatMap((directory) =>
+  [...Deno.readDirSync(directory)].map(({ name }) => `${directory}/${name}`)
+);
 /** Pages with TypeScript, which runs like the examples of the doc comments. */
 const PAGES = ["README.md", ...[...Deno.readDirSync("docs")].map(({ name }) => `docs/${name}`)]
   .filter((page) => page.endsWith(".md") && /^```ts$/m.test(Deno.readTextFileSync(page)));

@@ -3,7 +3,7 @@
 import type { SocketPath } from "../../address.ts";
 import { connect } from "../../client.ts";
 import { json as jsonCodec } from "../../framing.ts";
-import { rpc } from "../../rpc.ts";
+import { rpc } from "../../rpc/rpc.ts";
 import { codecOf } from "../io/framing.ts";
 import { print } from "../io/output.ts";
 import { reporter } from "../io/reporter.ts";

@@ -1,7 +1,7 @@
 /** Our own calls that wait for an answer. */
 
 import { CallInterrupted, RpcError } from "../../errors.ts";
-import type { CallOptions } from "../../rpc.ts";
+import type { CallOptions } from "../../rpc/rpc.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { systemError, timedOut } from "../base/failure.ts";
 import { handled } from "../base/rejection.ts";

@@ -14,8 +14,8 @@ import {
   ConnectTimeout,
   RpcError,
 } from "../../errors.ts";
-import type { CallOptions, RpcPeer } from "../../rpc.ts";
-import type { ClientCallOptions } from "../../rpc_client.ts";
+import type { CallOptions, RpcPeer } from "../../rpc/rpc.ts";
+import type { ClientCallOptions } from "../../rpc/rpc_client.ts";
 import { checkBoolean, checkOptions, type Checks, checkSignal, duration } from "../base/check.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { delay, onAbort } from "../base/event_loop.ts";

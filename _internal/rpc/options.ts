@@ -2,7 +2,7 @@
 
 import { json } from "../../framing/json.ts";
 import { lines } from "../../framing/lines.ts";
-import type { RpcOptions } from "../../rpc.ts";
+import type { RpcOptions } from "../../rpc/rpc.ts";
 import {
   checkCount,
   checkFunction,

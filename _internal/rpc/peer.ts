@@ -11,7 +11,7 @@ import type { Connection } from "../../connection.ts";
 import { ConnectionClosed, isSocketError } from "../../errors.ts";
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
 import { type Messages, messages } from "../../framing/messages.ts";
-import type { CallOptions, RpcOptions } from "../../rpc.ts";
+import type { CallOptions, RpcOptions } from "../../rpc/rpc.ts";
 import { checkOptions, type Checks, checkSignal, duration, show } from "../base/check.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { malformed } from "../messages/codec_support.ts";

@@ -1,6 +1,6 @@
 /** Reports what calls cannot: malformed messages, and failures of methods. */
 
-import type { RpcOptions } from "../../rpc.ts";
+import type { RpcOptions } from "../../rpc/rpc.ts";
 import { andMore, CountedLines, kindOfError } from "../base/counted_lines.ts";
 
 /** All peers of the process share these lines, so that many peers cannot print more. */

@@ -9,7 +9,7 @@
  */
 
 import { RpcError } from "../../errors.ts";
-import type { Methods, RpcContext } from "../../rpc.ts";
+import type { Methods, RpcContext } from "../../rpc/rpc.ts";
 import { RPC_CODES } from "./codes.ts";
 import type { Id, Wire, WireError } from "./wire.ts";
 

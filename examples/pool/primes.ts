@@ -1,6 +1,7 @@
 /** The module of the pool's children: it counts primes. */
 
-import { inherited, rpc, type RpcContext } from "@uds/uds";
+import { inherited } from "@uds/uds";
+import { rpc, type RpcContext } from "@uds/uds/rpc";
 
 const methods = {
   async count({ from, to }: { from: number; to: number }, { notify }: RpcContext): Promise<number> {

@@ -15,13 +15,13 @@ import {
   permissions,
   probe,
   relay,
-  rpc,
   runtimePath,
   serve,
   socketpair,
   text,
   toConnection,
 } from "@uds/uds";
+import { rpc } from "@uds/uds/rpc";
 import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { TempDir, test } from "../_helpers.ts";
 

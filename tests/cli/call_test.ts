@@ -4,13 +4,11 @@ import {
   json,
   lengthPrefixed,
   lines,
-  type Methods,
-  rpc,
   RpcError,
-  type RpcOptions,
   serve,
   type UnixServer,
 } from "@uds/uds";
+import { type Methods, rpc, type RpcOptions } from "@uds/uds/rpc";
 import { uds } from "../_cli.ts";
 import { TempDir, test } from "../_helpers.ts";
 

@@ -1,6 +1,7 @@
 /** The language server for JSON of Visual Studio Code, as a child and as a client of a path. */
 
-import { type Connection, contentLength, json, listen, rpc } from "@uds/uds";
+import { type Connection, contentLength, json, listen } from "@uds/uds";
+import { rpc } from "@uds/uds/rpc";
 import { assertEquals } from "@std/assert";
 import { gate, Program, TempDir, test } from "../_helpers.ts";
 import { peerCommand, startPeer } from "./_peers.ts";

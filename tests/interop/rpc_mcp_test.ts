@@ -1,6 +1,7 @@
 /** Servers and clients of the Model Context Protocol (JSON lines on the standard streams). */
 
-import { rpc, RPC_CODES, RpcError } from "@uds/uds";
+import { RpcError } from "@uds/uds";
+import { rpc, RPC_CODES } from "@uds/uds/rpc";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { TempDir, test } from "../_helpers.ts";
 import { startPeer } from "./_peers.ts";

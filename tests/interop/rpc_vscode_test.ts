@@ -1,6 +1,7 @@
 /** Calls to and from the JSON-RPC library of Visual Studio Code, in both roles. */
 
-import { contentLength, json, rpc, RPC_CODES, rpcClient, RpcError, serve } from "@uds/uds";
+import { contentLength, json, RpcError, serve } from "@uds/uds";
+import { rpc, RPC_CODES, rpcClient } from "@uds/uds/rpc";
 import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { fixture, gate, TempDir, test } from "../_helpers.ts";
 

@@ -81,7 +81,8 @@ test("a module with a syntax error rejects, and runs once it is mended", async (
   await assertRejects(() => mended.call("one"), Deno.errors.InvalidData, "SyntaxError");
   await Deno.writeTextFile(
     file,
-    `import { inherited, rpc } from "@uds/uds"; rpc(inherited(), { methods: { one: () => 1 } });`,
+    `import { inherited } from "@uds/uds";
+     import { rpc } from "@uds/uds/rpc"; rpc(inherited(), { methods: { one: () => 1 } });`,
   );
   assertEquals(await mended.call("one"), 1);
 });

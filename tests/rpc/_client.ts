@@ -1,6 +1,7 @@
 /** Helpers that the tests of `rpcClient()` share. */
 
-import { rpc, type RpcOptions, serve, type UnixServer } from "@uds/uds";
+import { serve, type UnixServer } from "@uds/uds";
+import { rpc, type RpcOptions } from "@uds/uds/rpc";
 import { assertRejects } from "@std/assert";
 import { gate } from "../_helpers.ts";
 

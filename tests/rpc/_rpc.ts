@@ -1,14 +1,9 @@
 /** A peer with raw lines at its other end, and the methods of these tests. */
 
-import { type Connection, lines, type Messages, messages, rpc } from "@uds/uds";
-import {
-  type AnyMethods,
-  type RpcContext,
-  RpcError,
-  type RpcOptions,
-  type RpcPeer,
-  socketpair,
-} from "@uds/uds";
+import { type Connection, lines, type Messages, messages } from "@uds/uds";
+import { rpc } from "@uds/uds/rpc";
+import { RpcError, socketpair } from "@uds/uds";
+import type { AnyMethods, RpcContext, RpcOptions, RpcPeer } from "@uds/uds/rpc";
 
 /** The methods of the specification's examples. */
 export const METHODS = {

@@ -3,13 +3,10 @@ import {
   ConnectionClosed,
   ConnectTimeout,
   listen,
-  rpc,
-  RPC_CODES,
-  rpcClient,
   RpcError,
-  type RpcPeer,
   serve,
 } from "@uds/uds";
+import { rpc, RPC_CODES, rpcClient, type RpcPeer } from "@uds/uds/rpc";
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { gate, isPending, TempDir, test } from "../_helpers.ts";
 import { type Api, failure, startApi } from "./_client.ts";

@@ -3,11 +3,10 @@ import {
   ConnectTimeout,
   InsecurePath,
   listen,
-  rpcClient,
   RpcError,
-  type RpcPeer,
   SocketNotFound,
 } from "@uds/uds";
+import { rpcClient, type RpcPeer } from "@uds/uds/rpc";
 import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
 import { isPending, TempDir, test, turn } from "../_helpers.ts";
 import { type Api, failure, startApi } from "./_client.ts";

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
-import { CallInterrupted, connect, pair, rpc, serve, socketpair } from "@uds/uds";
+import { CallInterrupted, connect, pair, serve, socketpair } from "@uds/uds";
+import { rpc } from "@uds/uds/rpc";
 import { denoArgs, encode, fixture, TempDir, test } from "../_helpers.ts";
 import { METHODS, RawEnd, twoPeers, waiting } from "./_rpc.ts";
 

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { RPC_CODES, RpcError } from "@uds/uds";
+import { RpcError } from "@uds/uds";
+import { RPC_CODES } from "@uds/uds/rpc";
 import { test } from "../_helpers.ts";
 import { RawEnd, twoPeers } from "./_rpc.ts";
 

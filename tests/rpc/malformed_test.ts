@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
-import { contentLength, json, lengthPrefixed, lines, messages, rpc, socketpair } from "@uds/uds";
+import { contentLength, json, lengthPrefixed, lines, messages, socketpair } from "@uds/uds";
+import { rpc } from "@uds/uds/rpc";
 import { encode, test } from "../_helpers.ts";
 import { METHODS, RawEnd } from "./_rpc.ts";
 

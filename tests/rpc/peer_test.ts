@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
-import { contentLength, json, lines, rpc, RPC_CODES, RpcError, socketpair } from "@uds/uds";
+import { contentLength, json, lines, RpcError, socketpair } from "@uds/uds";
+import { rpc, RPC_CODES } from "@uds/uds/rpc";
 import { test } from "../_helpers.ts";
 import { METHODS, RawEnd, twoPeers } from "./_rpc.ts";
 

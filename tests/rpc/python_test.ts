@@ -1,6 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path/posix";
-import { rpc, serve } from "@uds/uds";
+import { serve } from "@uds/uds";
+import { rpc } from "@uds/uds/rpc";
 import { ROOT, run, TempDir, test } from "../_helpers.ts";
 import { METHODS } from "./_rpc.ts";
 

@@ -3,7 +3,7 @@
  * one.
  */
 
-import { type MethodsOf, rpc, type RpcContext, type RpcPeer } from "@uds/uds";
+import { type MethodsOf, rpc, type RpcContext, type RpcPeer } from "@uds/uds/rpc";
 import { assertEquals } from "@std/assert";
 import { test } from "../_helpers.ts";
 import { twoPeers } from "../rpc/_rpc.ts";

@@ -1,6 +1,7 @@
 /** Calls with `rpc`. */
 
-import { connect, rpc } from "@uds/uds";
+import { connect } from "@uds/uds";
+import { rpc } from "@uds/uds/rpc";
 import { report, TASK } from "../_program.ts";
 import { serveUds } from "../_uds.ts";
 import { calls, echo } from "./_load.ts";

@@ -1,11 +1,5 @@
-/**
- * Calls to a server that may go away and come back.
- *
- * @module
- */
-
-import { resolveSocketPath, type SocketPath } from "./address.ts";
-import { connect } from "./client.ts";
+import { resolveSocketPath, type SocketPath } from "../address.ts";
+import { connect } from "../client.ts";
 import {
   type AnyMethods,
   type CallOptions,
@@ -16,7 +10,7 @@ import {
   type RpcOptions,
   type RpcPeer,
 } from "./rpc.ts";
-import { seenFrom } from "./_internal/base/caller_stack.ts";
+import { seenFrom } from "../_internal/base/caller_stack.ts";
 import {
   checkArguments,
   checkFunction,
@@ -27,10 +21,10 @@ import {
   show,
   unchecked,
   withPath,
-} from "./_internal/base/check.ts";
-import { ErrorContext } from "./_internal/base/error_context.ts";
-import { ReconnectingClient } from "./_internal/rpc/client.ts";
-import { RPC_CHECKS, withDefaults } from "./_internal/rpc/options.ts";
+} from "../_internal/base/check.ts";
+import { ErrorContext } from "../_internal/base/error_context.ts";
+import { ReconnectingClient } from "../_internal/rpc/client.ts";
+import { RPC_CHECKS, withDefaults } from "../_internal/rpc/options.ts";
 
 /** Options of {@linkcode RpcClient.call}. */
 export interface ClientCallOptions extends CallOptions {
@@ -174,7 +168,8 @@ function checkNames(name: string, value: unknown): void {
  *
  * @example A client that outlives its server
  * ```ts
- * import { rpc, rpcClient, serve } from "@uds/uds";
+ * import { serve } from "@uds/uds";
+ * import { rpc, rpcClient } from "@uds/uds/rpc";
  * import { assertEquals } from "@std/assert";
  *
  * interface Api {

@@ -1,0 +1,316 @@
+import type { Connection } from "../connection.ts";
+import type { Codec } from "../framing/codec.ts";
+import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checkArguments, checkOptions } from "../_internal/base/check.ts";
+import { RPC_CHECKS, withDefaults } from "../_internal/rpc/options.ts";
+import { Peer } from "../_internal/rpc/peer.ts";
+
+/** What a method gets besides its parameters. */
+export interface RpcContext {
+  /**
+   * Aborts when the caller has given up or has gone, or when this side closes the connection. Pass
+   * it to what the method waits for.
+   */
+  readonly signal: AbortSignal;
+  /**
+   * Sends a notification to the caller, such as the progress of the method. It resolves as
+   * {@linkcode RpcPeer.notify} does.
+   *
+   * @param method The name of the notification.
+   * @param params Its parameters.
+   */
+  notify(method: string, params?: object): Promise<void>;
+}
+
+/**
+ * The methods that the peer may call, by their names. Each gets the parameters of the request, an
+ * object or an array, or `undefined` if it has none.
+ */
+export type Methods = Record<string, (params: never, context: RpcContext) => unknown>;
+
+/**
+ * The methods that implement an interface. Each may return a promise, and gets the context as its
+ * second parameter.
+ */
+export type MethodsOf<Local> = {
+  [Name in keyof Local]: Local[Name] extends (...args: infer Args) => infer Result
+    ? (params: Args[0], context: RpcContext) => Awaited<Result> | Promise<Awaited<Result>>
+    : never;
+};
+
+/** Any methods, if the peer has no interface: parameters and results are not checked. */
+export interface AnyMethods {
+  /** A method. */
+  [method: string]: (params?: object) => unknown;
+}
+
+/** The names of the methods of an interface. */
+export type MethodName<Remote> =
+  & {
+    [Name in keyof Remote]: Remote[Name] extends (...args: never[]) => unknown ? Name : never;
+  }[keyof Remote]
+  & string;
+
+/**
+ * The parameters of a method, as arguments of a call. They may be left out if the method says so.
+ */
+export type MethodParams<Method> = Method extends (...args: infer Args) => unknown
+  ? Args extends [] ? [params?: undefined]
+  : Args extends [infer First, ...unknown[]]
+    ? undefined extends First ? [params?: First] : [params: First]
+  : Args extends [(infer First)?, ...unknown[]] ? [params?: First]
+  : never
+  : never;
+
+/** The result of a method, without its promise. */
+export type MethodResult<Method> = Method extends (...args: never[]) => infer Result
+  ? Awaited<Result>
+  : never;
+
+/** Options of {@linkcode RpcPeer.call}. */
+export interface CallOptions {
+  /**
+   * Cancels the call: its promise rejects with the signal's reason. The peer gets the notification
+   * `cancelMethod`, which aborts the signal of the method.
+   */
+  signal?: AbortSignal;
+  /**
+   * How long, in milliseconds, to wait for the answer. After that the call rejects with
+   * `Deno.errors.TimedOut`, and is canceled.
+   *
+   * @default {`timeout` of the peer}
+   */
+  timeout?: number;
+}
+
+/** Options of {@linkcode rpc}. */
+export interface RpcOptions {
+  /**
+   * The methods that the peer may call: an object of functions. Inherited properties are not
+   * methods.
+   *
+   * @default {none}
+   */
+  methods?: Methods;
+  /**
+   * The codec of the messages: `json(contentLength())` for language servers, or a codec of objects
+   * in another format. Its `maxBytes` limits a message.
+   *
+   * @default {json(lines())}
+   */
+  codec?: Codec<unknown>;
+  /**
+   * The maximum number of methods that run at the same time. Further requests wait, and run in the
+   * order in which they came.
+   *
+   * @default {100}
+   */
+  maxConcurrent?: number;
+  /**
+   * The maximum number of requests that wait to run. Then reading stops, until one may run, and the
+   * peer cannot send more than the kernel holds. While a call of this side waits for its answer,
+   * reading goes on, and further requests are refused with `RPC_CODES.BUSY`.
+   *
+   * @default {1000}
+   */
+  maxQueued?: number;
+  /**
+   * The maximum number of requests in a batch. A larger one is refused as a whole, with
+   * `RPC_CODES.INVALID_REQUEST`.
+   *
+   * @default {1000}
+   */
+  maxBatch?: number;
+  /**
+   * The maximum number of calls of this side that wait for an answer. A further one rejects with
+   * `Deno.errors.Busy`, and is not sent.
+   *
+   * @default {65536}
+   */
+  maxCalls?: number;
+  /**
+   * How long, in milliseconds, a call waits for its answer, unless it says otherwise.
+   *
+   * @default {Infinity}
+   */
+  timeout?: number;
+  /**
+   * Ends the connection when it aborts: pass `info.draining` of a server's handler. The methods
+   * that run or wait are finished and answered. Requests that come later are refused with
+   * `RPC_CODES.DRAINING`. Then the connection closes.
+   */
+  draining?: AbortSignal;
+  /**
+   * The notification about a call that was given up, in both directions. Its parameters are
+   * `{ id }`. The default is the one of language servers; a peer that does not know it ignores it.
+   * With `null`, nothing is sent, and nothing is canceled.
+   *
+   * @default {"$/cancelRequest"}
+   */
+  cancelMethod?: string | null;
+  /**
+   * Called with each failure that no call rejects with. The connection goes on, even if this
+   * throws.
+   *
+   * - With `method`: the method has thrown something other than an `RpcError`, or a notification
+   *   has failed.
+   * - Without: the peer sent a message that is malformed, or an answer to no call of this side, or
+   *   a result could not be sent.
+   *
+   * @default {prints the error on standard error: at most one a second of each kind}
+   */
+  onError?: (error: unknown, method?: string) => void;
+}
+
+/**
+ * One end of a connection of calls, which {@linkcode rpc} returns.
+ *
+ * @template Remote The methods of the peer: an interface of functions.
+ */
+export interface RpcPeer<Remote = AnyMethods> extends Disposable, AsyncDisposable {
+  /**
+   * Calls a method of the peer, and waits for its answer.
+   *
+   * - Calls are sent in the order in which they were made, all of one turn of the event loop in one
+   *   write. Answers come in the order in which they are ready.
+   * - A rejection that is not awaited does not end the process.
+   * - An abort or a timeout stops the waiting. The method may have run, or may still run.
+   *
+   * @param method The name of the method.
+   * @param args The parameters, an object or an array, and then options.
+   * @returns The result.
+   * @throws {RpcError} when the answer is an error.
+   * @throws {CallInterrupted} when the connection has ended before the answer came. Its `sent` says
+   * whether the peer may have got the call.
+   * @throws {Deno.errors.TimedOut} when the `timeout` is over.
+   * @throws {Deno.errors.Busy} when `maxCalls` calls wait already.
+   * @throws {MessageTooLarge} when the parameters are larger than the codec allows.
+   * @throws {TypeError} when the parameters have no JSON, or are not an object or an array.
+   * @throws {unknown} the reason of `signal` when it aborts.
+   */
+  call<Name extends MethodName<Remote>>(
+    method: Name,
+    ...args: [...MethodParams<Remote[Name]>, options?: CallOptions]
+  ): Promise<MethodResult<Remote[Name]>>;
+  /**
+   * Calls a method of the peer without an answer. A method that fails is not noticed here.
+   *
+   * - It resolves at once while less than a mebibyte waits to be written, and else when that is so.
+   * - A rejection that is not awaited does not end the process.
+   *
+   * @param method The name of the method.
+   * @param args The parameters, an object or an array.
+   * @throws {Deno.errors.BrokenPipe} when the peer has closed the connection.
+   * @throws {ConnectionClosed} when this side has closed it.
+   * @throws {TypeError} when the parameters have no JSON, or are not an object or an array.
+   */
+  notify<Name extends MethodName<Remote>>(
+    method: Name,
+    ...args: MethodParams<Remote[Name]>
+  ): Promise<void>;
+  /**
+   * Resolves when the connection has ended, for any reason, and everything was answered that could
+   * be. Never rejects.
+   */
+  readonly closed: Promise<void>;
+  /**
+   * Closes the connection at once. Calls that wait reject with `CallInterrupted`, and the signals
+   * of running methods abort. Idempotent; so is disposal.
+   *
+   * `await using` first waits for everything that was sent, for at most 5 seconds. It does not wait
+   * for calls or methods.
+   */
+  close(): void;
+}
+
+/**
+ * Calls methods of the peer, and runs methods for it: JSON-RPC 2.0.
+ *
+ * - The result owns the connection from now on, and reads from it at once.
+ * - **Types**: `Remote` is an interface of functions with one parameter, an object or an array. A
+ *   wrong method, parameter or result does not compile. Declare the own methods as
+ *   {@linkcode MethodsOf} an interface. What the peer sends is not checked: a method checks its
+ *   parameters, and throws an `RpcError` with `RPC_CODES.INVALID_PARAMS`.
+ * - **Errors of methods**: the peer gets the message, the code and the data of an `RpcError`. Of
+ *   any other error it gets the message only, with `RPC_CODES.INTERNAL_ERROR`, and `onError` gets
+ *   the error. A result that is `undefined` is sent as `null`.
+ * - **Malformed messages** are answered as the specification says, and reported by `onError`: what
+ *   is not JSON, what is not a request, a request with the id of one that is not answered yet. So
+ *   are answers with an unknown id. The connection goes on, unless the codec cannot find the next
+ *   message.
+ * - **Batches** are answered as one. This side does not send any.
+ * - **Backpressure**: methods run until `maxConcurrent`, requests wait until `maxQueued`, and no
+ *   method starts while a mebibyte of answers waits for the peer to read.
+ * - **Ends**: at the peer's end of file, calls of this side reject. Methods that run are finished
+ *   and answered if the peer has only ended its direction. If it has gone, their signals abort.
+ *   That is noticed at the end of file, or within a second.
+ *
+ * **Permissions**: none.
+ *
+ * @template Remote The methods of the peer: an interface of functions.
+ * @param conn The connection.
+ * @param options The methods for the peer, and limits.
+ * @returns This end of the calls.
+ * @throws {TypeError} when an argument is of the wrong kind.
+ * @throws {RangeError} when a number is out of range.
+ *
+ * @example Both ends call, and an error has a code
+ * ```ts
+ * import { RpcError, socketpair } from "@uds/uds";
+ * import { type MethodsOf, rpc, RPC_CODES } from "@uds/uds/rpc";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * interface Parent {
+ *   ask(params: { question: string }): string;
+ * }
+ * interface Child {
+ *   work(params: { size: number }): string;
+ * }
+ *
+ * const [one, other] = await socketpair();
+ * const work: MethodsOf<Child>["work"] = async ({ size }) => {
+ *   const code = RPC_CODES.INVALID_PARAMS;
+ *   if (!(size > 0)) throw new RpcError("size must be positive", { code });
+ *   return `${size}: ${await child.call("ask", { question: "Continue?" })}`;
+ * };
+ * await using child = rpc<Parent>(one, { methods: { work } });
+ * await using parent = rpc<Child>(other, { methods: { ask: () => "yes" } });
+ *
+ * assertEquals(await parent.call("work", { size: 2 }), "2: yes");
+ * const error = await assertRejects(() => parent.call("work", { size: 0 }), RpcError);
+ * assertEquals(error.code, -32602);
+ * ```
+ *
+ * @example Give up
+ * ```ts
+ * import { socketpair } from "@uds/uds";
+ * import { rpc, type RpcContext } from "@uds/uds/rpc";
+ * import { assertRejects } from "@std/assert";
+ *
+ * const [one, other] = await socketpair();
+ * const aborted = Promise.withResolvers<void>();
+ * const methods = {
+ *   sleep: (_params: undefined, { signal }: RpcContext) => {
+ *     signal.addEventListener("abort", () => aborted.resolve());
+ *     return aborted.promise;
+ *   },
+ * };
+ * await using _server = rpc(one, { methods });
+ * await using client = rpc<typeof methods>(other, { timeout: 60_000 });
+ * const call = client.call("sleep", undefined, { timeout: 10 });
+ * await assertRejects(() => call, Deno.errors.TimedOut);
+ * await aborted.promise;
+ * ```
+ */
+export function rpc<Remote = AnyMethods>(
+  conn: Connection,
+  options: RpcOptions = {},
+): RpcPeer<Remote> {
+  try {
+    checkArguments("rpc", arguments, 2, "rpc(conn, { methods })");
+    checkOptions("rpc", options, RPC_CHECKS);
+    return new Peer(conn, withDefaults(options)) as unknown as RpcPeer<Remote>;
+  } catch (error) {
+    throw seenFrom(rpc, error);
+  }
+}
