@@ -30,21 +30,21 @@ export interface ClaimOptions {
    *
    * @default {0o600}
    */
-  mode?: number;
+  mode?: number | undefined;
   /**
    * The user that owns the socket file. Only root may give files to other users, and only in a
    * directory that is known to be safe: see `mode`.
    *
    * @default {the user of this process}
    */
-  uid?: number;
+  uid?: number | undefined;
   /**
    * The group of the socket file. Except for root it must be one of the user's own. As for `uid`,
    * the directory must be known to be safe, unless the file is created with that group.
    *
    * @default {the group that the system chooses}
    */
-  gid?: number;
+  gid?: number | undefined;
   /**
    * What to do about a socket file that exists already.
    *
@@ -59,7 +59,7 @@ export interface ClaimOptions {
    *
    * @default {"reclaim"}
    */
-  existing?: "reclaim" | "fail" | "replace";
+  existing?: "reclaim" | "fail" | "replace" | undefined;
   /**
    * How the socket file gets its name.
    *
@@ -74,7 +74,7 @@ export interface ClaimOptions {
    *
    * @default {"direct"}
    */
-  publish?: "direct" | "rename";
+  publish?: "direct" | "rename" | undefined;
   /**
    * Called once, when a successor with `existing: "replace"` has taken over the path. The claim
    * then closes the server as {@linkcode SocketClaim.release} does. You need not close it.
@@ -85,13 +85,13 @@ export interface ClaimOptions {
    *
    * @experimental
    */
-  onReplaced?: () => void;
+  onReplaced?: (() => void) | undefined;
   /**
    * Whether to create the directory of the socket, and missing ones above it, with mode 0700.
    *
    * @default {false}
    */
-  createDirectory?: boolean;
+  createDirectory?: boolean | undefined;
   /**
    * Whether to reject with `InsecurePath` unless the directory of the socket is safe: no other user
    * can put another file in the place of the socket.
@@ -106,7 +106,7 @@ export interface ClaimOptions {
    *
    * @default {false}
    */
-  verifyDirectory?: boolean;
+  verifyDirectory?: boolean | undefined;
 }
 
 /** A path that this process owns until it is released. */

@@ -47,7 +47,7 @@ export interface ConnectOptions {
    *
    * @default {5000}
    */
-  timeout?: number;
+  timeout?: number | undefined;
   /**
    * Whether to wait for a server that is still starting: to try again while the file does not
    * exist, no server listens on it, or the file system denies access. While the backlog is
@@ -55,16 +55,16 @@ export interface ConnectOptions {
    *
    * @default {false}
    */
-  wait?: boolean;
+  wait?: boolean | undefined;
   /**
    * The user, or a list of users, that must own the socket file. Any other owner is refused with
    * `InsecurePath`, so secrets never reach an impostor.
    *
    * @default {any user}
    */
-  owner?: number | number[];
+  owner?: number | number[] | undefined;
   /** Stops trying. The promise rejects with the signal's reason, and no connection is left open. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** The pauses between two tries: one try takes microseconds. */

@@ -30,18 +30,18 @@ import { requireDeno, startModule } from "./_internal/sandbox/module.ts";
 /** Options of {@linkcode pair}. */
 export interface PairOptions {
   /** The arguments of the program; those of a module are its `Deno.args`. */
-  args?: string[];
+  args?: string[] | undefined;
   /**
    * The directory to start in.
    *
    * @default {that of this process}
    */
-  cwd?: string | URL;
+  cwd?: string | URL | undefined;
   /**
    * Environment variables, in addition to the inherited ones. A variable that is not UTF-8 cannot
    * be inherited: it is left out. Of `PATH`, the directories that are UTF-8 are inherited.
    */
-  env?: Record<string, string>;
+  env?: Record<string, string> | undefined;
   /**
    * Whether the child gets only the variables of `env`. Otherwise this process needs `--allow-env`,
    * to pass on all of its own. In both cases node:child_process adds `DENO_EXTRA_STDIO_FDS`, and
@@ -50,7 +50,7 @@ export interface PairOptions {
    *
    * @default {false for a program, true for a module}
    */
-  clearEnv?: boolean;
+  clearEnv?: boolean | undefined;
   /**
    * For a module: what it may do besides reading its own directories, as for a worker. Relative
    * paths are resolved in this process's directory.
@@ -79,14 +79,14 @@ export interface PairOptions {
    * @default {"none"}
    * @experimental
    */
-  permissions?: "none" | Deno.PermissionOptionsObject;
+  permissions?: "none" | Deno.PermissionOptionsObject | undefined;
   /**
    * For a module: the directories that it may import from, and therefore read.
    *
    * @default {its own directory}
    * @experimental
    */
-  modules?: (string | URL)[];
+  modules?: (string | URL)[] | undefined;
   /**
    * For a module: the `file:` URL of a `deno.json` with its import map and settings. Pass only one
    * that you trust: Deno opens what it names, whatever the module may read. Without it, no
@@ -95,7 +95,7 @@ export interface PairOptions {
    * @default {none}
    * @experimental
    */
-  config?: URL;
+  config?: URL | undefined;
   /**
    * Where the child has its end of the connection.
    *
@@ -107,13 +107,13 @@ export interface PairOptions {
    *
    * @default {"descriptor"}
    */
-  socket?: "descriptor" | "stdio";
+  socket?: "descriptor" | "stdio" | undefined;
   /**
    * Standard input.
    *
    * @default {"null"}
    */
-  stdin?: "piped" | "inherit" | "null";
+  stdin?: "piped" | "inherit" | "null" | undefined;
   /**
    * Standard output. By default a module's is copied to this process's own, because a module could
    * read from a terminal or a socket that it inherits. What it prints and what it sends may then
@@ -121,13 +121,13 @@ export interface PairOptions {
    *
    * @default {"inherit" for a program, a copy for a module}
    */
-  stdout?: "piped" | "inherit" | "null";
+  stdout?: "piped" | "inherit" | "null" | undefined;
   /**
    * Standard error, as standard output.
    *
    * @default {"inherit" for a program, a copy for a module}
    */
-  stderr?: "piped" | "inherit" | "null";
+  stderr?: "piped" | "inherit" | "null" | undefined;
   /**
    * Whether to give the child a session and a process group of its own. Then neither Ctrl-C nor the
    * end of the terminal reaches it, and it cannot open `/dev/tty`. `kill()` still signals the child
@@ -135,20 +135,20 @@ export interface PairOptions {
    *
    * @default {false}
    */
-  detached?: boolean;
+  detached?: boolean | undefined;
   /**
    * How long, in milliseconds, disposal waits for the child to exit before it sends SIGTERM, and
    * again before it sends SIGKILL.
    *
    * @default {2000}
    */
-  grace?: number;
+  grace?: number | undefined;
   /**
    * Ends the child: SIGTERM, and SIGKILL after `grace`. If it aborts before the start, or while a
    * module loads, the promise rejects. Nothing else limits how long loading takes: pass a signal if
    * a module may be hostile.
    */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** A child process, and the connection to it. */
@@ -279,7 +279,7 @@ export interface InheritedOptions {
    *
    * @default {3}
    */
-  fd?: number;
+  fd?: number | undefined;
 }
 
 /**
@@ -335,19 +335,19 @@ export interface SocketPairOptions {
    *
    * @default {"unix"}
    */
-  family?: "unix";
+  family?: "unix" | undefined;
   /**
    * The type of the sockets.
    *
    * @default {"stream"}
    */
-  type?: "stream";
+  type?: "stream" | undefined;
   /**
    * The protocol.
    *
    * @default {0}
    */
-  protocol?: 0;
+  protocol?: 0 | undefined;
 }
 
 /**

@@ -28,49 +28,49 @@ export interface PermissionsOptions {
    *
    * @default {0o600}
    */
-  mode?: number;
+  mode?: number | undefined;
   /**
    * The same as in `ClaimOptions`.
    *
    * @default {the user of this process}
    */
-  uid?: number;
+  uid?: number | undefined;
   /**
    * The same as in `ClaimOptions`.
    *
    * @default {the group that the system chooses}
    */
-  gid?: number;
+  gid?: number | undefined;
   /**
    * The same as in `ListenOptions`.
    *
    * @default {"direct"}
    */
-  publish?: "direct" | "rename";
+  publish?: "direct" | "rename" | undefined;
   /**
    * The same as in `ClaimOptions`.
    *
    * @default {false}
    */
-  createDirectory?: boolean;
+  createDirectory?: boolean | undefined;
   /**
    * The same as in `ClaimOptions`.
    *
    * @default {false}
    */
-  verifyDirectory?: boolean;
+  verifyDirectory?: boolean | undefined;
   /**
    * The same as in `ProbeOptions`.
    *
    * @default {true}
    */
-  connect?: boolean;
+  connect?: boolean | undefined;
   /**
    * The same as in `PairOptions`.
    *
    * @default {false for a program, true for a module}
    */
-  clearEnv?: boolean;
+  clearEnv?: boolean | undefined;
 }
 
 const CHECKS: Checks<PermissionsOptions> = {

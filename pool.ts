@@ -41,26 +41,26 @@ export interface PoolCallOptions extends CallOptions {
    * `signal` of its method aborts, and its child is killed if it goes on: see
    * {@linkcode PoolOptions.cancelGrace}.
    */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /**
    * How long, in milliseconds, the call may take: to wait for a child, and to run. Then it rejects
    * with `TimedOut`, and is canceled as by `signal`.
    *
    * @default {that of the pool}
    */
-  timeout?: number;
+  timeout?: number | undefined;
   /**
    * Whether the method may run twice. If a child ends before the answer, another one then runs the
    * call. After three children have ended, it rejects.
    *
    * @default {whether `idempotent` of the pool has the method}
    */
-  idempotent?: boolean;
+  idempotent?: boolean | undefined;
   /**
    * Called with what the method sends by `context.notify("progress", …)`, an object or an array. It
    * needs a `maxConcurrent` of 1.
    */
-  onProgress?: (progress: never) => void;
+  onProgress?: ((progress: never) => void) | undefined;
 }
 
 /** Options of {@linkcode pool}. */
@@ -75,59 +75,59 @@ export interface PoolOptions<Remote = AnyMethods> extends
    *
    * @default {the number of processors}
    */
-  size?: number;
+  size?: number | undefined;
   /**
    * The maximum number of calls that a child runs at the same time. More than one helps methods
    * that wait, not those that compute.
    *
    * @default {1}
    */
-  maxConcurrent?: number;
+  maxConcurrent?: number | undefined;
   /**
    * The maximum number of calls that wait while all children are busy. Further ones reject with
    * `Busy`: await {@linkcode Pool.ready} before each call.
    *
    * @default {65536}
    */
-  maxQueued?: number;
+  maxQueued?: number | undefined;
   /**
    * How long, in milliseconds, a call may take: to wait for a child, and to run.
    *
    * @default {Infinity}
    */
-  timeout?: number;
+  timeout?: number | undefined;
   /**
    * The methods that may run twice: see {@linkcode PoolCallOptions.idempotent}.
    *
    * @default {none}
    */
-  idempotent?: MethodName<Remote>[];
+  idempotent?: MethodName<Remote>[] | undefined;
   /**
    * How long, in milliseconds, a child may go on with a call that was canceled. Then it gets
    * SIGKILL: a method that computes without a pause does not see its `signal`.
    *
    * @default {1000}
    */
-  cancelGrace?: number;
+  cancelGrace?: number | undefined;
   /**
    * The longest pause, in milliseconds, before a child that has ended is replaced. The first one is
    * at most 10.
    *
    * @default {1000}
    */
-  maxRestartPause?: number;
+  maxRestartPause?: number | undefined;
   /**
    * Standard output of the children. By default it is copied to this process's own.
    *
    * @default {a copy}
    */
-  stdout?: "inherit" | "null";
+  stdout?: "inherit" | "null" | undefined;
   /**
    * Standard error of the children, as standard output.
    *
    * @default {a copy}
    */
-  stderr?: "inherit" | "null";
+  stderr?: "inherit" | "null" | undefined;
 }
 
 /** Child processes that run methods, which {@linkcode pool} returns. */

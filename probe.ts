@@ -62,7 +62,7 @@ export interface ProbeOptions {
    *
    * @default {true}
    */
-  connect?: boolean;
+  connect?: boolean | undefined;
 }
 
 /** How many times another socket may come to the path before the last answer counts. */

@@ -20,7 +20,7 @@ import { systemError } from "./_internal/base/failure.ts";
 /** Options of {@linkcode relay}. */
 export interface RelayOptions {
   /** Ends the relay and closes both connections. The promise rejects with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** The number of bytes that {@linkcode relay} has relayed. */

@@ -60,7 +60,7 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    *
    * @default {"direct"}
    */
-  publish?: "direct" | "rename";
+  publish?: "direct" | "rename" | undefined;
   /**
    * What to do if a socket file exists.
    *
@@ -80,7 +80,7 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    *
    * @default {"reclaim"}
    */
-  existing?: "reclaim" | "fail" | "replace";
+  existing?: "reclaim" | "fail" | "replace" | undefined;
   /**
    * Whether to bind the path again after its socket file was removed. No connection is dropped, and
    * another file is never displaced. It needs `publish: "rename"`.
@@ -90,7 +90,7 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    * @experimental
    * @default {false}
    */
-  selfHeal?: boolean;
+  selfHeal?: boolean | undefined;
   /**
    * Called once, when a successor with `existing: "replace"` has taken over the path. You need not
    * do anything: a server shuts itself down. A listener returns the clients that had reached it,
@@ -102,16 +102,16 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    *
    * @experimental
    */
-  onReplaced?: () => void;
+  onReplaced?: (() => void) | undefined;
   /**
    * Called within a second when the path no longer leads to this server, because its socket file
    * was removed or replaced: once for each loss. Open connections go on.
    *
    * @default {prints a line on standard error}
    */
-  onPathLost?: (loss: PathLoss) => void;
+  onPathLost?: ((loss: PathLoss) => void) | undefined;
   /** Closes the listener, or shuts down the server. Before it listens, the promise rejects. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** A listener that owns its path. `for await` over it ends when it closes. */
@@ -245,7 +245,7 @@ export interface ServeOptions extends ListenOptions {
    *
    * @default {Infinity}
    */
-  maxConnections?: number;
+  maxConnections?: number | undefined;
   /**
    * What happens to a client beyond `maxConnections`.
    *
@@ -255,7 +255,7 @@ export interface ServeOptions extends ListenOptions {
    *
    * @default {"wait"}
    */
-  overflow?: "wait" | "refuse";
+  overflow?: "wait" | "refuse" | undefined;
   /**
    * Called with each connection that `overflow: "refuse"` refuses. It may write a last text, which
    * is flushed before the connection closes.
@@ -265,7 +265,7 @@ export interface ServeOptions extends ListenOptions {
    *
    * @default {closes the connection without a word}
    */
-  onRefuse?: (conn: Connection, info: ServeHandlerInfo) => unknown;
+  onRefuse?: ((conn: Connection, info: ServeHandlerInfo) => unknown) | undefined;
   /**
    * Decides whether a connection reaches the handler. Unless it returns `true`, or a promise of it,
    * the connection closes.
@@ -278,20 +278,22 @@ export interface ServeOptions extends ListenOptions {
    *
    * @default {admits every client that the socket file admits}
    */
-  authorize?: (conn: Connection, info: ServeHandlerInfo) => boolean | Promise<boolean>;
+  authorize?:
+    | ((conn: Connection, info: ServeHandlerInfo) => boolean | Promise<boolean>)
+    | undefined;
   /**
    * How long, in milliseconds, `authorize` may take, its reads and writes included.
    *
    * @default {5000}
    */
-  authorizeTimeout?: number;
+  authorizeTimeout?: number | undefined;
   /**
    * How long, in milliseconds, a read may wait for data before it rejects with
    * `Deno.errors.TimedOut` and the connection closes. Time spent in the handler does not count.
    *
    * @default {Infinity}
    */
-  idleTimeout?: number;
+  idleTimeout?: number | undefined;
   /**
    * How long, in milliseconds, a read may wait for the first byte of a connection. It replaces
    * `idleTimeout` until then: a client that has never sent anything occupies one of
@@ -299,7 +301,7 @@ export interface ServeOptions extends ListenOptions {
    *
    * @default {idleTimeout}
    */
-  firstByteTimeout?: number;
+  firstByteTimeout?: number | undefined;
   /**
    * How long, in milliseconds, a write may wait while the client reads nothing. Then it rejects
    * with `Deno.errors.TimedOut`, with the rest as `unsent`, and the connection closes. A slow
@@ -307,9 +309,9 @@ export interface ServeOptions extends ListenOptions {
    *
    * @default {Infinity}
    */
-  writeTimeout?: number;
+  writeTimeout?: number | undefined;
   /** Called once, with the address, when the server listens. */
-  onListen?: (addr: UnixAddr) => void;
+  onListen?: ((addr: UnixAddr) => void) | undefined;
   /**
    * Called with each failure. The server goes on, even if this throws.
    *
@@ -320,7 +322,7 @@ export interface ServeOptions extends ListenOptions {
    * @default {prints a line for a failure of the system, or the error with its stack, on standard
    * error: at most one a second of each kind, with a count of the others}
    */
-  onError?: (error: unknown, info?: ServeHandlerInfo) => void;
+  onError?: ((error: unknown, info?: ServeHandlerInfo) => void) | undefined;
 }
 
 /** Options of {@linkcode UnixServer.shutdown}. */
@@ -331,7 +333,7 @@ export interface ShutdownOptions {
    *
    * @default {5000}
    */
-  timeout?: number;
+  timeout?: number | undefined;
 }
 
 /** The result of a shutdown. */

@@ -15,7 +15,7 @@ export interface ContentLengthOptions {
    *
    * @default {16 MiB}
    */
-  maxBytes?: number;
+  maxBytes?: number | undefined;
 }
 
 const CHECKS: Checks<ContentLengthOptions> = { maxBytes: maxBytesUpTo() };

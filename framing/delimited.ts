@@ -20,7 +20,7 @@ export interface DelimitedOptions {
    *
    * @default {16 MiB}
    */
-  maxBytes?: number;
+  maxBytes?: number | undefined;
 }
 
 /** The delimiters of protocols are far shorter. */

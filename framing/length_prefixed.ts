@@ -23,7 +23,7 @@ export interface LengthPrefixedOptions {
    *
    * @default {4}
    */
-  prefix?: 1 | 2 | 3 | 4 | 8 | "varint";
+  prefix?: 1 | 2 | 3 | 4 | 8 | "varint" | undefined;
   /**
    * Whether the lowest byte of the length comes first. By default the highest does, as in network
    * protocols. Formats that began on PCs often have the lowest byte first. It has no effect on a
@@ -31,13 +31,13 @@ export interface LengthPrefixedOptions {
    *
    * @default {false}
    */
-  littleEndian?: boolean;
+  littleEndian?: boolean | undefined;
   /**
    * The number of bytes before the length, such as 1 for a type. They need `keepHeader`.
    *
    * @default {0}
    */
-  offset?: number;
+  offset?: number | undefined;
   /**
    * What to add to the length to get the number of bytes that follow it. If the length counts
    * itself, this is negative: -4 for four bytes. If it does not count a header that follows, this
@@ -45,7 +45,7 @@ export interface LengthPrefixedOptions {
    *
    * @default {0}
    */
-  adjust?: number;
+  adjust?: number | undefined;
   /**
    * Whether a message has its header: the bytes before the length, and the length. `send` writes
    * the right length over the one in the message, so that any bytes can hold its place. For a
@@ -53,14 +53,14 @@ export interface LengthPrefixedOptions {
    *
    * @default {false}
    */
-  keepHeader?: boolean;
+  keepHeader?: boolean | undefined;
   /**
    * The maximum number of bytes of a message. A larger one is refused as soon as its length has
    * come. A prefix of one, two or three bytes cannot say more than 255, 65,535 or 16,777,215.
    *
    * @default {16 MiB}
    */
-  maxBytes?: number;
+  maxBytes?: number | undefined;
 }
 
 /** The largest header of a protocol is far smaller. */

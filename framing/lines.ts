@@ -27,7 +27,7 @@ export interface LinesOptions {
    *
    * @default {16 MiB}
    */
-  maxBytes?: number;
+  maxBytes?: number | undefined;
   /**
    * Whether the bytes before the end of file are a line even without a line feed, as in files that
    * people edit. A carriage return at their end belongs to that line. By default such a line counts
@@ -35,19 +35,19 @@ export interface LinesOptions {
    *
    * @default {false}
    */
-  allowUnterminated?: boolean;
+  allowUnterminated?: boolean | undefined;
   /**
    * What to do with a received line of more than `maxBytes`. `"skip"` drops it as it comes, and
    * receives the next line: a collector of logs should not stop at a long one.
    *
    * @default {"fail"}
    */
-  tooLong?: "fail" | "skip";
+  tooLong?: "fail" | "skip" | undefined;
   /**
    * Called when a line was skipped, with its size and the limit. The messages
    * before it are delivered.
    */
-  onSkip?: (error: MessageTooLarge) => void;
+  onSkip?: ((error: MessageTooLarge) => void) | undefined;
 }
 
 const CHECKS: Checks<LinesOptions> = {

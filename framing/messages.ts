@@ -26,7 +26,7 @@ export interface MessagesOptions {
    *
    * @default {1 MiB}
    */
-  maxPending?: number;
+  maxPending?: number | undefined;
   /**
    * How long, in milliseconds, a message may take from the first read that brings a part of it
    * until it is complete. Only time in which a call receives counts. After that receiving fails
@@ -35,7 +35,7 @@ export interface MessagesOptions {
    *
    * @default {Infinity}
    */
-  frameTimeout?: number;
+  frameTimeout?: number | undefined;
   /**
    * How long, in milliseconds, messages may wait for the peer to read anything. After that sending
    * and receiving fail with `Deno.errors.TimedOut`, and the connection is closed. A peer that reads
@@ -44,7 +44,7 @@ export interface MessagesOptions {
    *
    * @default {Infinity}
    */
-  writeTimeout?: number;
+  writeTimeout?: number | undefined;
   /**
    * Whether to reuse the memory of a message for the next one. A received message is then valid
    * only until the next `receive` or turn of a loop. Nothing is allocated for received bytes, which
@@ -53,13 +53,13 @@ export interface MessagesOptions {
    *
    * @default {false}
    */
-  reuse?: boolean;
+  reuse?: boolean | undefined;
   /**
    * Ends receiving between two messages, once nothing is left to read: pass `info.draining` of a
    * server's handler. Whole messages that have come are still delivered, and one that has begun is
    * completed. Sending continues.
    */
-  draining?: AbortSignal;
+  draining?: AbortSignal | undefined;
 }
 
 /** Options of {@linkcode Messages.receive}. */
@@ -68,7 +68,7 @@ export interface ReceiveOptions {
    * Cancels the call: its promise rejects with the signal's reason. No message is lost. The next
    * call receives it.
    */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /**

@@ -73,14 +73,14 @@ export interface CallOptions {
    * Cancels the call: its promise rejects with the signal's reason. The peer gets the notification
    * `cancelMethod`, which aborts the signal of the method.
    */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /**
    * How long, in milliseconds, to wait for the answer. After that the call rejects with
    * `Deno.errors.TimedOut`, and is canceled.
    *
    * @default {`timeout` of the peer}
    */
-  timeout?: number;
+  timeout?: number | undefined;
 }
 
 /** Options of {@linkcode rpc}. */
@@ -91,21 +91,21 @@ export interface RpcOptions {
    *
    * @default {none}
    */
-  methods?: Methods;
+  methods?: Methods | undefined;
   /**
    * The codec of the messages: `json(contentLength())` for language servers, or a codec of objects
    * in another format. Its `maxBytes` limits a message.
    *
    * @default {json(lines())}
    */
-  codec?: Codec<unknown>;
+  codec?: Codec<unknown> | undefined;
   /**
    * The maximum number of methods that run at the same time. Further requests wait, and run in the
    * order in which they came.
    *
    * @default {100}
    */
-  maxConcurrent?: number;
+  maxConcurrent?: number | undefined;
   /**
    * The maximum number of requests that wait to run. Then reading stops, until one may run, and the
    * peer cannot send more than the kernel holds. While a call of this side waits for its answer,
@@ -113,33 +113,33 @@ export interface RpcOptions {
    *
    * @default {1000}
    */
-  maxQueued?: number;
+  maxQueued?: number | undefined;
   /**
    * The maximum number of requests in a batch. A larger one is refused as a whole, with
    * `RPC_CODES.INVALID_REQUEST`.
    *
    * @default {1000}
    */
-  maxBatch?: number;
+  maxBatch?: number | undefined;
   /**
    * The maximum number of calls of this side that wait for an answer. A further one rejects with
    * `Deno.errors.Busy`, and is not sent.
    *
    * @default {65536}
    */
-  maxCalls?: number;
+  maxCalls?: number | undefined;
   /**
    * How long, in milliseconds, a call waits for its answer, unless it says otherwise.
    *
    * @default {Infinity}
    */
-  timeout?: number;
+  timeout?: number | undefined;
   /**
    * Ends the connection when it aborts: pass `info.draining` of a server's handler. The methods
    * that run or wait are finished and answered. Requests that come later are refused with
    * `RPC_CODES.DRAINING`. Then the connection closes.
    */
-  draining?: AbortSignal;
+  draining?: AbortSignal | undefined;
   /**
    * The notification about a call that was given up, in both directions. Its parameters are
    * `{ id }`. The default is the one of language servers; a peer that does not know it ignores it.
@@ -147,7 +147,7 @@ export interface RpcOptions {
    *
    * @default {"$/cancelRequest"}
    */
-  cancelMethod?: string | null;
+  cancelMethod?: string | null | undefined;
   /**
    * Called with each failure that no call rejects with. The connection goes on, even if this
    * throws.
@@ -159,7 +159,7 @@ export interface RpcOptions {
    *
    * @default {prints the error on standard error: at most one a second of each kind}
    */
-  onError?: (error: unknown, method?: string) => void;
+  onError?: ((error: unknown, method?: string) => void) | undefined;
 }
 
 /**

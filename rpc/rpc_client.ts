@@ -33,14 +33,14 @@ export interface ClientCallOptions extends CallOptions {
    *
    * @default {that of the client}
    */
-  timeout?: number;
+  timeout?: number | undefined;
   /**
    * Whether the server may run the method twice. If the connection ends before the answer, the call
    * is then sent again on the next one, until it is answered.
    *
    * @default {whether `idempotent` of the client has the method}
    */
-  idempotent?: boolean;
+  idempotent?: boolean | undefined;
 }
 
 /** Options of {@linkcode rpcClient}. */
@@ -52,26 +52,26 @@ export interface RpcClientOptions<Remote = AnyMethods> extends Omit<RpcOptions, 
    *
    * @default {any user}
    */
-  owner?: number | number[];
+  owner?: number | number[] | undefined;
   /**
    * How long, in milliseconds, a call waits for a server that answers. Then it rejects with
    * `ConnectTimeout`.
    *
    * @default {5000}
    */
-  connectTimeout?: number;
+  connectTimeout?: number | undefined;
   /**
    * The methods that the server may run twice: see {@linkcode ClientCallOptions.idempotent}.
    *
    * @default {none}
    */
-  idempotent?: MethodName<Remote>[];
+  idempotent?: MethodName<Remote>[] | undefined;
   /**
    * Called with each new connection before other calls are sent on it, to log in or to subscribe.
    * Calls wait for its promise. If it throws, the connection closes, and these calls reject with
    * the same error.
    */
-  onConnect?: (peer: RpcPeer<Remote>) => void | Promise<void>;
+  onConnect?: ((peer: RpcPeer<Remote>) => void | Promise<void>) | undefined;
 }
 
 /** A client that connects when it is needed, which {@linkcode rpcClient} returns. */

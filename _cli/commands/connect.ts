@@ -27,9 +27,5 @@ export function connectOptions(
   { timeout, wait }: ConnectingFlags,
   path: SocketPath,
 ): ConnectOptions {
-  return {
-    path,
-    ...(timeout !== undefined && { timeout }),
-    ...(wait !== undefined && { wait }),
-  };
+  return { path, timeout, wait };
 }

@@ -32,7 +32,7 @@ export async function run(flags: ListenFlags, path: SocketPath): Promise<void> {
   await using listener = await listen({
     path,
     signal,
-    ...(flags.mode !== undefined && { mode: flags.mode }),
+    mode: flags.mode,
   });
   reporter.listening(listener.addr.path);
   signal.addEventListener("abort", () => reporter.ending());

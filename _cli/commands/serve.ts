@@ -47,7 +47,7 @@ export async function run(
   const endGroups = () => groups.end();
   const signal = stopSignal(() => groups.kill("KILL"));
   const running = new Set<Promise<void>>();
-  const replacing: Partial<ServeOptions> = flags.replace
+  const replacing: Pick<ServeOptions, "existing" | "publish" | "onReplaced"> = flags.replace
     ? {
       existing: "replace",
       publish: "rename",

@@ -25,7 +25,7 @@ export async function servePath(
     path,
     signal,
     ...await ownership(flags),
-    ...(flags.max !== undefined && { maxConnections: flags.max }),
+    maxConnections: flags.max,
     onListen: (addr) => reporter.listening(addr.path),
     onError: (error) => reporter.report(error),
     ...options,

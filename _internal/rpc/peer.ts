@@ -28,7 +28,12 @@ import { CountingCodec, type Id, type Wire, type WireError, wireOf } from "./wir
 
 /** The options of a peer, with their defaults. */
 export type PeerOptions =
-  & Required<Omit<RpcOptions, "draining" | "onError">>
+  & {
+    readonly [K in keyof Omit<RpcOptions, "draining" | "onError">]-?: Exclude<
+      RpcOptions[K],
+      undefined
+    >;
+  }
   & Pick<RpcOptions, "draining" | "onError">;
 
 const { PARSE_ERROR, INVALID_REQUEST, INTERNAL_ERROR, DRAINING, BUSY } = RPC_CODES;
