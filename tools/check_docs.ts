@@ -8,7 +8,14 @@
  * - Every optional number, boolean or choice of an interface of options has its default.
  */
 
-import { type Declaration, type Doc, docsOf, type Member, type Param } from "./doc_nodes.ts";
+import {
+  type Declaration,
+  type Doc,
+  docsOf,
+  type Member,
+  type Param,
+  type Type,
+} from "./doc_nodes.ts";
 
 const problems: string[] = [];
 
@@ -44,8 +51,16 @@ function checkMethod({ jsDoc, params, returnType }: Member, say: (what: string) 
 }
 
 function checkOption({ jsDoc, optional, tsType }: Member, say: (what: string) => void): void {
-  const isValue = tsType?.kind === "union" || ["number", "boolean"].includes(tsType?.repr ?? "");
+  // Every option may be `undefined`.
+  const types = unionOf(tsType).filter(({ repr }) => repr !== "undefined");
+  const isValue = types.length > 1 || ["number", "boolean"].includes(types[0]?.repr ?? "");
   if (optional && isValue && !has(jsDoc, "default")) say("no @default");
+}
+
+/** Returns the members of a union, or the type alone. */
+function unionOf(type: Type | undefined): Type[] {
+  if (type === undefined) return [];
+  return type.kind === "union" ? type.value as Type[] : [type];
 }
 
 for (const file of Deno.args) {

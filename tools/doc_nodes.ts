@@ -17,7 +17,7 @@ export interface Param {
 export interface Type {
   repr?: string;
   kind?: string;
-  value?: { typeName?: string };
+  value?: { typeName?: string } | Type[];
 }
 
 /** A method or a property of an interface. */

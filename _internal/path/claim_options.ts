@@ -96,6 +96,7 @@ export function planToOwn(
   // The other name is bound, so it must not be too long either.
   if (publish === "rename") checkPathLength(`${path}.new`);
   requireRuntime();
-  context.require(socketPermissions("serve", path, { publish, createDirectory, verifyDirectory }));
+  const kind = operation === "claim" ? "claim" : "serve";
+  context.require(socketPermissions(kind, path, { publish, createDirectory, verifyDirectory }));
   return { mode, uid, gid, existing, createDirectory, verifyDirectory, publish, selfHeal };
 }
