@@ -137,7 +137,9 @@ export interface RpcOptions {
   /**
    * Ends the connection when it aborts: pass `info.draining` of a server's handler. The methods
    * that run or wait are finished and answered. Requests that come later are refused with
-   * `RPC_CODES.DRAINING`. Then the connection closes.
+   * `RPC_CODES.DRAINING`. The last message is the notification `$/closing`: no request without an
+   * answer will run. Then the connection closes. When the peer sends this notification, the calls
+   * that wait for it reject with `RPC_CODES.DRAINING`.
    */
   draining?: AbortSignal | undefined;
   /**
@@ -201,6 +203,8 @@ export interface RpcPeer<Remote = AnyMethods> extends Disposable, AsyncDisposabl
    * @param method The name of the method.
    * @param args The parameters, an object or an array.
    * @throws {Deno.errors.BrokenPipe} when the peer has closed the connection.
+   * @throws {Deno.errors.ConnectionReset} when it has closed it without reading everything.
+   * @throws {MessageTooLarge} when the parameters are larger than the codec allows.
    * @throws {ConnectionClosed} when this side has closed it.
    * @throws {TypeError} when the parameters have no JSON, or are not an object or an array.
    */

@@ -69,7 +69,8 @@ export interface RpcClientOptions<Remote = AnyMethods> extends Omit<RpcOptions, 
   /**
    * Called with each new connection before other calls are sent on it, to log in or to subscribe.
    * Calls wait for its promise. If it throws, the connection closes, and these calls reject with
-   * the same error.
+   * the same error. After `CallInterrupted` or `RPC_CODES.DRAINING` the next connection is tried
+   * instead.
    */
   onConnect?: ((peer: RpcPeer<Remote>) => void | Promise<void>) | undefined;
 }
@@ -152,7 +153,7 @@ function checkNames(name: string, value: unknown): void {
  *   pauses that grow from 2 to 100 ms, as long as a call waits.
  * - **After the connection has ended**, the next call connects anew. If no call was answered on the
  *   last connection, pauses come before the next one that grow from 2 ms to a second.
- * - **A restart** of the server is not noticed, if it answers or refuses every call that it got, as
+ * - **A restart** of the server is not noticed, if the old one answers or refuses every call, as
  *   `rpc()` with `draining` does. A call in flight at the end of a connection rejects with
  *   {@linkcode CallInterrupted}, because its method may have run; an idempotent one is sent again.
  * - **Each call settles exactly once.** A call that is not idempotent runs at most once.

@@ -1,6 +1,6 @@
 /** Our own calls that wait for an answer. */
 
-import { CallInterrupted, RpcError } from "../../errors.ts";
+import { CallInterrupted, ConnectionClosed, RpcError } from "../../errors.ts";
 import type { CallOptions } from "../../rpc/rpc.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { systemError, timedOut } from "../base/failure.ts";
@@ -119,6 +119,11 @@ export class Calls {
     return true;
   }
 
+  /** Rejects all calls as if the peer had answered each with this error. */
+  refuseAll(error: WireError): void {
+    for (const id of this.#waiting.keys()) this.settle(id, undefined, error);
+  }
+
   /** Rejects a call that could not be sent. */
   refuse(id: number, error: unknown): void {
     const call = this.#waiting.get(id);
@@ -160,14 +165,25 @@ export class Calls {
     return Object.assign(systemError(this.#start(method), cause, fields), { method });
   }
 
+  /** Returns the error for a notification that the connection does not take, of the same class. */
+  notSent(method: string, cause: Error): Error {
+    const state = cause instanceof ConnectionClosed
+      ? "this side has closed the connection"
+      : undefined;
+    const fields = { operation: "notify", path: this.#path };
+    return Object.assign(systemError(this.#start(method, "notify"), cause, fields, state), {
+      method,
+    });
+  }
+
   #answered(method: string, { code, message, data }: WireError): RpcError {
     const error = new RpcError(message, { code, data });
     return Object.assign(error, { operation: "call", path: this.#path, method });
   }
 
-  #start(method: string): string {
+  #start(method: string, operation = "call"): string {
     const at = this.#path === null ? "" : ` at ${quoteAddress(this.#path)}`;
-    return `Cannot call ${JSON.stringify(method)}${at}`;
+    return `Cannot ${operation} ${JSON.stringify(method)}${at}`;
   }
 
   #reject(call: Call, error: unknown): void {

@@ -119,7 +119,7 @@ export class ReconnectingClient {
         link.isProven = true;
         return answer;
       } catch (error) {
-        const isRefused = error instanceof RpcError && error.code === RPC_CODES.DRAINING;
+        const isRefused = isDraining(error);
         const isLost = error instanceof CallInterrupted;
         if (isRefused || isLost) this.#retire(link);
         else link.isProven = true;
@@ -222,7 +222,7 @@ export class ReconnectingClient {
         return link;
       } catch (error) {
         link.peer.close();
-        if (!(error instanceof CallInterrupted)) throw error;
+        if (!(error instanceof CallInterrupted) && !isDraining(error)) throw error;
         this.#wasProven = false;
       } finally {
         stop();
@@ -260,6 +260,11 @@ export class ReconnectingClient {
   #closedError(): Error {
     return this.#options.context.error(ConnectionClosed, "close() was called");
   }
+}
+
+/** Reports whether a server has refused a call because it shuts down. */
+function isDraining(error: unknown): boolean {
+  return error instanceof RpcError && error.code === RPC_CODES.DRAINING;
 }
 
 /** Returns the options of one try. Most calls have none. */

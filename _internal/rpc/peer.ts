@@ -37,11 +37,17 @@ export type PeerOptions =
   & Pick<RpcOptions, "draining" | "onError">;
 
 const { PARSE_ERROR, INVALID_REQUEST, INTERNAL_ERROR, DRAINING, BUSY } = RPC_CODES;
+/**
+ * The last message of a server that drains: it has answered every request that it has read, and
+ * reads no more. Without it, a call that meets the end of the connection may have run.
+ */
+const CLOSING_METHOD = "$/closing";
+const DRAINING_MESSAGE = "The server is shutting down, and has not run the method";
 /** The maximum number of refusals that may wait for a peer that does not read. */
 const MAX_UNREAD_REFUSALS = 10_000;
 /**
- * How long to refuse requests before the end of a connection that drains. A peer that calls all the
- * time learns of it, and loses no call with the connection.
+ * How long to refuse requests before the end of a connection that drains. So a peer that calls all
+ * the time learns of it, also if it does not know `$/closing`.
  */
 const LINGER_MS = 50;
 /** How long a write may take until what it has written is known. */
@@ -67,6 +73,8 @@ export class Peer {
   /** Whether the end of the connection is noticed without reading. */
   #isWatching = false;
   #isDraining = false;
+  /** Whether the peer has announced that it reads no more. */
+  #isPeerClosing = false;
   /** Runs for a while after draining has begun. */
   #lingering: ReturnType<typeof setTimeout> | undefined;
   /** Aborts when draining, once nothing runs. */
@@ -123,7 +131,9 @@ export class Peer {
         checkOptions("call", options, CALL_CHECKS);
         options.signal?.throwIfAborted();
       }
-      if (this.#state !== "open") throw this.#calls.interrupted(method, false, this.#cause);
+      if (this.#state !== "open" || this.#isPeerClosing) {
+        throw this.#calls.interrupted(method, false, this.#cause);
+      }
       const id = this.#calls.nextId(method);
       const frame = this.#wire.request(id, method, params);
       const start = this.#codec.encoded;
@@ -147,7 +157,11 @@ export class Peer {
   notify(method: string, params?: object): Promise<void> {
     try {
       checkCall(method, params);
-      return this.#send(this.#wire.request(undefined, method, params));
+      const sent = this.#send(this.#wire.request(undefined, method, params));
+      if (sent === DONE) return sent;
+      return handled(sent.catch((error) => {
+        throw isSendFailure(error) ? this.#calls.notSent(method, error) : error;
+      }));
     } catch (error) {
       return rejected(error);
     }
@@ -246,6 +260,9 @@ export class Peer {
     }
     // A peer that has only ended its direction waits for the answers.
     while (!this.#requests.isIdle && !this.#isOver) await this.#nextChange();
+    if (cause === undefined && this.#quiet.signal.aborted && !this.#isOver) {
+      handled(this.#send(this.#wire.request(undefined, CLOSING_METHOD, undefined)));
+    }
     // The peer may have gone meanwhile.
     await Promise.resolve(this.#channel[Symbol.asyncDispose]()).catch(() => {});
     this.#finish(cause);
@@ -325,9 +342,14 @@ export class Peer {
         this.#requests.cancel((params as { id?: Id } | undefined)?.id ?? null);
         return reply(undefined);
       }
+      if (method === CLOSING_METHOD) {
+        this.#isPeerClosing = true;
+        this.#calls.refuseAll({ code: DRAINING, message: DRAINING_MESSAGE });
+        this.#changed();
+        return reply(undefined);
+      }
     } else if (this.#isDraining) {
-      const message = "The server is shutting down, and has not run the method";
-      return this.#requests.refuse(id, DRAINING, message, reply);
+      return this.#requests.refuse(id, DRAINING, DRAINING_MESSAGE, reply);
     }
     if (this.#isFull && this.#calls.size > 0) return this.#refuseBusy(id, reply);
     this.#requests.accept(id, method, params, reply);
@@ -410,7 +432,7 @@ export function checkCall(method: string, params: object | undefined): void {
 }
 
 /** Reports whether the connection does not take messages any more. */
-function isSendFailure(error: unknown): boolean {
+function isSendFailure(error: unknown): error is Error {
   return isSocketError(error) && error.operation === "send";
 }
 

@@ -216,6 +216,23 @@ test("what onConnect throws rejects the calls that wait, and the next call tries
   assertEquals(api.connections(), 2);
 });
 
+test("onConnect that meets a draining server is called again on the next connection", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  let connections = 0;
+  await using _server = await serve(path, (conn) => {
+    const options = { methods: { add: ([a, b]: [number, number]) => a + b } };
+    const isFirst = ++connections === 1;
+    return rpc(conn, isFirst ? { ...options, draining: AbortSignal.abort() } : options).closed;
+  });
+  await using client = rpcClient<Api>({
+    path,
+    onConnect: async (peer) => void await peer.call("add", [0, 0]),
+  });
+  assertEquals(await client.call("add", [1, 2]), 3);
+  assertEquals(connections, 2);
+});
+
 test("at most maxCalls calls wait for a connection", async () => {
   await using dir = new TempDir();
   await using client = rpcClient<Api>({ path: dir.file("a.sock"), maxCalls: 2 });

@@ -1,6 +1,15 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
-import { CallInterrupted, connect, pair, serve, socketpair } from "@uds/uds";
-import { rpc } from "@uds/uds/rpc";
+import {
+  CallInterrupted,
+  connect,
+  ConnectionClosed,
+  isSocketError,
+  pair,
+  RpcError,
+  serve,
+  socketpair,
+} from "@uds/uds";
+import { rpc, RPC_CODES } from "@uds/uds/rpc";
 import { denoArgs, encode, fixture, TempDir, test } from "../_helpers.ts";
 import { METHODS, RawEnd, twoPeers, waiting } from "./_rpc.ts";
 
@@ -134,9 +143,32 @@ test("close() rejects the calls that wait, and resolves closed", async () => {
   await end.peer.closed;
   await end.peer[Symbol.asyncDispose]();
   await assertRejects(() => end.peer.call("any"), CallInterrupted, "was not sent");
-  await assertRejects(() => end.peer.notify("any"), Deno.errors.BadResource);
+  const message = 'Cannot notify "any": this side has closed the connection';
+  const refused = await assertRejects(() => end.peer.notify("any"), ConnectionClosed, message);
+  assertEquals([refused.operation, refused.path], ["notify", null]);
   assertEquals(await end.receive(), undefined);
   assertEquals(end.errors, []);
+});
+
+test("a notification that the peer does not take any more rejects", async () => {
+  await using end = await RawEnd.open();
+  end.conn.close();
+  await end.peer.closed;
+  const error = await assertRejects(() => end.peer.notify("any"), Error, 'Cannot notify "any": ');
+  assert(isSocketError(error));
+  assertEquals([error.operation, isSocketError(error.cause)], ["notify", true]);
+});
+
+test("a notification that is not written when the peer leaves rejects", async () => {
+  await using end = await RawEnd.open();
+  const sent = end.peer.notify("any", { text: "x".repeat(2_000_000) });
+  await end.conn.read(new Uint8Array(1000));
+  end.conn.close();
+  const error = await assertRejects(() => sent, Error, 'Cannot notify "any": ');
+  assert(isSocketError(error));
+  assertEquals(error.operation, "notify");
+  // The peer has left without reading everything, which not every system distinguishes.
+  assert(["EPIPE", "ECONNRESET"].includes(error.code ?? ""));
 });
 
 test("disposal waits for what was sent", async () => {
@@ -175,9 +207,40 @@ test("draining finishes what runs, refuses the rest with its code, and ends", as
   assertEquals([id, error.code], [2, -32001]);
   gate.resolve("done");
   assertEquals(await end.receive(), { jsonrpc: "2.0", id: 1, result: "done" });
+  assertEquals(await end.receive(), { jsonrpc: "2.0", method: "$/closing" });
   assertEquals(await end.receive(), undefined);
   await end.peer.closed;
   assertEquals(end.errors, []);
+});
+
+test("a peer that announces its end has not run the calls without an answer", async () => {
+  await using end = await RawEnd.open();
+  const calls = [end.peer.call("any"), end.peer.call("any")];
+  const { id } = await end.receive() as { id: number };
+  await end.send(JSON.stringify({ jsonrpc: "2.0", id, result: "done" }));
+  await end.send('{"jsonrpc":"2.0","method":"$/closing"}');
+  assertEquals(await calls[0], "done");
+  const error = await assertRejects(() => calls[1]!, RpcError, "has not run the method");
+  assertEquals([error.code, error.operation], [RPC_CODES.DRAINING, "call"]);
+  const later = await assertRejects(() => end.peer.call("any"), CallInterrupted, "was not sent");
+  assertEquals(later.sent, false);
+  assertEquals(end.errors, []);
+});
+
+test("a shutdown that times out announces nothing: the call that runs is interrupted", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  const { wait, started } = waiting();
+  const server = await serve(
+    path,
+    (conn, { draining }) => rpc(conn, { draining, methods: { wait } }).closed,
+  );
+  await using client = rpc(await connect(path));
+  const call = client.call("wait");
+  await started;
+  await server.shutdown({ timeout: 1 });
+  const error = await assertRejects(() => call, CallInterrupted);
+  assertEquals(error.sent, true);
 });
 
 test("draining waits for the answers to own calls", async () => {
@@ -188,6 +251,7 @@ test("draining waits for the answers to own calls", async () => {
   draining.abort();
   await end.send(JSON.stringify({ jsonrpc: "2.0", id, result: "late" }));
   assertEquals(await call, "late");
+  assertEquals(await end.receive(), { jsonrpc: "2.0", method: "$/closing" });
   assertEquals(await end.receive(), undefined);
 });
 
