@@ -14,7 +14,9 @@
  * - A read of the kernel cannot be taken back. So a read that may be aborted waits for bytes in our
  *   own memory. If it is aborted, they stay ahead for the next read.
  * - Bytes may be kept ahead while nothing reads, up to a limit: then the end of file is noticed.
- * - One source is awaited at a time. An aborted read leaves nothing behind.
+ * - What is ahead is a list of parts. Each is there or on its way, so bytes that are put back late
+ *   have their place before those that come.
+ * - One read of the kernel fills at a time. An aborted read leaves nothing behind.
  */
 
 import { onAbort } from "../base/event_loop.ts";
@@ -45,6 +47,11 @@ interface PutBack {
   readonly bytes: Promise<Uint8Array>;
 }
 
+/** Bytes ahead: `undefined` while they are on their way. */
+interface Part {
+  bytes: Uint8Array | undefined;
+}
+
 const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** The least and the most memory for one read of our own. */
@@ -58,11 +65,8 @@ const REST_MS = 5;
 export class Input {
   readonly #source: Source;
   readonly #waiting: (WaitingRead | PutBack)[] = [];
-  #ahead: Uint8Array = NOTHING;
-  /** Whether bytes ahead are on their way. Those that are there can be read meanwhile. */
-  #isFilling = false;
-  /** Whether bytes that were put back are on their way. Reads wait for them. */
-  #isPuttingBack = false;
+  /** The bytes ahead, in order. No two neighbors are there, and none is empty. */
+  #ahead: Part[] = [];
   /** The memory of the last fill. */
   #memory: Uint8Array = NOTHING;
   /** How many bytes to keep ahead while nothing reads. */
@@ -77,7 +81,12 @@ export class Input {
 
   /** Whether bytes are kept ahead, and no more can come: the limit or the end is reached. */
   get isStalled(): boolean {
-    return this.#limit > 0 && !this.#isFilling && !this.#isRead;
+    return this.#limit > 0 && !this.#isComing && !this.#isRead;
+  }
+
+  /** Whether any bytes ahead are on their way. */
+  get #isComing(): boolean {
+    return this.#ahead.some(({ bytes }) => bytes === undefined);
   }
 
   get #isRead(): boolean {
@@ -86,7 +95,7 @@ export class Input {
 
   /** Reads, after all reads that wait. */
   read(into: Uint8Array, signal?: AbortSignal): Promise<number | null> {
-    const isFree = this.#ahead.length === 0 && !this.#isFilling && this.#waiting.length === 0;
+    const isFree = this.#ahead.length === 0 && this.#waiting.length === 0;
     if (isFree && signal === undefined) return this.#readDirectly(into);
     const { promise, resolve, reject } = Promise.withResolvers<number | null>();
     const stopListening = onAbort(signal, () => {
@@ -116,8 +125,8 @@ export class Input {
     if (bytes instanceof Promise) {
       this.#waiting.push({ bytes });
     } else {
-      this.#ahead = concat([bytes, this.#ahead]);
-      this.#isPuttingBack = false;
+      this.#ahead.unshift({ bytes });
+      this.#join();
     }
     this.#advance();
   }
@@ -158,20 +167,21 @@ export class Input {
 
   /** Serves the reads that can be served, and asks for what the next one needs. */
   #advance(): void {
-    while (!this.#isPuttingBack) {
+    for (;;) {
       const [next] = this.#waiting;
       if (next === undefined) return this.#rest();
-      if (!("bytes" in next) && this.#ahead.length > 0) {
+      const [part] = this.#ahead;
+      if ("bytes" in next) {
         this.#waiting.shift();
-        next.settle(this.#take(next.into));
-      } else if (this.#isFilling) {
-        return;
-      } else if ("bytes" in next) {
+        const late = { bytes: undefined };
+        this.#ahead.unshift(late);
+        this.#await(late, next.bytes);
+      } else if (part !== undefined) {
+        if (part.bytes === undefined) return;
         this.#waiting.shift();
-        this.#isPuttingBack = true;
-        this.#fill(next.bytes);
+        next.settle(this.#take(part.bytes, next.into));
       } else if (next.isAbortable && this.#source.mayRead()) {
-        this.#fill(this.#readAhead(Math.min(next.into.length, MAX_FILL_BYTES)));
+        this.#fill(Math.min(next.into.length, MAX_FILL_BYTES));
       } else {
         this.#waiting.shift();
         next.settle(this.#readDirectly(next.into));
@@ -180,26 +190,46 @@ export class Input {
   }
 
   #fillAhead(): void {
-    if (this.#limit === 0 || this.#isFilling || this.#isRead) return;
-    const room = this.#limit - this.#ahead.length;
+    if (this.#limit === 0 || this.#isComing || this.#isRead) return;
+    const length = this.#ahead[0]?.bytes?.length ?? 0;
+    const room = this.#limit - length;
     if (room === 0 || !this.#source.mayKeep()) return this.#source.stalled();
-    const size = Math.max(MIN_FILL_BYTES, this.#ahead.length);
-    this.#fill(this.#readAhead(Math.min(size, room)));
+    this.#fill(Math.min(Math.max(MIN_FILL_BYTES, length), room));
   }
 
-  /** Waits for bytes, and puts them behind what is ahead, or before it if they were put back. */
-  async #fill(filling: Promise<Uint8Array>): Promise<void> {
-    this.#isFilling = true;
+  /** Begins one more read of the kernel, behind all that is ahead. */
+  #fill(size: number): void {
+    if (this.#ahead.length > 0 || this.#memory.length < size) this.#memory = readBuffer(size);
+    const memory = this.#memory.subarray(0, size);
+    const last = { bytes: undefined };
+    this.#ahead.push(last);
+    const reading = this.#source.read(memory);
+    this.#await(last, reading.then((count) => memory.subarray(0, count ?? 0)));
+  }
+
+  /** Waits for a part of what is ahead. */
+  async #await(part: Part, coming: Promise<Uint8Array>): Promise<void> {
     try {
-      const bytes = await filling;
-      const parts = this.#isPuttingBack ? [bytes, this.#ahead] : [this.#ahead, bytes];
-      this.#ahead = this.#ahead.length === 0 ? bytes : concat(parts);
+      part.bytes = await coming;
     } catch (error) {
+      part.bytes = NOTHING;
       // A failure that does not end the connection would come again and again.
       if (this.#source.mayRead()) this.#fail(error);
     }
-    this.#isFilling = this.#isPuttingBack = false;
+    this.#join();
     this.#advance();
+  }
+
+  /** Makes one part of neighbors that are there. */
+  #join(): void {
+    const parts = this.#ahead;
+    this.#ahead = [];
+    for (const part of parts) {
+      const last = this.#ahead.at(-1);
+      if (part.bytes === undefined || last?.bytes === undefined) {
+        if (part.bytes?.length !== 0) this.#ahead.push(part);
+      } else last.bytes = concat([last.bytes, part.bytes]);
+    }
   }
 
   #fail(error: unknown): void {
@@ -210,17 +240,12 @@ export class Input {
     first.settle(Promise.reject(error));
   }
 
-  /** Returns the bytes of one more read. */
-  async #readAhead(size: number): Promise<Uint8Array> {
-    if (this.#ahead.length > 0 || this.#memory.length < size) this.#memory = readBuffer(size);
-    const memory = this.#memory.subarray(0, size);
-    return memory.subarray(0, await this.#source.read(memory) ?? 0);
-  }
-
-  #take(into: Uint8Array): number {
-    const count = Math.min(into.length, this.#ahead.length);
-    into.set(this.#ahead.subarray(0, count));
-    this.#ahead = this.#ahead.subarray(count);
+  /** Takes from the beginning of the first part. */
+  #take(bytes: Uint8Array, into: Uint8Array): number {
+    const count = Math.min(into.length, bytes.length);
+    into.set(bytes.subarray(0, count));
+    if (count === bytes.length) this.#ahead.shift();
+    else this.#ahead[0]!.bytes = bytes.subarray(count);
     return count;
   }
 }
