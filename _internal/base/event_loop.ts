@@ -63,13 +63,35 @@ export function othersTurn(): Promise<boolean> {
   });
 }
 
+/** What to call when a signal aborts. */
+const onAborts: WeakMap<AbortSignal, Set<() => void>> = new WeakMap();
+
 /**
  * Calls back when the signal aborts, or soon if it has aborted. Returns a function that stops
- * listening.
+ * listening. A signal has one listener of ours, because Deno compares a new one with all others.
  */
 export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
-  // Soon, not now: the caller may need what this returns.
-  if (signal?.aborted) queueMicrotask(callback);
-  else signal?.addEventListener("abort", callback, { once: true });
-  return () => signal?.removeEventListener("abort", callback);
+  if (signal === undefined) return () => {};
+  if (signal.aborted) {
+    // Soon, not now: the caller may need what this returns.
+    queueMicrotask(callback);
+    return () => {};
+  }
+  let callbacks = onAborts.get(signal);
+  if (callbacks === undefined) {
+    onAborts.set(signal, callbacks = new Set());
+    signal.addEventListener("abort", callBack, { once: true });
+  }
+  callbacks.add(callback);
+  return () => {
+    if (!callbacks.delete(callback) || callbacks.size > 0) return;
+    signal.removeEventListener("abort", callBack);
+    onAborts.delete(signal);
+  };
+}
+
+function callBack(this: AbortSignal): void {
+  const callbacks = onAborts.get(this) ?? [];
+  onAborts.delete(this);
+  for (const callback of callbacks) callback();
 }

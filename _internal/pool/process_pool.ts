@@ -53,7 +53,10 @@ const CALL_CHECKS: Checks<PoolCallOptions> = {
 /** The implementation of `Pool`. */
 export class ProcessPool {
   readonly #options: ProcessPoolOptions;
-  readonly #waiting: Task[] = [];
+  /** The calls that wait, in order, and some that were given up. */
+  #waiting: Task[] = [];
+  /** How many of them were given up. */
+  #givenUp = 0;
   readonly #workers = new Set<Worker>();
   readonly #restarts: Restarts;
   /** The starts of children, and the ends of those that have failed. */
@@ -77,7 +80,7 @@ export class ProcessPool {
   }
 
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#waiting.length - this.#givenUp;
   }
 
   get pids(): number[] {
@@ -158,7 +161,9 @@ export class ProcessPool {
   }
 
   #refuseAll(errorOf: (task: Task) => Error): void {
-    for (const task of this.#waiting.splice(0)) task.reject(errorOf(task));
+    const tasks = this.#waiting.splice(0);
+    this.#givenUp = 0;
+    for (const task of tasks) task.reject(errorOf(task));
     this.#changed();
   }
 
@@ -171,7 +176,9 @@ export class ProcessPool {
   /** Passes waiting calls to children that have a place, and starts further children. */
   #dispatch(): void {
     for (let worker; this.waiting > 0 && (worker = this.#leastBusy()) !== undefined;) {
-      this.#track(this.#run(worker, this.#waiting.shift()!));
+      const task = this.#waiting.shift()!;
+      if (task.isSettled) this.#givenUp--;
+      else this.#track(this.#run(worker, task));
     }
     this.#changed();
     if (this.#isClosing) return;
@@ -231,6 +238,7 @@ export class ProcessPool {
 
   /** Runs a call, and settles it unless it must run again. Never rejects. */
   async #run(worker: Worker, task: Task): Promise<void> {
+    task.isWaiting = false;
     task.runs++;
     try {
       task.resolve(await worker.run(task));
@@ -246,8 +254,10 @@ export class ProcessPool {
     const status = await this.#lose(worker);
     if (task.isSettled) return;
     const mayRepeat = (task.idempotent || !error.sent) && task.runs < MAX_RUNS;
-    if (mayRepeat && !this.#isClosing) this.#waiting.unshift(task);
-    else task.reject(lostError(task, worker.pid, error.sent, status));
+    if (mayRepeat && !this.#isClosing) {
+      task.isWaiting = true;
+      this.#waiting.unshift(task);
+    } else task.reject(lostError(task, worker.pid, error.sent, status));
   }
 
   /** Ends a child that takes no more calls. */
@@ -259,20 +269,23 @@ export class ProcessPool {
   }
 
   #timeOut(task: Task, timeout: number): void {
-    const state = this.#waiting.includes(task)
-      ? "it still waited for a child"
-      : "its method was running";
+    const state = task.isWaiting ? "it still waited for a child" : "its method was running";
     const cause = timedOut(`no answer came within ${timeout} ms, and ${state}`);
     this.#giveUp(task, Object.assign(contextOf(task.method).fail(cause), { method: task.method }));
   }
 
   #giveUp(task: Task, reason: unknown): void {
     task.reject(reason);
-    const place = this.#waiting.indexOf(task);
-    if (place >= 0) {
-      this.#waiting.splice(place, 1);
-      this.#changed();
+    if (!task.isWaiting) {
+      for (const worker of this.#workers) worker.cancel(task);
+      return;
     }
-    for (const worker of this.#workers) worker.cancel(task);
+    this.#givenUp++;
+    // Only then: with thousands of calls, to look for each one would take seconds.
+    if (2 * this.#givenUp > this.#waiting.length) {
+      this.#waiting = this.#waiting.filter(({ isSettled }) => !isSettled);
+      this.#givenUp = 0;
+    }
+    this.#changed();
   }
 }

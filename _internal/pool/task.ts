@@ -28,6 +28,8 @@ export class Task {
   /** The number of children to which it was given. */
   runs = 0;
   isSettled = false;
+  /** Whether it waits for a child, or was given up while it did. */
+  isWaiting = true;
   readonly #onProgress: PoolCallOptions["onProgress"];
   readonly #settle: PromiseWithResolvers<unknown>;
   readonly #timer: SilenceTimer;

@@ -121,3 +121,47 @@ test("aborts at random moments leave every call settled, and the pool usable", a
   assert(await pool.call("pid") > 0);
   assertEquals(pool.waiting, 0);
 }, { deadline: 30_000 });
+
+test(
+  "an abort of 20,000 calls that wait with one signal does not compare each with all others",
+  async () => {
+    await using pool = tasks({ size: 1 });
+    const abort = new AbortController();
+    const begin = performance.now();
+    const calls = Array.from(
+      { length: 20_000 },
+      () => pool.call("pid", undefined, { signal: abort.signal }),
+    );
+    abort.abort(REASON);
+    for (const result of await Promise.allSettled(calls)) assertEquals(result.status, "rejected");
+    assertEquals(pool.waiting, 0);
+    // It was 25 s, and is less than one.
+    const ms = performance.now() - begin;
+    assert(ms < 8000, `${ms} ms`);
+  },
+  { deadline: 60_000 },
+);
+
+test("calls that were given up while they waited leave the others in their order", async () => {
+  await using pool = tasks({ size: 1 });
+  for (const every of [2, 3, 10]) {
+    const before = await pool.call("calls");
+    const stop = new AbortController();
+    const { call } = await started(pool, "wait", { signal: stop.signal });
+    const abort = new AbortController();
+    const calls = Array.from(
+      { length: 60 },
+      (_, i) => pool.call("calls", undefined, i % every ? { signal: abort.signal } : {}),
+    );
+    abort.abort(REASON);
+    assertEquals(pool.waiting, 60 / every);
+    stop.abort(REASON);
+    await assertRejects(() => call, Error, REASON.message);
+    const results = (await Promise.allSettled(calls)).filter(({ status }) =>
+      status === "fulfilled"
+    ) as PromiseFulfilledResult<number>[];
+    const numbers = results.map(({ value }) => value - before);
+    assertEquals(numbers, numbers.map((_, i) => numbers[0]! + i));
+    assertEquals(numbers.length, 60 / every);
+  }
+});
