@@ -230,8 +230,8 @@ class Claim implements SocketClaim {
   readonly #context: ErrorContext;
   readonly #owned: OwnedPath;
   readonly #onReplaced: (() => void) | undefined;
-  /** Whether `bind` was called, and is published by rename. */
-  #isPublished = false;
+  /** The last call of `bind`, which may not be over. */
+  #binding: Promise<unknown> | undefined;
   #server: ClaimedServer | undefined;
   #released: Promise<void> | undefined;
 
@@ -244,13 +244,19 @@ class Claim implements SocketClaim {
 
   async bind<T extends Disposable | AsyncDisposable>(open: (path: string) => T): Promise<T> {
     checkFunction("open", open);
-    const owned = this.#owned;
-    const byRename = owned.bindPath !== owned.path;
-    if (this.#isPublished) {
-      const state = 'with publish: "rename" it is bound once. Release the claim, and claim again';
-      throw this.#context.fail(new Deno.errors.BadResource(state));
+    if (this.#released !== undefined) throw this.#refuse("the claim has been released");
+    if (this.#binding !== undefined && this.#owned.bindPath !== this.path) {
+      throw this.#refuse(
+        'with publish: "rename" it is bound once. Release the claim, and claim again',
+      );
     }
-    this.#isPublished = byRename;
+    const binding = this.#bind(open);
+    this.#binding = binding;
+    return await binding;
+  }
+
+  async #bind<T extends Disposable | AsyncDisposable>(open: (path: string) => T): Promise<T> {
+    const owned = this.#owned;
     const server = await owned.bind(() => open(owned.bindPath), () => {
       throw this.#context.error(
         InsecurePath,
@@ -258,8 +264,14 @@ class Claim implements SocketClaim {
           'so another user may have connected. Run with --allow-sys, or under "umask 077"',
       );
     });
-    if (byRename) this.#server = new ClaimedServer(owned, server, this.#onReplaced);
+    if (owned.bindPath !== owned.path) {
+      this.#server = new ClaimedServer(owned, server, this.#onReplaced);
+    }
     return server;
+  }
+
+  #refuse(state: string): Error {
+    return this.#context.fail(new Deno.errors.BadResource(state));
   }
 
   release(): Promise<void> {
@@ -272,6 +284,9 @@ class Claim implements SocketClaim {
     // The next owner must not start before that.
     await turn();
     await turn();
+    // The server must not be published after the path was released.
+    await this.#binding?.catch(() => {});
+    if (this.#server !== undefined) return await this.#server.leave();
     try {
       this.#owned.release();
     } catch (error) {

@@ -77,7 +77,6 @@ export class OwnedPath {
   /** What may be displaced at the path: a stale socket, or that of the incumbent. */
   #replaceable: Deno.FileInfo | null = null;
   #own: Deno.FileInfo | null = null;
-  #isReleased = false;
 
   private constructor(context: ErrorContext, options: OwnedPathOptions) {
     const { path } = context;
@@ -149,9 +148,6 @@ export class OwnedPath {
     dropEarly: (value: T) => Promise<void>,
     publishLock: PublishLock = this.#locks.start,
   ): Promise<T> {
-    if (this.#isReleased) {
-      throw this.#context.fail(new Deno.errors.BadResource("the claim has been released"));
-    }
     const { uid } = this.#locks;
     const unsafe = this.#directory.unsafe(uid);
     const access = new SocketAccess(this.#context, this.bindPath, this.#options, unsafe);
@@ -275,7 +271,6 @@ export class OwnedPath {
    * @param publishLock The publish lock: by default the one under which this server starts.
    */
   release(publishLock: PublishLock = this.#locks.start): void {
-    this.#isReleased = true;
     try {
       this.removeName(publishLock);
     } finally {

@@ -7,7 +7,7 @@ import {
   serve,
   type SocketClaim,
 } from "@uds/uds";
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, fail } from "@std/assert";
 import { encode, gate, isPending, makeStale, readAll, TempDir, test, turn } from "../_helpers.ts";
 import { look, modeOf, REPLACEMENTS } from "./_claim.ts";
 import { get, HTTP_SERVERS } from "./_http.ts";
@@ -209,6 +209,39 @@ test('bind() with publish: "rename" refuses a second call', async () => {
   using listener = await owned.bind(open);
   await assertRejects(() => owned.bind(open), Deno.errors.BadResource, "it is bound once");
   listener.close();
+});
+
+for (const when of ["after", "while"]) {
+  test(`release() that is called ${when} open binds closes the server, and leaves nothing`, async () => {
+    await using dir = new TempDir();
+    const owned = await claim(dir.file("a.sock"), RENAME);
+    let released: Promise<void> | undefined;
+    const release = () => released ??= owned.release();
+    const binding = owned.bind((path) => {
+      if (when === "while") release();
+      return HTTP_SERVERS["Deno.serve"]!(path, () => "");
+    });
+    release();
+    await released;
+    assertEquals(dir.list(), []);
+    const server = await binding as unknown as Deno.HttpServer;
+    await server.finished;
+  });
+}
+
+test("bind() after release() has begun is refused, and does not call open", async () => {
+  await using dir = new TempDir();
+  for (const options of [{}, RENAME]) {
+    const owned = await claim(dir.file("a.sock"), options);
+    const released = owned.release();
+    await assertRejects(
+      () => owned.bind(() => fail("open was called")),
+      Deno.errors.BadResource,
+      "the claim has been released",
+    );
+    await released;
+    assertEquals(dir.list(), []);
+  }
 });
 
 test("claim() that is not bound leaves the server that it could have replaced", async () => {
