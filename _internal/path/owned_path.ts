@@ -336,7 +336,9 @@ export class OwnedPath {
     const there = lstat(this.path);
     if (there !== null && !isSameFile(there, this.#replaceable)) throw this.#takenMeanwhile();
     if (!isSameFile(lstat(this.bindPath), own)) throw replacedWhileBound(this.#context);
-    const isClaim = this.#locks.incumbent?.byClaim === true;
+    const { incumbent } = this.#locks;
+    // Not a stale socket in the place of the claim's.
+    const isClaim = incumbent?.byClaim === true && there?.ino === incumbent.published;
     if (!this.#locks.confirm()) throw this.#takenMeanwhile();
     this.#locks.mark("published", own);
     const oldPath = isClaim ? this.#oldPath : undefined;

@@ -171,6 +171,22 @@ test("claim() replaces serve(), and is replaced by it", async () => {
 
 // ---- Mistakes -----------------------------------------------------------------------------------
 
+test("claim() that replaces a stale socket in the place of another claim's leaves nothing", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  const open = (path: string) => HTTP_SERVERS["Deno.serve"]!(path, () => "");
+  await using old = await claim(path, RENAME);
+  await old.bind(open);
+  // As a successor leaves it that is killed between its renames.
+  Deno.removeSync(path);
+  await makeStale(path);
+  await using successor = await claim(path, REPLACE);
+  await successor.bind(open);
+  assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
+  await Promise.all([old.release(), successor.release()]);
+  assertEquals(dir.list(), []);
+});
+
 test("bind() refuses an open that binds the path of the claim instead of the one that it got", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
