@@ -322,9 +322,11 @@ export class OwnedPath {
     if (this.bindPath !== this.path) {
       await removeStale(this.#context.at(this.bindPath), signal);
     }
-    // Left by a claim that was killed in the moment after it was replaced.
-    if (this.#oldPath !== undefined) {
-      await removeStale(this.#context.at(this.#oldPath), signal).catch(() => {});
+    // Left by a claim that was killed in the moment after it was replaced. To link a socket to it
+    // needs no permission for net, but to test it does.
+    const oldPath = this.#oldPath;
+    if (oldPath !== undefined && isGranted("net", `unix:${oldPath}`)) {
+      await removeStale(this.#context.at(oldPath), signal).catch(() => {});
     }
   }
 

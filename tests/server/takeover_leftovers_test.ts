@@ -1,6 +1,7 @@
 import { serve } from "@uds/uds";
 import { assertEquals } from "@std/assert";
-import { makeStale, TempDir, test } from "../_helpers.ts";
+import { onTerminal } from "../_cli.ts";
+import { denoArgs, makeStale, Program, TempDir, test } from "../_helpers.ts";
 import { leaveLock, lockContent } from "../_lock.ts";
 import { greet, greetingAt, REPLACE } from "./_takeover.ts";
 
@@ -47,3 +48,25 @@ test('serve() with existing: "fail" starts after a server that was killed while 
   await server.shutdown();
   assertEquals(dir.list(), []);
 });
+
+test(
+  "serve() never prompts on a terminal, also if it may read and write all of its directory",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("a.sock");
+    await makeStale(`${path}.old`);
+    const flags = [
+      `--allow-read=${dir.path}`,
+      `--allow-write=${dir.path}`,
+      `--allow-net=unix:${path},unix:${path}.new`,
+    ];
+    const deno = denoArgs("takeover_server.ts", flags, [path]).filter((arg) =>
+      arg !== "--no-prompt"
+    );
+    const [command, ...args] = onTerminal([Deno.execPath(), ...deno]) as [string, ...string[]];
+    await using server = new Program(command, args, { stdin: "piped" });
+    assertEquals((await server.line()).trim(), "ready");
+    assertEquals(dir.list(), ["a.sock", "a.sock.lock", "a.sock.old"]);
+  },
+  { needs: ["script"] },
+);
