@@ -261,6 +261,8 @@ export interface ServeOptions extends ListenOptions {
    * is flushed before the connection closes.
    *
    * - It has one second. Then the connection closes, and `onError` is called.
+   * - A client that has sent something gets `ConnectionReset` after the text, not the end of file.
+   *   One that writes after the close gets `BrokenPipe`, and can still read the text.
    * - At most 64 connections are refused at the same time. Further clients wait in the backlog.
    *
    * @default {closes the connection without a word}
@@ -270,8 +272,9 @@ export interface ServeOptions extends ListenOptions {
    * Decides whether a connection reaches the handler. Unless it returns `true`, or a promise of it,
    * the connection closes.
    *
-   * - It may read from the connection, for example a password, and write to it. The handler gets
-   *   the bytes that it left.
+   * - It may read from the connection, for example a password. The handler gets the bytes that it
+   *   left.
+   * - It may write to it. Await that, because the connection closes at once if it returns `false`.
    * - Meanwhile the connection counts in `maxConnections`. A shutdown asks for the clients of the
    *   backlog too.
    * - If it throws, or takes longer than `authorizeTimeout`, `onError` is called as well.
