@@ -136,6 +136,11 @@ const REMEDIES: [advice: RegExp, remedy: string][] = [
     /Requires import access to "([^"]*)", run again with the --allow-import flag/g,
     `it imports from $1. If it should, pass permissions: { import: ["$1"] }`,
   ],
+  [
+    /Import ("[^"]*") not a dependency(?:\s+hint: .*)?/g,
+    `it imports $1, which it has no import map for. Import "jsr:…" or "npm:…" in full, or pass ` +
+    `config: new URL("./deno.json", import.meta.url)`,
+  ],
 ];
 
 /** Replaces the advice to pass a flag to Deno: that would not reach the child. */
