@@ -68,7 +68,7 @@ export interface ClaimOptions {
    *   meets a socket that is not ready, and a successor can replace the server without a gap. The
    *   claim then closes the server: see {@linkcode SocketClaim.release}.
    *
-   * `"rename"` needs more permissions, and the path may have four bytes less. A server that is
+   * `"rename"` needs more permissions, and the path may have four bytes fewer. A server that is
    * killed while it starts, or in the moment after it was replaced, may leave `<path>.new`,
    * `<path>.lock.new` or `<path>.old`. The next start removes them.
    *

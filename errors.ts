@@ -266,7 +266,7 @@ export class InsecurePath extends Deno.errors.PermissionDenied {
 export interface MessageTooLarge extends SocketError {
   /** The code of the cause, else `"EMSGSIZE"`. */
   readonly code: string;
-  /** The number of bytes that the message announces, or else of what has come of it. */
+  /** The number of bytes that the message announces. Without a length, the number that has come. */
   readonly size: number;
   /** The maximum number of bytes: `maxBytes` of the codec. */
   readonly limit: number;

@@ -123,7 +123,7 @@ export interface PoolOptions<Remote = AnyMethods> extends
    */
   stdout?: "inherit" | "null" | undefined;
   /**
-   * Standard error of the children, as standard output.
+   * Standard error of the children. By default it is copied to this process's own.
    *
    * @default {a copy}
    */
@@ -160,7 +160,7 @@ export interface Pool<Remote = AnyMethods> extends Disposable, AsyncDisposable {
     method: Name,
     ...args: [...MethodParams<Remote[Name]>, options?: PoolCallOptions]
   ): Promise<MethodResult<Remote[Name]>>;
-  /** Resolves when no call waits for a child: the next one runs at once, or is the only one. */
+  /** Resolves when no call waits for a child. The next one then runs at once, or waits alone. */
   readonly ready: Promise<void>;
   /** The maximum number of children. */
   readonly size: number;
@@ -168,7 +168,7 @@ export interface Pool<Remote = AnyMethods> extends Disposable, AsyncDisposable {
   readonly running: number;
   /** The number of calls that wait for a child. */
   readonly waiting: number;
-  /** The numbers of the child processes. */
+  /** The process ids of the children. */
   readonly pids: number[];
   /**
    * Kills all children. Calls that run reject with `CallInterrupted`, those that wait and further

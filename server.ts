@@ -275,8 +275,8 @@ export interface ServeOptions extends ListenOptions {
    * - It may read from the connection, for example a password. The handler gets the bytes that it
    *   left.
    * - It may write to it. Await that, because the connection closes at once if it returns `false`.
-   * - Meanwhile the connection counts in `maxConnections`. A shutdown asks for the clients of the
-   *   backlog too.
+   * - Meanwhile the connection counts in `maxConnections`. It is also called for clients that a
+   *   shutdown accepts from the backlog.
    * - If it throws, or takes longer than `authorizeTimeout`, `onError` is called as well.
    *
    * @default {admits every client that the socket file admits}

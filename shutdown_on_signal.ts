@@ -17,8 +17,8 @@ const SAME_SIGNAL_MS = 500;
  *   If `shutdown()` fails, its error is printed on standard error.
  * - A second signal has its default effect, which is the end of the process. It counts only half a
  *   second after the first: under `deno task`, and under other programs that pass signals on, one
- *   Ctrl-C arrives twice. The first process of a container (PID 1) ignores it, as the system has
- *   it.
+ *   Ctrl-C arrives twice. In the first process of a container (PID 1) it has no effect, because the
+ *   kernel ignores it there.
  * - Call this as soon as the server listens. The listeners do not keep the process running.
  * - It works with every object that has a `shutdown()`: a server of `serve()`, of `Deno.serve`, or
  *   your own. To pass options, or to stop several servers, write the object yourself:

@@ -77,9 +77,8 @@ bytes, one after another; bytes in bulk, there and back; messages of 64 bytes wi
       ["uds call --notify /tmp/app.sock reload", "a notification, which has no answer"],
     ],
     notes:
-      `It calls one method by JSON-RPC 2.0. The result is a line of JSON. One JSON that is an object or an
-array is the parameters themselves. An error of the method goes to standard error, with its code and its
-data, and the exit code is 1. If --timeout is given, it also limits how long the answer may take; 0
+      `It calls one method by JSON-RPC 2.0. The result is a line of JSON. A single object or array is the
+parameters themselves. An error of the method goes to standard error, with its code and its data, and the exit code is 1. If --timeout is given, it also limits how long the answer may take; 0
 limits only connecting. With --notify it does not wait. For language servers, use --framing
 content-length.`,
     options: {

@@ -112,10 +112,10 @@ export interface Codec<out In, in Out = In> {
    */
   finish?(rest: Uint8Array): In;
   /**
-   * Skips a message for which `decode` has thrown `MessageTooLarge`. It is called with all that has
-   * come of the message, and again with what comes. These bytes are dropped, so that memory stays
-   * bounded. Without this method such a message ends receiving. With it, `decodeAll` must leave
-   * such a message to `decode`.
+   * Skips a message for which `decode` has thrown `MessageTooLarge`. Called with the bytes of the
+   * message so far, and again with each further part. These bytes are dropped, so memory stays
+   * bounded. Without this method, such a message ends receiving. If you implement it, `decodeAll`
+   * must leave such a message to `decode`.
    *
    * @param bytes The next bytes of the message. None if the end of file comes within it.
    * @param skipped How many of its bytes were dropped before.

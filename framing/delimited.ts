@@ -40,8 +40,9 @@ const CHECKS: Checks<DelimitedOptions> = { maxBytes: maxBytesUpTo() };
  * └────┘ └delimiter┘
  * ```
  *
- * - **Content**: any bytes without the delimiter, or none. `send` refuses a message that contains
- *   it, or has an end with which it would begin too early: `RangeError`.
+ * - **Content**: any bytes without the delimiter, or none. `send` throws `RangeError` if the
+ *   receiver would find the delimiter too early: within the message, or across its end, as in `x-`
+ *   before `--`.
  * - **A received message** is a view of the memory that it was read into.
  * - **Too large**: `MessageTooLarge`, from `send`, and from `receive` as soon as more bytes have
  *   come without the delimiter.

@@ -33,7 +33,7 @@ export interface LengthPrefixedOptions {
    */
   littleEndian?: boolean | undefined;
   /**
-   * The number of bytes before the length, such as 1 for a type. They need `keepHeader`.
+   * The number of bytes before the length, such as 1 for a type. It needs `keepHeader`.
    *
    * @default {0}
    */
@@ -56,7 +56,7 @@ export interface LengthPrefixedOptions {
   keepHeader?: boolean | undefined;
   /**
    * The maximum number of bytes of a message. A larger one is refused as soon as its length has
-   * come. A prefix of one, two or three bytes cannot say more than 255, 65,535 or 16,777,215.
+   * come. A prefix of one, two or three bytes cannot express more than 255, 65,535 or 16,777,215.
    *
    * @default {16 MiB}
    */
@@ -101,15 +101,15 @@ const CHECKS: Checks<LengthPrefixedOptions> = {
  * └──────────── message ───────────┘
  * ```
  *
- * - **Content**: any bytes, or none. With an `adjust` above 0, at least as many.
+ * - **Content**: any bytes, or none. With an `adjust` above 0, at least that many.
  * - **A received message** is a view of the memory that it was read into.
  * - **Too large**: `MessageTooLarge`, from `send` and, as soon as the length has come, from
  *   `receive`. Its `size` is what the length announces. No memory is allocated for the message. In
  *   eight bytes, every length of 2^53 and more is too large.
  * - **Cut short**, within the length or the message: `TruncatedMessage` with the bytes that came.
- * - **Malformed**: `Deno.errors.InvalidData` when the length is less than what it counts itself, or
- *   a varint has more than ten bytes. Otherwise any bytes are a length. Text that is read as one is
- *   mostly too large.
+ * - **Malformed**: `Deno.errors.InvalidData` when a length that counts itself is less than its own
+ *   size, or a varint has more than ten bytes. Otherwise any bytes are a length. Text that is read
+ *   as one is mostly too large.
  *
  * @param options The form of the length, what it counts, and the limit.
  * @returns The codec.

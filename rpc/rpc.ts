@@ -52,7 +52,8 @@ export type MethodName<Remote> =
   & string;
 
 /**
- * The parameters of a method, as arguments of a call. They may be left out if the method says so.
+ * The parameters of a method, as arguments of a call. They may be left out if the method's own
+ * parameter is optional.
  */
 export type MethodParams<Method> = Method extends (...args: infer Args) => unknown
   ? Args extends [] ? [params?: undefined]
@@ -129,7 +130,7 @@ export interface RpcOptions {
    */
   maxCalls?: number | undefined;
   /**
-   * How long, in milliseconds, a call waits for its answer, unless it says otherwise.
+   * How long, in milliseconds, a call waits for its answer, unless it has its own `timeout`.
    *
    * @default {Infinity}
    */
@@ -144,7 +145,7 @@ export interface RpcOptions {
   draining?: AbortSignal | undefined;
   /**
    * The notification about a call that was given up, in both directions. Its parameters are
-   * `{ id }`. The default is the one of language servers; a peer that does not know it ignores it.
+   * `{ id }`. The default is that of language servers. A peer that does not know it ignores it.
    * With `null`, nothing is sent, and nothing is canceled.
    *
    * @default {"$/cancelRequest"}
@@ -195,9 +196,10 @@ export interface RpcPeer<Remote = AnyMethods> extends Disposable, AsyncDisposabl
     ...args: [...MethodParams<Remote[Name]>, options?: CallOptions]
   ): Promise<MethodResult<Remote[Name]>>;
   /**
-   * Calls a method of the peer without an answer. A method that fails is not noticed here.
+   * Calls a method of the peer without an answer. Whether the method fails is not reported.
    *
-   * - It resolves at once while less than a mebibyte waits to be written, and else when that is so.
+   * - It resolves at once while less than a mebibyte waits to be written. Otherwise it waits until
+   *   that is so.
    * - A rejection that is not awaited does not end the process.
    *
    * @param method The name of the method.
@@ -232,11 +234,11 @@ export interface RpcPeer<Remote = AnyMethods> extends Disposable, AsyncDisposabl
  *
  * - The result owns the connection from now on, and reads from it at once.
  * - **Types**: `Remote` is an interface of functions with one parameter, an object or an array. A
- *   wrong method, parameter or result does not compile. Declare the own methods as
- *   {@linkcode MethodsOf} an interface. What the peer sends is not checked: a method checks its
- *   parameters, and throws an `RpcError` with `RPC_CODES.INVALID_PARAMS`.
- * - **Errors of methods**: the peer gets the message, the code and the data of an `RpcError`. Of
- *   any other error it gets the message only, with `RPC_CODES.INTERNAL_ERROR`, and `onError` gets
+ *   wrong method, parameter or result does not compile. Declare your own methods as
+ *   `MethodsOf<Interface>`. What the peer sends is not checked: a method checks its parameters, and
+ *   throws an `RpcError` with `RPC_CODES.INVALID_PARAMS`.
+ * - **Errors of methods**: the peer gets the message, the code and the data of an `RpcError`. For
+ *   any other error it gets only the message, with `RPC_CODES.INTERNAL_ERROR`, and `onError` gets
  *   the error. A result that is `undefined` is sent as `null`.
  * - **Malformed messages** are answered as the specification says, and reported by `onError`: what
  *   is not JSON, what is not a request, a request with the id of one that is not answered yet. So

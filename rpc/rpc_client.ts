@@ -86,8 +86,8 @@ export interface RpcClient<Remote = AnyMethods> extends Disposable, AsyncDisposa
    *   which has the `method`. The server may have run it. An idempotent call is sent again instead.
    * - **Refused** by a server that shuts down: the method has not run, so the call goes to the next
    *   server.
-   * - A rejection for another reason is final: the server's error, `timeout`, `signal`, and what
-   *   waiting cannot help.
+   * - A rejection for another reason is final: the server's error, `timeout`, `signal`, or a
+   *   failure that waiting does not mend, such as a missing permission.
    *
    * @param method The method.
    * @param args Its parameters, and options.
@@ -152,10 +152,10 @@ function checkNames(name: string, value: unknown): void {
  * - **Connecting**: the first call connects. While the server is not there, it is tried again after
  *   pauses that grow from 2 to 100 ms, as long as a call waits.
  * - **After the connection has ended**, the next call connects anew. If no call was answered on the
- *   last connection, pauses come before the next one that grow from 2 ms to a second.
- * - **A restart** of the server is not noticed, if the old one answers or refuses every call, as
- *   `rpc()` with `draining` does. A call in flight at the end of a connection rejects with
- *   {@linkcode CallInterrupted}, because its method may have run; an idempotent one is sent again.
+ *   last connection, it pauses first. These pauses grow from 2 ms to a second.
+ * - **A restart** fails no call if the server answers or refuses every call that it got, as `rpc()`
+ *   with `draining` does. A call in flight at the end of a connection rejects with
+ *   {@linkcode CallInterrupted}, because its method may have run. An idempotent one is sent again.
  * - **Each call settles exactly once.** A call that is not idempotent runs at most once.
  * - **Methods of its own**, which the server may call, run on each connection.
  * - An open connection keeps the process running. Close the client when you are done.
@@ -163,7 +163,7 @@ function checkNames(name: string, value: unknown): void {
  * **Permissions**: what `permissions("connect", path)` returns. They are checked when it connects.
  *
  * @param options The path, or the path with options.
- * @returns The client. Nothing has happened yet.
+ * @returns The client. It has not connected yet.
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when the path is too long or a number is out of range.
  *
