@@ -78,9 +78,9 @@ bytes, one after another; bytes in bulk, there and back; messages of 64 bytes wi
     ],
     notes:
       `It calls one method by JSON-RPC 2.0. The result is a line of JSON. A single object or array is the
-parameters themselves. An error of the method goes to standard error, with its code and its data, and the exit code is 1. If --timeout is given, it also limits how long the answer may take; 0
-limits only connecting. With --notify it does not wait. For language servers, use --framing
-content-length.`,
+parameters themselves. An error of the method goes to standard error, with its code and its data, and
+the exit code is 1. If --timeout is given, it also limits how long the answer may take. 0 limits only
+connecting. With --notify it does not wait. For language servers, use --framing content-length.`,
     options: {
       ...CONNECTING,
       notify: { brief: "send a notification: there is no answer" },

@@ -119,7 +119,8 @@ test("pair(module) uses the import map of `config`, and of no other deno.json", 
   });
   const config = new URL("../deno.jsonc", url);
   assertEquals(await saidJson(url, { config }), ["a", "b"]);
-  const refusal = 'which it has no import map for. Import "jsr:…" or "npm:…" in full, or pass config';
+  const refusal =
+    'which it has no import map for. Import "jsr:…" or "npm:…" in full, or pass config';
   await assertRefused(() => pair(url), Deno.errors.InvalidData, refusal);
 });
 
