@@ -1,11 +1,12 @@
 /**
- * Unix domain sockets for Deno: servers that own their path, clients, whole messages, and child
- * processes on a socket of their own.
+ * Unix domain sockets for Deno: servers that own their path, clients, whole messages, typed calls,
+ * and child processes on a socket of their own.
  *
  * - {@linkcode serve} and {@linkcode listen}: a server on a path that it owns.
  * - {@linkcode shutdownOnSignal}: a graceful end at Ctrl-C and `SIGTERM`.
  * - {@linkcode connect}: a client, with a deadline and clear refusals.
  * - {@linkcode pair}: a child process on a socket without a path; a module in a sandbox.
+ *   {@linkcode inherited} is that socket in the child. {@linkcode socketpair} has both ends.
  * - {@linkcode Connection}: what all of these use: bytes in each direction, in order, with
  *   half-close.
  * - {@linkcode messages}: whole messages over a connection: frames, lines, JSON, or a codec of your
@@ -16,8 +17,10 @@
  * - {@linkcode permissions}: the Deno permissions of each of these; {@linkcode runtimePath}: a good
  *   place for a socket.
  *
- * Two modules load only where you import them: `@uds/uds/rpc` calls methods by JSON-RPC, both ways
- * and with reconnection. `@uds/uds/pool` runs the methods of a module in several child processes.
+ * Two modules load only where you import them:
+ *
+ * - `@uds/uds/rpc`: `rpc()` calls methods by JSON-RPC, both ways; `rpcClient()` also reconnects.
+ * - `@uds/uds/pool`: `pool()` runs the methods of a module in child processes, on all cores.
  *
  * @example An echo server and its client
  * ```ts

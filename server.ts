@@ -56,7 +56,7 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    *
    * With `"rename"`, a server that is killed while it starts may leave `<path>.new` and
    * `<path>.lock.new`; the next such start removes them. It needs permissions for both names, and
-   * the path may have four bytes less.
+   * the path may have four bytes fewer.
    *
    * @default {"direct"}
    */
