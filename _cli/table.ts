@@ -340,8 +340,8 @@ has --replace hands over the path, serves its remaining clients, and ends: no cl
 meanwhile. The command has the environment of uds, and a session of its own. The connection ends with
 the command, even if processes that it started continue.
 With --reply or --reply-file it runs no command, and sends the same reply to each message of --framing.
-Without --framing, a request is what comes together, or up to the end of file. With --hex the reply is
-written in hexadecimal. With lines, a final newline of FILE ends the line.
+Without --framing, a request ends at a pause of 50 ms, or at the end of file. With --hex, TEXT or FILE
+is in hexadecimal. With --framing lines, a newline at the end of FILE is not part of the reply.
 ${ENDS}`,
     options: {
       reply: value(text, "TEXT", "send TEXT to each request or message, instead of running CMD"),

@@ -64,8 +64,8 @@ export async function sendReplies(
 }
 
 /**
- * Sends the reply for each request, which ends with a pause or with the end of file. The end alone
- * is one, unless another one came before.
+ * Sends the reply for each request, which ends at a pause or at the end of file. An end of file
+ * without any request counts as one.
  */
 async function replyToRequests(conn: ByteStream, reply: Uint8Array): Promise<void> {
   const buffer = new Uint8Array(BUFFER_BYTES);
