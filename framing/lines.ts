@@ -44,8 +44,8 @@ export interface LinesOptions {
    */
   tooLong?: "fail" | "skip" | undefined;
   /**
-   * Called when a line was skipped, with its size and the limit. The messages
-   * before it are delivered.
+   * Called when a line was skipped, with its size and the limit. The messages before it are
+   * delivered.
    */
   onSkip?: ((error: MessageTooLarge) => void) | undefined;
 }
@@ -79,8 +79,8 @@ const ENCODER = new TextEncoder();
  *   them, up to 256 KiB.
  * - **Malformed**: `Deno.errors.InvalidData` when the bytes are not UTF-8.
  * - **Too large**: `MessageTooLarge`, from `send`, and from `receive` as soon as more bytes have
- *   come without an end. With `tooLong: "skip"` such a received line is dropped as it comes, and
- *   `onSkip` is called at its end. The end of file counts as one.
+ *   come without an end. With `tooLong: "skip"`, such a received line is dropped as it comes.
+ *   `onSkip` is then called at its end, or at the end of file.
  * - **Cut short**: `TruncatedMessage` with the bytes that came, unless `allowUnterminated` makes
  *   them a line.
  *
