@@ -6,7 +6,7 @@
  * - `deno task test` runs those of `tests/` except `tests/faults/`, which take long.
  * - `deno task test tests/faults tests/pair/abort_test.ts …` runs the tests of directories and of
  *   files. An argument that begins with `-` goes to `deno test` (`--filter=…`).
- * - Tests that bound a time (`testAlone`) run at the end, one after another, with nothing beside
+ * - Tests that bound a time (`testAlone…`) run at the end, one after another, with nothing beside
  *   them.
  * - The output of a file is shown when it has ended. The last line has the counts of all.
  */
@@ -108,9 +108,9 @@ export async function runTests(
   return { ok: failed.length === 0 && counts.passed > 0, counts, failed };
 }
 
-/** Reports whether a file has tests that run alone. */
+/** Reports whether a file has tests that run alone. The names of their functions begin alike. */
 function hasTestsAlone(file: string): boolean {
-  return /_test\.ts$/.test(file) && /\btestAlone\(/.test(Deno.readTextFileSync(file));
+  return /_test\.ts$/.test(file) && /\btestAlone\w*\(/.test(Deno.readTextFileSync(file));
 }
 
 /** Returns the failed tests and their errors, from the section ERRORS of `deno test`. */

@@ -23,10 +23,10 @@ export async function greetingAt(path: string): Promise<string> {
 }
 
 /**
- * Runs tests that mostly wait for seconds at the same time. A failure names the case, after all
- * have ended.
+ * Defines cases that mostly wait for seconds and run at the same time, alone like those of
+ * {@linkcode testAlone}. A failure names the case, after all have ended.
  */
-export function together(name: string, rows: Record<string, () => Promise<void>>): void {
+export function testAloneAtOnce(name: string, rows: Record<string, () => Promise<void>>): void {
   testAlone(`${name} (${Object.keys(rows).length} cases at once)`, async () => {
     const entries = Object.entries(rows);
     const results = await Promise.allSettled(entries.map(([, run]) => run()));

@@ -12,7 +12,7 @@ import {
 import { assertEquals, assertRejects } from "@std/assert";
 import { encode, fixture, gate, readText, TempDir, testAlone, within } from "../_helpers.ts";
 import { lockContent } from "../_lock.ts";
-import { greet, greetingAt, RENAME, REPLACE, SERVER_FLAGS, together } from "./_takeover.ts";
+import { greet, greetingAt, RENAME, REPLACE, SERVER_FLAGS, testAloneAtOnce } from "./_takeover.ts";
 
 /** Ways to lose a path, each with the `found` that is reported. */
 const LOSSES: Record<
@@ -119,7 +119,7 @@ function bindsAgain(name: "listen" | "serve"): () => Promise<void> {
   };
 }
 
-together("A server that has lost its path", {
+testAloneAtOnce("A server that has lost its path", {
   "listen() with selfHeal binds its path again, and drops no connection": bindsAgain("listen"),
   "serve() with selfHeal binds its path again, and drops no connection": bindsAgain("serve"),
   ...lost,

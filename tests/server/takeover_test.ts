@@ -25,7 +25,7 @@ import {
   test,
 } from "../_helpers.ts";
 import { pidIn } from "../_lock.ts";
-import { greet, greetingAt, RENAME, REPLACE, SERVER_FLAGS, together } from "./_takeover.ts";
+import { greet, greetingAt, RENAME, REPLACE, SERVER_FLAGS, testAloneAtOnce } from "./_takeover.ts";
 
 /** Returns the identity, the mode and the content of a file, without its times. */
 function look(path: string): unknown[] {
@@ -45,7 +45,7 @@ async function other(path: string, options: Record<string, unknown> = {}): Promi
 
 // ---- Replacing ----------------------------------------------------------------------------------
 
-together("A server that is replaced", {
+testAloneAtOnce("A server that is replaced", {
   'serve() with existing: "replace" replaces a server under load, and no client notices':
     async () => {
       await using dir = new TempDir();
