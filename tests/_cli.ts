@@ -1,13 +1,9 @@
 /** Runs the command line as a process, for its tests. */
 
-import { denoArgs } from "./_helpers.ts";
+import { COVERAGE, denoArgs } from "./_helpers.ts";
 
 /** Deno permissions for everything but `uds run`. */
 export const FLAGS: string[] = ["--allow-read", "--allow-write", "--allow-net"];
-
-/** The directory for the coverage of the processes, if the gate sets it. */
-const DIRECTORY = Deno.env.get("UDS_COVERAGE_DIR");
-const COVERAGE = DIRECTORY === undefined ? undefined : { DENO_COVERAGE_DIR: DIRECTORY };
 
 /** Options of a process. */
 export interface ProcessOptions {

@@ -24,6 +24,20 @@ export interface TestOptions {
 /** Whether this process may become another user. */
 export const IS_ROOT: boolean = Deno.uid() === 0;
 
+/** The variable that makes a Deno program collect coverage, if this process does. */
+export const COVERAGE: Record<string, string> = takeCoverage();
+
+/**
+ * Takes it out of the environment, because collecting costs time, above all under strace. Only
+ * programs that contribute to the coverage get it.
+ */
+function takeCoverage(): Record<string, string> {
+  const directory = Deno.env.get("DENO_COVERAGE_DIR");
+  if (directory === undefined) return {};
+  Deno.env.delete("DENO_COVERAGE_DIR");
+  return { DENO_COVERAGE_DIR: directory };
+}
+
 /** A busy machine takes longer, although nothing hangs. */
 const SLOW_MACHINE_FACTOR = 3;
 
@@ -241,7 +255,8 @@ export function fixture(
   args: string[] = [],
   options: ProgramOptions = {},
 ): Program {
-  return new Program(Deno.execPath(), denoArgs(script, flags, args), options);
+  const env = { ...COVERAGE, ...options.env };
+  return new Program(Deno.execPath(), denoArgs(script, flags, args), { ...options, env });
 }
 
 /** Runs a program to its end, and returns its code and output. */

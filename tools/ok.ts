@@ -61,8 +61,7 @@ async function test(): Promise<boolean> {
   tests = await runTests({
     files: [...testFiles(), ...PUBLIC_FILES, ...PARTS, ...PAGES],
     args: ["--doc", `--coverage=${COVERAGE_DIRECTORY}`, "--coverage-raw-data-only"],
-    // The tests of the command line pass the last variable on to its processes.
-    env: { TMPDIR: temporary, UDS_COVERAGE_DIR: `${Deno.cwd()}/${COVERAGE_DIRECTORY}` },
+    env: { TMPDIR: temporary },
   });
   const left = [...Deno.readDirSync(temporary)].map((e) => e.name).filter((n) =>
     /^uds-(?!\d+$)/.test(n)
