@@ -1,7 +1,7 @@
 /**
- * Runs the tests, one process per file, as many at a time as there are cores. Most tests wait
- * rather than work. Some look at a whole process (descriptors, memory, umask), so each file has its
- * own.
+ * Runs the tests, one process per file, one more at a time than there are cores, because most tests
+ * wait rather than work. Some look at a whole process (descriptors, memory, umask), so each file
+ * has its own.
  *
  * - `deno task test` runs those of `tests/` except `tests/faults/`, which take long.
  * - `deno task test tests/faults tests/pair/abort_test.ts …` runs the tests of directories and of
@@ -99,7 +99,7 @@ export async function runTests(
   };
   const queue = files.filter((file) => !ALONE.includes(file));
   const workers = Array.from(
-    { length: navigator.hardwareConcurrency },
+    { length: navigator.hardwareConcurrency + 1 },
     () => worker(queue, "together"),
   );
   await Promise.all(workers);
