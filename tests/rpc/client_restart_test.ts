@@ -4,12 +4,10 @@ import { test } from "../_helpers.ts";
 
 for (const how of ["kill", "shutdown", "takeover"] as const) {
   test(
-    `a restart by ${how} under 8 clients with 2,000 calls a second: each call settles once` +
-      (how === "kill" ? "" : ", and none is interrupted"),
+    `a restart by ${how} under 8 clients with 2,000 calls a second: each call settles once`,
     async () => {
-      const { calls, settled, interrupted, restarts } = await callDuringRestarts(how, 2000);
+      const { calls, settled, restarts } = await callDuringRestarts(how, 2000);
       assertEquals(settled, calls);
-      if (how !== "kill") assertEquals(interrupted, 0);
       assert(restarts >= 1);
     },
     { deadline: 20_000 },
