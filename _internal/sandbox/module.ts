@@ -3,6 +3,7 @@
 import { show } from "../base/check.ts";
 import { isGranted } from "../base/deno_permissions.ts";
 import { ErrorContext } from "../base/error_context.ts";
+import { pathOfUrl } from "../base/path.ts";
 import { ownVariable, withOwnVariables } from "../child/environment.ts";
 import type { Transport } from "../connection/socket_connection.ts";
 import { settlesWithin } from "../base/silence.ts";
@@ -33,7 +34,6 @@ export async function startModule(
   module: URL,
   options: StartOptions,
 ): Promise<ChildProcess> {
-  const { href } = module;
   const { env = {}, clearEnv = true, stdin = "null", stdout = "copied", stderr = "copied" } =
     options;
   const variables = clearEnv ? withCache(context, env) : withOwnVariables(context, env);
@@ -46,7 +46,7 @@ export async function startModule(
   };
   const { child, socket } = await startChild(context, start);
   try {
-    await waitUntilLoaded(child, socket, href);
+    await waitUntilLoaded(child, socket, module);
     return child;
   } catch (error) {
     child.kill("SIGKILL");
@@ -95,7 +95,7 @@ async function argsOf(
 async function waitUntilLoaded(
   child: ChildProcess,
   socket: Transport,
-  href: string,
+  module: URL,
 ): Promise<void> {
   const first = new Uint8Array(1);
   // Not through the connection, which would count the byte.
@@ -103,11 +103,11 @@ async function waitUntilLoaded(
   if (count !== null && first[0] === LOADED) return;
   let reason = "it ended before it was loaded";
   if (count !== null && first[0] === FAILED) {
-    reason = translate(clean(await new Response(child.conn.readable).text()));
+    reason = translate(clean(await new Response(child.conn.readable).text()), module);
   } else if (await settlesWithin(child.status, KILLED_MS)) {
     reason += `, with exit code ${(await child.status).code}. Its standard error says more`;
   }
-  const context = new ErrorContext("pair", null, `Cannot load the module ${show(href)}`);
+  const context = new ErrorContext("pair", null, `Cannot load the module ${show(module.href)}`);
   throw context.error(Deno.errors.InvalidData, reason);
 }
 
@@ -125,25 +125,36 @@ function clean(text: string): string {
   });
 }
 
-/** Deno's advice for a missing permission, and the remedy here. */
-const REMEDIES: [advice: RegExp, remedy: string][] = [
-  [
-    /Requires read access to ("[^"]*"), run again with the --allow-read flag/g,
-    `it imports $1, which is not in a directory that it may import from. If it should, pass the ` +
-    `directory of both: modules: [new URL("..", import.meta.url)]`,
-  ],
-  [
-    /Requires import access to "([^"]*)", run again with the --allow-import flag/g,
-    `it imports from $1. If it should, pass permissions: { import: ["$1"] }`,
-  ],
-  [
-    /Import ("[^"]*") not a dependency(?:\s+hint: .*)?/g,
-    `it imports $1, which it has no import map for. Import "jsr:…" or "npm:…" in full, or pass ` +
-    `config: new URL("./deno.json", import.meta.url)`,
-  ],
-];
+/** Deno's advice to pass a flag to it or to add a package, which would not reach the child. */
+const READ_ADVICE = /Requires read access to "([^"]*)", run again with the --allow-read flag/g;
+const IMPORT_ADVICE =
+  /Requires import access to "([^"]*)", run again with the --allow-import flag/g;
+const MAP_ADVICE = /Import ("[^"]*") not a dependency(?:\s+hint: .*)?/g;
 
-/** Replaces the advice to pass a flag to Deno: that would not reach the child. */
-function translate(reason: string): string {
-  return REMEDIES.reduce((text, [advice, remedy]) => text.replace(advice, remedy), reason);
+/** Replaces Deno's advice for a missing permission by the remedy here. */
+function translate(reason: string, module: URL): string {
+  return reason.replace(
+    READ_ADVICE,
+    (_, path) =>
+      `it imports "${path}", which is not in a directory that it may import from. If it should, ` +
+      `pass modules: [${directoriesOf(module, path)}]`,
+  ).replace(
+    IMPORT_ADVICE,
+    `it imports from $1. If it should, pass permissions: { import: ["$1"] }`,
+  ).replace(
+    MAP_ADVICE,
+    `it imports $1, which it has no import map for. Import "jsr:…" or "npm:…" in full, or pass ` +
+      `config: new URL("./deno.json", import.meta.url)`,
+  );
+}
+
+/** Returns expressions for the deepest directory that has a module and another file, or for two. */
+function directoriesOf(module: URL, path: string): string {
+  const own = pathOfUrl(module).split("/").slice(0, -1);
+  const other = path.split("/").slice(0, -1);
+  const differ = own.findIndex((name, i) => name !== other[i]);
+  // Only the root has both. The module should not read everything.
+  if (differ === 1) return `new URL(".", import.meta.url), ${JSON.stringify(other.join("/"))}`;
+  const levels = differ < 0 ? 0 : own.length - differ;
+  return `new URL("${Array(levels).fill("..").join("/") || "."}", import.meta.url)`;
 }

@@ -38,10 +38,30 @@ for (const [name, text] of Object.entries(DENIED)) {
       Deno.errors.InvalidData,
       message,
     );
-    assert(error.message.includes(`modules: [new URL("..", import.meta.url)]`), error.message);
+    const isFar = error.message.includes('imports "/etc/passwd"');
+    const remedy = isFar
+      ? `pass modules: [new URL(".", import.meta.url), "/etc"]`
+      : `pass modules: [new URL("..", import.meta.url)]`;
+    assert(error.message.includes(remedy), error.message);
     assert(!error.message.includes("--allow"), error.message);
   });
 }
+
+test("pair(module) names the directory of both, also further above, and it is the remedy", async () => {
+  await using dir = new TempDir();
+  const url = await write(dir, {
+    "a/own/deep/w.ts": `import { lib } from "../../../b/lib.ts"; ${saying("lib")}`,
+    "a/own.ts": "",
+    "b/lib.ts": "export const lib = 1;",
+  });
+  const error = await assertRefused(
+    () => pair(url),
+    Deno.errors.InvalidData,
+    `modules: [new URL("../../..", import.meta.url)]`,
+  );
+  assert(error.message.includes(`${dir.path}/b/lib.ts`), error.message);
+  assertEquals(await saidJson(url, { modules: [new URL("../../..", url)] }), 1);
+});
 
 test("pair(module) does not read a file that an import map puts in the place of node:fs", async () => {
   await using dir = new TempDir();
