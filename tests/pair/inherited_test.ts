@@ -75,6 +75,34 @@ test("inherited(): a write that is not awaited is sent before the process ends",
   assertEquals((await child.status).code, 0);
 });
 
+test("inherited(): reads that are aborted lose no byte", async () => {
+  const script = `
+    import { inherited } from ${JSON.stringify(`file://${ROOT}mod.ts`)};
+    const conn = inherited();
+    let text = "";
+    for (let i = 0; text.length < 6; i++) {
+      const controller = new AbortController();
+      const buffer = new Uint8Array(2);
+      const reading = conn.read(buffer, { signal: controller.signal }).catch(() => 0);
+      if (i % 2 === 0) controller.abort();
+      text += new TextDecoder().decode(buffer.subarray(0, await reading));
+    }
+    const last = new AbortController();
+    const reading = conn.read(new Uint8Array(1), { signal: last.signal }).catch((error) => error);
+    last.abort();
+    await conn.write(new TextEncoder().encode(text + " " + (await reading).name));
+  `;
+  await using dir = new TempDir();
+  await Deno.writeTextFile(dir.file("child.ts"), script);
+  const args = ["run", "--no-config", "--no-lock", dir.file("child.ts")];
+  await using child = await pair(Deno.execPath(), { args });
+  await child.conn.write(encode("abc"));
+  await child.conn.write(encode("def"));
+  assertEquals(await readText(child.conn), "abcdef AbortError");
+  child.conn.close();
+  assertEquals((await child.status).code, 0);
+});
+
 // Other parents -----------------------------------------------------------------------------------
 
 test("inherited() works under a parent that is not Deno", async () => {
