@@ -34,8 +34,15 @@ export interface TestResult {
   failed: string[];
 }
 
-/** Files that take longest. They start first, so that nothing waits for them at the end. */
-const LONGEST = ["tests/server/lifecycle_test.ts", "tests/faults/crash_test.ts"];
+/** Files that take long, also small ones. They start first, so that nothing waits for them. */
+const LONGEST = [
+  "tests/server/lifecycle_test.ts",
+  "tests/pair/many_test.ts",
+  "tests/rpc/client_restart_test.ts",
+  "tests/http/restart_test.ts",
+  "tests/cli/install_test.ts",
+  "tests/faults/crash_test.ts",
+];
 
 /** Files that compare times. They run alone at the end. */
 const ALONE = ["tests/faults/limits_test.ts", "tests/faults/soak_test.ts"];
@@ -53,7 +60,8 @@ const FIXTURES = "tests/fixtures";
 export function testFiles(directory = "tests"): string[] {
   const files = filesBelow(directory, [SLOW, FIXTURES].filter((name) => name !== directory))
     .filter((file) => file.endsWith("_test.ts"));
-  const size = (file: string) => LONGEST.includes(file) ? Infinity : Deno.statSync(file).size;
+  const size = (file: string) =>
+    LONGEST.includes(file) ? Number.MAX_SAFE_INTEGER : Deno.statSync(file).size;
   return files.sort((a, b) => size(b) - size(a));
 }
 
