@@ -1,6 +1,6 @@
 /** Runs the command line as a process, for its tests. */
 
-import { COVERAGE, denoArgs } from "./_helpers.ts";
+import { COVERAGE, denoArgs, killChild } from "./_helpers.ts";
 
 /** Deno permissions for everything but `uds run`. */
 export const FLAGS: string[] = ["--allow-read", "--allow-write", "--allow-net"];
@@ -129,7 +129,7 @@ export class Process implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#isOver) this.#child.kill("SIGKILL");
+    if (!this.#isOver) killChild(this.#child, "SIGKILL");
     await this.ended;
     if (this.#input === "open") await this.endInput();
   }

@@ -139,6 +139,15 @@ export interface ProgramOptions {
   cwd?: string;
 }
 
+/** Sends a signal to a child. It may have ended, although its status is not known yet. */
+export function killChild(child: Deno.ChildProcess, signal: Deno.Signal): void {
+  try {
+    child.kill(signal);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+  }
+}
+
 /** A running program. If it outlives the test it is killed, by its own pid. */
 export class Program implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
@@ -198,12 +207,12 @@ export class Program implements AsyncDisposable {
   }
 
   kill(signal: Deno.Signal): void {
-    if (!this.#ended) this.#child.kill(signal);
+    if (!this.#ended) killChild(this.#child, signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#ended) {
-      this.#child.kill("SIGKILL");
+      killChild(this.#child, "SIGKILL");
       // SIGKILL ends a stopped process, too. Its pipes are closed then.
     }
     await this.status;
