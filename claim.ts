@@ -77,7 +77,7 @@ export interface ClaimOptions {
   publish?: "direct" | "rename" | undefined;
   /**
    * Called once, when a successor with `existing: "replace"` has taken over the path. The claim
-   * then closes the server as {@linkcode SocketClaim.release} does. You need not close it.
+   * then closes the server as {@linkcode SocketClaim.release} does. Do not close it yourself.
    *
    * - Clients that have reached the server are still served, for at least a second.
    * - A client that keeps its connection would be cut off between two requests. From now on answer
@@ -124,9 +124,8 @@ export interface SocketClaim extends AsyncDisposable {
    * - Without `--allow-sys`, a process umask that allows others to write (such as 000 or 002) would
    *   allow them to connect before the mode is set. The claim cannot recognize their connections
    *   later. So it disposes of what `open` returned, and rejects.
-   *
-   * - With `publish: "rename"` it can be called once, and other servers cannot start or end between
-   *   `claim()` and its end. So call it at once.
+   * - With `publish: "rename"` call it once, and soon after `claim()`. Until it resolves, no other
+   *   server can start or end at the path.
    *
    * @param open Starts a listener on the path that it gets, and returns it.
    * @returns What `open` returned. Close it before {@linkcode release}, unless the claim does.

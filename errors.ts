@@ -376,8 +376,8 @@ export interface CallInterrupted extends SocketError {
   /** The method that was called. */
   readonly method: string;
   /**
-   * Whether the peer may have got the call, and may have run its method. If it is `false`, no byte
-   * of it was sent: call again without a risk.
+   * `false` if no byte of the call was sent: then it is safe to call again. `true` if the peer may
+   * have received it, and may have run its method.
    */
   readonly sent: boolean;
   /** The exit status of the child, if it was one of a `pool()`. */

@@ -29,6 +29,7 @@ export function resume(
   const written = sender.detach(isQueued);
   const { ahead, late } = receiver.detach();
   const conn = isQueued ? channel : connectionOver(channel, written, late);
+  // Each goes in front of what is there, so the last bytes are put back first.
   if (late !== undefined) conn.putBack(late.catch(() => NOTHING));
   if (ahead.length > 0) conn.putBack(ahead);
   if (hasEnded) handled(conn.closeWrite());
