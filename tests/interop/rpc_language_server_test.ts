@@ -7,7 +7,7 @@ import { gate, Program, TempDir, test } from "../_helpers.ts";
 import { peerCommand, startPeer } from "./_peers.ts";
 
 const PACKAGE = "vscode-json-languageserver";
-const URI = "file:///work/colors.json";
+const URI = "file:///project/colors.json";
 
 interface LanguageServer {
   initialize(params: object): { capabilities: Record<string, unknown> };
