@@ -2,8 +2,9 @@
 
 import { CallInterrupted, ConnectionClosed, RpcError } from "../../errors.ts";
 import type { CallOptions } from "../../rpc/rpc.ts";
+import { ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
-import { systemError, timedOut } from "../base/failure.ts";
+import { timedOut } from "../base/failure.ts";
 import { handled } from "../base/rejection.ts";
 import { quoteAddress } from "../base/shown_address.ts";
 import { SilenceTimer } from "../base/silence.ts";
@@ -150,19 +151,13 @@ export class Calls {
     const state = sent
       ? "the connection has ended before the answer. The method may have run"
       : "the connection has ended, and the call was not sent";
-    return new CallInterrupted(`${this.#start(method)}: ${state}`, {
-      operation: "call",
-      path: this.#path,
-      method,
-      sent,
-      ...(cause !== undefined && { cause }),
-    });
+    const fields = { method, sent, ...(cause !== undefined && { cause }) };
+    return this.#context(method).error(CallInterrupted, state, fields);
   }
 
   /** Returns an error of the cause's own class. */
   failure(method: string, cause: Error): Error {
-    const fields = { operation: "call", path: this.#path };
-    return Object.assign(systemError(this.#start(method), cause, fields), { method });
+    return Object.assign(this.#context(method).fail(cause), { method });
   }
 
   /** Returns the error for a notification that the connection does not take, of the same class. */
@@ -170,10 +165,7 @@ export class Calls {
     const state = cause instanceof ConnectionClosed
       ? "this side has closed the connection"
       : undefined;
-    const fields = { operation: "notify", path: this.#path };
-    return Object.assign(systemError(this.#start(method, "notify"), cause, fields, state), {
-      method,
-    });
+    return Object.assign(this.#context(method, "notify").fail(cause, state), { method });
   }
 
   #answered(method: string, { code, message, data }: WireError): RpcError {
@@ -181,9 +173,13 @@ export class Calls {
     return Object.assign(error, { operation: "call", path: this.#path, method });
   }
 
-  #start(method: string, operation = "call"): string {
+  #context(method: string, operation = "call"): ErrorContext<string | null> {
     const at = this.#path === null ? "" : ` at ${quoteAddress(this.#path)}`;
-    return `Cannot ${operation} ${JSON.stringify(method)}${at}`;
+    return new ErrorContext(
+      operation,
+      this.#path,
+      `Cannot ${operation} ${JSON.stringify(method)}${at}`,
+    );
   }
 
   #reject(call: Call, error: unknown): void {

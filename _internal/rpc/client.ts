@@ -270,8 +270,5 @@ function isDraining(error: unknown): boolean {
 /** Returns the options of one try. Most calls have none. */
 function limits(left: number, signal: AbortSignal | undefined): CallOptions | undefined {
   if (left === Infinity && signal === undefined) return undefined;
-  return {
-    timeout: left === Infinity ? left : Math.max(1, Math.ceil(left)),
-    ...(signal && { signal }),
-  };
+  return { timeout: left === Infinity ? left : Math.max(1, Math.ceil(left)), signal };
 }

@@ -139,7 +139,7 @@ export class Peer {
       const start = this.#codec.encoded;
       const sent = this.#send(frame);
       const { timeout = this.#options.timeout, signal } = options ?? {};
-      const answer = this.#calls.wait(id, method, start, { timeout, ...(signal && { signal }) });
+      const answer = this.#calls.wait(id, method, start, { timeout, signal });
       // Reading goes on for the answer, also if too many requests wait.
       this.#changed();
       if (sent !== DONE) sent.catch((error) => this.#notSent(id, method, start, error));

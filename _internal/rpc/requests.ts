@@ -171,7 +171,7 @@ export class Requests {
       id,
       isAnswer ? sendable(error, this.#options.wire) : {
         code: request.isAborted ? RPC_CODES.CANCELED : RPC_CODES.INTERNAL_ERROR,
-        message: error instanceof Error ? error.message : String(error),
+        message: messageOf(error),
       },
     ));
   }
