@@ -83,7 +83,7 @@ the exit code is 1. If --timeout is given, it also limits how long the answer ma
 connecting. With --notify it does not wait. For language servers, use --framing content-length.`,
     options: {
       ...CONNECTING,
-      notify: { brief: "send a notification: there is no answer" },
+      notify: { brief: "send a notification, which gets no answer" },
       framing: {
         ...value(oneOf(CALL_FRAMINGS), "KIND", `lines by default: ${CALL_FRAMINGS.join(", ")}`),
         values: CALL_FRAMINGS,

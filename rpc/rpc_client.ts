@@ -115,7 +115,7 @@ export interface RpcClient<Remote = AnyMethods> extends Disposable, AsyncDisposa
    *
    * @param method The method.
    * @param args Its parameters.
-   * @throws {ConnectTimeout} when there is no connection within `connectTimeout`.
+   * @throws {ConnectTimeout} when it cannot connect within `connectTimeout`.
    * @throws {Deno.errors.BrokenPipe} when the connection ends before it was sent.
    */
   notify<M extends MethodName<Remote>>(method: M, ...args: MethodParams<Remote[M]>): Promise<void>;
@@ -157,7 +157,7 @@ function checkNames(name: string, value: unknown): void {
  *   with `draining` does. A call in flight at the end of a connection rejects with
  *   {@linkcode CallInterrupted}, because its method may have run. An idempotent one is sent again.
  * - **Each call settles exactly once.** A call that is not idempotent runs at most once.
- * - **Methods of its own**, which the server may call, run on each connection.
+ * - **Its own methods**, which the server may call, run on each connection.
  * - An open connection keeps the process running. Close the client when you are done.
  *
  * **Permissions**: what `permissions("connect", path)` returns. They are checked when it connects.

@@ -15,7 +15,7 @@ export async function startExample(example: string, path: string, text: string):
   return server;
 }
 
-/** A proxy that listens on a path of its own. */
+/** A proxy that listens on its own path. */
 export interface Proxy extends AsyncDisposable {
   path: string;
 }

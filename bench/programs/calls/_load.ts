@@ -14,7 +14,7 @@ export function echo({ text }: { text: string }): string {
   return text;
 }
 
-/** Runs both passes, each on a connection of its own, and returns the seconds of the second one. */
+/** Runs both passes, each on its own connection. Returns the seconds of the second one. */
 export function calls(
   connect: () => Promise<{ call: (text: string) => Promise<string>; close: () => void }>,
 ): Promise<number> {
