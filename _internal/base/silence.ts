@@ -9,7 +9,7 @@
  *   are in the kernel by then are read first.
  */
 
-import { countArrivals, delay } from "./event_loop.ts";
+import { countArrivals, delay, onAbort } from "./event_loop.ts";
 import { MAX_DELAY_MS } from "./check.ts";
 
 /** Turns of the event loop after which it has polled every socket, if few are open. */
@@ -178,6 +178,27 @@ export class SilenceTimer {
       this.#onSilence();
     });
   }
+}
+
+/**
+ * Limits a wait: calls back when the time is over, and when the signal aborts.
+ *
+ * @param ms The time, in milliseconds.
+ * @returns A function that ends both.
+ */
+export function limitWait(
+  ms: number,
+  signal: AbortSignal | undefined,
+  onTimeout: () => void,
+  onAborted: () => void,
+): () => void {
+  const timer = new SilenceTimer(onTimeout);
+  timer.start(ms);
+  const stopListening = onAbort(signal, onAborted);
+  return () => {
+    timer.stop();
+    stopListening();
+  };
 }
 
 /**

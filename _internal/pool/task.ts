@@ -9,9 +9,8 @@
  */
 
 import type { PoolCallOptions } from "../../pool.ts";
-import { onAbort } from "../base/event_loop.ts";
 import { handled } from "../base/rejection.ts";
-import { SilenceTimer } from "../base/silence.ts";
+import { limitWait } from "../base/silence.ts";
 
 /** What limits a call, and where its progress goes. */
 export type TaskOptions = Pick<PoolCallOptions, "signal" | "onProgress"> & {
@@ -32,8 +31,7 @@ export class Task {
   isWaiting = true;
   readonly #onProgress: PoolCallOptions["onProgress"];
   readonly #settle: PromiseWithResolvers<unknown>;
-  readonly #timer: SilenceTimer;
-  readonly #stopListening: () => void;
+  readonly #stopLimits: () => void;
 
   /**
    * @param onTimeout Called when its time is over.
@@ -51,9 +49,7 @@ export class Task {
     this.#onProgress = onProgress;
     this.#settle = Promise.withResolvers();
     this.promise = handled(this.#settle.promise);
-    this.#timer = new SilenceTimer(giveUp.onTimeout);
-    this.#timer.start(timeout);
-    this.#stopListening = onAbort(signal, giveUp.onAbort);
+    this.#stopLimits = limitWait(timeout, signal, giveUp.onTimeout, giveUp.onAbort);
   }
 
   resolve(result: unknown): void {
@@ -73,7 +69,6 @@ export class Task {
 
   #stop(): void {
     this.isSettled = true;
-    this.#timer.stop();
-    this.#stopListening();
+    this.#stopLimits();
   }
 }

@@ -3,11 +3,10 @@
 import { CallInterrupted, ConnectionClosed, RpcError } from "../../errors.ts";
 import type { CallOptions } from "../../rpc/rpc.ts";
 import { ErrorContext } from "../base/error_context.ts";
-import { onAbort } from "../base/event_loop.ts";
 import { timedOut } from "../base/failure.ts";
 import { handled } from "../base/rejection.ts";
 import { quoteAddress } from "../base/shown_address.ts";
-import { SilenceTimer } from "../base/silence.ts";
+import { limitWait } from "../base/silence.ts";
 import type { WireError } from "./wire.ts";
 
 /** A call that waits for its answer. */
@@ -86,15 +85,12 @@ export class Calls {
       this.#onGiveUp(id);
       this.#reject(call, error);
     };
-    const timer = new SilenceTimer(() => {
-      giveUp(this.failure(call.method, timedOut(`no answer came within ${timeout} ms`)));
-    });
-    timer.start(timeout);
-    const stop = onAbort(signal, () => giveUp(signal?.reason));
-    call.stop = () => {
-      timer.stop();
-      stop();
-    };
+    call.stop = limitWait(
+      timeout,
+      signal,
+      () => giveUp(this.failure(call.method, timedOut(`no answer came within ${timeout} ms`))),
+      () => giveUp(signal?.reason),
+    );
   }
 
   #give(id: number): void {

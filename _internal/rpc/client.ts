@@ -21,7 +21,7 @@ import type { ErrorContext } from "../base/error_context.ts";
 import { delay, onAbort } from "../base/event_loop.ts";
 import { GrowingPauses } from "../base/growing_pauses.ts";
 import { handled } from "../base/rejection.ts";
-import { SilenceTimer } from "../base/silence.ts";
+import { limitWait } from "../base/silence.ts";
 import { RPC_CODES } from "./codes.ts";
 import { checkCall } from "./peer.ts";
 
@@ -171,14 +171,16 @@ export class ReconnectingClient {
     }
     const waiter: Waiter = Promise.withResolvers();
     this.#waiting.add(waiter);
-    const timer = new SilenceTimer(() => waiter.reject(this.#lateError(ms)));
-    timer.start(Math.max(0, ms));
-    const stop = onAbort(signal, () => waiter.reject(signal?.reason));
+    const stop = limitWait(
+      Math.max(0, ms),
+      signal,
+      () => waiter.reject(this.#lateError(ms)),
+      () => waiter.reject(signal?.reason),
+    );
     if (this.#connecting === undefined) this.#connect();
     try {
       return await waiter.promise;
     } finally {
-      timer.stop();
       stop();
       this.#waiting.delete(waiter);
       if (this.#waiting.size === 0) this.#stopConnecting();

@@ -6,9 +6,8 @@
 import type { ServeHandlerInfo, ServeOptions } from "../../server.ts";
 import { show } from "../base/check.ts";
 import { ErrorContext } from "../base/error_context.ts";
-import { onAbort } from "../base/event_loop.ts";
 import { timedOut } from "../base/failure.ts";
-import { SilenceTimer } from "../base/silence.ts";
+import { limitWait } from "../base/silence.ts";
 import type { SocketConnection } from "../connection/socket_connection.ts";
 import type { Reporter } from "./reporter.ts";
 
@@ -68,18 +67,13 @@ export class Admission {
 
   /** Waits for a callback, and reports its failure. The end of the server ends the wait. */
   #within(ms: number, operation: string, call: () => Promise<void>): Promise<void> {
-    const { signal } = this.#info;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const timer = new SilenceTimer(() => {
+    const stop = limitWait(ms, this.#info.signal, () => {
       const late = timedOut(`it took longer than ${ms} ms`);
       reject(new ErrorContext(operation, this.#path).fail(late));
-    });
-    timer.start(ms);
-    const stop = onAbort(signal, resolve);
+    }, resolve);
     call().then(resolve, reject);
-    return promise.catch((error) => this.#reporter.report(error, this.#info)).finally(() => {
-      timer.stop();
-      stop();
-    });
+    const reported = promise.catch((error) => this.#reporter.report(error, this.#info));
+    return reported.finally(stop);
   }
 }
