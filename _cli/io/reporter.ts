@@ -1,6 +1,7 @@
 /** Reports on standard error what a command does besides its data, for people or as JSON. */
 
 import { andMore, CountedLines, kindOfError } from "../../_internal/base/counted_lines.ts";
+import { messageOf } from "../../_internal/base/failure.ts";
 import { shortAddress } from "../../_internal/base/shown_address.ts";
 import { isSocketError, RpcError, SocketInUse } from "../../errors.ts";
 import { exitCodeOf, OK, QuietEnd, UsageError } from "../exit_codes.ts";
@@ -75,7 +76,7 @@ class Reporter {
   }
 
   #writeFailure(error: unknown, code: number, more: number): void {
-    const message = shortened(error instanceof Error ? error.message : String(error));
+    const message = shortened(messageOf(error));
     if (this.#json) {
       write(json({ error: describe(error, message), exitCode: code, ...counted(more) }));
       return;

@@ -86,12 +86,16 @@ export function isSystemFailure(error: unknown): error is Error {
       classes.includes(error.constructor));
 }
 
+/** Returns the message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Describes an error by its code if it is known, otherwise by the words of the system. */
 export function stateOf(error: unknown): string {
   const known = STATES[codeOf(error) ?? ""];
   if (known !== undefined) return known;
-  const text = error instanceof Error ? error.message : String(error);
-  return text.replace(/ \(os error \d+\).*$/s, "").replace(
+  return messageOf(error).replace(/ \(os error \d+\).*$/s, "").replace(
     /^[A-Z](?=[a-z])/,
     (c) => c.toLowerCase(),
   );

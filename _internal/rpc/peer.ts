@@ -15,7 +15,7 @@ import type { CallOptions, RpcOptions } from "../../rpc/rpc.ts";
 import { checkOptions, type Checks, checkSignal, duration, show } from "../base/check.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { malformed } from "../messages/codec_support.ts";
-import { codeOf } from "../base/failure.ts";
+import { codeOf, messageOf } from "../base/failure.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { DONE } from "../messages/sender.ts";
@@ -23,7 +23,7 @@ import { Calls } from "./calls.ts";
 import { RPC_CODES } from "./codes.ts";
 import { isId, type Message, stateOfRequest, wireErrorOf } from "./message.ts";
 import { reporterFor } from "./report.ts";
-import { messageOf, type Reply, Requests } from "./requests.ts";
+import { type Reply, Requests } from "./requests.ts";
 import { CountingCodec, type Id, type Wire, type WireError, wireOf } from "./wire.ts";
 
 /** The options of a peer, with their defaults. */

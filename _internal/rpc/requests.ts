@@ -10,6 +10,7 @@
 
 import { RpcError } from "../../errors.ts";
 import type { Methods, RpcContext } from "../../rpc/rpc.ts";
+import { messageOf } from "../base/failure.ts";
 import { RPC_CODES } from "./codes.ts";
 import type { Id, Wire, WireError } from "./wire.ts";
 
@@ -186,11 +187,6 @@ function sendable({ code, message, data }: RpcError, wire: Wire): WireError {
   } catch {
     return { code, message };
   }
-}
-
-/** Returns the message of whatever was thrown. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
