@@ -34,6 +34,7 @@ import { isSameFile } from "./_internal/base/file.ts";
 import { GrowingPauses } from "./_internal/base/growing_pauses.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
 import { ObservedTime } from "./_internal/base/silence.ts";
+import { connectNatively } from "./_internal/connection/native_slot.ts";
 import { SocketConnection } from "./_internal/connection/socket_connection.ts";
 import { connectRefusal } from "./_internal/path/connect_refusal.ts";
 
@@ -188,7 +189,7 @@ async function connectOnce(
   const before = owners && requireOwner(context, owners);
   let conn;
   try {
-    conn = await Deno.connect({ transport: "unix", path });
+    conn = await connectNatively(path);
   } catch (cause) {
     throw refusalOf(context, cause);
   }

@@ -21,9 +21,10 @@ const FLOORS: readonly (readonly Room[])[] = [
   ["_internal/base/"],
   ["address.ts"],
   ["permissions.ts", "runtime_path.ts"],
-  ["_internal/lock/"],
+  ["_internal/lock/", "_internal/libc/"],
   ["_internal/path/"],
-  ["_internal/accept/", "_internal/connection/"],
+  ["_internal/connection/"],
+  ["_internal/accept/"],
   ["_internal/server/", "_internal/messages/", "_internal/child/"],
   ["_internal/sandbox/"],
   ["framing/", "connection.ts", "probe.ts", "claim.ts"],
@@ -39,6 +40,9 @@ const FLOORS: readonly (readonly Room[])[] = [
   ],
   ["rpc/"],
   ["rpc.ts", "pool.ts"],
+  ["_internal/native/"],
+  ["native/"],
+  ["native.ts"],
   ["mod.ts"],
   ["_cli/exit_codes.ts"],
   ["_cli/text/"],
@@ -64,7 +68,7 @@ function roomOf(file: string): Room | undefined {
 
 /** All files of the library and the command line. */
 const FILES = projectFiles([".ts"]).filter((file) =>
-  !file.includes("/") || /^(?:_internal|_cli|framing|rpc)\//.test(file)
+  !file.includes("/") || /^(?:_internal|_cli|framing|native|rpc)\//.test(file)
 );
 
 const STATEMENT =

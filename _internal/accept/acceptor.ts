@@ -11,6 +11,7 @@
 
 import { delay, turn } from "../base/event_loop.ts";
 import { codeOf } from "../base/failure.ts";
+import { noteAccepted } from "../connection/native_slot.ts";
 
 const FIRST_PAUSE_MS = 5;
 const LAST_PAUSE_MS = 100;
@@ -102,6 +103,7 @@ export class Acceptor<Conn = Deno.UnixConn> {
     for (;;) {
       try {
         const conn = await this.listener.accept();
+        noteAccepted(conn);
         this.#taken++;
         return conn;
       } catch (cause) {

@@ -32,7 +32,7 @@ interface Reader {
 }
 
 /** The handle of a `net.Socket`, which has no public name. */
-type WithHandle = { _handle: unknown };
+type WithHandle = { _handle: { fd?: number } | null | undefined };
 
 /** A socket at a descriptor. */
 export class FdSocket implements Transport {
@@ -73,6 +73,12 @@ export class FdSocket implements Transport {
       return socket;
     };
     socket.unref();
+  }
+
+  /** The descriptor, while it is open. */
+  get fd(): number | undefined {
+    const fd = (this.#socket as unknown as WithHandle)._handle?.fd;
+    return fd !== undefined && fd >= 0 ? fd : undefined;
   }
 
   /**

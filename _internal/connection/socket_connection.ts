@@ -34,6 +34,8 @@ import { openWritable } from "./writable.ts";
 
 /** The methods of a `Deno.UnixConn` that a connection needs. */
 export interface Transport {
+  /** The descriptor, if it is known. Deno does not tell that of a `Deno.UnixConn`. */
+  readonly fd?: number | undefined;
   read(buffer: Uint8Array): Promise<number | null>;
   write(data: Uint8Array): Promise<number>;
   closeWrite(): Promise<void>;
@@ -76,13 +78,25 @@ const STATES = {
   closed: "close() was called on this side",
 };
 
+/** Returns the transport of a connection; `undefined` if it is not one of this package. */
+export let transportOf: (conn: unknown) => Transport | undefined;
+
+/** Replaces the transport of a connection, while it goes on. */
+export let replaceTransport: (conn: SocketConnection, transport: Transport) => void;
+
 /** A connection over a transport, which it owns. */
 export class SocketConnection {
+  static {
+    transportOf = (conn) =>
+      typeof conn === "object" && conn !== null && #transport in conn ? conn.#transport : undefined;
+    replaceTransport = (conn, transport) => conn.#transport = transport;
+  }
+
   readonly localAddr: UnixAddr;
   readonly remoteAddr: UnixAddr;
   /** Resolves when the connection has closed; see {@linkcode SocketConnection.closed}. */
   readonly ended: Promise<void>;
-  readonly #transport: Transport;
+  #transport: Transport;
   readonly #resolveClosed: () => void;
   readonly #idle: IdleTimer | undefined;
   readonly #stall: IdleTimer | undefined;

@@ -1,0 +1,51 @@
+/** The names of a socket: `struct sockaddr_un` of unix(7), sys/un.h on macOS. */
+
+import { AF_UNIX, IS_MAC, SUN_PATH_BYTES } from "./constants.ts";
+import type { Libc } from "./library.ts";
+import { fixedMemory } from "./memory.ts";
+
+/** `sun_family`, before the path. */
+const FAMILY_BYTES = 2;
+const NAME_BYTES = FAMILY_BYTES + SUN_PATH_BYTES;
+
+const name = fixedMemory(NAME_BYTES);
+const length = new Uint32Array(new ArrayBuffer(4));
+const decoder = new TextDecoder();
+
+/** Returns the name of this end; `""` without one, `undefined` if it is not a Unix socket. */
+export function ownName(libc: Libc, fd: number): string | undefined {
+  length[0] = NAME_BYTES;
+  return libc.getsockname(fd, name, length) === 0 ? decode() : undefined;
+}
+
+/** Returns the name of the other end, as {@linkcode ownName} does. */
+export function peerName(libc: Libc, fd: number): string | undefined {
+  length[0] = NAME_BYTES;
+  return libc.getpeername(fd, name, length) === 0 ? decode() : undefined;
+}
+
+/** Returns the name that the last call wrote, or that another function wrote in the same layout. */
+function decode(): string | undefined {
+  return decodeName(name, length[0]!);
+}
+
+/** Returns the path in a `struct sockaddr_un`: `"\0name"` for an abstract name. */
+export function decodeName(address: Uint8Array, bytes: number): string | undefined {
+  if (bytes < FAMILY_BYTES) return "";
+  if (address[IS_MAC ? 1 : 0] !== AF_UNIX) return undefined;
+  let end = Math.min(bytes, address.length);
+  // The kernel counts the zero byte at the end of a path. An abstract name has none.
+  if (address[FAMILY_BYTES] !== 0) { while (end > FAMILY_BYTES && address[end - 1] === 0) end--; }
+  return decoder.decode(address.subarray(FAMILY_BYTES, end));
+}
+
+/** Returns the `struct sockaddr_un` of a path, or of an abstract name that begins with `"\0"`. */
+export function encodeName(path: string): Uint8Array<ArrayBuffer> {
+  const bytes = new TextEncoder().encode(path);
+  const size = FAMILY_BYTES + bytes.length + (bytes[0] === 0 ? 0 : 1);
+  const address = fixedMemory(size);
+  address[IS_MAC ? 1 : 0] = AF_UNIX;
+  if (IS_MAC) address[0] = size;
+  address.set(bytes, FAMILY_BYTES);
+  return address;
+}

@@ -1,0 +1,22 @@
+/**
+ * What Deno cannot do with Unix domain sockets, by calls of libc: who the peer is, descriptors over
+ * a socket, sockets of every type, and reads that do not wait for the event loop.
+ *
+ * **Permissions**: `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where libc is on this system.
+ * It means full trust in this program.
+ *
+ * @module
+ */
+
+import { plugIn } from "./_internal/connection/native_slot.ts";
+import { connectAndNote, noteAccepted } from "./_internal/native/noted.ts";
+
+export * from "./native/peer_credentials.ts";
+
+plugIn({
+  connect: connectAndNote,
+  accepted: noteAccepted,
+  transport(context) {
+    throw context.error(Deno.errors.NotSupported, "not built");
+  },
+});
