@@ -1,6 +1,6 @@
 /**
- * What Deno cannot do with Unix domain sockets, by calls of libc: who the peer is, descriptors over
- * a socket, sockets of every type, and reads that do not wait for the event loop.
+ * What Deno cannot do with Unix domain sockets, by calls of libc: the identity of a peer,
+ * descriptors over a socket, sockets of every type, and reads with less latency.
  *
  * **Permissions**: `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where libc is on this system.
  * It means full trust in this program.

@@ -23,7 +23,7 @@ export interface NativeSockets {
    * between. Does nothing if it is another kind of connection. Never throws.
    */
   accepted(conn: unknown): void;
-  /** Returns a transport over a connection whose descriptor was noted. */
+  /** Returns a transport over the noted descriptor of a connection. */
   transport(
     context: ErrorContext<string | null>,
     conn: Deno.UnixConn,
@@ -43,7 +43,7 @@ export function connectNatively(path: string): Promise<Deno.UnixConn> {
   return plugged?.connect(path) ?? Deno.connect({ transport: "unix", path });
 }
 
-/** Tells the native module, if there is one, that Deno accepted a connection just now. */
+/** Notes the descriptor of a connection that Deno accepted just now, if the module is there. */
 export function noteAccepted(conn: unknown): void {
   plugged?.accepted(conn);
 }
