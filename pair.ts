@@ -20,7 +20,7 @@ import { ErrorContext } from "./_internal/base/error_context.ts";
 import { pairPermissions } from "./_internal/base/deno_permissions.ts";
 import { pathOfUrl } from "./_internal/base/path.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
-import { CHILD_FD, takeOver } from "./_internal/child/inherited_fd.ts";
+import { CHILD_FD, takeOver } from "./_internal/descriptor/inherited_fd.ts";
 import { checkPairOptions } from "./_internal/child/pair_options.ts";
 import { openSocketPair, SOCKET_PAIR_PERMISSIONS } from "./_internal/child/socket_pair.ts";
 import { startProgram } from "./_internal/child/start.ts";

@@ -24,7 +24,7 @@ const FLOORS: readonly (readonly Room[])[] = [
   ["_internal/lock/", "_internal/libc/"],
   ["_internal/path/"],
   ["_internal/connection/"],
-  ["_internal/accept/"],
+  ["_internal/accept/", "_internal/descriptor/"],
   ["_internal/server/", "_internal/messages/", "_internal/child/"],
   ["_internal/sandbox/"],
   ["framing/", "connection.ts", "probe.ts", "claim.ts"],

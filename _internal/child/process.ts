@@ -6,7 +6,7 @@
  * faults:
  *
  * - It drops unread bytes when the child exits. So the streams are taken over at the start: see
- *   fd_socket.ts.
+ *   descriptor/fd_socket.ts.
  * - Its `kill()` sends one signal only, and reports that signal even if the child handles it and
  *   exits later. The two fields that it sets are reset.
  *
@@ -25,7 +25,7 @@ import { codeOf } from "../base/failure.ts";
 import { builtin } from "../base/node.ts";
 import { settlesWithin } from "../base/silence.ts";
 import type { SocketConnection, Transport } from "../connection/socket_connection.ts";
-import { FdSocket } from "./fd_socket.ts";
+import { FdSocket } from "../descriptor/fd_socket.ts";
 import type { SignalWait } from "./realtime_signals.ts";
 import { unnamedConnection } from "./unnamed_connection.ts";
 

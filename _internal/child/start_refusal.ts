@@ -7,7 +7,7 @@ import { isGranted } from "../base/deno_permissions.ts";
 import { builtin } from "../base/node.ts";
 import { codeOf } from "../base/failure.ts";
 import { errorOfCode } from "../base/system_code.ts";
-import { fromNode } from "./node_error.ts";
+import { fromNode } from "../descriptor/node_error.ts";
 
 /** The part of a start that can be looked at. */
 interface Startable {

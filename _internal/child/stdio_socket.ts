@@ -1,7 +1,7 @@
 /** A transport over the standard input and output of a child: two pipes, one for each direction. */
 
 import type { Transport } from "../connection/socket_connection.ts";
-import type { FdSocket } from "./fd_socket.ts";
+import type { FdSocket } from "../descriptor/fd_socket.ts";
 
 /** The two pipes of a child. */
 export class StdioSocket implements Transport {
