@@ -154,3 +154,10 @@ export class Readiness {
     for (const wait of waits) if (isReady(wait)) wait.resolve();
   }
 }
+
+let shared: Readiness | undefined;
+
+/** Returns the waits of this thread. */
+export function readiness(libc: Libc): Readiness {
+  return shared ??= new Readiness(libc);
+}
