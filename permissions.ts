@@ -102,6 +102,7 @@ const OPERATIONS: readonly Operation[] = ["connect", "serve", "claim", "probe", 
  * - `"pair"`: run for the command, which is the target; for Deno itself if the target is the URL of
  *   a module. Also env, for the one variable that is always read, or for all if the child inherits
  *   the environment.
+ * - `"serve"` at a descriptor, `{ fd }`: none.
  * - An abstract name needs unscoped net, because Deno cannot scope a grant to one. Paths below
  *   `/dev`, `/proc` or `/sys` need every permission.
  * - Not included, because everything works without them: `sys: ["umask"]`, with which a socket file
@@ -113,7 +114,7 @@ const OPERATIONS: readonly Operation[] = ["connect", "serve", "claim", "probe", 
  * turns it into flags.
  *
  * @param operation The operation.
- * @param target The address of the socket; for `"pair"` the command.
+ * @param target The address of the socket; for `"serve"` also `{ fd }`, for `"pair"` the command.
  * @param options The options of that operation that matter here.
  * @returns The permissions, each scoped to the paths that need it.
  * @throws {TypeError} when the operation or the address is not valid.
@@ -133,7 +134,7 @@ const OPERATIONS: readonly Operation[] = ["connect", "serve", "claim", "probe", 
  */
 export function permissions(
   operation: Operation,
-  target: SocketPath,
+  target: SocketPath | { fd: number },
   options: PermissionsOptions = {},
 ): Deno.PermissionOptionsObject {
   checkArguments("permissions", arguments, 3, "permissions(operation, path, { publish })");
@@ -143,8 +144,9 @@ export function permissions(
     );
   }
   checkOptions("permissions", options, CHECKS);
-  if (operation === "pair") return pairPermissions(target, options.clearEnv);
-  return socketPermissions(operation, resolveSocketPath(target), options);
+  if (operation === "pair") return pairPermissions(target as SocketPath, options.clearEnv);
+  if (operation === "serve" && typeof target === "object" && "fd" in target) return {};
+  return socketPermissions(operation, resolveSocketPath(target as SocketPath), options);
 }
 
 /**

@@ -16,11 +16,13 @@ import {
   type Checks,
   checkSignal,
   duration,
+  integer,
   oneOf,
   unchecked,
   withPath,
 } from "./_internal/base/check.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
+import { requireRuntime } from "./_internal/base/runtime.ts";
 import { FILE_CHECKS, planToListen } from "./_internal/path/claim_options.ts";
 import { ConnectionServer } from "./_internal/server/connection_server.ts";
 import { Listener } from "./_internal/server/listener.ts";
@@ -47,6 +49,8 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    * these except `signal` is refused.
    */
   path: SocketPath;
+  /** A descriptor instead of a path: see {@linkcode ListenFdOptions}. */
+  fd?: undefined;
   /**
    * How the socket file gets its name.
    *
@@ -110,6 +114,28 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    * @default {prints a line on standard error}
    */
   onPathLost?: ((loss: PathLoss) => void) | undefined;
+  /** Closes the listener, or shuts down the server. Before it listens, the promise rejects. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Options of {@linkcode listen} at a descriptor that another process opened. */
+export interface ListenFdOptions {
+  /**
+   * The number of a descriptor that this process was given, for example by `listenFds()`: a Unix
+   * stream socket that is listening, or bound.
+   *
+   * - It has a path already, or none. Nothing is locked, created, watched or removed, and `addr`
+   *   has no path. Every option about a file is refused.
+   * - Closing closes the descriptor in this process. If another process has it too, clients go on
+   *   connecting: they wait for the next process that accepts there.
+   * - It works only in the main thread. Pass only a number that the parent has agreed on: a
+   *   descriptor that is refused may be closed.
+   * - At most a few dozen clients are accepted before there is room for them. They wait in this
+   *   process, all others in the backlog.
+   */
+  fd: number;
+  /** A path instead of a descriptor: see {@linkcode ListenOptions}. */
+  path?: undefined;
   /** Closes the listener, or shuts down the server. Before it listens, the promise rejects. */
   signal?: AbortSignal | undefined;
 }
@@ -199,7 +225,9 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  * client.close();
  * ```
  */
-export async function listen(options: SocketPath | ListenOptions): Promise<UnixListener> {
+export async function listen(
+  options: SocketPath | ListenOptions | ListenFdOptions,
+): Promise<UnixListener> {
   try {
     checkArguments("listen", arguments, 1, "listen({ path, mode })");
     return await openListener(options);
@@ -210,17 +238,38 @@ export async function listen(options: SocketPath | ListenOptions): Promise<UnixL
 
 const LISTEN_CHECKS: Checks<ListenOptions> = {
   path: unchecked,
+  fd: integer(0, 0x7fff_ffff),
   ...FILE_CHECKS,
   signal: checkSignal,
 };
 
-async function openListener(options: SocketPath | ListenOptions): Promise<UnixListener> {
-  const given: ListenOptions = withPath(options);
+async function openListener(
+  options: SocketPath | ListenOptions | ListenFdOptions,
+): Promise<UnixListener> {
+  const given = withPath(options);
   checkOptions("listen", given, LISTEN_CHECKS);
-  const context = new ErrorContext("listen", resolveSocketPath(given.path));
-  const plan = planToListen(context, given);
-  const socket = await ListeningSocket.open(plan, new Reporter(given));
-  return new Listener(socket);
+  return new Listener(await openSocket("listen", given));
+}
+
+/** Opens the socket of a call with checked options. */
+function openSocket(
+  operation: "listen" | "serve",
+  given: ServeOptions | ServeFdOptions,
+): Promise<ListeningSocket> {
+  const reporter = new Reporter(given);
+  if (given.fd === undefined) {
+    const context = new ErrorContext(operation, resolveSocketPath(given.path));
+    return ListeningSocket.open(planToListen(context, given), reporter);
+  }
+  const ofFile = Object.entries(given).find(([name, value]) =>
+    value !== undefined && (name === "path" || Object.hasOwn(FILE_CHECKS, name))
+  );
+  if (ofFile !== undefined) {
+    throw new TypeError(`Invalid ${ofFile[0]}: the socket of fd has its path and its file already`);
+  }
+  requireRuntime();
+  given.signal?.throwIfAborted();
+  return ListeningSocket.openGiven(operation, given.fd, given.signal, reporter);
 }
 
 /** The state of the server, for its handlers. Every call gets the same object. */
@@ -327,6 +376,9 @@ export interface ServeOptions extends ListenOptions {
    */
   onError?: ((error: unknown, info?: ServeHandlerInfo) => void) | undefined;
 }
+
+/** Options of {@linkcode serve} at a descriptor that another process opened. */
+export interface ServeFdOptions extends ListenFdOptions, Omit<ServeOptions, keyof ListenOptions> {}
 
 /** Options of {@linkcode UnixServer.shutdown}. */
 export interface ShutdownOptions {
@@ -436,7 +488,7 @@ export interface UnixServer extends AsyncDisposable {
  * ```
  */
 export async function serve(
-  options: SocketPath | ServeOptions,
+  options: SocketPath | ServeOptions | ServeFdOptions,
   handler: ServeHandler,
 ): Promise<UnixServer> {
   try {
@@ -462,10 +514,10 @@ const SERVE_CHECKS: Checks<ServeOptions> = {
 };
 
 async function openServer(
-  options: SocketPath | ServeOptions,
+  options: SocketPath | ServeOptions | ServeFdOptions,
   handler: ServeHandler,
 ): Promise<UnixServer> {
-  const given: ServeOptions = withPath(options);
+  const given = withPath(options);
   checkOptions("serve", given, SERVE_CHECKS);
   checkFunction("handler", handler);
   if (given.overflow === "refuse" && given.maxConnections === undefined) {
@@ -474,8 +526,5 @@ async function openServer(
   if (given.onRefuse !== undefined && given.overflow !== "refuse") {
     throw new TypeError('Invalid onRefuse: it needs overflow: "refuse"');
   }
-  const context = new ErrorContext("serve", resolveSocketPath(given.path));
-  const plan = planToListen(context, given);
-  const socket = await ListeningSocket.open(plan, new Reporter(given));
-  return new ConnectionServer(socket, handler, given);
+  return new ConnectionServer(await openSocket("serve", given), handler, given);
 }

@@ -12,21 +12,28 @@
  * ```
  */
 
-import { ErrorContext } from "../base/error_context.ts";
-import { type Acceptor, NAMELESS, type OnFailure } from "./acceptor.ts";
+import {
+  type AcceptedSocket,
+  type Acceptor,
+  type Failing,
+  NAMELESS,
+  type OnFailure,
+} from "./acceptor.ts";
 import type { Accepted, Marker } from "./marker.ts";
 
 /** A listener, and what is left of a marker in its backlog. */
-export type Bound = Pick<Marker, "acceptor"> & Partial<Pick<Marker, "behind" | "accepting">>;
+export interface Bound extends Partial<Pick<Marker, "behind" | "accepting">> {
+  acceptor: Acceptor<AcceptedSocket>;
+}
 
 /** The connections to a path. */
 export class AcceptQueue {
   /** Called for each failure that accepting survives. */
   onFailure: OnFailure | undefined;
   /** The listener that has the name. */
-  current: Acceptor;
-  readonly #path: string;
-  readonly #emptied = new Set<Acceptor>();
+  current: Acceptor<AcceptedSocket>;
+  readonly #context: Failing;
+  readonly #emptied = new Set<Acceptor<AcceptedSocket>>();
   /** Connections that came before a caller asked. */
   readonly #early: Accepted[] = [];
   /** Calls that wait for a connection. */
@@ -35,11 +42,11 @@ export class AcceptQueue {
   #state: "open" | "closed" | "dropping" = "open";
 
   /**
-   * @param path The path that clients use, for the errors.
-   * @param bound Its listener.
+   * @param context Makes the errors.
+   * @param bound The listener.
    */
-  constructor(path: string, bound: Bound) {
-    this.#path = path;
+  constructor(context: Failing, bound: Bound) {
+    this.#context = context;
     this.current = bound.acceptor;
     this.#add(bound);
   }
@@ -61,7 +68,7 @@ export class AcceptQueue {
   }
 
   /** Replaces the current listener, and returns the old one. */
-  replace(bound: Bound): Acceptor {
+  replace(bound: Bound): Acceptor<AcceptedSocket> {
     const old = this.current;
     this.current = bound.acceptor;
     if (!this.#isReferenced) this.current.listener.unref();
@@ -76,7 +83,7 @@ export class AcceptQueue {
    *
    * @param signal Ends the wait.
    */
-  async empty(acceptor: Acceptor, signal: AbortSignal): Promise<void> {
+  async empty(acceptor: Acceptor<AcceptedSocket>, signal: AbortSignal): Promise<void> {
     this.#emptied.add(acceptor);
     this.#pull(acceptor);
     await acceptor.waitUntilIdle(NAMELESS, signal);
@@ -117,11 +124,11 @@ export class AcceptQueue {
   }
 
   /** Ensures that an accept is pending on a listener. */
-  #pull(acceptor: Acceptor): void {
+  #pull(acceptor: Acceptor<AcceptedSocket>): void {
     if (!acceptor.accepting) this.#take(acceptor, acceptor.accept());
   }
 
-  #take(acceptor: Acceptor, accepting: Promise<Deno.UnixConn>): void {
+  #take(acceptor: Acceptor<AcceptedSocket>, accepting: Promise<AcceptedSocket>): void {
     accepting.then(
       (conn) => {
         this.#deliver({ conn });
@@ -147,6 +154,6 @@ export class AcceptQueue {
 
   #closedError(): Error {
     const cause = new Deno.errors.BadResource("Listener has been closed");
-    return new ErrorContext("accept", this.#path).fail(cause, "the listener was closed");
+    return this.#context.fail(cause, "the listener was closed");
   }
 }

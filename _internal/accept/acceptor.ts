@@ -12,6 +12,7 @@
 import { delay, turn } from "../base/event_loop.ts";
 import { codeOf } from "../base/failure.ts";
 import { noteAccepted } from "../connection/native_slot.ts";
+import type { FdSocket } from "../descriptor/fd_socket.ts";
 
 const FIRST_PAUSE_MS = 5;
 const LAST_PAUSE_MS = 100;
@@ -52,6 +53,9 @@ export interface Idle {
  * milliseconds each.
  */
 export const NAMELESS: Idle = { turns: 1000, ms: 500 };
+
+/** A connection of Deno's listener, or of one at a descriptor. */
+export type AcceptedSocket = Deno.UnixConn | FdSocket;
 
 /** The part of a Deno listener that an acceptor uses. */
 export interface Listening<Conn> extends Pick<Deno.UnixListener, "close" | "ref" | "unref"> {

@@ -4,14 +4,14 @@
  * those behind it.
  */
 
-import { Acceptor } from "./acceptor.ts";
+import { type AcceptedSocket, Acceptor } from "./acceptor.ts";
 import { ErrorContext } from "../base/error_context.ts";
 import { turn } from "../base/event_loop.ts";
 import { codeOf } from "../base/failure.ts";
 
 /** A connection, and its first bytes where a marker was looked for. */
 export interface Accepted {
-  conn: Deno.UnixConn;
+  conn: AcceptedSocket;
   readAhead?: Promise<Uint8Array>;
 }
 
@@ -53,7 +53,7 @@ export function isSame(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /** Reads as many bytes as a secret has. Returns fewer if the connection ends or fails. */
-export async function readSecret(conn: Deno.UnixConn): Promise<Uint8Array> {
+export async function readSecret(conn: AcceptedSocket): Promise<Uint8Array> {
   const buffer = new Uint8Array(SECRET_BYTES);
   const count = await conn.read(buffer).catch(() => null);
   return buffer.subarray(0, count ?? 0);

@@ -68,9 +68,9 @@ export function checkOptions<T>(
 }
 
 /** Returns the options of a call that takes a path alone, too. */
-export function withPath<T extends { path: string | URL }>(
+export function withPath<T>(
   options: string | URL | T,
-): T | { path: string | URL } {
+): T | { path: string | URL; fd?: undefined } {
   return typeof options === "string" || options instanceof URL ? { path: options } : options;
 }
 

@@ -7,6 +7,16 @@ import type { SocketError } from "../../errors.ts";
 import { requireGrants } from "./deno_permissions.ts";
 import { attempt, systemError } from "./failure.ts";
 
+/** Returns the context of an operation on one socket. */
+export type ContextOf<Path extends string | null = string | null> = (
+  operation: string,
+) => ErrorContext<Path>;
+
+/** Returns the contexts of a socket that has no path, at a descriptor. */
+export function contextAt(fd: number): ContextOf<null> {
+  return (operation) => new ErrorContext(operation, null, attempt(operation, fd));
+}
+
 /**
  * The operation and the path that an error names. A call without a path has an
  * `ErrorContext<null>`.

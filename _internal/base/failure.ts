@@ -39,8 +39,9 @@ const STATES: Record<string, string> = {
 };
 
 /** Returns the beginning of a message: `Cannot connect to "/run/app.sock"`. */
-export function attempt(operation: string, path: string): string {
-  return `Cannot ${PHRASES[operation] ?? operation} ${quoteAddress(path)}`;
+export function attempt(operation: string, target: string | number): string {
+  const shown = typeof target === "number" ? `descriptor ${target}` : quoteAddress(target);
+  return `Cannot ${PHRASES[operation] ?? operation} ${shown}`;
 }
 
 /** The codes that Deno 2.9.6 leaves out: it has only the number, in the text. Linux, then macOS. */

@@ -14,15 +14,19 @@ export const CHILD_FD = 3;
  */
 const taken = new Set<number>();
 
+/** Throws in a worker. */
+export function requireMainThread(context: ErrorContext<null>): void {
+  if (!("WorkerGlobalScope" in globalThis)) return;
+  throw context.error(
+    Deno.errors.NotSupported,
+    "a worker cannot find out whether the main thread has it, and closing it would give its " +
+      "number to another file. Take it in the main thread",
+  );
+}
+
 /** Takes over a descriptor of this process. Closing the socket closes it. */
 export function takeOver(context: ErrorContext<null>, fd: number): FdSocket {
-  if ("WorkerGlobalScope" in globalThis) {
-    throw context.error(
-      Deno.errors.NotSupported,
-      "a worker cannot find out whether the main thread has it, and closing it would give its " +
-        "number to another file. Take it in the main thread",
-    );
-  }
+  requireMainThread(context);
   if (taken.has(fd)) {
     const error = context.error(Deno.errors.Busy, "it was taken over before");
     throw Object.assign(error, { code: "EEXIST" });

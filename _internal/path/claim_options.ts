@@ -28,8 +28,11 @@ export const OWN_CHECKS: Checks<ClaimOptions> = {
   verifyDirectory: checkBoolean,
 };
 
-/** A check for each option of `listen()` and `serve()` that an abstract name refuses. */
-export const FILE_CHECKS: Checks<Omit<ListenOptions, "path" | "signal">> = {
+/**
+ * A check for each option of `listen()` and `serve()` that needs a file. An abstract name and a
+ * descriptor refuse them.
+ */
+export const FILE_CHECKS: Checks<Omit<ListenOptions, "path" | "fd" | "signal">> = {
   ...OWN_CHECKS,
   selfHeal: checkBoolean,
   onPathLost: checkFunction,

@@ -3,9 +3,9 @@
  * time limit, so a client cannot hold a connection that is not served.
  */
 
-import type { ServeHandlerInfo, ServeOptions } from "../../server.ts";
+import type { ServeFdOptions, ServeHandlerInfo } from "../../server.ts";
 import { show } from "../base/check.ts";
-import { ErrorContext } from "../base/error_context.ts";
+import type { ContextOf } from "../base/error_context.ts";
 import { timedOut } from "../base/failure.ts";
 import { limitWait } from "../base/silence.ts";
 import type { SocketConnection } from "../connection/socket_connection.ts";
@@ -18,22 +18,30 @@ export const MOST_REFUSALS = 64;
 const REFUSE_MS = 1000;
 const DEFAULT_AUTHORIZE_MS = 5000;
 
+/** The options that decide on connections. */
+type AdmissionOptions = Pick<ServeFdOptions, "authorize" | "authorizeTimeout" | "onRefuse">;
+
 /** Asks the user's callbacks about connections. */
 export class Admission {
-  readonly #options: ServeOptions;
-  readonly #path: string;
+  readonly #options: AdmissionOptions;
+  readonly #contextOf: ContextOf;
   readonly #info: ServeHandlerInfo;
   readonly #reporter: Reporter;
 
   /**
    * @param options Checked options.
-   * @param path The path of the server, for the errors.
+   * @param contextOf Makes the errors.
    * @param info The argument of the callbacks. Its `signal` ends every wait.
    * @param reporter Reports failures.
    */
-  constructor(options: ServeOptions, path: string, info: ServeHandlerInfo, reporter: Reporter) {
+  constructor(
+    options: AdmissionOptions,
+    contextOf: ContextOf,
+    info: ServeHandlerInfo,
+    reporter: Reporter,
+  ) {
     this.#options = options;
-    this.#path = path;
+    this.#contextOf = contextOf;
     this.#info = info;
     this.#reporter = reporter;
   }
@@ -70,7 +78,7 @@ export class Admission {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const stop = limitWait(ms, this.#info.signal, () => {
       const late = timedOut(`it took longer than ${ms} ms`);
-      reject(new ErrorContext(operation, this.#path).fail(late));
+      reject(this.#contextOf(operation).fail(late));
     }, resolve);
     call().then(resolve, reject);
     const reported = promise.catch((error) => this.#reporter.report(error, this.#info));

@@ -16,9 +16,9 @@
 
 import type { UnixAddr } from "../../address.ts";
 import type {
+  ServeFdOptions,
   ServeHandler,
   ServeHandlerInfo,
-  ServeOptions,
   ShutdownOptions,
   ShutdownResult,
   UnixServer,
@@ -30,6 +30,9 @@ import type { SocketConnection, Timeouts } from "../connection/socket_connection
 import { Admission, MOST_REFUSALS } from "./admission.ts";
 import type { ListeningSocket } from "./listening_socket.ts";
 import type { Reporter } from "./reporter.ts";
+
+/** The options that decide how connections are served. */
+type ServingOptions = Omit<ServeFdOptions, "fd" | "path" | "signal">;
 
 const SHUTDOWN_CHECKS: Checks<ShutdownOptions> = { timeout: duration() };
 
@@ -69,7 +72,7 @@ export class ConnectionServer implements UnixServer {
    * @param handler Serves one connection.
    * @param options Checked options.
    */
-  constructor(socket: ListeningSocket, handler: ServeHandler, options: ServeOptions) {
+  constructor(socket: ListeningSocket, handler: ServeHandler, options: ServingOptions) {
     this.#socket = socket;
     this.#handler = handler;
     const { idleTimeout = Infinity, firstByteTimeout = idleTimeout, writeTimeout = Infinity } =
@@ -77,7 +80,7 @@ export class ConnectionServer implements UnixServer {
     this.#timeouts = { idleTimeout, firstByteTimeout, writeTimeout };
     this.#maxConnections = options.maxConnections ?? Infinity;
     this.#reporter = socket.reporter;
-    this.#admission = new Admission(options, socket.addr.path, this.#info, this.#reporter);
+    this.#admission = new Admission(options, socket.contextOf, this.#info, this.#reporter);
     this.#authorizes = options.authorize !== undefined;
     this.#refuses = options.overflow === "refuse";
     socket.start({

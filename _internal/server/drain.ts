@@ -5,7 +5,7 @@
  */
 
 import type { AcceptQueue } from "../accept/accept_queue.ts";
-import { type Idle, NAMELESS } from "../accept/acceptor.ts";
+import { type AcceptedSocket, type Idle, NAMELESS } from "../accept/acceptor.ts";
 import { isSame, newSecret, readSecret } from "../accept/marker.ts";
 import { onAbort } from "../base/event_loop.ts";
 import type { SocketConnection } from "../connection/socket_connection.ts";
@@ -21,12 +21,17 @@ const MARKED: Idle = { turns: 3, ms: 0 };
  * coming.
  */
 const NAMED: Idle = { turns: 0, ms: 0 };
+/**
+ * At a descriptor no marker can be placed, and clients keep coming: those that come later than this
+ * are left to the other processes that have it.
+ */
+const GIVEN_MS = 500;
 /** Without a marker: the backlog was full, no descriptor was free, or the name was lost. */
 const UNMARKED: Idle = { turns: 40, ms: 0 };
 
 /** Empties the backlog of one listener. */
 export class Drain {
-  readonly #path: string;
+  readonly #path: string | null;
   readonly #owned: OwnedPath | undefined;
   readonly #secret = newSecret();
   readonly #marker = Promise.withResolvers<SocketConnection | undefined>();
@@ -34,16 +39,16 @@ export class Drain {
   #idle = UNMARKED;
 
   /**
-   * @param path The path that clients use.
-   * @param owned The owned path; `undefined` for an abstract name.
+   * @param path The path that clients use; `null` at a descriptor.
+   * @param owned The owned path; `undefined` for an abstract name, and at a descriptor.
    */
-  constructor(path: string, owned: OwnedPath | undefined) {
+  constructor(path: string | null, owned: OwnedPath | undefined) {
     this.#path = path;
     this.#owned = owned;
   }
 
   /** Reads the first bytes of an accepted connection, while the marker is searched for. */
-  readAhead(conn: Deno.UnixConn): Promise<Uint8Array> | undefined {
+  readAhead(conn: AcceptedSocket): Promise<Uint8Array> | undefined {
     return this.#isSearching ? readSecret(conn) : undefined;
   }
 
@@ -72,7 +77,14 @@ export class Drain {
     this.#isSearching = false;
     if (marker !== undefined) this.#idle = this.#owned === undefined ? NAMED : MARKED;
     onMarker(marker);
-    if (this.#idle !== NAMED) await queue.current.waitUntilIdle(this.#idle, signal, connections);
+    if (this.#idle === NAMED) return;
+    const over = new AbortController();
+    const end = () => over.abort();
+    const stop = onAbort(signal, end);
+    const timer = this.#path === null ? setTimeout(end, GIVEN_MS) : undefined;
+    await queue.current.waitUntilIdle(this.#idle, over.signal, connections);
+    clearTimeout(timer);
+    stop();
   }
 
   /**
@@ -101,7 +113,7 @@ export class Drain {
     const locking = owned?.publishLockToLeave(signal);
     using publishLock = locking instanceof Promise ? await locking : locking;
     let connecting: Promise<Deno.UnixConn> | undefined;
-    if (owned?.hasName() ?? true) {
+    if (this.#path !== null && (owned?.hasName() ?? true)) {
       connecting = Deno.connect({ transport: "unix", path: this.#path });
       connecting.catch(() => {});
     } else if (owned?.look() === "replaced") {

@@ -4,7 +4,7 @@
  */
 
 import type { AcceptQueue } from "../accept/accept_queue.ts";
-import type { Acceptor } from "../accept/acceptor.ts";
+import type { AcceptedSocket, Acceptor } from "../accept/acceptor.ts";
 import { lstat } from "../base/file.ts";
 import type { OwnedPath } from "../path/owned_path.ts";
 import { bind } from "./bind.ts";
@@ -86,7 +86,7 @@ export class Healer {
   }
 
   /** Closes a listener that has lost its name, when no client comes to it any more. */
-  async #retire(old: Acceptor, before: Promise<void> | undefined): Promise<void> {
+  async #retire(old: Acceptor<AcceptedSocket>, before: Promise<void> | undefined): Promise<void> {
     await this.#queue.empty(old, this.#closing);
     await before;
     try {

@@ -9,10 +9,11 @@ import type { UnixAddr } from "../../address.ts";
 import { SocketInUse } from "../../errors.ts";
 import { AcceptQueue, type Bound } from "../accept/accept_queue.ts";
 import { Acceptor } from "../accept/acceptor.ts";
-import { ErrorContext } from "../base/error_context.ts";
+import { contextAt, type ContextOf, ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { codeOf, failureToOwn } from "../base/failure.ts";
 import { SocketConnection, type Timeouts } from "../connection/socket_connection.ts";
+import { FdListener } from "../descriptor/fd_listener.ts";
 import type { ListenPlan } from "../path/claim_options.ts";
 import { OwnedPath } from "../path/owned_path.ts";
 import { PathWatch } from "../path/watch.ts";
@@ -33,14 +34,16 @@ export interface SocketUser {
 
 /** A listener, its path and its lock. */
 export class ListeningSocket {
-  readonly addr: UnixAddr & { readonly path: string };
+  readonly addr: UnixAddr;
+  /** Makes the errors of each operation. */
+  readonly contextOf: ContextOf;
   /** Its clients, accepted one by one. */
   readonly queue: AcceptQueue;
   /** Calls the callbacks of its user. */
   readonly reporter: Reporter;
   /** Whether a successor has taken over the path. */
   isReplaced = false;
-  /** The owned path; `undefined` for an abstract name. */
+  /** The owned path; `undefined` for an abstract name, and at a descriptor. */
   readonly #owned: OwnedPath | undefined;
   /** Aborts when the socket closes. */
   readonly #closing = new AbortController();
@@ -51,13 +54,20 @@ export class ListeningSocket {
   readonly #signal: AbortSignal | undefined;
   #stopListeningToSignal = () => {};
 
-  private constructor(plan: ListenPlan, reporter: Reporter, bound: Bound, owned?: OwnedPath) {
-    const { path } = plan.context;
-    this.addr = { transport: "unix", path };
+  private constructor(
+    contextOf: ContextOf,
+    bound: Bound,
+    reporter: Reporter,
+    signal: AbortSignal | undefined,
+    owned?: OwnedPath,
+  ) {
+    const context = contextOf("accept");
+    this.addr = { transport: "unix", path: context.path };
+    this.contextOf = contextOf;
+    this.queue = new AcceptQueue(context, bound);
     this.reporter = reporter;
-    this.queue = new AcceptQueue(path, bound);
+    this.#signal = signal;
     this.#owned = owned;
-    this.#signal = plan.signal;
   }
 
   /**
@@ -68,13 +78,14 @@ export class ListeningSocket {
    */
   static async open(plan: ListenPlan, reporter: Reporter): Promise<ListeningSocket> {
     const { context, signal } = plan;
+    const contextOf = (operation: string) => new ErrorContext(operation, context.path);
     if (plan.owned === undefined) {
-      return new ListeningSocket(plan, reporter, bindAbstract(context));
+      return new ListeningSocket(contextOf, bindAbstract(context), reporter, signal);
     }
     const owned = await OwnedPath.acquire(context, plan.owned, signal);
     try {
       signal?.throwIfAborted();
-      const socket = new ListeningSocket(plan, reporter, await bind(owned), owned);
+      const socket = new ListeningSocket(contextOf, await bind(owned), reporter, signal, owned);
       if (!signal?.aborted) return socket;
       await socket.close();
       throw signal.reason;
@@ -82,6 +93,23 @@ export class ListeningSocket {
       await owned.cleanUpAfter(error, () => owned.release());
       throw error;
     }
+  }
+
+  /**
+   * Listens at a descriptor that this process was given.
+   *
+   * @param operation The call, for the errors of the start.
+   */
+  static async openGiven(
+    operation: "listen" | "serve",
+    fd: number,
+    signal: AbortSignal | undefined,
+    reporter: Reporter,
+  ): Promise<ListeningSocket> {
+    const contextOf = contextAt(fd);
+    const listener = await FdListener.open(contextOf(operation), fd);
+    const acceptor = new Acceptor(listener, contextOf("accept"));
+    return new ListeningSocket(contextOf, { acceptor }, reporter, signal);
   }
 
   /** Watches the path, and ends its user when the signal aborts or a successor has the path. */
@@ -108,7 +136,7 @@ export class ListeningSocket {
       },
       lost: (isFirst) => {
         this.#healer?.heal(isFirst, () => watch.renew());
-        if (this.#healer === undefined && isFirst) reporter.reportLoss(this.addr.path, false);
+        if (this.#healer === undefined && isFirst) reporter.reportLoss(owned.path, false);
       },
     });
     this.#watch = watch;
@@ -124,7 +152,7 @@ export class ListeningSocket {
       const wrapped = new SocketConnection(conn, {
         ...timeouts,
         localAddr: this.addr,
-        remoteAddr: { transport: "unix", path: conn.remoteAddr.path },
+        remoteAddr: { transport: "unix", path: "remoteAddr" in conn ? conn.remoteAddr.path : null },
         ...(readAhead !== undefined && { readAhead }),
       });
       if (readAhead !== undefined) this.#drain?.inspect(readAhead, wrapped);
