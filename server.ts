@@ -183,21 +183,23 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  *   process running.
  * - The backlog is Deno's: 1,024 connections. Further clients are refused with `EAGAIN`, and
  *   `connect()` retries.
+ * - With `fd` it listens at a descriptor that another process opened, such as systemd: see
+ *   {@linkcode ListenFdOptions}.
  *
  * **Permissions**: what `permissions("serve", path, options)` returns.
  * - Read and write for the path and for `<path>.lock`, and `--allow-net=unix:<path>`.
  * - With `publish: "rename"`, also read and write for `<path>.new` and `<path>.lock.new`, and
  *   `--allow-net=unix:<path>.new`.
- * - For an abstract name, `--allow-net`.
+ * - For an abstract name, `--allow-net`. For `fd`, none.
  *
  * On Windows it rejects with `NotSupported`.
  *
- * @param options The path, or the path with options.
+ * @param options The path, or the path or a descriptor with options.
  * @returns The listener.
  * @throws {TypeError} when an argument has the wrong type.
  * @throws {RangeError} when the path is too long or a number is out of range.
  * @throws {SocketInUse} when a running process holds the path.
- * @throws {NotASocket} when the path leads to something else.
+ * @throws {NotASocket} when the path leads to something else, or the descriptor is another one.
  * @throws {ConnectDenied} when this process may not connect to the socket that is there.
  * @throws {InsecurePath} when the lock file is another program's, or the directory is not safe to
  * use.
@@ -205,7 +207,8 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  * @throws {Deno.errors.NotADirectory} when the path leads through a file.
  * @throws {Deno.errors.PermissionDenied} when this process may not create a file in the directory,
  * or may not give it to the user or the group.
- * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.
+ * @throws {Deno.errors.Busy} when this process uses the descriptor already.
+ * @throws {Deno.errors.NotSupported} on Windows, before Deno 2.9.5, and for `fd` in a worker.
  * @throws {unknown} the reason of `signal` when it aborts before the server listens.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *
@@ -416,7 +419,8 @@ export interface UnixServer extends AsyncDisposable {
    * Shuts down without losing a client that has reached the server.
    *
    * 1. The socket file is removed, so no new client comes. (An abstract name lasts until the
-   *    listener closes; clients that connect in between may be reset.)
+   *    listener closes; clients that connect in between may be reset. At a descriptor, clients that
+   *    come later than half a second are left to the next process that has it.)
    * 2. The clients in the backlog are accepted and served, within `maxConnections`.
    * 3. The listener closes and the lock is released: a successor may start.
    * 4. `draining` aborts, and the handlers have until the deadline to finish.
@@ -438,7 +442,8 @@ export interface UnixServer extends AsyncDisposable {
 /**
  * Serves every connection to a path with a handler.
  *
- * - The path is owned as by {@linkcode listen}. When the promise resolves, the server is ready.
+ * - The path is owned, or the descriptor used, as by {@linkcode listen}. When the promise resolves,
+ *   the server is ready.
  * - **Failures stay with their connection**: if a handler rejects or throws, `onError` is called,
  *   the connection closes, and the server goes on. It also goes on when descriptors run out.
  * - **Access**: the mode of the socket file admits users. `authorize` admits connections.
@@ -453,13 +458,13 @@ export interface UnixServer extends AsyncDisposable {
  *
  * **Permissions**: those of {@linkcode listen}. On Windows it rejects with `NotSupported`.
  *
- * @param options The path, or the path with options.
+ * @param options The path, or the path or a descriptor with options.
  * @param handler Serves one connection.
  * @returns The server.
  * @throws {TypeError} when an argument has the wrong type.
  * @throws {RangeError} when the path is too long or a number is out of range.
  * @throws {SocketInUse} when a running process holds the path.
- * @throws {NotASocket} when the path leads to something else.
+ * @throws {NotASocket} when the path leads to something else, or the descriptor is another one.
  * @throws {ConnectDenied} when this process may not connect to the socket that is there.
  * @throws {InsecurePath} when the lock file is another program's, or the directory is not safe to
  * use.
@@ -467,7 +472,8 @@ export interface UnixServer extends AsyncDisposable {
  * @throws {Deno.errors.NotADirectory} when the path leads through a file.
  * @throws {Deno.errors.PermissionDenied} when this process may not create a file in the directory,
  * or may not give it to the user or the group.
- * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.
+ * @throws {Deno.errors.Busy} when this process uses the descriptor already.
+ * @throws {Deno.errors.NotSupported} on Windows, before Deno 2.9.5, and for `fd` in a worker.
  * @throws {unknown} the reason of `signal` when it aborts before the server listens.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *

@@ -120,7 +120,7 @@ export class FdListener {
     this.#server.unref();
   }
 
-  /** Makes Deno accept, and hand over whom it has accepted ahead. */
+  /** Makes Deno accept, and hand over a client that it has accepted ahead. */
   #poke(): void {
     this.#handle.readStart?.();
     this.#handle.readStop?.();

@@ -1,4 +1,4 @@
-/** A listening socket at a descriptor, as a manager gives it to a server. */
+/** A listening socket at a descriptor, as a manager opens it for a server. */
 
 import { createServer } from "node:net";
 

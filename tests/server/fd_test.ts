@@ -14,7 +14,7 @@ import {
 import { GivenSocket } from "./_given.ts";
 import { delay, fetchText, fieldsOf } from "./_server.ts";
 
-test("listen({ fd }) accepts clients in order, whose sockets have no path", async () => {
+test("listen({ fd }) accepts clients in order, and neither end has a path", async () => {
   await using dir = new TempDir();
   using given = new GivenSocket(dir.file("l.sock"));
   await using listener = await listen({ fd: given.descriptor() });
