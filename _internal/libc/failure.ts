@@ -1,13 +1,15 @@
 /** Failures of system calls, in the classes of Deno's own errors. */
 
 import { errorOfCode } from "../base/system_code.ts";
-import { builtin } from "../base/node.ts";
+import { ERRNO_NAMES } from "./errno.ts";
 import type { Libc } from "./library.ts";
 import { fixedMemory } from "./memory.ts";
 
+const TEXT_BYTES = 128;
+
 const number = new Int32Array(new ArrayBuffer(4));
 
-/** Returns the `errno` of the call before. */
+/** Returns the `errno` of the call before, which must be a synchronous one. */
 export function errnoOf(libc: Libc): number {
   libc.copyFrom(number, libc.errnoPlace(), 4n);
   return number[0]!;
@@ -20,9 +22,10 @@ export function lastFailure(libc: Libc): Error {
 
 /** Returns the error for an `errno`. */
 export function failureOf(libc: Libc, errno: number): Error {
-  const words = fixedMemory(128);
-  libc.wordsOf(errno, words, BigInt(words.length));
-  const text = new TextDecoder().decode(words.subarray(0, words.indexOf(0)));
-  const code = builtin("node:util").getSystemErrorName(-errno);
-  return errorOfCode(code, `${text} (os error ${errno})`);
+  const words = fixedMemory(TEXT_BYTES);
+  libc.wordsOf(errno, words, BigInt(TEXT_BYTES));
+  const end = words.indexOf(0);
+  const text = new TextDecoder().decode(end < 0 ? words : words.subarray(0, end));
+  const code = ERRNO_NAMES.get(errno);
+  return errorOfCode(code ?? `E${errno}`, `${text} (os error ${errno})`);
 }

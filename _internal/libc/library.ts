@@ -4,8 +4,7 @@
  * - A permission for the path of the library is enough: `--allow-ffi=/lib/…/libc.so.6`. Deno
  *   compares the text, so the library is opened by exactly that path.
  * - System calls are synchronous, because one takes 0.2 µs and a call on another thread 55 µs. They
- *   must not wait: sockets are read and written with `MSG_DONTWAIT`. `epoll_wait` alone waits, on a
- *   thread of Deno's.
+ *   must not wait: sockets are read and written with `MSG_DONTWAIT`. `pollOnThread` alone waits.
  * - Results are `i32`. A `usize` would be a `bigint`, which is slower and never equal to a number.
  */
 
@@ -58,26 +57,79 @@ export interface Libc {
   sched_yield(): number;
   fcntl(fd: number, command: number, value: number): number;
   ioctl(fd: number, request: bigint, value: Memory): number;
+  open(path: Memory, flags: number): number;
+  /** Waits on a thread of Deno's, which keeps the process alive. Its `errno` is lost. */
+  pollOnThread(fds: Memory, count: bigint, ms: number): Promise<number>;
   epoll_create1: ((flags: number) => number) | null;
   epoll_ctl: ((epoll: number, operation: number, fd: number, event: Memory) => number) | null;
-  /** Runs on a thread of Deno's. */
-  epoll_wait: ((epoll: number, events: Memory, most: number, ms: number) => Promise<number>) | null;
+  epoll_wait: ((epoll: number, events: Memory, most: number, ms: number) => number) | null;
   eventfd: ((count: number, flags: number) => number) | null;
-  eventfd_write: ((fd: number, count: bigint) => number) | null;
-  eventfd_read: ((fd: number, count: Memory) => number) | null;
+  io_setup: ((call: bigint, events: number, context: Memory) => number) | null;
+  io_destroy: ((call: bigint, context: bigint) => number) | null;
+  io_submit: ((call: bigint, context: bigint, count: bigint, list: Memory) => number) | null;
+  io_getevents:
+    | ((
+      call: bigint,
+      context: bigint,
+      least: bigint,
+      most: bigint,
+      events: Memory,
+      timeout: Memory,
+    ) => number)
+    | null;
+  kqueue: (() => number) | null;
+  kevent:
+    | ((
+      kqueue: number,
+      changes: Memory | null,
+      count: number,
+      events: Memory | null,
+      most: number,
+      timeout: Memory,
+    ) => number)
+    | null;
   errnoPlace(): Deno.PointerValue;
   copyFrom(into: Memory, from: Deno.PointerValue, bytes: bigint): void;
   addressOf(memory: Memory, same: Memory, zero: bigint): bigint;
   wordsOf(errno: number, into: Memory, bytes: bigint): number;
 }
 
+/**
+ * Apple passes the variable arguments of `fcntl` and `ioctl` on the stack on arm64, so the eight
+ * registers must be full. Elsewhere they are passed like others.
+ */
+const REGISTERS = IS_MAC && Deno.build.arch === "aarch64" ? 6 : 0;
+const VARIADIC: readonly "i64"[] = new Array(REGISTERS).fill("i64");
+
+const LINUX: Deno.ForeignLibraryInterface = {
+  accept4: { parameters: ["i32", "buffer", "buffer", "i32"], result: "i32" },
+  epoll_create1: { parameters: ["i32"], result: "i32" },
+  epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
+  eventfd: { parameters: ["u32", "i32"], result: "i32" },
+  // System calls without a function of their own.
+  io_setup: { name: "syscall", parameters: ["i64", "u32", "buffer"], result: "i32" },
+  io_destroy: { name: "syscall", parameters: ["i64", "u64"], result: "i32" },
+  io_submit: { name: "syscall", parameters: ["i64", "u64", "i64", "buffer"], result: "i32" },
+  io_getevents: {
+    name: "syscall",
+    parameters: ["i64", "u64", "i64", "i64", "buffer", "buffer"],
+    result: "i32",
+  },
+};
+
+const MAC: Deno.ForeignLibraryInterface = {
+  kqueue: { parameters: [], result: "i32" },
+  kevent: { parameters: ["i32", "buffer", "i32", "buffer", "i32", "buffer"], result: "i32" },
+};
+
 const SYMBOLS: Deno.ForeignLibraryInterface = {
+  ...(IS_MAC ? MAC : LINUX),
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   socketpair: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   listen: { parameters: ["i32", "i32"], result: "i32" },
   connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
-  accept4: { parameters: ["i32", "buffer", "buffer", "i32"], result: "i32", optional: true },
   getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
@@ -96,19 +148,15 @@ const SYMBOLS: Deno.ForeignLibraryInterface = {
   dup: { parameters: ["i32"], result: "i32" },
   dup2: { parameters: ["i32", "i32"], result: "i32" },
   sched_yield: { parameters: [], result: "i32" },
-  fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
-  ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
-  epoll_create1: { parameters: ["i32"], result: "i32", optional: true },
-  epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32", optional: true },
-  epoll_wait: {
-    parameters: ["i32", "buffer", "i32", "i32"],
+  fcntl: { parameters: ["i32", "i32", ...VARIADIC, "i32"], result: "i32" },
+  ioctl: { parameters: ["i32", "u64", ...VARIADIC, "buffer"], result: "i32" },
+  open: { parameters: ["buffer", "i32"], result: "i32" },
+  pollOnThread: {
+    name: "poll",
+    parameters: ["buffer", "usize", "i32"],
     result: "i32",
     nonblocking: true,
-    optional: true,
   },
-  eventfd: { parameters: ["u32", "i32"], result: "i32", optional: true },
-  eventfd_write: { parameters: ["i32", "u64"], result: "i32", optional: true },
-  eventfd_read: { parameters: ["i32", "buffer"], result: "i32", optional: true },
   // `errno` and addresses, without the unscoped permission that `Deno.UnsafePointer` needs.
   errnoPlace: {
     name: IS_MAC ? "__error" : "__errno_location",
@@ -124,21 +172,31 @@ const SYMBOLS: Deno.ForeignLibraryInterface = {
   },
 };
 
-/** How the dynamic linker names each architecture. */
-const MULTIARCH = `${Deno.build.arch}-linux-gnu`;
+/** Where libc is: of Debian, of Fedora and others. The first that exists is named in errors. */
+const PLACES = placesOf(Deno.build);
 
-/** Where libc is: of Debian, of Fedora and others, of Alpine. The first is named in errors. */
-const PLACES = IS_MAC ? ["/usr/lib/libSystem.B.dylib"] : [
-  `/lib/${MULTIARCH}/libc.so.6`,
-  `/usr/lib/${MULTIARCH}/libc.so.6`,
-  "/lib64/libc.so.6",
-  "/usr/lib64/libc.so.6",
-  "/usr/lib/libc.so.6",
-  `/lib/ld-musl-${Deno.build.arch}.so.1`,
-];
+function placesOf({ os, arch, env }: typeof Deno.build): string[] {
+  if (os === "darwin") return ["/usr/lib/libSystem.B.dylib"];
+  // The libc of this very process: another one in the same process would corrupt its memory.
+  if (env === "musl") return [`/lib/ld-musl-${arch}.so.1`];
+  const directories = [`/lib/${arch}-linux-gnu`, `/usr/lib/${arch}-linux-gnu`];
+  return [...directories, "/lib64", "/usr/lib64", "/usr/lib"].map((path) => `${path}/libc.so.6`);
+}
 
 /** What the dynamic linker finds by itself, with an unscoped permission. */
-const NAMES = IS_MAC ? PLACES : ["libc.so.6", `libc.musl-${Deno.build.arch}.so.1`];
+const NAMES = Deno.build.env === "gnu" ? ["libc.so.6"] : PLACES;
+
+/** Returns the path of libc, as the flag that grants it must have it. */
+export function libcPath(): string {
+  const isThere = (path: string) => {
+    try {
+      return isGranted("read", path) && Deno.statSync(path).isFile;
+    } catch {
+      return false;
+    }
+  };
+  return PLACES.find((path) => isGranted("ffi", path)) ?? PLACES.find(isThere) ?? PLACES[0]!;
+}
 
 let opened: Libc | undefined;
 
@@ -159,25 +217,25 @@ export function libcIfGranted(): Libc | undefined {
  */
 export function requireLibc(context: Pick<ErrorContext<string | null>, "error" | "require">): Libc {
   if (opened !== undefined) return opened;
-  let failure: unknown;
+  let libc: Libc | undefined;
   try {
-    const found = open();
-    if (found !== undefined) return found;
+    libc = open();
   } catch (cause) {
-    failure = cause;
+    const state = `libc cannot be used: ${messageOf(cause)}`;
+    throw context.error(Deno.errors.NotSupported, state, { cause } as never);
   }
-  if (failure === undefined) context.require({ ffi: [PLACES[0]!] });
-  const state = `libc cannot be used: ${messageOf(failure)}`;
-  throw context.error(Deno.errors.NotSupported, state, { cause: failure } as never);
+  if (libc === undefined) context.require({ ffi: [libcPath()] });
+  return libc!;
 }
 
-/** Opens libc by a path or a name that is granted; `undefined` if none is. */
+/** Opens libc by a path or a name that is granted. Returns `undefined` if none is. */
 function open(): Libc | undefined {
   const granted = isGranted("ffi") ? NAMES : PLACES.filter((path) => isGranted("ffi", path));
   let failure: unknown;
   for (const name of granted) {
     try {
-      return opened = Deno.dlopen(name, SYMBOLS).symbols as unknown as Libc;
+      const symbols = Deno.dlopen(name, SYMBOLS).symbols as unknown as Libc;
+      return opened = REGISTERS === 0 ? symbols : withFullRegisters(symbols);
     } catch (cause) {
       // The first name is the usual one, so its failure says most.
       failure ??= cause;
@@ -185,4 +243,15 @@ function open(): Libc | undefined {
   }
   if (failure !== undefined) throw failure;
   return undefined;
+}
+
+/** Passes the variable arguments on the stack. */
+function withFullRegisters(symbols: Libc): Libc {
+  const full: bigint[] = new Array(REGISTERS).fill(0n);
+  const { fcntl, ioctl } = symbols as unknown as Record<string, (...args: unknown[]) => number>;
+  return {
+    ...symbols,
+    fcntl: (fd, command, value) => fcntl!(fd, command, ...full, value),
+    ioctl: (fd, request, value) => ioctl!(fd, request, ...full, value),
+  };
 }

@@ -1,8 +1,9 @@
 /**
  * Memory that the kernel reads or writes.
  *
- * V8 keeps a typed array of up to 64 bytes on its own heap, where it moves. A buffer whose address
- * is kept must therefore have its own `ArrayBuffer`, and must stay reachable while it is used.
+ * V8 keeps a typed array of up to 64 bytes on its own heap, where it moves. If the address of a
+ * buffer is kept, it must therefore have its own `ArrayBuffer`, and stay reachable while it is
+ * used.
  */
 
 import type { Libc } from "./library.ts";

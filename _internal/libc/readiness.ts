@@ -1,31 +1,21 @@
 /**
- * Waits until a descriptor can be read or written.
+ * Waits until a descriptor can be read or written, on the event loop.
  *
- * - While anything waits, one thread of Deno's is in `epoll_wait`. Descriptors are added and
- *   removed meanwhile, by synchronous calls.
- * - Each wait is armed once (`EPOLLONESHOT`), so an event wakes the thread once.
+ * - One set of the kernel holds all descriptors (epoll, or kqueue on macOS). An {@linkcode Alarm}
+ *   calls back when it has events.
+ * - Each wait is armed once. A wait may end early, so its caller tries again, and waits again.
  * - {@linkcode Readiness.forget} must be called before a descriptor is closed: the kernel would
- *   keep an interest in what else holds the same socket.
- *
- * epoll(7) of Linux. The layout of `struct epoll_event` is packed on x86_64 only
- * (`include/uapi/linux/eventpoll.h`).
+ *   keep the interest if another descriptor holds the same socket.
  */
 
+import { onAbort } from "../base/event_loop.ts";
+import { AioAlarm } from "./aio_alarm.ts";
+import { IS_MAC, POLLIN, POLLOUT } from "./constants.ts";
+import { EpollSet } from "./epoll_set.ts";
+import type { Alarm, EventSet } from "./event_set.ts";
+import { KqueueSet } from "./kqueue_set.ts";
 import type { Libc } from "./library.ts";
-import { lastFailure } from "./failure.ts";
-import { POLLIN, POLLOUT } from "./constants.ts";
-import { fixedMemory } from "./memory.ts";
-
-const EPOLL_CLOEXEC = 0o2000000;
-const EPOLL_CTL_ADD = 1;
-const EPOLL_CTL_DEL = 2;
-const EPOLL_CTL_MOD = 3;
-const EPOLLONESHOT = 1 << 30;
-const EFD_CLOEXEC_NONBLOCK = 0o2004000;
-
-const EVENT_BYTES = Deno.build.arch === "x86_64" ? 12 : 16;
-const DATA_OFFSET = EVENT_BYTES - 8;
-const MAX_EVENTS = 64;
+import { ThreadAlarm } from "./thread_alarm.ts";
 
 /** What a wait is for. */
 export type Direction = "read" | "write";
@@ -40,26 +30,24 @@ interface Wait {
 
 /** The waits of this thread. */
 export class Readiness {
-  readonly #libc: Libc;
-  readonly #epoll: number;
-  readonly #wake: number;
+  readonly #set: EventSet;
+  readonly #alarm: Alarm;
   readonly #waits = new Map<number, Wait[]>();
-  /** The descriptors that epoll knows. */
-  readonly #known = new Set<number>();
-  readonly #event: Uint8Array<ArrayBuffer> = fixedMemory(EVENT_BYTES);
-  #isRunning = false;
+  /** The descriptors of waits that do not keep the process alive. */
+  readonly #unrefed = new Set<number>();
+  /** The number of descriptors of waits that keep the process alive. */
+  #keeping = 0;
 
   constructor(libc: Libc) {
-    this.#libc = libc;
-    this.#epoll = libc.epoll_create1!(EPOLL_CLOEXEC);
-    if (this.#epoll < 0) throw lastFailure(libc);
-    this.#wake = libc.eventfd!(0, EFD_CLOEXEC_NONBLOCK);
-    if (this.#wake < 0) throw lastFailure(libc);
-    this.#control(EPOLL_CTL_ADD, this.#wake, POLLIN);
+    this.#set = IS_MAC ? new KqueueSet(libc) : new EpollSet(libc);
+    const came = () => this.#came();
+    this.#alarm = (IS_MAC ? undefined : AioAlarm.open(libc, this.#set.fd, came)) ??
+      new ThreadAlarm(libc, this.#set, came);
   }
 
   /**
-   * Resolves when the descriptor can be read or written, or has ended or failed.
+   * Resolves when the descriptor can be read or written, or has ended or failed. A file resolves at
+   * once.
    *
    * @param signal Ends the wait with its reason.
    */
@@ -69,29 +57,57 @@ export class Readiness {
       signal?.throwIfAborted();
       const wait: Wait = { direction, resolve, reject };
       const waits = this.#waits.get(fd) ?? [];
-      waits.push(wait);
-      this.#waits.set(fd, waits);
-      this.#arm(fd, waits);
-      if (signal !== undefined) {
-        const stop = () => this.#remove(fd, wait, signal.reason);
-        signal.addEventListener("abort", stop, { once: true });
-        const done = () => signal.removeEventListener("abort", stop);
-        promise.then(done, done);
+      if (!this.#arm(fd, [...waits, wait])) {
+        resolve();
+        return promise;
       }
-      if (!this.#isRunning) this.#run();
+      if (waits.push(wait) === 1) this.#begin(fd, waits);
+      if (signal !== undefined) {
+        const stop = onAbort(signal, () => this.#remove(fd, wait, signal.reason));
+        promise.then(stop, stop);
+      }
+      this.#alarm.start();
     } catch (error) {
       reject(error);
     }
     return promise;
   }
 
-  /** Ends all waits for a descriptor, with an error. Called before it is closed. */
+  /** Ends all waits for a descriptor, with an error. Called before it is closed. Never throws. */
   forget(fd: number, error: unknown): void {
-    if (this.#known.delete(fd)) this.#control(EPOLL_CTL_DEL, fd, 0);
+    this.#set.remove(fd);
     const waits = this.#waits.get(fd) ?? [];
-    this.#waits.delete(fd);
+    this.#end(fd);
+    this.#unrefed.delete(fd);
     for (const { reject } of waits) reject(error);
-    this.#stopIfIdle();
+  }
+
+  /** Allows the process to exit while something waits for the descriptor, until it is forgotten. */
+  unref(fd: number): void {
+    if (this.#unrefed.has(fd)) return;
+    this.#unrefed.add(fd);
+    if (this.#waits.has(fd)) this.#keep(-1);
+  }
+
+  /** Undoes {@linkcode Readiness.unref}. */
+  ref(fd: number): void {
+    if (this.#unrefed.delete(fd) && this.#waits.has(fd)) this.#keep(1);
+  }
+
+  #begin(fd: number, waits: Wait[]): void {
+    this.#waits.set(fd, waits);
+    if (!this.#unrefed.has(fd)) this.#keep(1);
+  }
+
+  #end(fd: number): void {
+    if (this.#waits.delete(fd) && !this.#unrefed.has(fd)) this.#keep(-1);
+  }
+
+  #keep(more: 1 | -1): void {
+    const before = this.#keeping;
+    this.#keeping += more;
+    if (before === 0) this.#alarm.ref();
+    else if (this.#keeping === 0) this.#alarm.unref();
   }
 
   #remove(fd: number, wait: Wait, reason: unknown): void {
@@ -99,59 +115,44 @@ export class Readiness {
     const place = waits?.indexOf(wait) ?? -1;
     if (waits === undefined || place < 0) return;
     waits.splice(place, 1);
-    if (waits.length === 0) this.#waits.delete(fd);
-    this.#arm(fd, waits);
+    if (waits.length === 0) {
+      this.#end(fd);
+      this.#set.remove(fd);
+    }
     wait.reject(reason);
-    this.#stopIfIdle();
   }
 
-  /** Sets what the kernel reports once for a descriptor. */
-  #arm(fd: number, waits: readonly Wait[]): void {
-    const events = waits.reduce((mask, { direction }) => mask | EVENTS[direction], 0);
-    this.#control(this.#known.has(fd) ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, events | EPOLLONESHOT);
-    this.#known.add(fd);
+  /** Arms what is waited for. Reports whether the kernel can tell it; for a file it cannot. */
+  #arm(fd: number, waits: readonly Wait[]): boolean {
+    return this.#set.arm(fd, waits.reduce((mask, { direction }) => mask | EVENTS[direction], 0));
   }
 
-  #control(operation: number, fd: number, events: number): void {
-    const view = new DataView(this.#event.buffer);
-    view.setUint32(0, events, true);
-    view.setInt32(DATA_OFFSET, fd, true);
-    if (this.#libc.epoll_ctl!(this.#epoll, operation, fd, this.#event) < 0) {
-      throw lastFailure(this.#libc);
+  /** Ends the waits for events that have come. */
+  #came(): void {
+    try {
+      this.#set.take((fd, events) => this.#settle(fd, events));
+    } catch (error) {
+      for (const fd of [...this.#waits.keys()]) this.forget(fd, error);
     }
+    if (this.#waits.size > 0) this.#alarm.start();
   }
 
-  /** Lets the thread go if nothing waits, because it keeps the process alive. */
-  #stopIfIdle(): void {
-    if (this.#isRunning && this.#waits.size === 0) this.#libc.eventfd_write!(this.#wake, 1n);
-  }
-
-  async #run(): Promise<void> {
-    this.#isRunning = true;
-    const events = fixedMemory(MAX_EVENTS * EVENT_BYTES);
-    const view = new DataView(events.buffer);
-    const count = fixedMemory(8);
-    while (this.#waits.size > 0) {
-      const n = await this.#libc.epoll_wait!(this.#epoll, events, MAX_EVENTS, -1);
-      for (let i = 0; i < n; i++) {
-        const fd = view.getInt32(i * EVENT_BYTES + DATA_OFFSET, true);
-        if (fd === this.#wake) this.#libc.eventfd_read!(this.#wake, count);
-        else this.#came(fd, view.getUint32(i * EVENT_BYTES, true));
-      }
-    }
-    this.#isRunning = false;
-  }
-
-  #came(fd: number, events: number): void {
+  #settle(fd: number, events: number): void {
     const waits = this.#waits.get(fd);
     if (waits === undefined) return;
-    const isReady = ({ direction }: Wait) =>
-      (events & ~(POLLIN | POLLOUT) | EVENTS[direction] & events) !== 0;
+    // An end or a failure is an event of both directions.
+    const both = (events & ~(POLLIN | POLLOUT)) !== 0;
+    const isReady = ({ direction }: Wait) => both || (events & EVENTS[direction]) !== 0;
     const left = waits.filter((wait) => !isReady(wait));
-    if (left.length > 0) this.#waits.set(fd, left);
-    else this.#waits.delete(fd);
-    if (left.length > 0) this.#arm(fd, left);
+    this.#end(fd);
     for (const wait of waits) if (isReady(wait)) wait.resolve();
+    if (left.length === 0) return;
+    this.#begin(fd, left);
+    try {
+      this.#arm(fd, left);
+    } catch (error) {
+      this.forget(fd, error);
+    }
   }
 }
 

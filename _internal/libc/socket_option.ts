@@ -22,8 +22,8 @@ export function setNumberOption(libc: Libc, fd: number, option: number, to: numb
 }
 
 /**
- * Returns the number that the kernel gives a socket, and no other one, until it boots again;
- * `undefined` if the descriptor is not a socket.
+ * Returns the number of a socket, which no other one has until the system boots again; `undefined`
+ * if the descriptor is not a socket.
  */
 export function socketCookie(libc: Libc, fd: number): bigint | undefined {
   length[0] = 8;
