@@ -11,6 +11,7 @@
 import { plugIn } from "./_internal/connection/native_slot.ts";
 import { connectAndNote, noteAccepted } from "./_internal/native/noted.ts";
 
+export * from "./native/packet_socket.ts";
 export * from "./native/peer_credentials.ts";
 
 plugIn({

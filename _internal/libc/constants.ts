@@ -41,6 +41,7 @@ export const SO_ACCEPTCONN: number = either(30, 2);
 export const SO_PASSCRED = 16;
 export const SO_PEERCRED = 17;
 export const SO_DOMAIN: number = either(39, -1);
+export const SO_TIMESTAMP: number = either(29, 0x400);
 export const SO_COOKIE = 57;
 export const SO_PEERGROUPS = 59;
 export const SO_PEERPIDFD = 77;

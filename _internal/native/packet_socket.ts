@@ -1,0 +1,334 @@
+/**
+ * The one implementation of `PacketSocket`, over a descriptor.
+ *
+ * - A packet is sent and received by a system call that does not wait. Only if it would wait, the
+ *   operation waits until the socket is ready.
+ * - recvmsg(2) returns 0 for an empty packet and for the end of a seqpacket socket. Each packet is
+ *   therefore received with a timestamp (`SO_TIMESTAMP`), which the end does not have.
+ * - The kernel reports a reset before the packets that came earlier. It is kept until the end.
+ *
+ * ```
+ *   receiving  open ──▶ end      the end has come: `null`, or the reset
+ *   sending    open ──▶ ended    `closeWrite()` was called
+ *   open ──▶ closed              `close()` was called
+ * ```
+ */
+
+import type { UnixAddr } from "../../address.ts";
+import { ConnectionClosed, MessageTooLarge } from "../../errors.ts";
+import type { PacketSocket, PacketType, PacketWaitOptions } from "../../native/packet_socket.ts";
+import { checkOptions, type Checks, checkSignal, show } from "../base/check.ts";
+import { codeOf, stateOf, systemError } from "../base/failure.ts";
+import { handled, rejected } from "../base/rejection.ts";
+import { quoteAddress } from "../base/shown_address.ts";
+import { settlesWithin } from "../base/silence.ts";
+import {
+  EAGAIN,
+  EINTR,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  SHUT_WR,
+  SO_SNDBUF,
+  SO_TIMESTAMP,
+} from "../libc/constants.ts";
+import { errnoOf, failureOf, lastFailure } from "../libc/failure.ts";
+import type { Libc } from "../libc/library.ts";
+import { Readiness } from "../libc/readiness.ts";
+import { numberOption, setNumberOption } from "../libc/socket_option.ts";
+import { PacketMessage } from "./packet_message.ts";
+import { PacketWaits } from "./packet_waits.ts";
+
+/** What a packet takes of the send buffer besides its bytes (`unix_dgram_sendmsg` of Linux). */
+const SEND_OVERHEAD = 32;
+
+/** The size of the packets that are received, unless the send buffer holds larger ones. */
+const MIN_RECEIVED_BYTES = 256 * 1024;
+
+/** The number of packets after which the event loop goes first. */
+const MOST_AT_ONCE = 64;
+
+/** How long an async disposal waits for queued packets. */
+const FLUSH_MS = 5000;
+
+const WAIT_CHECKS: Checks<PacketWaitOptions> = { signal: checkSignal };
+
+const CLOSED = "close() was called on this side";
+const ENDED = "closeWrite() was called on this side";
+
+/** What a socket is besides its descriptor. */
+export interface PacketSocketOptions {
+  type: PacketType;
+  localAddr: UnixAddr;
+  remoteAddr: UnixAddr;
+  /** The largest packet, to send and to receive; what the kernel's buffer allows by default. */
+  maxPacketBytes?: number | undefined;
+}
+
+/** A packet, and the name of the socket that sent it; `""` without one. */
+export interface ReceivedPacket {
+  readonly packet: Uint8Array<ArrayBuffer>;
+  readonly from: string;
+}
+
+/** A packet to send. */
+interface Outgoing {
+  readonly packet: Uint8Array;
+  /** The encoded name of the receiver, if the socket is not connected. */
+  readonly to: Uint8Array | undefined;
+}
+
+type Operation = "send" | "receive" | "closeWrite";
+
+const VERBS: Record<Operation, [verb: string, joint: string]> = {
+  send: ["send a packet", "to"],
+  receive: ["receive a packet", "from"],
+  closeWrite: ["end the packets", "to"],
+};
+
+/** What all sockets of this thread share. */
+let shared: { message: PacketMessage; readiness: Readiness } | undefined;
+
+/** A socket over a descriptor, which it owns. */
+export class FdPacketSocket implements PacketSocket {
+  readonly type: PacketType;
+  readonly localAddr: UnixAddr;
+  readonly remoteAddr: UnixAddr;
+  readonly maxPacketBytes: number;
+  readonly #libc: Libc;
+  readonly #fd: number;
+  readonly #message: PacketMessage;
+  readonly #readiness: Readiness;
+  readonly #receiveLimit: number;
+
+  #state: "open" | "closed" = "open";
+  #hasEnded = false;
+  /** That the peer has closed with packets of ours unread. */
+  #reset: unknown;
+  #closeWrite: Promise<void> | undefined;
+  /** The number of packets since the event loop went first. */
+  #streak = 0;
+
+  readonly #receives: PacketWaits<void, ReceivedPacket | null>;
+  readonly #sends: PacketWaits<Outgoing, true>;
+
+  /**
+   * @param libc The functions.
+   * @param fd A descriptor of a socket of the type. It need not be non-blocking.
+   * @param options The type and the addresses.
+   */
+  constructor(libc: Libc, fd: number, options: PacketSocketOptions) {
+    shared ??= { message: new PacketMessage(libc), readiness: new Readiness(libc) };
+    this.#libc = libc;
+    this.#fd = fd;
+    this.#message = shared.message;
+    this.#readiness = shared.readiness;
+    this.type = options.type;
+    this.localAddr = options.localAddr;
+    this.remoteAddr = options.remoteAddr;
+    this.maxPacketBytes = this.#bufferFor(options.maxPacketBytes);
+    this.#receiveLimit = options.maxPacketBytes ??
+      Math.max(this.maxPacketBytes, MIN_RECEIVED_BYTES);
+    this.#message.reserve(this.#receiveLimit);
+    if (this.type === "seqpacket") setNumberOption(libc, fd, SO_TIMESTAMP, 1);
+    this.#receives = new PacketWaits({
+      attempt: () => this.#take(),
+      ready: (signal) => this.#readiness.wait(fd, "read", signal),
+    });
+    this.#sends = new PacketWaits({
+      attempt: (job: Outgoing) => this.#put(job),
+      ready: (signal) => this.#readiness.wait(fd, "write", signal),
+    });
+  }
+
+  /** Makes the send buffer as large as packets of this size need, and returns the largest size. */
+  #bufferFor(wanted: number | undefined): number {
+    const largest = () => numberOption(this.#libc, this.#fd, SO_SNDBUF) - SEND_OVERHEAD;
+    if (wanted === undefined) return largest();
+    // The kernel takes twice the number.
+    if (largest() < wanted) {
+      setNumberOption(this.#libc, this.#fd, SO_SNDBUF, Math.ceil((wanted + SEND_OVERHEAD) / 2));
+    }
+    return Math.min(largest(), wanted);
+  }
+
+  send(packet: Uint8Array, options?: PacketWaitOptions): Promise<void> {
+    return this.sendTo(packet, undefined, options);
+  }
+
+  /**
+   * Sends a packet.
+   *
+   * @param to The encoded name of the receiver, if the socket is not connected.
+   */
+  sendTo(
+    packet: Uint8Array,
+    to: Uint8Array | undefined,
+    options?: PacketWaitOptions,
+  ): Promise<void> {
+    try {
+      if (!(packet instanceof Uint8Array)) {
+        const remedy = typeof packet === "string" ? ". Use new TextEncoder().encode(…)" : "";
+        throw new TypeError(`Invalid packet: expected a Uint8Array, got ${show(packet)}${remedy}`);
+      }
+      const signal = checkWait("send", options);
+      const job = { packet, to };
+      if (this.#state === "closed") throw this.#closed("send", CLOSED, packet);
+      if (this.#closeWrite !== undefined) throw this.#closed("send", ENDED, packet);
+      const mayGoOn = this.#sends.length === 0 && ++this.#streak < MOST_AT_ONCE;
+      if (mayGoOn && this.#put(job)) return Promise.resolve();
+      return handled(this.#sends.add(job, signal, this.#othersFirst()).then(() => {}));
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  receive(options?: PacketWaitOptions): Promise<Uint8Array<ArrayBuffer> | null> {
+    return this.receiveFrom(options).then((received) => received && received.packet);
+  }
+
+  /** Receives a packet, with the name of its sender. */
+  receiveFrom(options?: PacketWaitOptions): Promise<ReceivedPacket | null> {
+    try {
+      const signal = checkWait("receive", options);
+      if (this.#state === "closed") throw this.#closed("receive", CLOSED);
+      if (this.#receives.length === 0 && ++this.#streak < MOST_AT_ONCE) {
+        const received = this.#take();
+        if (received !== undefined) return Promise.resolve(received);
+      }
+      return this.#receives.add(undefined, signal, this.#othersFirst());
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Resolves after what else is ready, if this socket has been busy. */
+  #othersFirst(): Promise<void> | undefined {
+    if (this.#streak < MOST_AT_ONCE) return undefined;
+    this.#streak = 0;
+    return new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** Sends a packet, unless it would wait. */
+  #put({ packet, to }: Outgoing): true | undefined {
+    const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    for (;;) {
+      const bytes = BigInt(packet.length);
+      const count = to === undefined
+        ? this.#libc.send(this.#fd, packet, bytes, flags)
+        : this.#libc.sendto(this.#fd, packet, bytes, flags, to, to.length);
+      if (count >= 0) return true;
+      const errno = errnoOf(this.#libc);
+      if (errno === EAGAIN) return undefined;
+      if (errno === EINTR) continue;
+      const cause = failureOf(this.#libc, errno);
+      const code = codeOf(cause);
+      if (code === "ECONNRESET") this.#reset = cause;
+      if (code === "EMSGSIZE") throw this.#tooLarge("send", packet.length, this.maxPacketBytes);
+      throw this.#failed("send", cause, packet);
+    }
+  }
+
+  /** Receives a packet; `undefined` if it would wait. */
+  #take(): ReceivedPacket | null | undefined {
+    const message = this.#message;
+    while (!this.#hasEnded) {
+      const size = message.receive(this.#fd, this.#receiveLimit);
+      if (size > this.#receiveLimit) throw this.#tooLarge("receive", size, this.#receiveLimit);
+      if (size > 0 || size === 0 && (this.type === "dgram" || message.hasTimestamp)) {
+        return { packet: message.copy(size), from: message.sender };
+      }
+      if (size === 0) {
+        this.#hasEnded = true;
+        break;
+      }
+      const errno = errnoOf(this.#libc);
+      if (errno === EAGAIN) return undefined;
+      if (errno === EINTR) continue;
+      const cause = failureOf(this.#libc, errno);
+      if (codeOf(cause) !== "ECONNRESET") throw this.#failed("receive", cause);
+      this.#reset = cause;
+    }
+    if (this.#reset !== undefined) throw this.#failed("receive", this.#reset);
+    return null;
+  }
+
+  closeWrite(): Promise<void> {
+    if (this.type === "dgram") {
+      const state = "a datagram socket has no end. Send a packet that means it, by agreement";
+      const error = new Deno.errors.NotSupported(`${this.#start("closeWrite")}: ${state}`);
+      return rejected(Object.assign(error, { operation: "closeWrite", path: this.#path }));
+    }
+    this.#closeWrite ??= handled(this.#endSending());
+    return this.#closeWrite;
+  }
+
+  async #endSending(): Promise<void> {
+    await this.#sends.idle;
+    if (this.#state === "closed") throw this.#closed("closeWrite", CLOSED);
+    if (this.#libc.shutdown(this.#fd, SHUT_WR) === 0) return;
+    const cause = lastFailure(this.#libc);
+    // The peer is gone, and so is the direction.
+    if (codeOf(cause) !== "ENOTCONN") throw this.#failed("closeWrite", cause);
+  }
+
+  close(): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#readiness.forget(this.#fd, this.#closed("receive", CLOSED));
+    this.#libc.close(this.#fd);
+    this.#receives.fail(() => this.#closed("receive", CLOSED));
+    this.#sends.fail(({ packet }) => this.#closed("send", CLOSED, packet));
+  }
+
+  ref(): void {}
+
+  unref(): void {}
+
+  async *[Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array<ArrayBuffer>> {
+    for (let packet; (packet = await this.receive()) !== null;) yield packet;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state === "open") await settlesWithin(this.#sends.idle, FLUSH_MS);
+    this.close();
+  }
+
+  get #path(): string | null {
+    return this.remoteAddr.path ?? this.localAddr.path;
+  }
+
+  /** Returns the beginning of a message: `Cannot send a packet to "/run/app.sock"`. */
+  #start(operation: Operation): string {
+    const [verb, joint] = VERBS[operation];
+    const path = this.#path;
+    return `Cannot ${verb}${path === null ? "" : ` ${joint} ${quoteAddress(path)}`}`;
+  }
+
+  #failed(operation: Operation, cause: unknown, unsent?: Uint8Array): Error {
+    const fields = { operation, path: this.#path, ...(unsent && { unsent }) };
+    return systemError(this.#start(operation), cause, fields, stateOf(cause));
+  }
+
+  #closed(operation: Operation, state: string, unsent?: Uint8Array): ConnectionClosed {
+    const message = `${this.#start(operation)}: ${state}`;
+    return new ConnectionClosed(message, { operation, path: this.#path, unsent });
+  }
+
+  #tooLarge(operation: "send" | "receive", size: number, limit: number): MessageTooLarge {
+    const state = `it has ${size} bytes, and the limit is ${limit}. Raise maxPacketBytes`;
+    const fields = { operation, path: this.#path, size, limit };
+    return new MessageTooLarge(`${this.#start(operation)}: ${state}`, fields);
+  }
+}
+
+/** Returns the signal of a call, after checking its options. */
+function checkWait(call: string, options: PacketWaitOptions | undefined): AbortSignal | undefined {
+  if (options === undefined) return undefined;
+  checkOptions(call, options, WAIT_CHECKS);
+  options.signal?.throwIfAborted();
+  return options.signal;
+}
