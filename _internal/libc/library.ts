@@ -50,6 +50,9 @@ export interface Libc {
   ): number;
   sendmsg(fd: number, message: Memory, flags: number): number;
   recvmsg(fd: number, message: Memory, flags: number): number;
+  recvmmsg:
+    | ((fd: number, messages: Memory, most: number, flags: number, timeout: null) => number)
+    | null;
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
   dup(fd: number): number;
@@ -143,6 +146,11 @@ const SYMBOLS: Deno.ForeignLibraryInterface = {
   },
   sendmsg: { parameters: ["i32", "buffer", "i32"], result: "i32" },
   recvmsg: { parameters: ["i32", "buffer", "i32"], result: "i32" },
+  recvmmsg: {
+    parameters: ["i32", "buffer", "u32", "i32", "buffer"],
+    result: "i32",
+    optional: true,
+  },
   shutdown: { parameters: ["i32", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
   dup: { parameters: ["i32"], result: "i32" },

@@ -35,7 +35,7 @@ import { errnoOf, failureOf, lastFailure } from "../libc/failure.ts";
 import type { Libc } from "../libc/library.ts";
 import { Readiness } from "../libc/readiness.ts";
 import { numberOption, setNumberOption } from "../libc/socket_option.ts";
-import { PacketMessage } from "./packet_message.ts";
+import { MOST_PACKETS, PacketMessages } from "./packet_messages.ts";
 import { PacketWaits } from "./packet_waits.ts";
 
 /** What a packet takes of the send buffer besides its bytes (`unix_dgram_sendmsg` of Linux). */
@@ -86,7 +86,7 @@ const VERBS: Record<Operation, [verb: string, joint: string]> = {
 };
 
 /** What all sockets of this thread share. */
-let shared: { message: PacketMessage; readiness: Readiness } | undefined;
+let shared: { messages: PacketMessages; readiness: Readiness } | undefined;
 
 /** A socket over a descriptor, which it owns. */
 export class FdPacketSocket implements PacketSocket {
@@ -96,11 +96,15 @@ export class FdPacketSocket implements PacketSocket {
   readonly maxPacketBytes: number;
   readonly #libc: Libc;
   readonly #fd: number;
-  readonly #message: PacketMessage;
+  readonly #messages: PacketMessages;
   readonly #readiness: Readiness;
   readonly #receiveLimit: number;
 
   #state: "open" | "closed" = "open";
+  /** The packets that were received, the next one last. */
+  readonly #ahead: (ReceivedPacket | MessageTooLarge)[] = [];
+  /** The number of packets to receive at once. */
+  #batch = 1;
   #hasEnded = false;
   /** That the peer has closed with packets of ours unread. */
   #reset: unknown;
@@ -117,10 +121,10 @@ export class FdPacketSocket implements PacketSocket {
    * @param options The type and the addresses.
    */
   constructor(libc: Libc, fd: number, options: PacketSocketOptions) {
-    shared ??= { message: new PacketMessage(libc), readiness: new Readiness(libc) };
+    shared ??= { messages: new PacketMessages(libc), readiness: new Readiness(libc) };
     this.#libc = libc;
     this.#fd = fd;
-    this.#message = shared.message;
+    this.#messages = shared.messages;
     this.#readiness = shared.readiness;
     this.type = options.type;
     this.localAddr = options.localAddr;
@@ -128,7 +132,6 @@ export class FdPacketSocket implements PacketSocket {
     this.maxPacketBytes = this.#bufferFor(options.maxPacketBytes);
     this.#receiveLimit = options.maxPacketBytes ??
       Math.max(this.maxPacketBytes, MIN_RECEIVED_BYTES);
-    this.#message.reserve(this.#receiveLimit);
     if (this.type === "seqpacket") setNumberOption(libc, fd, SO_TIMESTAMP, 1);
     this.#receives = new PacketWaits({
       attempt: () => this.#take(),
@@ -228,28 +231,45 @@ export class FdPacketSocket implements PacketSocket {
     }
   }
 
-  /** Receives a packet; `undefined` if it would wait. */
+  /** Returns the next packet; `undefined` if it has not come. */
   #take(): ReceivedPacket | null | undefined {
-    const message = this.#message;
+    if (this.#ahead.length === 0) this.#receiveMore();
+    const next = this.#ahead.pop();
+    if (next instanceof Error) throw next;
+    if (next !== undefined || !this.#hasEnded) return next;
+    if (this.#reset !== undefined) throw this.#failed("receive", this.#reset);
+    return null;
+  }
+
+  /** Receives packets that are there: one, or more if they come faster than they are taken. */
+  #receiveMore(): void {
     while (!this.#hasEnded) {
-      const size = message.receive(this.#fd, this.#receiveLimit);
-      if (size > this.#receiveLimit) throw this.#tooLarge("receive", size, this.#receiveLimit);
-      if (size > 0 || size === 0 && (this.type === "dgram" || message.hasTimestamp)) {
-        return { packet: message.copy(size), from: message.sender };
-      }
-      if (size === 0) {
-        this.#hasEnded = true;
-        break;
-      }
+      const count = this.#messages.receive(this.#fd, this.#receiveLimit, this.#batch);
+      if (count > 0) return this.#receiveAhead(count);
       const errno = errnoOf(this.#libc);
-      if (errno === EAGAIN) return undefined;
+      if (errno === EAGAIN) return;
       if (errno === EINTR) continue;
       const cause = failureOf(this.#libc, errno);
       if (codeOf(cause) !== "ECONNRESET") throw this.#failed("receive", cause);
       this.#reset = cause;
     }
-    if (this.#reset !== undefined) throw this.#failed("receive", this.#reset);
-    return null;
+  }
+
+  #receiveAhead(count: number): void {
+    const messages = this.#messages;
+    this.#batch = count < this.#batch ? count : Math.min(2 * count, MOST_PACKETS);
+    for (let i = 0; i < count; i++) {
+      const size = messages.size(i);
+      // All further ones are the end as well.
+      this.#hasEnded = size === 0 && this.type === "seqpacket" && !messages.hasTimestamp(i);
+      if (this.#hasEnded) break;
+      this.#ahead.push(
+        size > this.#receiveLimit
+          ? this.#tooLarge("receive", size, this.#receiveLimit)
+          : { packet: messages.copy(i), from: messages.sender(i) },
+      );
+    }
+    this.#ahead.reverse();
   }
 
   closeWrite(): Promise<void> {
