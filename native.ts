@@ -10,13 +10,17 @@
 
 import { plugIn } from "./_internal/connection/native_slot.ts";
 import { connectAndNote, noteAccepted } from "./_internal/native/noted.ts";
+import { childPackets, inheritedPackets } from "./_internal/native/packet_pair.ts";
 
 export * from "./native/packet_socket.ts";
 export * from "./native/peer_credentials.ts";
+export * from "./native/socketpair.ts";
 
 plugIn({
   connect: connectAndNote,
   accepted: noteAccepted,
+  childPackets,
+  inheritedPackets,
   transport(context) {
     throw context.error(Deno.errors.NotSupported, "not built");
   },

@@ -7,6 +7,7 @@
  */
 
 import type { Connection } from "./connection.ts";
+import type { PacketSocket, PacketType } from "./native/packet_socket.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
 import {
   type Check,
@@ -14,13 +15,16 @@ import {
   checkOptions,
   type Checks,
   integer,
+  MAX_PACKET_BYTES,
+  oneOf,
   show,
 } from "./_internal/base/check.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
 import { pairPermissions } from "./_internal/base/deno_permissions.ts";
 import { pathOfUrl } from "./_internal/base/path.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
-import { CHILD_FD, takeOver } from "./_internal/descriptor/inherited_fd.ts";
+import { CHILD_FD, takeOnce, takeOver } from "./_internal/descriptor/inherited_fd.ts";
+import { native } from "./_internal/connection/native_slot.ts";
 import { checkPairOptions } from "./_internal/child/pair_options.ts";
 import { openSocketPair, SOCKET_PAIR_PERMISSIONS } from "./_internal/child/socket_pair.ts";
 import { startProgram } from "./_internal/child/start.ts";
@@ -109,6 +113,12 @@ export interface PairOptions {
    */
   socket?: "descriptor" | "stdio" | undefined;
   /**
+   * The type of the socket. For packets see {@linkcode PacketPairOptions}.
+   *
+   * @default {"stream"}
+   */
+  type?: "stream" | undefined;
+  /**
    * Standard input.
    *
    * @default {"null"}
@@ -151,10 +161,24 @@ export interface PairOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Options of {@linkcode pair} for a child that gets a socket of packets. */
+export interface PacketPairOptions
+  extends Omit<PairOptions, "type" | "socket" | "permissions" | "modules" | "config"> {
+  /** The type of the socket, which needs `import "@uds/uds/native"`. For programs only. */
+  type: PacketType;
+  /**
+   * The maximum number of bytes of a packet, sent or received, at this end. A larger one than the
+   * kernel's buffer holds makes it larger, as far as the system allows.
+   *
+   * @default {what the buffer holds: 212,960 on Linux}
+   */
+  maxPacketBytes?: number | undefined;
+}
+
 /** A child process, and the connection to it. */
-export interface Child extends AsyncDisposable {
+export interface Child<Conn = Connection> extends AsyncDisposable {
   /** This end of the connection. The child has the other end where `socket` puts it. */
-  readonly conn: Connection;
+  readonly conn: Conn;
   /** The number of the process. */
   readonly pid: number;
   /**
@@ -249,7 +273,42 @@ export interface Child extends AsyncDisposable {
  * assertEquals(await new Response(sort.conn.readable).text(), "apple\npear\n");
  * ```
  */
-export async function pair(command: string | URL, options: PairOptions = {}): Promise<Child> {
+export function pair(command: string | URL, options?: PairOptions): Promise<Child>;
+/**
+ * Starts a child process with one end of a packet socket, at descriptor 3. It may be in any
+ * language: a `send` here is one `recv` there.
+ *
+ * - **A `"dgram"` socket has no end.** The child does not notice that this side closes, and this
+ *   side does not notice that the child exits: wait for `status`. Disposal sends SIGTERM after
+ *   `grace`.
+ * - **A Deno child** takes it over by `inherited({ type })`.
+ *
+ * **Permissions**: those of a stream, and `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where
+ * libc is on this system. The child does not get it.
+ *
+ * @param command A program.
+ * @param options Arguments, environment, standard streams, and the type of the socket.
+ * @returns The child, after it has started.
+ * @throws {Deno.errors.NotSupported} unless the program has `import "@uds/uds/native"`.
+ *
+ * @example Packets to a child
+ * ```ts
+ * import { pair } from "@uds/uds";
+ * import "@uds/uds/native";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // dd reads a packet of at most 10 bytes, and writes it.
+ * const args = ["-c", "exec dd bs=10 count=1 <&3 >&3 2>/dev/null"];
+ * await using child = await pair("sh", { type: "seqpacket", args });
+ * await child.conn.send(new TextEncoder().encode("whole"));
+ * assertEquals(new TextDecoder().decode((await child.conn.receive())!), "whole");
+ * ```
+ */
+export function pair(command: string, options: PacketPairOptions): Promise<Child<PacketSocket>>;
+export async function pair(
+  command: string | URL,
+  options: PairOptions | PacketPairOptions = {},
+): Promise<Child<Connection | PacketSocket>> {
   try {
     checkArguments("pair", arguments, 2, `pair("sh", { args })`);
     checkPairOptions(command, options);
@@ -270,7 +329,11 @@ export async function pair(command: string | URL, options: PairOptions = {}): Pr
   }
 }
 
-const INHERITED_CHECKS: Checks<InheritedOptions> = { fd: integer(0, 0x7fff_ffff) };
+const INHERITED_CHECKS: Checks<InheritedOptions & Omit<PacketInheritedOptions, "type">> = {
+  fd: integer(0, 0x7fff_ffff),
+  type: oneOf("stream", "seqpacket", "dgram"),
+  maxPacketBytes: integer(1, MAX_PACKET_BYTES),
+};
 
 /** Options of {@linkcode inherited}. */
 export interface InheritedOptions {
@@ -280,6 +343,24 @@ export interface InheritedOptions {
    * @default {3}
    */
   fd?: number | undefined;
+  /**
+   * The type of the socket. For packets see {@linkcode PacketInheritedOptions}.
+   *
+   * @default {"stream"}
+   */
+  type?: "stream" | undefined;
+}
+
+/** Options of {@linkcode inherited} for a socket of packets. */
+export interface PacketInheritedOptions extends Omit<InheritedOptions, "type"> {
+  /** The type of the socket, which needs `import "@uds/uds/native"`. */
+  type: PacketType;
+  /**
+   * The maximum number of bytes of a packet, as in {@linkcode PacketPairOptions}.
+   *
+   * @default {what the buffer holds: 212,960 on Linux}
+   */
+  maxPacketBytes?: number | undefined;
 }
 
 /**
@@ -312,13 +393,46 @@ export interface InheritedOptions {
  * await conn.readable.pipeTo(conn.writable);
  * ```
  */
-export function inherited(options: InheritedOptions = {}): Connection {
+export function inherited(options?: InheritedOptions): Connection;
+/**
+ * Takes over the packet socket that the parent process left at a descriptor: the other end of
+ * {@linkcode pair} with a `type`, or of any parent that starts this program with such a socket.
+ *
+ * **Permissions**: `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where libc is on this system.
+ *
+ * @param options The type, and the descriptor, if it is not 3.
+ * @returns The packet socket. Neither end has a name.
+ * @throws {NotASocket} when the descriptor is not open, or is not a connected socket of the type.
+ * @throws {Deno.errors.NotSupported} unless the program has `import "@uds/uds/native"`.
+ *
+ * @example The child of a pair
+ * ```ts ignore
+ * import { inherited } from "@uds/uds";
+ * import "@uds/uds/native";
+ *
+ * await using socket = inherited({ type: "seqpacket" });
+ * for await (const packet of socket) await socket.send(packet);
+ * ```
+ */
+export function inherited(options: PacketInheritedOptions): PacketSocket;
+export function inherited(
+  options: InheritedOptions | PacketInheritedOptions = {},
+): Connection | PacketSocket {
   try {
     checkArguments("inherited", arguments, 1, "inherited({ fd })");
-    checkOptions("inherited", options, INHERITED_CHECKS);
+    checkOptions<InheritedOptions | PacketInheritedOptions>(
+      "inherited",
+      options,
+      INHERITED_CHECKS,
+    );
     requireRuntime();
     const { fd = CHILD_FD } = options;
     const context = new ErrorContext("inherited", null, `Cannot take over descriptor ${fd}`);
+    const { type = "stream", maxPacketBytes } = options as Partial<PacketInheritedOptions>;
+    if (type !== "stream") {
+      const open = native(context, "type").inheritedPackets;
+      return takeOnce(context, fd, () => open(context, fd, type, maxPacketBytes));
+    }
     const parent = Deno.ppid;
     return unnamedConnection(takeOver(context, fd), { hasPeerExited: () => Deno.ppid !== parent });
   } catch (error) {
@@ -355,8 +469,8 @@ export interface SocketPairOptions {
  * one end to code that expects a connection.
  *
  * - The system call takes an address family, a type and a protocol. Deno has stream sockets only:
- *   `"dgram"`, `"seqpacket"`, and other families and protocols reject with `NotSupported`. Messages
- *   over a stream need a framing.
+ *   `"dgram"`, `"seqpacket"`, and other families and protocols reject with `NotSupported`. The
+ *   `socketpair()` of `@uds/uds/native` has them all. Messages over a stream need a framing.
  * - Deno does not have the system call. The two ends meet at an abstract name of 128 random bits,
  *   which exists for that instant. On systems other than Linux it is a path in a new private
  *   directory. Any other process that connects there is recognized and dropped.
@@ -403,12 +517,14 @@ const SOCKETPAIR_CHECKS: Checks<SocketPairOptions> = {
   protocol: only(0, "Unix domain sockets have no other protocol"),
 };
 
+const NATIVE = 'import { socketpair } from "@uds/uds/native"';
+
 /** Returns a check that accepts one value, and refuses others for a reason. */
 function only(accepted: unknown, reason: string): Check {
   return (name, value) => {
     if (value === accepted) return;
     const start = `Cannot make a socket pair with ${name} ${show(value)}`;
     throw new ErrorContext("socketpair", null, start)
-      .error(Deno.errors.NotSupported, `${reason}. Use ${show(accepted)}`);
+      .error(Deno.errors.NotSupported, `${reason}. Use ${show(accepted)}, or ${NATIVE}`);
   };
 }

@@ -1,6 +1,6 @@
 /** The checks of `pair()`'s arguments. */
 
-import type { PairOptions } from "../../pair.ts";
+import type { PacketPairOptions, PairOptions } from "../../pair.ts";
 import {
   type Check,
   checkBoolean,
@@ -8,6 +8,8 @@ import {
   type Checks,
   checkSignal,
   duration,
+  integer,
+  MAX_PACKET_BYTES,
   oneOf,
   show,
 } from "../base/check.ts";
@@ -29,7 +31,7 @@ const PERMISSIONS_CHECKS: Checks<Deno.PermissionOptionsObject> = {
 /** The kinds of permission that take URLs. */
 const KINDS_WITH_URLS = ["read", "write", "run", "ffi"];
 
-const PAIR_CHECKS: Checks<PairOptions> = {
+const PAIR_CHECKS: Checks<PairOptions & Omit<PacketPairOptions, "type">> = {
   args: (name, value) => checkEach(name, value, checkText),
   cwd: checkPlace,
   env: checkEnvironment,
@@ -47,6 +49,8 @@ const PAIR_CHECKS: Checks<PairOptions> = {
     checkUrl(name, value);
   },
   socket: oneOf("descriptor", "stdio"),
+  type: oneOf("stream", "seqpacket", "dgram"),
+  maxPacketBytes: integer(1, MAX_PACKET_BYTES),
   stdin: STDIO,
   stdout: STDIO,
   stderr: STDIO,
@@ -56,7 +60,10 @@ const PAIR_CHECKS: Checks<PairOptions> = {
 };
 
 /** Throws unless there is a command, and each option is right for it. */
-export function checkPairOptions(command: unknown, options: PairOptions): void {
+export function checkPairOptions(
+  command: unknown,
+  options: PairOptions | PacketPairOptions,
+): void {
   const isModule = command instanceof URL;
   if (isModule ? command.protocol !== "file:" : typeof command !== "string" || command === "") {
     const found = isModule ? command.href : command;
@@ -66,6 +73,7 @@ export function checkPairOptions(command: unknown, options: PairOptions): void {
   else checkText("command", command);
   checkOptions("pair", options, PAIR_CHECKS);
   if (options.socket === "stdio") checkOnStdio(command, options);
+  if ((options.type ?? "stream") !== "stream") checkPackets(command, options);
   const { permissions, modules, config } = options;
   if (isModule || (permissions ?? modules ?? config) === undefined) return;
   throw new TypeError(
@@ -84,6 +92,20 @@ function checkOnStdio(command: unknown, { stdin, stdout }: PairOptions): void {
   }
   const name = stdin !== undefined ? "stdin" : stdout !== undefined ? "stdout" : undefined;
   if (name !== undefined) refuse(`${name} of the child is the connection. Leave out ${name}`);
+}
+
+/** Throws if the child cannot have a packet socket. */
+function checkPackets(
+  command: unknown,
+  { type, socket }: { type?: string | undefined; socket?: string | undefined },
+): void {
+  const refuse = (reason: string) => {
+    throw new TypeError(`Invalid type: with ${show(type)}, ${reason}`);
+  };
+  if (socket === "stdio") refuse("the socket is at a descriptor. Leave out socket");
+  if (command instanceof URL) {
+    refuse(`pair() starts programs only, and ${show(command.href)} is a module. Leave it out`);
+  }
 }
 
 function unexpected(name: string, expected: string, value: unknown): TypeError {

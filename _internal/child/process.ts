@@ -24,7 +24,7 @@ import { onAbort } from "../base/event_loop.ts";
 import { codeOf } from "../base/failure.ts";
 import { builtin } from "../base/node.ts";
 import { settlesWithin } from "../base/silence.ts";
-import type { SocketConnection, Transport } from "../connection/socket_connection.ts";
+import type { SocketConnection } from "../connection/socket_connection.ts";
 import { FdSocket } from "../descriptor/fd_socket.ts";
 import type { SignalWait } from "./realtime_signals.ts";
 import { unnamedConnection } from "./unnamed_connection.ts";
@@ -56,9 +56,15 @@ export const KILLED_MS = 5000;
 const LEAST_REST_MS = 100;
 const LONGEST_REST_MS = 2000;
 
+/** This end of the socket. */
+export interface ChildConn {
+  closeWrite(): Promise<void>;
+  close(): void;
+}
+
 /** A child that was started. */
-export class ChildProcess {
-  readonly conn: SocketConnection;
+export class ChildProcess<Conn extends ChildConn = SocketConnection> {
+  readonly conn: Conn;
   readonly pid: number;
   readonly status: Promise<Deno.CommandStatus>;
   readonly #process: NodeChildProcess;
@@ -72,20 +78,20 @@ export class ChildProcess {
   /**
    * @param process A process that was started in this turn of the event loop.
    * @param pid Its number.
-   * @param socket This process's end of the socket.
+   * @param open Opens this process's end of the socket. Gets what reports that the child has exited.
    * @param wait The wait for a signal without a name.
    * @param options How it was started.
    */
   constructor(
     process: NodeChildProcess,
     pid: number,
-    socket: Transport,
+    open: (hasExited: () => boolean) => Conn,
     wait: SignalWait,
     { stdio, grace = DEFAULT_GRACE_MS, signal }: ChildOptions,
   ) {
     this.#process = process;
     this.pid = pid;
-    this.conn = unnamedConnection(socket, { hasPeerExited: () => this.#hasExited });
+    this.conn = open(() => this.#hasExited);
     this.#stdio = stdio;
     this.#grace = grace;
     // After the start only kill() fails.

@@ -1,22 +1,27 @@
 /** The start of a child process. */
 
 import type { Socket } from "node:net";
+import type { PacketSocket, PacketType } from "../../native/packet_socket.ts";
 import type { PairOptions } from "../../pair.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { builtin } from "../base/node.ts";
 import { respell } from "../base/path.ts";
 import { withOwnVariables } from "./environment.ts";
-import type { Transport } from "../connection/socket_connection.ts";
+import { native } from "../connection/native_slot.ts";
+import type { SocketConnection, Transport } from "../connection/socket_connection.ts";
 import { FdSocket } from "../descriptor/fd_socket.ts";
 import { CHILD_FD } from "../descriptor/inherited_fd.ts";
-import { ChildProcess, type ChildStdio } from "./process.ts";
+import { type ChildConn, ChildProcess, type ChildStdio } from "./process.ts";
 import { watchSignals } from "./realtime_signals.ts";
 import { refusalOf, requireStartable } from "./start_refusal.ts";
 import { StdioSocket } from "./stdio_socket.ts";
+import { unnamedConnection } from "./unnamed_connection.ts";
 
 /** The options of `pair()`, checked, and copied at the call. */
-export interface StartOptions extends Omit<PairOptions, "cwd"> {
+export interface StartOptions extends Omit<PairOptions, "cwd" | "type"> {
   cwd: string | undefined;
+  type?: "stream" | PacketType | undefined;
+  maxPacketBytes?: number | undefined;
 }
 
 /** What to run, and how. */
@@ -42,11 +47,11 @@ export async function startProgram(
   context: ErrorContext<null>,
   command: string,
   options: StartOptions,
-): Promise<ChildProcess> {
-  const { args = [], env = {}, clearEnv = false } = options;
+): Promise<ChildProcess<SocketConnection | PacketSocket>> {
+  const { args = [], env = {}, clearEnv = false, type = "stream", maxPacketBytes } = options;
   const isOnStdio = options.socket === "stdio";
   const { stdin = "null", stdout = "inherit", stderr = "inherit" } = options;
-  const { child } = await startChild(context, {
+  const start: ChildStart = {
     ...options,
     // Unlike the path of a module's Deno: its arguments have a permission flag, and `spawn` would
     // look for the path among them.
@@ -54,18 +59,51 @@ export async function startProgram(
     args,
     env: clearEnv ? env : withOwnVariables(context, env),
     stdio: isOnStdio ? ["socket", "socket", stderr] : [stdin, stdout, stderr],
-  });
-  return child;
+  };
+  if (type === "stream") return (await startChild(context, start)).child;
+  const packets = native(context, "type").childPackets(context, type, maxPacketBytes);
+  try {
+    return await startWith(context, start, packets.fd, () => packets.socket);
+  } catch (error) {
+    packets.socket.close();
+    throw error;
+  } finally {
+    packets.closeFd();
+  }
 }
 
-/** Starts a child. Leaves nothing behind if that fails. */
+/** Starts a child with a connection. Leaves nothing behind if that fails. */
 export async function startChild(
   context: ErrorContext<null>,
   start: ChildStart,
 ): Promise<{ child: ChildProcess; socket: Transport }> {
+  let socket!: Transport;
+  const child = await startWith(context, start, "pipe", (stream, hasExited) => {
+    socket = start.stdio[0] === "socket"
+      ? new StdioSocket(
+        FdSocket.fromStream(stream(0), "write"),
+        FdSocket.fromStream(stream(1), "read"),
+      )
+      : FdSocket.fromStream(stream(CHILD_FD));
+    return unnamedConnection(socket, { hasPeerExited: hasExited });
+  });
+  return { child, socket };
+}
+
+/**
+ * Starts a child.
+ *
+ * @param fd What the child gets as descriptor 3, unless its socket is on the standard streams.
+ * @param open Opens this end. Gets the streams of the child, and what reports that it has exited.
+ */
+async function startWith<Conn extends ChildConn>(
+  context: ErrorContext<null>,
+  start: ChildStart,
+  fd: "pipe" | number,
+  open: (stream: (fd: number) => Socket, hasExited: () => boolean) => Conn,
+): Promise<ChildProcess<Conn>> {
   requireStartable(context, start);
   const { command, args, env, cwd, detached = false, stdio } = start;
-  const isOnStdio = stdio[0] === "socket";
   const ways = stdio.map((way) => NODE_STDIO[way]);
   const { spawn } = builtin("node:child_process");
   const { result: process, ended } = watchSignals(() =>
@@ -73,18 +111,13 @@ export async function startChild(
       env,
       cwd,
       detached,
-      stdio: isOnStdio ? ways : [...ways, "pipe"],
+      stdio: stdio[0] === "socket" ? ways : [...ways, fd],
     })
   );
   if (process.pid !== undefined) {
     const stream = (fd: number) => process.stdio[fd] as Socket;
-    const socket = isOnStdio
-      ? new StdioSocket(
-        FdSocket.fromStream(stream(0), "write"),
-        FdSocket.fromStream(stream(1), "read"),
-      )
-      : FdSocket.fromStream(stream(CHILD_FD));
-    return { child: new ChildProcess(process, process.pid, socket, ended, start), socket };
+    const openConn = (hasExited: () => boolean) => open(stream, hasExited);
+    return new ChildProcess(process, process.pid, openConn, ended, start);
   }
   ended.cancel();
   throw refusalOf(context, await new Promise<Error>((resolve) => process.once("error", resolve)));

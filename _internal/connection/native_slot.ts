@@ -3,6 +3,7 @@
  * without it.
  */
 
+import type { PacketSocket, PacketType } from "../../native/packet_socket.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import type { Transport } from "./socket_connection.ts";
 
@@ -12,6 +13,15 @@ export interface NativeOptions {
   descriptors?: boolean | undefined;
   /** Whether a read looks for bytes for some microseconds before it waits. */
   lowLatency?: boolean | undefined;
+}
+
+/** A pair of packet sockets, of which a child gets one end. */
+export interface ChildPackets {
+  readonly socket: PacketSocket;
+  /** The descriptor of the child's end. */
+  readonly fd: number;
+  /** Closes that descriptor: the child has its own. */
+  closeFd(): void;
 }
 
 /** What the native module does for the core. */
@@ -29,6 +39,19 @@ export interface NativeSockets {
     conn: Deno.UnixConn,
     options: NativeOptions,
   ): Transport;
+  /** Opens a pair of packet sockets for a child. */
+  childPackets(
+    context: ErrorContext<null>,
+    type: PacketType,
+    maxPacketBytes: number | undefined,
+  ): ChildPackets;
+  /** Takes over a packet socket that the parent left at a descriptor. */
+  inheritedPackets(
+    context: ErrorContext<null>,
+    fd: number,
+    type: PacketType,
+    maxPacketBytes: number | undefined,
+  ): PacketSocket;
 }
 
 let plugged: NativeSockets | undefined;
@@ -59,9 +82,18 @@ export function transportFor(
   options: NativeOptions,
 ): Transport {
   const wanted = (["descriptors", "lowLatency"] as const).find((name) => options[name]);
-  if (wanted === undefined) return conn;
-  if (plugged !== undefined) return plugged.transport(context, conn, options);
-  const state = `the option ${wanted} needs system calls that Deno does not have. ` +
+  return wanted === undefined ? conn : native(context, wanted).transport(context, conn, options);
+}
+
+/**
+ * Returns the native module.
+ *
+ * @param context Makes the error if it is not there.
+ * @param option The option that needs it.
+ */
+export function native(context: ErrorContext<string | null>, option: string): NativeSockets {
+  if (plugged !== undefined) return plugged;
+  const state = `the option ${option} needs system calls that Deno does not have. ` +
     `Add import "@uds/uds/native" to the program`;
   throw context.error(Deno.errors.NotSupported, state);
 }

@@ -26,24 +26,31 @@ export function requireMainThread(context: ErrorContext<null>): void {
 
 /** Takes over a descriptor of this process. Closing the socket closes it. */
 export function takeOver(context: ErrorContext<null>, fd: number): FdSocket {
+  const { Socket } = builtin("node:net");
+  let socket: Socket | undefined;
+  const adopted = takeOnce(context, fd, () => {
+    try {
+      return new FdSocket((onread) => socket = new Socket({ fd, allowHalfOpen: true, onread }));
+    } catch (cause) {
+      throw refusalOf(context, cause);
+    }
+  });
+  // Only a TCP socket has a port.
+  if (socket?.localPort === undefined) return adopted;
+  adopted.close();
+  throw refusalOf(context, new Error("it is a TCP socket"));
+}
+
+/** Opens a descriptor, unless it was taken over before. */
+export function takeOnce<T>(context: ErrorContext<null>, fd: number, open: () => T): T {
   requireMainThread(context);
   if (taken.has(fd)) {
     const error = context.error(Deno.errors.Busy, "it was taken over before");
     throw Object.assign(error, { code: "EEXIST" });
   }
-  const { Socket } = builtin("node:net");
-  let socket: Socket | undefined;
-  let adopted: FdSocket;
-  try {
-    adopted = new FdSocket((onread) => socket = new Socket({ fd, allowHalfOpen: true, onread }));
-  } catch (cause) {
-    throw refusalOf(context, cause);
-  }
+  const opened = open();
   taken.add(fd);
-  // Only a TCP socket has a port.
-  if (socket?.localPort === undefined) return adopted;
-  adopted.close();
-  throw refusalOf(context, new Error("it is a TCP socket"));
+  return opened;
 }
 
 function refusalOf(context: ErrorContext<null>, cause: unknown): Error {

@@ -20,8 +20,12 @@ function byProcessor(x64: number, arm64: number): number {
 
 // Linux: linux/socket.h and linux/net.h of include/. macOS: sys/socket.h.
 export const AF_UNIX = 1;
+export const AF_INET = 2;
+export const AF_INET6: number = either(10, 30);
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
+export const SOCK_RDM = 4;
 export const SOCK_SEQPACKET = 5;
 /** Flags of the type. macOS has none. */
 export const SOCK_CLOEXEC: number = either(0o2000000, 0);

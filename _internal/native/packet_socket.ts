@@ -41,9 +41,6 @@ import { PacketWaits } from "./packet_waits.ts";
 /** What a packet takes of the send buffer besides its bytes (`unix_dgram_sendmsg` of Linux). */
 const SEND_OVERHEAD = 32;
 
-/** The size of the packets that are received, unless the send buffer holds larger ones. */
-const MIN_RECEIVED_BYTES = 256 * 1024;
-
 /** The number of packets after which the event loop goes first. */
 const MOST_AT_ONCE = 64;
 
@@ -98,7 +95,6 @@ export class FdPacketSocket implements PacketSocket {
   readonly #fd: number;
   readonly #messages: PacketMessages;
   readonly #readiness: Readiness;
-  readonly #receiveLimit: number;
 
   #state: "open" | "closed" = "open";
   /** The packets that were received, the next one last. */
@@ -129,9 +125,10 @@ export class FdPacketSocket implements PacketSocket {
     this.type = options.type;
     this.localAddr = options.localAddr;
     this.remoteAddr = options.remoteAddr;
-    this.maxPacketBytes = this.#bufferFor(options.maxPacketBytes);
-    this.#receiveLimit = options.maxPacketBytes ??
-      Math.max(this.maxPacketBytes, MIN_RECEIVED_BYTES);
+    this.maxPacketBytes = options.maxPacketBytes ?? this.#most;
+    // The kernel takes twice the number.
+    const half = Math.ceil((this.maxPacketBytes + SEND_OVERHEAD) / 2);
+    if (this.#most < this.maxPacketBytes) setNumberOption(libc, fd, SO_SNDBUF, half);
     if (this.type === "seqpacket") setNumberOption(libc, fd, SO_TIMESTAMP, 1);
     this.#receives = new PacketWaits({
       attempt: () => this.#take(),
@@ -143,15 +140,9 @@ export class FdPacketSocket implements PacketSocket {
     });
   }
 
-  /** Makes the send buffer as large as packets of this size need, and returns the largest size. */
-  #bufferFor(wanted: number | undefined): number {
-    const largest = () => numberOption(this.#libc, this.#fd, SO_SNDBUF) - SEND_OVERHEAD;
-    if (wanted === undefined) return largest();
-    // The kernel takes twice the number.
-    if (largest() < wanted) {
-      setNumberOption(this.#libc, this.#fd, SO_SNDBUF, Math.ceil((wanted + SEND_OVERHEAD) / 2));
-    }
-    return Math.min(largest(), wanted);
+  /** The largest packet that the send buffer holds. */
+  get #most(): number {
+    return numberOption(this.#libc, this.#fd, SO_SNDBUF) - SEND_OVERHEAD;
   }
 
   send(packet: Uint8Array, options?: PacketWaitOptions): Promise<void> {
@@ -174,6 +165,8 @@ export class FdPacketSocket implements PacketSocket {
         throw new TypeError(`Invalid packet: expected a Uint8Array, got ${show(packet)}${remedy}`);
       }
       const signal = checkWait("send", options);
+      const { length } = packet;
+      if (length > this.maxPacketBytes) throw this.#tooLarge("send", length, this.maxPacketBytes);
       const job = { packet, to };
       if (this.#state === "closed") throw this.#closed("send", CLOSED, packet);
       if (this.#closeWrite !== undefined) throw this.#closed("send", ENDED, packet);
@@ -226,7 +219,7 @@ export class FdPacketSocket implements PacketSocket {
       const cause = failureOf(this.#libc, errno);
       const code = codeOf(cause);
       if (code === "ECONNRESET") this.#reset = cause;
-      if (code === "EMSGSIZE") throw this.#tooLarge("send", packet.length, this.maxPacketBytes);
+      if (code === "EMSGSIZE") throw this.#tooLarge("send", packet.length, this.#most);
       throw this.#failed("send", cause, packet);
     }
   }
@@ -244,7 +237,7 @@ export class FdPacketSocket implements PacketSocket {
   /** Receives packets that are there: one, or more if they come faster than they are taken. */
   #receiveMore(): void {
     while (!this.#hasEnded) {
-      const count = this.#messages.receive(this.#fd, this.#receiveLimit, this.#batch);
+      const count = this.#messages.receive(this.#fd, this.maxPacketBytes, this.#batch);
       if (count > 0) return this.#receiveAhead(count);
       const errno = errnoOf(this.#libc);
       if (errno === EAGAIN) return;
@@ -264,8 +257,8 @@ export class FdPacketSocket implements PacketSocket {
       this.#hasEnded = size === 0 && this.type === "seqpacket" && !messages.hasTimestamp(i);
       if (this.#hasEnded) break;
       this.#ahead.push(
-        size > this.#receiveLimit
-          ? this.#tooLarge("receive", size, this.#receiveLimit)
+        size > this.maxPacketBytes
+          ? this.#tooLarge("receive", size, this.maxPacketBytes)
           : { packet: messages.copy(i), from: messages.sender(i) },
       );
     }
