@@ -95,6 +95,11 @@ function pathOf(kind: string, url: URL): string {
   );
 }
 
+/** Reports whether all of a set is granted, without a prompt. */
+export function areGranted(set: Deno.PermissionOptionsObject): boolean {
+  return Object.keys(missingOf(set)).length === 0;
+}
+
 /** Returns the part of a set of permissions that is not granted. */
 function missingOf(set: Deno.PermissionOptionsObject): Deno.PermissionOptionsObject {
   const missing: [string, true | (string | URL)[]][] = [];

@@ -1,0 +1,43 @@
+/** The variables of a service manager. */
+
+import { requireGrants } from "../base/deno_permissions.ts";
+
+/** What each call cannot do without its variables, as its errors begin. */
+export const ATTEMPTS = {
+  listenFds: "Cannot take the descriptors of the manager",
+  notify: "Cannot notify the manager",
+  watchdog: "Cannot start the watchdog",
+};
+
+/** A call that reads variables. */
+type Call = keyof typeof ATTEMPTS;
+
+/** Returns variables. Throws unless this process may read them. */
+export function readVariables<Name extends string>(
+  operation: Call,
+  names: readonly Name[],
+): Record<Name, string | undefined> {
+  requireGrants(ATTEMPTS[operation], { env: [...names] }, { operation, path: null });
+  return Object.fromEntries(names.map((name) => [name, Deno.env.get(name) || undefined])) as Record<
+    Name,
+    string | undefined
+  >;
+}
+
+/** Returns a variable that is a positive whole number; `undefined` if it is not set. */
+export function wholeNumber(
+  operation: Call,
+  name: string,
+  value: string | undefined,
+): number | undefined {
+  if (value === undefined) return undefined;
+  const number = Number(value);
+  if (/^\d+$/.test(value) && Number.isSafeInteger(number)) return number;
+  throw invalid(operation, `${name} must be a whole number, and is ${JSON.stringify(value)}`);
+}
+
+/** Returns the error of a variable that no manager would set. */
+export function invalid(operation: Call, state: string): Error {
+  const error = new Deno.errors.InvalidData(`${ATTEMPTS[operation]}: the variable ${state}`);
+  return Object.assign(error, { operation, path: null });
+}

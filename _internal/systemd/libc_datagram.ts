@@ -1,0 +1,34 @@
+/** A datagram, and the time, by calls of libc. */
+
+import {
+  AF_UNIX,
+  IS_MAC,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+} from "../libc/constants.ts";
+import { lastFailure } from "../libc/failure.ts";
+import type { Libc } from "../libc/library.ts";
+import { encodeName } from "../libc/socket_name.ts";
+
+const CLOCK_MONOTONIC = IS_MAC ? 6 : 1;
+
+/** Sends a datagram to a path or an abstract name. Throws instead of waiting for a full queue. */
+export function sendDatagram(libc: Libc, path: string, data: Uint8Array<ArrayBuffer>): void {
+  const fd = libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw lastFailure(libc);
+  const to = encodeName(path);
+  const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  const sent = libc.sendto(fd, data, BigInt(data.length), flags, to, to.length);
+  const failure = sent < 0 ? lastFailure(libc) : undefined;
+  libc.close(fd);
+  if (failure !== undefined) throw failure;
+}
+
+/** Returns the time of CLOCK_MONOTONIC, in microseconds. Deno has no API for it. */
+export function microseconds(libc: Libc): bigint {
+  const time = new BigUint64Array(new ArrayBuffer(16));
+  libc.clock_gettime(CLOCK_MONOTONIC, time);
+  return time[0]! * 1_000_000n + time[1]! / 1000n;
+}
