@@ -40,7 +40,7 @@ export class NotifySocket {
    * Sends assignments.
    *
    * @param lines Assignments, such as `READY=1`.
-   * @param isReload Whether to add the time, by which the manager tells two reloads apart.
+   * @param isReload Whether to add the time, which distinguishes two reloads.
    */
   async send(lines: string[], isReload: boolean): Promise<void> {
     const context = this.#context;
