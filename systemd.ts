@@ -62,7 +62,7 @@ const FIRST_FD = 3;
 const LISTEN_VARIABLES = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] as const;
 
 /** The descriptors, once their variables are removed. */
-let given: readonly ListenFd[] | undefined;
+let given: ListenFd[] | undefined;
 
 /**
  * Returns the sockets that a service manager has opened for this process.
@@ -95,7 +95,7 @@ let given: readonly ListenFd[] | undefined;
 export function listenFds(): ListenFd[] {
   try {
     checkArguments("listenFds", arguments, 0, "listenFds()");
-    return [...given ??= takeListenFds()];
+    return [...given ?? takeListenFds()];
   } catch (error) {
     throw seenFrom(listenFds, error);
   }
@@ -111,7 +111,7 @@ function takeListenFds(): ListenFd[] {
     throw invalid("listenFds", `LISTEN_FDNAMES has ${names.length} names for ${count} descriptors`);
   }
   for (const name of LISTEN_VARIABLES) Deno.env.delete(name);
-  return Array.from({ length: count }, (_, i) => ({
+  return given = Array.from({ length: count }, (_, i) => ({
     fd: FIRST_FD + i,
     name: names?.[i] ?? "unknown",
   }));
