@@ -12,8 +12,10 @@ import { plugIn } from "./_internal/connection/native_slot.ts";
 import { connectAndNote, noteAccepted } from "./_internal/native/noted.ts";
 import { childPackets, inheritedPackets } from "./_internal/native/packet_pair.ts";
 
+export * from "./native/native_permissions.ts";
 export * from "./native/packet_socket.ts";
 export * from "./native/peer_credentials.ts";
+export * from "./native/socket_options.ts";
 export * from "./native/socketpair.ts";
 
 plugIn({

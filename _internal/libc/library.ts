@@ -62,6 +62,8 @@ export interface Libc {
   fcntl(fd: number, command: number, value: number): number;
   ioctl(fd: number, request: bigint, value: Memory): number;
   open(path: Memory, flags: number): number;
+  /** Looks only: with a time limit of 0. */
+  poll(fds: Memory, count: bigint, ms: 0): number;
   /** Waits on a thread of Deno's, which keeps the process alive. Its `errno` is lost. */
   pollOnThread(fds: Memory, count: bigint, ms: number): Promise<number>;
   epoll_create1: ((flags: number) => number) | null;
@@ -161,6 +163,7 @@ const SYMBOLS: Deno.ForeignLibraryInterface = {
   fcntl: { parameters: ["i32", "i32", ...VARIADIC, "i32"], result: "i32" },
   ioctl: { parameters: ["i32", "u64", ...VARIADIC, "buffer"], result: "i32" },
   open: { parameters: ["buffer", "i32"], result: "i32" },
+  poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
   pollOnThread: {
     name: "poll",
     parameters: ["buffer", "usize", "i32"],

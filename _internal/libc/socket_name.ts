@@ -1,12 +1,13 @@
 /** The names of a socket: `struct sockaddr_un` of unix(7), sys/un.h on macOS. */
 
-import { AF_UNIX, IS_MAC, SUN_PATH_BYTES } from "./constants.ts";
+import { AF_UNIX, IS_MAC, SO_ACCEPTCONN } from "./constants.ts";
+import { SOCKADDR_UN } from "./layouts.ts";
 import type { Libc } from "./library.ts";
 import { fixedMemory } from "./memory.ts";
+import { numberOption } from "./socket_option.ts";
 
-/** `sun_family`, before the path. */
-const FAMILY_BYTES = 2;
-const NAME_BYTES = FAMILY_BYTES + SUN_PATH_BYTES;
+const NAME_BYTES = SOCKADDR_UN.bytes;
+const { sun_family: FAMILY, sun_path: PATH } = SOCKADDR_UN;
 
 const name = fixedMemory(NAME_BYTES);
 const length = new Uint32Array(new ArrayBuffer(4));
@@ -31,21 +32,35 @@ function decode(): string | undefined {
 
 /** Returns the path in a `struct sockaddr_un`: `"\0name"` for an abstract name. */
 export function decodeName(address: Uint8Array, bytes: number): string | undefined {
-  if (bytes < FAMILY_BYTES) return "";
-  if (address[IS_MAC ? 1 : 0] !== AF_UNIX) return undefined;
+  if (bytes < PATH) return "";
+  if (address[FAMILY] !== AF_UNIX) return undefined;
   let end = Math.min(bytes, address.length);
   // The kernel counts the zero byte at the end of a path. An abstract name has none.
-  if (address[FAMILY_BYTES] !== 0) { while (end > FAMILY_BYTES && address[end - 1] === 0) end--; }
-  return decoder.decode(address.subarray(FAMILY_BYTES, end));
+  if (address[PATH] !== 0) { while (end > PATH && address[end - 1] === 0) end--; }
+  return decoder.decode(address.subarray(PATH, end));
 }
 
 /** Returns the `struct sockaddr_un` of a path, or of an abstract name that begins with `"\0"`. */
 export function encodeName(path: string): Uint8Array<ArrayBuffer> {
   const bytes = new TextEncoder().encode(path);
-  const size = FAMILY_BYTES + bytes.length + (bytes[0] === 0 ? 0 : 1);
+  const size = PATH + bytes.length + (bytes[0] === 0 ? 0 : 1);
   const address = fixedMemory(size);
-  address[IS_MAC ? 1 : 0] = AF_UNIX;
+  address[FAMILY] = AF_UNIX;
   if (IS_MAC) address[0] = size;
-  address.set(bytes, FAMILY_BYTES);
+  address.set(bytes, PATH);
   return address;
+}
+
+/** How many numbers in a row without a socket end a search: about a millisecond. */
+const GAP = 4096;
+
+/** Returns the descriptors of the sockets of this process that listen at one of some names. */
+export function listenersAt(libc: Libc, names: readonly string[]): number[] {
+  const found: number[] = [];
+  for (let fd = 0, last = 0; fd < last + GAP; fd++) {
+    const accepts = numberOption(libc, fd, SO_ACCEPTCONN);
+    if (accepts >= 0) last = fd;
+    if (accepts === 1 && names.includes(ownName(libc, fd) ?? "")) found.push(fd);
+  }
+  return found;
 }

@@ -1,7 +1,8 @@
-/** Options of a socket: getsockopt(2). */
+/** Options of a socket, and the bytes that wait in it: getsockopt(2), unix(7). */
 
-import { SO_COOKIE, SOL_SOCKET } from "./constants.ts";
+import { FIONREAD, POLLERR, SIOCOUTQ, SO_COOKIE, SOL_SOCKET } from "./constants.ts";
 import { lastFailure } from "./failure.ts";
+import { POLLFD } from "./layouts.ts";
 import type { Libc } from "./library.ts";
 import { fixedMemory } from "./memory.ts";
 
@@ -36,4 +37,31 @@ export function readOption(libc: Libc, fd: number, option: number, bytes: number
   length[0] = bytes;
   if (libc.getsockopt(fd, SOL_SOCKET, option, memory, length) < 0) throw lastFailure(libc);
   return memory.subarray(0, length[0]);
+}
+
+/** Returns how many bytes a socket has that were not read. */
+export function unreadBytes(libc: Libc, fd: number): number {
+  return waiting(libc, fd, FIONREAD);
+}
+
+/** Returns how much memory has what the peer has not read. Linux only. */
+export function unsentMemory(libc: Libc, fd: number): number {
+  return waiting(libc, fd, SIOCOUTQ);
+}
+
+function waiting(libc: Libc, fd: number, request: number): number {
+  if (libc.ioctl(fd, BigInt(request), value) < 0) throw lastFailure(libc);
+  return value[0]!;
+}
+
+const polled = fixedMemory(POLLFD.bytes);
+
+/**
+ * Reports whether a socket has an error that was not read. Does not take it, as `SO_ERROR` does.
+ */
+export function hasError(libc: Libc, fd: number): boolean {
+  const view = new DataView(polled.buffer);
+  view.setInt32(POLLFD.fd, fd, true);
+  view.setInt16(POLLFD.events, 0, true);
+  return libc.poll(polled, 1n, 0) === 1 && (view.getInt16(POLLFD.revents, true) & POLLERR) !== 0;
 }

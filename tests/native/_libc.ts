@@ -1,4 +1,7 @@
-/** What the tests of `_internal/libc` share. */
+/**
+ * What the native tests share. It opens libc at its import, because a test that opens it is
+ * reported to leak it.
+ */
 
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from "../../_internal/libc/constants.ts";
 import { type Libc, libcIfGranted } from "../../_internal/libc/library.ts";
