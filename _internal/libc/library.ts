@@ -196,7 +196,10 @@ function placesOf({ os, arch, env }: typeof Deno.build): string[] {
   return [...directories, "/lib64", "/usr/lib64", "/usr/lib"].map((path) => `${path}/libc.so.6`);
 }
 
-/** What the dynamic linker finds by itself, with an unscoped permission. */
+/**
+ * What is opened with an unscoped permission. The name is that of the libc that is loaded, wherever
+ * it is.
+ */
 const NAMES = Deno.build.env === "gnu" ? ["libc.so.6"] : PLACES;
 
 /** Returns the path of libc, as the flag that grants it must have it. */
@@ -208,7 +211,7 @@ export function libcPath(): string {
       return false;
     }
   };
-  return PLACES.find((path) => isGranted("ffi", path)) ?? PLACES.find(isThere) ?? PLACES[0]!;
+  return PLACES.find(isThere) ?? PLACES[0]!;
 }
 
 let opened: Libc | undefined;
@@ -234,16 +237,23 @@ export function requireLibc(context: Pick<ErrorContext<string | null>, "error" |
   try {
     libc = open();
   } catch (cause) {
-    const state = `libc cannot be used: ${messageOf(cause)}`;
+    const remedy = isGranted("ffi") ? "" : ". If libc is elsewhere, run again with --allow-ffi";
+    const state = `libc cannot be used: ${messageOf(cause)}${remedy}`;
     throw context.error(Deno.errors.NotSupported, state, { cause } as never);
   }
-  if (libc === undefined) context.require({ ffi: [libcPath()] });
+  if (libc === undefined) {
+    const missing = PLACES.filter((path) => !isGranted("ffi", path));
+    context.require({ ffi: [missing.find((path) => path === libcPath()) ?? missing[0]!] });
+  }
   return libc!;
 }
 
 /** Opens libc by a path or a name that is granted. Returns `undefined` if none is. */
 function open(): Libc | undefined {
-  const granted = isGranted("ffi") ? NAMES : PLACES.filter((path) => isGranted("ffi", path));
+  const places = PLACES.filter((path) => isGranted("ffi", path));
+  // A flag that denies one of the places denies libc, although the others may be opened.
+  const whole = places.length === PLACES.length ? NAMES : [];
+  const granted = isGranted("ffi") ? whole : places;
   let failure: unknown;
   for (const name of granted) {
     try {
