@@ -126,7 +126,7 @@ export function integer(least: number, most: number): Check {
   return (name, value) => checkInteger(name, value, least, most);
 }
 
-/** More than any system lets a packet have. The kernel takes twice the number as an `int`. */
+/** More than a packet can have: the kernel keeps twice the size of a buffer as an `int`. */
 export const MAX_PACKET_BYTES = 0x3fff_0000;
 
 /** The longest delay of a timer. A longer one would fire at once (HTML, "timer initialization"). */

@@ -78,7 +78,8 @@ export class ChildProcess<Conn extends ChildConn = SocketConnection> {
   /**
    * @param process A process that was started in this turn of the event loop.
    * @param pid Its number.
-   * @param open Opens this process's end of the socket. Gets what reports that the child has exited.
+   * @param open Opens this process's end of the socket. Gets what reports that the child has
+   * exited.
    * @param wait The wait for a signal without a name.
    * @param options How it was started.
    */

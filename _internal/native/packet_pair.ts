@@ -10,7 +10,6 @@ import type { ChildPackets } from "../connection/native_slot.ts";
 import type { SocketConnection } from "../connection/socket_connection.ts";
 import {
   AF_UNIX,
-  F_DUPFD_CLOEXEC,
   F_SETFD,
   FD_CLOEXEC,
   SO_ACCEPTCONN,
@@ -59,7 +58,7 @@ export function typeOf(libc: Libc, fd: number): keyof typeof TYPES | undefined {
   return isUnix ? names.find((name) => TYPES[name] === type) : undefined;
 }
 
-/** Returns a connection over the descriptor of a stream socket, whose ends have no names. */
+/** Returns a connection over the descriptor of a stream socket. Neither end has a name. */
 export function streamAt(fd: number): SocketConnection {
   const { Socket } = builtin("node:net");
   return unnamedConnection(
@@ -67,7 +66,7 @@ export function streamAt(fd: number): SocketConnection {
   );
 }
 
-/** Returns packets over a descriptor, whose ends have no names. */
+/** Returns a packet socket over a descriptor. Neither end has a name. */
 export function unnamedPackets(
   libc: Libc,
   fd: number,
