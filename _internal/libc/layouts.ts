@@ -55,6 +55,9 @@ export const MSGHDR: Layout<
   msg_flags: 44,
 });
 
+/** `struct mmsghdr`, Linux only: a `struct msghdr`, and more. bits/socket.h of glibc. */
+export const MMSGHDR: Layout<"msg_len"> = { bytes: 64, msg_len: 56 };
+
 /**
  * `struct cmsghdr`, with the offset of the data and the alignment of the next header. Linux:
  * linux/socket.h of include/. macOS: sys/socket.h.

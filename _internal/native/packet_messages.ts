@@ -1,16 +1,10 @@
 /**
  * The memory into which packets are received: one for all sockets of a thread, because a call that
- * does not wait is over before anything else runs.
- *
- * recvmmsg(2) takes several packets at once. `struct mmsghdr` and `struct iovec` have the same
- * bytes in glibc and musl on 64-bit Linux (`include/linux/socket.h`):
- *
- *     mmsghdr:   0 name*   8 name bytes   16 iovec*   24 iovecs   32 control*   40 control bytes
- *               48 flags  56 packet bytes
- *     iovec:     0 base*   8 bytes
+ * does not wait is over before anything else runs. recvmmsg(2) takes several packets at once.
  */
 
-import { MSG_DONTWAIT, MSG_TRUNC, SUN_PATH_BYTES } from "../libc/constants.ts";
+import { MSG_DONTWAIT, MSG_TRUNC } from "../libc/constants.ts";
+import { IOVEC, MMSGHDR, MSGHDR, SOCKADDR_UN } from "../libc/layouts.ts";
 import type { Libc } from "../libc/library.ts";
 import { addressOf, fixedMemory } from "../libc/memory.ts";
 import { decodeName } from "../libc/socket_name.ts";
@@ -21,35 +15,25 @@ export const MOST_PACKETS = 64;
 /** The memory for one call. Only what packets fill is really used. */
 const MEMORY_BYTES = 16 * 1024 * 1024;
 
-const HEADER_BYTES = 64;
-const VECTOR_BYTES = 16;
-
-/** Fields, in 64-bit numbers, and in 32-bit numbers. */
-const NAME = 0 / 8;
-const VECTOR = 16 / 8;
-const VECTORS = 24 / 8;
-const CONTROL = 32 / 8;
-const NAME_BYTES = 8 / 4;
-const CONTROL_BYTES = 40 / 4;
-const PACKET_BYTES = 56 / 4;
-
 /**
  * `CMSG_SPACE(sizeof(struct timeval))`. There is no room for descriptors, so the kernel closes
  * those that come.
  */
 const TIMESTAMP_BYTES = 32;
 
-/** `struct sockaddr_un`. */
-const ADDRESS_BYTES = 2 + SUN_PATH_BYTES;
+/** The fields of a header, as indexes of 32-bit numbers. */
+const HEADER = MMSGHDR.bytes / 4;
+const NAME_BYTES = MSGHDR.msg_namelen / 4;
+const CONTROL_BYTES = MSGHDR.msg_controllen / 4;
+const PACKET_BYTES = MMSGHDR.msg_len / 4;
 
 /** Packets, where recvmmsg(2) puts them. */
 export class PacketMessages {
   readonly #libc: Libc;
-  readonly #names = fixedMemory(MOST_PACKETS * ADDRESS_BYTES);
+  readonly #names = fixedMemory(MOST_PACKETS * SOCKADDR_UN.bytes);
   readonly #controls = fixedMemory(MOST_PACKETS * TIMESTAMP_BYTES);
-  readonly #vectors = new BigUint64Array(new ArrayBuffer(MOST_PACKETS * VECTOR_BYTES));
-  readonly #headers = new BigUint64Array(new ArrayBuffer(MOST_PACKETS * HEADER_BYTES));
-  readonly #fields = new Uint32Array(this.#headers.buffer);
+  readonly #vectors = new BigUint64Array(new ArrayBuffer(MOST_PACKETS * IOVEC.bytes));
+  readonly #headers = new Uint32Array(new ArrayBuffer(MOST_PACKETS * MMSGHDR.bytes));
   #bytes = fixedMemory(0);
   #limit = 0;
   /** The number of headers that the last call wrote to. */
@@ -60,12 +44,13 @@ export class PacketMessages {
     const names = addressOf(libc, this.#names);
     const controls = addressOf(libc, this.#controls);
     const vectors = addressOf(libc, new Uint8Array(this.#vectors.buffer));
+    const view = new DataView(this.#headers.buffer);
     for (let i = 0; i < MOST_PACKETS; i++) {
-      const header = i * HEADER_BYTES / 8;
-      this.#headers[header + NAME] = names + BigInt(i * ADDRESS_BYTES);
-      this.#headers[header + VECTOR] = vectors + BigInt(i * VECTOR_BYTES);
-      this.#headers[header + VECTORS] = 1n;
-      this.#headers[header + CONTROL] = controls + BigInt(i * TIMESTAMP_BYTES);
+      const at = i * MMSGHDR.bytes;
+      view.setBigUint64(at + MSGHDR.msg_name, names + BigInt(i * SOCKADDR_UN.bytes), true);
+      view.setBigUint64(at + MSGHDR.msg_iov, vectors + BigInt(i * IOVEC.bytes), true);
+      view.setBigUint64(at + MSGHDR.msg_iovlen, 1n, true);
+      view.setBigUint64(at + MSGHDR.msg_control, controls + BigInt(i * TIMESTAMP_BYTES), true);
     }
   }
 
@@ -78,13 +63,13 @@ export class PacketMessages {
   receive(fd: number, limit: number, most: number): number {
     if (limit !== this.#limit) this.#divide(limit);
     for (let i = 0; i < this.#written; i++) {
-      const header = i * HEADER_BYTES / 4;
-      this.#fields[header + NAME_BYTES] = ADDRESS_BYTES;
-      this.#fields[header + CONTROL_BYTES] = TIMESTAMP_BYTES;
+      const header = i * HEADER;
+      this.#headers[header + NAME_BYTES] = SOCKADDR_UN.bytes;
+      this.#headers[header + CONTROL_BYTES] = TIMESTAMP_BYTES;
     }
     const places = Math.min(most, Math.floor(this.#bytes.length / limit));
     const flags = MSG_DONTWAIT | MSG_TRUNC;
-    const count = this.#libc.recvmmsg!(fd, this.#fields, places, flags, null);
+    const count = this.#libc.recvmmsg!(fd, this.#headers, places, flags, null);
     this.#written = Math.max(1, count);
     return count;
   }
@@ -102,12 +87,12 @@ export class PacketMessages {
 
   /** Returns the size of a packet, which may exceed the limit. */
   size(i: number): number {
-    return this.#fields[i * HEADER_BYTES / 4 + PACKET_BYTES]!;
+    return this.#headers[i * HEADER + PACKET_BYTES]!;
   }
 
   /** Reports whether a packet came with a time. The end of a socket does not. */
   hasTimestamp(i: number): boolean {
-    return this.#fields[i * HEADER_BYTES / 4 + CONTROL_BYTES]! > 0;
+    return this.#headers[i * HEADER + CONTROL_BYTES]! > 0;
   }
 
   /** Returns a copy of a packet that is not larger than the limit. */
@@ -118,8 +103,8 @@ export class PacketMessages {
 
   /** Returns the name of the socket that sent a packet; `""` without one. */
   sender(i: number): string {
-    const bytes = this.#fields[i * HEADER_BYTES / 4 + NAME_BYTES]!;
+    const bytes = this.#headers[i * HEADER + NAME_BYTES]!;
     if (bytes === 0) return "";
-    return decodeName(this.#names.subarray(i * ADDRESS_BYTES), bytes) ?? "";
+    return decodeName(this.#names.subarray(i * SOCKADDR_UN.bytes), bytes) ?? "";
   }
 }

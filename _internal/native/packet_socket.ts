@@ -33,16 +33,14 @@ import {
 } from "../libc/constants.ts";
 import { errnoOf, failureOf, lastFailure } from "../libc/failure.ts";
 import type { Libc } from "../libc/library.ts";
-import { Readiness } from "../libc/readiness.ts";
+import { type Direction, type Readiness, readiness } from "../libc/readiness.ts";
 import { numberOption, setNumberOption } from "../libc/socket_option.ts";
 import { MOST_PACKETS, PacketMessages } from "./packet_messages.ts";
+import { PacketPace } from "./packet_pace.ts";
 import { PacketWaits } from "./packet_waits.ts";
 
 /** What a packet takes of the send buffer besides its bytes (`unix_dgram_sendmsg` of Linux). */
 const SEND_OVERHEAD = 32;
-
-/** The number of packets after which the event loop goes first. */
-const MOST_AT_ONCE = 64;
 
 /** How long an async disposal waits for queued packets. */
 const FLUSH_MS = 5000;
@@ -67,13 +65,6 @@ export interface ReceivedPacket {
   readonly from: string;
 }
 
-/** A packet to send. */
-interface Outgoing {
-  readonly packet: Uint8Array;
-  /** The encoded name of the receiver, if the socket is not connected. */
-  readonly to: Uint8Array | undefined;
-}
-
 type Operation = "send" | "receive" | "closeWrite";
 
 const VERBS: Record<Operation, [verb: string, joint: string]> = {
@@ -82,8 +73,8 @@ const VERBS: Record<Operation, [verb: string, joint: string]> = {
   closeWrite: ["end the packets", "to"],
 };
 
-/** What all sockets of this thread share. */
-let shared: { messages: PacketMessages; readiness: Readiness } | undefined;
+/** What all sockets of this thread receive into. */
+let messages: PacketMessages | undefined;
 
 /** A socket over a descriptor, which it owns. */
 export class FdPacketSocket implements PacketSocket {
@@ -105,11 +96,10 @@ export class FdPacketSocket implements PacketSocket {
   /** That the peer has closed with packets of ours unread. */
   #reset: unknown;
   #closeWrite: Promise<void> | undefined;
-  /** The number of packets since the event loop went first. */
-  #streak = 0;
+  readonly #pace = new PacketPace();
 
   readonly #receives: PacketWaits<void, ReceivedPacket | null>;
-  readonly #sends: PacketWaits<Outgoing, true>;
+  readonly #sends: PacketWaits<Uint8Array, true>;
 
   /**
    * @param libc The functions.
@@ -117,11 +107,10 @@ export class FdPacketSocket implements PacketSocket {
    * @param options The type and the addresses.
    */
   constructor(libc: Libc, fd: number, options: PacketSocketOptions) {
-    shared ??= { messages: new PacketMessages(libc), readiness: new Readiness(libc) };
     this.#libc = libc;
     this.#fd = fd;
-    this.#messages = shared.messages;
-    this.#readiness = shared.readiness;
+    this.#messages = messages ??= new PacketMessages(libc);
+    this.#readiness = readiness(libc);
     this.type = options.type;
     this.localAddr = options.localAddr;
     this.remoteAddr = options.remoteAddr;
@@ -132,11 +121,11 @@ export class FdPacketSocket implements PacketSocket {
     if (this.type === "seqpacket") setNumberOption(libc, fd, SO_TIMESTAMP, 1);
     this.#receives = new PacketWaits({
       attempt: () => this.#take(),
-      ready: (signal) => this.#readiness.wait(fd, "read", signal),
+      ready: (signal) => this.#ready("read", signal),
     });
     this.#sends = new PacketWaits({
-      attempt: (job: Outgoing) => this.#put(job),
-      ready: (signal) => this.#readiness.wait(fd, "write", signal),
+      attempt: (packet) => this.#put(packet),
+      ready: (signal) => this.#ready("write", signal),
     });
   }
 
@@ -146,33 +135,16 @@ export class FdPacketSocket implements PacketSocket {
   }
 
   send(packet: Uint8Array, options?: PacketWaitOptions): Promise<void> {
-    return this.sendTo(packet, undefined, options);
-  }
-
-  /**
-   * Sends a packet.
-   *
-   * @param to The encoded name of the receiver, if the socket is not connected.
-   */
-  sendTo(
-    packet: Uint8Array,
-    to: Uint8Array | undefined,
-    options?: PacketWaitOptions,
-  ): Promise<void> {
     try {
-      if (!(packet instanceof Uint8Array)) {
-        const remedy = typeof packet === "string" ? ". Use new TextEncoder().encode(…)" : "";
-        throw new TypeError(`Invalid packet: expected a Uint8Array, got ${show(packet)}${remedy}`);
-      }
+      checkPacket(packet);
       const signal = checkWait("send", options);
       const { length } = packet;
       if (length > this.maxPacketBytes) throw this.#tooLarge("send", length, this.maxPacketBytes);
-      const job = { packet, to };
       if (this.#state === "closed") throw this.#closed("send", CLOSED, packet);
       if (this.#closeWrite !== undefined) throw this.#closed("send", ENDED, packet);
-      const mayGoOn = this.#sends.length === 0 && ++this.#streak < MOST_AT_ONCE;
-      if (mayGoOn && this.#put(job)) return Promise.resolve();
-      return handled(this.#sends.add(job, signal, this.#othersFirst()).then(() => {}));
+      const mayGoOn = this.#sends.length === 0 && this.#pace.mayGoOn();
+      if (mayGoOn && this.#put(packet)) return Promise.resolve();
+      return handled(this.#sends.add(packet, signal, this.#pace.othersFirst()).then(() => {}));
     } catch (error) {
       return rejected(error);
     }
@@ -187,32 +159,27 @@ export class FdPacketSocket implements PacketSocket {
     try {
       const signal = checkWait("receive", options);
       if (this.#state === "closed") throw this.#closed("receive", CLOSED);
-      if (this.#receives.length === 0 && ++this.#streak < MOST_AT_ONCE) {
+      if (this.#receives.length === 0 && this.#pace.mayGoOn()) {
         const received = this.#take();
         if (received !== undefined) return Promise.resolve(received);
       }
-      return this.#receives.add(undefined, signal, this.#othersFirst());
+      return this.#receives.add(undefined, signal, this.#pace.othersFirst());
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  /** Resolves after what else is ready, if this socket has been busy. */
-  #othersFirst(): Promise<void> | undefined {
-    if (this.#streak < MOST_AT_ONCE) return undefined;
-    this.#streak = 0;
-    return new Promise((resolve) => setImmediate(resolve));
+  /** Resolves when the socket can be read or written. */
+  async #ready(direction: Direction, signal: AbortSignal): Promise<void> {
+    await this.#readiness.wait(this.#fd, direction, signal);
+    this.#pace.waited();
   }
 
   /** Sends a packet, unless it would wait. */
-  #put({ packet, to }: Outgoing): true | undefined {
-    const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  #put(packet: Uint8Array): true | undefined {
     for (;;) {
-      const bytes = BigInt(packet.length);
-      const count = to === undefined
-        ? this.#libc.send(this.#fd, packet, bytes, flags)
-        : this.#libc.sendto(this.#fd, packet, bytes, flags, to, to.length);
-      if (count >= 0) return true;
+      const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+      if (this.#libc.send(this.#fd, packet, BigInt(packet.length), flags) >= 0) return true;
       const errno = errnoOf(this.#libc);
       if (errno === EAGAIN) return undefined;
       if (errno === EINTR) continue;
@@ -259,7 +226,7 @@ export class FdPacketSocket implements PacketSocket {
       this.#ahead.push(
         size > this.maxPacketBytes
           ? this.#tooLarge("receive", size, this.maxPacketBytes)
-          : { packet: messages.copy(i), from: messages.sender(i) },
+          : { packet: messages.copy(i), from: this.type === "dgram" ? messages.sender(i) : "" },
       );
     }
     this.#ahead.reverse();
@@ -290,12 +257,16 @@ export class FdPacketSocket implements PacketSocket {
     this.#readiness.forget(this.#fd, this.#closed("receive", CLOSED));
     this.#libc.close(this.#fd);
     this.#receives.fail(() => this.#closed("receive", CLOSED));
-    this.#sends.fail(({ packet }) => this.#closed("send", CLOSED, packet));
+    this.#sends.fail((packet) => this.#closed("send", CLOSED, packet));
   }
 
-  ref(): void {}
+  ref(): void {
+    if (this.#state === "open") this.#readiness.ref(this.#fd);
+  }
 
-  unref(): void {}
+  unref(): void {
+    if (this.#state === "open") this.#readiness.unref(this.#fd);
+  }
 
   async *[Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array<ArrayBuffer>> {
     for (let packet; (packet = await this.receive()) !== null;) yield packet;
@@ -338,8 +309,18 @@ export class FdPacketSocket implements PacketSocket {
   }
 }
 
+/** Throws unless the value is a packet. */
+export function checkPacket(packet: unknown): void {
+  if (packet instanceof Uint8Array) return;
+  const remedy = typeof packet === "string" ? ". Use new TextEncoder().encode(…)" : "";
+  throw new TypeError(`Invalid packet: expected a Uint8Array, got ${show(packet)}${remedy}`);
+}
+
 /** Returns the signal of a call, after checking its options. */
-function checkWait(call: string, options: PacketWaitOptions | undefined): AbortSignal | undefined {
+export function checkWait(
+  call: string,
+  options: PacketWaitOptions | undefined,
+): AbortSignal | undefined {
   if (options === undefined) return undefined;
   checkOptions(call, options, WAIT_CHECKS);
   options.signal?.throwIfAborted();

@@ -56,7 +56,7 @@ export class PacketWaits<Job, Result> {
    * @param signal Takes the job back, unless it is done.
    * @param first What to wait for, if not until the socket is ready.
    */
-  add(job: Job, signal: AbortSignal | undefined, first?: Promise<void>): Promise<Result> {
+  add(job: Job, signal: AbortSignal | undefined, first?: Promise<unknown>): Promise<Result> {
     return new Promise((resolve, reject) => {
       const ignore = onAbort(signal, () => {
         const place = this.#waits.indexOf(wait);
@@ -91,7 +91,7 @@ export class PacketWaits<Job, Result> {
     if (this.#waits.length === 0) this.#stop.abort();
   }
 
-  async #run(first?: Promise<void>): Promise<void> {
+  async #run(first?: Promise<unknown>): Promise<void> {
     this.#isRunning = true;
     const pauses = new GrowingPauses(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
     await first;

@@ -1,0 +1,39 @@
+/**
+ * The times at which a busy socket waits for the event loop. Its calls need not wait, so without
+ * this nothing else would run: no timer, and no other socket.
+ */
+
+import { othersTurn } from "../base/event_loop.ts";
+
+/** The number of packets after which other callbacks go first. */
+const MOST_AT_ONCE = 64;
+
+/** How long, in milliseconds, timers and other sockets may wait. */
+const MOST_BUSY_MS = 5;
+
+/** When this thread last waited for all that was ready. */
+let waitedAt = 0;
+
+/** The pace of one socket. */
+export class PacketPace {
+  #count = 0;
+
+  /** Counts a packet. Reports whether it may go at once. */
+  mayGoOn(): boolean {
+    return ++this.#count < MOST_AT_ONCE;
+  }
+
+  /** Called after a wait for the socket: everything else was ready as well. */
+  waited(): void {
+    this.#count = 0;
+    waitedAt = performance.now();
+  }
+
+  /** Resolves after what else is ready; `undefined` if nothing needs to go first. */
+  othersFirst(): Promise<unknown> | undefined {
+    if (this.#count < MOST_AT_ONCE) return undefined;
+    this.#count = 0;
+    if (performance.now() - waitedAt < MOST_BUSY_MS) return new Promise(setImmediate);
+    return othersTurn().then(() => waitedAt = performance.now());
+  }
+}
