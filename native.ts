@@ -9,7 +9,7 @@
  */
 
 import { plugIn } from "./_internal/connection/native_slot.ts";
-import { connectAndNote, noteAccepted } from "./_internal/native/noted.ts";
+import { beforeAccept, connectAndNote, noteAccepted, noteOpen } from "./_internal/native/noted.ts";
 import { childPackets, inheritedPackets } from "./_internal/native/packet_pair.ts";
 
 export * from "./native/native_permissions.ts";
@@ -20,7 +20,9 @@ export * from "./native/socketpair.ts";
 
 plugIn({
   connect: connectAndNote,
+  beforeAccept,
   accepted: noteAccepted,
+  adopted: noteOpen,
   childPackets,
   inheritedPackets,
   transport(context) {

@@ -11,7 +11,7 @@
 
 import { delay, turn } from "../base/event_loop.ts";
 import { codeOf } from "../base/failure.ts";
-import { noteAccepted } from "../connection/native_slot.ts";
+import { beforeAccept, noteAccepted } from "../connection/native_slot.ts";
 import type { FdSocket } from "../descriptor/fd_socket.ts";
 
 const FIRST_PAUSE_MS = 5;
@@ -106,8 +106,9 @@ export class Acceptor<Conn = Deno.UnixConn> {
     let closedAnswers = 0;
     for (;;) {
       try {
+        const since = beforeAccept();
         const conn = await this.listener.accept();
-        noteAccepted(conn);
+        noteAccepted(conn, since);
         this.#taken++;
         return conn;
       } catch (cause) {

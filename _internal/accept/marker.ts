@@ -8,6 +8,7 @@ import { type AcceptedSocket, Acceptor } from "./acceptor.ts";
 import { ErrorContext } from "../base/error_context.ts";
 import { turn } from "../base/event_loop.ts";
 import { codeOf } from "../base/failure.ts";
+import { connectNatively } from "../connection/native_slot.ts";
 
 /** A connection, and its first bytes where a marker was looked for. */
 export interface Accepted {
@@ -143,7 +144,7 @@ async function connectPast(
 ): Promise<Deno.UnixConn> {
   for (;;) {
     try {
-      return await Deno.connect({ transport: "unix", path });
+      return await connectNatively(path);
     } catch (error) {
       if (codeOf(error) !== "EAGAIN") throw error;
       (await accept()).close();

@@ -28,11 +28,15 @@ export interface ChildPackets {
 export interface NativeSockets {
   /** Connects, and notes the descriptor. */
   connect(path: string): Promise<Deno.UnixConn>;
+  /** Called before each `accept`. Returns what {@linkcode NativeSockets.accepted} needs. */
+  beforeAccept(): number;
   /**
    * Notes the descriptor of a connection that Deno accepted just now: nothing may be awaited in
    * between. Does nothing if it is another kind of connection. Never throws.
    */
-  accepted(conn: unknown): void;
+  accepted(conn: unknown, since: number): void;
+  /** Notes the descriptor of a connection that the user passes. Never throws. */
+  adopted(conn: unknown): void;
   /** Returns a transport over the noted descriptor of a connection. */
   transport(
     context: ErrorContext<string | null>,
@@ -66,9 +70,19 @@ export function connectNatively(path: string): Promise<Deno.UnixConn> {
   return plugged?.connect(path) ?? Deno.connect({ transport: "unix", path });
 }
 
+/** Called before each `accept`, for {@linkcode noteAccepted}. */
+export function beforeAccept(): number {
+  return plugged?.beforeAccept() ?? 0;
+}
+
 /** Notes the descriptor of a connection that Deno accepted just now, if the module is there. */
-export function noteAccepted(conn: unknown): void {
-  plugged?.accepted(conn);
+export function noteAccepted(conn: unknown, since: number): void {
+  plugged?.accepted(conn, since);
+}
+
+/** Notes the descriptor of a connection that the user passes, if the module is there. */
+export function noteAdopted(conn: unknown): void {
+  plugged?.adopted(conn);
 }
 
 /**

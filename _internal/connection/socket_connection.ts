@@ -81,6 +81,9 @@ const STATES = {
 /** Returns the transport of a connection; `undefined` if it is not one of this package. */
 export let transportOf: (conn: unknown) => Transport | undefined;
 
+/** Reports whether a connection of this package is open: its transport has not been closed. */
+export let isOpen: (conn: unknown) => boolean;
+
 /** Replaces the transport of a connection, while it goes on. */
 export let replaceTransport: (conn: SocketConnection, transport: Transport) => void;
 
@@ -89,6 +92,8 @@ export class SocketConnection {
   static {
     transportOf = (conn) =>
       typeof conn === "object" && conn !== null && #transport in conn ? conn.#transport : undefined;
+    isOpen = (conn) =>
+      typeof conn === "object" && conn !== null && #state in conn && conn.#state === "open";
     replaceTransport = (conn, transport) => conn.#transport = transport;
   }
 

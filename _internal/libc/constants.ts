@@ -94,6 +94,8 @@ export const POLLIN = 1;
 export const POLLOUT = 4;
 export const POLLERR = 8;
 export const POLLHUP = 0x10;
+export const POLLNVAL = 0x20;
+export const POLLWRBAND: number = either(0x200, 0x100);
 /** Linux only. */
 export const POLLRDHUP = 0x2000;
 

@@ -98,6 +98,15 @@ export interface Libc {
   copyFrom(into: Memory, from: Deno.PointerValue, bytes: bigint): void;
   addressOf(memory: Memory, same: Memory, zero: bigint): bigint;
   wordsOf(errno: number, into: Memory, bytes: bigint): number;
+  poll(fds: Memory, count: bigint, ms: number): number;
+  select(
+    count: number,
+    read: Memory,
+    write: Memory | null,
+    other: Memory | null,
+    ms: Memory,
+  ): number;
+  fstat: ((fd: number, status: Memory) => number) | null;
 }
 
 /**
@@ -183,6 +192,14 @@ const SYMBOLS: Deno.ForeignLibraryInterface = {
     parameters: ["i32", "buffer", "usize"],
     result: "i32",
   },
+  poll: { parameters: ["buffer", "u64", "i32"], result: "i32" },
+  select: { parameters: ["i32", "buffer", "buffer", "buffer", "buffer"], result: "i32" },
+  fstat: {
+    name: IS_MAC && Deno.build.arch === "x86_64" ? "fstat$INODE64" : "fstat",
+    parameters: ["i32", "buffer"],
+    result: "i32",
+    optional: true,
+  },
 };
 
 /** Where libc is: of Debian, of Fedora and others. The first that exists is named in errors. */
@@ -215,15 +232,21 @@ export function libcPath(): string {
 }
 
 let opened: Libc | undefined;
+let isRefused = false;
 
-/** Returns libc if it is open, or may be opened without a prompt. */
+/**
+ * Returns libc if it is open, or may be opened without a prompt. Asks for the permission once: a
+ * query takes as long as ten system calls.
+ */
 export function libcIfGranted(): Libc | undefined {
-  if (opened !== undefined) return opened;
+  if (opened !== undefined || isRefused) return opened;
   try {
-    return open();
+    open();
   } catch {
-    return undefined;
+    // {@linkcode requireLibc} reports it.
   }
+  isRefused = opened === undefined;
+  return opened;
 }
 
 /**

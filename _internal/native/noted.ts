@@ -1,73 +1,233 @@
 /**
- * The descriptors of Deno's connections, which Deno does not tell.
+ * The descriptors of Deno's connections, which Deno does not tell. Each one is proven, or not
+ * known.
  *
- * - A connection that was accepted has the name of its listener. One that was connected has no
- *   name, and its peer has that of the server.
- * - Right after Deno has accepted or connected, exactly one such socket is new. The kernel gives
- *   each socket a number that no other one gets (`SO_COOKIE`), so those that were seen before are
- *   told apart, also after their descriptors were used again.
- * - If more than one is new, none is chosen.
+ * - A look at all sockets of the process right after an accept contains the new one. So if exactly
+ *   one of them cannot be another connection's, it is the new one.
+ * - It cannot be a socket that a connection of this package has, or had. It cannot be one that was
+ *   seen before the call of `accept` or `connect` that it came from.
+ * - Deno connects within the call of `Deno.connect`. A look before the call and one after it show
+ *   which socket is new.
+ * - If several are left, because another thread or other code uses the same path, the
+ *   descriptor is unknown until all but one have closed.
+ *
+ * Before each use, the number of the socket (`SO_COOKIE`) is compared again.
  */
 
-import { SO_ACCEPTCONN } from "../libc/constants.ts";
+import type { Transport } from "../connection/socket_connection.ts";
 import { type Libc, libcIfGranted } from "../libc/library.ts";
 import { ownName, peerName } from "../libc/socket_name.ts";
-import { numberOption, socketCookie } from "../libc/socket_option.ts";
-import type { Transport } from "../connection/socket_connection.ts";
+import { numberOfSocket, type OpenSocket, OpenSockets } from "./open_sockets.ts";
 
-/** A descriptor, and the number of its socket. */
-export interface Noted {
-  readonly fd: number;
+/** A socket that was seen. */
+interface Seen {
   readonly cookie: bigint;
+  /** The look that saw it first; {@linkcode TAKEN} if a connection of this package had it. */
+  readonly first: number;
 }
 
-const noted = new WeakMap<object, Noted>();
-const seen = new Set<bigint>();
+/** Before every look: no other connection can have this socket. */
+const TAKEN = 0;
+
+/** The connections of this thread. */
+class Connections {
+  readonly #libc: Libc;
+  readonly #sockets: OpenSockets;
+  /** What was seen at each descriptor that is not skipped. */
+  readonly #seen: (Seen | undefined)[] = [];
+  /** The sockets of connections, and where they are. */
+  readonly #taken = new Map<bigint, number>();
+  /** The sockets that a connection may have: one if it is proven, none once it has closed. */
+  readonly #candidates = new WeakMap<object, readonly OpenSocket[]>();
+  /** How many looks there were. */
+  looks = 0;
+
+  constructor(libc: Libc) {
+    this.#libc = libc;
+    this.#sockets = new OpenSockets(libc);
+  }
+
+  /**
+   * Looks at the sockets that no connection has, and returns those that may be new.
+   *
+   * @param since How many looks there were when the new one did not exist yet.
+   * @param all Whether to look also at sockets that cannot be written at the moment.
+   */
+  look(since: number, all = false): OpenSocket[] {
+    const look = ++this.looks;
+    const found: OpenSocket[] = [];
+    const isWhole = this.#sockets.each((fd, isWritableSocket) => {
+      if (!isWritableSocket && !all) return;
+      const cookie = numberOfSocket(this.#libc, fd);
+      if (cookie === undefined) return;
+      let seen = this.#seen[fd];
+      if (seen?.cookie !== cookie) seen = this.#seen[fd] = { cookie, first: look };
+      if (seen.first > since && !this.#taken.has(cookie)) found.push({ fd, cookie });
+    });
+    return isWhole ? found : [];
+  }
+
+  /**
+   * Notes which sockets a connection may have.
+   *
+   * @param found All sockets that may be new.
+   */
+  note(conn: Deno.UnixConn, found: readonly OpenSocket[]): void {
+    const own = conn.localAddr.path ?? "";
+    const peer = conn.remoteAddr.path ?? "";
+    // A single one is the new one: its names only confirm it.
+    const candidates = found.filter(({ fd }) =>
+      ownName(this.#libc, fd) === own &&
+      (own !== "" && found.length === 1 || peerName(this.#libc, fd) === peer)
+    );
+    this.#candidates.set(conn, candidates);
+    if (candidates.length === 1) this.#take(conn, candidates[0]!);
+  }
+
+  /**
+   * Looks at each descriptor that was skipped. Reports whether one of them has another socket now,
+   * because its connection was closed unnoticed.
+   */
+  dropStale(): boolean {
+    const { size } = this.#taken;
+    for (const [cookie, fd] of this.#taken) {
+      if (numberOfSocket(this.#libc, fd) === cookie) continue;
+      this.#taken.delete(cookie);
+      this.#sockets.include(fd);
+    }
+    return this.#taken.size < size;
+  }
+
+  /** Reports whether a connection was noted. */
+  has(conn: object): boolean {
+    return this.#candidates.has(conn);
+  }
+
+  /** Returns the sockets that a connection may have. */
+  of(conn: object): readonly OpenSocket[] {
+    const noted = this.#candidates.get(conn);
+    if (noted === undefined || noted.length === 0) return [];
+    const isThere = ({ fd, cookie }: OpenSocket) => numberOfSocket(this.#libc, fd) === cookie;
+    if (Object.hasOwn(conn, "close")) return noted.filter(isThere);
+    const left = noted.filter((one) => !this.#taken.has(one.cookie) && isThere(one));
+    this.#candidates.set(conn, left);
+    if (left.length === 1) this.#take(conn as Deno.UnixConn, left[0]!);
+    return left;
+  }
+
+  #take(conn: Deno.UnixConn, { fd, cookie }: OpenSocket): void {
+    this.#taken.set(cookie, fd);
+    this.#sockets.skip(fd);
+    conn.close = closeNoted;
+    conn[Symbol.dispose] = closeNoted;
+  }
+
+  /** Forgets a connection that closes now. */
+  forget(conn: object): void {
+    const [socket] = this.#candidates.get(conn) ?? [];
+    if (socket === undefined) return;
+    this.#candidates.set(conn, []);
+    this.#taken.delete(socket.cookie);
+    // A pending read keeps it open for a moment.
+    this.#seen[socket.fd] = { cookie: socket.cookie, first: TAKEN };
+    this.#sockets.include(socket.fd);
+  }
+
+  /** Reserves the only new socket for a connection that Deno has not returned yet. */
+  reserve(found: readonly OpenSocket[]): void {
+    if (found.length === 1) this.#taken.set(found[0]!.cookie, found[0]!.fd);
+  }
+
+  /** Ends the reservation. */
+  release(found: readonly OpenSocket[]): void {
+    if (found.length === 1) this.#taken.delete(found[0]!.cookie);
+  }
+}
+
+let connections: Connections | undefined;
+
+/** Returns the connections of this thread, if libc may be used. */
+function known(): Connections | undefined {
+  if (connections !== undefined) return connections;
+  const libc = libcIfGranted();
+  return libc && (connections = new Connections(libc));
+}
+
+/** Closes a connection of Deno's. */
+function closeNoted(this: Deno.UnixConn): void {
+  connections?.forget(this);
+  (Object.getPrototypeOf(this) as Deno.UnixConn).close.call(this);
+}
 
 /** Calls Deno's connect, and notes the new descriptor. */
 export function connectAndNote(path: string): Promise<Deno.UnixConn> {
-  const connect = () => Deno.connect({ transport: "unix", path });
-  const libc = libcIfGranted();
-  if (libc === undefined) return connect();
-  const matches = (fd: number) => ownName(libc, fd) === "" && peerName(libc, fd) === path;
-  find(libc, matches);
-  const connecting = connect();
-  const found = find(libc, matches);
+  const noted = known();
+  if (noted === undefined) return Deno.connect({ transport: "unix", path });
+  noted.look(TAKEN);
+  const since = noted.looks;
+  const connecting = Deno.connect({ transport: "unix", path });
+  const found = noted.look(since);
+  noted.reserve(found);
   return connecting.then((conn) => {
-    if (found !== undefined) noted.set(conn, found);
+    noted.release(found);
+    noteNew(noted, conn, since, found);
     return conn;
+  }, (error) => {
+    noted.release(found);
+    throw error;
   });
 }
 
-/** Notes the descriptor of a connection that Deno accepted just now. */
-export function noteAccepted(conn: unknown): void {
-  const libc = libcIfGranted();
-  if (libc === undefined) return;
-  const { localAddr } = conn as Deno.UnixConn;
-  if (localAddr.transport !== "unix") return;
-  const found = find(
-    libc,
-    (fd) => ownName(libc, fd) === localAddr.path && numberOption(libc, fd, SO_ACCEPTCONN) === 0,
-  );
-  if (found !== undefined) noted.set(conn as object, found);
+/** Returns how many looks there were: for {@linkcode noteAccepted}. Call this before `accept`. */
+export function beforeAccept(): number {
+  const noted = known();
+  // The first look sees what was there before.
+  if (noted?.looks === 0) noted.look(TAKEN);
+  return noted?.looks ?? 0;
 }
 
-/** Returns the descriptor of a transport, if it is known. */
+/**
+ * Notes the descriptor of a connection that Deno accepted.
+ *
+ * @param since What {@linkcode beforeAccept} returned; 0 if it was not called.
+ */
+export function noteAccepted(conn: unknown, since: number): void {
+  const noted = known();
+  if (noted !== undefined && isUnixConn(conn)) noteNew(noted, conn, since, noted.look(since));
+}
+
+/** Notes the descriptor of a new connection. */
+function noteNew(
+  noted: Connections,
+  conn: Deno.UnixConn,
+  since: number,
+  found: readonly OpenSocket[],
+): void {
+  const isMissing = found.length === 0 && noted.dropStale();
+  noted.note(conn, isMissing ? noted.look(since) : found);
+}
+
+/** Notes the descriptor of an open connection of Deno's, if it is not noted yet. */
+export function noteOpen(conn: unknown): void {
+  const noted = known();
+  if (noted === undefined || !isUnixConn(conn) || noted.has(conn)) return;
+  noted.note(conn, noted.look(TAKEN, true));
+}
+
+/** Returns the descriptor of a transport; `undefined` if it is closed, or not proven. */
 export function descriptorOf(transport: Transport): number | undefined {
-  return transport.fd ?? noted.get(transport)?.fd;
+  const [fd, ...others] = descriptorsOf(transport);
+  return others.length === 0 ? fd : undefined;
 }
 
-/** Returns the only new socket that matches. */
-function find(libc: Libc, matches: (fd: number) => boolean): Noted | undefined {
-  const free = libc.dup(0);
-  if (free >= 0) libc.close(free);
-  const found: Noted[] = [];
-  for (let fd = 3; fd < free + 64; fd++) {
-    if (!matches(fd)) continue;
-    const cookie = socketCookie(libc, fd);
-    if (cookie === undefined || seen.has(cookie)) continue;
-    seen.add(cookie);
-    found.push({ fd, cookie });
-  }
-  return found.length === 1 ? found[0] : undefined;
+/** Returns the descriptors that a transport may have: one if it is proven. */
+export function descriptorsOf(transport: Transport): number[] {
+  if (transport.fd !== undefined) return [transport.fd];
+  return known()?.of(transport).map(({ fd }) => fd) ?? [];
+}
+
+/** Reports whether a connection is one that Deno has made. */
+function isUnixConn(conn: unknown): conn is Deno.UnixConn {
+  const { constructor, localAddr } = conn as Deno.UnixConn;
+  return constructor.name === "UnixConn" && localAddr.transport === "unix";
 }
