@@ -16,6 +16,7 @@ export * from "./native/native_permissions.ts";
 export * from "./native/packet_socket.ts";
 export * from "./native/peer_credentials.ts";
 export * from "./native/socket_options.ts";
+export * from "./native/peer_process.ts";
 export * from "./native/socketpair.ts";
 
 plugIn({

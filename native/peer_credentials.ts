@@ -1,44 +1,88 @@
-/** Who is at the other end of a connection. */
+/** The process at the other end of a connection. */
 
 import type { Connection } from "../connection.ts";
-import { checkArguments, show } from "../_internal/base/check.ts";
-import { ErrorContext } from "../_internal/base/error_context.ts";
-import { transportOf } from "../_internal/connection/socket_connection.ts";
-import { SO_PEERCRED } from "../_internal/libc/constants.ts";
-import { requireLibc } from "../_internal/libc/library.ts";
-import { readOption } from "../_internal/libc/socket_option.ts";
-import { descriptorOf } from "../_internal/native/noted.ts";
+import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checkArguments } from "../_internal/base/check.ts";
+import { checkConnection, unknownDescriptor } from "../_internal/native/checked_connection.ts";
+import { isSamePeer, readCredentials } from "../_internal/native/credentials.ts";
+import { descriptorsOf } from "../_internal/native/noted.ts";
 
-/** The process at the other end of a connection, as it was when it connected. */
+/** The process at the other end of a connection, as the kernel noted it. */
 export interface PeerCredentials {
-  /** The number of the process. */
-  readonly pid: number;
-  /** Its effective user. */
+  /**
+   * The number of the process; `null` if it is in a namespace that this process cannot see. The
+   * process may have exited, and its number may be another process's by now: see
+   * {@linkcode peerProcess}.
+   */
+  readonly pid: number | null;
+  /** Its effective user. A user that this process's user namespace does not have is 65534. */
   readonly uid: number;
-  /** Its effective group. */
+  /** Its effective group; 65534 as for `uid`. */
   readonly gid: number;
+  /** Its supplementary groups, in the kernel's order. */
+  readonly groups: readonly number[];
 }
 
 /**
- * Returns who is at the other end of a connection.
+ * Returns the process at the other end of a connection, which the kernel vouches for.
  *
- * @param conn The connection.
- * @returns The credentials that the kernel noted when the peer connected.
+ * - **Of a client** they are those of the moment when it connected, also if it has changed its user
+ *   since, passed the socket on, or exited.
+ * - **Of a server** they are those of the moment when it called `listen`. With socket activation
+ *   that is the service manager.
+ * - **Of a socket pair** (`pair()`, `inherited()`, `socketpair()`) they are those of the process
+ *   that made the pair, at both ends. The number of a child is its `pid`.
+ * - **The descriptor** of a connection of Deno's is found among all sockets of this process, and
+ *   proven to be the right one. If it cannot be told from others, and their peers differ, the
+ *   function throws. This takes another thread, or raw connections of Deno's, on the same path.
+ *   Import this module before you open connections: each one is then looked at when it is opened.
+ *
+ * **Permissions**: `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where libc is on this system.
+ * FFI means full trust in this program.
+ *
+ * **Platforms**: Linux. On macOS it is written, and was not run.
+ *
+ * @param conn An open connection.
+ * @returns The credentials of the peer.
+ * @throws {TypeError} when it is not a connection of this package.
+ * @throws {ConnectionClosed} when the connection has closed.
+ * @throws {Deno.errors.NotSupported} when its descriptor is not known, or libc cannot be used.
+ * @throws {Deno.errors.NotCapable} when the permission is missing.
+ *
+ * @example Usage
+ * ```ts
+ * import { connect, serve } from "@uds/uds";
+ * import { peerCredentials } from "@uds/uds/native";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${await Deno.makeTempDir()}/app.sock`;
+ * await using _server = await serve(path, async (conn) => {
+ *   const { pid, uid } = peerCredentials(conn);
+ *   await conn.write(new TextEncoder().encode(`process ${pid} of user ${uid}`));
+ * });
+ *
+ * const conn = await connect(path);
+ * const text = await new Response(conn.readable).text();
+ * assertEquals(text, `process ${Deno.pid} of user ${Deno.uid()}`);
+ * conn.close();
+ * ```
  */
 export function peerCredentials(conn: Connection): PeerCredentials {
-  checkArguments("peerCredentials", arguments, 1, "peerCredentials(conn)");
-  const transport = transportOf(conn);
-  if (transport === undefined) {
-    throw new TypeError(`Invalid connection: expected a Connection, got ${show(conn)}`);
+  try {
+    checkArguments("peerCredentials", arguments, 1, "peerCredentials(conn)");
+    const { context, libc, transport } = checkConnection("peerCredentials", "identify", conn);
+    const fds = descriptorsOf(transport);
+    let peers;
+    try {
+      peers = fds.map((fd) => readCredentials(libc, fd));
+    } catch (cause) {
+      throw context.fail(cause);
+    }
+    const [peer, ...others] = peers;
+    // It is one of these, so what they have in common is proven.
+    if (peer !== undefined && others.every((other) => isSamePeer(peer, other))) return peer;
+    throw unknownDescriptor(context, fds.length);
+  } catch (error) {
+    throw seenFrom(peerCredentials, error);
   }
-  const context = new ErrorContext("peerCredentials", conn.remoteAddr.path, "Cannot tell the peer");
-  const libc = requireLibc(context);
-  const fd = descriptorOf(transport);
-  if (fd === undefined) throw context.error(Deno.errors.NotSupported, "its descriptor is unknown");
-  const view = new DataView(readOption(libc, fd, SO_PEERCRED, 12).slice().buffer);
-  return {
-    pid: view.getInt32(0, true),
-    uid: view.getUint32(4, true),
-    gid: view.getUint32(8, true),
-  };
 }

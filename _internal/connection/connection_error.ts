@@ -46,15 +46,18 @@ export function andUnsent(unsent: Uint8Array | undefined): string {
 }
 
 /** Returns the path of the peer, or of the server that the peer is connected to. */
-function pathOf({ localAddr, remoteAddr }: Addresses): string | null {
+export function pathOf({ localAddr, remoteAddr }: Addresses): string | null {
   return remoteAddr.path ?? localAddr.path;
 }
 
 /** Returns the beginning of a message: `Cannot read from "/run/app.sock"`. */
 function startOf(conn: Addresses, operation: Operation): string {
+  return `Cannot ${VERBS[operation]} ${shownPeer(conn)}`;
+}
+
+/** Returns the peer as a message names it: `a client of "/run/app.sock"`. */
+export function shownPeer(conn: Addresses): string {
   const path = pathOf(conn);
-  const peer = path === null
-    ? "the unnamed peer"
-    : `${conn.remoteAddr.path === null ? "a client of " : ""}${quoteAddress(path)}`;
-  return `Cannot ${VERBS[operation]} ${peer}`;
+  if (path === null) return "the unnamed peer";
+  return `${conn.remoteAddr.path === null ? "a client of " : ""}${quoteAddress(path)}`;
 }

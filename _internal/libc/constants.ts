@@ -118,6 +118,7 @@ export const SYS_io_setup: number = byProcessor(206, 0);
 export const SYS_io_destroy: number = byProcessor(207, 1);
 export const SYS_io_submit: number = byProcessor(209, 2);
 export const SYS_io_getevents: number = byProcessor(208, 4);
+export const SYS_pidfd_send_signal = 424;
 
 // macOS only: sys/event.h.
 export const EVFILT_READ = -1;

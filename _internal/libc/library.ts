@@ -83,6 +83,9 @@ export interface Libc {
       timeout: Memory,
     ) => number)
     | null;
+  pidfd_send_signal:
+    | ((call: bigint, pidfd: number, signal: number, information: null, flags: number) => number)
+    | null;
   kqueue: (() => number) | null;
   kevent:
     | ((
@@ -129,6 +132,11 @@ const LINUX: Deno.ForeignLibraryInterface = {
   io_getevents: {
     name: "syscall",
     parameters: ["i64", "u64", "i64", "i64", "buffer", "buffer"],
+    result: "i32",
+  },
+  pidfd_send_signal: {
+    name: "syscall",
+    parameters: ["i64", "i32", "i32", "buffer", "u32"],
     result: "i32",
   },
 };

@@ -1,0 +1,74 @@
+/** The process at the other end of a connection, held so that its number is not used again. */
+
+import type { Connection } from "../connection.ts";
+import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checkArguments } from "../_internal/base/check.ts";
+import { checkConnection, requireDescriptor } from "../_internal/native/checked_connection.ts";
+import { openProcess } from "../_internal/native/process_handle.ts";
+
+/** A process that is held by a descriptor. Disposing it closes the descriptor. */
+export interface PeerProcess extends Disposable {
+  /** The number of the process; `null` if it is in a namespace that this process cannot see. */
+  readonly pid: number | null;
+  /**
+   * Resolves when the process has exited, also if another process still has the connection. It
+   * keeps this process running once it was used. Rejects with `BadResource` after disposal.
+   */
+  readonly exited: Promise<void>;
+  /**
+   * Sends a signal to exactly this process. Does nothing after it has exited.
+   *
+   * @param signal The signal, SIGTERM by default.
+   * @throws {TypeError} when the system does not have the signal.
+   * @throws {Deno.errors.PermissionDenied} when the system refuses to send it.
+   * @throws {Deno.errors.BadResource} when this was disposed.
+   */
+  kill(signal?: Deno.Signal): void;
+}
+
+/**
+ * Opens the process at the other end of a connection, by a pidfd: a descriptor that never means
+ * another process, although numbers of processes are used again.
+ *
+ * - It is the process that {@linkcode peerCredentials} names: of a client, the one that called
+ *   `connect`.
+ * - A socket pair is refused: the kernel knows only which process made it. Use the child's `pid`.
+ *
+ * **Permissions**: `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where libc is on this system.
+ * It sends signals without `--allow-run`.
+ *
+ * **Platforms**: Linux 6.5 or newer.
+ *
+ * @param conn An open connection.
+ * @returns The process. Dispose it when you are done.
+ * @throws {TypeError} when it is not a connection of this package.
+ * @throws {ConnectionClosed} when the connection has closed.
+ * @throws {Deno.errors.NotFound} when the process has exited, and its parent knows it.
+ * @throws {Deno.errors.NotSupported} when the connection is a socket pair, its descriptor is not
+ * known, or the system does not have `SO_PEERPIDFD`.
+ * @throws {Deno.errors.NotCapable} when the permission is missing.
+ *
+ * @example Usage
+ * ```ts
+ * import { connect, listen } from "@uds/uds";
+ * import { peerProcess } from "@uds/uds/native";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${await Deno.makeTempDir()}/app.sock`;
+ * await using listener = await listen(path);
+ * using client = await connect(path);
+ * using server = await listener.accept();
+ *
+ * using peer = peerProcess(server);
+ * assertEquals(peer.pid, Deno.pid);
+ * ```
+ */
+export function peerProcess(conn: Connection): PeerProcess {
+  try {
+    checkArguments("peerProcess", arguments, 1, "peerProcess(conn)");
+    const checked = checkConnection("peerProcess", "open the process of", conn);
+    return openProcess(checked.context, checked.libc, requireDescriptor(checked));
+  } catch (error) {
+    throw seenFrom(peerProcess, error);
+  }
+}
