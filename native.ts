@@ -12,6 +12,7 @@ import { plugIn } from "./_internal/connection/native_slot.ts";
 import { beforeAccept, connectAndNote, noteAccepted, noteOpen } from "./_internal/native/noted.ts";
 import { childPackets, inheritedPackets } from "./_internal/native/packet_pair.ts";
 
+export * from "./native/allow.ts";
 export * from "./native/native_permissions.ts";
 export * from "./native/packet_socket.ts";
 export * from "./native/peer_credentials.ts";
