@@ -33,7 +33,7 @@ export interface PeerCredentials {
  * - **Of a socket pair** (`pair()`, `inherited()`, `socketpair()`) they are those of the process
  *   that made the pair, at both ends. The number of a child is its `pid`.
  * - **The descriptor** of a connection of Deno's is found among all sockets of this process, and
- *   proven to be the right one. If it cannot be told from others, and their peers differ, the
+ *   proven to be the right one. If several may be the right one, and their peers differ, the
  *   function throws. This takes another thread, or raw connections of Deno's, on the same path.
  *   Import this module before you open connections: each one is then looked at when it is opened.
  *

@@ -49,7 +49,7 @@ export function unknownDescriptor(
   candidates: number,
 ): Deno.errors.NotSupported {
   const state = candidates === 0
-    ? "it is not a socket whose descriptor can be found, such as the pipes of a child"
+    ? "its descriptor cannot be found: it is not a socket, but for example the pipes of a child"
     : `${candidates} sockets may be its own, because they were opened at the same moment or ` +
       `before libc could be used. Import "@uds/uds/native" first, and connect again`;
   return context.error(Deno.errors.NotSupported, state);

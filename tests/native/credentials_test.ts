@@ -112,8 +112,8 @@ test("peerCredentials() of the standard streams of a child is refused: they are 
   const error = assertThrows(() => peerCredentials(child.conn), Deno.errors.NotSupported);
   assertEquals(
     error.message,
-    "Cannot identify the unnamed peer: it is not a socket whose descriptor can be found, such as " +
-      "the pipes of a child",
+    "Cannot identify the unnamed peer: its descriptor cannot be found: it is not a socket, but for " +
+      "example the pipes of a child",
   );
 });
 
@@ -153,7 +153,7 @@ test("a server in a namespace of users and processes sees 65534, and no pid", as
 }, { needs: ["unshare", "python3"], root: true });
 
 test(
-  "peerProcess() notices the exit of a peer whose connection goes on, and sends no more signals",
+  "peerProcess() notices the exit of a peer although its connection goes on, and sends no more signals",
   async () => {
     await withClient([0, 0, "-", "leave"], async (conn, client) => {
       const pid = Number(await client.line());
