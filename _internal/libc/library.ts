@@ -101,7 +101,6 @@ export interface Libc {
   copyFrom(into: Memory, from: Deno.PointerValue, bytes: bigint): void;
   addressOf(memory: Memory, same: Memory, zero: bigint): bigint;
   wordsOf(errno: number, into: Memory, bytes: bigint): number;
-  poll(fds: Memory, count: bigint, ms: number): number;
   select(
     count: number,
     read: Memory,
@@ -200,7 +199,6 @@ const SYMBOLS: Deno.ForeignLibraryInterface = {
     parameters: ["i32", "buffer", "usize"],
     result: "i32",
   },
-  poll: { parameters: ["buffer", "u64", "i32"], result: "i32" },
   select: { parameters: ["i32", "buffer", "buffer", "buffer", "buffer"], result: "i32" },
   fstat: {
     name: IS_MAC && Deno.build.arch === "x86_64" ? "fstat$INODE64" : "fstat",
