@@ -1,6 +1,6 @@
 /** Runs the command line as a process, for its tests. */
 
-import { COVERAGE, denoArgs, killChild } from "./_helpers.ts";
+import { COVERAGE, denoArgs, encode, killChild } from "./_helpers.ts";
 
 /** Deno permissions for everything but `uds run`. */
 export const FLAGS: string[] = ["--allow-read", "--allow-write", "--allow-net"];
@@ -94,11 +94,17 @@ export class Process implements AsyncDisposable {
     }).spawn();
     if (input !== undefined && input !== "open") {
       // A process that does not read all of its input has printed why.
-      this.#fed = new Blob([input]).stream().pipeTo(this.#child.stdin).catch(() => {});
+      this.#fed = this.#feed(typeof input === "string" ? encode(input) : input).catch(() => {});
     }
     this.stdout = new Output(this.#child.stdout);
     this.stderr = new Output(this.#child.stderr);
     this.ended = this.#end();
+  }
+
+  async #feed(input: Uint8Array): Promise<void> {
+    const writer = this.#child.stdin.getWriter();
+    await writer.write(input);
+    await writer.close();
   }
 
   async #end(): Promise<Ended> {
