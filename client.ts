@@ -7,14 +7,6 @@
 import { resolveSocketPath, type SocketPath } from "./address.ts";
 import { permissions } from "./permissions.ts";
 import type { Connection } from "./connection.ts";
-import {
-  ConnectDenied,
-  ConnectTimeout,
-  InsecurePath,
-  NothingListening,
-  type SocketError,
-  SocketNotFound,
-} from "./errors.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
 import {
   checkArguments,
@@ -29,14 +21,11 @@ import {
 } from "./_internal/base/check.ts";
 import { mayPrompt } from "./_internal/base/deno_permissions.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
-import { codeOf } from "./_internal/base/failure.ts";
-import { isSameFile } from "./_internal/base/file.ts";
-import { GrowingPauses } from "./_internal/base/growing_pauses.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
-import { ObservedTime } from "./_internal/base/silence.ts";
 import { connectNatively } from "./_internal/connection/native_slot.ts";
 import { SocketConnection } from "./_internal/connection/socket_connection.ts";
 import { connectRefusal } from "./_internal/path/connect_refusal.ts";
+import { connectWithin } from "./_internal/path/connect_tries.ts";
 
 /** Options of {@linkcode connect}. */
 export interface ConnectOptions {
@@ -67,17 +56,6 @@ export interface ConnectOptions {
   /** Stops trying. The promise rejects with the signal's reason, and no connection is left open. */
   signal?: AbortSignal | undefined;
 }
-
-/** The pauses between two tries: one try takes microseconds. */
-const FIRST_PAUSE_MS = 2;
-const LAST_PAUSE_MS = 100;
-
-const DEFAULT_TIMEOUT_MS = 5000;
-
-/**
- * The refusals of a server that is still starting. Some servers set the mode of their file last.
- */
-const STARTING = [SocketNotFound, NothingListening, ConnectDenied];
 
 /**
  * Connects to the server at a path.
@@ -144,85 +122,24 @@ const CHECKS: Checks<ConnectOptions> = {
 async function checkAndConnect(options: SocketPath | ConnectOptions): Promise<Connection> {
   const given: ConnectOptions = withPath(options);
   checkOptions("connect", given, CHECKS);
-  const owners = given.owner === undefined ? undefined : [given.owner].flat();
   const context = new ErrorContext("connect", resolveSocketPath(given.path));
-  if (owners !== undefined && context.path.startsWith("\0")) {
+  const { path } = context;
+  if (given.owner !== undefined && path.startsWith("\0")) {
     throw new TypeError(`${context.start}: an abstract name has no owner to check`);
   }
   requireRuntime();
-  const { timeout = DEFAULT_TIMEOUT_MS, wait = false, signal } = given;
-  signal?.throwIfAborted();
+  given.signal?.throwIfAborted();
   // Three queries take a quarter of the time of a connection. Unless Deno may prompt, its own
   // refusal will do.
-  if (mayPrompt()) context.require(permissions("connect", context.path));
-
-  const time = new ObservedTime();
-  const pauses = new GrowingPauses(FIRST_PAUSE_MS, LAST_PAUSE_MS);
-  for (;;) {
-    let refusal: SocketError;
-    try {
-      const conn = await connectOnce(context, owners);
-      if (!signal?.aborted) return conn;
-      conn.close();
-      throw signal.reason;
-    } catch (error) {
-      signal?.throwIfAborted();
-      const again = codeOf(error) === "EAGAIN" ||
-        wait && STARTING.some((Class) => error instanceof Class);
-      if (!again || timeout === 0) throw error;
-      refusal = error as SocketError;
-    }
-    const left = timeout - time.elapsed;
-    if (left <= 0) {
-      const state = `no connection within ${timeout} ms. The last attempt: ${refusal.message}`;
-      throw context.error(ConnectTimeout, state, { cause: refusal });
-    }
-    await time.pause(Math.min(left, pauses.next()), signal);
-  }
-}
-
-async function connectOnce(
-  context: ErrorContext,
-  owners: number[] | undefined,
-): Promise<Connection> {
-  const { path } = context;
-  const before = owners && requireOwner(context, owners);
-  let conn;
-  try {
-    conn = await connectNatively(path);
-  } catch (cause) {
-    throw refusalOf(context, cause);
-  }
-  if (owners !== undefined) {
-    try {
-      // If the file was replaced after the first look, the peer is not the server that was checked.
-      if (!isSameFile(before ?? null, requireOwner(context, owners))) {
-        throw context.error(InsecurePath, "the file was replaced while connecting. Try again");
-      }
-    } catch (error) {
-      conn.close();
-      throw error;
-    }
-  }
+  if (mayPrompt()) context.require(permissions("connect", path));
+  const conn = await connectWithin(context, given, {
+    open: () => connectNatively(path),
+    refusal: (cause) => refusalOf(context, cause),
+  });
   return new SocketConnection(conn, {
     localAddr: { transport: "unix", path: conn.localAddr.path },
     remoteAddr: { transport: "unix", path },
   });
-}
-
-/** Describes the socket file. Throws unless one of the owners owns it. */
-function requireOwner(context: ErrorContext, owners: number[]): Deno.FileInfo {
-  let info;
-  try {
-    info = Deno.statSync(context.path);
-  } catch (cause) {
-    throw refusalOf(context, cause);
-  }
-  if (info.uid === null || !owners.includes(info.uid)) {
-    const state = `it belongs to uid ${info.uid}, and only ${owners.join(" or ")} is trusted`;
-    throw context.error(InsecurePath, state);
-  }
-  return info;
 }
 
 /**
