@@ -14,6 +14,9 @@ import { childPackets, inheritedPackets } from "./_internal/native/packet_pair.t
 
 export * from "./native/allow.ts";
 export * from "./native/native_permissions.ts";
+export * from "./native/bind_packets.ts";
+export * from "./native/connect_packets.ts";
+export * from "./native/listen_packets.ts";
 export * from "./native/packet_socket.ts";
 export * from "./native/peer_credentials.ts";
 export * from "./native/socket_options.ts";

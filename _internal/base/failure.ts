@@ -12,9 +12,12 @@ import { quoteAddress } from "./shown_address.ts";
 const PHRASES: Record<string, string> = {
   accept: "accept on",
   authorize: "authorize a client of",
+  bindPackets: "bind",
   claim: "claim",
   connect: "connect to",
+  connectPackets: "connect to",
   listen: "listen on",
+  listenPackets: "listen on",
   ls: "list",
   probe: "probe",
   refuse: "refuse a client of",

@@ -59,6 +59,7 @@ export interface Libc {
   dup2(fd: number, to: number): number;
   sched_yield(): number;
   clock_gettime(clock: number, into: Memory): number;
+  fchmod(fd: number, mode: number): number;
   fcntl(fd: number, command: number, value: number): number;
   ioctl(fd: number, request: bigint, value: Memory): number;
   open(path: Memory, flags: number): number;
@@ -176,6 +177,7 @@ const SYMBOLS: Deno.ForeignLibraryInterface = {
   dup2: { parameters: ["i32", "i32"], result: "i32" },
   sched_yield: { parameters: [], result: "i32" },
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
+  fchmod: { parameters: ["i32", "u32"], result: "i32" },
   fcntl: { parameters: ["i32", "i32", ...VARIADIC, "i32"], result: "i32" },
   ioctl: { parameters: ["i32", "u64", ...VARIADIC, "buffer"], result: "i32" },
   open: { parameters: ["buffer", "i32"], result: "i32" },

@@ -50,7 +50,10 @@ for (const type of TYPES) {
 
   test(`PacketSocket: a send buffer of the system's limit bounds ${type} packets`, async () => {
     using ends = new Ends(type, 20_000_000);
-    const error = await assertRejects(() => ends.a.send(new Uint8Array(20_000_000)), MessageTooLarge);
+    const error = await assertRejects(
+      () => ends.a.send(new Uint8Array(20_000_000)),
+      MessageTooLarge,
+    );
     assertEquals(error.size, 20_000_000);
     assert(error.limit > MAX_BYTES && error.limit < 20_000_000, String(error.limit));
     await ends.a.send(packet(500_000));

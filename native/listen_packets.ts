@@ -1,0 +1,166 @@
+/**
+ * Servers of connections that carry packets.
+ *
+ * @module
+ */
+
+import { resolveSocketPath, type SocketPath, type UnixAddr } from "../address.ts";
+import type { ListenOptions } from "../server.ts";
+import { seenFrom } from "../_internal/base/caller_stack.ts";
+import {
+  checkArguments,
+  checkOptions,
+  type Checks,
+  integer,
+  oneOf,
+  withPath,
+} from "../_internal/base/check.ts";
+import { ErrorContext } from "../_internal/base/error_context.ts";
+import { requireLibc } from "../_internal/libc/library.ts";
+import { planToListen } from "../_internal/path/claim_options.ts";
+import { PathListener } from "../_internal/native/path_listener.ts";
+import { checkPacketBytes, NAMED_CHECKS } from "../_internal/native/path_options.ts";
+import { PathOwner } from "../_internal/native/path_owner.ts";
+import { Reporter } from "../_internal/server/reporter.ts";
+import type { PacketSocket } from "./packet_socket.ts";
+
+/** The options of `listen()` that a packet socket with a path has too. */
+export type NamedOptions = Pick<
+  ListenOptions,
+  "path" | "mode" | "uid" | "gid" | "createDirectory" | "verifyDirectory" | "onPathLost" | "signal"
+>;
+
+/** Options of {@linkcode listenPackets}. */
+export interface ListenPacketsOptions extends NamedOptions {
+  /**
+   * What to do if a socket file exists, of whatever type.
+   *
+   * - `"reclaim"` removes it if it is stale: no process holds its lock, and it refuses two
+   *   connections, 100 ms apart.
+   * - `"fail"` rejects with `SocketInUse`.
+   *
+   * @default {"reclaim"}
+   */
+  existing?: "reclaim" | "fail" | undefined;
+  /**
+   * The maximum number of connections that wait to be accepted. Further clients are refused with
+   * `EAGAIN`, and `connectPackets()` tries again. The system may have a lower limit.
+   *
+   * @default {1024}
+   */
+  backlog?: number | undefined;
+  /**
+   * The maximum number of bytes of a packet. The send buffer of each connection is made as large as
+   * that needs, within the limit of the system (`net.core.wmem_max` on Linux).
+   *
+   * @default {what the send buffer of the system allows}
+   */
+  maxPacketBytes?: number | undefined;
+}
+
+/** A listener that owns its path. `for await` over it ends when it closes. */
+export interface PacketListener extends AsyncIterable<PacketSocket>, AsyncDisposable {
+  /** The address that clients connect to. */
+  readonly addr: UnixAddr;
+  /**
+   * Accepts a connection. Several calls may wait: the first one is served first.
+   *
+   * - If the process or the system runs out of descriptors, it waits until one is free.
+   *
+   * @returns The connection, of type `"seqpacket"`. Close it when you are done.
+   * @throws {Deno.errors.BadResource} when the listener is closed, or closes meanwhile.
+   * @throws {SocketError} when accepting fails for good.
+   */
+  accept(): Promise<PacketSocket>;
+  /**
+   * Stops listening. Removes the socket file, if it is still the one that was bound, and then the
+   * lock. Idempotent; disposal does the same.
+   *
+   * - Accepted connections go on. Those in the backlog are reset.
+   *
+   * @throws {SocketError} when a file cannot be removed; the listener closes all the same.
+   */
+  close(): Promise<void>;
+  /** Keeps the process running while an `accept` is pending. This is the default. */
+  ref(): void;
+  /** Allows the process to exit while an `accept` is pending. */
+  unref(): void;
+}
+
+/**
+ * Listens on a path that only this process owns, for connections that carry packets
+ * (`SOCK_SEQPACKET`).
+ *
+ * - The path is owned as by `listen()`: a lock, a mode and an owner from the first instant, and a
+ *   stale socket file of any type is replaced. A running server never is.
+ * - Clients connect with {@linkcode connectPackets}, or with `socket(AF_UNIX, SOCK_SEQPACKET, 0)`
+ *   in other languages. A client of a stream socket is refused by the kernel (`EPROTOTYPE`).
+ * - The path is watched: see `onPathLost`. The watch does not keep the process running.
+ *
+ * **Permissions**: what `permissions("serve", path, options)` returns, and `--allow-ffi` for libc.
+ * On macOS, which has no such sockets, and on Windows it rejects with `NotSupported`.
+ *
+ * @param options The path, or the path with options.
+ * @returns The listener.
+ * @throws {TypeError} when an argument has the wrong type.
+ * @throws {RangeError} when the path is too long or a number is out of range.
+ * @throws {SocketInUse} when a running process holds the path, with a socket of any type.
+ * @throws {NotASocket} when the path leads to something else.
+ * @throws {ConnectDenied} when this process may not connect to the socket that is there.
+ * @throws {InsecurePath} when the lock file is another program's, or the directory is not safe to
+ * use.
+ * @throws {Deno.errors.NotFound} when the directory does not exist.
+ * @throws {Deno.errors.PermissionDenied} when this process may not create a file in the directory,
+ * or may not give it to the user or the group.
+ * @throws {Deno.errors.NotSupported} when this system lacks them.
+ * @throws {unknown} the reason of `signal` when it aborts before the socket listens.
+ * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
+ *
+ * @example Usage
+ * ```ts
+ * import { connectPackets, listenPackets } from "@uds/uds/native";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const directory = await Deno.makeTempDir();
+ * {
+ *   await using listener = await listenPackets(`${directory}/packets.sock`);
+ *   await using client = await connectPackets(`${directory}/packets.sock`);
+ *   await using served = await listener.accept();
+ *
+ *   await client.send(new TextEncoder().encode("hello"));
+ *   assertEquals(new TextDecoder().decode((await served.receive())!), "hello");
+ * }
+ * await Deno.remove(directory);
+ * ```
+ */
+export async function listenPackets(
+  options: SocketPath | ListenPacketsOptions,
+): Promise<PacketListener> {
+  try {
+    checkArguments("listenPackets", arguments, 1, "listenPackets({ path, mode })");
+    return await openListener(options);
+  } catch (error) {
+    throw seenFrom(listenPackets, error);
+  }
+}
+
+const DEFAULT_BACKLOG = 1024;
+
+const CHECKS: Checks<ListenPacketsOptions> = {
+  ...NAMED_CHECKS,
+  existing: oneOf("reclaim", "fail"),
+  backlog: integer(0, 0x7fff_ffff),
+  maxPacketBytes: checkPacketBytes,
+};
+
+async function openListener(options: SocketPath | ListenPacketsOptions): Promise<PacketListener> {
+  const given: ListenPacketsOptions = withPath(options);
+  checkOptions("listenPackets", given, CHECKS);
+  const context = new ErrorContext("listenPackets", resolveSocketPath(given.path));
+  const plan = planToListen(context, given);
+  const libc = requireLibc(context);
+  const { signal, maxPacketBytes, backlog = DEFAULT_BACKLOG } = given;
+  const reporter = new Reporter(given);
+  const owner = await PathOwner.bind(libc, plan, { type: "seqpacket", backlog }, reporter);
+  return new PathListener(libc, owner, { path: context.path, maxPacketBytes, reporter, signal });
+}

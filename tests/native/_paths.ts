@@ -1,0 +1,23 @@
+/** Helpers of the tests of packet sockets at a path. */
+
+import { libcIfGranted } from "../../_internal/libc/library.ts";
+import { denoArgs, fixturePath, Program } from "../_helpers.ts";
+
+// A library stays loaded. Opened here, it does not count as a leak of the first test.
+libcIfGranted();
+
+/** Starts a peer in Python. */
+export function peer(...args: string[]): Program {
+  return new Program("python3", [fixturePath("paths_peer.py"), ...args], { stdin: "piped" });
+}
+
+/** Starts `paths_use.ts` after a command of the shell, such as `umask 000`. */
+export function pathsUse(setting: string, flags: string[], ...args: string[]): Program {
+  const command = [Deno.execPath(), ...denoArgs("paths_use.ts", flags, args)];
+  return new Program("sh", ["-c", `${setting}; exec "$@"`, "sh", ...command], { stdin: "piped" });
+}
+
+/** Returns the permission bits of a file. */
+export function modeOf(path: string): number {
+  return Deno.lstatSync(path).mode! & 0o777;
+}
