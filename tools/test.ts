@@ -1,8 +1,10 @@
 /**
- * Runs the tests, one process per file, one more at a time than there are cores, because most tests
- * wait rather than work. Some look at a whole process (descriptors, memory, umask), so each file
- * has its own.
+ * Runs the tests in processes, one more at a time than there are cores, because most tests wait
+ * rather than work.
  *
+ * - Files share a process, because each start costs half a second. A file that looks at its whole
+ *   process (descriptors, memory, umask) has its own, and so have the longest.
+ * - If files fail together each runs again on its own, so that no failure hides those of another.
  * - `deno task test` runs those of `tests/` except `tests/faults/`, which take long.
  * - `deno task test tests/faults tests/pair/abort_test.ts …` runs the tests of directories and of
  *   files. An argument that begins with `-` goes to `deno test` (`--filter=…`).
@@ -18,6 +20,9 @@ export interface TestOptions {
   args?: string[];
   env?: Record<string, string>;
 }
+
+/** Which tests of a file run: those that run beside other files, or those that run alone. */
+type Part = "together" | "alone";
 
 /** The numbers of tests. */
 export interface TestCounts {
@@ -46,6 +51,21 @@ const LONGEST = [
 
 /** Files that compare times. They run alone at the end. */
 const ALONE = ["tests/faults/limits_test.ts", "tests/faults/soak_test.ts"];
+
+/**
+ * What a test looks at or changes that belongs to its whole process. A file has a process of its
+ * own if it contains such a word, or if a helper of its directory does.
+ */
+const OWN_PROCESS = new RegExp(
+  [
+    /\b(?:openDescriptors|assertNoneLeft|memoryUsage|unhandledrejection|globalThis|dlopen)\b/,
+    /\bDeno\.(?:umask|chdir|exit|exitCode|addSignalListener|permissions|resources)\b/,
+    /\bDeno\.env\.(?:set|delete)\b|\bpermissions: |\/native\b|["'`]\/proc\/self\b/,
+  ].map(({ source }) => source).join("|"),
+);
+
+/** The maximum number of files of a process. */
+const MOST_FILES = 8;
 
 /** The maximum number of lines of a file's failures that are repeated at the end. */
 const MOST_LINES = 40;
@@ -80,39 +100,68 @@ async function checkTypes(files: string[]): Promise<boolean> {
   return (await new Deno.Command(Deno.execPath(), { args, stdin: "null" }).spawn().status).success;
 }
 
+/** Divides files into those of each process. Shared processes, which take longest, come first. */
+function processesOf(files: string[]): string[][] {
+  const own = files.filter((file) => LONGEST.includes(file) || !sharesProcess(file));
+  const sharing = files.filter((file) => !own.includes(file));
+  const count = Math.ceil(sharing.length / MOST_FILES);
+  const shared = Array.from({ length: count }, (_, i) => sharing.filter((_, k) => k % count === i));
+  return [...shared, ...own.map((file) => [file])]
+    .sort((a, b) => Number(LONGEST.includes(b[0]!)) - Number(LONGEST.includes(a[0]!)));
+}
+
+/** Reports whether a test file may share its process with others. */
+function sharesProcess(file: string): boolean {
+  if (!file.endsWith("_test.ts")) return false;
+  const text = Deno.readTextFileSync(file);
+  const directory = file.replace(/[^/]*$/, "");
+  // The helpers of all tests, in the directory above, only do what they are called for.
+  const helpers = [...text.matchAll(/from "\.\/(_\w+\.ts)"/g)].map(([, name]) =>
+    Deno.readTextFileSync(directory + name)
+  );
+  return ![text, ...helpers].some((each) => OWN_PROCESS.test(each));
+}
+
 /** Runs the tests of some files with checked types, and prints their output. */
 export async function runTests(
   { files, args = [], env = {} }: TestOptions,
 ): Promise<TestResult> {
   const counts: TestCounts = { passed: 0, failed: 0, ignored: 0 };
   const failed: string[] = [];
-  const worker = async (queue: string[], part: "together" | "alone") => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-        args: ["test", "-A", "--no-check", "--sanitize-ops", "--sanitize-resources", ...args, file],
-        env: { ...env, UDS_TESTS: part },
-        stdin: "null",
-      }).output();
-      await Deno.stderr.write(stderr);
-      await Deno.stdout.write(stdout);
-      const text = new TextDecoder().decode(stdout);
-      // deno-lint-ignore no-control-regex -- colors
-      const plain = text.replace(/\x1b\[[0-9;]*m/g, "");
-      const summary = plain.match(/^(?:ok|FAILED) \| .*$/m)?.[0];
-      for (const kind of ["passed", "failed", "ignored"] as const) {
-        counts[kind] += Number(summary?.match(new RegExp(`(\\d+) ${kind}`))?.[1] ?? 0);
-      }
-      if (!success) failed.push(file, ...failures(plain));
+  /** Runs files in one process, and adds their counts. */
+  const run = async ([file = "", ...others]: string[], part: Part): Promise<void> => {
+    const preload = others.map((each) => `--preload=./${each}`);
+    const options = ["--no-check", "--sanitize-ops", "--sanitize-resources", ...args, ...preload];
+    const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["test", "-A", ...options, file],
+      env: { ...env, UDS_TESTS: part },
+      stdin: "null",
+    }).output();
+    await Deno.stderr.write(stderr);
+    await Deno.stdout.write(stdout);
+    // deno-lint-ignore no-control-regex -- colors
+    const plain = new TextDecoder().decode(stdout).replace(/\x1b\[[0-9;]*m/g, "");
+    if (!success) failed.push([file, ...others].join(" "), ...failures(plain));
+    if (!success && others.length > 0) {
+      for (const each of [file, ...others]) await run([each], part);
+      return;
+    }
+    const summary = plain.match(/^(?:ok|FAILED) \| .*$/m)?.[0];
+    for (const kind of ["passed", "failed", "ignored"] as const) {
+      counts[kind] += Number(summary?.match(new RegExp(`(\\d+) ${kind}`))?.[1] ?? 0);
     }
   };
-  const queue = files.filter((file) => !ALONE.includes(file));
+  const worker = async (queue: string[][], part: Part): Promise<void> => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) await run(next, part);
+  };
+  const queue = processesOf(files.filter((file) => !ALONE.includes(file)));
   const workers = Array.from(
     { length: navigator.hardwareConcurrency + 1 },
     () => worker(queue, "together"),
   );
   await Promise.all(workers);
-  await worker(files.filter((file) => ALONE.includes(file)), "together");
-  await worker(files.filter(hasTestsAlone), "alone");
+  await worker(files.filter((file) => ALONE.includes(file)).map((file) => [file]), "together");
+  await worker(processesOf(files.filter(hasTestsAlone)), "alone");
   return { ok: failed.length === 0 && counts.passed > 0, counts, failed };
 }
 
