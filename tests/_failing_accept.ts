@@ -1,7 +1,7 @@
 /** Servers of the command line with an accept that fails. */
 
 import { Process, udsCommand } from "./_cli.ts";
-import { encode, within } from "./_helpers.ts";
+import { changing, encode, within } from "./_helpers.ts";
 
 /** The number of clients of such a server. */
 export const CLIENTS = 20;
@@ -9,9 +9,8 @@ export const CLIENTS = 20;
 /** Starts the command line. `accept4` fails at its calls `when`, in the syntax of strace. */
 export function startFailing(args: string[], error: string, when: string): Process {
   // With -D strace is not the parent of the program, so a signal reaches the program.
-  const trace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4"];
-  const inject = `inject=accept4:error=${error}:when=${when}`;
-  return new Process(["strace", ...trace, "-e", inject, ...udsCommand(args)]);
+  const inject = changing(`accept4:error=${error}:when=${when}`);
+  return new Process(["strace", "-D", ...inject, ...udsCommand(args)]);
 }
 
 /** Sends a byte from each client, and returns how many received it back within 5 seconds. */

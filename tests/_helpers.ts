@@ -374,6 +374,18 @@ export const MIB: number = 1024 * KIB;
 /** A prefix of a traced program. It is killed when strace is, which would leave it running. */
 export const DIES: string[] = ["setpriv", "--pdeathsig", "KILL"];
 
+/**
+ * Returns the options of strace that change some calls of a program, such as `chmod:error=EPERM`.
+ * The program stops at these alone, because stopping at each call takes three times as long.
+ */
+export function changing(...calls: string[]): string[] {
+  const names = calls.map((call) => call.split(":")[0]);
+  const inject = calls.flatMap((call) => ["-e", `inject=${call}`]);
+  // With the filter of seccomp, strace 6.1 sends no signals.
+  const filter = calls.some((call) => call.includes(":signal=")) ? [] : ["--seccomp-bpf"];
+  return ["-f", "-qq", "-o", "/dev/null", ...filter, "-e", `trace=${names}`, ...inject];
+}
+
 /** Waits one turn of the event loop: everything that was ready is handled then. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));

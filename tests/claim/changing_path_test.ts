@@ -6,7 +6,7 @@
 import { probe } from "@uds/uds";
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { udsCommand } from "../_cli.ts";
-import { makeStale, Program, run, TempDir, test, within } from "../_helpers.ts";
+import { changing, makeStale, Program, run, TempDir, test, within } from "../_helpers.ts";
 import { leaveLock } from "../_lock.ts";
 
 /** Starts a program that replaces the stale socket at a path again and again. */
@@ -42,18 +42,8 @@ test("uds ls lists all other sockets where it cannot look at one", async () => {
   await makeStale(a);
   await makeStale(b);
   leaveLock(`${a}.lock`, 1);
-  const inject = [
-    "-f",
-    "-qq",
-    "-o",
-    "/dev/null",
-    "-P",
-    `${a}.lock`,
-    "-e",
-    "inject=flock:error=ENOLCK",
-  ];
   const { code, stdout, stderr } = await run("strace", [
-    ...inject,
+    ...["-P", `${a}.lock`, ...changing("flock:error=ENOLCK")],
     ...udsCommand(["ls", "--json", dir.path]),
   ]);
   const entries = JSON.parse(stdout) as { path: string; state: string }[];

@@ -1,6 +1,7 @@
 import { claim, listen, SocketInUse } from "@uds/uds";
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import {
+  changing,
   denoArgs,
   DIES,
   fixture,
@@ -115,11 +116,10 @@ testAlone(
   async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
-    const trace = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=listen"];
     // Until it listens, it refuses connections as a dead server does.
-    const slow = ["-e", "inject=listen:delay_enter=60000"];
+    const slow = changing("listen:delay_enter=60000");
     const deno = denoArgs("claim_greeter.ts", ownerFlags(path), [path, "raw"]);
-    const command = [...trace, ...slow, ...DIES, Deno.execPath(), ...deno];
+    const command = [...slow, ...DIES, Deno.execPath(), ...deno];
     await using server = new Program("strace", command);
     while (!dir.list().includes("a.sock")) await new Promise((resolve) => setTimeout(resolve, 0));
     const before = look(path);

@@ -1,7 +1,17 @@
 import { claim, InsecurePath, probe, serve, SocketInUse } from "@uds/uds";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { uds } from "../_cli.ts";
-import { denoArgs, fixture, makeStale, Program, ROOT, run, TempDir, test } from "../_helpers.ts";
+import {
+  changing,
+  denoArgs,
+  fixture,
+  makeStale,
+  Program,
+  ROOT,
+  run,
+  TempDir,
+  test,
+} from "../_helpers.ts";
 import { EXCHANGE, leaveLock, lockContent, pidIn } from "../_lock.ts";
 
 /**
@@ -11,7 +21,7 @@ import { EXCHANGE, leaveLock, lockContent, pidIn } from "../_lock.ts";
 
 /** Runs an owner of a path under strace, with one call changed. */
 async function ownUnder(path: string, inject: string): Promise<string> {
-  const strace = ["-f", "-qq", "-o", "/dev/null", "-P", `${path}.lock`, "-e", `inject=${inject}`];
+  const strace = ["-P", `${path}.lock`, ...changing(inject)];
   const args = denoArgs("fault_owner.ts", ["-A"], [path, "listen", "{}"]);
   return (await run("strace", [...strace, Deno.execPath(), ...args])).stdout;
 }

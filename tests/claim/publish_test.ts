@@ -7,7 +7,7 @@ import {
   serve,
 } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
-import { denoArgs, DIES, makeStale, Program, TempDir, test } from "../_helpers.ts";
+import { changing, denoArgs, DIES, makeStale, Program, TempDir, test } from "../_helpers.ts";
 import { assertRefused, look, modeOf, operationOf, REPLACEMENTS } from "./_claim.ts";
 
 for (const [name, own] of Object.entries({ "listen()": listen, "serve()": serveQuietly })) {
@@ -72,14 +72,15 @@ for (const publish of ["direct", "rename"] as const) {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
     // Each step is so slow that the states between them can be seen.
-    const slow = ["listen", "chmod", "fchmodat"].flatMap((call) => [
-      "-e",
-      `inject=${call}:delay_enter=50000`,
-    ]);
-    const trace = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=listen,chmod,fchmodat", ...slow];
+    const calls = ["listen", "chmod", "fchmodat"].map((call) => `${call}:delay_enter=50000`);
     const flags = permissionFlags(permissions("serve", path, { publish: "rename", mode: 0o600 }));
     const deno = denoArgs("claim_publish.ts", flags, [path, publish]);
-    await using server = new Program("strace", [...trace, ...DIES, Deno.execPath(), ...deno], {
+    await using server = new Program("strace", [
+      ...changing(...calls),
+      ...DIES,
+      Deno.execPath(),
+      ...deno,
+    ], {
       stdin: "piped",
     });
     while (!dir.list().includes("a.sock")) await new Promise((resolve) => setTimeout(resolve, 0));

@@ -10,7 +10,18 @@ import {
   type ServeOptions,
 } from "@uds/uds";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { denoArgs, DIES, encode, fixture, Program, ROOT, run, TempDir, test } from "../_helpers.ts";
+import {
+  changing,
+  denoArgs,
+  DIES,
+  encode,
+  fixture,
+  Program,
+  ROOT,
+  run,
+  TempDir,
+  test,
+} from "../_helpers.ts";
 
 const NOBODY = 65534;
 
@@ -163,7 +174,18 @@ async function callsOf(sys: boolean, options: OwnOptions): Promise<string[]> {
     "renameat,renameat2";
   const target = [path, "1", JSON.stringify(options)];
   const traced = await run("sh", [
-    ...["-c", 'umask 022; exec "$0" "$@"', "strace", "-f", "-qq", "-o", log, "-e", calls],
+    ...[
+      "-c",
+      'umask 022; exec "$0" "$@"',
+      "strace",
+      "-f",
+      "-qq",
+      "--seccomp-bpf",
+      "-o",
+      log,
+      "-e",
+      calls,
+    ],
     ...[Deno.execPath(), ...denoArgs("intruder_target.ts", flags(path, sys), target)],
   ]);
   assertEquals({ code: traced.code, stderr: traced.stderr }, { code: 0, stderr: "" });
@@ -281,21 +303,8 @@ async function attack(how: Attack): Promise<Outcome> {
 
   const target = [path, `${starts}`, JSON.stringify(options)];
   const deno = [Deno.execPath(), ...denoArgs("intruder_target.ts", flags(path, sys), target)];
-  const slow = ["chmod", "fchmodat"].flatMap((call) => [
-    "-e",
-    `inject=${call}:delay_enter=${(gap ?? 0) * 1000}`,
-  ]);
-  const trace = [
-    "strace",
-    "-f",
-    "-qq",
-    "-o",
-    "/dev/null",
-    "-e",
-    "chmod,fchmodat",
-    ...slow,
-    ...DIES,
-  ];
+  const slow = ["chmod", "fchmodat"].map((call) => `${call}:delay_enter=${(gap ?? 0) * 1000}`);
+  const trace = ["strace", ...changing(...slow), ...DIES];
   await using server = new Program("sh", [
     ...["-c", `umask ${umask}; exec "$0" "$@"`, ...(gap === undefined ? [] : trace), ...deno],
   ]);

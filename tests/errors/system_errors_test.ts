@@ -1,7 +1,7 @@
 import { connect, listen, serve } from "@uds/uds";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { exitCodeOf } from "../../_cli/exit_codes.ts";
-import { denoArgs, encode, Program, readText, run, TempDir, test } from "../_helpers.ts";
+import { changing, denoArgs, encode, Program, readText, run, TempDir, test } from "../_helpers.ts";
 
 /**
  * Failures of the system, injected by strace. Each call's failure is reported in the common shape.
@@ -75,19 +75,19 @@ async function use(
   how: string,
   path: string,
   options: object,
-  inject: string[],
+  strace: string[],
 ): Promise<Told> {
   const args = denoArgs("system_error_use.ts", ["-A"], [how, path, JSON.stringify(options)]);
   const { stdout, stderr } = await run("strace", [
-    ...["-f", "-qq", "-o", "/dev/null", ...inject, Deno.execPath(), ...args],
+    ...[...strace, Deno.execPath(), ...args],
   ]);
   assertEquals(stderr.replace(/^.*strace: Requested path .*\n/gm, ""), "");
   return JSON.parse(stdout);
 }
 
-/** Returns the options of strace that make a call fail. */
+/** Returns the options of strace that make a call fail, if given only for one path. */
 function failing(call: string, error: string, path?: string): string[] {
-  return [...(path === undefined ? [] : ["-P", path]), "-e", `inject=${call}:error=${error}`];
+  return [...(path === undefined ? [] : ["-P", path]), ...changing(`${call}:error=${error}`)];
 }
 
 for (const row of ROWS) {
@@ -124,8 +124,8 @@ test(
   async () => {
     await using dir = new TempDir();
     const path = dir.file("a.sock");
-    const inject = [...failing("chmod", "EPERM"), ...failing("unlink", "EIO")];
-    const { cleanupError, ...told } = await use("listen", path, {}, inject);
+    const strace = changing("chmod:error=EPERM", "unlink:error=EIO");
+    const { cleanupError, ...told } = await use("listen", path, {}, strace);
     assertEquals([told.class, told.operation, told.code], ["PermissionDenied", "listen", "EPERM"]);
     assertMatch(told.message, /its mode could not be set to 0600/);
     assertEquals([cleanupError?.operation, cleanupError?.code], ["listen", "EIO"]);
@@ -147,7 +147,7 @@ test(
       await using dir = new TempDir();
       const path = dir.file("a.sock");
       const { code, stderr } = await run("strace", [
-        ...["-f", "-qq", "-o", "/dev/null", ...inject.flatMap((each) => ["-e", `inject=${each}`])],
+        ...changing(...inject),
         ...[Deno.execPath(), ...denoArgs("./cli.ts", ["-A"], ["echo", path])],
       ]);
       assertEquals(code, expected, stderr);
@@ -177,8 +177,8 @@ test("listen() leaves no socket behind if it cannot look at it after the bind", 
   await using dir = new TempDir();
   const path = dir.file("a.sock");
   // The third stat of the path: two come before the bind, one after it.
-  const inject = ["-P", path, "-e", "inject=statx:error=EIO:when=3"];
-  const told = await use("listen", path, {}, inject);
+  const strace = ["-P", path, ...changing("statx:error=EIO:when=3")];
+  const told = await use("listen", path, {}, strace);
   assertEquals([told.operation, told.code], ["listen", "EIO"]);
   assertEquals(dir.list(), []);
 }, { needs: ["strace"] });
@@ -216,7 +216,7 @@ test("serve() goes on when the system has no descriptor left for an accept", asy
   await using dir = new TempDir();
   const path = dir.file("a.sock");
   await using server = new Program("strace", [
-    ...["-f", "-qq", "-o", "/dev/null", "-e", "inject=accept4:error=ENFILE:when=1"],
+    ...changing("accept4:error=ENFILE:when=1"),
     ...[Deno.execPath(), ...denoArgs("server_until_line.ts", ["-A"], [path])],
   ], { stdin: "piped" });
   assertEquals(await server.line(), "listening");

@@ -1,6 +1,15 @@
 import { connect, type Connection, permissionFlags, permissions } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
-import { denoArgs, encode, Program, readText, TempDir, test, testAlone } from "../_helpers.ts";
+import {
+  changing,
+  denoArgs,
+  encode,
+  Program,
+  readText,
+  TempDir,
+  test,
+  testAlone,
+} from "../_helpers.ts";
 import { delay } from "./_server.ts";
 
 testAlone(
@@ -146,8 +155,7 @@ function processorTime(pid: number): number {
 function failingAccept(path: string, error: string): Program {
   const flags = permissionFlags(permissions("serve", path));
   const args = denoArgs("server_until_line.ts", flags, [path]);
-  const inject = ["-f", "-qq", "-o", "/dev/null", "--seccomp-bpf", "-e", "trace=accept4"];
-  inject.push("-e", `inject=accept4:error=${error}:when=1`);
+  const inject = changing(`accept4:error=${error}:when=1`);
   return new Program("strace", [...inject, Deno.execPath(), ...args], { stdin: "piped" });
 }
 

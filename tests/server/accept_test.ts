@@ -7,6 +7,7 @@ import { connectToSelf } from "../../_internal/accept/marker.ts";
 import { CLIENTS, countEchoes, startFailing } from "../_failing_accept.ts";
 import { Process, udsCommand } from "../_cli.ts";
 import {
+  changing,
   denoArgs,
   encode,
   fixturePath,
@@ -221,10 +222,9 @@ test(
 
 test("shutdown() keeps its deadline when the system accepts no bytes", async () => {
   await using dir = new TempDir();
-  const trace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=sendto"];
-  const inject = ["-e", "inject=sendto:error=EAGAIN", Deno.execPath()];
+  const inject = ["-D", ...changing("sendto:error=EAGAIN"), Deno.execPath()];
   const server = denoArgs("server_without_bytes.ts", ["-A"], [dir.file("s.sock")]);
-  const program = new Program("strace", [...trace, ...inject, ...server], { stdin: "piped" });
+  const program = new Program("strace", [...inject, ...server], { stdin: "piped" });
   await using _program = program;
   await program.line();
   const conn = await Deno.connect({ transport: "unix", path: dir.file("s.sock") });
@@ -244,11 +244,10 @@ test(
   async () => {
     await using dir = new TempDir();
     const path = dir.file("s.sock");
-    const trace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4"];
     // Deno reports EINTR as a closed listener.
-    const inject = ["-e", "inject=accept4:error=EINTR:when=3+", Deno.execPath()];
+    const inject = ["-D", ...changing("accept4:error=EINTR:when=3+"), Deno.execPath()];
     const args = denoArgs("listener_loop.ts", ["-A"], [path]);
-    await using program = new Program("strace", [...trace, ...inject, ...args]);
+    await using program = new Program("strace", [...inject, ...args]);
     assertEquals(await program.line(), "listening");
     for (let i = 0; i < 2; i++) (await Deno.connect({ transport: "unix", path })).close();
     assertEquals(await program.line(), `Cannot accept on "${path}": listener has been closed`);

@@ -13,6 +13,7 @@ import {
 } from "@uds/uds";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import {
+  changing,
   denoArgs,
   DIES,
   encode,
@@ -338,7 +339,7 @@ for (
     const file = call.includes("lock") ? `${path}.lock.new` : `${path}.new`;
     const deno = [Deno.execPath(), ...denoArgs("takeover_server.ts", SERVER_FLAGS(path), [path])];
     const killed = await run("strace", [
-      ...["-f", "-qq", "-o", "/dev/null", "-P", file, "-e", "inject=rename:signal=SIGKILL:when=1"],
+      ...["-P", file, ...changing("rename:signal=SIGKILL:when=1")],
       ...[...DIES, ...deno],
     ]);
     assertEquals([killed.code, killed.stdout], [137, ""]);
