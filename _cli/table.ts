@@ -17,6 +17,7 @@ import {
 } from "./parse/options.ts";
 import { type Argument, type Command, command, type CommonFlags } from "./parse/command.ts";
 import type { Commands } from "./parse/command_line.ts";
+import { ACTIVATION, servingNeeds } from "./parse/activation.ts";
 import { ownershipPermissions } from "./parse/ownership.ts";
 import {
   CALL_FRAMINGS,
@@ -36,7 +37,8 @@ written and printed in hexadecimal.`;
 
 const ENDS =
   `The first Ctrl-C, SIGTERM or SIGHUP shuts it down gracefully and removes the path. A second one ends it
-at once, unless it follows within half a second.`;
+at once, unless it follows within half a second.
+A socket that a service manager has opened for this process is served instead of PATH (LISTEN_FDS).`;
 
 /** A command that another command runs. */
 const CMD: Argument<string> & { isRepeated: true } = {
@@ -141,9 +143,9 @@ ${MESSAGES}`,
       ["uds echo --piece 16 /tmp/echo.sock", "at most 16 bytes at a time, each printed"],
     ],
     notes: ENDS,
-    options: { mode: OWNERSHIP.mode, piece: PIECE },
+    options: { mode: OWNERSHIP.mode, piece: PIECE, ...ACTIVATION },
     args: [PATH],
-    needs: (flags, path) => permissions("serve", path, ownershipPermissions(flags)),
+    needs: (flags, path) => servingNeeds(path, flags, ownershipPermissions(flags)),
     load: () => import("./commands/echo.ts"),
   }),
 
@@ -164,10 +166,11 @@ ${ENDS}`,
       keep: { brief: "continue with the next client", letter: "k" },
       timeout: value(seconds, "SECONDS", "how long to wait for a client (default: no limit)", "w"),
       mode: OWNERSHIP.mode,
+      ...ACTIVATION,
       ...EXCHANGING,
     },
     args: [PATH],
-    needs: (flags, path) => permissions("serve", path, ownershipPermissions(flags)),
+    needs: (flags, path) => servingNeeds(path, flags, ownershipPermissions(flags)),
     load: () => import("./commands/listen.ts"),
   }),
 
@@ -351,6 +354,7 @@ ${ENDS}`,
       replace: { brief: "take over the path from a server that was started with --replace too" },
       idle: RELAYING.idle,
       ...OWNERSHIP,
+      ...ACTIVATION,
     },
     args: [PATH, { ...CMD, isOptional: true }],
     load: () => import("./commands/serve.ts"),

@@ -6,10 +6,11 @@ import { reporter } from "../io/reporter.ts";
 import { servePath } from "../io/serve_path.ts";
 import { stopSignal } from "../io/signals.ts";
 import { BUFFER_SIZE } from "../io/stdin.ts";
+import type { ActivationFlags } from "../parse/activation.ts";
 import type { CommonFlags } from "../parse/command.ts";
 
 /** Its options. */
-export type EchoFlags = CommonFlags & {
+export type EchoFlags = CommonFlags & ActivationFlags & {
   readonly mode?: number;
   readonly piece?: number;
 };

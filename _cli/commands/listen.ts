@@ -1,21 +1,22 @@
 /** `uds listen PATH`: standard input and output on the connection of a client. */
 
-import type { SocketPath } from "../../address.ts";
+import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import { ConnectionClosed } from "../../errors.ts";
 import { listen } from "../../server.ts";
 import { QuietEnd } from "../exit_codes.ts";
-import { refuseActivation } from "../io/activation.ts";
+import { givenDescriptor, tellReady, tellStopping } from "../io/activation.ts";
 import { checkFraming, stdinItems, wireOf } from "../io/framing.ts";
 import { pipeStdio } from "../io/pipe_stdio.ts";
 import { reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
 import { SilenceLimit } from "../io/silence_limit.ts";
+import type { ActivationFlags } from "../parse/activation.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import type { ExchangingFlags } from "../parse/options.ts";
 import { shownPath } from "../parse/parameters.ts";
 
 /** Its options. */
-export type ListenFlags = CommonFlags & ExchangingFlags & {
+export type ListenFlags = CommonFlags & ExchangingFlags & ActivationFlags & {
   readonly keep?: boolean;
   readonly mode?: number;
   readonly timeout?: number;
@@ -27,15 +28,17 @@ const STOP_MS = 500;
 /** The command. */
 export async function run(flags: ListenFlags, path: SocketPath): Promise<void> {
   checkFraming(flags);
-  refuseActivation(path);
+  const fd = await givenDescriptor(path, flags);
+  const isGiven = fd !== undefined;
   const signal = stopSignal();
-  await using listener = await listen({
-    path,
-    signal,
-    mode: flags.mode,
+  await using listener = await listen({ ...isGiven ? { fd } : { path, mode: flags.mode }, signal });
+  reporter.listening(resolveSocketPath(path));
+  let stopping: Promise<void> | undefined;
+  signal.addEventListener("abort", () => {
+    reporter.ending();
+    stopping = tellStopping(isGiven);
   });
-  reporter.listening(listener.addr.path);
-  signal.addEventListener("abort", () => reporter.ending());
+  await tellReady(isGiven);
   const input = stdinItems(flags);
   const { expect, timeout } = flags;
   const state = `Cannot serve ${shownPath(path)}: no client within`;
@@ -60,5 +63,6 @@ export async function run(flags: ListenFlags, path: SocketPath): Promise<void> {
     }
     if (flags.keep) limit.restart();
   }
+  await stopping;
   limit.signal.throwIfAborted();
 }

@@ -14,6 +14,7 @@ import { servePath } from "../io/serve_path.ts";
 import { stopSignal } from "../io/signals.ts";
 import { idleLimit } from "../io/silence_limit.ts";
 import type { Identity } from "../io/tls.ts";
+import { servingNeeds } from "../parse/activation.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
 import type { RelayingFlags } from "../parse/options.ts";
@@ -44,6 +45,7 @@ export function checkFlags(flags: RelayFlags, from: Endpoint, to: Endpoint): voi
   if ((mode ?? group) !== undefined && from.scheme !== "unix") {
     refuse("--mode and --group are for a LISTEN unix:");
   }
+  if (flags.systemd && from.scheme !== "unix") refuse("--systemd is for a LISTEN unix:");
   // Each connection would open another one, until no descriptor is free.
   if (placeOf(from) === placeOf(to)) refuse("LISTEN and TARGET are the same");
 }
@@ -57,7 +59,9 @@ function placeOf(side: Endpoint): string {
 export function needs(flags: RelayFlags, from: Endpoint, to: Endpoint): Needs {
   const files = [flags.cert, flags.key, flags.ca].filter((file) => file !== undefined);
   return union([
-    endpointNeeds(from, "serve", ownershipPermissions(flags)),
+    from.scheme === "unix"
+      ? servingNeeds(from.path, flags, ownershipPermissions(flags))
+      : endpointNeeds(from, "serve"),
     endpointNeeds(to, "connect"),
     ownershipNeeds(flags),
     files.length > 0 ? { read: files } : {},

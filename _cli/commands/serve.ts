@@ -17,12 +17,13 @@ import { reporter } from "../io/reporter.ts";
 import { servePath } from "../io/serve_path.ts";
 import { stopSignal } from "../io/signals.ts";
 import { idleLimit } from "../io/silence_limit.ts";
+import { type ActivationFlags, servingNeeds } from "../parse/activation.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
 import { type OwnershipFlags, ownershipNeeds, ownershipPermissions } from "../parse/ownership.ts";
 
 /** Its options. */
-export type ServeFlags = CommonFlags & OwnershipFlags & ReplyFlags & {
+export type ServeFlags = CommonFlags & OwnershipFlags & ActivationFlags & ReplyFlags & {
   readonly max?: number;
   readonly replace?: boolean;
   readonly idle?: number;
@@ -101,7 +102,7 @@ function checkSource(
 export function needs(flags: ServeFlags, path: SocketPath, [command]: readonly string[]): Needs {
   const file = flags["reply-file"];
   return union([
-    permissions("serve", path, {
+    servingNeeds(path, flags, {
       ...ownershipPermissions(flags),
       ...(flags.replace ? { publish: "rename" } : {}),
     }),

@@ -1,27 +1,102 @@
-/** Socket activation: a service manager listens, and passes its socket at descriptor 3. */
+/**
+ * Socket activation: a service manager opens the socket, starts the command with it, and is told
+ * when it is ready and when it stops.
+ */
 
+import { ErrorContext } from "../../_internal/base/error_context.ts";
+import { isGranted } from "../../_internal/base/deno_permissions.ts";
 import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import { SocketInUse } from "../../errors.ts";
-import { isGranted } from "../../_internal/base/deno_permissions.ts";
+import { UsageError } from "../exit_codes.ts";
+import { type ActivationFlags, LISTEN_VARIABLES } from "../parse/activation.ts";
 import { shownPath } from "../parse/parameters.ts";
+import { reporter } from "./reporter.ts";
+
+/** The options of a server that are about its own file. */
+type FileFlags = ActivationFlags & {
+  readonly mode?: number;
+  readonly group?: string;
+  readonly replace?: boolean;
+};
+
+/** What systemd names the connection of a unit with Accept=yes. */
+const ACCEPTED = "connection";
 
 /**
- * Throws if the service manager holds a socket for this process: clients of that socket would get
- * no answer. Without `--allow-env` it cannot be detected.
- *
- * @throws {SocketInUse} if it does.
+ * Returns the descriptor that a service manager has opened for a path; `undefined` if it has not.
+ * Without `--allow-env` that cannot be detected.
  */
-export function refuseActivation(path: SocketPath): void {
-  if (!["LISTEN_PID", "LISTEN_FDS"].every((name) => isGranted("env", name))) return;
-  const count = Number(Deno.env.get("LISTEN_FDS"));
-  if (Deno.env.get("LISTEN_PID") !== String(Deno.pid) || !(count > 0)) return;
-  const held = count === 1 ? "its socket" : `${count} sockets for it`;
-  throw new SocketInUse(
-    `Cannot serve ${
-      JSON.stringify(shownPath(path))
-    }: the service manager that started this process ` +
-      `holds ${held} (LISTEN_FDS=${count}), and uds cannot take that over. ` +
-      "Start it as a service without a socket unit",
-    { operation: "serve", path: resolveSocketPath(path) },
-  );
+export async function givenDescriptor(
+  path: SocketPath,
+  flags: FileFlags,
+): Promise<number | undefined> {
+  const maySee = LISTEN_VARIABLES.every((name) => isGranted("env", name));
+  if (!flags.systemd && !(maySee && Deno.env.get("LISTEN_FDS"))) return undefined;
+  const { listenFds } = await import("../../systemd.ts");
+  const given = listenFds();
+  const context = new ErrorContext("serve", resolveSocketPath(path));
+  if (given.length === 0) {
+    if (!flags.systemd) return undefined;
+    const state =
+      "no service manager has opened a socket for this process (LISTEN_FDS). Start it " +
+      "by a socket unit, or without --systemd";
+    throw context.error(Deno.errors.NotFound, state);
+  }
+  const names = given.map(({ name }) => name);
+  if (names.includes(ACCEPTED)) {
+    const state = "the service manager accepts by itself (Accept=yes), and has passed one " +
+      "connection. Let the unit run your command, with StandardInput=socket, or set Accept=no";
+    throw context.error(SocketInUse, state);
+  }
+  const found = given.find(({ name }) => belongsTo(name, shownPath(context.path), given.length));
+  if (found === undefined) {
+    const state = `the service manager has opened ${
+      names.map((n) => JSON.stringify(n)).join(", ")
+    } ` +
+      "for this process. Set FileDescriptorName= of its socket unit to the path";
+    throw context.error(SocketInUse, state);
+  }
+  for (const name of ["mode", "group", "replace"] as const) {
+    if (flags[name] === undefined) continue;
+    throw new UsageError(
+      `--${name} is for a socket of its own, and the manager has opened this one`,
+    );
+  }
+  return found.fd;
+}
+
+/**
+ * Reports whether a name of a descriptor is that of a path. A name that is a path or `@name` must
+ * be the same. One of several must be the same as the file, without its ending.
+ */
+function belongsTo(name: string, path: string, count: number): boolean {
+  if (/^[/@]/.test(name)) return name === path;
+  const stem = (text: string) => text.replace(/^.*\/|^@/, "").replace(/\.(?:sock|socket)$/, "");
+  return count === 1 || stem(name) === stem(path);
+}
+
+/** Tells the service manager, if this process is its service, that the server listens. */
+export async function tellReady(hasSocket: boolean): Promise<void> {
+  if (isService(hasSocket)) await tell({ ready: true });
+}
+
+/** Tells it that the server ends. Reports a failure. */
+export async function tellStopping(hasSocket: boolean): Promise<void> {
+  if (isService(hasSocket)) await tell({ stopping: true }).catch((error) => reporter.report(error));
+}
+
+/**
+ * Reports whether the manager has started this process itself. Another one inherits the variables,
+ * and must not speak for the service.
+ */
+function isService(hasSocket: boolean): boolean {
+  if (!isGranted("env", "NOTIFY_SOCKET")) return false;
+  return hasSocket ||
+    isGranted("env", "SYSTEMD_EXEC_PID") && Deno.env.get("SYSTEMD_EXEC_PID") === `${Deno.pid}`;
+}
+
+async function tell(state: { ready?: boolean; stopping?: boolean }): Promise<void> {
+  if (Deno.env.get("NOTIFY_SOCKET") === undefined) return;
+  const { notify } = await import("../../systemd.ts");
+  await notify(state);
 }

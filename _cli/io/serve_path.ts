@@ -2,34 +2,52 @@
  * Serves a path until a signal asks to stop: what all servers of the command line have in common.
  */
 
-import type { SocketPath } from "../../address.ts";
-import { serve, type ServeHandler, type ServeOptions } from "../../server.ts";
+import { resolveSocketPath, type SocketPath } from "../../address.ts";
+import { serve, type ServeFdOptions, type ServeHandler, type ServeOptions } from "../../server.ts";
 import { ownership, type OwnershipFlags } from "../parse/ownership.ts";
-import { refuseActivation } from "./activation.ts";
+import type { ActivationFlags } from "../parse/activation.ts";
+import { givenDescriptor, tellReady, tellStopping } from "./activation.ts";
 import { reporter } from "./reporter.ts";
 
 /** Options of {@linkcode servePath}, besides those of `serve()`. */
-export interface ServePathOptions extends Omit<ServeOptions, "path" | "mode" | "gid"> {
-  readonly flags: OwnershipFlags & { readonly max?: number };
+export interface ServePathOptions
+  extends
+    Omit<ServeFdOptions, "fd" | "path" | "signal">,
+    Pick<ServeOptions, "existing" | "publish" | "onReplaced"> {
+  readonly flags: OwnershipFlags & ActivationFlags & {
+    readonly max?: number;
+    readonly replace?: boolean;
+  };
   readonly signal: AbortSignal;
 }
 
-/** Serves a path until the signal aborts. Reports its address, failures, and the end. */
+/**
+ * Serves a path, or the socket that a service manager has opened for it, until the signal aborts.
+ * Reports its address, failures, and the end.
+ */
 export async function servePath(
   path: SocketPath,
-  { flags, signal, ...options }: ServePathOptions,
+  { flags, signal, existing, publish, onReplaced, onListen, ...options }: ServePathOptions,
   handler: ServeHandler,
 ): Promise<void> {
-  refuseActivation(path);
+  const fd = await givenDescriptor(path, flags);
+  const isGiven = fd !== undefined;
+  const own = { path, existing, publish, onReplaced, ...await ownership(flags) };
+  const addr = { transport: "unix", path: resolveSocketPath(path) } as const;
   await using server = await serve({
-    path,
+    ...isGiven ? { fd } : own,
     signal,
-    ...await ownership(flags),
     maxConnections: flags.max,
-    onListen: (addr) => reporter.listening(addr.path),
+    onListen: () => onListen === undefined ? reporter.listening(addr.path) : onListen(addr),
     onError: (error) => reporter.report(error),
     ...options,
   }, handler);
-  signal.addEventListener("abort", () => reporter.ending());
+  let stopping: Promise<void> | undefined;
+  signal.addEventListener("abort", () => {
+    reporter.ending();
+    stopping = tellStopping(isGiven);
+  });
+  await tellReady(isGiven);
   await server.finished;
+  await stopping;
 }

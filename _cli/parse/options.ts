@@ -1,6 +1,7 @@
 /** Options and arguments that several commands of the table have. */
 
 import type { SocketPath } from "../../address.ts";
+import { ACTIVATION, type ActivationFlags } from "./activation.ts";
 import type { Argument, Options, Value } from "./command.ts";
 import { type Endpoint, endpoint } from "./endpoint.ts";
 import type { OwnershipFlags } from "./ownership.ts";
@@ -96,7 +97,7 @@ export const SIDES: readonly [Argument<Endpoint>, Argument<Endpoint>] = [
 ];
 
 /** How a relay listens, and how it connects to its target. */
-export type RelayingFlags = OwnershipFlags & {
+export type RelayingFlags = OwnershipFlags & ActivationFlags & {
   readonly timeout?: number;
   readonly max?: number;
   readonly idle?: number;
@@ -108,6 +109,7 @@ export type RelayingFlags = OwnershipFlags & {
 /** The options for that. */
 export const RELAYING: Options<RelayingFlags> = {
   ...OWNERSHIP,
+  ...ACTIVATION,
   timeout: value(
     seconds,
     "SECONDS",

@@ -114,20 +114,6 @@ test("uds send --wait reports at the end that the file denies it", async () => {
   assertMatch(await program.stderr(), /within 300 ms.*mode 0000/);
 }, { root: true });
 
-for (const args of [["serve", "--", "cat"], ["echo"], ["listen"], ["relay", "/tmp/none"]]) {
-  const [command = "", ...rest] = args;
-  test(`uds ${command} names the service manager that holds a socket for it`, async () => {
-    await using dir = new TempDir();
-    using _listener = Deno.listen({ transport: "unix", path: dir.file("s") });
-    const start = 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"';
-    const line = udsCommand([command, dir.file("s"), ...rest], ALL);
-    await using process = new Process(["sh", "-c", start, "sh", ...line]);
-    const { code, stderr } = await process.ended;
-    assertEquals(code, 5, stderr);
-    assertMatch(stderr, /service manager .* holds its socket \(LISTEN_FDS=1\)/);
-  });
-}
-
 test("uds echo ignores the sockets that a service manager holds for another process", async () => {
   await using dir = new TempDir();
   const command = udsCommand(["echo", dir.file("s")], ALL);

@@ -1,0 +1,137 @@
+import { connect } from "@uds/uds";
+import { assertEquals, assertMatch } from "@std/assert";
+import { decode, encode, fixturePath, readAll, TempDir, test } from "../_helpers.ts";
+import { Process, udsCommand } from "../_cli.ts";
+
+const ALL = ["-A"];
+const NEEDS = { needs: ["systemd-socket-activate"] };
+
+/** Starts a command under the real program, at the first client. */
+function activate(path: string, args: string[], options: string[] = [], flags = ALL): Process {
+  const passed = ["PATH", "HOME", "DENO_DIR", "NOTIFY_SOCKET"].flatMap((name) => ["-E", name]);
+  const command = ["systemd-socket-activate", "-l", path, ...options, ...passed];
+  return new Process([...command, ...udsCommand(args, flags)]);
+}
+
+/** Sends a text to a socket that is there soon, and returns the answer. */
+async function ask(path: string, text: string): Promise<string> {
+  await using conn = await connect({ path, wait: true });
+  await conn.write(encode(text));
+  await conn.closeWrite();
+  return decode(await readAll(conn));
+}
+
+for (
+  const [line, answer] of [
+    [["echo", "PATH"], "hello"],
+    [["serve", "PATH", "--", "tr", "a-z", "A-Z"], "HELLO"],
+    [["serve", "--systemd", "--reply", "pong", "PATH"], "pong"],
+  ] as const
+) {
+  test(`uds ${line.join(" ")} serves the socket of a service manager, and leaves it`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("app.sock");
+    const args = line.map((word) => word === "PATH" ? path : word);
+    await using process = activate(path, args, [`--fdname=${path}`]);
+    assertEquals(await ask(path, "hello"), answer);
+    process.kill("SIGTERM");
+    const { code, stderr } = await process.ended;
+    assertEquals(code, 0, stderr);
+    assertMatch(stderr, new RegExp(`listening on ${path}`));
+    assertEquals(dir.list(), ["app.sock"]);
+  }, NEEDS);
+}
+
+test("uds listen and uds relay serve the socket of a service manager", async () => {
+  await using dir = new TempDir();
+  const [first, second] = [dir.file("listen.sock"), dir.file("relay.sock")];
+  await using listener = activate(first, ["listen", "--systemd", first]);
+  assertEquals(await ask(first, "hello"), "");
+  assertEquals(decode((await listener.ended).stdout), "hello");
+
+  await using _echo = new Process(udsCommand(["echo", dir.file("echo.sock")], ALL));
+  await using relay = activate(second, ["relay", second, dir.file("echo.sock")]);
+  assertEquals(await ask(second, "relayed"), "relayed");
+  relay.kill("SIGTERM");
+  assertEquals((await relay.ended).code, 0);
+  assertEquals(dir.list().filter((name) => !name.startsWith("echo")), [
+    "listen.sock",
+    "relay.sock",
+  ]);
+}, NEEDS);
+
+test("uds echo takes the socket with the name of its path", async () => {
+  await using dir = new TempDir();
+  const [first, second] = [dir.file("first.sock"), dir.file("second.sock")];
+  const options = ["-l", second, "--fdname=first:second.socket"];
+  await using process = activate(first, ["echo", second], options);
+  assertEquals(await ask(second, "hello"), "hello");
+  process.kill("SIGTERM");
+  assertEquals((await process.ended).code, 0);
+}, NEEDS);
+
+for (
+  const [args, code, message, options] of [
+    [["echo"], 5, /has opened "\/other" for this process. Set FileDescr/, ["--fdname=/other"]],
+    [["echo"], 5, /accepts by itself \(Accept=yes\).*StandardInput=socket/, [
+      "--fdname=connection",
+    ]],
+    [["echo", "--mode", "660"], 2, /--mode is for a socket of its own/, ["--fdname=x"]],
+    [["serve", "--replace", "--reply", "x"], 2, /--replace is for a socket of its own/, []],
+  ] as const
+) {
+  test(`uds ${args.join(" ")} refuses a socket of the manager: ${message}`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("app.sock");
+    await using process = activate(path, [...args, path], [...options]);
+    await using _client = await connect({ path, wait: true });
+    const ended = await process.ended;
+    assertEquals(ended.code, code, ended.stderr);
+    assertMatch(ended.stderr, message);
+  }, NEEDS);
+}
+
+test("uds echo --systemd without a manager fails, and --systemd is for a LISTEN unix:", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  await using process = new Process(udsCommand(["echo", "--systemd", path], ALL));
+  const ended = await process.ended;
+  assertEquals(ended.code, 3);
+  assertMatch(ended.stderr, /no service manager has opened a socket for this process/);
+  const line = ["relay", "--systemd", "tcp:127.0.0.1:9", path];
+  await using relay = new Process(udsCommand(line, ALL));
+  assertEquals((await relay.ended).code, 2);
+  assertEquals(dir.list(), []);
+});
+
+test(
+  "uds serve --systemd needs only what uds permissions names, and reports ready and stopping",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("app.sock");
+    const flags = [
+      "--allow-env=LISTEN_PID,LISTEN_FDS,LISTEN_FDNAMES,NOTIFY_SOCKET,SYSTEMD_EXEC_PID",
+      "--allow-run=systemd-notify",
+    ];
+    const line = ["serve", "--systemd", "--reply", "pong", path];
+    const named = new Process(udsCommand(["permissions", ...line], ALL));
+    assertMatch(decode((await named.ended).stdout), new RegExp(flags.join(" ")));
+    const activation = ["systemd-socket-activate", "-l", path];
+    const passed = ["PATH", "HOME", "DENO_DIR", "NOTIFY_SOCKET"].flatMap((name) => ["-E", name]);
+    const command = [...activation, ...passed, ...udsCommand(line, flags)];
+    await using process = new Process([
+      "python3",
+      fixturePath("systemd_manager.py"),
+      dir.file("notify"),
+      ...command,
+    ]);
+    assertEquals(await ask(path, "ping"), "pong");
+    await process.stdout.until("READY=1");
+    process.kill("SIGTERM");
+    const { stdout } = await process.ended;
+    const lines = decode(stdout).trimEnd().split("\n").map((line) => JSON.parse(line));
+    assertEquals(lines.flatMap(({ lines }) => lines ?? []), ["READY=1", "STOPPING=1"]);
+    assertEquals(lines.at(-1), { code: 0 });
+  },
+  { needs: [...NEEDS.needs, "systemd-notify", "python3"] },
+);
