@@ -75,12 +75,12 @@ function belongsTo(name: string, path: string, count: number): boolean {
   return count === 1 || stem(name) === stem(path);
 }
 
-/** Tells the service manager, if this process is its service, that the server listens. */
+/** Reports to the service manager that the server listens, if this process is its service. */
 export async function tellReady(hasSocket: boolean): Promise<void> {
   if (isService(hasSocket)) await tell({ ready: true });
 }
 
-/** Tells it that the server ends. Reports a failure. */
+/** Reports to it that the server ends. A failure is printed. */
 export async function tellStopping(hasSocket: boolean): Promise<void> {
   if (isService(hasSocket)) await tell({ stopping: true }).catch((error) => reporter.report(error));
 }
