@@ -9,18 +9,22 @@ import {
   type Checks,
   checkSignal,
   integer,
-  show,
 } from "../_internal/base/check.ts";
 import { ErrorContext } from "../_internal/base/error_context.ts";
 import { turn } from "../_internal/base/event_loop.ts";
 import { GrowingPauses } from "../_internal/base/growing_pauses.ts";
 import { quoteAddress } from "../_internal/base/shown_address.ts";
 import { ObservedTime } from "../_internal/base/silence.ts";
-import { transportOf } from "../_internal/connection/socket_connection.ts";
-import { IS_MAC, SHUT_RD, SO_RCVBUF, SO_SNDBUF } from "../_internal/libc/constants.ts";
+import {
+  IS_MAC,
+  SHUT_RD,
+  SO_ACCEPTCONN,
+  SO_RCVBUF,
+  SO_SNDBUF,
+} from "../_internal/libc/constants.ts";
 import { lastFailure } from "../_internal/libc/failure.ts";
 import { type Libc, requireLibc } from "../_internal/libc/library.ts";
-import { listenersAt } from "../_internal/libc/socket_name.ts";
+import { ownName } from "../_internal/libc/socket_name.ts";
 import {
   hasError,
   numberOption,
@@ -28,7 +32,8 @@ import {
   unreadBytes,
   unsentMemory,
 } from "../_internal/libc/socket_option.ts";
-import { descriptorOf } from "../_internal/native/noted.ts";
+import { checkConnection, requireDescriptor } from "../_internal/native/checked_connection.ts";
+import { OpenSockets } from "../_internal/native/open_sockets.ts";
 
 /** The sizes of a connection's buffers in the kernel. */
 export interface BufferSizes {
@@ -93,6 +98,7 @@ const QUICK_LOOKS = 10;
  * @returns The sizes, in bytes.
  * @throws {TypeError} when it is not a connection of this package.
  * @throws {Deno.errors.NotCapable} when the permission is missing; it names the flag.
+ * @throws {ConnectionClosed} when the connection has closed.
  * @throws {Deno.errors.NotSupported} when the descriptor of the connection is not known.
  *
  * @example Usage
@@ -110,7 +116,7 @@ const QUICK_LOOKS = 10;
  */
 export function bufferSizes(conn: Connection): BufferSizes {
   checkArguments("bufferSizes", arguments, 1, "bufferSizes(conn)");
-  const { libc, fd } = open(conn, "bufferSizes", "read the buffer sizes of");
+  const { libc, fd } = open(conn, "bufferSizes", "read the buffers of the connection to");
   return sizesOf(libc, fd);
 }
 
@@ -129,12 +135,17 @@ export function bufferSizes(conn: Connection): BufferSizes {
  * @returns The sizes that the kernel uses from now on.
  * @throws {TypeError} when it is not a connection of this package, or an option is wrong.
  * @throws {Deno.errors.NotCapable} when the permission is missing; it names the flag.
+ * @throws {ConnectionClosed} when the connection has closed.
  * @throws {Deno.errors.NotSupported} when the descriptor of the connection is not known.
  */
 export function setBufferSizes(conn: Connection, options: SetBufferSizesOptions): BufferSizes {
   checkArguments("setBufferSizes", arguments, 2, "setBufferSizes(conn, { send })");
   checkOptions("setBufferSizes", options, SIZE_CHECKS);
-  const { context, libc, fd } = open(conn, "setBufferSizes", "set the buffer sizes of");
+  const { context, libc, fd } = open(
+    conn,
+    "setBufferSizes",
+    "set the buffers of the connection to",
+  );
   try {
     if (options.send !== undefined) setNumberOption(libc, fd, SO_SNDBUF, options.send);
     if (options.receive !== undefined) setNumberOption(libc, fd, SO_RCVBUF, options.receive);
@@ -154,6 +165,7 @@ export function setBufferSizes(conn: Connection, options: SetBufferSizesOptions)
  * @returns The number of bytes.
  * @throws {TypeError} when it is not a connection of this package.
  * @throws {Deno.errors.NotCapable} when the permission is missing; it names the flag.
+ * @throws {ConnectionClosed} when the connection has closed.
  * @throws {Deno.errors.NotSupported} when the descriptor of the connection is not known.
  */
 export function unread(conn: Connection): number {
@@ -184,6 +196,7 @@ export function unread(conn: Connection): number {
  * @throws {TypeError} when it is not a connection of this package.
  * @throws {Deno.errors.ConnectionReset} when the peer closed before it had read everything.
  * @throws {Deno.errors.NotCapable} when the permission is missing; it names the flag.
+ * @throws {ConnectionClosed} when the connection has closed.
  * @throws {Deno.errors.NotSupported} when the descriptor of the connection is not known, or on
  * macOS.
  *
@@ -209,7 +222,7 @@ export async function delivered(conn: Connection, options: DeliveredOptions = {}
   const pauses = new GrowingPauses(FIRST_PAUSE_MS, LAST_PAUSE_MS);
   const time = new ObservedTime();
   for (let looks = 0;; looks++) {
-    const { context, libc, fd } = open(conn, "delivered", "wait for the peer of");
+    const { context, libc, fd } = open(conn, "delivered", "wait for delivery to");
     if (IS_MAC) throw context.error(Deno.errors.NotSupported, "macOS does not report it");
     let left: number;
     try {
@@ -242,11 +255,12 @@ export async function delivered(conn: Connection, options: DeliveredOptions = {}
  * @throws {TypeError} when it is not a connection of this package.
  * @throws {Deno.errors.NotCapable} when the permission is missing; it names the flag.
  * @throws {Deno.errors.NotConnected} when the peer has closed.
+ * @throws {ConnectionClosed} when the connection has closed.
  * @throws {Deno.errors.NotSupported} when the descriptor of the connection is not known.
  */
 export function closeRead(conn: Connection): void {
   checkArguments("closeRead", arguments, 1, "closeRead(conn)");
-  const { context, libc, fd } = open(conn, "closeRead", "end the reading of");
+  const { context, libc, fd } = open(conn, "closeRead", "end reading from");
   if (libc.shutdown(fd, SHUT_RD) < 0) throw context.fail(lastFailure(libc));
 }
 
@@ -288,7 +302,11 @@ export function setBacklog(path: SocketPath, clients: number): void {
   const libc = requireLibc(context);
   // A server that publishes its path by rename was bound to another name.
   const names = [resolved, `${resolved}.new`];
-  const found = listenersAt(libc, names);
+  const found: number[] = [];
+  new OpenSockets(libc).each((fd) => {
+    if (numberOption(libc, fd, SO_ACCEPTCONN) !== 1) return;
+    if (names.includes(ownName(libc, fd) ?? "")) found.push(fd);
+  });
   if (found.length === 0) {
     throw context.error(Deno.errors.NotFound, "this process does not listen there");
   }
@@ -308,19 +326,6 @@ function open(
   operation: string,
   verb: string,
 ): { context: ErrorContext<string | null>; libc: Libc; fd: number } {
-  const transport = transportOf(conn);
-  if (transport === undefined) {
-    throw new TypeError(`Invalid connection: expected a Connection, got ${show(conn)}`);
-  }
-  const path = conn.remoteAddr.path ?? conn.localAddr.path;
-  const name = path === null ? "a connection without a path" : quoteAddress(path);
-  const context = new ErrorContext(operation, path, `Cannot ${verb} ${name}`);
-  const libc = requireLibc(context);
-  const fd = descriptorOf(transport);
-  if (fd !== undefined) return { context, libc, fd };
-  throw context.error(
-    Deno.errors.NotSupported,
-    "it is closed, or its descriptor is not known. Import @uds/uds/native, with its permission, " +
-      "before it is connected or accepted",
-  );
+  const checked = checkConnection(operation, verb, conn);
+  return { context: checked.context, libc: checked.libc, fd: requireDescriptor(checked) };
 }

@@ -1,10 +1,9 @@
 /** The names of a socket: `struct sockaddr_un` of unix(7), sys/un.h on macOS. */
 
-import { AF_UNIX, IS_MAC, SO_ACCEPTCONN } from "./constants.ts";
+import { AF_UNIX, IS_MAC } from "./constants.ts";
 import { SOCKADDR_UN } from "./layouts.ts";
 import type { Libc } from "./library.ts";
 import { fixedMemory } from "./memory.ts";
-import { numberOption } from "./socket_option.ts";
 
 const NAME_BYTES = SOCKADDR_UN.bytes;
 const { sun_family: FAMILY, sun_path: PATH } = SOCKADDR_UN;
@@ -49,18 +48,4 @@ export function encodeName(path: string): Uint8Array<ArrayBuffer> {
   if (IS_MAC) address[0] = size;
   address.set(bytes, PATH);
   return address;
-}
-
-/** How many numbers in a row without a socket end a search: about a millisecond. */
-const GAP = 4096;
-
-/** Returns the descriptors of the sockets of this process that listen at one of some names. */
-export function listenersAt(libc: Libc, names: readonly string[]): number[] {
-  const found: number[] = [];
-  for (let fd = 0, last = 0; fd < last + GAP; fd++) {
-    const accepts = numberOption(libc, fd, SO_ACCEPTCONN);
-    if (accepts >= 0) last = fd;
-    if (accepts === 1 && names.includes(ownName(libc, fd) ?? "")) found.push(fd);
-  }
-  return found;
 }

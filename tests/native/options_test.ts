@@ -1,4 +1,4 @@
-import { connect, type Connection, serve } from "@uds/uds";
+import { connect, type Connection, ConnectionClosed, serve } from "@uds/uds";
 import {
   bufferSizes,
   closeRead,
@@ -99,7 +99,7 @@ test("delivered() rejects when the peer closes before it has read everything", a
   const waiting = delivered(conn);
   peer.close();
   const error = await assertRejects(() => waiting, Deno.errors.ConnectionReset);
-  const start = `Cannot wait for the peer of "${ends.path}": the peer closed it before reading`;
+  const start = `Cannot wait for delivery to "${ends.path}": the peer closed it before reading`;
   assert(error.message.startsWith(start), error.message);
   const { operation, path, code } = error as Error & Record<string, unknown>;
   assertEquals({ operation, path, code }, {
@@ -197,6 +197,17 @@ for (const [name, call] of Object.entries(CALLS)) {
   test(`${name}() rejects what is not a connection`, async () => {
     const tried = async () => await call({} as Connection);
     await assertRejects(tried, TypeError, "Invalid connection: expected a Connection");
+  });
+
+  test(`${name}() rejects a connection that is closed`, async () => {
+    await using ends = new Ends();
+    const conn = await ends.connected;
+    await ends.accepted;
+    conn.close();
+    const tried = async () => await call(conn);
+    const error = await assertRejects(tried, ConnectionClosed, "has closed");
+    const { operation, path } = error;
+    assertEquals({ operation, path }, { operation: name, path: ends.path });
   });
 }
 
