@@ -23,6 +23,7 @@ import {
   CALL_FRAMINGS,
   duration,
   jsonValue,
+  names,
   oneOf,
   seconds,
   type Shell,
@@ -192,9 +193,11 @@ A file with a name that is not UTF-8 is reported and left out: Deno cannot name 
 The state comes from the lock beside a socket: "claimed" means that a program with this package holds
 it, and its process is named. Other sockets are "unknown": only a connection could show more. With
 --probe it connects, which the servers notice, and prints "alive", "full", "stale", "denied" or
-"not-a-socket".`,
+"not-a-socket". With --listeners it also connects to those that are alive, and prints the process that
+called listen, as the kernel noted it. That needs --allow-ffi for libc.`,
     options: {
       probe: { brief: "connect, to see whether a server listens", letter: "p" },
+      listeners: { brief: "connect, and name the process that listens" },
       recursive: { brief: "also below the directories", letter: "R" },
     },
     args: [{
@@ -331,6 +334,7 @@ ${MESSAGES}`,
       ["uds serve /tmp/upper.sock -- tr a-z A-Z", "a filter as a service"],
       ["uds serve --max 4 --idle 60 /tmp/app.sock -- ./app", "at most four, none idle for long"],
       ["uds serve --group staff /run/app.sock -- ./app", "for the members of a group"],
+      ["uds serve --allow-user ada,root --peer-env /run/app.sock -- ./app", "for two users"],
       ["uds serve --reply pong /tmp/ping.sock", "a stand-in: pong to each request"],
       ["uds serve --framing lines --reply-file ok.json /tmp/app.sock", "to each message"],
     ],
@@ -345,6 +349,10 @@ the command, even if processes that it started continue.
 With --reply or --reply-file it runs no command, and sends the same reply to each message of --framing.
 Without --framing, a request ends at a pause of 50 ms, or at the end of file. With --hex, TEXT or FILE
 is in hexadecimal. With --framing lines, a newline at the end of FILE is not part of the reply.
+With --allow-user or --allow-group the kernel identifies each client. It is served if its user or one
+of its groups is listed; the owner of the socket file is not by itself. The default mode is then 666.
+With --peer-env the command has UDS_PEER_PID, UDS_PEER_UID and UDS_PEER_GID: the client as it was when
+it connected. These three options need --allow-ffi for libc.
 ${ENDS}`,
     options: {
       reply: value(text, "TEXT", "send TEXT to each request or message, instead of running CMD"),
@@ -355,6 +363,9 @@ ${ENDS}`,
       idle: RELAYING.idle,
       ...OWNERSHIP,
       ...ACTIVATION,
+      "allow-user": value(names, "NAMES", "serve only clients of these users, names or numbers"),
+      "allow-group": value(names, "NAMES", "serve only clients of these groups"),
+      "peer-env": { brief: "describe the client in the environment of CMD" },
     },
     args: [PATH, { ...CMD, isOptional: true }],
     load: () => import("./commands/serve.ts"),
@@ -375,9 +386,14 @@ ${ENDS}`,
 shown as a dump; with --hex all are. Elsewhere, and with --json, it prints an object for each message.
 Without --framing it shows what each read returned. After a message that it cannot decode it shows raw
 bytes. All bytes are relayed, but no descriptors (SCM_RIGHTS). --max, --idle and --timeout are those of
-relay.
+relay. With --peer it shows the process, user and groups of each client, as the kernel noted them when
+it connected. That needs --allow-ffi for libc.
 ${ENDS}`,
-    options: { ...FRAMING, ...RELAYING },
+    options: {
+      ...FRAMING,
+      ...RELAYING,
+      peer: { brief: "show the process of each client of a path" },
+    },
     args: SIDES,
     load: () => import("./commands/tap.ts"),
   }),

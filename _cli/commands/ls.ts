@@ -4,17 +4,21 @@ import { isGranted, requireGrants } from "../../_internal/base/deno_permissions.
 import { ErrorContext } from "../../_internal/base/error_context.ts";
 import { octal } from "../../_internal/base/file.ts";
 import { NotASocket, SocketNotFound } from "../../errors.ts";
+import { connect } from "../../client.ts";
 import { probe, type ProbeResult } from "../../probe.ts";
 import { OK } from "../exit_codes.ts";
+import { identityNeeds, loadNative, type Native } from "../io/identity.ts";
 import { print } from "../io/output.ts";
 import { reporter } from "../io/reporter.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
+import { union } from "../parse/deno_permissions.ts";
 import { table } from "../text/columns.ts";
 import { json } from "../text/printable.ts";
 
 /** Its options. */
 export type LsFlags = CommonFlags & {
   readonly probe?: boolean;
+  readonly listeners?: boolean;
   readonly recursive?: boolean;
 };
 
@@ -26,6 +30,8 @@ interface Entry {
   readonly uid: number | null;
   readonly gid: number | null;
   readonly holder?: number;
+  /** The process that called `listen`, of a socket that no lock names a process for. */
+  readonly listener?: number;
 }
 
 type Files = Map<string, Deno.FileInfo>;
@@ -36,8 +42,9 @@ const PROBES_AT_ONCE = 64;
 /** The command. */
 export async function run(flags: LsFlags, directories: readonly string[]): Promise<number> {
   const isDefault = directories.length === 0;
+  const native = flags.listeners ? await loadNative("ls") : undefined;
   const requireAll = (places: string, all: readonly string[]) =>
-    requireGrants(`Cannot list ${places}`, needs(flags, all), { operation: "ls", path: null });
+    requireGrants(`Cannot list ${places}`, pathNeeds(flags, all), { operation: "ls", path: null });
   if (isDefault) requireAll("the usual directories", []);
   const places = isDefault ? defaultDirectories() : directories;
   requireAll(places.join(" and "), places);
@@ -60,7 +67,7 @@ export async function run(flags: LsFlags, directories: readonly string[]): Promi
   while (found.length > 0) {
     const batch = found.splice(0, PROBES_AT_ONCE);
     entries.push(
-      ...await Promise.all(batch.map(([path, info]) => look(path, info, flags, report))),
+      ...await Promise.all(batch.map(([path, info]) => look(path, info, flags, native, report))),
     );
   }
   if (flags.json) await print(`${json(entries)}\n`);
@@ -69,8 +76,18 @@ export async function run(flags: LsFlags, directories: readonly string[]): Promi
   return code;
 }
 
-/** Returns the Deno permissions that it needs. Without directories these are the usual ones. */
-export function needs(flags: LsFlags, directories: readonly string[]): Needs {
+/** Returns the Deno permissions that it needs. */
+export async function needs(flags: LsFlags, directories: readonly string[]): Promise<Needs> {
+  return union([pathNeeds(flags, directories), flags.listeners ? await identityNeeds() : {}]);
+}
+
+/** Reports whether it connects to the sockets. */
+function connects(flags: LsFlags): boolean {
+  return flags.probe === true || flags.listeners === true;
+}
+
+/** Returns the permissions for the sockets. Without directories these are the usual ones. */
+function pathNeeds(flags: LsFlags, directories: readonly string[]): Needs {
   const isDefault = directories.length === 0;
   return {
     ...(isDefault ? { env: ["XDG_RUNTIME_DIR", "TMPDIR"], sys: ["uid"], read: true } : {
@@ -78,7 +95,7 @@ export function needs(flags: LsFlags, directories: readonly string[]): Needs {
       read: directories.flatMap((place) => isSocket(place) ? [place, `${place}.lock`] : [place]),
     }),
     // Deno grants connecting to one path, or to all.
-    ...(flags.probe && { write: isDefault ? true : [...directories], net: true }),
+    ...(connects(flags) && { write: isDefault ? true : [...directories], net: true }),
   };
 }
 
@@ -162,12 +179,15 @@ async function look(
   path: string,
   { mode, uid, gid }: Deno.FileInfo,
   flags: LsFlags,
+  native: Native | undefined,
   report: (error: unknown) => void,
 ): Promise<Entry> {
   const file = { mode: octal(mode ?? 0), uid, gid };
   try {
-    const { state, holder } = await probe(path, { connect: flags.probe === true });
-    return { path, state, ...file, ...(holder !== undefined && { holder }) };
+    const { state, holder } = await probe(path, { connect: connects(flags) });
+    if (holder !== undefined) return { path, state, ...file, holder };
+    const listener = native && state === "alive" ? await listenerOf(native, path) : null;
+    return { path, state, ...file, ...(listener !== null && { listener }) };
   } catch (error) {
     // Without a connection the state is not known, or the path is too long for one.
     const isUnknown = error instanceof Deno.errors.NotSupported || error instanceof RangeError;
@@ -176,16 +196,27 @@ async function look(
   }
 }
 
+/** Returns the process that listens on a path, if the kernel shows it. */
+async function listenerOf(native: Native, path: string): Promise<number | null> {
+  try {
+    using conn = await connect({ path, timeout: 0 });
+    return native.peerCredentials(conn).pid;
+  } catch {
+    // It may have ended since it was probed.
+    return null;
+  }
+}
+
 function format(entries: readonly Entry[]): string {
   const users = namesIn("/etc/passwd");
   const groups = namesIn("/etc/group");
   return table(
     ["STATE", "MODE", "OWNER", "PID", "PATH"],
-    entries.map(({ state, mode, uid, gid, holder, path }) => [
+    entries.map(({ state, mode, uid, gid, holder, listener, path }) => [
       state,
       mode,
       `${users.get(String(uid)) ?? uid}:${groups.get(String(gid)) ?? gid}`,
-      String(holder ?? "-"),
+      String(holder ?? listener ?? "-"),
       path,
     ]),
   );

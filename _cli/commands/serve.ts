@@ -13,6 +13,7 @@ import { UsageError } from "../exit_codes.ts";
 import { copyBytes } from "../io/byte_stream.ts";
 import { commandOutput, ProcessGroups, SHELL, startOnStdio } from "../io/child.ts";
 import { readReply, type ReplyFlags, sendReplies } from "../io/fixed_reply.ts";
+import { identityNeeds, loadNative, peerEnvironment } from "../io/identity.ts";
 import { reporter } from "../io/reporter.ts";
 import { servePath } from "../io/serve_path.ts";
 import { stopSignal } from "../io/signals.ts";
@@ -20,14 +21,31 @@ import { idleLimit } from "../io/silence_limit.ts";
 import { type ActivationFlags, servingNeeds } from "../parse/activation.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
+import { idsOf, nameNeeds } from "../parse/names.ts";
 import { type OwnershipFlags, ownershipNeeds, ownershipPermissions } from "../parse/ownership.ts";
 
 /** Its options. */
-export type ServeFlags = CommonFlags & OwnershipFlags & ActivationFlags & ReplyFlags & {
-  readonly max?: number;
-  readonly replace?: boolean;
-  readonly idle?: number;
+export type ServeFlags =
+  & CommonFlags
+  & OwnershipFlags
+  & ActivationFlags
+  & ReplyFlags
+  & IdentityFlags
+  & {
+    readonly max?: number;
+    readonly replace?: boolean;
+    readonly idle?: number;
+  };
+
+/** Which clients may connect, and what their command is told about them. */
+type IdentityFlags = {
+  readonly "allow-user"?: readonly string[];
+  readonly "allow-group"?: readonly string[];
+  readonly "peer-env"?: boolean;
 };
+
+/** The default mode with `--allow-user` or `--allow-group`, which do the refusing. */
+const ALLOW_MODE = 0o666;
 
 /** How many bytes to read at once. There may be many connections. */
 const BUFFER_SIZE = 64 * 1024;
@@ -43,6 +61,7 @@ export async function run(
 ): Promise<void> {
   checkSource(flags, line);
   const [command, ...args] = line;
+  const native = isIdentifying(flags) ? await loadNative("serve") : undefined;
   const reply = command === undefined ? await readReply(flags) : undefined;
   const groups = new ProcessGroups();
   const endGroups = () => groups.end();
@@ -55,7 +74,16 @@ export async function run(
       onReplaced: () => reporter.say("replaced", { event: "replaced" }),
     }
     : {};
-  await servePath(path, { flags, signal, ...replacing }, (conn, info) => {
+  const options = {
+    ...replacing,
+    ...(restricts(flags) && {
+      authorize: native!.allow({
+        uids: await idsOf("user", flags["allow-user"]),
+        gids: await idsOf("group", flags["allow-group"]),
+      }),
+    }),
+  };
+  await servePath(path, { flags: withMode(flags, path), signal, ...options }, (conn, info) => {
     if (reply !== undefined) return sendReplies(conn, reply, flags, info.draining);
     // All connections share the signal, and it calls the same function once.
     info.signal.addEventListener("abort", endGroups);
@@ -67,7 +95,9 @@ export async function run(
   await Promise.race([Promise.allSettled(running), delay(KILLED_MS)]);
 
   async function runFor(conn: Connection, cut: AbortSignal): Promise<void> {
+    const env = flags["peer-env"] ? peerEnvironment(native!, conn) : {};
     await using child = await startOnStdio(command as string, args, {
+      env,
       signal: cut,
       detached: true,
     });
@@ -83,32 +113,54 @@ export async function run(
 }
 
 /** Throws unless one thing answers: a command, a text or a file. */
-function checkSource(
-  { reply, "reply-file": file, framing, hex }: ServeFlags,
-  [command]: readonly string[],
-): void {
+function checkSource(flags: ServeFlags, [command]: readonly string[]): void {
+  const { reply, "reply-file": file, framing, hex } = flags;
   const count = [command, reply, file].filter((source) => source !== undefined).length;
   if (count === 0) {
     throw new UsageError("missing command or --reply: uds serve PATH -- CMD [ARG...]");
   }
   if (count > 1) throw new UsageError("CMD, --reply and --reply-file do not go together");
   if (command === "") throw new UsageError('CMD must be a program, got ""');
+  if (command === undefined && flags["peer-env"]) throw new UsageError("--peer-env needs CMD");
   if (command !== undefined && (framing !== undefined || hex)) {
     throw new UsageError("--framing and --hex need --reply or --reply-file");
   }
 }
 
+/** Reports whether only some users or groups may connect. */
+function restricts(flags: ServeFlags): boolean {
+  return (flags["allow-user"] ?? flags["allow-group"]) !== undefined;
+}
+
+function isIdentifying(flags: ServeFlags): boolean {
+  return restricts(flags) || flags["peer-env"] === true;
+}
+
+/** Adds the mode without which only the owner of the socket file could connect. */
+function withMode(flags: ServeFlags, path: SocketPath): ServeFlags {
+  const isAbstract = String(path).startsWith("\0");
+  if (!restricts(flags) || flags.group !== undefined || isAbstract) return flags;
+  return { mode: ALLOW_MODE, ...flags };
+}
+
 /** Returns the Deno permissions that it needs. */
-export function needs(flags: ServeFlags, path: SocketPath, [command]: readonly string[]): Needs {
+export async function needs(
+  flags: ServeFlags,
+  path: SocketPath,
+  [command]: readonly string[],
+): Promise<Needs> {
   const file = flags["reply-file"];
   return union([
     servingNeeds(path, flags, {
-      ...ownershipPermissions(flags),
+      ...ownershipPermissions(withMode(flags, path)),
       ...(flags.replace ? { publish: "rename" } : {}),
     }),
     command === undefined ? {} : permissions("pair", SHELL),
     file === undefined ? {} : { read: [file] },
     ownershipNeeds(flags),
+    nameNeeds("user", flags["allow-user"]),
+    nameNeeds("group", flags["allow-group"]),
+    isIdentifying(flags) ? await identityNeeds() : {},
   ]);
 }
 

@@ -1,22 +1,31 @@
 /** `uds tap LISTEN TARGET`: a relay that shows the bytes it passes on. */
 
-import { QuietEnd } from "../exit_codes.ts";
+import type { Connection } from "../../connection.ts";
+import { QuietEnd, UsageError } from "../exit_codes.ts";
 import type { Endpoint } from "../parse/endpoint.ts";
+import { identityNeeds, loadNative } from "../io/identity.ts";
 import { GatheredOutput } from "../io/output.ts";
 import { stopSignal } from "../io/signals.ts";
 import { formatJson, formatText } from "../io/tap_lines.ts";
 import { type TapEvent, tapped } from "../io/tapped_stream.ts";
+import type { Needs } from "../parse/command.ts";
+import { union } from "../parse/deno_permissions.ts";
 import type { FramingFlags } from "../parse/options.ts";
-import { checkFlags, type RelayFlags, serveRelay } from "./relay.ts";
-
-export { needs } from "./relay.ts";
+import { checkFlags, needs as relayNeeds, type RelayFlags, serveRelay } from "./relay.ts";
 
 /** Its options. */
-export type TapFlags = RelayFlags & FramingFlags;
+export type TapFlags = RelayFlags & FramingFlags & { readonly peer?: boolean };
+
+/** Returns the Deno permissions that it needs. */
+export async function needs(flags: TapFlags, from: Endpoint, to: Endpoint): Promise<Needs> {
+  return union([relayNeeds(flags, from, to), flags.peer ? await identityNeeds() : {}]);
+}
 
 /** The command. */
 export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promise<void> {
   checkFlags(flags, from, to);
+  if (flags.peer && from.scheme !== "unix") throw new UsageError("--peer is for a LISTEN unix:");
+  const native = flags.peer ? await loadNative("tap") : undefined;
   const stopped = stopSignal();
   // The output may lose its reader: `uds tap … | head`.
   const failed = new AbortController();
@@ -30,7 +39,9 @@ export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
       const connection = ++count;
       const show = (event: TapEvent) =>
         output.add(format({ connection, time: new Date(), ...event }, flags));
-      show({ event: "open" });
+      // A client of a path is a Connection.
+      const peer = native?.peerCredentials(client as Connection);
+      show({ event: "open", ...(peer && { peer }) });
       const sides = {
         client: tapped(client, "to-target", flags, show),
         target: tapped(target, "to-client", flags, show),

@@ -15,7 +15,7 @@ const ON_STDIO = 'exec "$0" "$@" <&3 >&3 3>&-';
 export function startOnStdio(
   command: string,
   args: readonly string[],
-  options: Pick<PairOptions, "signal" | "detached"> = {},
+  options: Pick<PairOptions, "env" | "signal" | "detached"> = {},
 ): Promise<Child> {
   return pair(SHELL, { ...options, args: ["-c", ON_STDIO, respell(command), ...args] });
 }

@@ -4,6 +4,7 @@ import { paint } from "../text/color.ts";
 import type { FramingFlags } from "../parse/options.ts";
 import { json, printable } from "../text/printable.ts";
 import { describe, textOf } from "./framing.ts";
+import { shownPeer } from "./identity.ts";
 import type { Direction, TapEvent } from "./tapped_stream.ts";
 
 /** An event with the number of its connection, and its time. */
@@ -41,6 +42,11 @@ function detailsOf(event: TapEvent, flags: FramingFlags, stampWidth: number): st
       return paint(
         "dim",
         `close${event.reason === undefined ? "" : `: ${printable(event.reason)}`}`,
+      );
+    case "open":
+      return paint(
+        "dim",
+        `open${event.peer === undefined ? "" : ` by ${shownPeer(event.peer)}`}`,
       );
     default:
       return paint("dim", event.event);

@@ -1,6 +1,7 @@
 /** A connection that shows what is read from it. */
 
 import { InputBuffer } from "../../_internal/messages/input.ts";
+import type { PeerCredentials } from "../../native.ts";
 import type { FramingFlags } from "../parse/options.ts";
 import type { ByteStream } from "./byte_stream.ts";
 import { codecOf } from "./framing.ts";
@@ -10,7 +11,7 @@ export type Direction = "to-target" | "to-client";
 
 /** What happened on a relayed connection. */
 export type TapEvent =
-  | { event: "open" }
+  | { event: "open"; peer?: PeerCredentials }
   | { event: "data"; direction: Direction; message: Uint8Array }
   | { event: "undecodable"; direction: Direction; reason: string }
   | { event: "end"; direction: Direction }

@@ -77,7 +77,7 @@ type ArgumentOf<T> = [T] extends [readonly (infer Each)[]]
 /** The file of a command. Its exit code is 0 by default. */
 interface CommandModule {
   run(flags: never, ...args: never[]): Promise<number | void>;
-  needs?(flags: never, ...args: never[]): Needs;
+  needs?(flags: never, ...args: never[]): Needs | Promise<Needs>;
 }
 type Run<M extends CommandModule> = Parameters<M["run"]>;
 type FlagsOf<M extends CommandModule> = Run<M>[0];

@@ -58,6 +58,13 @@ export function text(value: string): string {
   return value;
 }
 
+/** Names, separated by commas. */
+export function names(value: string): string[] {
+  const all = text(value).split(",");
+  if (all.includes("")) throw new InvalidValue("names, separated by commas", value);
+  return all;
+}
+
 /** Parses JSON. */
 export function jsonValue(value: string): unknown {
   try {
