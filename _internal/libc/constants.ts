@@ -132,4 +132,5 @@ export const EV_ERROR = 0x4000;
 export const EPERM = 1;
 export const ENOENT = 2;
 export const EINTR = 4;
+export const EBADF = 9;
 export const EAGAIN: number = either(11, 35);

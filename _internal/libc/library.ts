@@ -57,6 +57,8 @@ export interface Libc {
   close(fd: number): number;
   dup(fd: number): number;
   dup2(fd: number, to: number): number;
+  dup3: ((fd: number, to: number, flags: number) => number) | null;
+  fstat: ((fd: number, stat: Memory) => number) | null;
   sched_yield(): number;
   clock_gettime(clock: number, into: Memory): number;
   fchmod(fd: number, mode: number): number;
@@ -175,6 +177,9 @@ const SYMBOLS: Deno.ForeignLibraryInterface = {
   close: { parameters: ["i32"], result: "i32" },
   dup: { parameters: ["i32"], result: "i32" },
   dup2: { parameters: ["i32", "i32"], result: "i32" },
+  dup3: { parameters: ["i32", "i32", "i32"], result: "i32", optional: true },
+  // glibc has it since 2.33.
+  fstat: { parameters: ["i32", "buffer"], result: "i32", optional: true },
   sched_yield: { parameters: [], result: "i32" },
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
   fchmod: { parameters: ["i32", "u32"], result: "i32" },
