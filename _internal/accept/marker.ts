@@ -9,6 +9,7 @@ import { ErrorContext } from "../base/error_context.ts";
 import { turn } from "../base/event_loop.ts";
 import { codeOf } from "../base/failure.ts";
 import { connectNatively } from "../connection/native_slot.ts";
+import type { Transport } from "../connection/socket_connection.ts";
 
 /** A connection, and its first bytes where a marker was looked for. */
 export interface Accepted {
@@ -53,10 +54,14 @@ export function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** Reads as many bytes as a secret has. Returns fewer if the connection ends or fails. */
-export async function readSecret(conn: AcceptedSocket): Promise<Uint8Array> {
+/**
+ * Reads as many bytes as a secret has, or looks at them if the connection can. Returns fewer if it
+ * ends or fails.
+ */
+export async function readSecret(conn: Transport): Promise<Uint8Array> {
   const buffer = new Uint8Array(SECRET_BYTES);
-  const count = await conn.read(buffer).catch(() => null);
+  const reading = conn.peek === undefined ? conn.read(buffer) : conn.peek(buffer);
+  const count = await reading.catch(() => null);
   return buffer.subarray(0, count ?? 0);
 }
 

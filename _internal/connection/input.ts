@@ -22,14 +22,23 @@
 import { onAbort } from "../base/event_loop.ts";
 import { readBuffer } from "../base/read_buffer.ts";
 
+/** What came with bytes and is not bytes: descriptors. */
+export interface Attachment {
+  /** Called if no reader wants it. */
+  close(): void;
+}
+
+/** Takes what came with the bytes of a read. */
+export type Keep = (attachment: Attachment) => void;
+
 /** The reading side of the kernel. */
 interface Source {
   /** Reports whether a read may bring bytes. */
   mayRead(): boolean;
   /** Reports whether bytes may be kept ahead. */
   mayKeep(): boolean;
-  /** Reads as `Connection.read()` does. */
-  read(into: Uint8Array): Promise<number | null>;
+  /** Reads as `Connection.read()` does. Without `keep`, attachments are closed. */
+  read(into: Uint8Array, keep?: Keep): Promise<number | null>;
   /** Called when the limit is reached, or the end of file, while nothing reads. */
   stalled(): void;
 }
@@ -39,6 +48,8 @@ interface WaitingRead {
   readonly into: Uint8Array;
   /** Whether it may be aborted. */
   readonly isAbortable: boolean;
+  /** Takes attachments, if the reader wants them. */
+  readonly keep: Keep | undefined;
   settle(count: number | Promise<number | null>): void;
 }
 
@@ -50,6 +61,8 @@ interface PutBack {
 /** Bytes ahead: `undefined` while they are on their way. */
 interface Part {
   bytes: Uint8Array | undefined;
+  /** What came with them. Such a part stays by itself. */
+  attachment?: Attachment | undefined;
 }
 
 const NOTHING: Uint8Array = new Uint8Array(0);
@@ -65,7 +78,7 @@ const REST_MS = 5;
 export class Input {
   readonly #source: Source;
   readonly #waiting: (WaitingRead | PutBack)[] = [];
-  /** The bytes ahead, in order. No two neighbors are there, and none is empty. */
+  /** The bytes ahead, in order. None is empty, and no two neighbors could be joined. */
   #ahead: Part[] = [];
   /** The memory of the last fill. */
   #memory: Uint8Array = NOTHING;
@@ -93,10 +106,10 @@ export class Input {
     return this.#direct > 0 || this.#waiting.length > 0;
   }
 
-  /** Reads, after all reads that wait. */
-  read(into: Uint8Array, signal?: AbortSignal): Promise<number | null> {
+  /** Reads, after all reads that wait. Closes what came with the bytes, unless it is kept. */
+  read(into: Uint8Array, signal?: AbortSignal, keep?: Keep): Promise<number | null> {
     const isFree = this.#ahead.length === 0 && this.#waiting.length === 0;
-    if (isFree && signal === undefined) return this.#readDirectly(into);
+    if (isFree && signal === undefined) return this.#readDirectly(into, keep);
     const { promise, resolve, reject } = Promise.withResolvers<number | null>();
     const stopListening = onAbort(signal, () => {
       const place = this.#waiting.indexOf(waiting);
@@ -107,6 +120,7 @@ export class Input {
     const waiting: WaitingRead = {
       into,
       isAbortable: signal !== undefined,
+      keep,
       settle(count) {
         stopListening();
         resolve(count);
@@ -137,14 +151,18 @@ export class Input {
     this.#fillAhead();
   }
 
-  /** Keeps nothing more ahead. */
+  /** Keeps nothing more ahead, and closes the attachments. */
   stop(): void {
     this.#limit = 0;
     clearTimeout(this.#timer);
+    for (const part of this.#ahead) {
+      part.attachment?.close();
+      part.attachment = undefined;
+    }
   }
 
-  #readDirectly(into: Uint8Array): Promise<number | null> {
-    const reading = this.#source.read(into);
+  #readDirectly(into: Uint8Array, keep: Keep | undefined): Promise<number | null> {
+    const reading = this.#source.read(into, keep);
     if (this.#limit > 0) {
       this.#direct++;
       const rest = () => {
@@ -179,21 +197,23 @@ export class Input {
       } else if (part !== undefined) {
         if (part.bytes === undefined) return;
         this.#waiting.shift();
-        next.settle(this.#take(part.bytes, next.into));
+        next.settle(this.#take(part, part.bytes, next));
       } else if (next.isAbortable && this.#source.mayRead()) {
         this.#fill(Math.min(next.into.length, MAX_FILL_BYTES));
       } else {
         this.#waiting.shift();
-        next.settle(this.#readDirectly(next.into));
+        next.settle(this.#readDirectly(next.into, next.keep));
       }
     }
   }
 
   #fillAhead(): void {
     if (this.#limit === 0 || this.#isComing || this.#isRead) return;
-    const length = this.#ahead[0]?.bytes?.length ?? 0;
+    const length = this.#ahead.reduce((sum, { bytes }) => sum + (bytes?.length ?? 0), 0);
     const room = this.#limit - length;
-    if (room === 0 || !this.#source.mayKeep()) return this.#source.stalled();
+    // A hostile peer could send descriptors with each byte.
+    const isFull = room === 0 || this.#ahead.at(-1)?.attachment !== undefined;
+    if (isFull || !this.#source.mayKeep()) return this.#source.stalled();
     this.#fill(Math.min(Math.max(MIN_FILL_BYTES, length), room));
   }
 
@@ -201,9 +221,9 @@ export class Input {
   #fill(size: number): void {
     if (this.#ahead.length > 0 || this.#memory.length < size) this.#memory = readBuffer(size);
     const memory = this.#memory.subarray(0, size);
-    const last = { bytes: undefined };
+    const last: Part = { bytes: undefined };
     this.#ahead.push(last);
-    const reading = this.#source.read(memory);
+    const reading = this.#source.read(memory, (attachment) => last.attachment = attachment);
     this.#await(last, reading.then((count) => memory.subarray(0, count ?? 0)));
   }
 
@@ -226,7 +246,8 @@ export class Input {
     this.#ahead = [];
     for (const part of parts) {
       const last = this.#ahead.at(-1);
-      if (part.bytes === undefined || last?.bytes === undefined) {
+      const isApart = (last?.attachment ?? part.attachment) !== undefined;
+      if (part.bytes === undefined || last?.bytes === undefined || isApart) {
         if (part.bytes?.length !== 0) this.#ahead.push(part);
       } else last.bytes = concat([last.bytes, part.bytes]);
     }
@@ -241,11 +262,19 @@ export class Input {
   }
 
   /** Takes from the beginning of the first part. */
-  #take(bytes: Uint8Array, into: Uint8Array): number {
+  #take(part: Part, bytes: Uint8Array, { into, keep }: WaitingRead): number {
     const count = Math.min(into.length, bytes.length);
     into.set(bytes.subarray(0, count));
-    if (count === bytes.length) this.#ahead.shift();
-    else this.#ahead[0]!.bytes = bytes.subarray(count);
+    const isAll = count === bytes.length;
+    if (isAll) this.#ahead.shift();
+    else part.bytes = bytes.subarray(count);
+    const { attachment } = part;
+    // The kernel does not report the byte that it came with: the first one may be it, or the last.
+    if (attachment !== undefined && (isAll || keep !== undefined)) {
+      part.attachment = undefined;
+      if (keep !== undefined) keep(attachment);
+      else attachment.close();
+    }
     return count;
   }
 }

@@ -27,7 +27,7 @@ import { rejected } from "../base/rejection.ts";
 import { countSocket, settlesWithin } from "../base/silence.ts";
 import { andUnsent, closedError, connectionFailure, type Operation } from "./connection_error.ts";
 import { IdleTimer } from "./idle_timer.ts";
-import { Input } from "./input.ts";
+import { Input, type Keep } from "./input.ts";
 import { PeerWatch } from "./peer_watch.ts";
 import { ReadableSide } from "./readable.ts";
 import { openWritable } from "./writable.ts";
@@ -36,13 +36,20 @@ import { openWritable } from "./writable.ts";
 export interface Transport {
   /** The descriptor, if it is known. Deno does not tell that of a `Deno.UnixConn`. */
   readonly fd?: number | undefined;
-  read(buffer: Uint8Array): Promise<number | null>;
-  write(data: Uint8Array): Promise<number>;
+  /** Closes descriptors that come with the bytes, unless they are kept. */
+  read(buffer: Uint8Array, keep?: Keep): Promise<number | null>;
+  /** Sends descriptors with the first byte, if it can. */
+  write(data: Uint8Array, descriptors?: Descriptors): Promise<number>;
+  /** Looks at the next bytes, which stay unread. Without it, bytes are read ahead instead. */
+  peek?(buffer: Uint8Array): Promise<number | null>;
   closeWrite(): Promise<void>;
   close(): void;
   ref(): void;
   unref(): void;
 }
+
+/** Descriptors to send with bytes. Only the transport looks inside. */
+export type Descriptors = object;
 
 /** How long, in milliseconds, a connection may wait for its peer. */
 export interface Timeouts {
@@ -83,6 +90,20 @@ export let transportOf: (conn: unknown) => Transport | undefined;
 
 /** Reports whether a connection of this package is open: its transport has not been closed. */
 export let isOpen: (conn: unknown) => boolean;
+/** Reads as `read()` does, and keeps what came with the bytes. */
+export let readAndKeep: (
+  conn: SocketConnection,
+  buffer: Uint8Array,
+  signal: AbortSignal | undefined,
+  keep: Keep,
+) => Promise<number | null>;
+
+/** Writes as `write()` does, and sends descriptors with the first byte. */
+export let writeWith: (
+  conn: SocketConnection,
+  data: Uint8Array,
+  descriptors: Descriptors,
+) => Promise<number>;
 
 /** Replaces the transport of a connection, while it goes on. */
 export let replaceTransport: (conn: SocketConnection, transport: Transport) => void;
@@ -94,6 +115,8 @@ export class SocketConnection {
       typeof conn === "object" && conn !== null && #transport in conn ? conn.#transport : undefined;
     isOpen = (conn) =>
       typeof conn === "object" && conn !== null && #state in conn && conn.#state === "open";
+    readAndKeep = (conn, buffer, signal, keep) => conn.#readNext(buffer, signal, keep);
+    writeWith = (conn, data, descriptors) => conn.#writeNext(data, descriptors);
     replaceTransport = (conn, transport) => conn.#transport = transport;
   }
 
@@ -121,7 +144,7 @@ export class SocketConnection {
   readonly #input = new Input({
     mayRead: () => this.#state === "open" && this.#reading !== "end of file",
     mayKeep: () => this.#state === "open" && this.#reading === "open",
-    read: (into) => this.#read(into),
+    read: (into, keep) => this.#read(into, keep),
     stalled: () => this.#watch?.start(),
   });
   #watch: PeerWatch | undefined;
@@ -146,7 +169,8 @@ export class SocketConnection {
     this.#hasPeerExited = options.hasPeerExited;
     if (options.only === "write") this.#reading = "given up";
     if (options.only === "read") this.#writing = "ended";
-    if (options.readAhead !== undefined) {
+    // Bytes that were only looked at are not ahead.
+    if (options.readAhead !== undefined && transport.peek === undefined) {
       this.#input.putBack(options.readAhead.then((bytes) => {
         this.#came(bytes.length);
         return bytes;
@@ -189,29 +213,33 @@ export class SocketConnection {
     } catch (error) {
       return Promise.reject(error);
     }
+    return this.#readNext(buffer, signal);
+  }
+
+  #readNext(buffer: Uint8Array, signal?: AbortSignal, keep?: Keep): Promise<number | null> {
     if (this.#readable !== undefined && buffer.length > 0) {
       // From here on the abandoned read waits for this call.
       if (this.#waitsForNothing) this.#idle?.restart();
       this.#readable.handOver();
     }
-    return this.#readInTime(buffer, signal);
+    return this.#readInTime(buffer, signal, keep);
   }
 
-  #readInTime(buffer: Uint8Array, signal?: AbortSignal): Promise<number | null> {
+  #readInTime(buffer: Uint8Array, signal?: AbortSignal, keep?: Keep): Promise<number | null> {
     const reading = buffer.length === 0 || this.#state === "closed"
       ? this.#read(buffer)
-      : this.#input.read(buffer, signal);
+      : this.#input.read(buffer, signal, keep);
     return this.#idle === undefined ? reading : this.#idle.during(reading);
   }
 
-  async #read(buffer: Uint8Array): Promise<number | null> {
+  async #read(buffer: Uint8Array, keep?: Keep): Promise<number | null> {
     if (this.#failure !== undefined) throw this.#failed("read", undefined);
     if (this.#state === "closed") throw closedError(this, "read", STATES.closed);
     if (this.#reading === "end of file") return null;
     if (this.#state === "over") throw closedError(this, "read", STATES.over);
     if (buffer.length === 0) return 0;
     try {
-      const count = await this.#transport.read(buffer);
+      const count = await this.#transport.read(buffer, keep);
       if (count === null) {
         this.#reading = "end of file";
         this.#settle();
@@ -249,23 +277,28 @@ export class SocketConnection {
         const remedy = typeof data === "string" ? ". Use new TextEncoder().encode(…)" : "";
         throw new TypeError(`Invalid data: expected a Uint8Array, got ${show(data)}${remedy}`);
       }
-      if (this.#closeWrite !== undefined && this.#state !== "closed") {
-        throw closedError(this, "write", "closeWrite() was called on this side", data);
-      }
     } catch (error) {
       return rejected(error);
     }
-    return this.#enqueue(() => this.#write(data));
+    return this.#writeNext(data);
   }
 
-  async #write(data: Uint8Array): Promise<number> {
+  #writeNext(data: Uint8Array, descriptors?: Descriptors): Promise<number> {
+    if (this.#closeWrite !== undefined && this.#state !== "closed") {
+      const state = "closeWrite() was called on this side";
+      return rejected(closedError(this, "write", state, data));
+    }
+    return this.#enqueue(() => this.#write(data, descriptors));
+  }
+
+  async #write(data: Uint8Array, descriptors?: Descriptors): Promise<number> {
     let sent = 0;
     // At least once: even a write of no bytes shows whether the peer is still there.
     do {
       const rest = sent === 0 ? data : data.subarray(sent);
       if (this.#state !== "open") throw this.#failed("write", undefined, rest);
       try {
-        const writing = this.#transport.write(rest);
+        const writing = this.#transport.write(rest, sent === 0 ? descriptors : undefined);
         const count = await (this.#stall === undefined ? writing : this.#stall.during(writing));
         this.#bytesWritten += count;
         sent += count;
