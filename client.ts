@@ -22,7 +22,7 @@ import {
 import { mayPrompt } from "./_internal/base/deno_permissions.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
-import { connectNatively } from "./_internal/connection/native_slot.ts";
+import { connectNatively, descriptorSockets } from "./_internal/connection/native_slot.ts";
 import { SocketConnection } from "./_internal/connection/socket_connection.ts";
 import { connectRefusal } from "./_internal/path/connect_refusal.ts";
 import { connectWithin } from "./_internal/path/connect_tries.ts";
@@ -53,6 +53,14 @@ export interface ConnectOptions {
    * @default {any user}
    */
   owner?: number | number[] | undefined;
+  /**
+   * Whether descriptors can be sent and received, by `sendDescriptors()` and
+   * `receiveDescriptors()` of `@uds/uds/native`. The program must import that module, and needs
+   * `--allow-ffi`.
+   *
+   * @default {false}
+   */
+  descriptors?: boolean | undefined;
   /** Stops trying. The promise rejects with the signal's reason, and no connection is left open. */
   signal?: AbortSignal | undefined;
 }
@@ -116,6 +124,7 @@ const CHECKS: Checks<ConnectOptions> = {
   timeout: duration(),
   wait: checkBoolean,
   owner: checkUsers,
+  descriptors: checkBoolean,
   signal: checkSignal,
 };
 
@@ -131,13 +140,14 @@ async function checkAndConnect(options: SocketPath | ConnectOptions): Promise<Co
   given.signal?.throwIfAborted();
   // Three queries take a quarter of the time of a connection. Unless Deno may prompt, its own
   // refusal will do.
-  if (mayPrompt()) context.require(permissions("connect", path));
+  const descriptors = descriptorSockets(context, given);
+  if (descriptors !== undefined || mayPrompt()) context.require(permissions("connect", path));
   const conn = await connectWithin(context, given, {
-    open: () => connectNatively(path),
+    open: async () => await (descriptors?.connect(path) ?? connectNatively(path)),
     refusal: (cause) => refusalOf(context, cause),
   });
   return new SocketConnection(conn, {
-    localAddr: { transport: "unix", path: conn.localAddr.path },
+    localAddr: { transport: "unix", path: "localAddr" in conn ? conn.localAddr.path : null },
     remoteAddr: { transport: "unix", path },
   });
 }

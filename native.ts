@@ -9,6 +9,7 @@
  */
 
 import { plugIn } from "./_internal/connection/native_slot.ts";
+import { descriptors } from "./_internal/native/descriptor_openings.ts";
 import { beforeAccept, connectAndNote, noteAccepted, noteOpen } from "./_internal/native/noted.ts";
 import { childPackets, inheritedPackets } from "./_internal/native/packet_pair.ts";
 
@@ -16,6 +17,7 @@ export * from "./native/allow.ts";
 export * from "./native/native_permissions.ts";
 export * from "./native/bind_packets.ts";
 export * from "./native/connect_packets.ts";
+export * from "./native/descriptors.ts";
 export * from "./native/listen_packets.ts";
 export * from "./native/packet_socket.ts";
 export * from "./native/peer_credentials.ts";
@@ -28,6 +30,7 @@ plugIn({
   beforeAccept,
   accepted: noteAccepted,
   adopted: noteOpen,
+  descriptors,
   childPackets,
   inheritedPackets,
   transport(context) {

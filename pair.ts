@@ -12,6 +12,7 @@ import { seenFrom } from "./_internal/base/caller_stack.ts";
 import {
   type Check,
   checkArguments,
+  checkBoolean,
   checkOptions,
   type Checks,
   integer,
@@ -119,6 +120,14 @@ export interface PairOptions {
    */
   type?: "stream" | undefined;
   /**
+   * For a program: whether descriptors can be sent to it and received, by `sendDescriptors()` and
+   * `receiveDescriptors()` of `@uds/uds/native`. This program must import that module, and needs
+   * `--allow-ffi`.
+   *
+   * @default {false}
+   */
+  descriptors?: boolean | undefined;
+  /**
    * Standard input.
    *
    * @default {"null"}
@@ -163,7 +172,8 @@ export interface PairOptions {
 
 /** Options of {@linkcode pair} for a child that gets a socket of packets. */
 export interface PacketPairOptions
-  extends Omit<PairOptions, "type" | "socket" | "permissions" | "modules" | "config"> {
+  extends
+    Omit<PairOptions, "type" | "socket" | "descriptors" | "permissions" | "modules" | "config"> {
   /** The type of the socket, which needs `import "@uds/uds/native"`. For programs only. */
   type: PacketType;
   /**
@@ -331,6 +341,7 @@ export async function pair(
 
 const INHERITED_CHECKS: Checks<InheritedOptions & Omit<PacketInheritedOptions, "type">> = {
   fd: integer(0, 0x7fff_ffff),
+  descriptors: checkBoolean,
   type: oneOf("stream", "seqpacket", "dgram"),
   maxPacketBytes: integer(1, MAX_PACKET_BYTES),
 };
@@ -349,10 +360,18 @@ export interface InheritedOptions {
    * @default {"stream"}
    */
   type?: "stream" | undefined;
+  /**
+   * Whether descriptors can be sent and received, by `sendDescriptors()` and
+   * `receiveDescriptors()` of `@uds/uds/native`. The program must import that module, and needs
+   * `--allow-ffi`.
+   *
+   * @default {false}
+   */
+  descriptors?: boolean | undefined;
 }
 
 /** Options of {@linkcode inherited} for a socket of packets. */
-export interface PacketInheritedOptions extends Omit<InheritedOptions, "type"> {
+export interface PacketInheritedOptions extends Omit<InheritedOptions, "type" | "descriptors"> {
   /** The type of the socket, which needs `import "@uds/uds/native"`. */
   type: PacketType;
   /**
@@ -434,7 +453,8 @@ export function inherited(
       return takeOnce(context, fd, () => open(context, fd, type, maxPacketBytes));
     }
     const parent = Deno.ppid;
-    return unnamedConnection(takeOver(context, fd), { hasPeerExited: () => Deno.ppid !== parent });
+    const transport = takeOver(context, fd, options as InheritedOptions);
+    return unnamedConnection(transport, { hasPeerExited: () => Deno.ppid !== parent });
   } catch (error) {
     throw seenFrom(inherited, error);
   }

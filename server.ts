@@ -10,6 +10,7 @@ import type { Connection } from "./connection.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
 import {
   checkArguments,
+  checkBoolean,
   checkCount,
   checkFunction,
   checkOptions,
@@ -114,6 +115,14 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    * @default {prints a line on standard error}
    */
   onPathLost?: ((loss: PathLoss) => void) | undefined;
+  /**
+   * Whether descriptors can be sent and received over the accepted connections, by
+   * `sendDescriptors()` and `receiveDescriptors()` of `@uds/uds/native`. The program must import
+   * that module, and needs `--allow-ffi`.
+   *
+   * @default {false}
+   */
+  descriptors?: boolean | undefined;
   /** Closes the listener, or shuts down the server. Before it listens, the promise rejects. */
   signal?: AbortSignal | undefined;
 }
@@ -136,6 +145,13 @@ export interface ListenFdOptions {
   fd: number;
   /** A path instead of a descriptor: see {@linkcode ListenOptions}. */
   path?: undefined;
+  /**
+   * Whether descriptors can be sent and received over the accepted connections: see {@linkcode
+   * ListenOptions.descriptors}.
+   *
+   * @default {false}
+   */
+  descriptors?: boolean | undefined;
   /** Closes the listener, or shuts down the server. Before it listens, the promise rejects. */
   signal?: AbortSignal | undefined;
 }
@@ -243,6 +259,7 @@ const LISTEN_CHECKS: Checks<ListenOptions> = {
   path: unchecked,
   fd: integer(0, 0x7fff_ffff),
   ...FILE_CHECKS,
+  descriptors: checkBoolean,
   signal: checkSignal,
 };
 
@@ -262,7 +279,7 @@ function openSocket(
   const reporter = new Reporter(given);
   if (given.fd === undefined) {
     const context = new ErrorContext(operation, resolveSocketPath(given.path));
-    return ListeningSocket.open(planToListen(context, given), reporter);
+    return ListeningSocket.open(planToListen(context, given), reporter, given);
   }
   const ofFile = Object.entries(given).find(([name, value]) =>
     value !== undefined && (name === "path" || Object.hasOwn(FILE_CHECKS, name))
@@ -272,7 +289,7 @@ function openSocket(
   }
   requireRuntime();
   given.signal?.throwIfAborted();
-  return ListeningSocket.openGiven(operation, given.fd, given.signal, reporter);
+  return ListeningSocket.openGiven(operation, given.fd, given.signal, reporter, given);
 }
 
 /** The state of the server, for its handlers. Every call gets the same object. */

@@ -11,7 +11,7 @@
 
 import { delay, turn } from "../base/event_loop.ts";
 import { codeOf } from "../base/failure.ts";
-import { beforeAccept, noteAccepted } from "../connection/native_slot.ts";
+import { beforeAccept, noteAccepted, type TransportListener } from "../connection/native_slot.ts";
 import type { FdSocket } from "../descriptor/fd_socket.ts";
 
 const FIRST_PAUSE_MS = 5;
@@ -54,8 +54,11 @@ export interface Idle {
  */
 export const NAMELESS: Idle = { turns: 1000, ms: 500 };
 
-/** A connection of Deno's listener, or of one at a descriptor. */
-export type AcceptedSocket = Deno.UnixConn | FdSocket;
+/** A connection of Deno's listener, of one at a descriptor, or of one with descriptors. */
+export type AcceptedSocket =
+  | Deno.UnixConn
+  | FdSocket
+  | Awaited<ReturnType<TransportListener["accept"]>>;
 
 /** The part of a Deno listener that an acceptor uses. */
 export interface Listening<Conn> extends Pick<Deno.UnixListener, "close" | "ref" | "unref"> {

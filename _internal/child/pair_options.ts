@@ -51,6 +51,7 @@ const PAIR_CHECKS: Checks<PairOptions & Omit<PacketPairOptions, "type">> = {
   socket: oneOf("descriptor", "stdio"),
   type: oneOf("stream", "seqpacket", "dgram"),
   maxPacketBytes: integer(1, MAX_PACKET_BYTES),
+  descriptors: checkBoolean,
   stdin: STDIO,
   stdout: STDIO,
   stderr: STDIO,
@@ -74,6 +75,7 @@ export function checkPairOptions(
   checkOptions("pair", options, PAIR_CHECKS);
   if (options.socket === "stdio") checkOnStdio(command, options);
   if ((options.type ?? "stream") !== "stream") checkPackets(command, options);
+  if (options.descriptors) checkDescriptors(command, options);
   const { permissions, modules, config } = options;
   if (isModule || (permissions ?? modules ?? config) === undefined) return;
   throw new TypeError(
@@ -94,10 +96,16 @@ function checkOnStdio(command: unknown, { stdin, stdout }: PairOptions): void {
   if (name !== undefined) refuse(`${name} of the child is the connection. Leave out ${name}`);
 }
 
+/** The options that decide on the socket. */
+interface CheckedOptions {
+  type?: string | undefined;
+  socket?: string | undefined;
+}
+
 /** Throws if the child cannot have a packet socket. */
 function checkPackets(
   command: unknown,
-  { type, socket }: { type?: string | undefined; socket?: string | undefined },
+  { type, socket }: CheckedOptions,
 ): void {
   const refuse = (reason: string) => {
     throw new TypeError(`Invalid type: with ${show(type)}, ${reason}`);
@@ -106,6 +114,19 @@ function checkPackets(
   if (command instanceof URL) {
     refuse(`pair() starts programs only, and ${show(command.href)} is a module. Leave it out`);
   }
+}
+
+/** Throws if the child cannot have a socket that passes descriptors. */
+function checkDescriptors(command: unknown, { socket, type }: CheckedOptions): void {
+  const reason = command instanceof URL
+    ? "a module has no --allow-ffi"
+    : socket === "stdio"
+    ? "standard input and output are pipes"
+    : (type ?? "stream") !== "stream"
+    ? "a packet socket passes none"
+    : undefined;
+  if (reason === undefined) return;
+  throw new TypeError(`Invalid descriptors: ${reason}. Leave it out`);
 }
 
 function unexpected(name: string, expected: string, value: unknown): TypeError {

@@ -7,7 +7,7 @@ import type { ErrorContext } from "../base/error_context.ts";
 import { builtin } from "../base/node.ts";
 import { respell } from "../base/path.ts";
 import { withOwnVariables } from "./environment.ts";
-import { native } from "../connection/native_slot.ts";
+import { descriptorSockets, native } from "../connection/native_slot.ts";
 import type { SocketConnection, Transport } from "../connection/socket_connection.ts";
 import { FdSocket } from "../descriptor/fd_socket.ts";
 import { CHILD_FD } from "../descriptor/inherited_fd.ts";
@@ -60,15 +60,39 @@ export async function startProgram(
     env: clearEnv ? env : withOwnVariables(context, env),
     stdio: isOnStdio ? ["socket", "socket", stderr] : [stdin, stdout, stderr],
   };
-  if (type === "stream") return (await startChild(context, start)).child;
-  const packets = native(context, "type").childPackets(context, type, maxPacketBytes);
+  if (type !== "stream") {
+    const packets = native(context, "type").childPackets(context, type, maxPacketBytes);
+    return await startAt(context, start, packets, () => packets.socket);
+  }
+  const pair = descriptorSockets(context, options)?.pair(context);
+  if (pair === undefined) return (await startChild(context, start)).child;
+  const { transport: socket, fd, closeFd } = pair;
+  return await startAt(
+    context,
+    start,
+    { socket, fd, closeFd },
+    (hasPeerExited) => unnamedConnection(socket, { hasPeerExited }),
+  );
+}
+
+/**
+ * Starts a child with one end of a pair. Leaves nothing behind if that fails.
+ *
+ * @param open Opens this end. Gets what reports that the child has exited.
+ */
+async function startAt<Conn extends ChildConn>(
+  context: ErrorContext<null>,
+  start: ChildStart,
+  pair: { socket: { close(): void }; fd: number; closeFd(): void },
+  open: (hasExited: () => boolean) => Conn,
+): Promise<ChildProcess<Conn>> {
   try {
-    return await startWith(context, start, packets.fd, () => packets.socket);
+    return await startWith(context, start, pair.fd, (_, hasExited) => open(hasExited));
   } catch (error) {
-    packets.socket.close();
+    pair.socket.close();
     throw error;
   } finally {
-    packets.closeFd();
+    pair.closeFd();
   }
 }
 

@@ -4,6 +4,7 @@
  */
 
 import type { PacketSocket, PacketType } from "../../native/packet_socket.ts";
+import type { UnixAddr } from "../../address.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import type { Transport } from "./socket_connection.ts";
 
@@ -22,6 +23,27 @@ export interface ChildPackets {
   readonly fd: number;
   /** Closes that descriptor: the child has its own. */
   closeFd(): void;
+}
+
+/** A listener that behaves like Deno's. */
+export interface TransportListener extends Pick<Deno.UnixListener, "close" | "ref" | "unref"> {
+  accept(): Promise<Transport & { readonly remoteAddr: UnixAddr }>;
+}
+
+/** Opens the transports that send and receive descriptors. They own the descriptor they are over. */
+export interface DescriptorSockets {
+  /** Throws unless this process may make system calls. */
+  require(context: ErrorContext<string | null>): void;
+  /** Connects. The caller has checked the permissions. */
+  connect(path: string): Transport;
+  /** Listens with Deno's own API, and accepts by system calls. */
+  listen(path: string): TransportListener;
+  /** Listens at a descriptor that this process was given. */
+  listenAt(context: ErrorContext<null>, fd: number): TransportListener;
+  /** Opens a pair: the transport of one end, and the descriptor of the other, for a child. */
+  pair(context: ErrorContext<null>): { transport: Transport; fd: number; closeFd(): void };
+  /** Takes over a socket that the parent left at a descriptor. */
+  takeOver(context: ErrorContext<null>, fd: number): Transport;
 }
 
 /** What the native module does for the core. */
@@ -43,6 +65,7 @@ export interface NativeSockets {
     conn: Deno.UnixConn,
     options: NativeOptions,
   ): Transport;
+  readonly descriptors: DescriptorSockets;
   /** Opens a pair of packet sockets for a child. */
   childPackets(
     context: ErrorContext<null>,
@@ -110,4 +133,28 @@ export function native(context: ErrorContext<string | null>, option: string): Na
   const state = `the option ${option} needs system calls that Deno does not have. ` +
     `Add import "@uds/uds/native" to the program`;
   throw context.error(Deno.errors.NotSupported, state);
+}
+
+/** Listens on a path, for connections with or without descriptors. */
+export function listenNatively(
+  path: string,
+  descriptors: DescriptorSockets | undefined,
+): Deno.UnixListener {
+  if (descriptors === undefined) return Deno.listen({ transport: "unix", path });
+  // It has the methods that a server uses, and so have its connections.
+  return descriptors.listen(path) as unknown as Deno.UnixListener;
+}
+
+/**
+ * Returns what opens transports with descriptors, if the option is set. Throws `NotSupported`
+ * without the native module, and `NotCapable` if this process may not make system calls.
+ */
+export function descriptorSockets(
+  context: ErrorContext<string | null>,
+  options: NativeOptions,
+): DescriptorSockets | undefined {
+  if (!options.descriptors) return undefined;
+  const { descriptors } = native(context, "descriptors");
+  descriptors.require(context);
+  return descriptors;
 }

@@ -4,6 +4,8 @@ import type { Socket } from "node:net";
 import { NotASocket } from "../../errors.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { builtin } from "../base/node.ts";
+import { descriptorSockets, type NativeOptions } from "../connection/native_slot.ts";
+import type { Transport } from "../connection/socket_connection.ts";
 import { FdSocket } from "./fd_socket.ts";
 
 /** The descriptor at which a child of `pair()` has its socket. */
@@ -24,8 +26,16 @@ export function requireMainThread(context: ErrorContext<null>): void {
   );
 }
 
-/** Takes over a descriptor of this process. Closing the socket closes it. */
-export function takeOver(context: ErrorContext<null>, fd: number): FdSocket {
+/** Takes over a descriptor of this process. Closing the transport closes it. */
+export function takeOver(
+  context: ErrorContext<null>,
+  fd: number,
+  options: NativeOptions = {},
+): Transport {
+  const descriptors = descriptorSockets(context, options);
+  if (descriptors !== undefined) {
+    return takeOnce(context, fd, () => descriptors.takeOver(context, fd));
+  }
   const { Socket } = builtin("node:net");
   let socket: Socket | undefined;
   const adopted = takeOnce(context, fd, () => {

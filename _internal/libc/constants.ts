@@ -133,4 +133,5 @@ export const EPERM = 1;
 export const ENOENT = 2;
 export const EINTR = 4;
 export const EBADF = 9;
+export const ECONNABORTED: number = either(103, 53);
 export const EAGAIN: number = either(11, 35);

@@ -23,6 +23,7 @@ export interface Libc {
   bind(fd: number, address: Memory, bytes: number): number;
   listen(fd: number, backlog: number): number;
   connect(fd: number, address: Memory, bytes: number): number;
+  accept(fd: number, address: Memory | null, bytes: Memory | null): number;
   accept4:
     | ((fd: number, address: Memory | null, bytes: Memory | null, flags: number) => number)
     | null;
@@ -58,7 +59,6 @@ export interface Libc {
   dup(fd: number): number;
   dup2(fd: number, to: number): number;
   dup3: ((fd: number, to: number, flags: number) => number) | null;
-  fstat: ((fd: number, stat: Memory) => number) | null;
   sched_yield(): number;
   clock_gettime(clock: number, into: Memory): number;
   fchmod(fd: number, mode: number): number;
@@ -122,6 +122,7 @@ const REGISTERS = IS_MAC && Deno.build.arch === "aarch64" ? 6 : 0;
 const VARIADIC: readonly "i64"[] = new Array(REGISTERS).fill("i64");
 
 const LINUX: Deno.ForeignLibraryInterface = {
+  accept: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   accept4: { parameters: ["i32", "buffer", "buffer", "i32"], result: "i32" },
   epoll_create1: { parameters: ["i32"], result: "i32" },
   epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
@@ -178,8 +179,6 @@ const SYMBOLS: Deno.ForeignLibraryInterface = {
   dup: { parameters: ["i32"], result: "i32" },
   dup2: { parameters: ["i32", "i32"], result: "i32" },
   dup3: { parameters: ["i32", "i32", "i32"], result: "i32", optional: true },
-  // glibc has it since 2.33.
-  fstat: { parameters: ["i32", "buffer"], result: "i32", optional: true },
   sched_yield: { parameters: [], result: "i32" },
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
   fchmod: { parameters: ["i32", "u32"], result: "i32" },
@@ -207,6 +206,7 @@ const SYMBOLS: Deno.ForeignLibraryInterface = {
     result: "i32",
   },
   select: { parameters: ["i32", "buffer", "buffer", "buffer", "buffer"], result: "i32" },
+  // glibc has it since 2.33.
   fstat: {
     name: IS_MAC && Deno.build.arch === "x86_64" ? "fstat$INODE64" : "fstat",
     parameters: ["i32", "buffer"],

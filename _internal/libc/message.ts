@@ -1,9 +1,6 @@
 /**
  * Messages with descriptors: sendmsg(2) and recvmsg(2) with `SCM_RIGHTS` of unix(7).
  *
- * - Linux: `struct user_msghdr` and `struct cmsghdr` of `include/linux/socket.h`. glibc and musl
- *   have the same bytes, because both are 64-bit and little endian. macOS: `sys/socket.h` of xnu,
- *   which was not run.
  * - The structures are made once. A call fills them in, and none waits, so no two calls meet.
  */
 
@@ -21,34 +18,11 @@ import {
 } from "./constants.ts";
 import { errnoOf } from "./failure.ts";
 import type { Libc } from "./library.ts";
+import { CMSGHDR, IOVEC, MSGHDR } from "./layouts.ts";
 import { addressOf, fixedMemory } from "./memory.ts";
 
 /** The most descriptors of one message: `SCM_MAX_FD` of `include/net/scm.h`. */
 export const MAX_DESCRIPTORS = 253;
-
-/** `struct iovec`: the address, then the length. */
-const IOVEC_BYTES = 16;
-
-/** `struct msghdr`. The fields are at the same place on both, except the flags. */
-export const MSGHDR: Record<
-  "bytes" | "iov" | "iovlen" | "control" | "controllen" | "flags",
-  number
-> = {
-  bytes: IS_MAC ? 48 : 56,
-  iov: 16,
-  iovlen: 24,
-  control: 32,
-  controllen: 40,
-  flags: IS_MAC ? 44 : 48,
-};
-
-/** `struct cmsghdr`, and how its data is aligned (`CMSG_ALIGN`). */
-export const CMSGHDR: Record<"bytes" | "level" | "type" | "align", number> = {
-  bytes: IS_MAC ? 12 : 16,
-  level: IS_MAC ? 4 : 8,
-  type: IS_MAC ? 8 : 12,
-  align: IS_MAC ? 4 : 8,
-};
 
 /** The most bytes of one call: `MAX_RW_COUNT` of `include/linux/fs.h`. */
 const MAX_BYTES = 0x7fff_f000;
@@ -56,9 +30,9 @@ const MAX_BYTES = 0x7fff_f000;
 /** Room for other control messages, such as credentials, beside the descriptors. */
 const OTHER_CONTROL_BYTES = 128;
 
-const iovec = fixedMemory(IOVEC_BYTES);
+const iovec = fixedMemory(IOVEC.bytes);
 const message = fixedMemory(MSGHDR.bytes);
-const control = fixedMemory(CMSGHDR.bytes + 4 * MAX_DESCRIPTORS + OTHER_CONTROL_BYTES);
+const control = fixedMemory(CMSGHDR.data + 4 * MAX_DESCRIPTORS + OTHER_CONTROL_BYTES);
 const iovecView = new DataView(iovec.buffer);
 const messageView = new DataView(message.buffer);
 const controlView = new DataView(control.buffer);
@@ -85,12 +59,12 @@ export function sendMessage(
   data: Uint8Array,
   fds: readonly number[],
 ): number {
-  const bytes = CMSGHDR.bytes + 4 * fds.length;
+  const bytes = CMSGHDR.data + 4 * fds.length;
   if (IS_MAC) controlView.setUint32(0, bytes, true);
   else controlView.setBigUint64(0, BigInt(bytes), true);
-  controlView.setInt32(CMSGHDR.level, SOL_SOCKET, true);
-  controlView.setInt32(CMSGHDR.type, SCM_RIGHTS, true);
-  for (const [i, each] of fds.entries()) controlView.setInt32(CMSGHDR.bytes + 4 * i, each, true);
+  controlView.setInt32(CMSGHDR.cmsg_level, SOL_SOCKET, true);
+  controlView.setInt32(CMSGHDR.cmsg_type, SCM_RIGHTS, true);
+  for (const [i, each] of fds.entries()) controlView.setInt32(CMSGHDR.data + 4 * i, each, true);
   prepare(libc, data, aligned(bytes));
   for (;;) {
     const count = libc.sendmsg(fd, message, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -106,8 +80,8 @@ export function receiveMessage(libc: Libc, fd: number, into: Uint8Array): Receiv
     count = libc.recvmsg(fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   } while (count < 0 && errnoOf(libc) === EINTR);
   if (count < 0) return { count, fds: NO_DESCRIPTORS, isCut: false };
-  const isCut = (messageView.getInt32(MSGHDR.flags, true) & MSG_CTRUNC) !== 0;
-  const length = messageView.getUint32(MSGHDR.controllen, true);
+  const isCut = (messageView.getInt32(MSGHDR.msg_flags, true) & MSG_CTRUNC) !== 0;
+  const length = messageView.getUint32(MSGHDR.msg_controllen, true);
   return { count, fds: length === 0 ? NO_DESCRIPTORS : readControl(libc, length), isCut };
 }
 
@@ -117,16 +91,16 @@ let isReady = false;
 /** Fills in the structures for some bytes and the length of the control messages. */
 function prepare(libc: Libc, data: Uint8Array, controlBytes: number): void {
   if (!isReady) {
-    messageView.setBigUint64(MSGHDR.iov, addressOf(libc, iovec), true);
-    messageView.setUint32(MSGHDR.iovlen, 1, true);
-    messageView.setBigUint64(MSGHDR.control, addressOf(libc, control), true);
+    messageView.setBigUint64(MSGHDR.msg_iov, addressOf(libc, iovec), true);
+    messageView.setUint32(MSGHDR.msg_iovlen, 1, true);
+    messageView.setBigUint64(MSGHDR.msg_control, addressOf(libc, control), true);
     isReady = true;
   }
   // Its own ArrayBuffer, because V8 moves small arrays until they have one.
   void data.buffer;
-  iovecView.setBigUint64(0, addressOf(libc, data), true);
-  iovecView.setUint32(8, Math.min(data.length, MAX_BYTES), true);
-  messageView.setUint32(MSGHDR.controllen, controlBytes, true);
+  iovecView.setBigUint64(IOVEC.iov_base, addressOf(libc, data), true);
+  iovecView.setUint32(IOVEC.iov_len, Math.min(data.length, MAX_BYTES), true);
+  messageView.setUint32(MSGHDR.msg_controllen, controlBytes, true);
 }
 
 /** Returns the descriptors in the control messages. */
@@ -135,10 +109,10 @@ function readControl(libc: Libc, length: number): number[] {
   for (let at = 0; at + CMSGHDR.bytes <= length;) {
     const bytes = controlView.getUint32(at, true);
     if (bytes < CMSGHDR.bytes) break;
-    const isRights = controlView.getInt32(at + CMSGHDR.level, true) === SOL_SOCKET &&
-      controlView.getInt32(at + CMSGHDR.type, true) === SCM_RIGHTS;
+    const isRights = controlView.getInt32(at + CMSGHDR.cmsg_level, true) === SOL_SOCKET &&
+      controlView.getInt32(at + CMSGHDR.cmsg_type, true) === SCM_RIGHTS;
     const end = Math.min(at + bytes, length);
-    for (let i = at + CMSGHDR.bytes; isRights && i + 4 <= end; i += 4) {
+    for (let i = at + CMSGHDR.data; isRights && i + 4 <= end; i += 4) {
       fds.push(controlView.getInt32(i, true));
     }
     at += aligned(bytes);
@@ -149,5 +123,5 @@ function readControl(libc: Libc, length: number): number[] {
 }
 
 function aligned(bytes: number): number {
-  return Math.ceil(bytes / CMSGHDR.align) * CMSGHDR.align;
+  return Math.ceil(bytes / CMSGHDR.alignment) * CMSGHDR.alignment;
 }

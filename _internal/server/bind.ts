@@ -4,18 +4,25 @@ import { Acceptor } from "../accept/acceptor.ts";
 import type { Bound } from "../accept/accept_queue.ts";
 import { connectToSelf, type Marker } from "../accept/marker.ts";
 import { ErrorContext } from "../base/error_context.ts";
+import { type DescriptorSockets, listenNatively } from "../connection/native_slot.ts";
 import type { PublishLock } from "../lock/path_locks.ts";
 import type { OwnedPath } from "../path/owned_path.ts";
 
 /**
  * Binds an owned path. If others could connect before the mode was set, a marker is placed, and the
  * clients ahead of it are dropped.
+ *
+ * @param descriptors Listens for connections with descriptors.
  */
-export async function bind(owned: OwnedPath, publishLock?: PublishLock): Promise<Bound> {
+export async function bind(
+  owned: OwnedPath,
+  descriptors: DescriptorSockets | undefined,
+  publishLock?: PublishLock,
+): Promise<Bound> {
   let marker: Marker | undefined;
   try {
     const listener = await owned.bind(
-      () => Deno.listen({ transport: "unix", path: owned.bindPath }),
+      () => listenNatively(owned.bindPath, descriptors),
       async (bound) => {
         marker = await connectToSelf(bound, owned.bindPath, owned.path);
         marker.accepted.close();

@@ -8,10 +8,16 @@
 import type { UnixAddr } from "../../address.ts";
 import { SocketInUse } from "../../errors.ts";
 import { AcceptQueue, type Bound } from "../accept/accept_queue.ts";
-import { Acceptor } from "../accept/acceptor.ts";
+import { type AcceptedSocket, Acceptor } from "../accept/acceptor.ts";
 import { contextAt, type ContextOf, ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { codeOf, failureToOwn } from "../base/failure.ts";
+import {
+  type DescriptorSockets,
+  descriptorSockets,
+  listenNatively,
+  type NativeOptions,
+} from "../connection/native_slot.ts";
 import { SocketConnection, type Timeouts } from "../connection/socket_connection.ts";
 import { FdListener } from "../descriptor/fd_listener.ts";
 import type { ListenPlan } from "../path/claim_options.ts";
@@ -51,6 +57,7 @@ export class ListeningSocket {
   #watch: PathWatch | undefined;
   #healer: Healer | undefined;
   #drain: Drain | undefined;
+  readonly #descriptors: DescriptorSockets | undefined;
   readonly #signal: AbortSignal | undefined;
   #stopListeningToSignal = () => {};
 
@@ -59,6 +66,7 @@ export class ListeningSocket {
     bound: Bound,
     reporter: Reporter,
     signal: AbortSignal | undefined,
+    descriptors: DescriptorSockets | undefined,
     owned?: OwnedPath,
   ) {
     const context = contextOf("accept");
@@ -67,6 +75,7 @@ export class ListeningSocket {
     this.queue = new AcceptQueue(context, bound);
     this.reporter = reporter;
     this.#signal = signal;
+    this.#descriptors = descriptors;
     this.#owned = owned;
   }
 
@@ -75,17 +84,25 @@ export class ListeningSocket {
    *
    * @param plan What to do.
    * @param reporter Reports what happens to the path, and failures.
+   * @param native What the connections need.
    */
-  static async open(plan: ListenPlan, reporter: Reporter): Promise<ListeningSocket> {
+  static async open(
+    plan: ListenPlan,
+    reporter: Reporter,
+    native: NativeOptions,
+  ): Promise<ListeningSocket> {
     const { context, signal } = plan;
+    const descriptors = descriptorSockets(context, native);
     const contextOf = (operation: string) => new ErrorContext(operation, context.path);
     if (plan.owned === undefined) {
-      return new ListeningSocket(contextOf, bindAbstract(context), reporter, signal);
+      const bound = bindAbstract(context, descriptors);
+      return new ListeningSocket(contextOf, bound, reporter, signal, descriptors);
     }
     const owned = await OwnedPath.acquire(context, plan.owned, signal);
     try {
       signal?.throwIfAborted();
-      const socket = new ListeningSocket(contextOf, await bind(owned), reporter, signal, owned);
+      const bound = await bind(owned, descriptors);
+      const socket = new ListeningSocket(contextOf, bound, reporter, signal, descriptors, owned);
       if (!signal?.aborted) return socket;
       await socket.close();
       throw signal.reason;
@@ -105,11 +122,14 @@ export class ListeningSocket {
     fd: number,
     signal: AbortSignal | undefined,
     reporter: Reporter,
+    native: NativeOptions,
   ): Promise<ListeningSocket> {
     const contextOf = contextAt(fd);
-    const listener = await FdListener.open(contextOf(operation), fd);
-    const acceptor = new Acceptor(listener, contextOf("accept"));
-    return new ListeningSocket(contextOf, { acceptor }, reporter, signal);
+    const context = contextOf(operation);
+    const descriptors = descriptorSockets(context, native);
+    const listener = descriptors?.listenAt(context, fd) ?? await FdListener.open(context, fd);
+    const acceptor = new Acceptor<AcceptedSocket>(listener, contextOf("accept"));
+    return new ListeningSocket(contextOf, { acceptor }, reporter, signal, descriptors);
   }
 
   /** Watches the path, and ends its user when the signal aborts or a successor has the path. */
@@ -125,7 +145,8 @@ export class ListeningSocket {
     const owned = this.#owned;
     if (owned === undefined) return;
     if (owned.bindPath !== owned.path) {
-      this.#healer = new Healer(owned, this.queue, reporter, this.#closing.signal);
+      const { signal } = this.#closing;
+      this.#healer = new Healer(owned, this.queue, reporter, this.#descriptors, signal);
     }
     const watch = new PathWatch(() => owned.look(), {
       replaced: () => {
@@ -223,10 +244,13 @@ export class ListeningSocket {
 }
 
 /** Listens on an abstract name. */
-function bindAbstract(context: ErrorContext): Bound {
+function bindAbstract(
+  context: ErrorContext,
+  descriptors: DescriptorSockets | undefined,
+): Bound {
   const { path } = context;
   try {
-    const listener = Deno.listen({ transport: "unix", path });
+    const listener = listenNatively(path, descriptors);
     return { acceptor: new Acceptor(listener, new ErrorContext("accept", path)) };
   } catch (cause) {
     if (codeOf(cause) !== "EADDRINUSE") throw failureToOwn(context, cause);

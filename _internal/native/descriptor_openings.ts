@@ -1,0 +1,104 @@
+/** The ways in which a transport with descriptors is opened. */
+
+import { NotASocket } from "../../errors.ts";
+import type { ErrorContext } from "../base/error_context.ts";
+import type { DescriptorSockets, TransportListener } from "../connection/native_slot.ts";
+import {
+  AF_UNIX,
+  F_GETFL,
+  F_SETFD,
+  F_SETFL,
+  FD_CLOEXEC,
+  O_NONBLOCK,
+  SO_ACCEPTCONN,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+} from "../libc/constants.ts";
+import { lastFailure } from "../libc/failure.ts";
+import { type Libc, libcIfGranted, requireLibc } from "../libc/library.ts";
+import { encodeName, ownName } from "../libc/socket_name.ts";
+import { numberOption } from "../libc/socket_option.ts";
+import { DescriptorListener } from "./descriptor_listener.ts";
+import { DescriptorTransport } from "./descriptor_transport.ts";
+import { numberOfSocket, type OpenSocket, OpenSockets } from "./open_sockets.ts";
+import { openPair, typeOf } from "./packet_pair.ts";
+
+/** The queue of the kernel, which caps it at net.core.somaxconn. */
+const BACKLOG = 4096;
+
+/** Opens transports by system calls. Each owns its descriptor. */
+export const descriptors: DescriptorSockets = {
+  require: (context) => void requireLibc(context),
+  connect(path) {
+    const libc = libcIfGranted()!;
+    const fd = libc.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) throw lastFailure(libc);
+    const transport = own(libc, fd);
+    const address = encodeName(path);
+    if (libc.connect(fd, address, address.length) === 0) return transport;
+    const failure = lastFailure(libc);
+    transport.close();
+    throw failure;
+  },
+  listen(path) {
+    const libc = libcIfGranted()!;
+    const before = listenersOf(libc, path).map(({ cookie }) => cookie);
+    const listener = Deno.listen({ transport: "unix", path });
+    const found = listenersOf(libc, path).filter(({ cookie }) => !before.includes(cookie));
+    if (found.length === 1) {
+      return new DescriptorListener(libc, found[0]!.fd, () => listener.close());
+    }
+    listener.close();
+    throw new Deno.errors.NotSupported("Deno's listener could not be found among its descriptors");
+  },
+  listenAt,
+  pair(context) {
+    const libc = requireLibc(context);
+    const [ours, theirs] = openPair(context, libc, AF_UNIX, SOCK_STREAM, 0);
+    return { transport: own(libc, ours), fd: theirs, closeFd: () => void libc.close(theirs) };
+  },
+  takeOver(context, fd) {
+    const libc = requireLibc(context);
+    if (isConnection(libc, fd)) return own(libc, fd);
+    const state =
+      "no connected Unix stream socket is open there. Start this program with pair(), " +
+      "or pass the descriptor that the parent has agreed on";
+    throw context.error(NotASocket, state, { code: "ENOTSOCK" });
+  },
+};
+
+/** Returns a transport over a descriptor, which it owns from here on. */
+export function own(libc: Libc, fd: number): DescriptorTransport {
+  if (SOCK_CLOEXEC === 0) libc.fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return new DescriptorTransport(libc, fd);
+}
+
+/** Reports whether a descriptor is a Unix stream socket that does not listen. */
+export function isConnection(libc: Libc, fd: number): boolean {
+  return typeOf(libc, fd) === "stream" && numberOption(libc, fd, SO_ACCEPTCONN) === 0;
+}
+
+/** Listens at a descriptor, which the listener owns from here on. */
+function listenAt(context: ErrorContext<null>, fd: number): TransportListener {
+  const libc = requireLibc(context);
+  if (typeOf(libc, fd) !== "stream" || libc.listen(fd, BACKLOG) < 0) {
+    const state = "no listening Unix stream socket is open there. Pass the descriptor that the " +
+      "parent has agreed on";
+    throw context.error(NotASocket, state, { code: "ENOTSOCK" });
+  }
+  // Another process may accept the client that an accept has been told of.
+  libc.fcntl(fd, F_SETFL, libc.fcntl(fd, F_GETFL, 0) | O_NONBLOCK);
+  return new DescriptorListener(libc, fd, () => void libc.close(fd));
+}
+
+/** Returns the sockets of this process that listen on a path. */
+function listenersOf(libc: Libc, path: string): OpenSocket[] {
+  const listeners: OpenSocket[] = [];
+  new OpenSockets(libc).each((fd) => {
+    if (numberOption(libc, fd, SO_ACCEPTCONN) !== 1 || ownName(libc, fd) !== path) return;
+    const cookie = numberOfSocket(libc, fd);
+    if (cookie !== undefined) listeners.push({ fd, cookie });
+  });
+  return listeners;
+}
