@@ -73,6 +73,9 @@ export interface Descriptor extends Disposable {
   close(): void;
 }
 
+/** What {@linkcode sendDescriptors} sends: a number, a descriptor, or a connection. */
+export type Sendable = number | Descriptor | Connection;
+
 /** What {@linkcode receiveDescriptors} has received. */
 export interface Received {
   /** The number of bytes. */
@@ -90,20 +93,21 @@ export interface Received {
  *   function has returned its promise.
  * - **Limits**: 253 descriptors at once, with at least one byte. The kernel also limits how many
  *   may be on their way for one user (`ulimit -n`): beyond that it rejects with `ETOOMANYREFS`.
- * - **A connection of Deno's own** must not be sent and then closed: closing it shuts the socket
- *   down for the receiver too.
+ * - **A connection** that was opened with `descriptors: true` can be sent, for example to a worker
+ *   process that goes on serving the client. Then close yours. What it has read ahead stays here.
+ *   A `Deno.UnixConn` must not be sent: closing it shuts the socket down for the receiver too.
  *
  * **Permissions**: `--allow-ffi` for libc.
  *
  * @param conn A connection that was opened with `descriptors: true`, or by a {@linkcode
  * Descriptor}.
  * @param data At least one byte. Do not change them before the promise settles.
- * @param fds The numbers, or descriptors that were received.
+ * @param fds Numbers, descriptors that were received, connections.
  * @returns The number of bytes.
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when there is no byte, no descriptor, or more than 253.
  * @throws {Deno.errors.NotSupported} when the connection cannot send descriptors.
- * @throws {Deno.errors.BadResource} when a {@linkcode Descriptor} was closed before.
+ * @throws {Deno.errors.BadResource} when a descriptor or a connection was closed before.
  * @throws {SocketError} with `code` `"EBADF"` when a number is not open. Nothing was sent then.
  * @throws {SocketError} what `write` throws.
  *
@@ -130,7 +134,7 @@ export interface Received {
 export function sendDescriptors(
   conn: Connection,
   data: Uint8Array,
-  fds: readonly (number | Descriptor)[],
+  fds: readonly Sendable[],
 ): Promise<number> {
   try {
     checkArguments("sendDescriptors", arguments, 3, "sendDescriptors(conn, data, fds)");
@@ -255,7 +259,7 @@ function checkBytes(name: string, bytes: unknown): void {
 }
 
 /** Returns the numbers of the descriptors to send. */
-function numbersOf(fds: readonly (number | Descriptor)[]): number[] {
+function numbersOf(fds: readonly Sendable[]): number[] {
   if (!Array.isArray(fds)) {
     throw new TypeError(`Invalid fds: expected an array, got ${show(fds)}`);
   }
@@ -266,10 +270,25 @@ function numbersOf(fds: readonly (number | Descriptor)[]): number[] {
     );
   }
   return fds.map((each, i) => {
-    const fd = typeof each === "object" && each !== null ? each.fd : each;
-    checkInteger(`fds[${i}]`, fd, 0, 0x7fff_ffff);
+    const name = `fds[${i}]`;
+    const fd = typeof each === "object" && each !== null ? numberOf(name, each) : each;
+    checkInteger(name, fd, 0, 0x7fff_ffff);
     return fd;
   });
+}
+
+function numberOf(name: string, each: Connection | Descriptor): number {
+  const transport = transportOf(each);
+  if (transport === undefined) return (each as Descriptor).fd;
+  if (!(transport instanceof DescriptorTransport)) {
+    throw new TypeError(
+      `Invalid ${name}: closing this connection would shut it down for the receiver too. Open it ` +
+        `with descriptors: true`,
+    );
+  }
+  if (transport.fd !== undefined) return transport.fd;
+  const context = new ErrorContext("sendDescriptors", null, "Cannot send a connection");
+  throw context.error(Deno.errors.BadResource, "it has closed");
 }
 
 /** Returns what a call needs. Throws unless the connection has a transport with descriptors. */

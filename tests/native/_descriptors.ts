@@ -4,11 +4,12 @@ import { openSync } from "node:fs";
 import { connect, type Connection, listen } from "@uds/uds";
 import { type Descriptor, type Received, receiveDescriptors } from "@uds/uds/native";
 import { assert } from "@std/assert";
-import { libcIfGranted } from "../../_internal/libc/library.ts";
+import { type Libc, libcIfGranted } from "../../_internal/libc/library.ts";
+import { readiness } from "../../_internal/libc/readiness.ts";
 import { decode, openDescriptors, TempDir, turn } from "../_helpers.ts";
 
-// Opened before the tests, which would count it as a leak.
-libcIfGranted();
+// Opened before the tests, which would count them as leaks.
+readiness(libcIfGranted() as Libc);
 
 /** Two connections with descriptors that are each other's peer. */
 export class TestPair implements AsyncDisposable {
