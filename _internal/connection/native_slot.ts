@@ -30,7 +30,9 @@ export interface TransportListener extends Pick<Deno.UnixListener, "close" | "re
   accept(): Promise<Transport & { readonly remoteAddr: UnixAddr }>;
 }
 
-/** Opens the transports that send and receive descriptors. They own the descriptor they are over. */
+/**
+ * Opens the transports that send and receive descriptors. They own the descriptor they are over.
+ */
 export interface DescriptorSockets {
   /** Throws unless this process may make system calls. */
   require(context: ErrorContext<string | null>): void;

@@ -175,7 +175,7 @@ test("closed resolves when the peer leaves behind a message with descriptors", a
   assertEquals(received.descriptors.length, 1);
 });
 
-test("shutdown() drains a client whose descriptors have come before it was accepted", async () => {
+test("shutdown() drains clients that have sent descriptors before they are accepted", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
   const texts: string[] = [];
