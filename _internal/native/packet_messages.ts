@@ -17,7 +17,7 @@ const MEMORY_BYTES = 16 * 1024 * 1024;
 
 /**
  * `CMSG_SPACE(sizeof(struct timeval))`. There is no room for descriptors, so the kernel closes
- * those that come.
+ * those that come. It would put up to four into the same place if there was no time.
  */
 const TIMESTAMP_BYTES = 32;
 
@@ -36,7 +36,8 @@ export class PacketMessages {
   readonly #headers = new Uint32Array(new ArrayBuffer(MOST_PACKETS * MMSGHDR.bytes));
   #bytes = fixedMemory(0);
   #limit = 0;
-  /** The number of headers that the last call wrote to. */
+  #hasTime = false;
+  /** The number of headers to make ready: those that the last call wrote to, or all. */
   #written = MOST_PACKETS;
 
   constructor(libc: Libc) {
@@ -59,13 +60,17 @@ export class PacketMessages {
    *
    * @param limit The size of the largest packet. Of a larger one the rest is dropped.
    * @param most The most packets to receive.
+   * @param hasTime Whether the socket notes the time. Only then is there room for control data, and
+   * the time fills it.
    */
-  receive(fd: number, limit: number, most: number): number {
+  receive(fd: number, limit: number, most: number, hasTime: boolean): number {
     if (limit !== this.#limit) this.#divide(limit);
+    if (hasTime !== this.#hasTime) this.#written = MOST_PACKETS;
+    this.#hasTime = hasTime;
     for (let i = 0; i < this.#written; i++) {
       const header = i * HEADER;
       this.#headers[header + NAME_BYTES] = SOCKADDR_UN.bytes;
-      this.#headers[header + CONTROL_BYTES] = TIMESTAMP_BYTES;
+      this.#headers[header + CONTROL_BYTES] = hasTime ? TIMESTAMP_BYTES : 0;
     }
     const places = Math.min(most, Math.floor(this.#bytes.length / limit));
     const flags = MSG_DONTWAIT | MSG_TRUNC;

@@ -204,7 +204,8 @@ export class FdPacketSocket implements PacketSocket {
   /** Receives packets that are there: one, or more if they come faster than they are taken. */
   #receiveMore(): void {
     while (!this.#hasEnded) {
-      const count = this.#messages.receive(this.#fd, this.maxPacketBytes, this.#batch);
+      const hasTime = this.type === "seqpacket";
+      const count = this.#messages.receive(this.#fd, this.maxPacketBytes, this.#batch, hasTime);
       if (count > 0) return this.#receiveAhead(count);
       const errno = errnoOf(this.#libc);
       if (errno === EAGAIN) return;

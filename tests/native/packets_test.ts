@@ -271,3 +271,15 @@ test("PacketSocket.closeWrite() of a dgram socket is refused: it has no end", as
   assert(isSocketError(error));
   assertEquals(error.operation, "closeWrite");
 });
+
+test("PacketSocket: sockets of both types take turns, with batches of packets", async () => {
+  using sequential = new Ends("seqpacket");
+  using datagrams = new Ends("dgram", 1000);
+  for (let round = 0; round < 20; round++) {
+    for (const { a, b } of [sequential, datagrams]) {
+      // Empty ones, which need the time, and more and more at once.
+      for (let i = 0; i < 4 * round; i++) await a.send(packet(i % 3, i));
+      for (let i = 0; i < 4 * round; i++) assertSame(await b.receive(), packet(i % 3, i));
+    }
+  }
+});
