@@ -74,15 +74,28 @@ export class PacketMessages {
     }
     const places = Math.min(most, Math.floor(this.#bytes.length / limit));
     const flags = MSG_DONTWAIT | MSG_TRUNC;
-    const count = this.#libc.recvmmsg!(fd, this.#headers, places, flags, null);
+    const { recvmmsg } = this.#libc;
+    const count = recvmmsg === null
+      ? this.#receiveOne(fd)
+      : recvmmsg(fd, this.#headers, places, flags, null);
     this.#written = Math.max(1, count);
     return count;
+  }
+
+  /** Receives a packet on macOS, which does not report the size of one that is too large. */
+  #receiveOne(fd: number): number {
+    const length = new Uint32Array([SOCKADDR_UN.bytes]);
+    const most = BigInt(this.#limit + 1);
+    const size = this.#libc.recvfrom(fd, this.#bytes, most, MSG_DONTWAIT, this.#names, length);
+    this.#headers[PACKET_BYTES] = size;
+    this.#headers[NAME_BYTES] = length[0]!;
+    return size < 0 ? size : 1;
   }
 
   /** Divides the memory into places for packets of one size. */
   #divide(limit: number): void {
     this.#limit = limit;
-    if (this.#bytes.length < limit) this.#bytes = fixedMemory(Math.max(limit, MEMORY_BYTES));
+    if (this.#bytes.length <= limit) this.#bytes = fixedMemory(Math.max(limit + 1, MEMORY_BYTES));
     const start = addressOf(this.#libc, this.#bytes);
     for (let i = 0; i < MOST_PACKETS; i++) {
       this.#vectors[2 * i] = start + BigInt(i * limit);

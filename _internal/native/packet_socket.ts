@@ -1,10 +1,8 @@
 /**
- * The one implementation of `PacketSocket`, over a descriptor.
+ * The one implementation of `PacketSocket`.
  *
- * - A packet is sent and received by a system call that does not wait. Only if it would wait, the
- *   operation waits until the socket is ready.
- * - recvmsg(2) returns 0 for an empty packet and for the end of a seqpacket socket. Each packet is
- *   therefore received with a timestamp (`SO_TIMESTAMP`), which the end does not have.
+ * - A packet is sent and received at once if it need not wait. Otherwise the operation waits until
+ *   the transport is ready.
  * - The kernel reports a reset before the packets that came earlier. It is kept until the end.
  *
  * ```
@@ -22,25 +20,12 @@ import { codeOf, stateOf, systemError } from "../base/failure.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { quoteAddress } from "../base/shown_address.ts";
 import { settlesWithin } from "../base/silence.ts";
-import {
-  EAGAIN,
-  EINTR,
-  MSG_DONTWAIT,
-  MSG_NOSIGNAL,
-  SHUT_WR,
-  SO_SNDBUF,
-  SO_TIMESTAMP,
-} from "../libc/constants.ts";
-import { errnoOf, failureOf, lastFailure } from "../libc/failure.ts";
 import type { Libc } from "../libc/library.ts";
-import { type Direction, type Readiness, readiness } from "../libc/readiness.ts";
-import { numberOption, setNumberOption } from "../libc/socket_option.ts";
-import { MOST_PACKETS, PacketMessages } from "./packet_messages.ts";
+import type { Direction } from "../libc/readiness.ts";
+import { FdPackets } from "./fd_packets.ts";
 import { PacketPace } from "./packet_pace.ts";
+import type { Arrival, PacketTransport } from "./packet_transport.ts";
 import { PacketWaits } from "./packet_waits.ts";
-
-/** What a packet takes of the send buffer besides its bytes (`unix_dgram_sendmsg` of Linux). */
-const SEND_OVERHEAD = 32;
 
 /** How long an async disposal waits for queued packets. */
 const FLUSH_MS = 5000;
@@ -73,25 +58,17 @@ const VERBS: Record<Operation, [verb: string, joint: string]> = {
   closeWrite: ["end the packets", "to"],
 };
 
-/** What all sockets of this thread receive into. */
-let messages: PacketMessages | undefined;
-
-/** A socket over a descriptor, which it owns. */
-export class FdPacketSocket implements PacketSocket {
+/** A socket over a transport, which it owns. */
+export class TransportPacketSocket implements PacketSocket {
   readonly type: PacketType;
   readonly localAddr: UnixAddr;
   readonly remoteAddr: UnixAddr;
   readonly maxPacketBytes: number;
-  readonly #libc: Libc;
-  readonly #fd: number;
-  readonly #messages: PacketMessages;
-  readonly #readiness: Readiness;
+  readonly #transport: PacketTransport;
 
   #state: "open" | "closed" = "open";
   /** The packets that were received, the next one last. */
-  readonly #ahead: (ReceivedPacket | MessageTooLarge)[] = [];
-  /** The number of packets to receive at once. */
-  #batch = 1;
+  readonly #ahead: Arrival[] = [];
   #hasEnded = false;
   /** That the peer has closed with packets of ours unread. */
   #reset: unknown;
@@ -101,24 +78,12 @@ export class FdPacketSocket implements PacketSocket {
   readonly #receives: PacketWaits<void, ReceivedPacket | null>;
   readonly #sends: PacketWaits<Uint8Array, true>;
 
-  /**
-   * @param libc The functions.
-   * @param fd A descriptor of a socket of the type. It need not be non-blocking.
-   * @param options The type and the addresses.
-   */
-  constructor(libc: Libc, fd: number, options: PacketSocketOptions) {
-    this.#libc = libc;
-    this.#fd = fd;
-    this.#messages = messages ??= new PacketMessages(libc);
-    this.#readiness = readiness(libc);
+  constructor(transport: PacketTransport, options: PacketSocketOptions) {
+    this.#transport = transport;
     this.type = options.type;
     this.localAddr = options.localAddr;
     this.remoteAddr = options.remoteAddr;
-    this.maxPacketBytes = options.maxPacketBytes ?? this.#most;
-    // The kernel takes twice the number.
-    const half = Math.ceil((this.maxPacketBytes + SEND_OVERHEAD) / 2);
-    if (this.#most < this.maxPacketBytes) setNumberOption(libc, fd, SO_SNDBUF, half);
-    if (this.type === "seqpacket") setNumberOption(libc, fd, SO_TIMESTAMP, 1);
+    this.maxPacketBytes = transport.maxPacketBytes;
     this.#receives = new PacketWaits({
       attempt: () => this.#take(),
       ready: (signal) => this.#ready("read", signal),
@@ -127,11 +92,6 @@ export class FdPacketSocket implements PacketSocket {
       attempt: (packet) => this.#put(packet),
       ready: (signal) => this.#ready("write", signal),
     });
-  }
-
-  /** The largest packet that the send buffer holds. */
-  get #most(): number {
-    return numberOption(this.#libc, this.#fd, SO_SNDBUF) - SEND_OVERHEAD;
   }
 
   send(packet: Uint8Array, options?: PacketWaitOptions): Promise<void> {
@@ -171,66 +131,49 @@ export class FdPacketSocket implements PacketSocket {
 
   /** Resolves when the socket can be read or written. */
   async #ready(direction: Direction, signal: AbortSignal): Promise<void> {
-    await this.#readiness.wait(this.#fd, direction, signal);
+    await this.#transport.ready(direction, signal);
     this.#pace.waited();
   }
 
   /** Sends a packet, unless it would wait. */
   #put(packet: Uint8Array): true | undefined {
-    for (;;) {
-      const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-      if (this.#libc.send(this.#fd, packet, BigInt(packet.length), flags) >= 0) return true;
-      const errno = errnoOf(this.#libc);
-      if (errno === EAGAIN) return undefined;
-      if (errno === EINTR) continue;
-      const cause = failureOf(this.#libc, errno);
+    try {
+      return this.#transport.send(packet);
+    } catch (cause) {
       const code = codeOf(cause);
       if (code === "ECONNRESET") this.#reset = cause;
-      if (code === "EMSGSIZE") throw this.#tooLarge("send", packet.length, this.#most);
+      const { sendLimit } = this.#transport;
+      if (code === "EMSGSIZE") throw this.#tooLarge("send", packet.length, sendLimit);
       throw this.#failed("send", cause, packet);
     }
   }
 
   /** Returns the next packet; `undefined` if it has not come. */
   #take(): ReceivedPacket | null | undefined {
-    if (this.#ahead.length === 0) this.#receiveMore();
+    if (this.#ahead.length === 0 && !this.#hasEnded) this.#receiveMore();
     const next = this.#ahead.pop();
-    if (next instanceof Error) throw next;
-    if (next !== undefined || !this.#hasEnded) return next;
+    if (next !== undefined) {
+      const { size, packet, from } = next;
+      if (packet === undefined) throw this.#tooLarge("receive", size, this.maxPacketBytes);
+      return { packet, from };
+    }
+    if (!this.#hasEnded) return undefined;
     if (this.#reset !== undefined) throw this.#failed("receive", this.#reset);
     return null;
   }
 
-  /** Receives packets that are there: one, or more if they come faster than they are taken. */
   #receiveMore(): void {
-    while (!this.#hasEnded) {
-      const hasTime = this.type === "seqpacket";
-      const count = this.#messages.receive(this.#fd, this.maxPacketBytes, this.#batch, hasTime);
-      if (count > 0) return this.#receiveAhead(count);
-      const errno = errnoOf(this.#libc);
-      if (errno === EAGAIN) return;
-      if (errno === EINTR) continue;
-      const cause = failureOf(this.#libc, errno);
-      if (codeOf(cause) !== "ECONNRESET") throw this.#failed("receive", cause);
-      this.#reset = cause;
+    for (;;) {
+      try {
+        const arrivals = this.#transport.receive();
+        if (arrivals === null) this.#hasEnded = true;
+        else if (arrivals !== undefined) this.#ahead.push(...arrivals.toReversed());
+        return;
+      } catch (cause) {
+        if (codeOf(cause) !== "ECONNRESET") throw this.#failed("receive", cause);
+        this.#reset = cause;
+      }
     }
-  }
-
-  #receiveAhead(count: number): void {
-    const messages = this.#messages;
-    this.#batch = count < this.#batch ? count : Math.min(2 * count, MOST_PACKETS);
-    for (let i = 0; i < count; i++) {
-      const size = messages.size(i);
-      // All further ones are the end as well.
-      this.#hasEnded = size === 0 && this.type === "seqpacket" && !messages.hasTimestamp(i);
-      if (this.#hasEnded) break;
-      this.#ahead.push(
-        size > this.maxPacketBytes
-          ? this.#tooLarge("receive", size, this.maxPacketBytes)
-          : { packet: messages.copy(i), from: this.type === "dgram" ? messages.sender(i) : "" },
-      );
-    }
-    this.#ahead.reverse();
   }
 
   closeWrite(): Promise<void> {
@@ -246,27 +189,28 @@ export class FdPacketSocket implements PacketSocket {
   async #endSending(): Promise<void> {
     await this.#sends.idle;
     if (this.#state === "closed") throw this.#closed("closeWrite", CLOSED);
-    if (this.#libc.shutdown(this.#fd, SHUT_WR) === 0) return;
-    const cause = lastFailure(this.#libc);
-    // The peer is gone, and so is the direction.
-    if (codeOf(cause) !== "ENOTCONN") throw this.#failed("closeWrite", cause);
+    try {
+      this.#transport.closeWrite();
+    } catch (cause) {
+      // The peer is gone, and so is the direction.
+      if (codeOf(cause) !== "ENOTCONN") throw this.#failed("closeWrite", cause);
+    }
   }
 
   close(): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
-    this.#readiness.forget(this.#fd, this.#closed("receive", CLOSED));
-    this.#libc.close(this.#fd);
+    this.#transport.close();
     this.#receives.fail(() => this.#closed("receive", CLOSED));
     this.#sends.fail((packet) => this.#closed("send", CLOSED, packet));
   }
 
   ref(): void {
-    if (this.#state === "open") this.#readiness.ref(this.#fd);
+    if (this.#state === "open") this.#transport.ref();
   }
 
   unref(): void {
-    if (this.#state === "open") this.#readiness.unref(this.#fd);
+    if (this.#state === "open") this.#transport.unref();
   }
 
   async *[Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array<ArrayBuffer>> {
@@ -307,6 +251,18 @@ export class FdPacketSocket implements PacketSocket {
     const state = `it has ${size} bytes, and the limit is ${limit}. Raise maxPacketBytes`;
     const fields = { operation, path: this.#path, size, limit };
     return new MessageTooLarge(`${this.#start(operation)}: ${state}`, fields);
+  }
+}
+
+/** A socket over a descriptor, which it owns. */
+export class FdPacketSocket extends TransportPacketSocket {
+  /**
+   * @param libc The functions.
+   * @param fd A descriptor of a socket of the type. It need not be non-blocking.
+   * @param options The type, the addresses and the limit.
+   */
+  constructor(libc: Libc, fd: number, options: PacketSocketOptions) {
+    super(new FdPackets(libc, fd, options.type, options.maxPacketBytes), options);
   }
 }
 

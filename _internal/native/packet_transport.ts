@@ -1,0 +1,31 @@
+/** What carries the packets of a socket. */
+
+import type { Direction } from "../libc/readiness.ts";
+
+/** A packet that has come. */
+export interface Arrival {
+  readonly size: number;
+  /** Memory of its own; `undefined` if the packet was too large, and is lost. */
+  readonly packet: Uint8Array<ArrayBuffer> | undefined;
+  /** The name of the socket that sent it; `""` without one. */
+  readonly from: string;
+}
+
+/** A transport of packets. Its methods throw the failures of the system, with their codes. */
+export interface PacketTransport {
+  /** The largest packet, sent or received. */
+  readonly maxPacketBytes: number;
+  /** The largest packet that the system takes. */
+  readonly sendLimit: number;
+  /** Sends a packet. Returns `undefined` if it would wait. */
+  send(packet: Uint8Array): true | undefined;
+  /** Returns packets in order; `null` at the end, `undefined` if there is none yet. */
+  receive(): readonly Arrival[] | null | undefined;
+  /** Resolves when it may be worth another try. */
+  ready(direction: Direction, signal: AbortSignal): Promise<void>;
+  /** Sends the end. */
+  closeWrite(): void;
+  close(): void;
+  ref(): void;
+  unref(): void;
+}
