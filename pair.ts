@@ -291,7 +291,7 @@ export function pair(command: string | URL, options?: PairOptions): Promise<Chil
  * - **A `"dgram"` socket has no end.** The child does not notice that this side closes, and this
  *   side does not notice that the child exits: wait for `status`. Disposal sends SIGTERM after
  *   `grace`.
- * - **A Deno child** takes it over by `inherited({ type })`.
+ * - **A Deno child** takes it over by `inherited({ type })`, which needs no permission.
  *
  * **Permissions**: those of a stream, and `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where
  * libc is on this system. The child does not get it.
@@ -417,7 +417,14 @@ export function inherited(options?: InheritedOptions): Connection;
  * Takes over the packet socket that the parent process left at a descriptor: the other end of
  * {@linkcode pair} with a `type`, or of any parent that starts this program with such a socket.
  *
- * **Permissions**: `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where libc is on this system.
+ * **Permissions**: none. With `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where libc is on
+ * this system, the socket can do more. Without it:
+ *
+ * - An empty packet of a `"seqpacket"` socket is received when another packet has come after it.
+ *   Directly before the end it is not received.
+ * - The type is not compared with that of the descriptor. By default a packet has at most 212,960
+ *   bytes. Of a larger one that comes, the `size` in the error is one more than the limit.
+ * - A packet may be sent although its signal has aborted.
  *
  * @param options The type, and the descriptor, if it is not 3.
  * @returns The packet socket. Neither end has a name.

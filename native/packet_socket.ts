@@ -15,7 +15,8 @@ export interface PacketWaitOptions {
  * A connected Unix domain socket that keeps packets whole: one `send` is one `receive` of the peer.
  *
  * - **Types**: a `"seqpacket"` socket has an end, as a stream has. A `"dgram"` socket has none:
- *   `receive` goes on waiting when the peer has closed or exited, and only `send` reports it.
+ *   `receive` goes on waiting when the peer has closed or exited, and only `send` reports it. That
+ *   `send` makes Linux drop what was not received before.
  * - **Order**: packets arrive in the order in which `send` was called, also with several senders at
  *   once. Receives are served in the order in which they were called.
  * - **Sizes**: from 0 bytes to {@linkcode PacketSocket.maxPacketBytes}. A packet is never cut. A
@@ -24,6 +25,8 @@ export interface PacketWaitOptions {
  *   `"seqpacket"` socket, which is `null`.
  * - **Backpressure**: `send` resolves when the kernel has the packet. About 200 KiB fit, and each
  *   packet takes some 700 bytes more than its own.
+ * - **Reading ahead**: up to 64 packets are received at once if they come faster than they are
+ *   taken. `close` drops them.
  * - **Descriptors** that come with a packet are closed, and the packet is delivered.
  * - **Failures** have the shape of `SocketError`. That of a `send` has the packet, as `unsent`.
  */

@@ -1,7 +1,7 @@
 /** Pairs of sockets, and one end of a pair that came from the parent process. */
 
 import { NotASocket } from "../../errors.ts";
-import type { PacketType } from "../../native/packet_socket.ts";
+import type { PacketSocket, PacketType } from "../../native/packet_socket.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { builtin } from "../base/node.ts";
 import { FdSocket } from "../descriptor/fd_socket.ts";
@@ -21,9 +21,10 @@ import {
   SOCK_STREAM,
 } from "../libc/constants.ts";
 import { lastFailure } from "../libc/failure.ts";
-import { type Libc, requireLibc } from "../libc/library.ts";
+import { type Libc, libcIfGranted, requireLibc } from "../libc/library.ts";
 import { numberOption } from "../libc/socket_option.ts";
-import { FdPacketSocket } from "./packet_socket.ts";
+import { HandlePackets } from "./handle_packets.ts";
+import { FdPacketSocket, TransportPacketSocket } from "./packet_socket.ts";
 
 /** The numbers of the types. */
 export const TYPES: Readonly<Record<PacketType | "stream", number>> = {
@@ -103,8 +104,13 @@ export function inheritedPackets(
   fd: number,
   type: PacketType,
   maxPacketBytes: number | undefined,
-): FdPacketSocket {
-  const libc = requireLibc(context);
+): PacketSocket {
+  const libc = libcIfGranted();
+  if (libc === undefined) {
+    const addr = { transport: "unix", path: null } as const;
+    const transport = new HandlePackets(context, fd, type, maxPacketBytes);
+    return new TransportPacketSocket(transport, { type, localAddr: addr, remoteAddr: addr });
+  }
   const found = typeOf(libc, fd);
   if (found !== type || numberOption(libc, fd, SO_ACCEPTCONN) === 1) {
     const state = found === undefined

@@ -19,7 +19,7 @@ export interface PacketTransport {
   readonly sendLimit: number;
   /** Sends a packet. Returns `undefined` if it would wait. */
   send(packet: Uint8Array): true | undefined;
-  /** Returns packets in order; `null` at the end, `undefined` if there is none yet. */
+  /** Returns packets in order; `null` at the end, `undefined` if none has come. */
   receive(): readonly Arrival[] | null | undefined;
   /** Resolves when it may be worth another try. */
   ready(direction: Direction, signal: AbortSignal): Promise<void>;

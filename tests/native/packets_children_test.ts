@@ -92,6 +92,18 @@ const LANGUAGES: Language[] = [
       return Promise.resolve([Deno.execPath(), args]);
     },
   },
+  {
+    name: "Deno without any permission",
+    needs: [],
+    takesEmpty: false,
+    code: 0,
+    start: (type) => {
+      return Promise.resolve([
+        Deno.execPath(),
+        denoArgs("native_packets_echo.ts", [], [type, "3"]),
+      ]);
+    },
+  },
 ];
 
 for (const { name, needs, takesEmpty, code, start } of LANGUAGES) {
@@ -235,3 +247,42 @@ for (
     assertEquals((await child.status).code, 1);
   });
 }
+
+test("inherited({ type }) without any permission takes empty packets before others", async () => {
+  const args = denoArgs("native_packets_echo.ts", [], ["seqpacket", "3"]);
+  await using child = await pair(Deno.execPath(), { type: "seqpacket", args });
+  const texts = ["", "", "x", "", "y"];
+  for (const text of texts) await child.conn.send(encode(text));
+  for (const text of texts) assertEquals(decode((await child.conn.receive())!), text);
+  await child.conn.closeWrite();
+  assertEquals(await receiveAll(child.conn), []);
+  assertEquals((await child.status).code, 0);
+});
+
+test("inherited({ type }) without any permission refuses what is too large, and goes on", async () => {
+  const args = denoArgs("native_packets_limits.ts", [], []);
+  await using child = await pair(Deno.execPath(), { type: "seqpacket", args });
+  for (const size of [100, 101, 0, 99]) await child.conn.send(packet(size));
+  await child.conn.closeWrite();
+  const answers = (await receiveAll(child.conn)).map(decode);
+  assertEquals(answers, [
+    "100",
+    "MessageTooLarge receive 101 100",
+    "0",
+    "99",
+    "MessageTooLarge send 101 100",
+  ]);
+  assertEquals((await child.status).code, 0);
+});
+
+test("inherited({ type }) without any permission: the parent that is gone, and what is closed", async () => {
+  const args = denoArgs("native_packets_gone.ts", [], []);
+  await using child = await pair(Deno.execPath(), { type: "seqpacket", args, stdout: "piped" });
+  await child.conn.receive();
+  child.conn.close();
+  assertEquals(
+    await new Response(child.stdout).text(),
+    "aborted\nnull\nBrokenPipe\nConnectionClosed ConnectionClosed\n",
+  );
+  assertEquals((await child.status).code, 0);
+});
