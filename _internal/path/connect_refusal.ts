@@ -33,7 +33,7 @@ export function connectRefusal(context: ErrorContext, cause: unknown): Error {
     }
     case "mistyped": {
       const state =
-        "it is a datagram or sequenced-packet socket, and Deno connects to stream sockets";
+        "it is a datagram or sequenced-packet socket. Use connectPackets() of @uds/uds/native";
       return context.error(NotASocket, state, { cause });
     }
     case "denied":

@@ -139,9 +139,8 @@ sys.stdin.read()`;
     assertEquals([error.name, error.path, error.code], ["NotASocket", path, "ENOTSOCK"]);
     assertEquals(
       error.message,
-      `${
-        start(path)
-      }it is a datagram or sequenced-packet socket, and Deno connects to stream sockets`,
+      `${start(path)}it is a datagram or sequenced-packet socket. ` +
+        `Use connectPackets() of @uds/uds/native`,
     );
     assertInstanceOf(error.cause, Error);
     await peer.stdin.close();
