@@ -39,28 +39,34 @@ export function parseOptions(
   command: Command,
   words: readonly string[],
 ): Parsed | Request {
-  const end = words.findIndex((word) =>
-    word === "--" || command.stopsEarly && !word.startsWith("-")
+  const known = spellingsOf(command);
+  const isValue = (i: number) => known.get(words[i - 1] ?? "")?.option.parse !== undefined;
+  const end = words.findIndex((word, i) =>
+    word === "--" || command.stopsEarly && !word.startsWith("-") && !isValue(i)
   );
   const own = end < 0 ? words : words.slice(0, end);
   const rest = end < 0 ? [] : words.slice(words[end] === "--" ? end + 1 : end);
   const requested = own.find((word) => REQUESTS.has(word));
   if (requested !== undefined) return REQUESTS.get(requested) as Request;
-  const { flags, operands } = parseFlags(own, command);
+  const { flags, operands } = parseFlags(own, known);
   return { flags, args: parseArguments([...operands, ...rest], name, command) };
 }
 
-/** Parses options, and returns the other words as operands. */
-function parseFlags(
-  words: readonly string[],
-  { options }: Command,
-): { flags: object; operands: string[] } {
-  const known: Spellings = new Map(
+/** Returns the options of a command by their spellings. */
+function spellingsOf({ options }: Command): Spellings {
+  return new Map(
     Object.entries(options).flatMap(([name, option]) => {
       const letters = option.letter === undefined ? [] : [`-${option.letter}`];
       return [`--${name}`, ...letters].map((spelling) => [spelling, { name, option }] as const);
     }),
   );
+}
+
+/** Parses options, and returns the other words as operands. */
+function parseFlags(
+  words: readonly string[],
+  known: Spellings,
+): { flags: object; operands: string[] } {
   const flags = new Map<string, unknown>();
   const operands: string[] = [];
   const queue = words.flatMap((word) => splitLetters(word, known));
