@@ -4,6 +4,7 @@
  */
 
 import { permissions } from "../permissions.ts";
+import { needsOfType } from "./io/packet_needs.ts";
 import {
   CONNECTING,
   EXCHANGING,
@@ -13,6 +14,7 @@ import {
   PIECE,
   RELAYING,
   SIDES,
+  TYPE,
   value,
 } from "./parse/options.ts";
 import { type Argument, type Command, command, type CommonFlags } from "./parse/command.ts";
@@ -31,10 +33,20 @@ import {
   text,
 } from "./parse/parameters.ts";
 
+/** What datagrams need to be answered: a name that the system chooses. */
+const ANSWERED = { net: true } as const;
+/** What it takes to answer any sender of datagrams. */
+const ANSWERING = { read: true, write: true, net: true } as const;
+
 const MESSAGES =
   `With --framing each line of the input is sent as a message, and each received message is printed as a
 line, or with --json as an object with its size and its text. --hex is for binary messages: they are
 written and printed in hexadecimal.`;
+
+const PACKETS =
+  `With --type dgram or seqpacket each line of the input is a packet, and each packet is printed as a line.
+With --framing raw each read of the input is one, and packets are printed as they are (nc -uU, socat).
+These types need --allow-ffi.`;
 
 const ENDS =
   `The first Ctrl-C, SIGTERM or SIGHUP shuts it down gracefully and removes the path. A second one ends it
@@ -124,14 +136,17 @@ connecting. With --notify it does not wait. For language servers, use --framing 
       ["uds connect /tmp/chat.sock", "type messages, read replies"],
       ["uds connect /tmp/store.sock < in > out", "send a file, and save the reply"],
       ["uds connect --wait --timeout 30 /tmp/app.sock", "as soon as its server has started"],
+      ["uds connect --type seqpacket /tmp/packets.sock", "a packet for each line"],
     ],
     notes:
       `It sends the input and its end, and prints what the server sends until the server ends (nc -U -N). If
 the server ends only its own direction, the input is still sent. If the server closes, the command ends.
-${MESSAGES}`,
-    options: { ...CONNECTING, ...EXCHANGING },
+${MESSAGES}
+${PACKETS}
+Datagrams have no end: the command ends when nothing has come for half a second after the input.`,
+    options: { ...CONNECTING, ...TYPE, ...EXCHANGING },
     args: [PATH],
-    needs: (_, path) => permissions("connect", path),
+    needs: (flags, path) => needsOfType(flags, permissions("connect", path), ANSWERED),
     load: () => import("./commands/connect.ts"),
   }),
 
@@ -142,11 +157,13 @@ ${MESSAGES}`,
       ["uds echo /tmp/echo.sock", "for clients of this user"],
       ["uds echo --mode 660 /tmp/echo.sock", "and of its group"],
       ["uds echo --piece 16 /tmp/echo.sock", "at most 16 bytes at a time, each printed"],
+      ["uds echo --type seqpacket /tmp/echo.sock", "packets, each sent back whole"],
     ],
     notes: ENDS,
-    options: { mode: OWNERSHIP.mode, piece: PIECE, ...ACTIVATION },
+    options: { mode: OWNERSHIP.mode, piece: PIECE, ...TYPE, ...ACTIVATION },
     args: [PATH],
-    needs: (flags, path) => servingNeeds(path, flags, ownershipPermissions(flags)),
+    needs: (flags, path) =>
+      needsOfType(flags, servingNeeds(path, flags, ownershipPermissions(flags)), ANSWERING),
     load: () => import("./commands/echo.ts"),
   }),
 
@@ -157,21 +174,26 @@ ${MESSAGES}`,
       ["uds listen /tmp/chat.sock", "chat with the first client"],
       ["uds listen /tmp/store.sock > out", "receive a file"],
       ["uds listen --keep /tmp/log.sock < /dev/null >> log", "one client after another"],
+      ["uds listen --type dgram --mode 666 /tmp/log", "what logger -u /tmp/log sends"],
     ],
     notes:
       `It serves one client (nc -lU), or with --keep one after another, while the others wait. Input goes to
 the client that is connected when it is read. Once the input has ended, later clients get its end.
 ${MESSAGES}
+${PACKETS}
+With --type dgram it receives from every sender, and the input goes to the last one that has a name.
 ${ENDS}`,
     options: {
       keep: { brief: "continue with the next client", letter: "k" },
       timeout: value(seconds, "SECONDS", "how long to wait for a client (default: no limit)", "w"),
       mode: OWNERSHIP.mode,
+      ...TYPE,
       ...ACTIVATION,
       ...EXCHANGING,
     },
     args: [PATH],
-    needs: (flags, path) => servingNeeds(path, flags, ownershipPermissions(flags)),
+    needs: (flags, path) =>
+      needsOfType(flags, servingNeeds(path, flags, ownershipPermissions(flags))),
     load: () => import("./commands/listen.ts"),
   }),
 
@@ -290,14 +312,19 @@ removed, nor is any other kind of file.`,
     examples: [
       ["uds run -- python3 worker.py", "it has the socket at descriptor 3"],
       ["uds run --stdio -- sort < in", "it has the socket as its own input and output"],
+      ["uds run --type seqpacket -- ./worker", "it gets each line as a packet"],
     ],
     notes:
       `The socket has no path: no other process can connect. What the command itself prints goes to standard
 error. The exit code is the command's. It is 127 if the command does not exist, and 126 if it cannot be
 executed.
+With --type dgram or seqpacket each line of the input is a packet, and each packet is printed as a line.
 The first SIGTERM ends the command gracefully. A second one ends it at once, unless it follows within
 half a second.`,
-    options: { stdio: { brief: "the socket is the command's standard input and output" } },
+    options: {
+      stdio: { brief: "the socket is the command's standard input and output" },
+      ...TYPE,
+    },
     args: [CMD],
     stopsEarly: true,
     load: () => import("./commands/run.ts"),
@@ -311,19 +338,23 @@ half a second.`,
       ["date | uds send /tmp/echo.sock", "standard input"],
       ["uds send --wait /tmp/echo.sock hello", "as soon as the server has started"],
       ["uds send --piece 16 /tmp/echo.sock hello", "read at most 16 bytes at a time"],
+      ["uds send --type dgram /tmp/log '<14>app: it works'", "a line for a log"],
       ['uds send --framing u32be --hex --expect 1 "$SSH_AUTH_SOCK" 0b', "list ssh-agent's keys"],
     ],
     notes:
       `After the message it sends the end of file, and prints what the server sends until the server ends.
 With --expect it sends no end of file, and waits for COUNT messages, at most for --timeout. If --timeout
 is given, it also limits how long the server may be silent; 0 limits only connecting.
-${MESSAGES}`,
-    options: { ...CONNECTING, piece: PIECE, ...EXCHANGING },
+${MESSAGES}
+With --type dgram or seqpacket MESSAGE is one packet, and so is all of standard input. With --framing
+lines each line is one, and with raw each read. Datagrams have no end: it prints what comes until
+nothing has come for half a second, or for --timeout. Both types need --allow-ffi.`,
+    options: { ...CONNECTING, piece: PIECE, ...TYPE, ...EXCHANGING },
     args: [PATH, {
       ...value(text, "MESSAGE", "the message; without it, or with -, standard input"),
       isOptional: true,
     }],
-    needs: (_, path) => permissions("connect", path),
+    needs: (flags, path) => needsOfType(flags, permissions("connect", path), ANSWERED),
     load: () => import("./commands/send.ts"),
   }),
 

@@ -49,6 +49,7 @@ const FLOORS: readonly (readonly Room[])[] = [
   ["_cli/text/"],
   ["_cli/parse/"],
   ["_cli/io/"],
+  ["_cli/packets/"],
   ["_cli/commands/"],
   ["_cli/table.ts"],
   ["_cli/main.ts"],

@@ -6,15 +6,20 @@ import { checkFraming, stdinItems, wireOf } from "../io/framing.ts";
 import { pipeStdio } from "../io/pipe_stdio.ts";
 import { keepIgnored } from "../io/signals.ts";
 import type { CommonFlags } from "../parse/command.ts";
-import type { ConnectingFlags, ExchangingFlags } from "../parse/options.ts";
+import type { ConnectingFlags, ExchangingFlags, TypeFlags } from "../parse/options.ts";
 
 /** Its options. */
-export type ConnectFlags = CommonFlags & ConnectingFlags & ExchangingFlags;
+export type ConnectFlags = CommonFlags & ConnectingFlags & ExchangingFlags & TypeFlags;
 
 /** The command. */
 export async function run(flags: ConnectFlags, path: SocketPath): Promise<void> {
-  checkFraming(flags);
   keepIgnored();
+  const { type = "stream" } = flags;
+  if (type !== "stream") {
+    const { connectStdio } = await import("../packets/connect.ts");
+    return await connectStdio(flags, type, path);
+  }
+  checkFraming(flags);
   const conn = await connect(connectOptions(flags, path));
   await pipeStdio(wireOf(conn, flags), stdinItems(flags), {
     expect: flags.expect,

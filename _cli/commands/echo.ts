@@ -8,17 +8,22 @@ import { stopSignal } from "../io/signals.ts";
 import { BUFFER_SIZE } from "../io/stdin.ts";
 import type { ActivationFlags } from "../parse/activation.ts";
 import type { CommonFlags } from "../parse/command.ts";
+import type { TypeFlags } from "../parse/options.ts";
 
 /** Its options. */
-export type EchoFlags = CommonFlags & ActivationFlags & {
+export type EchoFlags = CommonFlags & TypeFlags & ActivationFlags & {
   readonly mode?: number;
   readonly piece?: number;
 };
 
 /** The command. */
 export async function run(flags: EchoFlags, path: SocketPath): Promise<void> {
+  const { piece, type = "stream" } = flags;
+  if (type !== "stream") {
+    const { echoDatagrams, echoSeqpacket } = await import("../packets/listen.ts");
+    return await (type === "dgram" ? echoDatagrams : echoSeqpacket)(flags, path);
+  }
   const signal = stopSignal();
-  const { piece } = flags;
   const onRead = (data: Uint8Array) => {
     const text = new TextDecoder().decode(data);
     const line = `received ${JSON.stringify(text)}, sending it back`;

@@ -12,11 +12,11 @@ import { stopSignal } from "../io/signals.ts";
 import { SilenceLimit } from "../io/silence_limit.ts";
 import type { ActivationFlags } from "../parse/activation.ts";
 import type { CommonFlags } from "../parse/command.ts";
-import type { ExchangingFlags } from "../parse/options.ts";
+import type { ExchangingFlags, TypeFlags } from "../parse/options.ts";
 import { shownPath } from "../parse/parameters.ts";
 
 /** Its options. */
-export type ListenFlags = CommonFlags & ExchangingFlags & ActivationFlags & {
+export type ListenFlags = CommonFlags & ExchangingFlags & TypeFlags & ActivationFlags & {
   readonly keep?: boolean;
   readonly mode?: number;
   readonly timeout?: number;
@@ -27,6 +27,11 @@ const STOP_MS = 500;
 
 /** The command. */
 export async function run(flags: ListenFlags, path: SocketPath): Promise<void> {
+  const { type = "stream" } = flags;
+  if (type !== "stream") {
+    const { listenDatagrams, listenSeqpacket } = await import("../packets/listen.ts");
+    return await (type === "dgram" ? listenDatagrams : listenSeqpacket)(flags, path);
+  }
   checkFraming(flags);
   const fd = await givenDescriptor(path, flags);
   const isGiven = fd !== undefined;

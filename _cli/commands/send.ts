@@ -22,6 +22,11 @@ const LF = 10;
 
 /** The command. */
 export async function run(flags: SendFlags, path: SocketPath, message = "-"): Promise<void> {
+  const { type = "stream" } = flags;
+  if (type !== "stream") {
+    const { sendPackets } = await import("../packets/connect.ts");
+    return await sendPackets(flags, type, path, message);
+  }
   checkFraming(flags);
   const isInput = message === "-";
   // A wrong message is refused before anything is connected.

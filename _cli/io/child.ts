@@ -11,13 +11,18 @@ import { type Child, pair, type PairOptions } from "../../pair.ts";
 export const SHELL = "sh";
 const ON_STDIO = 'exec "$0" "$@" <&3 >&3 3>&-';
 
+/** Returns the arguments of the shell for a program and its arguments. */
+export function onStdio(command: string, args: readonly string[]): string[] {
+  return ["-c", ON_STDIO, respell(command), ...args];
+}
+
 /** Starts a program with the socket as its standard input and output. */
 export function startOnStdio(
   command: string,
   args: readonly string[],
   options: Pick<PairOptions, "env" | "signal" | "detached"> = {},
 ): Promise<Child> {
-  return pair(SHELL, { ...options, args: ["-c", ON_STDIO, respell(command), ...args] });
+  return pair(SHELL, { ...options, args: onStdio(command, args) });
 }
 
 /** How long, in milliseconds, to wait in all for bytes in the kernel after a command has exited. */

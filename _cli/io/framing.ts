@@ -101,7 +101,10 @@ export function fromHex(text: string): Uint8Array {
 }
 
 /** Returns a received message as a line of the output. */
-function toLine(message: Uint8Array, flags: FramingFlags & CommonFlags): Uint8Array | string {
+export function toLine(
+  message: Uint8Array,
+  flags: FramingFlags & CommonFlags,
+): Uint8Array | string {
   if (flags.json) return `${json(describe(message, flags))}\n`;
   if (flags.hex) return `${message.toHex()}\n`;
   const line = new Uint8Array(message.length + 1);

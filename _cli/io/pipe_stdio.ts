@@ -12,7 +12,7 @@ const PRESENCE_MS = 200;
 
 /** A connection as {@linkcode pipeStdio} uses it: a stream of bytes or of messages. */
 export interface Wire {
-  readonly conn: Connection;
+  readonly conn: Pick<Connection, "close" | "write">;
   /** What ends: the connection itself, or a channel over it. */
   readonly channel: Pick<Connection, "closeWrite" | "close">;
   /** What the peer sends, until its end of file. */
@@ -162,7 +162,7 @@ export async function pipeStdio(
 }
 
 /** Resolves to the failure when a peer that ended its direction does not read any more. */
-async function readerGone(conn: Connection, signal: AbortSignal): Promise<unknown> {
+async function readerGone(conn: Wire["conn"], signal: AbortSignal): Promise<unknown> {
   while (!signal.aborted) {
     try {
       // An empty write fails unless the peer still reads.

@@ -91,7 +91,7 @@ interface Entry<M extends CommandModule> extends Docs {
   readonly stopsEarly?: boolean;
   load(): Promise<M>;
   /** Returns the Deno permissions; by default the `needs()` of the file, or none. */
-  needs?(...args: Run<M>): Needs;
+  needs?(...args: Run<M>): Needs | Promise<Needs>;
 }
 
 /** A command of the table, without the types of its options and arguments. */

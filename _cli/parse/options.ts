@@ -15,7 +15,9 @@ import {
   positive,
   seconds,
   socketPath,
+  type SocketType,
   text,
+  TYPES,
 } from "./parameters.ts";
 
 /** Describes an option with a value, or an argument. */
@@ -51,6 +53,19 @@ export type ConnectingFlags = {
 export const CONNECTING: Options<ConnectingFlags> = {
   wait: { brief: "wait for the server if it is missing, or does not accept yet" },
   timeout: value(seconds, "SECONDS", "how long to try (default 5)", "w"),
+};
+
+/** The type of a socket. */
+export type TypeFlags = {
+  readonly type?: SocketType;
+};
+
+/** The option for that. */
+export const TYPE: Options<TypeFlags> = {
+  type: {
+    ...value(oneOf(TYPES), "TYPE", `the type of the socket (default stream): ${TYPES.join(", ")}`),
+    values: TYPES,
+  },
 };
 
 /** How much to read at a time. */

@@ -117,6 +117,12 @@ export const CALL_FRAMINGS: readonly Framing[] = FRAMINGS.filter((framing) => fr
 /** One of them. */
 export type Framing = typeof FRAMINGS[number];
 
+/** The types of sockets. */
+export const TYPES = ["stream", "dgram", "seqpacket"] as const;
+
+/** One of them. */
+export type SocketType = typeof TYPES[number];
+
 /** The shells that completion supports. */
 export const SHELLS = ["bash", "zsh", "fish"] as const;
 
