@@ -8,15 +8,13 @@ import { rejected } from "../base/rejection.ts";
 import type { Libc } from "../libc/library.ts";
 import { ownName } from "../libc/socket_name.ts";
 import type { Reporter } from "../server/reporter.ts";
+import { PacketPace } from "./packet_pace.ts";
 import { checkPacket, checkWait, FdPacketSocket } from "./packet_socket.ts";
 import type { PathOwner } from "./path_owner.ts";
 import { PathReceiver, type Sender } from "./path_receiver.ts";
 
 /** The number of receivers that are remembered. */
 const MOST_RECEIVERS = 1024;
-
-/** The number of packets after which the event loop goes first. */
-const MOST_AT_ONCE = 64;
 
 /** What a datagram socket has besides its descriptor. */
 export interface DatagramOptions {
@@ -36,8 +34,7 @@ export class PathDatagrams implements DatagramSocket {
   /** Receives, and owns the descriptor. */
   readonly #socket: FdPacketSocket;
   readonly #receivers = new Map<string, PathReceiver>();
-  /** The number of packets since the event loop went first. */
-  #streak = 0;
+  readonly #pace = new PacketPace();
   #closed: Promise<void> | undefined;
   readonly #stopListeningToSignal: () => void;
 
@@ -63,7 +60,8 @@ export class PathDatagrams implements DatagramSocket {
       const signal = checkWait("send", options);
       const receiver = this.#receiver(to);
       if (this.#closed !== undefined) throw receiver.closedError(packet);
-      return receiver.send(packet, signal, this.#othersFirst());
+      const others = this.#pace.mayGoOn() ? undefined : this.#pace.othersFirst();
+      return receiver.send(packet, signal, others);
     } catch (error) {
       return rejected(error);
     }
@@ -85,13 +83,6 @@ export class PathDatagrams implements DatagramSocket {
     for (const [path, receiver] of this.#receivers) {
       if (receiver.isIdle) return void this.#receivers.delete(path);
     }
-  }
-
-  /** Resolves after what else is ready, if this socket has been busy. */
-  #othersFirst(): Promise<void> | undefined {
-    if (++this.#streak < MOST_AT_ONCE) return undefined;
-    this.#streak = 0;
-    return new Promise((resolve) => setImmediate(resolve));
   }
 
   async receive(options?: PacketWaitOptions): Promise<Datagram> {

@@ -61,7 +61,7 @@ export class PathReceiver {
    * @param signal Takes it back, unless it is sent.
    * @param first What to wait for before.
    */
-  send(packet: Uint8Array, signal?: AbortSignal, first?: Promise<void>): Promise<void> {
+  send(packet: Uint8Array, signal?: AbortSignal, first?: Promise<unknown>): Promise<void> {
     if (packet.length > this.#sender.maxPacketBytes) throw this.#tooLarge(packet);
     if (first === undefined && this.isIdle && this.#put(packet)) return Promise.resolve();
     return handled(this.#waits.add(packet, signal, first).then(() => {}));
