@@ -6,6 +6,9 @@ import { checkArguments } from "../_internal/base/check.ts";
 import { checkConnection, unknownDescriptor } from "../_internal/native/checked_connection.ts";
 import { isSamePeer, readCredentials } from "../_internal/native/credentials.ts";
 import { descriptorsOf } from "../_internal/native/noted.ts";
+import { packetCredentials } from "../_internal/native/packet_credentials.ts";
+import { FdPacketSocket } from "../_internal/native/packet_socket.ts";
+import type { PacketSocket } from "./packet_socket.ts";
 
 /** The process at the other end of a connection, as the kernel noted it. */
 export interface PeerCredentials {
@@ -32,6 +35,8 @@ export interface PeerCredentials {
  *   that is the service manager.
  * - **Of a socket pair** (`pair()`, `inherited()`, `socketpair()`) they are those of the process
  *   that made the pair, at both ends. The number of a child is its `pid`.
+ * - **Of packets**: a `"seqpacket"` socket is like a connection. A `"dgram"` socket has a peer that
+ *   the kernel knows only if it is one end of a pair.
  * - **The descriptor** of a connection of Deno's is found among all sockets of this process, and
  *   proven to be the right one. If several may be the right one, and their peers differ, the
  *   function throws. This takes another thread, or raw connections of Deno's, on the same path.
@@ -42,11 +47,12 @@ export interface PeerCredentials {
  *
  * **Platforms**: Linux. On macOS it is written, and was not run.
  *
- * @param conn An open connection.
+ * @param conn An open connection, or an open packet socket.
  * @returns The credentials of the peer.
- * @throws {TypeError} when it is not a connection of this package.
- * @throws {ConnectionClosed} when the connection has closed.
- * @throws {Deno.errors.NotSupported} when its descriptor is not known, or libc cannot be used.
+ * @throws {TypeError} when it is not a connection or a packet socket of this package.
+ * @throws {ConnectionClosed} when it has closed.
+ * @throws {Deno.errors.NotSupported} when its descriptor is not known, the kernel does not know its
+ * peer, or libc cannot be used.
  * @throws {Deno.errors.NotCapable} when the permission is missing.
  *
  * @example Usage
@@ -67,10 +73,15 @@ export interface PeerCredentials {
  * conn.close();
  * ```
  */
-export function peerCredentials(conn: Connection): PeerCredentials {
+export function peerCredentials(conn: Connection | PacketSocket): PeerCredentials {
   try {
     checkArguments("peerCredentials", arguments, 1, "peerCredentials(conn)");
-    const { context, libc, transport } = checkConnection("peerCredentials", "identify", conn);
+    if (conn instanceof FdPacketSocket) return packetCredentials(conn);
+    const { context, libc, transport } = checkConnection(
+      "peerCredentials",
+      "identify",
+      conn as Connection,
+    );
     const fds = descriptorsOf(transport);
     let peers;
     try {

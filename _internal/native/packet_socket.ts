@@ -256,6 +256,8 @@ export class TransportPacketSocket implements PacketSocket {
 
 /** A socket over a descriptor, which it owns. */
 export class FdPacketSocket extends TransportPacketSocket {
+  #fd: number | undefined;
+
   /**
    * @param libc The functions.
    * @param fd A descriptor of a socket of the type. It need not be non-blocking.
@@ -263,6 +265,17 @@ export class FdPacketSocket extends TransportPacketSocket {
    */
   constructor(libc: Libc, fd: number, options: PacketSocketOptions) {
     super(new FdPackets(libc, fd, options.type, options.maxPacketBytes), options);
+    this.#fd = fd;
+  }
+
+  /** The descriptor; `undefined` once it has closed. */
+  get fd(): number | undefined {
+    return this.#fd;
+  }
+
+  override close(): void {
+    this.#fd = undefined;
+    super.close();
   }
 }
 
