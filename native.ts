@@ -19,6 +19,7 @@ export * from "./native/bind_packets.ts";
 export * from "./native/connect_packets.ts";
 export * from "./native/descriptors.ts";
 export * from "./native/listen_packets.ts";
+export * from "./native/low_latency.ts";
 export * from "./native/packet_socket.ts";
 export * from "./native/peer_credentials.ts";
 export * from "./native/socket_options.ts";

@@ -65,6 +65,16 @@ export async function givenDescriptor(
   return found.fd;
 }
 
+/** Throws if a service manager has opened a socket for a path that cannot be served with it. */
+export async function refuseGiven(path: SocketPath, flags: FileFlags): Promise<void> {
+  if (await givenDescriptor(path, flags) === undefined) return;
+  throw new ErrorContext("serve", resolveSocketPath(path)).error(
+    SocketInUse,
+    "the service manager has opened a socket for this process, and packets are served on a " +
+      "socket of its own only. Start it as a service without a socket unit",
+  );
+}
+
 /**
  * Reports whether a name of a descriptor is that of a path. A name that is a path or `@name` must
  * be the same. One of several must be the same as the file, without its ending.

@@ -7,7 +7,7 @@ import { bindPackets, type DatagramSocket } from "../../native/bind_packets.ts";
 import { listenPackets } from "../../native/listen_packets.ts";
 import type { PacketSocket } from "../../native/packet_socket.ts";
 import { QuietEnd, UsageError } from "../exit_codes.ts";
-import { refuseActivation } from "../io/activation.ts";
+import { refuseGiven } from "../io/activation.ts";
 import { pipeStdio, type Wire } from "../io/pipe_stdio.ts";
 import { reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
@@ -38,7 +38,7 @@ const STOP_MS = 500;
 /** Serves connections of packets, one client after another. */
 export async function listenSeqpacket(flags: ListenFlags, path: SocketPath): Promise<void> {
   checkPackets(flags);
-  refuseActivation(path);
+  await refuseGiven(path, flags);
   const signal = stopSignal();
   const { keep, mode, expect, timeout } = flags;
   await using listener = await listenPackets({ path, signal, mode });
@@ -75,7 +75,7 @@ export async function listenDatagrams(flags: ListenFlags, path: SocketPath): Pro
   if (flags.keep) {
     throw new UsageError("--keep does not go with --type dgram: it receives from every sender");
   }
-  refuseActivation(path);
+  await refuseGiven(path, flags);
   const signal = stopSignal();
   const { mode, expect, timeout } = flags;
   await using socket = await bindPackets({ path, signal, mode });
@@ -131,7 +131,7 @@ function datagramWire(socket: DatagramSocket, flags: PacketFlags, onPacket: () =
 /** Sends back the packets of every connection. */
 export async function echoSeqpacket(flags: ListenFlags, path: SocketPath): Promise<void> {
   checkPackets(flags);
-  refuseActivation(path);
+  await refuseGiven(path, flags);
   const signal = stopSignal();
   await using listener = await listenPackets({ path, signal, mode: flags.mode });
   begin(listener.addr.path, signal);
@@ -163,7 +163,7 @@ const MOST_WAITING = 1024;
 /** Sends back the datagrams of every sender that has a name. */
 export async function echoDatagrams(flags: ListenFlags, path: SocketPath): Promise<void> {
   checkPackets(flags);
-  refuseActivation(path);
+  await refuseGiven(path, flags);
   const signal = stopSignal();
   await using socket = await bindPackets({ path, signal, mode: flags.mode });
   begin(socket.addr.path, signal);

@@ -36,6 +36,8 @@ import { openWritable } from "./writable.ts";
 export interface Transport {
   /** The descriptor, if it is known. Deno does not tell that of a `Deno.UnixConn`. */
   readonly fd?: number | undefined;
+  /** Whether it holds bytes that have come, before those in the kernel. */
+  readonly hasBytes?: boolean;
   /** Closes descriptors that come with the bytes, unless they are kept. */
   read(buffer: Uint8Array, keep?: Keep): Promise<number | null>;
   /** Sends descriptors with the first byte, if it can. */

@@ -81,6 +81,10 @@ export class FdSocket implements Transport {
     return fd !== undefined && fd >= 0 ? fd : undefined;
   }
 
+  get hasBytes(): boolean {
+    return this.#rest.length > 0;
+  }
+
   /**
    * Takes over a stream of a child that was started in this turn of the event loop. Later, its
    * unread bytes may be dropped when the child exits.
