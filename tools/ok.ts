@@ -4,6 +4,7 @@
  * line has the counts of the tests.
  */
 
+import { writeExamples } from "./examples.ts";
 import { runTests, summary, testFiles, type TestResult } from "./test.ts";
 
 const COVERAGE_DIRECTORY = ".coverage";
@@ -58,9 +59,12 @@ async function test(): Promise<boolean> {
   const temporary = await Deno.makeTempDir();
   await Deno.chmod(temporary, 0o755);
   await Deno.remove(COVERAGE_DIRECTORY, { recursive: true }).catch(() => {});
+  const examples = `${temporary}/examples`;
+  await Deno.mkdir(examples);
+  const documented = [...PUBLIC_FILES, ...PARTS, ...PAGES];
   tests = await runTests({
-    files: [...testFiles(), ...PUBLIC_FILES, ...PARTS, ...PAGES],
-    args: ["--doc", `--coverage=${COVERAGE_DIRECTORY}`, "--coverage-raw-data-only"],
+    files: [...testFiles(), ...writeExamples(documented, examples)],
+    args: [`--coverage=${COVERAGE_DIRECTORY}`, "--coverage-raw-data-only"],
     env: { TMPDIR: temporary },
   });
   const left = [...Deno.readDirSync(temporary)].map((e) => e.name).filter((n) =>

@@ -101,7 +101,7 @@ async function checkTypes(files: string[]): Promise<boolean> {
 }
 
 /** Divides files into those of each process. Shared processes, which take longest, come first. */
-function processesOf(files: string[]): string[][] {
+export function processesOf(files: string[]): string[][] {
   const own = files.filter((file) => LONGEST.includes(file) || !sharesProcess(file));
   const sharing = files.filter((file) => !own.includes(file));
   const count = Math.ceil(sharing.length / MOST_FILES);
@@ -116,7 +116,7 @@ function sharesProcess(file: string): boolean {
   const text = Deno.readTextFileSync(file);
   const directory = file.replace(/[^/]*$/, "");
   // The helpers of all tests, in the directory above, only do what they are called for.
-  const helpers = [...text.matchAll(/from "\.\/(_\w+\.ts)"/g)].map(([, name]) =>
+  const helpers = [...text.matchAll(/^(?:import|}).* from "\.\/(_\w+\.ts)"/gm)].map(([, name]) =>
     Deno.readTextFileSync(directory + name)
   );
   return ![text, ...helpers].some((each) => OWN_PROCESS.test(each));
@@ -130,7 +130,7 @@ export async function runTests(
   const failed: string[] = [];
   /** Runs files in one process, and adds their counts. */
   const run = async ([file = "", ...others]: string[], part: Part): Promise<void> => {
-    const preload = others.map((each) => `--preload=./${each}`);
+    const preload = others.map((each) => `--preload=${each}`);
     const options = ["--no-check", "--sanitize-ops", "--sanitize-resources", ...args, ...preload];
     const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["test", "-A", ...options, file],

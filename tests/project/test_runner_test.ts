@@ -1,0 +1,68 @@
+import { assertEquals } from "@std/assert";
+import { writeExamples } from "../../tools/examples.ts";
+import { processesOf, type TestResult } from "../../tools/test.ts";
+import { TempDir, test } from "../_helpers.ts";
+
+/** Writes files into a directory. Returns their paths. */
+function write(dir: TempDir, files: Record<string, string>): string[] {
+  return Object.entries(files).map(([name, text]) => {
+    Deno.writeTextFileSync(dir.file(name), text);
+    return dir.file(name);
+  });
+}
+
+test("processesOf() puts files together unless they look at their whole process", async () => {
+  await using dir = new TempDir();
+  const [a, b, mask, helped] = write(dir, {
+    "a_test.ts": "",
+    "b_test.ts": "",
+    "mask_test.ts": "Deno.umask(0)",
+    "helped_test.ts": 'import { left } from "./_left.ts";',
+    "_left.ts": "export const left = () => openDescriptors();",
+  }) as [string, string, string, string];
+  assertEquals(processesOf([a, mask, b, helped]), [[a, b], [mask], [helped]]);
+});
+
+test("runTests() shows the failures of each file where files fail together", async () => {
+  await using dir = new TempDir();
+  const files = write(dir, {
+    "fails_test.ts": 'Deno.test("one", () => { throw new Error("no") });',
+    "breaks_test.ts": 'Deno.test("two", () => {}); throw new Error("never");',
+    "passes_test.ts": 'Deno.test("three", () => {});',
+  });
+  // The runner prints what it runs, which would look like failures here.
+  const script = `import { runTests } from "${import.meta.resolve("../../tools/test.ts")}";
+    const result = await runTests({ files: ${JSON.stringify(files)} });
+    Deno.writeTextFileSync("${dir.file("result")}", JSON.stringify(result));`;
+  await new Deno.Command(Deno.execPath(), { args: ["eval", script] }).output();
+  const result: TestResult = JSON.parse(Deno.readTextFileSync(dir.file("result")));
+  const { ok, counts, failed } = result;
+  // A file that fails while it loads counts as one failed test.
+  assertEquals([ok, counts], [false, { passed: 1, failed: 2, ignored: 0 }]);
+  const named = failed.filter((line) => !line.startsWith(" "));
+  assertEquals(named, [files.join(" "), files[0], files[1]]);
+});
+
+test("writeExamples() makes a test file of each block, with its imports first", async () => {
+  await using dir = new TempDir();
+  const [page] = write(dir, {
+    "page.ts": [
+      "/**",
+      " * ```ts",
+      ' * import { a } from "a";',
+      " *",
+      " * a(import.meta.url);",
+      " * ```",
+      " * ```ts ignore",
+      " * b();",
+      " * ```",
+      " */",
+      "",
+    ].join("\n"),
+  }) as [string];
+  const written = writeExamples([page], dir.path).map((path) => Deno.readTextFileSync(path));
+  assertEquals(written, [
+    'import { a } from "a";\n\n' +
+    `Deno.test("${page}, line 2", async () => {\na("file://${page}");\n});\n`,
+  ]);
+});
