@@ -1,7 +1,7 @@
 /**
  * The gate, the same here and in CI: format, lint, types, docs, language, tests with coverage and
- * the examples of the docs, and a publish dry run. All steps run, even after a failure. The last
- * line has the counts of the tests.
+ * the examples of the docs, and a publish dry run. The tests run at the end, with nothing beside
+ * them. All steps run, even after a failure. The last line has the counts of the tests.
  */
 
 import { writeExamples } from "./examples.ts";
@@ -28,15 +28,15 @@ interface Step {
   run: () => Promise<boolean>;
 }
 
-/** Runs a subcommand of Deno, and shows its output. */
+/** Runs a subcommand of Deno, and shows its output when it has ended. */
 async function deno(args: string[]): Promise<boolean> {
-  const { success } = await new Deno.Command(Deno.execPath(), {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args,
     stdin: "null",
-    stdout: "inherit",
-    stderr: "inherit",
     env: { NO_COLOR: "1" },
   }).output();
+  await Deno.stdout.write(stdout);
+  await Deno.stderr.write(stderr);
   return success;
 }
 
@@ -75,13 +75,22 @@ async function test(): Promise<boolean> {
   return tests.ok && left.length === 0;
 }
 
+/** Reports whether a file of coverage ends as it should: only its last brace is not indented. */
+function isWhole(file: string): boolean {
+  using open = Deno.openSync(file);
+  const end = new Uint8Array(2);
+  if (open.statSync().size < end.length) return false;
+  open.seekSync(-end.length, Deno.SeekMode.End);
+  open.readSync(end);
+  return new TextDecoder().decode(end) === "\n}";
+}
+
 /** Prints the share of covered lines, and checks it for public files and the command line. */
 async function coverage(): Promise<boolean> {
   // A killed process may have written only a part of a file.
   for (const { name } of Deno.readDirSync(COVERAGE_DIRECTORY)) {
     const file = `${COVERAGE_DIRECTORY}/${name}`;
-    // Only the last brace is not indented.
-    if (!Deno.readTextFileSync(file).endsWith("\n}")) Deno.removeSync(file);
+    if (!isWhole(file)) Deno.removeSync(file);
   }
   const { stdout, success } = await new Deno.Command(Deno.execPath(), {
     args: ["coverage", COVERAGE_DIRECTORY, "--lcov"],
@@ -115,10 +124,10 @@ async function coverage(): Promise<boolean> {
   return ok;
 }
 
-const STEPS: Step[] = [
+/** Checks of the text, one after the other. */
+const CHECKS: Step[] = [
   { name: "format", run: () => deno(["fmt", "--check"]) },
   { name: "lint", run: () => deno(["lint"]) },
-  { name: "types", run: () => deno(["check", "--quiet", "--doc", ".", ...PAGES]) },
   {
     name: "docs",
     run: async () => {
@@ -141,21 +150,36 @@ const STEPS: Step[] = [
         ["run", "-A", "tools/check_comments.ts"],
       ]),
   },
+  { name: "publish", run: () => deno(["run", "-A", "tools/publish.ts"]) },
+];
+
+/** The check of the types has one processor to itself for as long as all of the others take. */
+const TYPES: Step[] = [
+  { name: "types", run: () => deno(["check", "--quiet", "--doc", ".", ...PAGES]) },
+];
+
+const TESTS: Step[] = [
   { name: "tests", run: test },
   { name: "coverage", run: coverage },
-  { name: "publish", run: () => deno(["run", "-A", "tools/publish.ts"]) },
 ];
 
 const results: string[] = [];
 let failed = false;
-for (const { name, run } of STEPS) {
-  console.log(`\n== ${name}`);
-  const start = performance.now();
-  const ok = await run();
-  if (!ok) failed = true;
-  const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  results.push(`${ok ? "ok    " : "FAILED"} ${name.padEnd(9)} ${seconds.padStart(6)} s`);
+
+/** Runs steps one after the other. */
+async function runSteps(steps: Step[]): Promise<void> {
+  for (const { name, run } of steps) {
+    console.log(`\n== ${name}`);
+    const start = performance.now();
+    const ok = await run();
+    if (!ok) failed = true;
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    results.push(`${ok ? "ok    " : "FAILED"} ${name.padEnd(9)} ${seconds.padStart(6)} s`);
+  }
 }
+
+await Promise.all([runSteps(TYPES), runSteps(CHECKS)]);
+await runSteps(TESTS);
 console.log(`\n${results.join("\n")}\n`);
 console.log(summary(tests));
 if (failed) Deno.exit(1);

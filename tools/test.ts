@@ -112,7 +112,7 @@ export function processesOf(files: string[]): string[][] {
 
 /** Reports whether a test file may share its process with others. */
 function sharesProcess(file: string): boolean {
-  if (!file.endsWith("_test.ts")) return false;
+  if (!file.endsWith("_test.ts") || file.startsWith(SLOW)) return false;
   const text = Deno.readTextFileSync(file);
   const directory = file.replace(/[^/]*$/, "");
   // The helpers of all tests, in the directory above, only do what they are called for.
