@@ -3,9 +3,9 @@ import { dirname, join } from "@std/path/posix";
 import { Process } from "../_cli.ts";
 import { decode, ROOT, TempDir, test } from "../_helpers.ts";
 
-// Runs the shell blocks of README.md and docs/. Their TypeScript runs under `deno test --doc`. A
-// block of `sh` has commands that must succeed. A block of `console` has commands after "$ ", and
-// the output that they must print.
+// Runs the shell blocks of README.md and docs/. The gate also runs their TypeScript. A block of
+// `sh` has commands that must succeed. A block of `console` has commands after "$ ", and the output
+// that they must print.
 
 /** Other programs that the blocks run. */
 const PEERS = ["curl", "python3", "socat", "ssh-agent", "ssh-add", "redis-server", "redis-cli"];
@@ -131,6 +131,19 @@ test("steps() splits a transcript", () => {
   ]);
 });
 
+/** The directory and the environment of the installation, which all blocks share. */
+let installation: { root: TempDir; env: Promise<Record<string, string>> } | undefined;
+
+function installOnce(): Promise<Record<string, string>> {
+  if (installation === undefined) {
+    const root = new TempDir();
+    installation = { root, env: install(root) };
+  }
+  return installation.env;
+}
+
+Deno.test.afterAll(() => installation?.root[Symbol.asyncDispose]());
+
 const pages = [
   "README.md",
   ...[...Deno.readDirSync(join(ROOT, "docs"))].map(({ name }) => `docs/${name}`)
@@ -142,8 +155,7 @@ for (const { page, line, kind, text } of pages.flatMap(blocksOf)) {
   const needs = PEERS.filter((peer) => new RegExp(`\\b${peer}\\b`).test(text));
   test(`${page}, line ${line}: the ${kind} block does what it shows`, async () => {
     await using dir = new TempDir();
-    await using root = new TempDir();
-    const env = await install(root);
+    const env = await installOnce();
     await (kind === "sh" ? runCommands : runTranscript)(runnable(text, dir), env);
   }, { needs, deadline: 15_000 });
 }
