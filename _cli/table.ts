@@ -61,6 +61,30 @@ const CMD: Argument<string> & { isRepeated: true } = {
 };
 
 const TABLE: Readonly<Record<string, Command>> = {
+  activate: command({
+    brief: "start a server when its first client connects",
+    usage: "PATH -- CMD [ARG...]",
+    examples: [
+      ["uds activate /tmp/app.sock -- deno run -A main.ts", "a service that takes LISTEN_FDS"],
+      [
+        "uds activate /tmp/echo.sock -- uds echo --systemd /tmp/echo.sock",
+        "another command of uds",
+      ],
+    ],
+    notes:
+      `It owns the path and never accepts. When a client connects, CMD starts with the listening socket at
+descriptor 3, which is in non-blocking mode, and with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES. After
+CMD has ended, the next client starts it again, and clients wait meanwhile. If CMD fails, it waits before
+the next start, longer each time, and after 8 failures in a row it ends. At the end CMD gets SIGTERM,
+and 5 seconds later SIGKILL.`,
+    options: {
+      name: value(text, "NAME", "the name of the descriptor (default activate)"),
+      ...OWNERSHIP,
+    },
+    args: [PATH, CMD],
+    load: () => import("./commands/activate.ts"),
+  }),
+
   bench: command({
     brief: "measure an echo server: round trips, bulk, messages",
     usage: "PATH | --self",

@@ -1,0 +1,122 @@
+/** `uds activate PATH -- CMD ARG…`: a socket activation without a service manager. */
+
+import { delay } from "../../_internal/base/event_loop.ts";
+import { GrowingPauses } from "../../_internal/base/growing_pauses.ts";
+import { builtin } from "../../_internal/base/node.ts";
+import { respell } from "../../_internal/base/path.ts";
+import { requireGrants } from "../../_internal/base/deno_permissions.ts";
+import type { SocketPath } from "../../address.ts";
+import { claim } from "../../claim.ts";
+import { permissions } from "../../permissions.ts";
+import { SHELL } from "../io/child.ts";
+import { HeldSocket } from "../io/held_socket.ts";
+import { reporter } from "../io/reporter.ts";
+import { stopSignal } from "../io/signals.ts";
+import type { CommonFlags, Needs } from "../parse/command.ts";
+import { union } from "../parse/deno_permissions.ts";
+import {
+  ownership,
+  type OwnershipFlags,
+  ownershipNeeds,
+  ownershipPermissions,
+} from "../parse/ownership.ts";
+import { shownPath } from "../parse/parameters.ts";
+
+/** Its options. */
+export type ActivateFlags = CommonFlags & OwnershipFlags & {
+  readonly name?: string;
+};
+
+/** Only the process itself knows its number before the command begins. */
+const START = 'export LISTEN_PID=$$; exec "$0" "$@"';
+
+/** How many times in a row the command may fail. */
+const MOST_FAILURES = 8;
+/** After a run of this length, the next failure counts as the first one. */
+const STEADY_MS = 10_000;
+/** The pauses, in milliseconds, after a failure. They double. */
+const FIRST_PAUSE_MS = 25;
+const LAST_PAUSE_MS = 5000;
+/** The pause, in milliseconds, after an end without a failure: the command may take no client. */
+const END_PAUSE_MS = 20;
+
+/** How long, in milliseconds, the command may take to end after SIGTERM. */
+const GRACE_MS = 5000;
+
+/** The command. */
+export async function run(
+  flags: ActivateFlags,
+  path: SocketPath,
+  line: readonly string[],
+): Promise<void> {
+  const attempt = `Cannot serve ${JSON.stringify(shownPath(path))}`;
+  requireGrants(attempt, needs(flags, path), { operation: "activate", path: null });
+  const signal = stopSignal();
+  await using claimed = await claim(path, await ownership(flags));
+  using socket = await claimed.bind((path) => new HeldSocket(path));
+  socket.listen();
+  reporter.listening(claimed.path);
+  signal.addEventListener("abort", () => reporter.ending());
+  const pauses = new GrowingPauses(FIRST_PAUSE_MS, LAST_PAUSE_MS);
+  for (let failures = 0;;) {
+    await socket.clientWaits(signal);
+    if (signal.aborted) return;
+    const begin = performance.now();
+    const ended = await runOnce(socket, line, flags.name ?? "activate", signal);
+    if (signal.aborted) return;
+    if (performance.now() - begin > STEADY_MS) {
+      failures = 0;
+      pauses.reset();
+    }
+    if (ended === 0) {
+      failures = 0;
+      await delay(END_PAUSE_MS, signal).catch(() => {});
+    } else if (++failures === MOST_FAILURES) {
+      const state = `the command has failed ${failures} times in a row, at last with ${ended}`;
+      throw new Error(`${attempt}: ${state}`);
+    } else {
+      reporter.say(`the command ended with ${ended}`, { event: "ended", code: ended });
+      await delay(pauses.next(), signal).catch(() => {});
+    }
+  }
+}
+
+/** Runs the command until it ends. Returns its exit code, or the signal that has ended it. */
+async function runOnce(
+  socket: HeldSocket,
+  [command, ...args]: readonly string[],
+  name: string,
+  signal: AbortSignal,
+): Promise<number | string> {
+  const { spawn } = builtin("node:child_process");
+  const child = spawn(SHELL, ["-c", START, respell(command!), ...args], {
+    stdio: ["ignore", "inherit", "inherit", socket.fd],
+    env: { ...Deno.env.toObject(), LISTEN_FDS: "1", LISTEN_FDNAMES: name },
+  });
+  const ended = new Promise<number | string>((resolve, reject) => {
+    child.on("exit", (code, signal) => resolve(code ?? signal ?? 1));
+    child.on("error", reject);
+  });
+  reporter.say(`started process ${child.pid}`, { event: "started", pid: child.pid });
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const stop = () => {
+    child.kill("SIGTERM");
+    timer = setTimeout(() => child.kill("SIGKILL"), GRACE_MS);
+  };
+  signal.addEventListener("abort", stop);
+  try {
+    return await ended;
+  } finally {
+    signal.removeEventListener("abort", stop);
+    clearTimeout(timer);
+  }
+}
+
+/** Returns the Deno permissions that it needs. */
+export function needs(flags: ActivateFlags, path: SocketPath): Needs {
+  return union([
+    permissions("claim", path, ownershipPermissions(flags)),
+    permissions("pair", SHELL),
+    ownershipNeeds(flags),
+  ]);
+}

@@ -1,0 +1,93 @@
+/**
+ * A listening socket that this process holds and never accepts from: another one does, which gets
+ * its descriptor.
+ *
+ * - Deno's listeners accept at once. So a handle of node:net binds the path, a second one makes the
+ *   socket listen and is closed in the same turn of the event loop, before it accepts.
+ * - Another one reads from it. Deno waits until a client is there, and then the system refuses to
+ *   read from a socket that listens. That refusal shows that a client waits.
+ */
+
+import { onAbort } from "../../_internal/base/event_loop.ts";
+import { builtin } from "../../_internal/base/node.ts";
+
+/** The handles of node:net, which have no public name. */
+interface Handle {
+  readonly fd: number;
+  onread: () => void;
+  bind(path: string): number;
+  open(fd: number): number;
+  listen(backlog: number): number;
+  readStart(): number;
+  fdForIpc(): number;
+  close(): void;
+}
+type HandleClass = new (type: number) => Handle;
+type Binding = (name: string) => Record<string, HandleClass>;
+
+const SOCKET = 0;
+const SERVER = 1;
+/** As many as Deno's own listeners have. */
+const BACKLOG = 1023;
+
+/** A socket that others accept from. */
+export class HeldSocket implements Disposable {
+  readonly #bound: Handle;
+  readonly #Pipe: HandleClass;
+
+  /** @param path The path, which it binds. Clients are refused until {@linkcode listen}. */
+  constructor(path: string) {
+    this.#Pipe = handleClass("pipe_wrap", "Pipe");
+    this.#bound = new this.#Pipe(SERVER);
+    this.#check("bind", this.#bound.bind(path));
+  }
+
+  /** Listens: from now on clients can connect. */
+  listen(): void {
+    const listener = this.#open(this.#Pipe, SERVER);
+    const result = listener.listen(BACKLOG);
+    listener.close();
+    this.#check("listen", result);
+  }
+
+  /** Its descriptor. */
+  get fd(): number {
+    return this.#bound.fd;
+  }
+
+  /** Opens another handle on it. */
+  #open(Class: HandleClass, type: number): Handle {
+    const handle = new Class(type);
+    this.#check("open", handle.open(this.#bound.fdForIpc()));
+    return handle;
+  }
+
+  /** Resolves when a client waits in the backlog, or when the signal aborts. */
+  async clientWaits(signal: AbortSignal): Promise<void> {
+    // A new one each time: Deno does not notice that the last client was accepted elsewhere.
+    const watch = this.#open(handleClass("tcp_wrap", "TCP"), SOCKET);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const stop = onAbort(signal, resolve);
+    watch.onread = resolve;
+    watch.readStart();
+    await promise;
+    stop();
+    watch.close();
+  }
+
+  /** Closes it, and removes the path. */
+  [Symbol.dispose](): void {
+    this.#bound.close();
+  }
+
+  /** Throws if a call has failed, with the code of the system. */
+  #check(call: string, result: number): void {
+    if (result === 0) return;
+    const code = builtin("node:util").getSystemErrorName(result);
+    throw Object.assign(new Error(`${call} failed with ${code}`), { code });
+  }
+}
+
+function handleClass(binding: string, name: string): HandleClass {
+  return (builtin("node:process") as unknown as { binding: Binding }).binding(binding)[name]!;
+}

@@ -1,0 +1,81 @@
+import { connect } from "@uds/uds";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { decode, encode, fixturePath, readAll, TempDir, test } from "../_helpers.ts";
+import { delay } from "../server/_server.ts";
+import { Process, udsCommand } from "../_cli.ts";
+
+/** Starts the command, with the permissions that it names. */
+async function activate(path: string, args: string[]): Promise<Process> {
+  const line = ["activate", path, ...args];
+  const named = new Process(udsCommand(["permissions", ...line], ["-A"]));
+  const flags = decode((await named.ended).stdout).match(/--allow-[^ ]+/g) ?? [];
+  const process = new Process(udsCommand(line, flags));
+  await process.stderr.until("listening");
+  return process;
+}
+
+async function ask(path: string, text: string): Promise<string> {
+  await using conn = await connect(path);
+  await conn.write(encode(text));
+  await conn.closeWrite();
+  return decode(await readAll(conn));
+}
+
+test(
+  "uds activate starts a command at each first client, and removes the path at its end",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("a.sock");
+    const program = ["python3", fixturePath("activated.py")];
+    await using process = await activate(path, ["--name", "given", "--", ...program]);
+    // A user that may not write to a socket cannot connect.
+    assertEquals((await Deno.lstat(path)).mode! & 0o022, 0);
+    assert(!(await process.stderr.text()).includes("started"));
+    // The second one waits while the program ends and starts again.
+    const answers = await Promise.all(["one", "two"].map((text) => ask(path, text)));
+    assertEquals(answers, ["given: one", "given: two"]);
+    // Without a client it does not start.
+    await delay(200);
+    process.kill("SIGTERM");
+    const { code, stderr } = await process.ended;
+    assertEquals(code, 0, stderr);
+    assertEquals(stderr.match(/started process/g)?.length, 2);
+    assertEquals(dir.list(), []);
+  },
+  { needs: ["python3"] },
+);
+
+test("uds activate stops the command that it has started", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("e.sock");
+  const command = udsCommand(["echo", "--systemd", path], ["-A"]);
+  await using process = await activate(path, ["--", ...command]);
+  assertEquals(await ask(path, "hello"), "hello");
+  assertEquals(await ask(path, "again"), "again");
+  process.kill("SIGTERM");
+  const { code, stderr } = await process.ended;
+  assertEquals(code, 0, stderr);
+  const [, pid] = /started process (\d+)/.exec(stderr)!;
+  assert(!stderr.includes("SIGKILL"));
+  await Deno.lstat(`/proc/${pid}`).then(() => assert(false, "it runs"), () => {});
+  assertEquals(dir.list(), []);
+});
+
+test("uds activate ends after 8 failures in a row", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("f.sock");
+  await using process = await activate(path, ["--", "sh", "-c", "exit 3"]);
+  await using client = await connect(path);
+  const { code, stderr } = await process.ended;
+  assertEquals(code, 1);
+  assertMatch(
+    stderr,
+    /Cannot serve ".*f.sock": the command has failed 8 times in a row, at last with 3/,
+  );
+  assertEquals(stderr.match(/started process/g)?.length, 8);
+  assertEquals(
+    await client.read(new Uint8Array(1)).catch((error) => error.name),
+    "ConnectionReset",
+  );
+  assertEquals(dir.list(), []);
+});
