@@ -83,7 +83,8 @@ export async function run(
       }),
     }),
   };
-  await servePath(path, { flags: withMode(flags, path), signal, ...options }, (conn, info) => {
+  const { mode } = withMode(flags, path);
+  await servePath(path, { flags, mode, signal, ...options }, (conn, info) => {
     if (reply !== undefined) return sendReplies(conn, reply, flags, info.draining);
     // All connections share the signal, and it calls the same function once.
     info.signal.addEventListener("abort", endGroups);

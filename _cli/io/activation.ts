@@ -14,7 +14,7 @@ import { reporter } from "./reporter.ts";
 
 /** The options of a server that are about its own file. */
 type FileFlags = ActivationFlags & {
-  readonly mode?: number;
+  readonly mode?: number | undefined;
   readonly group?: string;
   readonly replace?: boolean;
 };

@@ -18,6 +18,8 @@ export interface ServePathOptions
     readonly max?: number;
     readonly replace?: boolean;
   };
+  /** The mode of a socket of its own, by default that of the flags. */
+  readonly mode?: number | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -27,12 +29,13 @@ export interface ServePathOptions
  */
 export async function servePath(
   path: SocketPath,
-  { flags, signal, existing, publish, onReplaced, onListen, ...options }: ServePathOptions,
+  { flags, mode = flags.mode, signal, existing, publish, onReplaced, onListen, ...options }:
+    ServePathOptions,
   handler: ServeHandler,
 ): Promise<void> {
   const fd = await givenDescriptor(path, flags);
   const isGiven = fd !== undefined;
-  const own = { path, existing, publish, onReplaced, ...await ownership(flags) };
+  const own = { path, existing, publish, onReplaced, ...await ownership({ ...flags, mode }) };
   const addr = { transport: "unix", path: resolveSocketPath(path) } as const;
   await using server = await serve({
     ...isGiven ? { fd } : own,

@@ -6,7 +6,7 @@ import { idsOf, nameNeeds } from "./names.ts";
 
 /** The options. */
 export type OwnershipFlags = {
-  readonly mode?: number;
+  readonly mode?: number | undefined;
   readonly group?: string;
 };
 

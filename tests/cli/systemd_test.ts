@@ -42,6 +42,19 @@ for (
   }, NEEDS);
 }
 
+test("uds serve --allow-user asks who the clients of the manager's socket are", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  const line = ["serve", "--reply", "pong", path, "--allow-user"];
+  for (const [user, answer] of [[`${Deno.uid()}`, "pong"], ["54321", "refused"]] as const) {
+    await using process = activate(path, [...line, user]);
+    assertEquals(await ask(path, "ping").catch(() => "refused"), answer);
+    process.kill("SIGTERM");
+    assertEquals((await process.ended).code, 0);
+    await Deno.remove(path);
+  }
+}, NEEDS);
+
 test("uds listen and uds relay serve the socket of a service manager", async () => {
   await using dir = new TempDir();
   const [first, second] = [dir.file("listen.sock"), dir.file("relay.sock")];
