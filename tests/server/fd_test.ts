@@ -252,6 +252,33 @@ for (
   });
 }
 
+/** Compiles only if a descriptor excludes a path, and what belongs to a file. */
+const _EXCLUSIVE = [
+  // @ts-expect-error: a path and a descriptor
+  () => listen({ path: "/tmp/s.sock", fd: 3 }),
+  // @ts-expect-error: a descriptor with a mode
+  () => listen({ fd: 3, mode: 0o660 }),
+  // @ts-expect-error: a descriptor with an option of takeovers
+  () => serve({ fd: 3, existing: "fail" }, async () => {}),
+];
+
+test("listen({ fd }) refuses a worker, which shares descriptors with the main thread", async () => {
+  const module = new URL("../../mod.ts", import.meta.url).href;
+  const script = `
+    const { listen } = await import(${JSON.stringify(module)});
+    postMessage(await listen({ fd: 3 }).catch((error) => [error.name, error.message]));
+    close();
+  `;
+  const url = `data:text/javascript,${encodeURIComponent(script)}`;
+  const worker = new Worker(url, { type: "module" });
+  const [name, message] = await new Promise<[string, string]>((resolve) => {
+    worker.onmessage = ({ data }) => resolve(data);
+  });
+  worker.terminate();
+  assertEquals(name, "NotSupported");
+  assert(message.startsWith("Cannot listen on descriptor 3: a worker cannot find out"), message);
+});
+
 test("listen({ fd }) checks the number", async () => {
   await assertRejects(() => listen({ fd: -1 }), RangeError, "Invalid fd: expected a whole number");
   await assertRejects(

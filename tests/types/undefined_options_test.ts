@@ -10,6 +10,7 @@ import {
   type LengthPrefixedOptions,
   lines,
   type LinesOptions,
+  type ListenFdOptions,
   type ListenOptions,
   messages,
   type MessagesOptions,
@@ -20,6 +21,7 @@ import {
   type ReceiveOptions,
   type RelayOptions,
   serve,
+  type ServeFdOptions,
   type ServeOptions,
   type ShutdownOptions,
   type SocketPairOptions,
@@ -35,9 +37,9 @@ import {
 import { assertEquals } from "@std/assert";
 import { TempDir, test } from "../_helpers.ts";
 
-/** `true` if every option but the path may be `undefined`. */
-type Accepts<T> = { [K in keyof Omit<T, "path">]?: T[K] | undefined } extends
-  Partial<Omit<T, "path">> ? true : false;
+/** `true` if every option but the path and the descriptor may be `undefined`. */
+type Accepts<T> = { [K in keyof Omit<T, "path" | "fd">]?: T[K] | undefined } extends
+  Partial<Omit<T, "path" | "fd">> ? true : false;
 
 /** Compiles only if all of them do. */
 const ACCEPTED: true[] = [
@@ -50,6 +52,7 @@ const ACCEPTED: true[] = [
   true satisfies Accepts<InheritedOptions>,
   true satisfies Accepts<LengthPrefixedOptions>,
   true satisfies Accepts<LinesOptions>,
+  true satisfies Accepts<ListenFdOptions>,
   true satisfies Accepts<ListenOptions>,
   true satisfies Accepts<MessagesOptions>,
   true satisfies Accepts<PairOptions>,
@@ -62,6 +65,7 @@ const ACCEPTED: true[] = [
   true satisfies Accepts<RelayOptions>,
   true satisfies Accepts<RpcClientOptions>,
   true satisfies Accepts<RpcOptions>,
+  true satisfies Accepts<ServeFdOptions>,
   true satisfies Accepts<ServeOptions>,
   true satisfies Accepts<ShutdownOptions>,
   true satisfies Accepts<SocketPairOptions>,
