@@ -14,6 +14,7 @@ import { beforeAccept, connectAndNote, noteAccepted, noteOpen } from "./_interna
 import { childPackets, inheritedPackets } from "./_internal/native/packet_pair.ts";
 
 export * from "./native/allow.ts";
+export * from "./native/long_path.ts";
 export * from "./native/native_permissions.ts";
 export * from "./native/bind_packets.ts";
 export * from "./native/connect_packets.ts";
