@@ -6,6 +6,7 @@
  * - Each wait is armed once. A wait may end early, so its caller tries again, and waits again.
  * - {@linkcode Readiness.forget} must be called before a descriptor is closed: the kernel would
  *   keep the interest if another descriptor holds the same socket.
+ * - A worker that ends leaves two descriptors open, because nothing runs at its end.
  */
 
 import { onAbort } from "../base/event_loop.ts";
@@ -41,8 +42,13 @@ export class Readiness {
   constructor(libc: Libc) {
     this.#set = IS_MAC ? new KqueueSet(libc) : new EpollSet(libc);
     const came = () => this.#came();
-    this.#alarm = (IS_MAC ? undefined : AioAlarm.open(libc, this.#set.fd, came)) ??
-      new ThreadAlarm(libc, this.#set, came);
+    try {
+      this.#alarm = (IS_MAC ? undefined : AioAlarm.open(libc, this.#set.fd, came)) ??
+        new ThreadAlarm(libc, this.#set, came);
+    } catch (error) {
+      libc.close(this.#set.fd);
+      throw error;
+    }
   }
 
   /**
@@ -131,10 +137,10 @@ export class Readiness {
   #came(): void {
     try {
       this.#set.take((fd, events) => this.#settle(fd, events));
+      if (this.#waits.size > 0) this.#alarm.start();
     } catch (error) {
       for (const fd of [...this.#waits.keys()]) this.forget(fd, error);
     }
-    if (this.#waits.size > 0) this.#alarm.start();
   }
 
   #settle(fd: number, events: number): void {
