@@ -347,6 +347,7 @@ export interface ServeOptions extends ListenOptions {
    * - Meanwhile the connection counts in `maxConnections`. It is also called for clients that a
    *   shutdown accepts from the backlog.
    * - If it throws, or takes longer than `authorizeTimeout`, `onError` is called as well.
+   * - To admit some users or groups, use `allow()` of `@uds/uds/native`.
    *
    * @default {admits every client that the socket file admits}
    */
