@@ -119,7 +119,7 @@ class Connections {
     this.#taken.set(cookie, fd);
     this.#sockets.skip(fd);
     conn.close = closeNoted;
-    conn[Symbol.dispose] = closeNoted;
+    conn[Symbol.dispose] = disposeNoted;
   }
 
   /** Forgets a connection that closes now. */
@@ -157,6 +157,12 @@ function known(): Connections | undefined {
 function closeNoted(this: Deno.UnixConn): void {
   connections?.forget(this);
   (Object.getPrototypeOf(this) as Deno.UnixConn).close.call(this);
+}
+
+/** Closes a connection of Deno's, unless it is closed. */
+function disposeNoted(this: Deno.UnixConn): void {
+  connections?.forget(this);
+  (Object.getPrototypeOf(this) as Deno.UnixConn)[Symbol.dispose].call(this);
 }
 
 /** Calls Deno's connect, and notes the new descriptor. */

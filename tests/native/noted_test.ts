@@ -2,7 +2,7 @@
 
 import { connect, type Connection, listen, serve, socketpair, toConnection } from "@uds/uds";
 import "@uds/uds/native";
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { transportOf } from "../../_internal/connection/socket_connection.ts";
 import {
   beforeAccept,
@@ -10,7 +10,7 @@ import {
   descriptorsOf,
   noteAccepted,
 } from "../../_internal/native/noted.ts";
-import { encode, fixture, readText, TempDir, test } from "../_helpers.ts";
+import { denoArgs, encode, fixture, Program, readText, TempDir, test } from "../_helpers.ts";
 import { libc } from "./_libc.ts";
 
 /** Returns the descriptor of a connection. */
@@ -177,3 +177,46 @@ test("600 connections in churn, with worker threads: no descriptor is wrong", as
   assertEquals(result.wrong, 0);
   assert(result.accepted + result.connected >= 600, JSON.stringify(result));
 }, { deadline: 30_000 });
+
+test("a connection that was closed unnoticed does not hide the next one with its number", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  await using listener = await listen(path);
+  const raw = await Deno.connect({ transport: "unix", path });
+  const adopted = toConnection(raw);
+  const fd = fdOf(adopted);
+  (await listener.accept()).close();
+  // As Deno's own streams of the connection close it.
+  Object.getPrototypeOf(raw).close.call(raw);
+  using client = await connect(path);
+  using server = await listener.accept();
+  assertEquals(fdOf(client), fd);
+  await requireSame(fdOf(client), server);
+  assertThrows(() => adopted.close(), Deno.errors.BadResource);
+  await requireSame(fdOf(client), server);
+});
+
+test("more descriptors than before: the next connection is found above and below them", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  await using listener = await listen(path);
+  const others = Array.from({ length: 3000 }, () => libc.dup(2));
+  using above = await connect(path);
+  using first = await listener.accept();
+  assert(fdOf(above)! > others.at(-1)!);
+  for (const fd of others) libc.close(fd);
+  using below = await connect(path);
+  using second = await listener.accept();
+  assert(fdOf(below)! < others.at(-1)!);
+  await requireSame(fdOf(above), first);
+  await requireSame(fdOf(below), second);
+});
+
+test("a limit on descriptors below the size of their table: connections are found", async () => {
+  const limit = ["--nofile=100", Deno.execPath()];
+  await using program = new Program("prlimit", [
+    ...limit,
+    ...denoArgs("native_late.ts", ["-A"]),
+  ]);
+  assertEquals(await program.output(), ["alone: proven", "two: proven", "later: proven"]);
+}, { needs: ["prlimit"] });
