@@ -37,8 +37,10 @@ class Connections {
   readonly #seen: (Seen | undefined)[] = [];
   /** The sockets of connections, and where they are. */
   readonly #taken = new Map<bigint, number>();
-  /** The sockets that a connection may have: one if it is proven, none once it has closed. */
+  /** The sockets that an open connection may have. */
   readonly #candidates = new WeakMap<object, readonly OpenSocket[]>();
+  /** The socket that it has. */
+  readonly #proven = new WeakMap<object, OpenSocket>();
   /** How many looks there were. */
   looks = 0;
 
@@ -80,8 +82,18 @@ class Connections {
       ownName(this.#libc, fd) === own &&
       (own !== "" && found.length === 1 || peerName(this.#libc, fd) === peer)
     );
+    conn.close = closeNoted;
+    conn[Symbol.dispose] = disposeNoted;
+    this.#keep(conn, candidates);
+  }
+
+  #keep(conn: object, candidates: readonly OpenSocket[]): void {
     this.#candidates.set(conn, candidates);
-    if (candidates.length === 1) this.#take(conn, candidates[0]!);
+    const [socket, ...others] = candidates;
+    if (socket === undefined || others.length > 0) return;
+    this.#proven.set(conn, socket);
+    this.#taken.set(socket.cookie, socket.fd);
+    this.#sockets.skip(socket.fd);
   }
 
   /**
@@ -103,34 +115,27 @@ class Connections {
     return this.#candidates.has(conn);
   }
 
-  /** Returns the sockets that a connection may have. */
+  /** Returns the sockets that a connection may have: one if it is proven. */
   of(conn: object): readonly OpenSocket[] {
-    const noted = this.#candidates.get(conn);
-    if (noted === undefined || noted.length === 0) return [];
     const isThere = ({ fd, cookie }: OpenSocket) => numberOfSocket(this.#libc, fd) === cookie;
-    if (Object.hasOwn(conn, "close")) return noted.filter(isThere);
-    const left = noted.filter((one) => !this.#taken.has(one.cookie) && isThere(one));
-    this.#candidates.set(conn, left);
-    if (left.length === 1) this.#take(conn as Deno.UnixConn, left[0]!);
-    return left;
-  }
-
-  #take(conn: Deno.UnixConn, { fd, cookie }: OpenSocket): void {
-    this.#taken.set(cookie, fd);
-    this.#sockets.skip(fd);
-    conn.close = closeNoted;
-    conn[Symbol.dispose] = disposeNoted;
+    const proven = this.#proven.get(conn);
+    if (proven !== undefined) return isThere(proven) ? [proven] : [];
+    const candidates = this.#candidates.get(conn) ?? [];
+    if (candidates.length === 0) return candidates;
+    this.#keep(conn, candidates.filter((one) => !this.#taken.has(one.cookie) && isThere(one)));
+    return this.#candidates.get(conn)!;
   }
 
   /** Forgets a connection that closes now. */
   forget(conn: object): void {
-    const [socket] = this.#candidates.get(conn) ?? [];
-    if (socket === undefined) return;
     this.#candidates.set(conn, []);
-    this.#taken.delete(socket.cookie);
+    const proven = this.#proven.get(conn);
+    if (proven === undefined || !this.#proven.delete(conn)) return;
+    const { fd, cookie } = proven;
+    this.#taken.delete(cookie);
     // A pending read keeps it open for a moment.
-    this.#seen[socket.fd] = { cookie: socket.cookie, first: TAKEN };
-    this.#sockets.include(socket.fd);
+    this.#seen[fd] = { cookie, first: TAKEN };
+    this.#sockets.include(fd);
   }
 
   /** Reserves the only new socket for a connection that Deno has not returned yet. */

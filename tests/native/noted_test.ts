@@ -162,6 +162,7 @@ test("two listeners with one name: a descriptor is known only once it is the onl
   assertEquals([descriptorsOf(a).length, descriptorsOf(b).length], [2, 2]);
   a.close();
   await new Promise((resolve) => setTimeout(resolve, 0));
+  assertEquals(descriptorsOf(a), []);
   await requireSame(descriptorOf(b), second);
   b.close();
   first.close();
