@@ -304,8 +304,8 @@ exit code shows the state too:
       `It serves many connections. Clients beyond --max wait. With --idle a connection is closed after that
 time without a byte in either direction. When one direction ends, its end is relayed, and the other
 direction continues. Data that a side sent before it failed arrives. TARGET is tried again for --timeout
-while no server listens there. Only bytes are relayed: descriptors that a program sends (SCM_RIGHTS) are
-lost, so tmux, for example, does not work through it.
+while no server listens there. Descriptors that a program sends (SCM_RIGHTS), as tmux and Wayland clients
+do, are dropped without a word, unless --descriptors is given. uds tap shows them if it has --allow-ffi.
 A port has no owner and no mode: every client that reaches it is accepted. tls: encrypts, and verifies
 the server. It does not verify the client. (A self-signed certificate must have the server's name, and
 basicConstraints=CA:FALSE.) If you have an account, ssh -L and -R forward sockets.
@@ -440,7 +440,8 @@ ${ENDS}`,
 (→ to TARGET, ← to the client), its size and its text, line below line. Bytes that are not text are
 shown as a dump; with --hex all are. Elsewhere, and with --json, it prints an object for each message.
 Without --framing it shows what each read returned. After a message that it cannot decode it shows raw
-bytes. All bytes are relayed, but no descriptors (SCM_RIGHTS). --max, --idle and --timeout are those of
+bytes. Descriptors (SCM_RIGHTS) are passed on with --descriptors. Otherwise they are dropped, and shown
+if it has --allow-ffi for libc. --max, --idle and --timeout are those of
 relay. With --peer it shows the process, user and groups of each client, as the kernel noted them when
 it connected. That needs --allow-ffi for libc.
 ${ENDS}`,

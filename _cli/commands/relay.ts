@@ -4,6 +4,7 @@ import { requireGrants } from "../../_internal/base/deno_permissions.ts";
 import { resolveSocketPath, type UnixAddr } from "../../address.ts";
 import { connect } from "../../client.ts";
 import type { Connection } from "../../connection.ts";
+import { nativePermissions } from "../../native/native_permissions.ts";
 import { relay } from "../../relay.ts";
 import { UsageError } from "../exit_codes.ts";
 import type { ByteStream } from "../io/byte_stream.ts";
@@ -27,7 +28,17 @@ export type RelayFlags = CommonFlags & RelayingFlags;
 /** The command. */
 export async function run(flags: RelayFlags, from: Endpoint, to: Endpoint): Promise<void> {
   checkFlags(flags, from, to);
-  await serveRelay(flags, from, to, { signal: stopSignal() });
+  const signal = stopSignal();
+  if (!flags.descriptors) return await serveRelay(flags, from, to, { signal });
+  const { withDescriptors } = await import("../io/descriptor_stream.ts");
+  await serveRelay(flags, from, to, {
+    signal,
+    hasDescriptors: true,
+    between: (client, target) => ({
+      ...withDescriptors(client, target, { isPassed: true }),
+      over() {},
+    }),
+  });
 }
 
 /** Throws unless the options fit the two sides. */
@@ -46,6 +57,9 @@ export function checkFlags(flags: RelayFlags, from: Endpoint, to: Endpoint): voi
     refuse("--mode and --group are for a LISTEN unix:");
   }
   if (flags.systemd && from.scheme !== "unix") refuse("--systemd is for a LISTEN unix:");
+  if (flags.descriptors && (from.scheme !== "unix" || to.scheme !== "unix")) {
+    refuse("--descriptors is for LISTEN unix: and TARGET unix:");
+  }
   // Each connection would open another one, until no descriptor is free.
   if (placeOf(from) === placeOf(to)) refuse("LISTEN and TARGET are the same");
 }
@@ -65,6 +79,7 @@ export function needs(flags: RelayFlags, from: Endpoint, to: Endpoint): Needs {
     endpointNeeds(to, "connect"),
     ownershipNeeds(flags),
     files.length > 0 ? { read: files } : {},
+    flags.descriptors ? nativePermissions() : {},
   ]);
 }
 
@@ -72,6 +87,8 @@ export function needs(flags: RelayFlags, from: Endpoint, to: Endpoint): Needs {
 export interface RelayContext {
   /** Shuts the relay down. Open connections have 5 seconds to finish. */
   signal: AbortSignal;
+  /** Whether connections can send and receive descriptors. */
+  hasDescriptors?: boolean;
   /** Returns the two sides to relay instead, such as {@linkcode tap} shows them. */
   between?: (client: ByteStream, target: ByteStream) => Between;
 }
@@ -89,7 +106,7 @@ export async function serveRelay(
   flags: RelayFlags,
   from: Endpoint,
   to: Endpoint,
-  { signal, between }: RelayContext,
+  { signal, between, hasDescriptors: descriptors }: RelayContext,
 ): Promise<void> {
   // A prompt would otherwise appear with the first connection.
   requireGrants("Cannot relay", needs(flags, from, to), { operation: "relay", path: null });
@@ -99,7 +116,7 @@ export async function serveRelay(
   const { timeout = TIMEOUT_MS, max, idle } = flags;
   if (from.scheme === "unix") {
     const onListen = ({ path }: UnixAddr) => reportListening({ ...from, path: path ?? from.path });
-    const options = { flags, signal, onListen };
+    const options = { flags, signal, onListen, descriptors };
     await servePath(from.path, options, (conn, info) => relayOne(conn, info.signal));
   } else {
     const onListen = (port: number) => reportListening({ ...from, port });
@@ -113,7 +130,7 @@ export async function serveRelay(
 
   async function relayOne(client: ByteStream, cut: AbortSignal): Promise<void> {
     const target = to.scheme === "unix"
-      ? await connect({ path: to.path, timeout, wait: true, signal: cut })
+      ? await connect({ path: to.path, timeout, wait: true, descriptors, signal: cut })
       : await connectNetwork(to, { identity: shown, timeout, cut });
     using limit = idleLimit(idle);
     const sides = between?.(client, target) ?? { client, target, over: () => {} };

@@ -1,13 +1,15 @@
 /** `uds tap LISTEN TARGET`: a relay that shows the bytes it passes on. */
 
+import { isGranted } from "../../_internal/base/deno_permissions.ts";
 import type { Connection } from "../../connection.ts";
+import { nativePermissions } from "../../native/native_permissions.ts";
 import { QuietEnd, UsageError } from "../exit_codes.ts";
 import type { Endpoint } from "../parse/endpoint.ts";
 import { identityNeeds, loadNative } from "../io/identity.ts";
 import { GatheredOutput } from "../io/output.ts";
 import { stopSignal } from "../io/signals.ts";
 import { formatJson, formatText } from "../io/tap_lines.ts";
-import { type TapEvent, tapped } from "../io/tapped_stream.ts";
+import { type Direction, type TapEvent, tapped } from "../io/tapped_stream.ts";
 import type { Needs } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
 import type { FramingFlags } from "../parse/options.ts";
@@ -32,9 +34,14 @@ export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
   const output = new GatheredOutput((error) => failed.abort(error));
   const format = Deno.stdout.isTerminal() && !flags.json ? formatText : formatJson;
 
+  const hasDescriptors = flags.descriptors ?? seesDescriptors(from, to);
+  const descriptors = hasDescriptors ? await import("../io/descriptor_stream.ts") : undefined;
+  const isPassed = flags.descriptors === true;
+
   let count = 0;
   await serveRelay(flags, from, to, {
     signal: AbortSignal.any([stopped, failed.signal]),
+    hasDescriptors,
     between(client, target) {
       const connection = ++count;
       const show = (event: TapEvent) =>
@@ -42,9 +49,12 @@ export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
       // A client of a path is a Connection.
       const peer = native?.peerCredentials(client as Connection);
       show({ event: "open", ...(peer && { peer }) });
+      const seen = (direction: Direction, count: number) =>
+        show({ event: "descriptors", direction, count, ...(!isPassed && { dropped: true }) });
+      const inner = descriptors?.withDescriptors(client, target, { isPassed, seen });
       const sides = {
-        client: tapped(client, "to-target", flags, show),
-        target: tapped(target, "to-client", flags, show),
+        client: tapped(inner?.client ?? client, "to-target", flags, show),
+        target: tapped(inner?.target ?? target, "to-client", flags, show),
       };
       return {
         ...sides,
@@ -60,4 +70,13 @@ export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
   if (failed.signal.aborted && !(failed.signal.reason instanceof QuietEnd)) {
     throw failed.signal.reason;
   }
+}
+
+/**
+ * Reports whether descriptors that are dropped can be counted. Without the permission, nothing
+ * shows them.
+ */
+function seesDescriptors(from: Endpoint, to: Endpoint): boolean {
+  return from.scheme === "unix" && to.scheme === "unix" &&
+    isGranted("ffi", nativePermissions().ffi[0]);
 }

@@ -38,6 +38,11 @@ function detailsOf(event: TapEvent, flags: FramingFlags, stampWidth: number): st
     }
     case "undecodable":
       return paint("dim", printable(`${event.reason}. Raw from here`));
+    case "descriptors": {
+      const noun = event.count === 1 ? "descriptor" : "descriptors";
+      const fate = event.dropped ? ", dropped. --descriptors passes them on" : "";
+      return paint("dim", `${event.count} ${noun}${fate}`);
+    }
     case "close":
       return paint(
         "dim",

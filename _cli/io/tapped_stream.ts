@@ -14,6 +14,7 @@ export type TapEvent =
   | { event: "open"; peer?: PeerCredentials }
   | { event: "data"; direction: Direction; message: Uint8Array }
   | { event: "undecodable"; direction: Direction; reason: string }
+  | { event: "descriptors"; direction: Direction; count: number; dropped?: true }
   | { event: "end"; direction: Direction }
   | { event: "close"; reason?: string };
 

@@ -119,6 +119,7 @@ export type RelayingFlags = OwnershipFlags & ActivationFlags & {
   readonly cert?: string;
   readonly key?: string;
   readonly ca?: string;
+  readonly descriptors?: boolean;
 };
 
 /** The options for that. */
@@ -136,4 +137,5 @@ export const RELAYING: Options<RelayingFlags> = {
   cert: value(text, "FILE", "the certificate of LISTEN tls:, or else one for TARGET tls:"),
   key: value(text, "FILE", "its key"),
   ca: value(text, "FILE", "also trust this certificate or authority of TARGET tls:"),
+  descriptors: { brief: "pass on descriptors between two paths (needs --allow-ffi for libc)" },
 };
