@@ -116,7 +116,8 @@ export class PacketMessages {
   /** Returns a copy of a packet that is not larger than the limit. */
   copy(i: number): Uint8Array<ArrayBuffer> {
     const start = i * this.#limit;
-    return this.#bytes.slice(start, start + this.size(i));
+    // Takes half the time of `slice`, which sets all bytes to zero first.
+    return new Uint8Array(this.#bytes.subarray(start, start + this.size(i)));
   }
 
   /** Returns the name of the socket that sent a packet; `""` without one. */
