@@ -141,14 +141,14 @@ export class SocketInUse extends Deno.errors.AddrInUse {
 }
 
 /**
- * The file at the path is not a stream socket. It is left untouched. The default code is
- * `"ENOTSOCK"`.
+ * The file at the path is not a socket of the type that is needed, which is a stream socket except
+ * in `@uds/uds/native`. It is left untouched. The default code is `"ENOTSOCK"`.
  */
 export interface NotASocket extends SocketPathError {}
 
 /**
- * The file at the path is not a stream socket. It is left untouched. The default code is
- * `"ENOTSOCK"`.
+ * The file at the path is not a socket of the type that is needed, which is a stream socket except
+ * in `@uds/uds/native`. It is left untouched. The default code is `"ENOTSOCK"`.
  */
 export class NotASocket extends Error {
   /**

@@ -53,7 +53,10 @@ export interface BoundLongPath extends Disposable {
   close(): void;
 }
 
-const CONNECT_CHECKS: Checks<ConnectOptions> = {
+/** Options of {@linkcode connectLongPath}: those of `connect()` that need no other socket. */
+export type ConnectLongPathOptions = Omit<ConnectOptions, "descriptors" | "lowLatency">;
+
+const CONNECT_CHECKS: Checks<ConnectLongPathOptions> = {
   path: unchecked,
   timeout: duration(),
   wait: checkBoolean,
@@ -105,10 +108,10 @@ const DEFAULT_MODE = 0o600;
  * ```
  */
 export async function connectLongPath(
-  options: string | URL | ConnectOptions,
+  options: string | URL | ConnectLongPathOptions,
 ): Promise<Connection> {
   checkArguments("connectLongPath", arguments, 1, "connectLongPath({ path, timeout })");
-  const given: ConnectOptions = withPath(options);
+  const given: ConnectLongPathOptions = withPath(options);
   checkOptions("connectLongPath", given, CONNECT_CHECKS);
   const path = resolveLongPath(given.path);
   const context = new ErrorContext("connect", path);
