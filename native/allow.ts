@@ -6,6 +6,7 @@ import { checkArguments, checkOptions, type Checks, checkUsers } from "../_inter
 import { ErrorContext } from "../_internal/base/error_context.ts";
 import { pathOf, shownPeer } from "../_internal/connection/connection_error.ts";
 import { requireLibc } from "../_internal/libc/library.ts";
+import type { PacketSocket } from "./packet_socket.ts";
 import { type PeerCredentials, peerCredentials } from "./peer_credentials.ts";
 
 /** The clients that {@linkcode allow} admits: those in any of the lists. */
@@ -38,8 +39,8 @@ const CHECKS: Checks<AllowRules> = { uids: checkUsers, gids: checkUsers };
  * - Root is not admitted unless `uids` has 0.
  * - **65534** (`nobody`) also stands for every user that this process's user namespace does not
  *   have. In a container, do not list it.
- * - With `listen()`, call the function for each connection that you accept. A client can check a
- *   server with it, after `connect()`.
+ * - With `listen()` and `listenPackets()`, call the function for each connection that you accept.
+ *   A client can check a server with it, after `connect()`.
  *
  * **Permissions**: `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where libc is on this system.
  * It is required here, so a server without it does not start.
@@ -71,7 +72,7 @@ const CHECKS: Checks<AllowRules> = { uids: checkUsers, gids: checkUsers };
  * conn.close();
  * ```
  */
-export function allow(rules: AllowRules): (conn: Connection) => boolean {
+export function allow(rules: AllowRules): (conn: Connection | PacketSocket) => boolean {
   try {
     checkArguments("allow", arguments, 1, "allow({ uids, gids })");
     checkOptions("allow", rules, CHECKS);

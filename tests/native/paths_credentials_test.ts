@@ -1,8 +1,9 @@
 /** `peerCredentials()` of packet sockets. */
 
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ConnectionClosed } from "@uds/uds";
 import {
+  allow,
   bindPackets,
   connectPackets,
   listenPackets,
@@ -38,6 +39,18 @@ test("peerCredentials() of a server and of both types of pairs is this process",
     a.close();
     b.close();
   }
+});
+
+test("allow() admits clients of listenPackets(), and refuses others by name", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  await using listener = await listenPackets(path);
+  using _client = await connectPackets(path);
+  using conn = await listener.accept();
+  assertEquals(allow({ uids: Deno.uid()! })(conn), true);
+  const refuse = allow({ uids: 4_000_000_000 });
+  const error = assertThrows(() => refuse(conn), Deno.errors.PermissionDenied);
+  assert(error.message.startsWith(`Cannot authorize a client of "${path}": process ${Deno.pid} `));
 });
 
 test("peerCredentials() of a datagram socket with a path is not known", async () => {
