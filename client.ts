@@ -22,7 +22,11 @@ import {
 import { mayPrompt } from "./_internal/base/deno_permissions.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
-import { connectNatively, descriptorSockets } from "./_internal/connection/native_slot.ts";
+import {
+  connectNatively,
+  descriptorSockets,
+  lowLatencyFor,
+} from "./_internal/connection/native_slot.ts";
 import { SocketConnection } from "./_internal/connection/socket_connection.ts";
 import { connectRefusal } from "./_internal/path/connect_refusal.ts";
 import { connectWithin } from "./_internal/path/connect_tries.ts";
@@ -61,6 +65,14 @@ export interface ConnectOptions {
    * @default {false}
    */
   descriptors?: boolean | undefined;
+  /**
+   * Whether a read looks for bytes for some microseconds before it waits: see `lowLatency()` of
+   * `@uds/uds/native`, for when this pays. The program must import that module, and needs
+   * `--allow-ffi`. If its descriptor cannot be found, the connection stays as it is.
+   *
+   * @default {false}
+   */
+  lowLatency?: boolean | undefined;
   /** Stops trying. The promise rejects with the signal's reason, and no connection is left open. */
   signal?: AbortSignal | undefined;
 }
@@ -125,6 +137,7 @@ const CHECKS: Checks<ConnectOptions> = {
   wait: checkBoolean,
   owner: checkUsers,
   descriptors: checkBoolean,
+  lowLatency: checkBoolean,
   signal: checkSignal,
 };
 
@@ -141,15 +154,18 @@ async function checkAndConnect(options: SocketPath | ConnectOptions): Promise<Co
   // Three queries take a quarter of the time of a connection. Unless Deno may prompt, its own
   // refusal will do.
   const descriptors = descriptorSockets(context, given);
+  const lowLatency = lowLatencyFor(context, given);
   if (descriptors !== undefined || mayPrompt()) context.require(permissions("connect", path));
-  const conn = await connectWithin(context, given, {
+  const raw = await connectWithin(context, given, {
     open: async () => await (descriptors?.connect(path) ?? connectNatively(path)),
     refusal: (cause) => refusalOf(context, cause),
   });
-  return new SocketConnection(conn, {
-    localAddr: { transport: "unix", path: "localAddr" in conn ? conn.localAddr.path : null },
+  const conn = new SocketConnection(raw, {
+    localAddr: { transport: "unix", path: "localAddr" in raw ? raw.localAddr.path : null },
     remoteAddr: { transport: "unix", path },
   });
+  lowLatency(conn);
+  return conn;
 }
 
 /**

@@ -10,7 +10,9 @@
 
 import { plugIn } from "./_internal/connection/native_slot.ts";
 import { descriptors } from "./_internal/native/descriptor_openings.ts";
+import { requireLibc } from "./_internal/libc/library.ts";
 import { beforeAccept, connectAndNote, noteAccepted, noteOpen } from "./_internal/native/noted.ts";
+import { lookAhead } from "./_internal/native/looking.ts";
 import { childPackets, inheritedPackets } from "./_internal/native/packet_pair.ts";
 
 export * from "./native/allow.ts";
@@ -35,7 +37,8 @@ plugIn({
   descriptors,
   childPackets,
   inheritedPackets,
-  transport(context) {
-    throw context.error(Deno.errors.NotSupported, "not built");
+  lowLatency(context) {
+    requireLibc(context);
+    return (conn) => void lookAhead(context, conn);
   },
 });

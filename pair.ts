@@ -25,7 +25,8 @@ import { pairPermissions } from "./_internal/base/deno_permissions.ts";
 import { pathOfUrl } from "./_internal/base/path.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
 import { CHILD_FD, takeOnce, takeOver } from "./_internal/descriptor/inherited_fd.ts";
-import { native } from "./_internal/connection/native_slot.ts";
+import { lowLatencyFor, native } from "./_internal/connection/native_slot.ts";
+import { SocketConnection } from "./_internal/connection/socket_connection.ts";
 import { checkPairOptions } from "./_internal/child/pair_options.ts";
 import { openSocketPair, SOCKET_PAIR_PERMISSIONS } from "./_internal/child/socket_pair.ts";
 import { startProgram } from "./_internal/child/start.ts";
@@ -128,6 +129,14 @@ export interface PairOptions {
    */
   descriptors?: boolean | undefined;
   /**
+   * Whether a read of this end looks for bytes for some microseconds before it waits: see
+   * `lowLatency()` of `@uds/uds/native`, for when this pays. The program must import that module,
+   * and needs `--allow-ffi`. If its descriptor cannot be found, the connection stays as it is.
+   *
+   * @default {false}
+   */
+  lowLatency?: boolean | undefined;
+  /**
    * Standard input.
    *
    * @default {"null"}
@@ -171,9 +180,11 @@ export interface PairOptions {
 }
 
 /** Options of {@linkcode pair} for a child that gets a socket of packets. */
-export interface PacketPairOptions
-  extends
-    Omit<PairOptions, "type" | "socket" | "descriptors" | "permissions" | "modules" | "config"> {
+export interface PacketPairOptions extends
+  Omit<
+    PairOptions,
+    "type" | "socket" | "descriptors" | "lowLatency" | "permissions" | "modules" | "config"
+  > {
   /** The type of the socket, which needs `import "@uds/uds/native"`. For programs only. */
   type: PacketType;
   /**
@@ -330,10 +341,15 @@ export async function pair(
     const context = new ErrorContext("pair", null, `Cannot start ${show(name)}`);
     if (isModule) requireDeno(context);
     context.require(pairPermissions(command, clearEnv));
+    const lowLatency = lowLatencyFor(context, options as PairOptions);
     const given = { ...options, cwd: cwd instanceof URL ? pathOfUrl(cwd) : cwd };
-    return await (isModule
+    const child = await (isModule
       ? startModule(context, command, given)
       : startProgram(context, command, given));
+    if (child.conn instanceof SocketConnection) {
+      lowLatency(child.conn);
+    }
+    return child;
   } catch (error) {
     throw seenFrom(pair, error);
   }
@@ -343,6 +359,7 @@ const INHERITED_CHECKS: Checks<InheritedOptions & Omit<PacketInheritedOptions, "
   fd: integer(0, 0x7fff_ffff),
   descriptors: checkBoolean,
   type: oneOf("stream", "seqpacket", "dgram"),
+  lowLatency: checkBoolean,
   maxPacketBytes: integer(1, MAX_PACKET_BYTES),
 };
 
@@ -368,10 +385,19 @@ export interface InheritedOptions {
    * @default {false}
    */
   descriptors?: boolean | undefined;
+  /**
+   * Whether a read looks for bytes for some microseconds before it waits: see `lowLatency()` of
+   * `@uds/uds/native`, for when this pays. The program must import that module, and needs
+   * `--allow-ffi`. If its descriptor cannot be found, the connection stays as it is.
+   *
+   * @default {false}
+   */
+  lowLatency?: boolean | undefined;
 }
 
 /** Options of {@linkcode inherited} for a socket of packets. */
-export interface PacketInheritedOptions extends Omit<InheritedOptions, "type" | "descriptors"> {
+export interface PacketInheritedOptions
+  extends Omit<InheritedOptions, "type" | "descriptors" | "lowLatency"> {
   /** The type of the socket, which needs `import "@uds/uds/native"`. */
   type: PacketType;
   /**
@@ -456,12 +482,18 @@ export function inherited(
     const context = new ErrorContext("inherited", null, `Cannot take over descriptor ${fd}`);
     const { type = "stream", maxPacketBytes } = options as Partial<PacketInheritedOptions>;
     if (type !== "stream") {
+      if ((options as InheritedOptions).lowLatency) {
+        throw new TypeError(`Invalid lowLatency: it is for streams, and the type is ${show(type)}`);
+      }
       const open = native(context, "type").inheritedPackets;
       return takeOnce(context, fd, () => open(context, fd, type, maxPacketBytes));
     }
     const parent = Deno.ppid;
+    const lowLatency = lowLatencyFor(context, options as InheritedOptions);
     const transport = takeOver(context, fd, options as InheritedOptions);
-    return unnamedConnection(transport, { hasPeerExited: () => Deno.ppid !== parent });
+    const conn = unnamedConnection(transport, { hasPeerExited: () => Deno.ppid !== parent });
+    lowLatency(conn);
+    return conn;
   } catch (error) {
     throw seenFrom(inherited, error);
   }

@@ -22,8 +22,9 @@ import {
   unchecked,
   withPath,
 } from "./_internal/base/check.ts";
-import { ErrorContext } from "./_internal/base/error_context.ts";
+import { contextAt, ErrorContext } from "./_internal/base/error_context.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
+import { lowLatencyFor } from "./_internal/connection/native_slot.ts";
 import { FILE_CHECKS, planToListen } from "./_internal/path/claim_options.ts";
 import { ConnectionServer } from "./_internal/server/connection_server.ts";
 import { Listener } from "./_internal/server/listener.ts";
@@ -123,6 +124,15 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    * @default {false}
    */
   descriptors?: boolean | undefined;
+  /**
+   * Whether a read of an accepted connection looks for bytes for some microseconds before it waits:
+   * see `lowLatency()` of `@uds/uds/native`, for when this pays. The program must import that
+   * module, and needs `--allow-ffi`. If its descriptor cannot be found, the connection stays as it
+   * is.
+   *
+   * @default {false}
+   */
+  lowLatency?: boolean | undefined;
   /** Closes the listener, or shuts down the server. Before it listens, the promise rejects. */
   signal?: AbortSignal | undefined;
 }
@@ -152,6 +162,12 @@ export interface ListenFdOptions {
    * @default {false}
    */
   descriptors?: boolean | undefined;
+  /**
+   * Whether a read looks for bytes before it waits: see {@linkcode ListenOptions.lowLatency}.
+   *
+   * @default {false}
+   */
+  lowLatency?: boolean | undefined;
   /** Closes the listener, or shuts down the server. Before it listens, the promise rejects. */
   signal?: AbortSignal | undefined;
 }
@@ -260,6 +276,7 @@ const LISTEN_CHECKS: Checks<ListenOptions> = {
   fd: integer(0, 0x7fff_ffff),
   ...FILE_CHECKS,
   descriptors: checkBoolean,
+  lowLatency: checkBoolean,
   signal: checkSignal,
 };
 
@@ -272,14 +289,17 @@ async function openListener(
 }
 
 /** Opens the socket of a call with checked options. */
-function openSocket(
+async function openSocket(
   operation: "listen" | "serve",
   given: ServeOptions | ServeFdOptions,
 ): Promise<ListeningSocket> {
   const reporter = new Reporter(given);
   if (given.fd === undefined) {
     const context = new ErrorContext(operation, resolveSocketPath(given.path));
-    return ListeningSocket.open(planToListen(context, given), reporter, given);
+    const plan = planToListen(context, given);
+    const prepare = lowLatencyFor(context, given);
+    const socket = await ListeningSocket.open(plan, reporter, given);
+    return Object.assign(socket, { prepare });
   }
   const ofFile = Object.entries(given).find(([name, value]) =>
     value !== undefined && (name === "path" || Object.hasOwn(FILE_CHECKS, name))
@@ -289,7 +309,10 @@ function openSocket(
   }
   requireRuntime();
   given.signal?.throwIfAborted();
-  return ListeningSocket.openGiven(operation, given.fd, given.signal, reporter, given);
+  const { fd, signal } = given;
+  const prepare = lowLatencyFor(contextAt(fd)(operation), given);
+  const socket = await ListeningSocket.openGiven(operation, fd, signal, reporter, given);
+  return Object.assign(socket, { prepare });
 }
 
 /** The state of the server, for its handlers. Every call gets the same object. */

@@ -50,6 +50,7 @@ const PAIR_CHECKS: Checks<PairOptions & Omit<PacketPairOptions, "type">> = {
   },
   socket: oneOf("descriptor", "stdio"),
   type: oneOf("stream", "seqpacket", "dgram"),
+  lowLatency: checkBoolean,
   maxPacketBytes: integer(1, MAX_PACKET_BYTES),
   descriptors: checkBoolean,
   stdin: STDIO,
@@ -76,7 +77,10 @@ export function checkPairOptions(
   if (options.socket === "stdio") checkOnStdio(command, options);
   if ((options.type ?? "stream") !== "stream") checkPackets(command, options);
   if (options.descriptors) checkDescriptors(command, options);
-  const { permissions, modules, config } = options;
+  const { permissions, modules, config, lowLatency } = options as PairOptions;
+  if (lowLatency && (options.socket === "stdio" || (options.type ?? "stream") !== "stream")) {
+    throw new TypeError("Invalid lowLatency: it is for a stream socket at a descriptor");
+  }
   if (isModule || (permissions ?? modules ?? config) === undefined) return;
   throw new TypeError(
     `Invalid options of pair(): "config", "permissions" and "modules" are those of a module, and ` +

@@ -6,7 +6,7 @@
 import type { PacketSocket, PacketType } from "../../native/packet_socket.ts";
 import type { UnixAddr } from "../../address.ts";
 import type { ErrorContext } from "../base/error_context.ts";
-import type { Transport } from "./socket_connection.ts";
+import type { SocketConnection, Transport } from "./socket_connection.ts";
 
 /** The options of a connection that need the native module. */
 export interface NativeOptions {
@@ -61,13 +61,12 @@ export interface NativeSockets {
   accepted(conn: unknown, since: number): void;
   /** Notes the descriptor of a connection that the user passes. Never throws. */
   adopted(conn: unknown): void;
-  /** Returns a transport over the noted descriptor of a connection. */
-  transport(
-    context: ErrorContext<string | null>,
-    conn: Deno.UnixConn,
-    options: NativeOptions,
-  ): Transport;
   readonly descriptors: DescriptorSockets;
+  /**
+   * Returns what makes a connection look for bytes. It does nothing to one with an unknown
+   * descriptor. Throws unless this process may make system calls.
+   */
+  lowLatency(context: ErrorContext<string | null>): (conn: SocketConnection) => void;
   /** Opens a pair of packet sockets for a child. */
   childPackets(
     context: ErrorContext<null>,
@@ -111,17 +110,18 @@ export function noteAdopted(conn: unknown): void {
 }
 
 /**
- * Returns the transport for a connection of Deno's: itself, unless an option needs another one.
- *
- * @param context Makes the error if the native module is not there.
+ * Returns what to do with each connection for the option `lowLatency`. Throws if it is set and
+ * cannot be had.
  */
-export function transportFor(
+export function lowLatencyFor(
   context: ErrorContext<string | null>,
-  conn: Deno.UnixConn,
-  options: NativeOptions,
-): Transport {
-  const wanted = (["descriptors", "lowLatency"] as const).find((name) => options[name]);
-  return wanted === undefined ? conn : native(context, wanted).transport(context, conn, options);
+  { lowLatency, descriptors }: NativeOptions,
+): (conn: SocketConnection) => void {
+  if (!lowLatency) return () => {};
+  if (!descriptors) return native(context, "lowLatency").lowLatency(context);
+  const state = "the options lowLatency and descriptors exclude each other, because a read that " +
+    "takes descriptors makes its own system calls. Choose one of them";
+  throw context.error(Deno.errors.NotSupported, state);
 }
 
 /**

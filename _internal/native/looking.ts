@@ -8,6 +8,7 @@ import {
   transportOf,
 } from "../connection/socket_connection.ts";
 import { requireLibc } from "../libc/library.ts";
+import { DescriptorTransport } from "./descriptor_transport.ts";
 import { LookAhead } from "./look_ahead.ts";
 import { descriptorOf } from "./noted.ts";
 
@@ -29,6 +30,10 @@ export function lookAhead(
   if (transport instanceof LookAhead) {
     transport.lookFor(lookForUs);
     return transport.fd !== undefined;
+  }
+  if (transport instanceof DescriptorTransport) {
+    const state = "it was opened with descriptors: true. Open it without";
+    throw context.error(Deno.errors.NotSupported, state);
   }
   const fd = descriptorOf(transport);
   if (fd === undefined) return false;

@@ -32,7 +32,9 @@ export const OWN_CHECKS: Checks<ClaimOptions> = {
  * A check for each option of `listen()` and `serve()` that needs a file. An abstract name and a
  * descriptor refuse them.
  */
-export const FILE_CHECKS: Checks<Omit<ListenOptions, "path" | "fd" | "descriptors" | "signal">> = {
+export const FILE_CHECKS: Checks<
+  Omit<ListenOptions, "path" | "fd" | "descriptors" | "lowLatency" | "signal">
+> = {
   ...OWN_CHECKS,
   selfHeal: checkBoolean,
   onPathLost: checkFunction,

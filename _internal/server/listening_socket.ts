@@ -47,6 +47,8 @@ export class ListeningSocket {
   readonly queue: AcceptQueue;
   /** Calls the callbacks of its user. */
   readonly reporter: Reporter;
+  /** Called with each connection that was accepted. */
+  prepare: (conn: SocketConnection) => void = () => {};
   /** Whether a successor has taken over the path. */
   isReplaced = false;
   /** The owned path; `undefined` for an abstract name, and at a descriptor. */
@@ -176,6 +178,7 @@ export class ListeningSocket {
         remoteAddr: { transport: "unix", path: "remoteAddr" in conn ? conn.remoteAddr.path : null },
         ...(readAhead !== undefined && { readAhead }),
       });
+      this.prepare(wrapped);
       if (readAhead !== undefined) this.#drain?.inspect(readAhead, wrapped);
       return wrapped;
     });
