@@ -11,7 +11,8 @@ export * from "../../mod.ts";
 
 /** Makes a connection look at each read, also at the first one. */
 function looks<T>(conn: T): T {
-  look(conn as unknown as Connection, 0);
+  const counting = look(conn as unknown as Connection, 0);
+  if (counting === undefined) throw new Error("its descriptor is not known");
   return conn;
 }
 
