@@ -42,7 +42,7 @@ for (
   }, NEEDS);
 }
 
-test("uds serve --allow-user asks who the clients of the manager's socket are", async () => {
+test("uds serve --allow-user identifies the clients of the socket from the manager", async () => {
   await using dir = new TempDir();
   const path = dir.file("app.sock");
   const line = ["serve", "--reply", "pong", path, "--allow-user"];
