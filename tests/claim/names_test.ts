@@ -123,6 +123,8 @@ test(
       await using conn = await connect(socketPath(written));
       await conn.write(encode("x"));
       assertEquals(await conn.read(new Uint8Array(1)), 1);
+      // An open connection would delay the end by five seconds.
+      conn.close();
       echo.kill("SIGTERM");
       await echo.ended;
     }
