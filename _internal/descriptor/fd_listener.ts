@@ -25,6 +25,9 @@ const POKE_MS = 100;
 /** The queue of the kernel, which caps it at net.core.somaxconn. node:net adds one. */
 const BACKLOG = 4095;
 
+/** Smaller than that of a child: a server may have many connections. */
+const BUFFER_SIZE = 64 * 1024;
+
 /** The codes with which a descriptor is refused that is not a listening Unix stream socket. */
 const NOT_LISTENING = ["EBADF", "EINVAL", "ENOTSOCK", "ENOTSUP", "EOPNOTSUPP"];
 
@@ -84,7 +87,10 @@ export class FdListener {
       if (this.#waiting !== undefined) handOver?.call(handle, status);
     };
     handle.onread = () => {};
-    server.on("connection", (socket) => this.#deliver(FdSocket.fromStream(socket)));
+    server.on(
+      "connection",
+      (socket) => this.#deliver(FdSocket.fromStream(socket, undefined, BUFFER_SIZE)),
+    );
     server.on("error", (error) => this.#fail(fromNode(error)));
     server.unref();
     this.#poking = setInterval(() => this.#look(), POKE_MS);

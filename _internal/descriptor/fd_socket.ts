@@ -49,10 +49,16 @@ export class FdSocket implements Transport {
   #pending = 0;
   #keepsAlive = true;
 
-  /** @param open Opens the socket with the buffer to read into. */
-  constructor(open: (onRead: SocketConstructorOpts["onread"]) => Socket) {
+  /**
+   * @param open Opens the socket with the buffer to read into.
+   * @param bufferSize The size of that buffer.
+   */
+  constructor(
+    open: (onRead: SocketConstructorOpts["onread"]) => Socket,
+    bufferSize: number = BUFFER_SIZE,
+  ) {
     const socket = this.#socket = open({
-      buffer: readBuffer(BUFFER_SIZE),
+      buffer: readBuffer(bufferSize),
       callback: (count, buffer) => this.#deliver(buffer.subarray(0, count)),
     });
     // The end of file, also after a failed write, which keeps `'end'` from being emitted.
@@ -89,22 +95,24 @@ export class FdSocket implements Transport {
    * Takes over a stream of a child that was started in this turn of the event loop. Later, its
    * unread bytes may be dropped when the child exits.
    */
-  static fromStream(stream: Socket, only?: "read" | "write"): FdSocket {
+  static fromStream(stream: Socket, only?: "read" | "write", bufferSize?: number): FdSocket {
     const { Socket } = builtin("node:net");
     const handle = (stream as unknown as WithHandle)._handle;
     if (typeof handle !== "object" || handle === null) return FdSocket.#fromEvents(stream);
     (stream as unknown as WithHandle)._handle = null;
     stream.destroy();
-    return new FdSocket((onread) =>
-      new Socket(
-        {
-          handle,
-          allowHalfOpen: true,
-          readable: only !== "write",
-          writable: only !== "read",
-          ...(only !== "write" && { onread }),
-        } as SocketConstructorOpts,
-      )
+    return new FdSocket(
+      (onread) =>
+        new Socket(
+          {
+            handle,
+            allowHalfOpen: true,
+            readable: only !== "write",
+            writable: only !== "read",
+            ...(only !== "write" && { onread }),
+          } as SocketConstructorOpts,
+        ),
+      bufferSize,
     );
   }
 
