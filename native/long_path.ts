@@ -26,6 +26,10 @@ import { openAt, resolveLongPath } from "../_internal/native/long_path.ts";
 import { connectRefusal } from "../_internal/path/connect_refusal.ts";
 import { connectWithin } from "../_internal/path/connect_tries.ts";
 
+/** Options of {@linkcode connectLongPath}: those of `connect()`. */
+export interface ConnectLongPathOptions
+  extends Pick<ConnectOptions, "path" | "timeout" | "wait" | "owner" | "signal"> {}
+
 /** Options of {@linkcode bindLongPath}. */
 export interface BindLongPathOptions {
   /** The path of the socket file, of any length. */
@@ -52,9 +56,6 @@ export interface BoundLongPath extends Disposable {
    */
   close(): void;
 }
-
-/** Options of {@linkcode connectLongPath}: those of `connect()` that need no other socket. */
-export type ConnectLongPathOptions = Omit<ConnectOptions, "descriptors" | "lowLatency">;
 
 const CONNECT_CHECKS: Checks<ConnectLongPathOptions> = {
   path: unchecked,
