@@ -32,9 +32,8 @@ test(
     const path = dir.file("s.sock");
     await using server = await started(["serve", "--allow-user", "nobody,7", path, "--", "true"]);
     assertEquals(Deno.statSync(path).mode! & 0o777, 0o666);
-    await connectAs(path, 65534, 5);
-    await connectAs(path, 7, 5);
-    const pid = await connectAs(path, 8, 5);
+    const users = [65534, 7, 8];
+    const [, , pid] = await Promise.all(users.map((uid) => connectAs(path, uid, 5)));
     server.kill("SIGTERM");
     const { code, stderr } = await server.ended;
     assertEquals([code, stderr.split("\n")], [0, [
@@ -62,8 +61,7 @@ test("uds serve --allow-group serves members, also by a supplementary group", as
     "true",
   ]);
   assertEquals(Deno.statSync(path).mode! & 0o777, 0o777);
-  await connectAs(path, 7, 7, "4");
-  await connectAs(path, 7, 7, "5");
+  await Promise.all(["4", "5"].map((group) => connectAs(path, 7, 7, group)));
   server.kill("SIGTERM");
   const { stderr } = await server.ended;
   assertEquals(stderr.match(/Cannot authorize/g)?.length, 1);
