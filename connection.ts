@@ -35,7 +35,8 @@ export interface ReadOptions {
  *   bytes in the queue of the stream itself are dropped. It has some only if one reader was
  *   released before another one cancelled.) A `read` that takes over from a released reader locks
  *   the stream until it settles.
- * - **Descriptors and out-of-band bytes** are dropped. What follows them in the kernel is read only
+ * - **Descriptors and out-of-band bytes** are dropped, unless the connection was opened with
+ *   `descriptors: true` (see `@uds/uds/native`). What follows them in the kernel is read only
  *   when more comes, or at the end of file, because of how Deno waits for a socket.
  * - **Failures** reject with the error that Deno has for them (`ConnectionReset`, `BrokenPipe`) in
  *   the shape of `SocketError`. The error of a `write` has the bytes that were not sent, as

@@ -45,7 +45,7 @@ const BUFFER_BYTES = 256 * 1024;
  * - **Backpressure**: each direction holds one buffer of 256 KiB. While the slower side does not
  *   take it, nothing more is read from the faster one.
  * - **Ownership**: it owns both connections from the start, and closes both before it settles.
- * - **Bytes only**: Deno drops the descriptors that a peer sends along (`SCM_RIGHTS`).
+ * - **Bytes only**: the descriptors that a peer sends along (`SCM_RIGHTS`) are dropped.
  * - `relay(conn, conn)` is an echo. Both counts are then the same.
  *
  * **Permissions**: none.
