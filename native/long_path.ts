@@ -22,6 +22,7 @@ import { SocketConnection } from "../_internal/connection/socket_connection.ts";
 import { FdSocket } from "../_internal/descriptor/fd_socket.ts";
 import { requireLibc } from "../_internal/libc/library.ts";
 import { socketCookie } from "../_internal/libc/socket_option.ts";
+import { own } from "../_internal/native/descriptor_openings.ts";
 import { openAt, resolveLongPath } from "../_internal/native/long_path.ts";
 import { connectRefusal } from "../_internal/path/connect_refusal.ts";
 import { connectWithin } from "../_internal/path/connect_tries.ts";
@@ -62,6 +63,7 @@ const CONNECT_CHECKS: Checks<ConnectLongPathOptions> = {
   timeout: duration(),
   wait: checkBoolean,
   owner: checkUsers,
+  descriptors: checkBoolean,
   signal: checkSignal,
 };
 
@@ -123,7 +125,9 @@ export async function connectLongPath(
     open: () => {
       const fd = openAt(libc, context, "connect");
       const { Socket } = builtin("node:net");
-      const transport = new FdSocket((onread) => new Socket({ fd, allowHalfOpen: true, onread }));
+      const transport = given.descriptors
+        ? own(libc, fd)
+        : new FdSocket((onread) => new Socket({ fd, allowHalfOpen: true, onread }));
       return new SocketConnection(transport, {
         localAddr: { transport: "unix", path: null },
         remoteAddr: { transport: "unix", path },
