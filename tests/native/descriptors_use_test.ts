@@ -6,7 +6,10 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   decode,
   encode,
+  fixture,
   fixturePath,
+  gate,
+  isPending,
   openDescriptors,
   readText,
   TempDir,
@@ -125,4 +128,25 @@ test("toFile() names the permission that it needs, and leaves the descriptor ope
   assertEquals(typeof descriptor?.fd, "number");
 }, {
   permissions: { read: ["/tmp"], write: ["/tmp"], net: true, env: true, ffi: true, sys: true },
+});
+
+test("A pending receiveDescriptors() keeps the process alive, unless unref() was called", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  const { opened, open } = gate();
+  // The first client leaves without a byte.
+  await using _server = await serve({ path, onError() {} }, async (conn) => {
+    await opened;
+    await conn.write(encode("x"));
+  });
+  const start = (mode: string) => fixture("descriptors_unref.ts", ["-A"], [path, mode]);
+  await using unrefed = start("unref");
+  assertEquals(await unrefed.output(), ["waiting"]);
+  assertEquals((await unrefed.status).code, 0);
+  await using refed = start("ref");
+  assertEquals(await refed.line(), "waiting");
+  assert(await isPending(refed.status));
+  open();
+  assertEquals(await refed.output(), ["1"]);
+  assertEquals((await refed.status).code, 0);
 });
