@@ -286,3 +286,20 @@ test("inherited({ type }) without any permission: the parent that is gone, and w
   );
   assertEquals((await child.status).code, 0);
 });
+
+for (const [what, flags] of [["libc", ["-A"]], ["no permission", []]] as [string, string[]][]) {
+  test(`inherited({ type }) with ${what}: a pending receive keeps the process alive`, async () => {
+    const args = denoArgs("native_packets_unref.ts", flags, ["ref"]);
+    await using child = await pair(Deno.execPath(), { type: "seqpacket", args, stdout: "piped" });
+    await child.conn.receive();
+    await child.conn.send(packet(3));
+    assertEquals(await new Response(child.stdout).text(), "received 3\n");
+  });
+
+  test(`inherited({ type }) with ${what}: after unref() the process may end`, async () => {
+    const args = denoArgs("native_packets_unref.ts", flags, ["unref"]);
+    await using child = await pair(Deno.execPath(), { type: "seqpacket", args, stdout: "piped" });
+    assertEquals(await new Response(child.stdout).text(), "");
+    assertEquals((await child.status).code, 0);
+  });
+}
