@@ -13,6 +13,7 @@ import type { Libc } from "../libc/library.ts";
 import { lastFailure } from "../libc/failure.ts";
 import type { ListenPlan } from "../path/claim_options.ts";
 import { OwnedPath } from "../path/owned_path.ts";
+import { removeStale } from "../path/stale_socket.ts";
 import { PathWatch } from "../path/watch.ts";
 import type { Reporter } from "../server/reporter.ts";
 import { bindTo, withSocket } from "./path_socket.ts";
@@ -72,7 +73,11 @@ export class PathOwner {
       libc.close(fd);
       throw signal.reason;
     } catch (error) {
-      await owned.cleanUpAfter(error, () => owned.release());
+      await owned.cleanUpAfter(error, async () => {
+        // The file is still there if it could not be described: libc's close does not unlink it.
+        if (error !== signal?.reason) await removeStale(context).catch(() => {});
+        owned.release();
+      });
       throw error;
     }
   }

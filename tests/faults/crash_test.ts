@@ -12,7 +12,7 @@ import { leaveLock } from "../_lock.ts";
 
 /** A way to own a path. */
 interface Way {
-  how: "listen" | "claim";
+  how: "listen" | "claim" | "listenPackets";
   options: Record<string, unknown>;
 }
 
@@ -24,6 +24,7 @@ const WAYS: Record<string, Way> = {
     how: "listen",
     options: { createDirectory: true, verifyDirectory: true },
   },
+  "listenPackets()": { how: "listenPackets", options: {} },
 };
 
 /** What is at the path before. */
@@ -50,7 +51,7 @@ function namesOf(path: string): string[] {
 }
 
 /** Calls that strace cannot select by a file: those of sockets, and of the process. */
-const OTHERS = ["-e", "trace=bind,listen,connect,umask"];
+const OTHERS = ["-e", "trace=bind,listen,connect,umask,fchmod"];
 
 interface Outcome {
   lines: string[];
