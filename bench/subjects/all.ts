@@ -5,7 +5,7 @@ import { bulk } from "./bulk.ts";
 import { calls } from "./calls.ts";
 import { cliStart } from "./cli_start.ts";
 import { connections } from "./connect.ts";
-import { connectionCount } from "./connection_count.ts";
+import { connectionCount, lowLatency } from "./connection_count.ts";
 import { echo } from "./echo.ts";
 import { idle } from "./idle.ts";
 import { jsonLines } from "./json_lines.ts";
@@ -18,6 +18,7 @@ import { roundTrip } from "./round_trip.ts";
 /** The comparisons, then the points of the curves. */
 export const SUBJECTS: readonly Subject[] = [
   roundTrip,
+  ...lowLatency,
   bulk,
   echo,
   pipelined,

@@ -13,6 +13,12 @@ export const bulk: Subject = {
   contenders: [
     { name: "uds read/write", program: "bulk/uds.ts", variant: "offset", count: COUNT },
     { name: "uds read/write, plain", program: "bulk/uds.ts", variant: "plain", count: COUNT },
+    {
+      name: "uds lowLatency",
+      program: "bulk/uds.ts",
+      variant: "offset lowLatency",
+      count: COUNT,
+    },
     { name: "uds streams", program: "bulk/uds_streams.ts", count: COUNT },
     { name: "Deno raw loop, plain", program: "bulk/raw.ts", variant: "plain", count: COUNT },
     { name: "Deno raw loop, offset", program: "bulk/raw.ts", variant: "offset", count: COUNT },
@@ -45,6 +51,12 @@ export const bulk: Subject = {
         "Tried: chunks of at most 64, 128, 256 and 512 KiB; one buffer and a copy for each chunk; " +
         "streams other than byte streams. None was measurably faster. pipeTo needs no chunks of " +
         "its own: see the echo.",
+    },
+    {
+      ours: "uds lowLatency",
+      baseline: "uds read/write",
+      atLeast: 0.95,
+      missed: "For bulk the calls are those of other connections. The difference is noise.",
     },
     { ours: "uds read/write", baseline: "Node node:net" },
     { ours: "uds read/write", baseline: "C" },

@@ -29,3 +29,28 @@ export const connectionCount: Subject[] = COUNTS.map((connections) => ({
   value: microseconds,
   point: { curve: CURVE, axis: AXIS, x: connections },
 }));
+
+/** Connections that are busy at the same time, which do not look for bytes. */
+export const lowLatency: Subject[] = [4, 64].map((connections) => ({
+  name: `low latency ${connections}`,
+  title: `Round trips over ${connections} connections at once, with lowLatency`,
+  unit: "µs",
+  better: "less",
+  size: 64,
+  contenders: [["uds", `${connections}`], ["uds lowLatency", `${connections} lowLatency`]].map(
+    ([name, variant]) => ({
+      name: name!,
+      variant: variant!,
+      program: "crowd_trips/uds.ts",
+      count: ROUND_TRIPS,
+      connections,
+    }),
+  ),
+  lines: [{
+    ours: "uds lowLatency",
+    baseline: "uds",
+    atMost: 1.05,
+    missed: "With several busy connections the calls are the same, after two comparisons.",
+  }],
+  value: microseconds,
+}));

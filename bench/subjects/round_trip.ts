@@ -13,6 +13,18 @@ export const roundTrip: Subject = {
   contenders: [
     { name: "uds Connection", program: "round_trip/uds.ts", count: COUNT },
     { name: "uds messages", program: "round_trip/uds_messages.ts", count: COUNT },
+    {
+      name: "uds lowLatency",
+      program: "round_trip/uds.ts",
+      variant: "lowLatency",
+      count: COUNT,
+    },
+    {
+      name: "uds lowLatency, messages",
+      program: "round_trip/uds_messages.ts",
+      variant: "lowLatency",
+      count: COUNT,
+    },
     { name: "Deno raw loop", program: "round_trip/raw.ts", count: COUNT },
     { name: "Node node:net", program: "round_trip/node.mjs", count: COUNT },
     { name: "Python asyncio", program: "round_trip/streams.py", count: COUNT },
@@ -33,6 +45,18 @@ export const roundTrip: Subject = {
         "A message is encoded, queued and decoded. Tried: no timer at the end of a turn for a single " +
         "message, which reduced the cost from 1.37 to 1.13. Under different loads of the machine the " +
         "same code was between 1.13 and 1.35.",
+    },
+    {
+      ours: "uds lowLatency",
+      baseline: "Deno raw loop",
+      atMost: 0.35,
+      missed: "If both ends share one processor, they cannot look at the same time: about 0.7.",
+    },
+    {
+      ours: "uds lowLatency, messages",
+      baseline: "Deno raw loop",
+      atMost: 0.5,
+      missed: "If both ends share one processor, they cannot look at the same time: about 1.",
     },
     { ours: "uds Connection", baseline: "Node node:net" },
     { ours: "uds Connection", baseline: "Python asyncio" },

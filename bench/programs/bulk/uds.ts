@@ -2,9 +2,11 @@
 
 import { connect } from "@uds/uds";
 import { counted, offsetBuffer, PASSES, report, TASK, timed } from "../_program.ts";
-import { serveUds } from "../_uds.ts";
+import { lowLatency, serveUds } from "../_uds.ts";
 
-const buffer = TASK.variant === "offset" ? offsetBuffer(TASK.size) : new Uint8Array(TASK.size);
+const buffer = TASK.variant.startsWith("offset")
+  ? offsetBuffer(TASK.size)
+  : new Uint8Array(TASK.size);
 if (TASK.role === "server") {
   let pass = 0;
   await serveUds(async (conn) => {
@@ -17,7 +19,7 @@ if (TASK.role === "server") {
   report();
 } else {
   const seconds = await timed(async (items) => {
-    await using conn = await connect(TASK.path);
+    await using conn = await connect({ path: TASK.path, lowLatency });
     for (let i = 0; i < items; i++) {
       counted.bytes += await conn.write(buffer);
       counted.items++;

@@ -5,7 +5,7 @@ import { counted, PASSES, TASK } from "../_program.ts";
 type Channel = Pick<Deno.UnixConn, "read" | "write"> & Disposable;
 
 /** The number of connections, from the variant. */
-export const CONNECTIONS: number = Number(TASK.variant);
+export const CONNECTIONS: number = Number.parseInt(TASK.variant);
 
 /** Handles one connection of the server. */
 export async function answer(conn: Channel): Promise<void> {

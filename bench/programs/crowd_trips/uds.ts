@@ -2,7 +2,7 @@
 
 import { connect } from "@uds/uds";
 import { counted, report, TASK } from "../_program.ts";
-import { serveUds } from "../_uds.ts";
+import { lowLatency, serveUds } from "../_uds.ts";
 import { answer, CONNECTIONS, trips } from "./_trips.ts";
 
 if (TASK.role === "server") {
@@ -10,5 +10,5 @@ if (TASK.role === "server") {
   counted.items = counted.bytes / TASK.size;
   report();
 } else {
-  report({ seconds: await trips(() => connect(TASK.path)) });
+  report({ seconds: await trips(() => connect({ path: TASK.path, lowLatency })) });
 }

@@ -2,7 +2,7 @@
 
 import { connect } from "@uds/uds";
 import { counted, report, TASK, timed } from "../_program.ts";
-import { serveUds } from "../_uds.ts";
+import { lowLatency, serveUds } from "../_uds.ts";
 
 const buffer = new Uint8Array(64 * 1024);
 if (TASK.role === "server") {
@@ -17,7 +17,7 @@ if (TASK.role === "server") {
 } else {
   const message = new Uint8Array(TASK.size);
   const seconds = await timed(async (items) => {
-    await using conn = await connect(TASK.path);
+    await using conn = await connect({ path: TASK.path, lowLatency });
     for (let i = 0; i < items; i++) {
       await conn.write(message);
       let got = 0;

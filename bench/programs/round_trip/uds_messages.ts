@@ -2,7 +2,7 @@
 
 import { connect, lengthPrefixed, messages } from "@uds/uds";
 import { counted, report, TASK, timed } from "../_program.ts";
-import { serveUds } from "../_uds.ts";
+import { lowLatency, serveUds } from "../_uds.ts";
 
 if (TASK.role === "server") {
   await serveUds(async (conn) => {
@@ -17,7 +17,10 @@ if (TASK.role === "server") {
 } else {
   const message = new Uint8Array(TASK.size);
   const seconds = await timed(async (items) => {
-    await using channel = messages(await connect(TASK.path), lengthPrefixed());
+    await using channel = messages(
+      await connect({ path: TASK.path, lowLatency }),
+      lengthPrefixed(),
+    );
     for (let i = 0; i < items; i++) {
       await channel.send(message);
       const reply = await channel.receive();
