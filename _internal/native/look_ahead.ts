@@ -51,6 +51,8 @@ const MAX_CREDIT_MS = 4;
 /** The time without looks, as a multiple of what was lost: at first, and after many losses. */
 const LEAST_PAUSE = 16;
 const MAX_LOSSES = 16;
+/** During such a pause, the time of one read among so many is measured. */
+const READS_PER_SAMPLE = 8;
 /** A longer time counts as this one: the process may have been stopped. */
 const MAX_COUNTED_MS = 5;
 
@@ -69,6 +71,7 @@ export class LookAhead implements Transport {
   readonly #leastTurns: number;
   /** How many reads wait below. Those that come later wait behind them. */
   #waiting = 0;
+  readonly #settled = () => void this.#waiting--;
   /** While a read yields to others, the reads after it wait for it. */
   #others: Promise<void> | undefined;
 
@@ -130,13 +133,14 @@ export class LookAhead implements Transport {
     if (this.#turns < this.#leastTurns || this.#waiting > 0 || buffer.length === 0) {
       return this.#wait(buffer);
     }
+    if (this.#pause > 0) {
+      const isSample = --this.#pause % READS_PER_SAMPLE === 0;
+      return this.#wait(buffer, isSample ? performance.now() : undefined);
+    }
     const now = performance.now();
     // A peer that takes so long is not waited for.
     const isSlow = this.#waitedMs > MAX_FIRST_LOOK * this.#lookMs;
-    if (isSlow || this.#pause > 0 || this.#below.hasBytes === true) {
-      this.#pause = Math.max(0, this.#pause - 1);
-      return this.#wait(buffer, now);
-    }
+    if (isSlow || this.#below.hasBytes === true) return this.#wait(buffer, now);
     const isLate = now - (this.#lookingSince ??= now) > MAX_STANDSTILL_MS;
     if (!isLate && ++this.#readsSinceTimers < MAX_READS) return this.#look(buffer, now);
     // A wait polls all sockets.
@@ -158,9 +162,9 @@ export class LookAhead implements Transport {
     this.#readsSinceTimers = 0;
     this.#lookingSince = undefined;
     const reading = this.#below.read(buffer);
-    const settled = () => {
-      this.#waiting--;
-      if (from !== undefined) this.#waited(performance.now() - from);
+    const settled = from === undefined ? this.#settled : () => {
+      this.#settled();
+      this.#waited(performance.now() - from);
     };
     reading.then(settled, settled);
     return reading;
