@@ -29,7 +29,7 @@ import { connectWithin } from "../_internal/path/connect_tries.ts";
 
 /** Options of {@linkcode connectLongPath}: those of `connect()`. */
 export interface ConnectLongPathOptions
-  extends Pick<ConnectOptions, "path" | "timeout" | "wait" | "owner" | "signal"> {}
+  extends Pick<ConnectOptions, "path" | "timeout" | "wait" | "owner" | "descriptors" | "signal"> {}
 
 /** Options of {@linkcode bindLongPath}. */
 export interface BindLongPathOptions {
