@@ -60,7 +60,7 @@ const OWN_PROCESS = new RegExp(
   [
     /\b(?:openDescriptors|assertNoneLeft|memoryUsage|unhandledrejection|globalThis|dlopen)\b/,
     /\bDeno\.(?:umask|chdir|exit|exitCode|addSignalListener|permissions|resources)\b/,
-    /\bDeno\.env\.(?:set|delete)\b|\bpermissions: |\/native\b|["'`]\/proc\/self\b/,
+    /\bDeno\.env\.(?:set|delete)\b|\bpermissions: |\/(?:native|libc)\b|["'`]\/proc\/self\b/,
   ].map(({ source }) => source).join("|"),
 );
 
