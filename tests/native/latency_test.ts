@@ -104,12 +104,13 @@ test("lowLatency() runs timers and other sockets while bytes are always there", 
   const byte = new Uint8Array(1);
   await both.peer.write(lot);
   await waiting.conn.write(MESSAGE);
-  while (performance.now() - started < 150) {
+  // On a busy machine this process runs for a part of the time only.
+  while (performance.now() - started < 150 || ticks < 5 && performance.now() - started < 3000) {
     if (++reads % lot.length === 0) await both.peer.write(lot);
     await both.conn.read(byte);
   }
   clearInterval(timer);
-  assert(ticks >= 5, `a timer of 5 ms fired ${ticks} times in 150 ms`);
+  assert(ticks >= 5, `a timer of 5 ms fired ${ticks} times in 3 s`);
   assert(readsUntilOther < 3000, `another socket was read after ${readsUntilOther} reads`);
 });
 
