@@ -11,22 +11,21 @@ import {
   checkBoolean,
   checkOptions,
   type Checks,
-  oneOf,
 } from "../_internal/base/check.ts";
 import { ErrorContext } from "../_internal/base/error_context.ts";
 import { requireRuntime } from "../_internal/base/runtime.ts";
 import { requireLibc } from "../_internal/libc/library.ts";
 import { PathDatagrams } from "../_internal/native/path_datagrams.ts";
-import { checkPacketBytes, NAMED_CHECKS } from "../_internal/native/path_options.ts";
+import { checkPacketBytes, PATH_CHECKS } from "../_internal/native/path_options.ts";
 import { PathOwner } from "../_internal/native/path_owner.ts";
 import { openUnnamed } from "../_internal/native/path_socket.ts";
 import { planToListen } from "../_internal/path/claim_options.ts";
 import { Reporter } from "../_internal/server/reporter.ts";
-import type { NamedOptions } from "./listen_packets.ts";
+import type { PacketPathOptions } from "./listen_packets.ts";
 import type { PacketWaitOptions } from "./packet_socket.ts";
 
 /** Options of {@linkcode bindPackets}. */
-export interface BindPacketsOptions extends Omit<NamedOptions, "path"> {
+export interface BindPacketsOptions extends Omit<PacketPathOptions, "path"> {
   /**
    * The path of the socket, or an abstract name. Without it the socket has no name: it can send,
    * and no peer can answer.
@@ -41,16 +40,6 @@ export interface BindPacketsOptions extends Omit<NamedOptions, "path"> {
    * @default {false}
    */
   autobind?: boolean | undefined;
-  /**
-   * What to do if a socket file exists, of whatever type.
-   *
-   * - `"reclaim"` removes it if it is stale: no process holds its lock, and it refuses two
-   *   connections, 100 ms apart.
-   * - `"fail"` rejects with `SocketInUse`.
-   *
-   * @default {"reclaim"}
-   */
-  existing?: "reclaim" | "fail" | undefined;
   /**
    * The maximum number of bytes of a packet. The send buffer is made as large as that needs, within
    * the limit of the system (`net.core.wmem_max` on Linux).
@@ -208,9 +197,8 @@ export async function bindPackets(
 }
 
 const CHECKS: Checks<BindPacketsOptions> = {
-  ...NAMED_CHECKS,
+  ...PATH_CHECKS,
   autobind: checkBoolean,
-  existing: oneOf("reclaim", "fail"),
   maxPacketBytes: checkPacketBytes,
 };
 
@@ -232,7 +220,7 @@ async function bindAndWrap(options: SocketPath | BindPacketsOptions): Promise<Da
 
 function bindWithoutPath(options: BindPacketsOptions): DatagramSocket {
   const { autobind = false, maxPacketBytes, signal } = options;
-  const wrong = Object.keys(NAMED_CHECKS).find((name) =>
+  const wrong = Object.keys(PATH_CHECKS).find((name) =>
     name !== "signal" && options[name as keyof BindPacketsOptions] !== undefined
   );
   if (wrong !== undefined) throw new TypeError(`Invalid ${wrong}: the socket has no path`);

@@ -12,26 +12,30 @@ import {
   checkOptions,
   type Checks,
   integer,
-  oneOf,
   withPath,
 } from "../_internal/base/check.ts";
 import { ErrorContext } from "../_internal/base/error_context.ts";
 import { requireLibc } from "../_internal/libc/library.ts";
 import { planToListen } from "../_internal/path/claim_options.ts";
 import { PathListener } from "../_internal/native/path_listener.ts";
-import { checkPacketBytes, NAMED_CHECKS } from "../_internal/native/path_options.ts";
+import { checkPacketBytes, PATH_CHECKS } from "../_internal/native/path_options.ts";
 import { PathOwner } from "../_internal/native/path_owner.ts";
 import { Reporter } from "../_internal/server/reporter.ts";
 import type { PacketSocket } from "./packet_socket.ts";
 
-/** The options of `listen()` that a packet socket with a path has too. */
-export type NamedOptions = Pick<
-  ListenOptions,
-  "path" | "mode" | "uid" | "gid" | "createDirectory" | "verifyDirectory" | "onPathLost" | "signal"
->;
-
-/** Options of {@linkcode listenPackets}. */
-export interface ListenPacketsOptions extends NamedOptions {
+/** Options of a packet socket that owns a path. Most of them are those of `listen()`. */
+export interface PacketPathOptions extends
+  Pick<
+    ListenOptions,
+    | "path"
+    | "mode"
+    | "uid"
+    | "gid"
+    | "createDirectory"
+    | "verifyDirectory"
+    | "onPathLost"
+    | "signal"
+  > {
   /**
    * What to do if a socket file exists, of whatever type.
    *
@@ -42,6 +46,10 @@ export interface ListenPacketsOptions extends NamedOptions {
    * @default {"reclaim"}
    */
   existing?: "reclaim" | "fail" | undefined;
+}
+
+/** Options of {@linkcode listenPackets}. */
+export interface ListenPacketsOptions extends PacketPathOptions {
   /**
    * The maximum number of connections that wait to be accepted. Further clients are refused with
    * `EAGAIN`, and `connectPackets()` tries again. The system may have a lower limit.
@@ -147,8 +155,7 @@ export async function listenPackets(
 const DEFAULT_BACKLOG = 1024;
 
 const CHECKS: Checks<ListenPacketsOptions> = {
-  ...NAMED_CHECKS,
-  existing: oneOf("reclaim", "fail"),
+  ...PATH_CHECKS,
   backlog: integer(0, 0x7fff_ffff),
   maxPacketBytes: checkPacketBytes,
 };

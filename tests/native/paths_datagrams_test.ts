@@ -292,6 +292,7 @@ test("bindPackets() serves a control socket in the style of wpa_supplicant", asy
 test("bindPackets() checks its arguments", async () => {
   const wrong: [options: unknown, message: string][] = [
     [{ mode: 0o600 }, "Invalid mode: the socket has no path"],
+    [{ existing: "fail" }, "Invalid existing: the socket has no path"],
     [{ path: "/tmp/never.sock", autobind: true }, "Invalid autobind: the socket has a path"],
     [{ path: "\0name", mode: 0o600 }, "Cannot bind"],
     [{ type: "dgram" }, 'Invalid option "type" of bindPackets()'],
