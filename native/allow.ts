@@ -42,7 +42,7 @@ const CHECKS: Checks<AllowRules> = { uids: checkUsers, gids: checkUsers };
  * - With `listen()` and `listenPackets()`, call the function for each connection that you accept.
  *   A client can check a server with it, after `connect()`.
  *
- * **Permissions**: `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where libc is on this system.
+ * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  * It is required here, so a server without it does not start.
  *
  * @param rules Users and groups, by their numbers.

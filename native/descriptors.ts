@@ -11,8 +11,8 @@ import {
   checkSignal,
   show,
 } from "../_internal/base/check.ts";
-import { quoteAddress } from "../_internal/base/shown_address.ts";
 import { ErrorContext } from "../_internal/base/error_context.ts";
+import { pathOf, shownPeer } from "../_internal/connection/connection_error.ts";
 import type { Attachment } from "../_internal/connection/input.ts";
 import {
   readAndKeep,
@@ -97,7 +97,7 @@ export interface Received {
  *   process that goes on serving the client. Then close yours. What it has read ahead stays here.
  *   A `Deno.UnixConn` must not be sent: closing it shuts the socket down for the receiver too.
  *
- * **Permissions**: `--allow-ffi` for libc.
+ * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  *
  * @param conn A connection that was opened with `descriptors: true`, or by a {@linkcode
  * Descriptor}.
@@ -168,7 +168,7 @@ const RECEIVE_CHECKS: Checks<ReadOptions> = { signal: checkSignal };
  *   message. Then it rejects with `code` `"EMFILE"` and closes the others. The next read returns
  *   the bytes.
  *
- * **Permissions**: `--allow-ffi` for libc.
+ * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  *
  * @param conn A connection that was opened with `descriptors: true`, or by a {@linkcode
  * Descriptor}.
@@ -297,9 +297,7 @@ function requireTransport(conn: Connection, operation: string, verb: string) {
   if (transport === undefined) {
     throw new TypeError(`Invalid connection: expected a Connection, got ${show(conn)}`);
   }
-  const path = conn.remoteAddr.path ?? conn.localAddr.path;
-  const peer = path === null ? "the unnamed peer" : quoteAddress(path);
-  const context = new ErrorContext(operation, path, `Cannot ${verb} ${peer}`);
+  const context = new ErrorContext(operation, pathOf(conn), `Cannot ${verb} ${shownPeer(conn)}`);
   if (!(transport instanceof DescriptorTransport)) {
     const state = "the connection was opened without descriptors: true. Pass that option to " +
       "connect(), listen(), serve(), pair() or inherited()";

@@ -2,6 +2,7 @@
 
 import type { ConnectOptions } from "../client.ts";
 import type { Connection } from "../connection.ts";
+import { seenFrom } from "../_internal/base/caller_stack.ts";
 import {
   checkArguments,
   checkBoolean,
@@ -113,31 +114,35 @@ const DEFAULT_MODE = 0o600;
 export async function connectLongPath(
   options: string | URL | ConnectLongPathOptions,
 ): Promise<Connection> {
-  checkArguments("connectLongPath", arguments, 1, "connectLongPath({ path, timeout })");
-  const given: ConnectLongPathOptions = withPath(options);
-  checkOptions("connectLongPath", given, CONNECT_CHECKS);
-  const path = resolveLongPath(given.path);
-  const context = new ErrorContext("connect", path);
-  requireRuntime();
-  given.signal?.throwIfAborted();
-  const libc = requireLibc(context);
-  return await connectWithin(context, given, {
-    open: () => {
-      const fd = openAt(libc, context, "connect");
-      const { Socket } = builtin("node:net");
-      const transport = given.descriptors
-        ? own(libc, fd)
-        : new FdSocket((onread) => new Socket({ fd, allowHalfOpen: true, onread }));
-      return new SocketConnection(transport, {
-        localAddr: { transport: "unix", path: null },
-        remoteAddr: { transport: "unix", path },
-      });
-    },
-    refusal: (cause) =>
-      cause instanceof Deno.errors.NotCapable || cause instanceof Deno.errors.NotSupported
-        ? cause
-        : connectRefusal(context, cause),
-  });
+  try {
+    checkArguments("connectLongPath", arguments, 1, "connectLongPath({ path, timeout })");
+    const given: ConnectLongPathOptions = withPath(options);
+    checkOptions("connectLongPath", given, CONNECT_CHECKS);
+    const path = resolveLongPath(given.path);
+    const context = new ErrorContext("connectLongPath", path);
+    requireRuntime();
+    given.signal?.throwIfAborted();
+    const libc = requireLibc(context);
+    return await connectWithin(context, given, {
+      open: () => {
+        const fd = openAt(libc, context, "connect");
+        const { Socket } = builtin("node:net");
+        const transport = given.descriptors
+          ? own(libc, fd)
+          : new FdSocket((onread) => new Socket({ fd, allowHalfOpen: true, onread }));
+        return new SocketConnection(transport, {
+          localAddr: { transport: "unix", path: null },
+          remoteAddr: { transport: "unix", path },
+        });
+      },
+      refusal: (cause) =>
+        cause instanceof Deno.errors.NotCapable || cause instanceof Deno.errors.NotSupported
+          ? cause
+          : connectRefusal(context, cause),
+    });
+  } catch (error) {
+    throw seenFrom(connectLongPath, error);
+  }
 }
 
 /**
@@ -162,33 +167,37 @@ export async function connectLongPath(
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  */
 export function bindLongPath(options: string | URL | BindLongPathOptions): BoundLongPath {
-  checkArguments("bindLongPath", arguments, 1, "bindLongPath({ path, mode })");
-  const given: BindLongPathOptions = withPath(options);
-  checkOptions("bindLongPath", given, BIND_CHECKS);
-  const path = resolveLongPath(given.path);
-  const { mode = DEFAULT_MODE } = given;
-  const context = new ErrorContext("bindLongPath", path, `Cannot bind ${JSON.stringify(path)}`);
-  requireRuntime();
-  const libc = requireLibc(context);
-  let fd: number | undefined;
   try {
-    // The file gets the mode of the socket, without the bits of the umask.
-    fd = openAt(libc, context, "bind", (socket) => libc.fchmod(socket, mode));
-    Deno.chmodSync(path, mode);
-  } catch (cause) {
-    if (fd !== undefined) libc.close(fd);
-    if (cause instanceof Deno.errors.NotCapable) throw cause;
-    const isTaken = cause instanceof Deno.errors.AddrInUse;
-    throw context.fail(
-      cause,
-      isTaken ? "a file is there. If no server uses it, remove it first" : undefined,
-    );
+    checkArguments("bindLongPath", arguments, 1, "bindLongPath({ path, mode })");
+    const given: BindLongPathOptions = withPath(options);
+    checkOptions("bindLongPath", given, BIND_CHECKS);
+    const path = resolveLongPath(given.path);
+    const { mode = DEFAULT_MODE } = given;
+    const context = new ErrorContext("bindLongPath", path);
+    requireRuntime();
+    const libc = requireLibc(context);
+    let fd: number | undefined;
+    try {
+      // The file gets the mode of the socket, without the bits of the umask.
+      fd = openAt(libc, context, "bind", (socket) => libc.fchmod(socket, mode));
+      Deno.chmodSync(path, mode);
+    } catch (cause) {
+      if (fd !== undefined) libc.close(fd);
+      if (cause instanceof Deno.errors.NotCapable) throw cause;
+      const isTaken = cause instanceof Deno.errors.AddrInUse;
+      throw context.fail(
+        cause,
+        isTaken ? "a file is there. If no server uses it, remove it first" : undefined,
+      );
+    }
+    const [file, cookie, bound] = [lstat(path), socketCookie(libc, fd), fd];
+    const close = () => {
+      removeIfSame(path, file);
+      // A server may have closed it, and its number may be another file's by now.
+      if (socketCookie(libc, bound) === cookie) libc.close(bound);
+    };
+    return { fd: bound, path, close, [Symbol.dispose]: close };
+  } catch (error) {
+    throw seenFrom(bindLongPath, error);
   }
-  const [file, cookie, bound] = [lstat(path), socketCookie(libc, fd), fd];
-  const close = () => {
-    removeIfSame(path, file);
-    // A server may have closed it, and its number may be another file's by now.
-    if (socketCookie(libc, bound) === cookie) libc.close(bound);
-  };
-  return { fd: bound, path, close, [Symbol.dispose]: close };
 }

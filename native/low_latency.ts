@@ -1,16 +1,11 @@
 /** Connections that look for bytes for some microseconds before they wait. */
 
 import type { Connection } from "../connection.ts";
-import {
-  checkArguments,
-  checkOptions,
-  type Checks,
-  integer,
-  show,
-} from "../_internal/base/check.ts";
-import { ErrorContext } from "../_internal/base/error_context.ts";
-import { type SocketConnection, transportOf } from "../_internal/connection/socket_connection.ts";
-import { DEFAULT_LOOK_US, lookAhead } from "../_internal/native/looking.ts";
+import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checkArguments, checkOptions, type Checks, integer } from "../_internal/base/check.ts";
+import type { SocketConnection } from "../_internal/connection/socket_connection.ts";
+import { checkConnection, requireDescriptor } from "../_internal/native/checked_connection.ts";
+import { lookAhead } from "../_internal/native/looking.ts";
 
 /** Options of {@linkcode lowLatency}. */
 export interface LowLatencyOptions {
@@ -48,15 +43,15 @@ const CHECKS: Checks<LowLatencyOptions> = { lookFor: integer(1, 1000) };
  *   signals, streams, `messages()`, backpressure, `closed`.
  * - It can be called at any time, also while reads wait. Another call changes `lookFor`.
  *
- * **Permissions**: `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where libc is on this system.
+ * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  *
  * @param conn The connection.
  * @param options How long to look.
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when `lookFor` is out of range.
- * @throws {Deno.errors.NotSupported} when its descriptor is not known: it is closed, it is not one
- * socket, or it cannot be distinguished from another connection's. The connection goes on as
- * before. Also when libc cannot be used.
+ * @throws {ConnectionClosed} when the connection has closed.
+ * @throws {Deno.errors.NotSupported} when its descriptor is not known, it was opened with
+ * `descriptors: true`, or libc cannot be used. The connection goes on as before.
  * @throws {Deno.errors.NotCapable} when the permission is missing.
  *
  * @example Usage
@@ -82,17 +77,13 @@ const CHECKS: Checks<LowLatencyOptions> = { lookFor: integer(1, 1000) };
  * ```
  */
 export function lowLatency(conn: Connection, options: LowLatencyOptions = {}): void {
-  checkArguments("lowLatency", arguments, 2, "lowLatency(conn, { lookFor })");
-  checkOptions("lowLatency", options, CHECKS);
-  if (transportOf(conn) === undefined) {
-    throw new TypeError(`Invalid connection: expected a Connection, got ${show(conn)}`);
+  try {
+    checkArguments("lowLatency", arguments, 2, "lowLatency(conn, { lookFor })");
+    checkOptions("lowLatency", options, CHECKS);
+    const checked = checkConnection("lowLatency", "lower the latency to", conn);
+    requireDescriptor(checked);
+    lookAhead(checked.context, conn as SocketConnection, options.lookFor);
+  } catch (error) {
+    throw seenFrom(lowLatency, error);
   }
-  const path = conn.remoteAddr.path ?? conn.localAddr.path;
-  const start = `Cannot lower the latency of ${path === null ? "a connection" : show(path)}`;
-  const context = new ErrorContext("lowLatency", path, start);
-  const { lookFor = DEFAULT_LOOK_US } = options;
-  if (lookAhead(context, conn as unknown as SocketConnection, lookFor)) return;
-  const state =
-    "its descriptor is not known: it is closed, or cannot be distinguished from another one's";
-  throw context.error(Deno.errors.NotSupported, state);
 }

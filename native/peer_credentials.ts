@@ -42,7 +42,7 @@ export interface PeerCredentials {
  *   function throws. This takes another thread, or raw connections of Deno's, on the same path.
  *   Import this module before you open connections: each one is then looked at when it is opened.
  *
- * **Permissions**: `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where libc is on this system.
+ * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  * FFI means full trust in this program.
  *
  * **Platforms**: Linux. On macOS it is written, and was not run.

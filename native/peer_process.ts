@@ -34,7 +34,7 @@ export interface PeerProcess extends Disposable {
  *   `connect`.
  * - A socket pair is refused: the kernel knows only which process made it. Use the child's `pid`.
  *
- * **Permissions**: `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where libc is on this system.
+ * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  * It sends signals without `--allow-run`.
  *
  * **Platforms**: Linux 6.5 or newer.

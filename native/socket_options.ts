@@ -2,6 +2,7 @@
 
 import { resolveSocketPath, type SocketPath } from "../address.ts";
 import type { Connection } from "../connection.ts";
+import { seenFrom } from "../_internal/base/caller_stack.ts";
 import {
   checkArguments,
   checkInteger,
@@ -29,7 +30,7 @@ import {
   hasError,
   numberOption,
   setNumberOption,
-  unreadBytes,
+  unreadBytes as bytesToRead,
   unsentMemory,
 } from "../_internal/libc/socket_option.ts";
 import { checkConnection, requireDescriptor } from "../_internal/native/checked_connection.ts";
@@ -92,7 +93,7 @@ const QUICK_LOOKS = 10;
  *   buffer of a Unix socket.
  * - macOS does not double, and uses both.
  *
- * **Permissions**: `--allow-ffi` for libc, see {@linkcode nativePermissions}.
+ * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  *
  * @param conn The connection.
  * @returns The sizes, in bytes.
@@ -115,9 +116,13 @@ const QUICK_LOOKS = 10;
  * ```
  */
 export function bufferSizes(conn: Connection): BufferSizes {
-  checkArguments("bufferSizes", arguments, 1, "bufferSizes(conn)");
-  const { libc, fd } = open(conn, "bufferSizes", "read the buffers of the connection to");
-  return sizesOf(libc, fd);
+  try {
+    checkArguments("bufferSizes", arguments, 1, "bufferSizes(conn)");
+    const { libc, fd } = open(conn, "bufferSizes", "read the buffers of the connection to");
+    return sizesOf(libc, fd);
+  } catch (error) {
+    throw seenFrom(bufferSizes, error);
+  }
 }
 
 /**
@@ -128,7 +133,7 @@ export function bufferSizes(conn: Connection): BufferSizes {
  * - Linux doubles the number. It sets its own limit without an error if the number is larger than
  *   `net.core.wmem_max` or `net.core.rmem_max`, 208 KiB or more: see what is returned.
  *
- * **Permissions**: `--allow-ffi` for libc, see {@linkcode nativePermissions}.
+ * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  *
  * @param conn The connection.
  * @param options The sizes, in bytes.
@@ -139,27 +144,31 @@ export function bufferSizes(conn: Connection): BufferSizes {
  * @throws {Deno.errors.NotSupported} when the descriptor of the connection is not known.
  */
 export function setBufferSizes(conn: Connection, options: SetBufferSizesOptions): BufferSizes {
-  checkArguments("setBufferSizes", arguments, 2, "setBufferSizes(conn, { send })");
-  checkOptions("setBufferSizes", options, SIZE_CHECKS);
-  const { context, libc, fd } = open(
-    conn,
-    "setBufferSizes",
-    "set the buffers of the connection to",
-  );
   try {
-    if (options.send !== undefined) setNumberOption(libc, fd, SO_SNDBUF, options.send);
-    if (options.receive !== undefined) setNumberOption(libc, fd, SO_RCVBUF, options.receive);
-  } catch (cause) {
-    throw context.fail(cause);
+    checkArguments("setBufferSizes", arguments, 2, "setBufferSizes(conn, { send })");
+    checkOptions("setBufferSizes", options, SIZE_CHECKS);
+    const { context, libc, fd } = open(
+      conn,
+      "setBufferSizes",
+      "set the buffers of the connection to",
+    );
+    try {
+      if (options.send !== undefined) setNumberOption(libc, fd, SO_SNDBUF, options.send);
+      if (options.receive !== undefined) setNumberOption(libc, fd, SO_RCVBUF, options.receive);
+    } catch (cause) {
+      throw context.fail(cause);
+    }
+    return sizesOf(libc, fd);
+  } catch (error) {
+    throw seenFrom(setBufferSizes, error);
   }
-  return sizesOf(libc, fd);
 }
 
 /**
  * Returns how many bytes of the peer wait in the kernel. Those that a stream of the connection has
  * read ahead are not among them.
  *
- * **Permissions**: `--allow-ffi` for libc, see {@linkcode nativePermissions}.
+ * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  *
  * @param conn The connection.
  * @returns The number of bytes.
@@ -168,13 +177,17 @@ export function setBufferSizes(conn: Connection, options: SetBufferSizesOptions)
  * @throws {ConnectionClosed} when the connection has closed.
  * @throws {Deno.errors.NotSupported} when the descriptor of the connection is not known.
  */
-export function unread(conn: Connection): number {
-  checkArguments("unread", arguments, 1, "unread(conn)");
-  const { context, libc, fd } = open(conn, "unread", "count the unread bytes of");
+export function unreadBytes(conn: Connection): number {
   try {
-    return unreadBytes(libc, fd);
-  } catch (cause) {
-    throw context.fail(cause);
+    checkArguments("unreadBytes", arguments, 1, "unreadBytes(conn)");
+    const { context, libc, fd } = open(conn, "unreadBytes", "count the unread bytes of");
+    try {
+      return bytesToRead(libc, fd);
+    } catch (cause) {
+      throw context.fail(cause);
+    }
+  } catch (error) {
+    throw seenFrom(unreadBytes, error);
   }
 }
 
@@ -188,7 +201,7 @@ export function unread(conn: Connection): number {
  * - If it is aborted, the connection is as before.
  * - Linux only.
  *
- * **Permissions**: `--allow-ffi` for libc, see {@linkcode nativePermissions}.
+ * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  *
  * @param conn The connection.
  * @param options A signal that ends the wait.
@@ -215,31 +228,35 @@ export function unread(conn: Connection): number {
  * ```
  */
 export async function delivered(conn: Connection, options: DeliveredOptions = {}): Promise<void> {
-  checkArguments("delivered", arguments, 2, "delivered(conn, { signal })");
-  checkOptions("delivered", options, DELIVERED_CHECKS);
-  const { signal } = options;
-  signal?.throwIfAborted();
-  const pauses = new GrowingPauses(FIRST_PAUSE_MS, LAST_PAUSE_MS);
-  const time = new ObservedTime();
-  for (let looks = 0;; looks++) {
-    const { context, libc, fd } = open(conn, "delivered", "wait for delivery to");
-    if (IS_MAC) throw context.error(Deno.errors.NotSupported, "macOS does not report it");
-    let left: number;
-    try {
-      left = unsentMemory(libc, fd);
-    } catch (cause) {
-      throw context.fail(cause);
-    }
-    // When the peer closes, the kernel drops what is left, and notes an error here.
-    if (left === 0 && !hasError(libc, fd)) return;
-    if (left === 0) {
-      throw context.fail(
-        Object.assign(new Deno.errors.ConnectionReset(), { code: "ECONNRESET" }),
-      );
-    }
-    if (looks < QUICK_LOOKS) await turn();
-    else await time.pause(pauses.next(), signal);
+  try {
+    checkArguments("delivered", arguments, 2, "delivered(conn, { signal })");
+    checkOptions("delivered", options, DELIVERED_CHECKS);
+    const { signal } = options;
     signal?.throwIfAborted();
+    const pauses = new GrowingPauses(FIRST_PAUSE_MS, LAST_PAUSE_MS);
+    const time = new ObservedTime();
+    for (let looks = 0;; looks++) {
+      const { context, libc, fd } = open(conn, "delivered", "wait for delivery to");
+      if (IS_MAC) throw context.error(Deno.errors.NotSupported, "macOS does not report it");
+      let left: number;
+      try {
+        left = unsentMemory(libc, fd);
+      } catch (cause) {
+        throw context.fail(cause);
+      }
+      // When the peer closes, the kernel drops what is left, and notes an error here.
+      if (left === 0 && !hasError(libc, fd)) return;
+      if (left === 0) {
+        throw context.fail(
+          Object.assign(new Deno.errors.ConnectionReset(), { code: "ECONNRESET" }),
+        );
+      }
+      if (looks < QUICK_LOOKS) await turn();
+      else await time.pause(pauses.next(), signal);
+      signal?.throwIfAborted();
+    }
+  } catch (error) {
+    throw seenFrom(delivered, error);
   }
 }
 
@@ -249,7 +266,7 @@ export async function delivered(conn: Connection, options: DeliveredOptions = {}
  * - What waits in the kernel can still be read. Then reads resolve to `null`, pending ones as well.
  * - Writing goes on. The counterpart is `conn.closeWrite()`.
  *
- * **Permissions**: `--allow-ffi` for libc, see {@linkcode nativePermissions}.
+ * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  *
  * @param conn The connection.
  * @throws {TypeError} when it is not a connection of this package.
@@ -259,9 +276,13 @@ export async function delivered(conn: Connection, options: DeliveredOptions = {}
  * @throws {Deno.errors.NotSupported} when the descriptor of the connection is not known.
  */
 export function closeRead(conn: Connection): void {
-  checkArguments("closeRead", arguments, 1, "closeRead(conn)");
-  const { context, libc, fd } = open(conn, "closeRead", "end reading from");
-  if (libc.shutdown(fd, SHUT_RD) < 0) throw context.fail(lastFailure(libc));
+  try {
+    checkArguments("closeRead", arguments, 1, "closeRead(conn)");
+    const { context, libc, fd } = open(conn, "closeRead", "end reading from");
+    if (libc.shutdown(fd, SHUT_RD) < 0) throw context.fail(lastFailure(libc));
+  } catch (error) {
+    throw seenFrom(closeRead, error);
+  }
 }
 
 /**
@@ -275,7 +296,7 @@ export function closeRead(conn: Connection): void {
  * - A listener that is made later, such as one that replaces a removed socket file, has Deno's
  *   number again.
  *
- * **Permissions**: `--allow-ffi` for libc, see {@linkcode nativePermissions}.
+ * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  *
  * @param path The path of the listener.
  * @param clients The number of clients.
@@ -294,23 +315,27 @@ export function closeRead(conn: Connection): void {
  * ```
  */
 export function setBacklog(path: SocketPath, clients: number): void {
-  checkArguments("setBacklog", arguments, 2, "setBacklog(path, clients)");
-  checkInteger("clients", clients, 0, 0x7fff_ffff);
-  const resolved = resolveSocketPath(path);
-  const start = `Cannot set the backlog of ${quoteAddress(resolved)}`;
-  const context = new ErrorContext("setBacklog", resolved, start);
-  const libc = requireLibc(context);
-  // A server that publishes its path by rename was bound to another name.
-  const names = [resolved, `${resolved}.new`];
-  const found: number[] = [];
-  new OpenSockets(libc).each((fd) => {
-    if (numberOption(libc, fd, SO_ACCEPTCONN) !== 1) return;
-    if (names.includes(ownName(libc, fd) ?? "")) found.push(fd);
-  });
-  if (found.length === 0) {
-    throw context.error(Deno.errors.NotFound, "this process does not listen there");
+  try {
+    checkArguments("setBacklog", arguments, 2, "setBacklog(path, clients)");
+    checkInteger("clients", clients, 0, 0x7fff_ffff);
+    const resolved = resolveSocketPath(path);
+    const start = `Cannot set the backlog of ${quoteAddress(resolved)}`;
+    const context = new ErrorContext("setBacklog", resolved, start);
+    const libc = requireLibc(context);
+    // A server that publishes its path by rename was bound to another name.
+    const names = [resolved, `${resolved}.new`];
+    const found: number[] = [];
+    new OpenSockets(libc).each((fd) => {
+      if (numberOption(libc, fd, SO_ACCEPTCONN) !== 1) return;
+      if (names.includes(ownName(libc, fd) ?? "")) found.push(fd);
+    });
+    if (found.length === 0) {
+      throw context.error(Deno.errors.NotFound, "this process does not listen there");
+    }
+    for (const fd of found) if (libc.listen(fd, clients) < 0) throw context.fail(lastFailure(libc));
+  } catch (error) {
+    throw seenFrom(setBacklog, error);
   }
-  for (const fd of found) if (libc.listen(fd, clients) < 0) throw context.fail(lastFailure(libc));
 }
 
 function sizesOf(libc: Libc, fd: number): BufferSizes {

@@ -92,7 +92,7 @@ function nameOrNumber(names: Record<string, number>): Check {
  *   `EAFNOSUPPORT`, another protocol `EPROTONOSUPPORT`, another type `ESOCKTNOSUPPORT`. Linux takes
  *   protocol 1 (`PF_UNIX`) as 0.
  *
- * **Permissions**: `--allow-ffi=/lib/x86_64-linux-gnu/libc.so.6`, or where libc is on this system.
+ * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  *
  * @param options Family, type and protocol.
  * @returns The two ends: of a stream two connections, otherwise two packet sockets.

@@ -12,9 +12,11 @@ import { quoteAddress } from "./shown_address.ts";
 const PHRASES: Record<string, string> = {
   accept: "accept on",
   authorize: "authorize a client of",
+  bindLongPath: "bind",
   bindPackets: "bind",
   claim: "claim",
   connect: "connect to",
+  connectLongPath: "connect to",
   connectPackets: "connect to",
   listen: "listen on",
   listenPackets: "listen on",

@@ -13,7 +13,7 @@ import { LookAhead } from "./look_ahead.ts";
 import { descriptorOf } from "./noted.ts";
 
 /** How long to look, in microseconds: about what the wake-up of a processor costs. */
-export const DEFAULT_LOOK_US = 20;
+const DEFAULT_LOOK_US = 20;
 
 /**
  * Makes a connection look for bytes. Reports whether it does: its descriptor may not be known.

@@ -191,11 +191,10 @@ test("lowLatency() can be called again, to change how long a read looks", async 
   assertEquals(transportOf(a), transport);
   a.close();
   b.close();
-  const error = assertThrows(() => lowLatency(a), Deno.errors.NotSupported);
+  const error = assertThrows(() => lowLatency(a), ConnectionClosed);
   assertEquals(
     error.message,
-    "Cannot lower the latency of a connection: its descriptor is not known: it is closed, or " +
-      "cannot be distinguished from another one's",
+    "Cannot lower the latency to the unnamed peer: the connection has closed",
   );
 });
 

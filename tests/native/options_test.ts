@@ -6,7 +6,7 @@ import {
   nativePermissions,
   setBacklog,
   setBufferSizes,
-  unread,
+  unreadBytes,
 } from "@uds/uds/native";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import "./_libc.ts";
@@ -66,17 +66,17 @@ test("a smaller send buffer takes fewer bytes before the peer reads", async () =
   assert(counts[1]! < counts[0]! / 3, counts.join());
 });
 
-test("unread() returns the bytes that the peer has sent and this side has not read", async () => {
+test("unreadBytes() returns the bytes that the peer has sent and this side has not read", async () => {
   await using ends = new Ends();
   const [conn, peer] = [await ends.connected, await ends.accepted];
-  assertEquals(unread(conn), 0);
+  assertEquals(unreadBytes(conn), 0);
   await peer.write(new Uint8Array(1000));
   await peer.write(new Uint8Array(234));
-  assertEquals(unread(conn), 1234);
+  assertEquals(unreadBytes(conn), 1234);
   await conn.read(new Uint8Array(34));
-  assertEquals(unread(conn), 1200);
+  assertEquals(unreadBytes(conn), 1200);
   await conn.read(new Uint8Array(2000));
-  assertEquals(unread(conn), 0);
+  assertEquals(unreadBytes(conn), 0);
 });
 
 test("delivered() resolves when the peer has read everything", async () => {
@@ -188,7 +188,7 @@ test("setBacklog() rejects a path where this process does not listen", async () 
 const CALLS: Record<string, (conn: Connection) => unknown> = {
   bufferSizes,
   setBufferSizes: (conn) => setBufferSizes(conn, { send: 1 }),
-  unread,
+  unreadBytes,
   delivered,
   closeRead,
 };
