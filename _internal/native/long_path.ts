@@ -9,6 +9,7 @@
 import type { ErrorContext } from "../base/error_context.ts";
 import { absolutePath, directoryOf, faultOfUrl, pathOfUrl } from "../base/path.ts";
 import { show } from "../base/check.ts";
+import { socketPermissions } from "../base/socket_permissions.ts";
 import {
   AF_UNIX,
   IS_MAC,
@@ -45,11 +46,6 @@ export function resolveLongPath(path: string | URL): string {
   );
 }
 
-/** Returns the permissions that Deno's own call would need for a shorter path. */
-export function longPathPermissions(path: string): Deno.PermissionOptionsObject {
-  return { read: [path], write: [path], net: [`unix:${path}`] };
-}
-
 /**
  * Opens a stream socket, and binds or connects it.
  *
@@ -66,7 +62,7 @@ export function openAt(
   if (IS_MAC) {
     throw context.error(Deno.errors.NotSupported, "macOS cannot reach a file by a descriptor");
   }
-  context.require(longPathPermissions(context.path));
+  context.require(socketPermissions("connect", context.path, {}));
   const directory = libc.open(
     new TextEncoder().encode(`${directoryOf(context.path)}\0`),
     O_PATH | O_DIRECTORY | O_CLOEXEC,

@@ -1,10 +1,11 @@
 /** The datagram socket behind `bindPackets()`. */
 
-import { resolveSocketPath, type SocketPath, type UnixAddr } from "../../address.ts";
+import type { SocketPath, UnixAddr } from "../../address.ts";
 import type { Datagram, DatagramSocket } from "../../native/bind_packets.ts";
 import type { PacketWaitOptions } from "../../native/packet_socket.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { rejected } from "../base/rejection.ts";
+import { absoluteSocketPath } from "../base/socket_path.ts";
 import type { Libc } from "../libc/library.ts";
 import { ownName } from "../libc/socket_name.ts";
 import type { Reporter } from "../server/reporter.ts";
@@ -71,7 +72,7 @@ export class PathDatagrams implements DatagramSocket {
   #receiver(to: SocketPath): PathReceiver {
     const known = typeof to === "string" ? this.#receivers.get(to) : undefined;
     if (known !== undefined) return known;
-    const path = resolveSocketPath(to);
+    const path = absoluteSocketPath(to);
     const receiver = this.#receivers.get(path) ?? new PathReceiver(this.#sender, path);
     this.#receivers.set(path, receiver);
     if (this.#receivers.size > MOST_RECEIVERS) this.#forgetOne();

@@ -6,11 +6,11 @@
  */
 
 import { ConnectionClosed, MessageTooLarge } from "../../errors.ts";
-import { permissions } from "../../permissions.ts";
 import { ErrorContext } from "../base/error_context.ts";
 import { codeOf } from "../base/failure.ts";
 import { handled } from "../base/rejection.ts";
 import { quoteAddress } from "../base/shown_address.ts";
+import { socketPermissions } from "../base/socket_permissions.ts";
 import { EAGAIN, EINTR, MSG_DONTWAIT, MSG_NOSIGNAL } from "../libc/constants.ts";
 import { errnoOf, failureOf } from "../libc/failure.ts";
 import type { Libc } from "../libc/library.ts";
@@ -42,7 +42,7 @@ export class PathReceiver {
   constructor(sender: Sender, path: string) {
     this.#sender = sender;
     this.#context = new ErrorContext("send", path, `Cannot send a packet to ${quoteAddress(path)}`);
-    this.#context.require(permissions("connect", path));
+    this.#context.require(socketPermissions("connect", path, {}));
     this.#address = encodeName(path);
     this.#waits = new PacketWaits({
       attempt: (packet) => this.#put(packet),

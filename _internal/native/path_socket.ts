@@ -5,11 +5,11 @@
  * that Deno's own one would need.
  */
 
-import { permissions } from "../../permissions.ts";
 import { isSocketError, NotASocket } from "../../errors.ts";
 import type { PacketSocket, PacketType } from "../../native/packet_socket.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { codeOf } from "../base/failure.ts";
+import { socketPermissions } from "../base/socket_permissions.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK } from "../libc/constants.ts";
 import { lastFailure } from "../libc/failure.ts";
 import type { Libc } from "../libc/library.ts";
@@ -81,7 +81,7 @@ export function openConnected(
   context: ErrorContext,
   options: ConnectedOptions,
 ): PacketSocket {
-  context.require(permissions("connect", context.path));
+  context.require(socketPermissions("connect", context.path, {}));
   const { type, maxPacketBytes } = options;
   return withSocket(libc, type, (fd) => {
     if (options.autobind) autobind(libc, fd);
@@ -108,7 +108,9 @@ export function packetRefusal(
 ): Error {
   if (cause instanceof Deno.errors.NotCapable) {
     // Deno's own refusal, while the owner of the file was examined.
-    if (!isSocketError(cause)) context.require(permissions("connect", context.path), true);
+    if (!isSocketError(cause)) {
+      context.require(socketPermissions("connect", context.path, {}), true);
+    }
     return cause;
   }
   if (codeOf(cause) === "EPERM" && type === "dgram") {

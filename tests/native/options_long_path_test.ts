@@ -106,3 +106,14 @@ test("a long path needs the permissions of a short one, and libc", async () => {
     `Cannot bind "${path}": a Deno permission is missing. ${missing}`,
   ]);
 });
+
+test("a long path below /proc needs all permissions, as a short one does", async () => {
+  await using dir = new DeepDir();
+  const path = `/proc/self/root${dir.deep}/a.sock`;
+  const flags = permissionFlags({ read: true, write: true, net: true, ...nativePermissions() });
+  await using program = fixture("native_long_path.ts", flags, [path]);
+  assertEquals(
+    await program.line(),
+    `Cannot bind "${path}": a Deno permission is missing. Run again with --allow-all`,
+  );
+});
