@@ -125,7 +125,9 @@ export interface DatagramSocket extends AsyncIterable<Datagram>, AsyncDisposable
   /**
    * Closes the socket at once: pending receives and queued sends reject with `ConnectionClosed`.
    * Removes the socket file, if it is still the one that was bound, and then the lock. Idempotent;
-   * disposal does the same.
+   * so is disposal.
+   *
+   * `await using` waits for queued sends first, for 5 seconds at most.
    *
    * @throws {SocketError} when a file cannot be removed; the socket closes all the same.
    */

@@ -28,7 +28,7 @@ import type { Arrival, PacketTransport } from "./packet_transport.ts";
 import { PacketWaits } from "./packet_waits.ts";
 
 /** How long an async disposal waits for queued packets. */
-const FLUSH_MS = 5000;
+export const FLUSH_MS = 5000;
 
 const WAIT_CHECKS: Checks<PacketWaitOptions> = { signal: checkSignal };
 

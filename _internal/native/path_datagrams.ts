@@ -6,11 +6,12 @@ import type { PacketWaitOptions } from "../../native/packet_socket.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { rejected } from "../base/rejection.ts";
 import { absoluteSocketPath } from "../base/socket_path.ts";
+import { settlesWithin } from "../base/silence.ts";
 import type { Libc } from "../libc/library.ts";
 import { ownName } from "../libc/socket_name.ts";
 import type { Reporter } from "../server/reporter.ts";
 import { PacketPace } from "./packet_pace.ts";
-import { checkPacket, checkWait, FdPacketSocket } from "./packet_socket.ts";
+import { checkPacket, checkWait, FdPacketSocket, FLUSH_MS } from "./packet_socket.ts";
 import type { PathOwner } from "./path_owner.ts";
 import { PathReceiver, type Sender } from "./path_receiver.ts";
 
@@ -117,8 +118,10 @@ export class PathDatagrams implements DatagramSocket {
     }
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  async [Symbol.asyncDispose](): Promise<void> {
+    const receivers = [...this.#receivers.values()];
+    await settlesWithin(Promise.all(receivers.map((receiver) => receiver.idle)), FLUSH_MS);
+    await this.close();
   }
 
   ref(): void {

@@ -55,6 +55,11 @@ export class PathReceiver {
     return this.#waits.length === 0;
   }
 
+  /** Resolves when no packet waits. */
+  get idle(): Promise<void> {
+    return this.#waits.idle;
+  }
+
   /**
    * Sends a packet after those that wait.
    *

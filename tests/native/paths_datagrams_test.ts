@@ -120,6 +120,31 @@ test("bindPackets() waits for room without keeping the processor busy", async ()
   }
 }, { needs: ["python3"] });
 
+test("bindPackets(): await using sends what is queued, close() does not", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  await using server = await bindPackets(path);
+  const COUNT = 100;
+  const received: number[] = [];
+  const receiving = (async () => {
+    while (received.length < COUNT) received.push((await server.receive()).packet[0]!);
+  })();
+  {
+    await using sender = await bindPackets();
+    for (let i = 0; i < COUNT; i++) sender.send(Uint8Array.of(i), path);
+  }
+  await receiving;
+  assertEquals(received, Array.from({ length: COUNT }, (_, i) => i));
+
+  const sender = await bindPackets();
+  const sending = Array.from({ length: COUNT }, () => sender.send(new Uint8Array(1), path));
+  await sender.close();
+  const results = await Promise.allSettled(sending);
+  const failed = results.filter((result) => result.status === "rejected");
+  assert(failed.length > 0);
+  for (const { reason } of failed) assertInstanceOf(reason, ConnectionClosed);
+});
+
 test("bindPackets() takes back a packet that waits when its signal aborts", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
