@@ -447,7 +447,7 @@ export function inherited(options?: InheritedOptions): Connection;
  * this system, the socket can do more. Without it:
  *
  * - An empty packet of a `"seqpacket"` socket is received when another packet has come after it.
- *   Directly before the end it is not received.
+ *   Directly before the end it is not received. 1,000 of them in a row count as the end.
  * - The type is not compared with that of the descriptor. By default a packet has at most 212,960
  *   bytes. Of a larger one that comes, the `size` in the error is one more than the limit.
  * - A packet may be sent although its signal has aborted.

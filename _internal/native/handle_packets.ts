@@ -153,9 +153,9 @@ export class HandlePackets implements PacketTransport {
     }
     this.#sending = packet;
     this.#socket.write(packet, (error) => {
-      this.#sending = undefined;
       if (error) this.#writeError ??= fromNode(error);
-      else this.#sent = packet;
+      else this.#sent = this.#sending;
+      this.#sending = undefined;
       this.#wakes.write();
     });
     return undefined;
@@ -175,6 +175,13 @@ export class HandlePackets implements PacketTransport {
       };
     });
     if (--this.#waits === 0) this.#socket.unref();
+    if (direction === "write" && signal.aborted) this.#disown();
+  }
+
+  /** Called when an abort has taken back the packet: its memory may be that of a later one. */
+  #disown(): void {
+    this.#sent = undefined;
+    if (this.#sending !== undefined) this.#sending = new Uint8Array(0);
   }
 
   closeWrite(): void {
