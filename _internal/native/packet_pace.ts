@@ -18,9 +18,9 @@ let waitedAt = 0;
 export class PacketPace {
   #count = 0;
 
-  /** Counts a packet. Reports whether it may go at once. */
-  mayGoOn(): boolean {
-    return ++this.#count < MOST_AT_ONCE;
+  /** Counts a packet. Returns what it must wait for; `undefined` if it may go at once. */
+  next(): Promise<unknown> | undefined {
+    return ++this.#count < MOST_AT_ONCE ? undefined : this.#othersFirst();
   }
 
   /** Called after a wait for the socket: everything else was ready as well. */
@@ -29,9 +29,8 @@ export class PacketPace {
     waitedAt = performance.now();
   }
 
-  /** Resolves after what else is ready; `undefined` if nothing needs to go first. */
-  othersFirst(): Promise<unknown> | undefined {
-    if (this.#count < MOST_AT_ONCE) return undefined;
+  /** Resolves after what else is ready. */
+  #othersFirst(): Promise<unknown> {
     this.#count = 0;
     if (performance.now() - waitedAt < MOST_BUSY_MS) return new Promise(setImmediate);
     return othersTurn().then(() => waitedAt = performance.now());

@@ -102,9 +102,10 @@ export class TransportPacketSocket implements PacketSocket {
       if (length > this.maxPacketBytes) throw this.#tooLarge("send", length, this.maxPacketBytes);
       if (this.#state === "closed") throw this.#closed("send", CLOSED, packet);
       if (this.#closeWrite !== undefined) throw this.#closed("send", ENDED, packet);
-      const mayGoOn = this.#sends.length === 0 && this.#pace.mayGoOn();
-      if (mayGoOn && this.#put(packet)) return Promise.resolve();
-      return handled(this.#sends.add(packet, signal, this.#pace.othersFirst()).then(() => {}));
+      const isNext = this.#sends.length === 0;
+      const others = isNext ? this.#pace.next() : undefined;
+      if (isNext && others === undefined && this.#put(packet)) return Promise.resolve();
+      return handled(this.#sends.add(packet, signal, others).then(() => {}));
     } catch (error) {
       return rejected(error);
     }
@@ -119,11 +120,13 @@ export class TransportPacketSocket implements PacketSocket {
     try {
       const signal = checkWait("receive", options);
       if (this.#state === "closed") throw this.#closed("receive", CLOSED);
-      if (this.#receives.length === 0 && this.#pace.mayGoOn()) {
+      const isNext = this.#receives.length === 0;
+      const others = isNext ? this.#pace.next() : undefined;
+      if (isNext && others === undefined) {
         const received = this.#take();
         if (received !== undefined) return Promise.resolve(received);
       }
-      return this.#receives.add(undefined, signal, this.#pace.othersFirst());
+      return this.#receives.add(undefined, signal, others);
     } catch (error) {
       return Promise.reject(error);
     }

@@ -62,8 +62,7 @@ export class PathDatagrams implements DatagramSocket {
       const signal = checkWait("send", options);
       const receiver = this.#receiver(to);
       if (this.#closed !== undefined) throw receiver.closedError(packet);
-      const others = this.#pace.mayGoOn() ? undefined : this.#pace.othersFirst();
-      return receiver.send(packet, signal, others);
+      return receiver.send(packet, signal, this.#pace.next());
     } catch (error) {
       return rejected(error);
     }
