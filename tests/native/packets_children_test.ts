@@ -1,6 +1,10 @@
-import { pair, socketpair } from "@uds/uds";
+import { inherited, NotASocket, pair, socketpair } from "@uds/uds";
 import type { PacketType } from "@uds/uds/native";
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { ErrorContext } from "../../_internal/base/error_context.ts";
+import { AF_UNIX } from "../../_internal/libc/constants.ts";
+import { requireLibc } from "../../_internal/libc/library.ts";
+import { openPair, TYPES as NUMBERS } from "../../_internal/native/packet_pair.ts";
 import { decode, denoArgs, encode, openDescriptors, run, TempDir, test } from "../_helpers.ts";
 import { assertSame, packet, receiveAll, SIZES, TYPES } from "./_packets.ts";
 
@@ -63,9 +67,10 @@ const LANGUAGES: Language[] = [
     takesEmpty: true,
     code: 7,
     async start(type, dir) {
-      Deno.writeTextFileSync(dir.file("echo.c"), C);
-      await run("gcc", ["-o", dir.file("echo"), dir.file("echo.c")]);
-      return [dir.file("echo"), [type]];
+      const [source, program] = [dir.file(`${type}.c`), dir.file(type)];
+      Deno.writeTextFileSync(source, C);
+      await run("gcc", ["-o", program, source]);
+      return [program, [type]];
     },
   },
   {
@@ -107,38 +112,36 @@ const LANGUAGES: Language[] = [
 ];
 
 for (const { name, needs, takesEmpty, code, start } of LANGUAGES) {
-  for (const type of TYPES) {
-    test(`pair(): a child in ${name} echoes ${type} packets of every size`, async () => {
-      await using dir = new TempDir();
-      const before = openDescriptors();
+  test(`pair(): a child in ${name} echoes packets of every type and size`, async () => {
+    await using dir = new TempDir();
+    const before = openDescriptors();
+    await Promise.all(TYPES.map(async (type) => {
       const [command, args] = await start(type, dir);
-      {
-        await using child = await pair(command, { args, type });
-        const { conn } = child;
-        assertEquals([conn.type, conn.remoteAddr.path], [type, null]);
-        const isEmptyEnd = type === "dgram" || !takesEmpty;
-        const sizes = SIZES.filter((size) => size > 0 || !isEmptyEnd);
-        for (const [i, size] of [...sizes, ...sizes].entries()) {
-          await conn.send(packet(size, i));
-          assertSame(await conn.receive(), packet(size, i));
-        }
-        // A late reader: more than fits in the kernel, in both directions.
-        const COUNT = 300;
-        const sending = Promise.all(
-          Array.from({ length: COUNT }, (_, i) => conn.send(packet(1 + i * 7, i))),
-        );
-        for (let i = 0; i < COUNT; i++) assertSame(await conn.receive(), packet(1 + i * 7, i));
-        await sending;
-        if (type === "dgram") await conn.send(packet(0));
-        else {
-          await conn.closeWrite();
-          assertEquals(await receiveAll(conn), []);
-        }
-        assertEquals((await child.status).code, code);
+      await using child = await pair(command, { args, type });
+      const { conn } = child;
+      assertEquals([conn.type, conn.remoteAddr.path], [type, null]);
+      const isEmptyEnd = type === "dgram" || !takesEmpty;
+      const sizes = SIZES.filter((size) => size > 0 || !isEmptyEnd);
+      for (const [i, size] of [...sizes, ...sizes].entries()) {
+        await conn.send(packet(size, i));
+        assertSame(await conn.receive(), packet(size, i));
       }
-      assertEquals(openDescriptors(), before);
-    }, { needs });
-  }
+      // A late reader: more than fits in the kernel, in both directions.
+      const COUNT = 300;
+      const sending = Promise.all(
+        Array.from({ length: COUNT }, (_, i) => conn.send(packet(1 + i * 7, i))),
+      );
+      for (let i = 0; i < COUNT; i++) assertSame(await conn.receive(), packet(1 + i * 7, i));
+      await sending;
+      if (type === "dgram") await conn.send(packet(0));
+      else {
+        await conn.closeWrite();
+        assertEquals(await receiveAll(conn), []);
+      }
+      assertEquals((await child.status).code, code);
+    }));
+    assertEquals(openDescriptors(), before);
+  }, { needs });
 }
 
 test("pair(): a child that is killed leaves its packets, and the end", async () => {
@@ -184,14 +187,16 @@ test("pair(): descriptors that come with a packet are closed, and the packet arr
   const program = `import socket
 s = socket.socket(fileno=3)
 for i in range(100): socket.send_fds(s, [b"packet %d" % i], [0, 1, 2] * 20)`;
-  for (const type of TYPES) {
-    await using child = await pair("python3", { type, args: ["-c", program] });
-    const before = openDescriptors();
+  const start = (type: PacketType) => pair("python3", { type, args: ["-c", program] });
+  const children = await Promise.all(TYPES.map(start));
+  const before = openDescriptors();
+  await Promise.all(children.map(async (child) => {
     for (let i = 0; i < 100; i++) {
       assertEquals(decode((await child.conn.receive())!), `packet ${i}`);
     }
-    assertEquals(openDescriptors(), before);
-  }
+  }));
+  assertEquals(openDescriptors(), before);
+  for (const child of children) await child[Symbol.asyncDispose]();
 }, { needs: ["python3"] });
 
 test("pair() with a type leaves nothing behind if the program does not exist", async () => {
@@ -226,46 +231,37 @@ test("socketpair() and pair() of the core name the native module", async () => {
 });
 
 for (
-  const [what, type, state] of [
-    ["a dgram socket", "seqpacket", "it is a dgram socket, not a connected seqpacket one"],
-    ["a stream socket", "dgram", "it is a stream socket, not a connected dgram one"],
+  const [found, type, state] of [
+    ["dgram", "seqpacket", "it is a dgram socket, not a connected seqpacket one"],
+    ["stream", "dgram", "it is a stream socket, not a connected dgram one"],
     ["nothing", "dgram", "no Unix domain socket is open there"],
   ] as const
 ) {
-  test(`inherited({ type: "${type}" }) refuses ${what} with NotASocket`, async () => {
-    const args = denoArgs("native_packets_echo.ts", ["-A"], [
-      type,
-      what === "nothing" ? "77" : "3",
-    ]);
-    const start = { args, stderr: "piped" } as const;
-    await using child = what === "a dgram socket"
-      ? await pair(Deno.execPath(), { ...start, type: "dgram" })
-      : await pair(Deno.execPath(), start);
-    const text = await new Response(child.stderr).text();
-    assert(text.includes(`NotASocket: Cannot take over descriptor`), text);
-    assert(text.includes(state), text);
-    assertEquals((await child.status).code, 1);
+  test(`inherited({ type: "${type}" }) refuses ${found} with NotASocket`, () => {
+    const context = new ErrorContext("socketpair", null, "Cannot make a socket pair");
+    const libc = requireLibc(context);
+    const kind = NUMBERS[found === "nothing" ? "stream" : found];
+    const fds = openPair(context, libc, AF_UNIX, kind, 0);
+    const close = () => fds.map((fd) => libc.close(fd));
+    if (found === "nothing") close();
+    const error = assertThrows(() => inherited({ type, fd: fds[0] }), NotASocket, state);
+    assert(error.message.startsWith(`Cannot take over descriptor ${fds[0]}: `), error.message);
+    // Nothing is closed that was refused.
+    assertEquals(close(), found === "nothing" ? [-1, -1] : [0, 0]);
   });
 }
 
-test("inherited({ type }) without any permission takes empty packets before others", async () => {
-  const args = denoArgs("native_packets_echo.ts", [], ["seqpacket", "3"]);
-  await using child = await pair(Deno.execPath(), { type: "seqpacket", args });
-  const texts = ["", "", "x", "", "y"];
-  for (const text of texts) await child.conn.send(encode(text));
-  for (const text of texts) assertEquals(decode((await child.conn.receive())!), text);
-  await child.conn.closeWrite();
-  assertEquals(await receiveAll(child.conn), []);
-  assertEquals((await child.status).code, 0);
-});
-
-test("inherited({ type }) without any permission refuses what is too large, and goes on", async () => {
+test("inherited({ type }) without any permission takes empty packets, and refuses large ones", async () => {
   const args = denoArgs("native_packets_limits.ts", [], []);
   await using child = await pair(Deno.execPath(), { type: "seqpacket", args });
-  for (const size of [100, 101, 0, 99]) await child.conn.send(packet(size));
+  for (const size of [0, 0, 1, 0, 100, 101, 0, 99]) await child.conn.send(packet(size));
   await child.conn.closeWrite();
   const answers = (await receiveAll(child.conn)).map(decode);
   assertEquals(answers, [
+    "0",
+    "0",
+    "1",
+    "0",
     "100",
     "MessageTooLarge receive 101 100",
     "0",
@@ -288,18 +284,12 @@ test("inherited({ type }) without any permission: the parent that is gone, and w
 });
 
 for (const [what, flags] of [["libc", ["-A"]], ["no permission", []]] as [string, string[]][]) {
-  test(`inherited({ type }) with ${what}: a pending receive keeps the process alive`, async () => {
-    const args = denoArgs("native_packets_unref.ts", flags, ["ref"]);
+  test(`inherited({ type }) with ${what}: a pending receive keeps the process, until unref()`, async () => {
+    const args = denoArgs("native_packets_unref.ts", flags);
     await using child = await pair(Deno.execPath(), { type: "seqpacket", args, stdout: "piped" });
     await child.conn.receive();
     await child.conn.send(packet(3));
     assertEquals(await new Response(child.stdout).text(), "received 3\n");
-  });
-
-  test(`inherited({ type }) with ${what}: after unref() the process may end`, async () => {
-    const args = denoArgs("native_packets_unref.ts", flags, ["unref"]);
-    await using child = await pair(Deno.execPath(), { type: "seqpacket", args, stdout: "piped" });
-    assertEquals(await new Response(child.stdout).text(), "");
     assertEquals((await child.status).code, 0);
   });
 }
