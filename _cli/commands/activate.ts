@@ -51,18 +51,23 @@ export async function run(
 ): Promise<void> {
   const attempt = `Cannot serve ${JSON.stringify(shownPath(path))}`;
   requireGrants(attempt, needs(flags, path), { operation: "activate", path: null });
-  const signal = stopSignal();
+  const kill = new AbortController();
+  const signal = stopSignal(() => kill.abort());
   await using claimed = await claim(path, await ownership(flags));
-  using socket = await claimed.bind((path) => new HeldSocket(path));
+  const socket = await claimed.bind((path) => new HeldSocket(path));
   socket.listen();
   reporter.listening(claimed.path);
-  signal.addEventListener("abort", () => reporter.ending());
+  signal.addEventListener("abort", () => {
+    reporter.ending();
+    // The command may still serve the clients that have come. Disposal reports a failure.
+    claimed.release().catch(() => {});
+  });
   const pauses = new GrowingPauses(FIRST_PAUSE_MS, LAST_PAUSE_MS);
   for (let failures = 0;;) {
     await socket.clientWaits(signal);
     if (signal.aborted) return;
     const begin = performance.now();
-    const ended = await runOnce(socket, line, flags.name ?? "activate", signal);
+    const ended = await runOnce(socket, line, flags.name ?? "activate", signal, kill.signal);
     if (signal.aborted) return;
     if (performance.now() - begin > STEADY_MS) {
       failures = 0;
@@ -81,12 +86,18 @@ export async function run(
   }
 }
 
-/** Runs the command until it ends. Returns its exit code, or the signal that has ended it. */
+/**
+ * Runs the command until it ends. Returns its exit code, or the signal that has ended it.
+ *
+ * @param signal Ends it gracefully.
+ * @param kill Ends it at once.
+ */
 async function runOnce(
   socket: HeldSocket,
   [command, ...args]: readonly string[],
   name: string,
   signal: AbortSignal,
+  kill: AbortSignal,
 ): Promise<number | string> {
   const { spawn } = builtin("node:child_process");
   const child = spawn(SHELL, ["-c", START, respell(command!), ...args], {
@@ -99,15 +110,23 @@ async function runOnce(
   });
   reporter.say(`started process ${child.pid}`, { event: "started", pid: child.pid });
   let timer: ReturnType<typeof setTimeout> | undefined;
+  const send = (signal: "SIGTERM" | "SIGKILL") => {
+    child.kill(signal);
+    // Otherwise no second signal would be sent.
+    Object.assign(child, { killed: false });
+  };
+  const end = () => send("SIGKILL");
   const stop = () => {
-    child.kill("SIGTERM");
-    timer = setTimeout(() => child.kill("SIGKILL"), GRACE_MS);
+    send("SIGTERM");
+    timer = setTimeout(end, GRACE_MS);
   };
   signal.addEventListener("abort", stop);
+  kill.addEventListener("abort", end);
   try {
     return await ended;
   } finally {
     signal.removeEventListener("abort", stop);
+    kill.removeEventListener("abort", end);
     clearTimeout(timer);
   }
 }

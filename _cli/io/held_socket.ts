@@ -6,6 +6,7 @@
  *   socket listen and is closed in the same turn of the event loop, before it accepts.
  * - Another one reads from it. Deno waits until a client is there, and then the system refuses to
  *   read from a socket that listens. That refusal shows that a client waits.
+ * - The first handle is never closed: Deno would remove whatever is at the path by then.
  */
 
 import { onAbort } from "../../_internal/base/event_loop.ts";
@@ -75,10 +76,8 @@ export class HeldSocket implements Disposable {
     watch.close();
   }
 
-  /** Closes it, and removes the path. */
-  [Symbol.dispose](): void {
-    this.#bound.close();
-  }
+  /** Does nothing: the end of this process closes it. */
+  [Symbol.dispose](): void {}
 
   /** Throws if a call has failed, with the code of the system. */
   #check(call: string, result: number): void {

@@ -79,3 +79,51 @@ test("uds activate ends after 8 failures in a row", async () => {
   );
   assertEquals(dir.list(), []);
 });
+
+test("uds activate passes on a socket in blocking mode, as systemd does", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("b.sock");
+  // The second accept() waits, which fails in non-blocking mode.
+  const script = `import socket
+s = socket.socket(fileno=3)
+for _ in range(2): s.accept()[0].sendall(b"hello")`;
+  await using process = await activate(path, ["--", "python3", "-c", script]);
+  for (let i = 0; i < 2; i++) {
+    await using conn = await connect(path);
+    assertEquals(decode(await readAll(conn)), "hello");
+  }
+  process.kill("SIGTERM");
+  const { code, stderr } = await process.ended;
+  assertEquals([code, stderr.match(/started process/g)?.length], [0, 1], stderr);
+}, { needs: ["python3"] });
+
+test("uds activate leaves the socket that another server has put at its path", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("o.sock");
+  await using process = await activate(path, ["--", "true"]);
+  await Deno.remove(path);
+  using _other = Deno.listen({ transport: "unix", path });
+  process.kill("SIGTERM");
+  const { code, stderr } = await process.ended;
+  assertEquals(code, 0, stderr);
+  assertEquals(dir.list(), ["o.sock"]);
+});
+
+test("uds activate removes the path at a signal, and kills the command at a second one", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("k.sock");
+  const script = 'trap "" TERM; echo $$; exec sleep 20';
+  await using process = await activate(path, ["--", "sh", "-c", script]);
+  await using _client = await connect(path);
+  await process.stdout.until("\n");
+  const pid = Number(await process.stdout.text());
+  process.kill("SIGTERM");
+  while (dir.list().length > 0) await delay(5);
+  // Until then a signal counts as the first one.
+  await delay(550);
+  process.kill("SIGTERM");
+  assertEquals((await process.ended).code, 143);
+  // Its new parent may not have collected it yet.
+  const state = () => Deno.readTextFile(`/proc/${pid}/stat`).catch(() => ") Z");
+  while ((await state()).includes(") S")) await delay(5);
+});
