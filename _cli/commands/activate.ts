@@ -37,8 +37,11 @@ const STEADY_MS = 10_000;
 /** The pauses, in milliseconds, after a failure. They double. */
 const FIRST_PAUSE_MS = 25;
 const LAST_PAUSE_MS = 5000;
-/** The pause, in milliseconds, after an end without a failure: the command may take no client. */
-const END_PAUSE_MS = 20;
+/**
+ * The least time, in milliseconds, between two starts after an end without a failure: the command
+ * may take no client. systemd allows as many, 20 in 2 seconds.
+ */
+const START_INTERVAL_MS = 100;
 
 /** How long, in milliseconds, the command may take to end after SIGTERM. */
 const GRACE_MS = 5000;
@@ -69,13 +72,14 @@ export async function run(
     const begin = performance.now();
     const ended = await runOnce(socket, line, flags.name ?? "activate", signal, kill.signal);
     if (signal.aborted) return;
-    if (performance.now() - begin > STEADY_MS) {
+    const took = performance.now() - begin;
+    if (took > STEADY_MS) {
       failures = 0;
       pauses.reset();
     }
     if (ended === 0) {
       failures = 0;
-      await delay(END_PAUSE_MS, signal).catch(() => {});
+      await delay(Math.max(0, START_INTERVAL_MS - took), signal).catch(() => {});
     } else if (++failures === MOST_FAILURES) {
       const state = `the command has failed ${failures} times in a row, at last with ${ended}`;
       throw new Error(`${attempt}: ${state}`);

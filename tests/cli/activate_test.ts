@@ -127,3 +127,16 @@ test("uds activate removes the path at a signal, and kills the command at a seco
   const state = () => Deno.readTextFile(`/proc/${pid}/stat`).catch(() => ") Z");
   while ((await state()).includes(") S")) await delay(5);
 });
+
+test("uds activate restarts a command that takes no client at most ten times a second", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("t.sock");
+  await using process = await activate(path, ["--", "true"]);
+  await using _client = await connect(path);
+  const begin = performance.now();
+  await delay(1000);
+  process.kill("SIGTERM");
+  const { stderr } = await process.ended;
+  const starts = stderr.match(/started process/g)!.length;
+  assert(starts <= 2 + (performance.now() - begin) / 100, `${starts} starts`);
+});
