@@ -69,7 +69,8 @@ export interface Datagram {
  *   larger one rejects with `MessageTooLarge`, which has its size, and the socket goes on.
  * - **Backpressure**: `send` resolves when the kernel has put the packet into the queue of the
  *   receiver, which on Linux holds 11 packets (`net.unix.max_dgram_qlen` and one). A full queue
- *   delays only the packets to that receiver.
+ *   delays only the packets to that receiver. Large packets that were not received yet fill the
+ *   send buffer, which delays all others, too.
  * - **No end**: a receiver does not notice that a sender has exited.
  * - **Trust**: `from` is what the sender has bound. Any process that may write to the socket file
  *   can send: see `mode`.

@@ -28,6 +28,11 @@ const SEND_OVERHEAD = 32;
 /** What all sockets of this thread receive into. */
 let shared: PacketMessages | undefined;
 
+/** Returns the largest packet that a socket can send. */
+export function sendLimitOf(libc: Libc, fd: number): number {
+  return numberOption(libc, fd, SO_SNDBUF) - SEND_OVERHEAD;
+}
+
 /** A transport over a descriptor, which it owns. */
 export class FdPackets implements PacketTransport {
   readonly maxPacketBytes: number;
@@ -59,7 +64,7 @@ export class FdPackets implements PacketTransport {
   }
 
   get sendLimit(): number {
-    return numberOption(this.#libc, this.#fd, SO_SNDBUF) - SEND_OVERHEAD;
+    return sendLimitOf(this.#libc, this.#fd);
   }
 
   send(packet: Uint8Array): true | undefined {

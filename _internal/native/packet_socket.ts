@@ -251,10 +251,22 @@ export class TransportPacketSocket implements PacketSocket {
   }
 
   #tooLarge(operation: "send" | "receive", size: number, limit: number): MessageTooLarge {
-    const state = `it has ${size} bytes, and the limit is ${limit}. Raise maxPacketBytes`;
+    const state = tooLargeState(size, limit, this.maxPacketBytes);
     const fields = { operation, path: this.#path, size, limit };
     return new MessageTooLarge(`${this.#start(operation)}: ${state}`, fields);
   }
+}
+
+/**
+ * Returns the words for a packet that is too large.
+ *
+ * @param limit What it exceeds: the option, or a lower limit of the system.
+ */
+export function tooLargeState(size: number, limit: number, maxPacketBytes: number): string {
+  const remedy = limit < maxPacketBytes
+    ? "The system allows no larger ones: raise net.core.wmem_max"
+    : "Raise maxPacketBytes";
+  return `it has ${size} bytes, and the limit is ${limit}. ${remedy}`;
 }
 
 /** A socket over a descriptor, which it owns. */

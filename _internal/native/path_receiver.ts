@@ -16,6 +16,8 @@ import { errnoOf, failureOf } from "../libc/failure.ts";
 import type { Libc } from "../libc/library.ts";
 import { readiness } from "../libc/readiness.ts";
 import { encodeName } from "../libc/socket_name.ts";
+import { sendLimitOf } from "./fd_packets.ts";
+import { tooLargeState } from "./packet_socket.ts";
 import { PacketWaits } from "./packet_waits.ts";
 import { connectTo, openSocket, packetRefusal } from "./path_socket.ts";
 
@@ -67,7 +69,8 @@ export class PathReceiver {
    * @param first What to wait for before.
    */
   send(packet: Uint8Array, signal?: AbortSignal, first?: Promise<unknown>): Promise<void> {
-    if (packet.length > this.#sender.maxPacketBytes) throw this.#tooLarge(packet);
+    const { maxPacketBytes } = this.#sender;
+    if (packet.length > maxPacketBytes) throw this.#tooLarge(packet, maxPacketBytes);
     if (first === undefined && this.isIdle && this.#put(packet)) return Promise.resolve();
     return handled(this.#waits.add(packet, signal, first).then(() => {}));
   }
@@ -95,14 +98,14 @@ export class PathReceiver {
   }
 
   #failed(cause: unknown, unsent: Uint8Array): Error {
-    if (codeOf(cause) === "EMSGSIZE") return this.#tooLarge(unsent, cause);
-    const error = packetRefusal(this.#context, cause, this.#sender.libc, "dgram");
+    const { libc, fd } = this.#sender;
+    if (codeOf(cause) === "EMSGSIZE") return this.#tooLarge(unsent, sendLimitOf(libc, fd), cause);
+    const error = packetRefusal(this.#context, cause, libc, "dgram");
     return Object.defineProperty(error, "unsent", { value: unsent, configurable: true });
   }
 
-  #tooLarge({ length: size }: Uint8Array, cause?: unknown): Error {
-    const { maxPacketBytes: limit } = this.#sender;
-    const state = `it has ${size} bytes, and the limit is ${limit}. Raise maxPacketBytes`;
+  #tooLarge({ length: size }: Uint8Array, limit: number, cause?: unknown): Error {
+    const state = tooLargeState(size, limit, this.#sender.maxPacketBytes);
     return this.#context.error(MessageTooLarge, state, { cause, size, limit });
   }
 

@@ -335,3 +335,18 @@ test("bindPackets() checks its arguments", async () => {
   );
   await assertRejects(() => socket.send(encode("x"), ""), TypeError, "it is empty");
 });
+
+test("DatagramSocket.send() names the limit of the system, if it is lower than the option", async () => {
+  await using dir = new TempDir();
+  await using receiver = await bindPackets(dir.file("a"));
+  const most = 2 * Number(await Deno.readTextFile("/proc/sys/net/core/wmem_max")) - 32;
+  await using sender = await bindPackets({ maxPacketBytes: most + 2 });
+  const large = new Uint8Array(most + 1);
+  const error = await assertRejects(
+    () => sender.send(large, receiver.addr.path!),
+    MessageTooLarge,
+    `it has ${large.length} bytes, and the limit is ${most}. The system allows no larger ones: ` +
+      "raise net.core.wmem_max",
+  );
+  assertEquals([error.size, error.limit], [large.length, most]);
+});
