@@ -16,16 +16,9 @@ import { turn } from "../_internal/base/event_loop.ts";
 import { GrowingPauses } from "../_internal/base/growing_pauses.ts";
 import { quoteAddress } from "../_internal/base/shown_address.ts";
 import { ObservedTime } from "../_internal/base/silence.ts";
-import {
-  IS_MAC,
-  SHUT_RD,
-  SO_ACCEPTCONN,
-  SO_RCVBUF,
-  SO_SNDBUF,
-} from "../_internal/libc/constants.ts";
+import { IS_MAC, SHUT_RD, SO_RCVBUF, SO_SNDBUF } from "../_internal/libc/constants.ts";
 import { lastFailure } from "../_internal/libc/failure.ts";
 import { type Libc, requireLibc } from "../_internal/libc/library.ts";
-import { ownName } from "../_internal/libc/socket_name.ts";
 import {
   hasError,
   numberOption,
@@ -34,7 +27,7 @@ import {
   unsentMemory,
 } from "../_internal/libc/socket_option.ts";
 import { checkConnection, requireDescriptor } from "../_internal/native/checked_connection.ts";
-import { OpenSockets } from "../_internal/native/open_sockets.ts";
+import { listenersAt } from "../_internal/native/open_sockets.ts";
 
 /** The sizes of a connection's buffers in the kernel. */
 export interface BufferSizes {
@@ -299,7 +292,7 @@ export function closeRead(conn: Connection): void {
  * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  *
  * @param path The path of the listener.
- * @param clients The number of clients.
+ * @param backlog The maximum number of clients that wait.
  * @throws {TypeError} when the path or the number is not valid.
  * @throws {Deno.errors.NotCapable} when the permission is missing; it names the flag.
  * @throws {Deno.errors.NotFound} when this process has no listener there.
@@ -314,25 +307,24 @@ export function closeRead(conn: Connection): void {
  * setBacklog(path, 4096);
  * ```
  */
-export function setBacklog(path: SocketPath, clients: number): void {
+export function setBacklog(path: SocketPath, backlog: number): void {
   try {
-    checkArguments("setBacklog", arguments, 2, "setBacklog(path, clients)");
-    checkInteger("clients", clients, 0, 0x7fff_ffff);
+    checkArguments("setBacklog", arguments, 2, "setBacklog(path, backlog)");
+    checkInteger("backlog", backlog, 0, 0x7fff_ffff);
     const resolved = resolveSocketPath(path);
     const start = `Cannot set the backlog of ${quoteAddress(resolved)}`;
     const context = new ErrorContext("setBacklog", resolved, start);
     const libc = requireLibc(context);
     // A server that publishes its path by rename was bound to another name.
     const names = [resolved, `${resolved}.new`];
-    const found: number[] = [];
-    new OpenSockets(libc).each((fd) => {
-      if (numberOption(libc, fd, SO_ACCEPTCONN) !== 1) return;
-      if (names.includes(ownName(libc, fd) ?? "")) found.push(fd);
-    });
-    if (found.length === 0) {
-      throw context.error(Deno.errors.NotFound, "this process does not listen there");
+    const listeners = listenersAt(libc, names);
+    if (listeners.length === 0) {
+      const state = "this process does not listen there. Call serve() or listen() first";
+      throw context.error(Deno.errors.NotFound, state);
     }
-    for (const fd of found) if (libc.listen(fd, clients) < 0) throw context.fail(lastFailure(libc));
+    for (const { fd } of listeners) {
+      if (libc.listen(fd, backlog) < 0) throw context.fail(lastFailure(libc));
+    }
   } catch (error) {
     throw seenFrom(setBacklog, error);
   }

@@ -17,11 +17,11 @@ import {
 } from "../libc/constants.ts";
 import { lastFailure } from "../libc/failure.ts";
 import { type Libc, libcIfGranted, requireLibc } from "../libc/library.ts";
-import { encodeName, ownName } from "../libc/socket_name.ts";
+import { encodeName } from "../libc/socket_name.ts";
 import { numberOption } from "../libc/socket_option.ts";
 import { DescriptorListener } from "./descriptor_listener.ts";
 import { DescriptorTransport } from "./descriptor_transport.ts";
-import { numberOfSocket, type OpenSocket, OpenSockets } from "./open_sockets.ts";
+import { listenersAt } from "./open_sockets.ts";
 import { openPair, typeOf } from "./packet_pair.ts";
 
 /** The queue of the kernel, which caps it at net.core.somaxconn. */
@@ -43,9 +43,9 @@ export const descriptors: DescriptorSockets = {
   },
   listen(path) {
     const libc = libcIfGranted()!;
-    const before = listenersOf(libc, path).map(({ cookie }) => cookie);
+    const before = listenersAt(libc, [path]).map(({ cookie }) => cookie);
     const listener = Deno.listen({ transport: "unix", path });
-    const found = listenersOf(libc, path).filter(({ cookie }) => !before.includes(cookie));
+    const found = listenersAt(libc, [path]).filter(({ cookie }) => !before.includes(cookie));
     if (found.length === 1) {
       return new DescriptorListener(libc, found[0]!.fd, () => listener.close());
     }
@@ -90,15 +90,4 @@ function listenAt(context: ErrorContext<null>, fd: number): TransportListener {
   // Another process may accept the client that an accept has been told of.
   libc.fcntl(fd, F_SETFL, libc.fcntl(fd, F_GETFL, 0) | O_NONBLOCK);
   return new DescriptorListener(libc, fd, () => void libc.close(fd));
-}
-
-/** Returns the sockets of this process that listen on a path. */
-function listenersOf(libc: Libc, path: string): OpenSocket[] {
-  const listeners: OpenSocket[] = [];
-  new OpenSockets(libc).each((fd) => {
-    if (numberOption(libc, fd, SO_ACCEPTCONN) !== 1 || ownName(libc, fd) !== path) return;
-    const cookie = numberOfSocket(libc, fd);
-    if (cookie !== undefined) listeners.push({ fd, cookie });
-  });
-  return listeners;
 }

@@ -13,11 +13,12 @@
  * `uipc_sense` in `bsd/kern/uipc_usrreq.c`; it was not run there.
  */
 
-import { EINTR, IS_MAC, POLLNVAL, POLLWRBAND } from "../libc/constants.ts";
+import { EINTR, IS_MAC, POLLNVAL, POLLWRBAND, SO_ACCEPTCONN } from "../libc/constants.ts";
 import { errnoOf } from "../libc/failure.ts";
 import type { Libc } from "../libc/library.ts";
 import { fixedMemory } from "../libc/memory.ts";
-import { socketCookie } from "../libc/socket_option.ts";
+import { ownName } from "../libc/socket_name.ts";
+import { numberOption, socketCookie } from "../libc/socket_option.ts";
 
 /** A descriptor, and the number of its socket. */
 export interface OpenSocket {
@@ -132,6 +133,18 @@ export class OpenSockets {
     return this.#libc.select(fd + 1, this.#bits, null, null, this.#noTime) < 0 ||
       this.#bits[mark] !== 0b11;
   }
+}
+
+/** Returns the sockets of this process that listen, and were bound to one of the names. */
+export function listenersAt(libc: Libc, names: readonly string[]): OpenSocket[] {
+  const listeners: OpenSocket[] = [];
+  new OpenSockets(libc).each((fd) => {
+    if (numberOption(libc, fd, SO_ACCEPTCONN) !== 1) return;
+    if (!names.includes(ownName(libc, fd) ?? "")) return;
+    const cookie = numberOfSocket(libc, fd);
+    if (cookie !== undefined) listeners.push({ fd, cookie });
+  });
+  return listeners;
 }
 
 const status = fixedMemory(256);

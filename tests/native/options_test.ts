@@ -180,7 +180,8 @@ test("setBacklog() rejects a path where this process does not listen", async () 
   const path = dir.file("a.sock");
   await using ends = new Ends();
   await ends.connected;
-  const message = `Cannot set the backlog of "${path}": this process does not listen there`;
+  const message = `Cannot set the backlog of "${path}": this process does not listen there. ` +
+    "Call serve() or listen() first";
   const error = assertThrows(() => setBacklog(path, 5), Deno.errors.NotFound, message);
   assertEquals((error as Error & { path: string }).path, path);
 });
@@ -218,7 +219,7 @@ test("options that are wrong are refused before any effect", async () => {
   assertThrows(() => setBufferSizes(conn, { send: 0 }), RangeError, "send");
   assertThrows(() => setBufferSizes(conn, { receive: 2 ** 30 }), RangeError, "receive");
   assertThrows(() => setBufferSizes(conn, { sned: 1 } as never), TypeError, "send");
-  assertThrows(() => setBacklog(ends.path, -1), RangeError, "clients");
+  assertThrows(() => setBacklog(ends.path, -1), RangeError, "Invalid backlog");
   assertThrows(() => setBacklog("", 1), TypeError, "empty");
   await assertRejects(() => delivered(conn, { signal: 1 as never }), TypeError, "signal");
   assertEquals(bufferSizes(conn), before);

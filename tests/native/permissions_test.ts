@@ -9,7 +9,7 @@ const START = 'Cannot set the backlog of "/run/uds-absent.sock": ';
 const FIELDS = { operation: "setBacklog", path: "/run/uds-absent.sock" };
 const USED = {
   class: "NotFound",
-  message: `${START}this process does not listen there`,
+  message: `${START}this process does not listen there. Call serve() or listen() first`,
   ...FIELDS,
 };
 const REFUSED = {
