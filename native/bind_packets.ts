@@ -54,8 +54,9 @@ export interface Datagram {
   /** The bytes, in memory of their own. */
   readonly packet: Uint8Array<ArrayBuffer>;
   /**
-   * The name of the sender, to which `send` can answer; `null` if it has none. It is the name that
-   * the sender has bound: a relative path starts at the sender's working directory.
+   * The name of the sender, to which `send` can answer; `null` if it has none, or one that is not
+   * UTF-8. It is the name that the sender has bound: a relative path starts at the sender's working
+   * directory.
    */
   readonly from: string | null;
 }

@@ -26,7 +26,7 @@ export interface PacketWaitOptions {
  * - **Backpressure**: `send` resolves when the kernel has the packet. About 200 KiB fit, and each
  *   packet takes some 700 bytes more than its own.
  * - **Reading ahead**: up to 64 packets are received at once if they come faster than they are
- *   taken. `close` drops them.
+ *   taken. `close` drops them, and the peer is not reset for them.
  * - **Descriptors** that come with a packet are closed, and the packet is delivered.
  * - **Failures** have the shape of `SocketError`. That of a `send` has the packet, as `unsent`.
  */

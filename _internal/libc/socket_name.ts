@@ -10,9 +10,12 @@ const { sun_family: FAMILY, sun_path: PATH } = SOCKADDR_UN;
 
 const name = fixedMemory(NAME_BYTES);
 const length = new Uint32Array(new ArrayBuffer(4));
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Returns the name of this end; `""` without one, `undefined` if it is not a Unix socket. */
+/**
+ * Returns the name of this end; `""` without one, `undefined` if it is not a Unix socket, or its
+ * name is not UTF-8.
+ */
 export function ownName(libc: Libc, fd: number): string | undefined {
   length[0] = NAME_BYTES;
   return libc.getsockname(fd, name, length) === 0 ? decode() : undefined;
@@ -36,7 +39,12 @@ export function decodeName(address: Uint8Array, bytes: number): string | undefin
   let end = Math.min(bytes, address.length);
   // The kernel counts the zero byte at the end of a path. An abstract name has none.
   if (address[PATH] !== 0) { while (end > PATH && address[end - 1] === 0) end--; }
-  return decoder.decode(address.subarray(PATH, end));
+  try {
+    return decoder.decode(address.subarray(PATH, end));
+  } catch {
+    // A replacement character would make it the name of another file.
+    return undefined;
+  }
 }
 
 /** Returns the `struct sockaddr_un` of a path, or of an abstract name that begins with `"\0"`. */

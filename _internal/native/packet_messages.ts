@@ -120,10 +120,12 @@ export class PacketMessages {
     return new Uint8Array(this.#bytes.subarray(start, start + this.size(i)));
   }
 
-  /** Returns the name of the socket that sent a packet; `""` without one. */
+  /** Returns the name of the socket that sent a packet; `""` without one that is UTF-8. */
   sender(i: number): string {
     const bytes = this.#headers[i * HEADER + NAME_BYTES]!;
     if (bytes === 0) return "";
-    return decodeName(this.#names.subarray(i * SOCKADDR_UN.bytes), bytes) ?? "";
+    const start = i * SOCKADDR_UN.bytes;
+    const name = this.#names.subarray(start, start + SOCKADDR_UN.bytes);
+    return decodeName(name, bytes) ?? "";
   }
 }

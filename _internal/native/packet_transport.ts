@@ -7,7 +7,7 @@ export interface Arrival {
   readonly size: number;
   /** Memory of its own; `undefined` if the packet was too large, and is lost. */
   readonly packet: Uint8Array<ArrayBuffer> | undefined;
-  /** The name of the socket that sent it; `""` without one. */
+  /** The name of the socket that sent it; `""` without one that is UTF-8. */
   readonly from: string;
 }
 

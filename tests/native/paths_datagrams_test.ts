@@ -52,6 +52,28 @@ test("bindPackets() receives whole packets, with the name of the sender", async 
   }
 });
 
+test("bindPackets() takes the name of a sender exactly, or not at all", async () => {
+  await using dir = new TempDir();
+  await using server = await bindPackets(dir.file("s.sock"));
+  const program = `import ctypes, os, socket, sys
+os.chdir(sys.argv[1])
+def sender(bind):
+  s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+  bind(s)
+  s.sendto(b"x", "s.sock")
+for name in b"bad\\xff", b"\\0bad\\xff" + os.urandom(8).hex().encode(), b"\\xef\\xbb\\xbfmarked":
+  sender(lambda s: s.bind(name))
+# As long as the structure: without a zero byte at its end.
+longest = b"\\1\\0" + b"n" * 108
+for _ in range(2):
+  sender(lambda s: ctypes.CDLL(None).bind(s.fileno(), longest, 110))
+  os.remove(b"n" * 108)
+`;
+  await run("python3", ["-c", program, dir.path]);
+  const names = [null, null, "\uFEFFmarked", "n".repeat(108), "n".repeat(108)];
+  for (const name of names) assertEquals(await text(server), ["x", name]);
+}, { needs: ["python3"] });
+
 test("bindPackets() is exclusive, and close() leaves nothing", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
