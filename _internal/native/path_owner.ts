@@ -75,7 +75,8 @@ export class PathOwner {
     } catch (error) {
       await owned.cleanUpAfter(error, async () => {
         // The file is still there if it could not be described: libc's close does not unlink it.
-        if (error !== signal?.reason) await removeStale(context).catch(() => {});
+        const mayBeOurs = codeOf(error) !== "EADDRINUSE" && error !== signal?.reason;
+        if (mayBeOurs) await removeStale(context).catch(() => {});
         owned.release();
       });
       throw error;

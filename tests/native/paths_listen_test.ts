@@ -12,6 +12,13 @@ import {
   TempDir,
   test,
 } from "../_helpers.ts";
+import { ErrorContext } from "../../_internal/base/error_context.ts";
+import { AF_UNIX, SOCK_STREAM } from "../../_internal/libc/constants.ts";
+import { requireLibc } from "../../_internal/libc/library.ts";
+import { PathOwner } from "../../_internal/native/path_owner.ts";
+import { bindTo } from "../../_internal/native/path_socket.ts";
+import { planToListen } from "../../_internal/path/claim_options.ts";
+import { Reporter } from "../../_internal/server/reporter.ts";
 import { modeOf, pathsUse, peer } from "./_paths.ts";
 
 test("listenPackets() accepts one connection after another, with whole packets", async () => {
@@ -270,4 +277,25 @@ test("listenPackets() checks its options", async () => {
     assertInstanceOf(error, Error);
     assert(error.message.startsWith(message), error.message);
   }
+});
+
+test("listenPackets() leaves a socket that another program binds at the same moment", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  const context = new ErrorContext("listenPackets", path);
+  const libc = requireLibc(context);
+  const others = libc.socket(AF_UNIX, SOCK_STREAM, 0);
+  const late = {
+    ...libc,
+    bind(...args: Parameters<typeof libc.bind>): number {
+      bindTo(libc, others, path);
+      return libc.bind(...args);
+    },
+  };
+  const plan = planToListen(context, { path });
+  const kind = { type: "seqpacket", backlog: 1 } as const;
+  await assertRejects(() => PathOwner.bind(late, plan, kind, new Reporter()), SocketInUse);
+  // It had not listened yet.
+  assertEquals(dir.list(), ["s.sock"]);
+  libc.close(others);
 });
