@@ -112,6 +112,10 @@ export interface Libc {
     ms: Memory,
   ): number;
   fstat: ((fd: number, status: Memory) => number) | null;
+  /** Where the address of libc's own stream is. Nothing of Deno's writes to that stream. */
+  stderr: Deno.PointerValue;
+  ftrylockfile: ((stream: bigint) => number) | null;
+  funlockfile: ((stream: bigint) => void) | null;
 }
 
 /**
@@ -213,6 +217,9 @@ const SYMBOLS: Deno.ForeignLibraryInterface = {
     result: "i32",
     optional: true,
   },
+  stderr: { name: IS_MAC ? "__stderrp" : "stderr", type: "pointer", optional: true },
+  ftrylockfile: { parameters: ["u64"], result: "i32", optional: true },
+  funlockfile: { parameters: ["u64"], result: "void", optional: true },
 };
 
 /** Where libc is: of Debian, of Fedora and others. The first that exists is named in errors. */

@@ -130,6 +130,11 @@ test("toFile() names the permission that it needs, and leaves the descriptor ope
   permissions: { read: ["/tmp"], write: ["/tmp"], net: true, env: true, ffi: true, sys: true },
 });
 
+test("toFile() in several threads at once finds the file of each descriptor", async () => {
+  await using program = fixture("descriptors_files.ts", ["-A"]);
+  assertEquals(await program.output(), ["0 wrong"]);
+});
+
 test("A pending receiveDescriptors() keeps the process alive, unless unref() was called", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
