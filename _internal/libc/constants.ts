@@ -66,6 +66,8 @@ export const MSG_CMSG_CLOEXEC: number = either(0x40000000, 0);
 export const SCM_RIGHTS = 1;
 /** Linux only. */
 export const SCM_CREDENTIALS = 2;
+/** Linux 6.5: `include/linux/socket.h`. */
+export const SCM_PIDFD = 4;
 export const SHUT_RD = 0;
 export const SHUT_WR = 1;
 export const SHUT_RDWR = 2;

@@ -13,6 +13,7 @@ import {
   MSG_CTRUNC,
   MSG_DONTWAIT,
   MSG_NOSIGNAL,
+  SCM_PIDFD,
   SCM_RIGHTS,
   SOL_SOCKET,
 } from "./constants.ts";
@@ -109,11 +110,14 @@ function readControl(libc: Libc, length: number): number[] {
   for (let at = 0; at + CMSGHDR.bytes <= length;) {
     const bytes = controlView.getUint32(at, true);
     if (bytes < CMSGHDR.bytes) break;
-    const isRights = controlView.getInt32(at + CMSGHDR.cmsg_level, true) === SOL_SOCKET &&
-      controlView.getInt32(at + CMSGHDR.cmsg_type, true) === SCM_RIGHTS;
+    const isOfSocket = controlView.getInt32(at + CMSGHDR.cmsg_level, true) === SOL_SOCKET;
+    const type = isOfSocket ? controlView.getInt32(at + CMSGHDR.cmsg_type, true) : undefined;
     const end = Math.min(at + bytes, length);
-    for (let i = at + CMSGHDR.data; isRights && i + 4 <= end; i += 4) {
-      fds.push(controlView.getInt32(i, true));
+    for (let i = at + CMSGHDR.data; i + 4 <= end; i += 4) {
+      const fd = controlView.getInt32(i, true);
+      if (type === SCM_RIGHTS) fds.push(fd);
+      // Another holder of the socket has set SO_PASSPIDFD. It is negative if the sender has exited.
+      else if (type === SCM_PIDFD && !IS_MAC && fd >= 0) libc.close(fd);
     }
     at += aligned(bytes);
   }

@@ -4,7 +4,14 @@ import { connect } from "@uds/uds";
 import { receiveDescriptors, sendDescriptors } from "@uds/uds/native";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { encode, gate, isPending, openDescriptors, readText, TempDir, test } from "../_helpers.ts";
+import { transportOf } from "../../_internal/connection/socket_connection.ts";
+import { SOL_SOCKET } from "../../_internal/libc/constants.ts";
+import { libcIfGranted } from "../../_internal/libc/library.ts";
+import type { DescriptorTransport } from "../../_internal/native/descriptor_transport.ts";
 import { contentOf, openFile, receive, TestPair, untilOpen } from "./_descriptors.ts";
+
+/** `include/uapi/asm-generic/socket.h`. */
+const SO_PASSPIDFD = 76;
 
 test("receiveDescriptors() keeps descriptors in order with the bytes around them", async () => {
   await using dir = new TempDir();
@@ -111,6 +118,27 @@ for (
     await untilOpen(how.startsWith("close") ? before - 1 : before);
   });
 }
+
+test("Descriptors of the sender's process, which another holder asks for, are closed", async () => {
+  await using pair = await TestPair.open();
+  await pair.server.write(encode("x"));
+  await readText(pair.client);
+  const libc = libcIfGranted()!;
+  const fd = (transportOf(pair.server) as DescriptorTransport).fd!;
+  // Before Linux 6.5, the kernel refuses the option, and sends none.
+  libc.setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, new Int32Array([1]), 4);
+  const before = openDescriptors();
+  for (let i = 0; i < 10; i++) {
+    await pair.client.write(encode("x"));
+    assertEquals(await receive(pair.server).then(({ descriptors }) => descriptors), []);
+  }
+  await sendDescriptors(pair.client, encode("x"), [0, 1]);
+  {
+    using received = await receive(pair.server);
+    assertEquals(received.descriptors.length, 2);
+  }
+  assertEquals(openDescriptors(), before);
+});
 
 test("An aborted read keeps the descriptors for the next call", async () => {
   await using dir = new TempDir();

@@ -8,7 +8,7 @@ import { denoArgs, encode, run, TempDir, test } from "../_helpers.ts";
 const NOT_HERE = /^(?:IS_MAC|SUN_PATH_BYTES|SOL_LOCAL|LOCAL_PEER.*|EV_.*|EVFILT_.*)$/;
 const STRUCTURES_NOT_HERE = ["XUCRED", "KEVENT"];
 /** What is newer than the headers of Debian 12. */
-const MAY_BE_MISSING = ["SO_PEERPIDFD"];
+const MAY_BE_MISSING = ["SCM_PIDFD", "SO_PEERPIDFD"];
 
 const LIBC_HEADERS = `
 #define _GNU_SOURCE
