@@ -147,8 +147,8 @@ export interface ListenFdOptions {
    *   has no path. Every option about a file is refused.
    * - Closing closes the descriptor in this process. If another process has it too, clients go on
    *   connecting: they wait for the next process that accepts there.
-   * - It works only in the main thread. Pass only a number that the parent has agreed on: a
-   *   descriptor that is refused may be closed.
+   * - It works only in the main thread. Pass only a number that the parent has agreed on. A
+   *   descriptor that is refused stays open.
    * - At most a few dozen clients are accepted before there is room for them. They wait in this
    *   process, all others in the backlog.
    */
@@ -311,7 +311,7 @@ async function openSocket(
   given.signal?.throwIfAborted();
   const { fd, signal } = given;
   const prepare = lowLatencyFor(contextAt(fd)(operation), given);
-  const socket = await ListeningSocket.openGiven(operation, fd, signal, reporter, given);
+  const socket = ListeningSocket.openGiven(operation, fd, signal, reporter, given);
   return Object.assign(socket, { prepare });
 }
 

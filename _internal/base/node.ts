@@ -7,3 +7,9 @@
 export const builtin: typeof process.getBuiltinModule = (name: string) =>
   // deno-lint-ignore no-process-global
   process.getBuiltinModule(name) as never;
+
+/** Returns internals of Node's, which have no public name. */
+export function internals<T>(name: string): T {
+  const process = builtin("node:process") as unknown as { binding(name: string): T };
+  return process.binding(name);
+}

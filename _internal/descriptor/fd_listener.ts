@@ -1,135 +1,126 @@
 /**
- * A listener at a descriptor that this process was given, by node:net. It behaves like a
- * `Deno.UnixListener`, which cannot be opened there.
+ * A listener at a descriptor that this process was given, over a handle of node:net. It behaves
+ * like a `Deno.UnixListener`, which cannot be opened there.
  *
- * - node:net accepts without being asked. Its handle therefore hands over a client only while a
- *   call waits. The clients that Deno has accepted ahead, a few dozen at most, stay in the handle.
+ * - Deno accepts without being asked: a few dozen clients at most, which stay in the handle until a
+ *   call waits.
  * - After one failed accept, Deno never accepts there again, and reports nothing. A call that looks
  *   like a read makes it accept once more: see {@linkcode FdListener.#poke}.
  * - Closing leaves the path alone, and the descriptor open in every other process that has it.
+ * - A handle cannot give its descriptor back. So one that is refused is kept, and never closed.
  */
 
-import type { Server } from "node:net";
 import { NotASocket } from "../../errors.ts";
 import type { ErrorContext } from "../base/error_context.ts";
-import { codeOf } from "../base/failure.ts";
-import { builtin } from "../base/node.ts";
+import { builtin, internals } from "../base/node.ts";
 import { errorOfCode } from "../base/system_code.ts";
 import { FdSocket } from "./fd_socket.ts";
 import { requireMainThread } from "./inherited_fd.ts";
-import { fromNode } from "./node_error.ts";
 
 /** How often Deno is made to accept once more, as long as the longest pause of an acceptor. */
 const POKE_MS = 100;
 
-/** The queue of the kernel, which caps it at net.core.somaxconn. node:net adds one. */
+/** The queue of the kernel, which caps it at net.core.somaxconn. The handle adds one. */
 const BACKLOG = 4095;
 
 /** Smaller than that of a child: a server may have many connections. */
 const BUFFER_SIZE = 64 * 1024;
 
-/** The codes with which a descriptor is refused that is not a listening Unix stream socket. */
-const NOT_LISTENING = ["EBADF", "EINVAL", "ENOTSOCK", "ENOTSUP", "EOPNOTSUPP"];
-
-/** The handle of a `net.Server`, which has no public name. */
+/**
+ * The handle of a Unix stream socket in node:net. Its calls return 0, or a negative error number.
+ */
 interface Handle {
-  /** Called for each client, which it accepts. */
-  onconnection?(status: number): void;
+  /** Called while a client that was accepted waits in the handle. */
+  onconnection?: (status: number) => void;
   onread?: () => void;
-  readStart?(): number;
-  readStop?(): number;
-  /** Returns a duplicate of the descriptor, or -1 if that fails. */
-  fdForIpc?(): number;
   open(fd: number): number;
+  listen(backlog: number): number;
+  accept(client: Handle): number;
+  readStart(): number;
+  readStop(): number;
+  /** Returns a duplicate of the descriptor, or a negative number if that fails. */
+  fdForIpc(): number;
+  ref(): void;
+  unref(): void;
   close(): void;
-  constructor: unknown;
 }
+
+/** The types of a handle. */
+const SOCKET = 0;
+const SERVER = 1;
+
+/** The handles of descriptors that were refused. */
+const refused = new Map<number, Handle>();
 
 /** A listener at a descriptor. One call may wait at a time. */
 export class FdListener {
-  readonly #server: Server;
   readonly #handle: Handle;
-  /** Clients that came without a call, where the handle cannot be made to keep them. */
-  readonly #early: FdSocket[] = [];
   readonly #poking: ReturnType<typeof setInterval>;
   #waiting: PromiseWithResolvers<FdSocket> | undefined;
   #keepsAlive = true;
   #isClosed = false;
 
   /**
-   * Listens at a descriptor. Closing the listener closes it, and so may a refusal.
+   * Listens at a descriptor. Closing the listener closes it.
    *
    * @param context Makes the errors.
    */
-  static async open(context: ErrorContext<null>, fd: number): Promise<FdListener> {
+  static open(context: ErrorContext<null>, fd: number): FdListener {
     requireMainThread(context);
-    const server = builtin("node:net").createServer({ pauseOnConnect: true, allowHalfOpen: true });
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    server.once("listening", resolve).once("error", reject);
-    server.listen({ fd, backlog: BACKLOG });
-    try {
-      await promise;
-    } catch (cause) {
-      throw failureToListen(context, cause as Error);
+    const { guessHandleType } = internals<{ guessHandleType(fd: number): string }>("util");
+    const type = guessHandleType(fd);
+    // Opening anything else could do it harm. A Unix stream socket counts as a pipe.
+    if (type !== "PIPE") throw refusalOf(context, new Error(`Node's type of it is ${type}`));
+    const handle = refused.get(fd) ?? openHandle(context, fd);
+    const result = handle.listen(BACKLOG);
+    if (result !== 0) {
+      refused.set(fd, handle);
+      throw refusalOf(context, failureOf(result, "listen"));
     }
-    // Only a TCP socket has an address here.
-    if (server.address() === null) return new FdListener(server);
-    server.close();
-    throw refusalOf(context, new Error("it is a TCP socket"));
+    refused.delete(fd);
+    return new FdListener(handle);
   }
 
-  private constructor(server: Server) {
-    this.#server = server;
-    this.#handle = (server as unknown as { _handle: Handle })._handle;
-    const handle = this.#handle;
-    const handOver = handle.onconnection;
-    handle.onconnection = (status) => {
-      if (this.#waiting !== undefined) handOver?.call(handle, status);
-    };
+  private constructor(handle: Handle) {
+    this.#handle = handle;
+    handle.onconnection = (status) => this.#take(status);
     handle.onread = () => {};
-    server.on(
-      "connection",
-      (socket) => this.#deliver(FdSocket.fromStream(socket, undefined, BUFFER_SIZE)),
-    );
-    server.on("error", (error) => this.#fail(fromNode(error)));
-    server.unref();
+    handle.unref();
     this.#poking = setInterval(() => this.#look(), POKE_MS);
     Deno.unrefTimer(this.#poking);
   }
 
   accept(): Promise<FdSocket> {
-    const early = this.#early.shift();
-    if (early !== undefined) return Promise.resolve(early);
     if (this.#isClosed) return Promise.reject(closedError());
     this.#waiting = Promise.withResolvers();
-    if (this.#keepsAlive) this.#server.ref();
+    const { promise } = this.#waiting;
+    if (this.#keepsAlive) this.#handle.ref();
     this.#poke();
-    return this.#waiting.promise;
+    return promise;
   }
 
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     clearInterval(this.#poking);
-    this.#server.close();
-    for (const socket of this.#early.splice(0)) socket.close();
-    this.#fail(closedError());
+    this.#handle.close();
+    this.#settle()?.reject(closedError());
   }
 
   ref(): void {
     this.#keepsAlive = true;
-    if (this.#waiting !== undefined) this.#server.ref();
+    if (this.#waiting !== undefined) this.#handle.ref();
   }
 
   unref(): void {
     this.#keepsAlive = false;
-    this.#server.unref();
+    this.#handle.unref();
   }
 
   /** Makes Deno accept, and hand over a client that it has accepted ahead. */
   #poke(): void {
-    this.#handle.readStart?.();
-    this.#handle.readStop?.();
+    this.#handle.readStart();
+    this.#handle.readStop();
   }
 
   /** Accepts once more, or fails if this process has no descriptor left for a client. */
@@ -137,50 +128,64 @@ export class FdListener {
     if (this.#waiting === undefined) return;
     this.#poke();
     if (this.#hasDescriptors()) return;
-    this.#fail(errorOfCode("EMFILE", "Too many open files (os error 24)"));
+    this.#settle()?.reject(errorOfCode("EMFILE", "Too many open files (os error 24)"));
   }
 
   /** Reports whether this process may open one more descriptor. */
   #hasDescriptors(): boolean {
-    const spare = this.#handle.fdForIpc?.();
-    if (spare === undefined) return true;
+    const spare = this.#handle.fdForIpc();
     if (spare < 0) return false;
     // Another handle closes the duplicate: nothing else closes a bare number.
-    const { constructor: Pipe } = this.#handle as { constructor: new (type: number) => Handle };
-    const closer = new Pipe(1);
+    const closer = newHandle(SERVER);
     closer.open(spare);
     closer.close();
     return true;
   }
 
-  #deliver(socket: FdSocket): void {
-    const waiting = this.#take();
-    if (waiting !== undefined) waiting.resolve(socket);
-    else this.#early.push(socket);
+  /** Takes a client out of the handle, if a call waits. */
+  #take(status: number): void {
+    if (this.#waiting === undefined) return;
+    const client = newHandle(SOCKET);
+    const result = status || this.#handle.accept(client);
+    const waiting = this.#settle()!;
+    if (result === 0) waiting.resolve(FdSocket.fromHandle(client, undefined, BUFFER_SIZE));
+    else waiting.reject(failureOf(result, "accept"));
   }
 
-  #fail(error: Error): void {
-    this.#take()?.reject(error);
-  }
-
-  #take(): PromiseWithResolvers<FdSocket> | undefined {
+  /** Ends the wait of a call, and returns its promise. */
+  #settle(): PromiseWithResolvers<FdSocket> | undefined {
     const waiting = this.#waiting;
     this.#waiting = undefined;
-    if (!this.#isClosed) this.#server.unref();
+    if (!this.#isClosed) this.#handle.unref();
     return waiting;
   }
 }
 
-function closedError(): Error {
-  return new Deno.errors.BadResource("Listener has been closed");
+function newHandle(type: number): Handle {
+  const { Pipe } = internals<{ Pipe: new (type: number) => Handle }>("pipe_wrap");
+  return new Pipe(type);
 }
 
-function failureToListen(context: ErrorContext<null>, cause: Error): Error {
-  const code = codeOf(cause) ?? "";
-  if (NOT_LISTENING.includes(code)) return refusalOf(context, cause);
-  if (code !== "EEXIST") return context.fail(fromNode(cause));
+function openHandle(context: ErrorContext<null>, fd: number): Handle {
+  const handle = newHandle(SERVER);
+  const result = handle.open(fd);
+  if (result === 0) return handle;
+  const cause = failureOf(result, "open") as Error & { code: string };
+  if (cause.code !== "EEXIST") throw context.fail(cause);
   const state = "this process uses it already. Pass each descriptor once";
-  return Object.assign(context.error(Deno.errors.Busy, state, { cause } as never), { code });
+  throw Object.assign(context.error(Deno.errors.Busy, state, { cause } as never), {
+    code: cause.code,
+  });
+}
+
+/** Returns the error of a call of a handle. */
+function failureOf(result: number, call: string): Error {
+  const code = builtin("node:util").getSystemErrorName(result);
+  return errorOfCode(code, `${call} ${code}`);
+}
+
+function closedError(): Error {
+  return new Deno.errors.BadResource("Listener has been closed");
 }
 
 function refusalOf(context: ErrorContext<null>, cause: unknown): Error {

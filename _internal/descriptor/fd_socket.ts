@@ -95,12 +95,17 @@ export class FdSocket implements Transport {
    * Takes over a stream of a child that was started in this turn of the event loop. Later, its
    * unread bytes may be dropped when the child exits.
    */
-  static fromStream(stream: Socket, only?: "read" | "write", bufferSize?: number): FdSocket {
-    const { Socket } = builtin("node:net");
+  static fromStream(stream: Socket, only?: "read" | "write"): FdSocket {
     const handle = (stream as unknown as WithHandle)._handle;
     if (typeof handle !== "object" || handle === null) return FdSocket.#fromEvents(stream);
     (stream as unknown as WithHandle)._handle = null;
     stream.destroy();
+    return FdSocket.fromHandle(handle, only);
+  }
+
+  /** Takes over a handle of node:net. */
+  static fromHandle(handle: object, only?: "read" | "write", bufferSize?: number): FdSocket {
+    const { Socket } = builtin("node:net");
     return new FdSocket(
       (onread) =>
         new Socket(

@@ -119,17 +119,17 @@ export class ListeningSocket {
    *
    * @param operation The call, for the errors of the start.
    */
-  static async openGiven(
+  static openGiven(
     operation: "listen" | "serve",
     fd: number,
     signal: AbortSignal | undefined,
     reporter: Reporter,
     native: NativeOptions,
-  ): Promise<ListeningSocket> {
+  ): ListeningSocket {
     const contextOf = contextAt(fd);
     const context = contextOf(operation);
     const descriptors = descriptorSockets(context, native);
-    const listener = descriptors?.listenAt(context, fd) ?? await FdListener.open(context, fd);
+    const listener = descriptors?.listenAt(context, fd) ?? FdListener.open(context, fd);
     const acceptor = new Acceptor<AcceptedSocket>(listener, contextOf("accept"));
     return new ListeningSocket(contextOf, { acceptor }, reporter, signal, descriptors);
   }

@@ -62,7 +62,7 @@ const REFUSED = [
   "a UDP socket",
 ];
 
-test(`listen({ fd }) refuses ${REFUSED.join(", ")}`, async () => {
+test(`listen({ fd }) refuses, and leaves open, ${REFUSED.join(", ")}`, async () => {
   await using dir = new TempDir();
   const args = denoArgs("fd_refused.ts", ["--deny-env"], [`${REFUSED.length}`]);
   await using program = start(REFUSED, dir, args);
@@ -76,6 +76,12 @@ test(`listen({ fd }) refuses ${REFUSED.join(", ")}`, async () => {
       path: null,
       code: "ENOTSOCK",
     }, kind);
+  }
+  // Node's files of its own may have the other numbers.
+  for (const [i, kind] of REFUSED.entries()) {
+    if (Deno.build.os !== "linux" || !/socket|listener|pipe/.test(kind)) continue;
+    const target = await Deno.readLink(`/proc/${program.pid}/fd/${3 + i}`).catch(() => "nothing");
+    assert(/^(socket|pipe):/.test(target), `${kind}: ${target}`);
   }
   await program.stdin.close();
 }, NEEDS);
