@@ -42,6 +42,7 @@ import {
   integer,
   show,
 } from "./_internal/base/check.ts";
+import { checkPathLength } from "./_internal/base/socket_path.ts";
 import { Reporter } from "./_internal/server/reporter.ts";
 import { invalid, readVariables, wholeNumber } from "./_internal/systemd/environment.ts";
 import { NotifySocket } from "./_internal/systemd/notify_socket.ts";
@@ -59,6 +60,8 @@ export interface ListenFd {
 
 /** The first descriptor of the manager: `SD_LISTEN_FDS_START`. */
 const FIRST_FD = 3;
+/** The most descriptors that Linux allows a process, unless `fs.nr_open` is raised. */
+const MOST_FDS = 2 ** 20;
 const LISTEN_VARIABLES = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] as const;
 
 /** The descriptors, once their variables are removed. */
@@ -104,7 +107,7 @@ export function listenFds(): ListenFd[] {
 function takeListenFds(): ListenFd[] {
   const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES } = readVariables("listenFds", LISTEN_VARIABLES);
   const pid = wholeNumber("listenFds", "LISTEN_PID", LISTEN_PID);
-  const count = wholeNumber("listenFds", "LISTEN_FDS", LISTEN_FDS) ?? 0;
+  const count = wholeNumber("listenFds", "LISTEN_FDS", LISTEN_FDS, 0, MOST_FDS) ?? 0;
   const names = LISTEN_FDNAMES?.split(":");
   if (pid !== Deno.pid) return [];
   if (names !== undefined && names.length !== count) {
@@ -169,6 +172,7 @@ let last: Promise<unknown> = Promise.resolve();
  * @param options What to report.
  * @returns Whether there is a manager, which has been told.
  * @throws {TypeError} when an argument has the wrong type, or nothing is reported.
+ * @throws {RangeError} when `mainPid` is out of range, or `$NOTIFY_SOCKET` is too long for a socket.
  * @throws {Deno.errors.InvalidData} when `$NOTIFY_SOCKET` is neither a path nor an abstract name.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  * @throws {SocketError} when the report cannot be sent.
@@ -196,7 +200,8 @@ export async function notify(options: NotifyOptions): Promise<boolean> {
       }`;
       throw invalid("notify", state);
     }
-    const socket = new NotifySocket(NOTIFY_SOCKET.replace(/^@/, "\0"));
+    const path = NOTIFY_SOCKET.replace(/^@/, "\0");
+    const socket = new NotifySocket(checkPathLength(path, "The variable NOTIFY_SOCKET names it"));
     const sent = last.then(() => socket.send(lines, options.reloading === true));
     last = sent.catch(() => {});
     await sent;
@@ -248,9 +253,15 @@ const WATCHDOG_CHECKS: Checks<WatchdogOptions> = {
   onError: checkFunction,
 };
 
+/** Deno takes a longer timer for one of 1 ms. */
+const LONGEST_TIMER_MS = 0x7fff_ffff;
+
 /** A running watchdog. Dispose of it before the service does something that blocks it for long. */
 export interface Watchdog extends Disposable {
-  /** How often, in milliseconds, it reports: half of `WatchdogSec=`. `null` if none is wanted. */
+  /**
+   * How often, in milliseconds, it reports: half of `WatchdogSec=`, from 1 ms to 24 days. `null` if
+   * none is wanted.
+   */
   readonly interval: number | null;
 }
 
@@ -294,7 +305,7 @@ export function watchdog(options: WatchdogOptions = {}): Watchdog {
 function startWatchdog({ isHealthy = () => true, onError }: WatchdogOptions): Watchdog {
   const names = ["WATCHDOG_USEC", "WATCHDOG_PID"] as const;
   const { WATCHDOG_USEC, WATCHDOG_PID } = readVariables("watchdog", names);
-  const microseconds = wholeNumber("watchdog", "WATCHDOG_USEC", WATCHDOG_USEC);
+  const microseconds = wholeNumber("watchdog", "WATCHDOG_USEC", WATCHDOG_USEC, 1);
   const pid = wholeNumber("watchdog", "WATCHDOG_PID", WATCHDOG_PID) ?? Deno.pid;
   if (microseconds === undefined || pid !== Deno.pid) {
     return { interval: null, [Symbol.dispose]() {} };
@@ -307,8 +318,7 @@ function startWatchdog({ isHealthy = () => true, onError }: WatchdogOptions): Wa
       reporter.report(error);
     }
   };
-  // A timer counts whole milliseconds, from 1 on.
-  const interval = Math.max(1, Math.floor(microseconds / 2000));
+  const interval = Math.min(Math.max(1, Math.floor(microseconds / 2000)), LONGEST_TIMER_MS);
   const timer = setInterval(report, interval);
   Deno.unrefTimer(timer);
   report();

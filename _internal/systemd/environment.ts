@@ -24,16 +24,31 @@ export function readVariables<Name extends string>(
   >;
 }
 
-/** Returns a variable that is a positive whole number; `undefined` if it is not set. */
+/**
+ * Returns a variable that is a whole number; `undefined` if it is not set.
+ *
+ * @param least The least number that a manager would set.
+ * @param most The largest one.
+ */
 export function wholeNumber(
   operation: Call,
   name: string,
   value: string | undefined,
+  least = 0,
+  most: number = Number.MAX_SAFE_INTEGER,
 ): number | undefined {
   if (value === undefined) return undefined;
   const number = Number(value);
-  if (/^\d+$/.test(value) && Number.isSafeInteger(number)) return number;
-  throw invalid(operation, `${name} must be a whole number, and is ${JSON.stringify(value)}`);
+  if (/^\d+$/.test(value) && number >= least && number <= most) return number;
+  const range = least > 0
+    ? ` from ${least} on`
+    : most < Number.MAX_SAFE_INTEGER
+    ? ` up to ${most}`
+    : "";
+  throw invalid(
+    operation,
+    `${name} must be a whole number${range}, and is ${JSON.stringify(value)}`,
+  );
 }
 
 /** Returns the error of a variable that no manager would set. */

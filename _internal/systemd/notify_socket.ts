@@ -12,6 +12,7 @@
 
 import { areGranted, isGranted, toFlags } from "../base/deno_permissions.ts";
 import { ErrorContext } from "../base/error_context.ts";
+import { codeOf } from "../base/failure.ts";
 
 /** The program that sends a datagram for this process. */
 const PROGRAM = "systemd-notify";
@@ -60,7 +61,7 @@ export class NotifySocket {
         return await runProgram(isReload ? ["--reloading", ...lines] : lines);
       }
     } catch (cause) {
-      throw context.fail(cause);
+      throw context.fail(cause, codeOf(cause) === "ENOENT" ? "it does not exist" : undefined);
     }
     throw this.#denied(isReload);
   }

@@ -88,7 +88,11 @@ test("listenFds() refuses variables that no manager would set", () => {
   for (
     const [variables, state] of [
       [{ LISTEN_FDS: "1", LISTEN_FDNAMES: "a:b" }, "LISTEN_FDNAMES has 2 names for 1 descriptors"],
-      [{ LISTEN_FDS: "one" }, 'LISTEN_FDS must be a whole number, and is "one"'],
+      [{ LISTEN_FDS: "one" }, 'LISTEN_FDS must be a whole number up to 1048576, and is "one"'],
+      [
+        { LISTEN_FDS: "99999999999" },
+        'LISTEN_FDS must be a whole number up to 1048576, and is "99999999999"',
+      ],
     ] as const
   ) {
     given({ ...variables, LISTEN_PID }, () => {

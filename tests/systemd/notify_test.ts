@@ -1,7 +1,7 @@
 import { isSocketError } from "@uds/uds";
 import { notify, watchdog } from "@uds/uds/systemd";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { IS_ROOT, run, TempDir, test } from "../_helpers.ts";
+import { denoArgs, IS_ROOT, run, TempDir, test } from "../_helpers.ts";
 import { underManager } from "./_manager.ts";
 
 const ENV = "--allow-env=NOTIFY_SOCKET";
@@ -172,6 +172,51 @@ test("watchdog() reports at half of the interval, while the service is healthy",
   assertEquals(of("error"), ["not well"]);
   assertEquals(of("code"), [0]);
 }, NEEDS);
+
+for (
+  const [way, flags] of Object.entries({
+    "a datagram of Deno's": ["--unstable-net", "--allow-write", "--allow-net"],
+    "libc": [`--allow-ffi=${LIBC}`],
+  })
+) {
+  test(`notify() by ${way} names a socket that does not exist`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("gone");
+    const args = denoArgs("systemd_notify.ts", [ENV, ...flags], ['{"ready":true}']);
+    const { stdout } = await run("env", [`NOTIFY_SOCKET=${path}`, Deno.execPath(), ...args]);
+    const { name, message } = JSON.parse(stdout);
+    const state = `Cannot notify "${path}": it does not exist`;
+    assertEquals([name, message], ["NotFound", state]);
+  });
+}
+
+for (const NOTIFY_SOCKET of ["/", "@"].map((start) => start + "a".repeat(120))) {
+  test(`notify() refuses ${NOTIFY_SOCKET[0]}aaa…, which is too long for a socket`, async () => {
+    Deno.env.set("NOTIFY_SOCKET", NOTIFY_SOCKET);
+    try {
+      const error = await assertRejects(() => notify({ ready: true }), RangeError);
+      assert(error.message.startsWith("Invalid socket path "), error.message);
+      assert(error.message.includes("it has 121 bytes, and the system allows"), error.message);
+    } finally {
+      Deno.env.delete("NOTIFY_SOCKET");
+    }
+  });
+}
+
+test("watchdog() refuses 0, and reports at the longest interval of a timer at least", () => {
+  Deno.env.set("NOTIFY_SOCKET", "@gone");
+  try {
+    Deno.env.set("WATCHDOG_USEC", "0");
+    const message = 'WATCHDOG_USEC must be a whole number from 1 on, and is "0"';
+    assertThrows(() => watchdog(), Deno.errors.InvalidData, message);
+    Deno.env.set("WATCHDOG_USEC", `${100 * 24 * 60 * 60 * 1e6}`);
+    using running = watchdog({ isHealthy: () => false });
+    assertEquals(running.interval, 0x7fff_ffff);
+  } finally {
+    Deno.env.delete("NOTIFY_SOCKET");
+    Deno.env.delete("WATCHDOG_USEC");
+  }
+});
 
 test("watchdog() of another process does nothing", () => {
   Deno.env.set("WATCHDOG_USEC", "100000");
