@@ -121,7 +121,8 @@ export function packetRefusal(
   }
   if (codeOf(cause) !== "EPROTOTYPE") return connectRefusal(context, cause);
   const state = type === "dgram"
-    ? "it is a stream or sequenced-packet socket, not a datagram socket. Connect to it instead"
+    ? "it is a stream or sequenced-packet socket, not a datagram socket. Connect to it with " +
+      "connect() or connectPackets()"
     : isDatagramSocket(libc, context.path)
     ? "it is a datagram socket, not a sequenced-packet socket. Send to it with bindPackets()"
     : "it is a stream socket, not a sequenced-packet socket. Connect to it with connect()";

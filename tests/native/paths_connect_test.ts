@@ -94,7 +94,7 @@ test("connectPackets() names what is in the way", async () => {
   }
   const absent = "there is no such file. Start the server first";
   const wrong = "it is a stream or sequenced-packet socket, not a datagram socket. " +
-    "Connect to it instead";
+    "Connect to it with connect() or connectPackets()";
   assertEquals(
     refusals,
     [

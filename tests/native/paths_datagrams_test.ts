@@ -218,7 +218,8 @@ test("bindPackets() names what is in the way of a packet", async () => {
     assertEquals(await refused(), [
       NotASocket,
       "EPROTOTYPE",
-      "it is a stream or sequenced-packet socket, not a datagram socket. Connect to it instead",
+      "it is a stream or sequenced-packet socket, not a datagram socket. Connect to it with " +
+      "connect() or connectPackets()",
     ]);
   }
   Deno.writeTextFileSync(path, "");
