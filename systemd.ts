@@ -172,7 +172,8 @@ let last: Promise<unknown> = Promise.resolve();
  * @param options What to report.
  * @returns Whether there is a manager, which has been told.
  * @throws {TypeError} when an argument has the wrong type, or nothing is reported.
- * @throws {RangeError} when `mainPid` is out of range, or `$NOTIFY_SOCKET` is too long for a socket.
+ * @throws {RangeError} when `mainPid` is out of range, or `$NOTIFY_SOCKET` is too long for a
+ * socket.
  * @throws {Deno.errors.InvalidData} when `$NOTIFY_SOCKET` is neither a path nor an abstract name.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  * @throws {SocketError} when the report cannot be sent.

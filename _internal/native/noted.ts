@@ -2,11 +2,11 @@
  * The descriptors of Deno's connections, which Deno does not tell. Each one is proven, or not
  * known.
  *
- * - A look at all sockets of the process right after an accept contains the new one. So if exactly
+ * - A scan of all sockets of the process right after an accept contains the new one. So if exactly
  *   one of them cannot be another connection's, it is the new one.
  * - It cannot be a socket that a connection of this package has, or had. It cannot be one that was
  *   seen before the call of `accept` or `connect` that it came from.
- * - Deno connects within the call of `Deno.connect`. A look before the call and one after it show
+ * - Deno connects within the call of `Deno.connect`. A scan before the call and one after it show
  *   which socket is new.
  * - If several are left, because another thread or other code uses the same path, the
  *   descriptor is unknown until all but one have closed.
@@ -22,11 +22,11 @@ import { numberOfSocket, type OpenSocket, OpenSockets } from "./open_sockets.ts"
 /** A socket that was seen. */
 interface Seen {
   readonly cookie: bigint;
-  /** The look that saw it first; {@linkcode TAKEN} if a connection of this package had it. */
+  /** The scan that saw it first; {@linkcode TAKEN} if a connection of this package had it. */
   readonly first: number;
 }
 
-/** Before every look: no other connection can have this socket. */
+/** Before every scan: no other connection can have this socket. */
 const TAKEN = 0;
 
 /** The connections of this thread. */
@@ -41,8 +41,8 @@ class Connections {
   readonly #candidates = new WeakMap<object, readonly OpenSocket[]>();
   /** The socket that it has. */
   readonly #proven = new WeakMap<object, OpenSocket>();
-  /** How many looks there were. */
-  looks = 0;
+  /** How many scans there were. */
+  scans = 0;
 
   constructor(libc: Libc) {
     this.#libc = libc;
@@ -50,20 +50,20 @@ class Connections {
   }
 
   /**
-   * Looks at the sockets that no connection has, and returns those that may be new.
+   * Scans the sockets that no connection has, and returns those that may be new.
    *
-   * @param since How many looks there were when the new one did not exist yet.
-   * @param all Whether to look also at sockets that cannot be written at the moment.
+   * @param since How many scans there were when the new one did not exist yet.
+   * @param all Whether to scan also sockets that cannot be written at the moment.
    */
-  look(since: number, all = false): OpenSocket[] {
-    const look = ++this.looks;
+  scan(since: number, all = false): OpenSocket[] {
+    const scan = ++this.scans;
     const found: OpenSocket[] = [];
     const isWhole = this.#sockets.each((fd, isWritableSocket) => {
       if (!isWritableSocket && !all) return;
       const cookie = numberOfSocket(this.#libc, fd);
       if (cookie === undefined) return;
       let seen = this.#seen[fd];
-      if (seen?.cookie !== cookie) seen = this.#seen[fd] = { cookie, first: look };
+      if (seen?.cookie !== cookie) seen = this.#seen[fd] = { cookie, first: scan };
       if (seen.first > since && !this.#taken.has(cookie)) found.push({ fd, cookie });
     });
     return isWhole ? found : [];
@@ -97,7 +97,7 @@ class Connections {
   }
 
   /**
-   * Looks at each descriptor that was skipped. Reports whether one of them has another socket now,
+   * Examines each descriptor that was skipped. Reports whether one of them has another socket now,
    * because its connection was closed unnoticed.
    */
   dropStale(): boolean {
@@ -174,10 +174,10 @@ function disposeNoted(this: Deno.UnixConn): void {
 export function connectAndNote(path: string): Promise<Deno.UnixConn> {
   const noted = known();
   if (noted === undefined) return Deno.connect({ transport: "unix", path });
-  noted.look(TAKEN);
-  const since = noted.looks;
+  noted.scan(TAKEN);
+  const since = noted.scans;
   const connecting = Deno.connect({ transport: "unix", path });
-  const found = noted.look(since);
+  const found = noted.scan(since);
   noted.reserve(found);
   return connecting.then((conn) => {
     noted.release(found);
@@ -189,12 +189,12 @@ export function connectAndNote(path: string): Promise<Deno.UnixConn> {
   });
 }
 
-/** Returns how many looks there were: for {@linkcode noteAccepted}. Call this before `accept`. */
+/** Returns how many scans there were: for {@linkcode noteAccepted}. Call this before `accept`. */
 export function beforeAccept(): number {
   const noted = known();
-  // The first look sees what was there before.
-  if (noted?.looks === 0) noted.look(TAKEN);
-  return noted?.looks ?? 0;
+  // The first scan sees what was there before.
+  if (noted?.scans === 0) noted.scan(TAKEN);
+  return noted?.scans ?? 0;
 }
 
 /**
@@ -204,7 +204,7 @@ export function beforeAccept(): number {
  */
 export function noteAccepted(conn: unknown, since: number): void {
   const noted = known();
-  if (noted !== undefined && isUnixConn(conn)) noteNew(noted, conn, since, noted.look(since));
+  if (noted !== undefined && isUnixConn(conn)) noteNew(noted, conn, since, noted.scan(since));
 }
 
 /** Notes the descriptor of a new connection. */
@@ -215,14 +215,14 @@ function noteNew(
   found: readonly OpenSocket[],
 ): void {
   const isMissing = found.length === 0 && noted.dropStale();
-  noted.note(conn, isMissing ? noted.look(since) : found);
+  noted.note(conn, isMissing ? noted.scan(since) : found);
 }
 
 /** Notes the descriptor of an open connection of Deno's, if it is not noted yet. */
 export function noteOpen(conn: unknown): void {
   const noted = known();
   if (noted === undefined || !isUnixConn(conn) || noted.has(conn)) return;
-  noted.note(conn, noted.look(TAKEN, true));
+  noted.note(conn, noted.scan(TAKEN, true));
 }
 
 /** Returns the descriptor of a transport; `undefined` if it is closed, or not proven. */

@@ -28,7 +28,7 @@ export interface OpenSocket {
 
 /** The smallest table of the kernel: `NR_OPEN_DEFAULT` in `include/linux/fdtable.h`. */
 const FIRST_SIZE = 64;
-/** A larger table would take milliseconds for each look. It is the kernel's default `nr_open`. */
+/** A larger table would take milliseconds for each scan. It is the kernel's default `nr_open`. */
 const MAX_SIZE = 1024 * 1024;
 
 /** Numbers of `struct pollfd` as 32-bit words: the descriptor, then `events` and `revents`. */
