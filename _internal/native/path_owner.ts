@@ -11,6 +11,7 @@ import type { ErrorContext } from "../base/error_context.ts";
 import { codeOf, failureToOwn } from "../base/failure.ts";
 import type { Libc } from "../libc/library.ts";
 import { lastFailure } from "../libc/failure.ts";
+import { readiness } from "../libc/readiness.ts";
 import type { ListenPlan } from "../path/claim_options.ts";
 import { OwnedPath } from "../path/owned_path.ts";
 import { removeStale } from "../path/stale_socket.ts";
@@ -52,6 +53,7 @@ export class PathOwner {
     kind: SocketKind,
     reporter: Reporter,
   ): Promise<PathOwner> {
+    openWaits(libc, context);
     if (options === undefined) return new PathOwner(bindAbstract(libc, context, kind));
     const owned = await acquire(context, options, signal);
     try {
@@ -91,6 +93,15 @@ export class PathOwner {
     } catch (error) {
       throw this.#owned?.failureToLeave(error);
     }
+  }
+}
+
+/** Opens what waits need now: Deno 2.9.6 panics if descriptors run out while it opens them. */
+function openWaits(libc: Libc, context: ErrorContext): void {
+  try {
+    readiness(libc);
+  } catch (cause) {
+    throw failureToOwn(context, cause);
   }
 }
 

@@ -1,10 +1,12 @@
 /** Helpers of the tests of packet sockets at a path. */
 
 import { libcIfGranted } from "../../_internal/libc/library.ts";
+import { readiness } from "../../_internal/libc/readiness.ts";
 import { denoArgs, fixturePath, Program } from "../_helpers.ts";
 
-// A library stays loaded. Opened here, it does not count as a leak of the first test.
-libcIfGranted();
+// These stay open. Opened here, they do not count as a leak of the first test.
+const libc = libcIfGranted();
+if (libc !== undefined) readiness(libc);
 
 /** Starts a peer in Python. */
 export function peer(...args: string[]): Program {

@@ -251,7 +251,7 @@ test("listenPackets() survives EMFILE", async () => {
   await using program = pathsUse("ulimit -n 100", ["-A"], "exhaust", path);
   assertEquals(await program.line(), "ready");
   using client = await connectPackets(path);
-  // It prints the report of its failure to accept, closes the files, and goes on.
+  // It prints the report of its failure to accept, closes the files one by one.
   assertEquals(await program.line(), "EMFILE");
   assertEquals(decode((await client.receive())!), "served");
 }, { needs: ["python3"] });
