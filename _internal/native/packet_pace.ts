@@ -5,7 +5,7 @@
 
 import { othersTurn } from "../base/event_loop.ts";
 
-/** The number of packets after which other callbacks go first. */
+/** The number of packets, or of accepted connections, after which other callbacks go first. */
 const MOST_AT_ONCE = 64;
 
 /** How long, in milliseconds, timers and other sockets may wait. */

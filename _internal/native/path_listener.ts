@@ -12,6 +12,7 @@ import type { Libc } from "../libc/library.ts";
 import { readiness } from "../libc/readiness.ts";
 import { peerName } from "../libc/socket_name.ts";
 import type { Reporter } from "../server/reporter.ts";
+import { PacketPace } from "./packet_pace.ts";
 import { FdPacketSocket } from "./packet_socket.ts";
 import type { PathOwner } from "./path_owner.ts";
 
@@ -98,6 +99,7 @@ class FdListening implements Listening<PacketSocket> {
   readonly #fd: number;
   readonly #addr: UnixAddr;
   readonly #maxPacketBytes: number | undefined;
+  readonly #pace = new PacketPace();
   #isClosed = false;
 
   constructor(libc: Libc, fd: number, addr: UnixAddr, maxPacketBytes: number | undefined) {
@@ -109,6 +111,7 @@ class FdListening implements Listening<PacketSocket> {
 
   async accept(): Promise<PacketSocket> {
     const libc = this.#libc;
+    await this.#pace.next();
     for (;;) {
       if (this.#isClosed) throw closedError();
       const fd = libc.accept4!(this.#fd, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -116,6 +119,7 @@ class FdListening implements Listening<PacketSocket> {
       const errno = errnoOf(libc);
       if (errno !== EAGAIN) throw failureOf(libc, errno);
       await readiness(libc).wait(this.#fd, "read");
+      this.#pace.waited();
     }
   }
 

@@ -57,6 +57,23 @@ test("listenPackets() serves several accept() calls in their order", async () =>
   }
 });
 
+test("listenPackets() lets timers run while clients come all the time", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  await using listener = await listenPackets(path);
+  let turns = 0;
+  let isOver = false;
+  const count = () => void (isOver || (turns++, setTimeout(count, 0)));
+  count();
+  for (let i = 0; i < 300; i++) {
+    // Another client waits at each accept.
+    using _client = await connectPackets(path);
+    (await listener.accept()).close();
+  }
+  isOver = true;
+  assert(turns > 2, String(turns));
+});
+
 test("listenPackets() is exclusive, and close() leaves nothing", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
