@@ -96,7 +96,7 @@ export class PathOwner {
   }
 }
 
-/** Opens what waits need now: Deno 2.9.6 panics if descriptors run out while it opens them. */
+/** Opens what waits need. Later, a lack of descriptors would leave a bound path behind. */
 function openWaits(libc: Libc, context: ErrorContext): void {
   try {
     readiness(libc);

@@ -57,7 +57,7 @@ test("listenPackets() serves several accept() calls in their order", async () =>
   }
 });
 
-test("listenPackets() lets timers run while clients come all the time", async () => {
+test("listenPackets() does not hold up timers while clients come all the time", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   await using listener = await listenPackets(path);
@@ -268,7 +268,7 @@ test("listenPackets() survives EMFILE", async () => {
   await using program = pathsUse("ulimit -n 100", ["-A"], "exhaust", path);
   assertEquals(await program.line(), "ready");
   using client = await connectPackets(path);
-  // It prints the report of its failure to accept, closes the files one by one.
+  // It prints the report of its failure to accept, closes the files, and goes on.
   assertEquals(await program.line(), "EMFILE");
   assertEquals(decode((await client.receive())!), "served");
 }, { needs: ["python3"] });
