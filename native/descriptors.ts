@@ -22,7 +22,7 @@ import {
 } from "../_internal/connection/socket_connection.ts";
 import { requireLibc } from "../_internal/libc/library.ts";
 import { MAX_DESCRIPTORS } from "../_internal/libc/message.ts";
-import { type Incoming, Outgoing } from "../_internal/native/descriptor_batch.ts";
+import { DescriptorsLost, type Incoming, Outgoing } from "../_internal/native/descriptor_batch.ts";
 import { OwnedDescriptor } from "../_internal/native/descriptor_handle.ts";
 import { DescriptorTransport } from "../_internal/native/descriptor_transport.ts";
 
@@ -232,17 +232,16 @@ async function receive(
   signal?.throwIfAborted();
   let incoming: Incoming | undefined;
   const keep = (attachment: Attachment) => incoming = attachment as Incoming;
-  const count = await readAndKeep(conn as SocketConnection, buffer, signal, keep);
-  if (count === null) return null;
-  if (incoming?.isCut) {
-    incoming.close();
-    (conn as SocketConnection).putBack(buffer.slice(0, count));
-    throw context.fail(
-      Object.assign(new Error("MSG_CTRUNC"), { code: "EMFILE" }),
-      `this process has too many open files, so some that came with the next ${count} bytes were ` +
-        `lost. Raise its limit (ulimit -n)`,
-    );
+  let count;
+  try {
+    count = await readAndKeep(conn as SocketConnection, buffer, signal, keep);
+  } catch (cause) {
+    if (!(cause instanceof DescriptorsLost)) throw cause;
+    const state = "this process has too many open files, so some that came with the next bytes " +
+      "were lost. Raise its limit (ulimit -n)";
+    throw context.fail(cause, state);
   }
+  if (count === null) return null;
   const descriptors = incoming?.take().map((fd) => new OwnedDescriptor(libc, fd)) ?? [];
   return { count, descriptors };
 }

@@ -12,7 +12,8 @@
  * ```
  *
  * - A read of the kernel cannot be taken back. So a read that may be aborted waits for bytes in our
- *   own memory. If it is aborted, they stay ahead for the next read.
+ *   own memory. If it is aborted, they stay ahead for the next read. So does one that takes
+ *   attachments.
  * - Bytes may be kept ahead while nothing reads, up to a limit: then the end of file is noticed.
  * - What is ahead is a list of parts. Each is there or on its way, so bytes that are put back late
  *   have their place before those that come.
@@ -24,6 +25,8 @@ import { readBuffer } from "../base/read_buffer.ts";
 
 /** What came with bytes and is not bytes: descriptors. */
 export interface Attachment {
+  /** Why a reader that wants it cannot have it. The bytes are then left to the next read. */
+  readonly failure?: Error | undefined;
   /** Called if no reader wants it. */
   close(): void;
 }
@@ -46,8 +49,8 @@ interface Source {
 /** A read that waits for bytes ahead. */
 interface WaitingRead {
   readonly into: Uint8Array;
-  /** Whether it may be aborted. */
-  readonly isAbortable: boolean;
+  /** Whether it waits for bytes ahead, and not for the kernel. */
+  readonly isFilled: boolean;
   /** Takes attachments, if the reader wants them. */
   readonly keep: Keep | undefined;
   settle(count: number | Promise<number | null>): void;
@@ -109,7 +112,9 @@ export class Input {
   /** Reads, after all reads that wait. Closes what came with the bytes, unless it is kept. */
   read(into: Uint8Array, signal?: AbortSignal, keep?: Keep): Promise<number | null> {
     const isFree = this.#ahead.length === 0 && this.#waiting.length === 0;
-    if (isFree && signal === undefined) return this.#readDirectly(into, keep);
+    // One that is aborted, or fails because of its attachment, leaves the bytes to the next one.
+    const isFilled = signal !== undefined || keep !== undefined;
+    if (isFree && !isFilled) return this.#readDirectly(into);
     const { promise, resolve, reject } = Promise.withResolvers<number | null>();
     const stopListening = onAbort(signal, () => {
       const place = this.#waiting.indexOf(waiting);
@@ -119,7 +124,7 @@ export class Input {
     });
     const waiting: WaitingRead = {
       into,
-      isAbortable: signal !== undefined,
+      isFilled,
       keep,
       settle(count) {
         stopListening();
@@ -161,8 +166,8 @@ export class Input {
     }
   }
 
-  #readDirectly(into: Uint8Array, keep: Keep | undefined): Promise<number | null> {
-    const reading = this.#source.read(into, keep);
+  #readDirectly(into: Uint8Array): Promise<number | null> {
+    const reading = this.#source.read(into);
     if (this.#limit > 0) {
       this.#direct++;
       const rest = () => {
@@ -198,11 +203,11 @@ export class Input {
         if (part.bytes === undefined) return;
         this.#waiting.shift();
         next.settle(this.#take(part, part.bytes, next));
-      } else if (next.isAbortable && this.#source.mayRead()) {
+      } else if (next.isFilled && this.#source.mayRead()) {
         this.#fill(Math.min(next.into.length, MAX_FILL_BYTES));
       } else {
         this.#waiting.shift();
-        next.settle(this.#readDirectly(next.into, next.keep));
+        next.settle(this.#readDirectly(next.into));
       }
     }
   }
@@ -262,13 +267,18 @@ export class Input {
   }
 
   /** Takes from the beginning of the first part. */
-  #take(part: Part, bytes: Uint8Array, { into, keep }: WaitingRead): number {
+  #take(part: Part, bytes: Uint8Array, { into, keep }: WaitingRead): number | Promise<never> {
+    const { attachment } = part;
+    if (keep !== undefined && attachment?.failure !== undefined) {
+      part.attachment = undefined;
+      attachment.close();
+      return Promise.reject(attachment.failure);
+    }
     const count = Math.min(into.length, bytes.length);
     into.set(bytes.subarray(0, count));
     const isAll = count === bytes.length;
     if (isAll) this.#ahead.shift();
     else part.bytes = bytes.subarray(count);
-    const { attachment } = part;
     // The kernel does not report the byte that it came with: the first one may be it, or the last.
     if (attachment !== undefined && (isAll || keep !== undefined)) {
       part.attachment = undefined;

@@ -6,17 +6,22 @@ import { errnoOf, failureOf, lastFailure } from "../libc/failure.ts";
 import type { Libc } from "../libc/library.ts";
 import { sendMessage } from "../libc/message.ts";
 
+/** The kernel has dropped descriptors, because none was free for them. */
+export class DescriptorsLost extends Error {
+  readonly code = "EMFILE";
+}
+
 /** What came with one read. They are closed unless a reader takes them. */
 export class Incoming implements Attachment {
+  readonly failure: DescriptorsLost | undefined;
   readonly #libc: Libc;
   #fds: readonly number[];
-  /** Whether the kernel has dropped some, because none was free for them. */
-  readonly isCut: boolean;
 
+  /** @param isCut Whether the kernel has dropped some. */
   constructor(libc: Libc, fds: readonly number[], isCut: boolean) {
     this.#libc = libc;
     this.#fds = fds;
-    this.isCut = isCut;
+    if (isCut) this.failure = new DescriptorsLost("MSG_CTRUNC");
   }
 
   /** Returns the descriptors, which belong to the caller from here on. */
