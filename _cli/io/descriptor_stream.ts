@@ -46,12 +46,14 @@ function side(
   { isPassed, seen }: DescriptorOptions,
 ): ByteStream {
   const conn = stream as Connection;
+  let isClosed = false;
   return {
     async read(buffer) {
       const received = await receiveDescriptors(conn, buffer);
       if (received === null) return null;
       const { count, descriptors } = received;
-      if (isPassed) read.push(...descriptors);
+      // What was read in the same moment in which it closes has no writer.
+      if (isPassed && !isClosed) read.push(...descriptors);
       else close(descriptors);
       if (descriptors.length > 0) await seen?.(direction, descriptors.length);
       return count;
@@ -65,6 +67,7 @@ function side(
     },
     closeWrite: () => conn.closeWrite(),
     close() {
+      isClosed = true;
       conn.close();
       close(read.splice(0));
       close(unwritten.splice(0));
