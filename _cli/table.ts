@@ -405,7 +405,8 @@ With --reply or --reply-file it runs no command, and sends the same reply to eac
 Without --framing, a request ends at a pause of 50 ms, or at the end of file. With --hex, TEXT or FILE
 is in hexadecimal. With --framing lines, a newline at the end of FILE is not part of the reply.
 With --allow-user or --allow-group the kernel identifies each client. It is served if its user or one
-of its groups is listed; the owner of the socket file is not by itself. The default mode is then 666.
+of its groups is listed; the owner of the socket file is not by itself. The default mode is then 666:
+any user may connect, and is closed unless listed. --mode 660 --group NAME keeps all others out.
 With --peer-env the command has UDS_PEER_PID, UDS_PEER_UID and UDS_PEER_GID: the client as it was when
 it connected. These three options need --allow-ffi for libc.
 ${ENDS}`,
