@@ -8,7 +8,16 @@ import { decode, ROOT, TempDir, test } from "../_helpers.ts";
 // that they must print.
 
 /** Other programs that the blocks run. */
-const PEERS = ["curl", "python3", "socat", "ssh-agent", "ssh-add", "redis-server", "redis-cli"];
+const PEERS = [
+  "curl",
+  "python3",
+  "socat",
+  "ssh-agent",
+  "ssh-add",
+  "redis-server",
+  "redis-cli",
+  "systemd-socket-activate",
+];
 
 interface Block {
   page: string;
