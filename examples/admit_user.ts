@@ -1,7 +1,7 @@
 /**
  * A daemon that serves one user, and root. Any user may connect; the others are closed at once.
  *
- * Terminal 1, a line: deno run --allow-ffi=/lib/x86_64-linux-gnu/libc.so.6
+ * Terminal 1: deno run --allow-ffi=/lib/x86_64-linux-gnu/libc.so.6
  * --allow-read=/tmp/app.sock,/tmp/app.sock.lock,/tmp --allow-write=/tmp/app.sock,/tmp/app.sock.lock
  * --allow-net=unix:/tmp/app.sock --allow-sys=uid examples/admit_user.ts /tmp/app.sock
  * Terminal 2: deno run -RWN cli.ts connect /tmp/app.sock

@@ -1,7 +1,7 @@
 /**
  * A reader of a log socket such as /dev/log: it prints each message.
  *
- * Terminal 1, in a line: deno run --allow-ffi=/lib/x86_64-linux-gnu/libc.so.6
+ * Terminal 1: deno run --allow-ffi=/lib/x86_64-linux-gnu/libc.so.6
  * --allow-read=/tmp/log,/tmp/log.lock,/tmp --allow-write=/tmp/log,/tmp/log.lock
  * --allow-net=unix:/tmp/log examples/log_reader.ts /tmp/log
  * Terminal 2: logger -u /tmp/log -t app "it works"

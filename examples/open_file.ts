@@ -1,7 +1,7 @@
 /**
  * A privileged process opens a file, and passes it to a child that may not open it.
  *
- * Terminal, as root and in a line: deno run --allow-ffi=/lib/x86_64-linux-gnu/libc.so.6
+ * Terminal 1: sudo deno run --allow-ffi=/lib/x86_64-linux-gnu/libc.so.6
  * --allow-run=setpriv --allow-env --allow-read=/etc/shadow examples/open_file.ts /etc/shadow
  */
 

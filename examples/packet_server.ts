@@ -1,7 +1,7 @@
 /**
  * A server of whole packets. Each one is answered by one, and a client in Python needs no framing.
  *
- * Terminal 1, in a line: deno run --allow-ffi=/lib/x86_64-linux-gnu/libc.so.6
+ * Terminal 1: deno run --allow-ffi=/lib/x86_64-linux-gnu/libc.so.6
  * --allow-read=/tmp/upper.sock,/tmp/upper.sock.lock
  * --allow-write=/tmp/upper.sock,/tmp/upper.sock.lock --allow-net=unix:/tmp/upper.sock
  * examples/packet_server.ts /tmp/upper.sock

@@ -1,7 +1,7 @@
 /**
  * An echo service that a manager starts at its first client. The process cannot touch the path.
  *
- * Terminal 1, in a line: systemd-socket-activate -l /tmp/echo.sock -E HOME deno run
+ * Terminal 1: systemd-socket-activate -l /tmp/echo.sock -E HOME deno run
  * --allow-env=LISTEN_PID,LISTEN_FDS,LISTEN_FDNAMES,NOTIFY_SOCKET,WATCHDOG_USEC,WATCHDOG_PID
  * examples/service.ts
  * Terminal 2: deno run -RWN cli.ts send /tmp/echo.sock hello
