@@ -9,8 +9,8 @@
  * - The first handle is never closed: Deno would remove whatever is at the path by then.
  */
 
-import { onAbort } from "../../_internal/base/event_loop.ts";
-import { builtin } from "../../_internal/base/node.ts";
+import { onAbort } from "../base/event_loop.ts";
+import { builtin } from "../base/node.ts";
 
 /** The handles of node:net, which have no public name. */
 interface Handle {
