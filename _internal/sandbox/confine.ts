@@ -4,8 +4,9 @@
  *
  * - `Deno`, `process`, `globalThis` and handles lose every property that is not known by name.
  * - Handles of node:net adopt any descriptor, and a TCP handle listens without an address, both
- *   without a permission. Here they adopt only the standard streams and the socket, and listen only
- *   if Deno has checked the address. A handle leads to its class, so that way is closed too.
+ *   without a permission. Here they adopt only the standard streams and the sockets that the parent
+ *   has passed, and listen only if Deno has checked the address. A handle leads to its class, so
+ *   that way is closed too.
  * - `require("internal/…")` has everything that `process.binding` has. Only public names resolve.
  * - Workers are refused: a worker would start unconfined. A class that is imported by name cannot
  *   be replaced. The class that it extends can, and that constructor runs first.
@@ -25,6 +26,8 @@ interface Confinement {
   handles: string[];
   /** Whether the module may start programs: their pipes are descriptors of any number. */
   mayRun: boolean;
+  /** A descriptor that it has besides the socket. */
+  further: number | undefined;
 }
 
 // deno-lint-ignore no-explicit-any -- Node's internals have no types
@@ -69,7 +72,8 @@ function confine(known: Confinement): void {
   const { UDP } = binding("udp_wrap");
   const { TTY } = binding("tty_wrap");
   const mayOpen = (fd: number) =>
-    fd >= 0 && fd <= LAST_OWN_DESCRIPTOR || known.mayRun && guessHandleType(fd) !== "FILE";
+    fd >= 0 && fd <= LAST_OWN_DESCRIPTOR || fd === known.further ||
+    known.mayRun && guessHandleType(fd) !== "FILE";
   const named = new WeakSet();
   for (const { prototype } of [Pipe, TCP]) {
     for (const name of ["bind", "bind6", "bindWithFlags", "open"]) {
@@ -144,14 +148,19 @@ function confine(known: Confinement): void {
   }
 }
 
-/** Returns the text of a program that confines the module that runs after it. */
-export function confinement(mayRun: boolean): string {
+/**
+ * Returns the text of a program that confines the module that runs after it.
+ *
+ * @param further A descriptor that the module has besides the socket.
+ */
+export function confinement(mayRun: boolean, further?: number): string {
   const known: Confinement = {
     deno: DENO_NAMES,
     global: GLOBAL_NAMES,
     process: PROCESS_NAMES,
     handles: HANDLE_NAMES,
     mayRun,
+    further,
   };
   return `(${confine})(${JSON.stringify(known)});`;
 }

@@ -14,6 +14,19 @@ export const LOADED = 1;
 /** The first byte of one that could not be loaded. The message follows. */
 export const FAILED = 0;
 
+/** What runs beside a module, in the same process: it serves what the module exports. */
+export interface Runtime {
+  /** A module. Its default export is called with the other one's namespace, and the descriptor. */
+  readonly program: URL;
+  /** The paths that it is read from, which must be permitted. */
+  readonly files: readonly string[];
+  /**
+   * A descriptor of the parent that every child inherits, by its number. As one of the standard
+   * streams it would become blocking in every process, because Deno starts programs so.
+   */
+  readonly fd: number;
+}
+
 /** Returns a `data:` URL of JavaScript. */
 function script(text: string): string {
   return `data:text/javascript,${encodeURIComponent(text)}`;
@@ -26,9 +39,14 @@ function script(text: string): string {
  * import that it can name: the report's name is random, and `node:fs` is not imported.
  *
  * @param confinement The text of the program that confines the process.
+ * @param runtime What runs beside the module.
  */
-export function entry(confinement: string): string {
+export function entry(confinement: string, runtime?: Runtime): string {
   const report = script(`globalThis[Symbol.for("uds.loaded")]();//${crypto.randomUUID()}`);
+  const load = runtime === undefined
+    ? "import "
+    : `import run from ${JSON.stringify(runtime.program.href)}; import * as module from `;
+  const serve = runtime === undefined ? "" : ` run(module, ${runtime.fd});`;
   return script(`
 const fs = globalThis.process.getBuiltinModule("node:fs");
 const [module, ...args] = Deno.args;
@@ -42,10 +60,12 @@ globalThis[key] = () => {
   fs.writeSync(3, new Uint8Array([${LOADED}]));
 };
 const both = ${JSON.stringify(report)};
+const load = ${JSON.stringify(load)};
+const serve = ${JSON.stringify(serve)};
 try {
   ${confinement}
   await import("data:text/javascript," + encodeURIComponent(
-    "import " + JSON.stringify(both) + "; import " + JSON.stringify(module) + ";"
+    "import " + JSON.stringify(both) + ";" + load + JSON.stringify(module) + ";" + serve
   ));
 } catch (error) {
   if (loaded) throw error;

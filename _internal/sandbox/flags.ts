@@ -15,18 +15,26 @@ import { kindsWithout, toFlags } from "../base/deno_permissions.ts";
 import { absolutePath, directoryOf, pathOfUrl } from "../base/path.ts";
 import type { StartOptions } from "../child/start.ts";
 import { confinement } from "./confine.ts";
-import { entry } from "./entry.ts";
+import { entry, type Runtime } from "./entry.ts";
 
-/** Returns the arguments of `deno` that run a module with its permissions and no others. */
-export async function sandboxArgs(module: URL, options: StartOptions): Promise<string[]> {
+/**
+ * Returns the arguments of `deno` that run a module with its permissions and no others.
+ *
+ * @param runtime What runs beside it, in the same process.
+ */
+export async function sandboxArgs(
+  module: URL,
+  options: StartOptions,
+  runtime?: Runtime,
+): Promise<string[]> {
   const { args = [], config } = options;
-  const granted = grantedTo(module, options);
+  const granted = grantedTo(module, options, runtime?.files);
   const flags = toFlags(granted);
   const denied = kindsWithout(granted).filter((kind) => kind !== "import");
   const settings = config === undefined ? ["--no-config"] : ["--config", pathOfUrl(config)];
   const mayRun = flags.some((flag) => flag.startsWith("--allow-run"));
-  const confined = flags.includes("--allow-all") ? "" : confinement(mayRun);
-  const program = [entry(confined), module.href, ...args];
+  const confined = flags.includes("--allow-all") ? "" : confinement(mayRun, runtime?.fd);
+  const program = [entry(confined, runtime), module.href, ...args];
   // Awaited last: the options count as they are at the call.
   const location = `--location=https://${await originOf(module.href)}.invalid/`;
   return [
@@ -47,12 +55,19 @@ export async function sandboxArgs(module: URL, options: StartOptions): Promise<s
 
 /**
  * Returns the permissions of a module: those that it was given, and read for its own directories.
+ *
+ * @param files What is read beside it.
  */
-function grantedTo(module: URL, options: StartOptions): Deno.PermissionOptionsObject {
+function grantedTo(
+  module: URL,
+  options: StartOptions,
+  files: readonly string[] = [],
+): Deno.PermissionOptionsObject {
   const { modules = [directoryOf(absolutePath(pathOfUrl(module)))], permissions } = options;
-  const directories = modules.map((entry) =>
-    absolutePath(entry instanceof URL ? pathOfUrl(entry) : entry)
-  );
+  const directories = [
+    ...modules.map((entry) => absolutePath(entry instanceof URL ? pathOfUrl(entry) : entry)),
+    ...files,
+  ];
   const comma = directories.find((directory) => directory.includes(","));
   if (comma !== undefined) {
     throw new TypeError(

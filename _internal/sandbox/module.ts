@@ -9,7 +9,7 @@ import type { Transport } from "../connection/socket_connection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { type ChildProcess, KILLED_MS } from "../child/process.ts";
 import { startChild, type StartOptions } from "../child/start.ts";
-import { FAILED, LOADED } from "./entry.ts";
+import { FAILED, LOADED, type Runtime } from "./entry.ts";
 import { sandboxArgs } from "./flags.ts";
 
 /** The variables that say where Deno has its cache. */
@@ -28,11 +28,16 @@ export function requireDeno(context: ErrorContext<null>): void {
   }
 }
 
-/** Starts a module, and waits until it has loaded. */
+/**
+ * Starts a module, and waits until it has loaded.
+ *
+ * @param runtime What runs beside it, in the same process.
+ */
 export async function startModule(
   context: ErrorContext<null>,
   module: URL,
   options: StartOptions,
+  runtime?: Runtime,
 ): Promise<ChildProcess> {
   const { env = {}, clearEnv = true, stdin = "null", stdout = "copied", stderr = "copied" } =
     options;
@@ -42,7 +47,7 @@ export async function startModule(
     command: Deno.execPath(),
     env: { ...variables, ...QUIET },
     stdio: [stdin, stdout, stderr] as const,
-    args: await argsOf(context, module, options),
+    args: await argsOf(context, module, options, runtime),
   };
   const { child, socket } = await startChild(context, start);
   try {
@@ -79,9 +84,10 @@ async function argsOf(
   context: ErrorContext<null>,
   module: URL,
   options: StartOptions,
+  runtime: Runtime | undefined,
 ): Promise<string[]> {
   try {
-    return await sandboxArgs(module, options);
+    return await sandboxArgs(module, options, runtime);
   } catch (error) {
     // Only the working directory is looked for.
     if (!(error instanceof Deno.errors.NotFound)) throw error;
