@@ -31,6 +31,7 @@ const FLOORS: readonly (readonly Room[])[] = [
   ["framing/", "connection.ts", "probe.ts", "claim.ts"],
   ["_internal/rpc/"],
   ["_internal/pool/"],
+  ["_internal/workers/"],
   [
     "framing.ts",
     "client.ts",
@@ -40,7 +41,7 @@ const FLOORS: readonly (readonly Room[])[] = [
     "shutdown_on_signal.ts",
   ],
   ["rpc/"],
-  ["rpc.ts", "pool.ts", "systemd.ts"],
+  ["rpc.ts", "pool.ts", "systemd.ts", "workers.ts"],
   ["_internal/native/"],
   ["native/"],
   ["native.ts"],

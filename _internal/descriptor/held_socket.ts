@@ -6,7 +6,8 @@
  *   socket listen and is closed in the same turn of the event loop, before it accepts.
  * - Another one reads from it. Deno waits until a client is there, and then the system refuses to
  *   read from a socket that listens. That refusal shows that a client waits.
- * - The first handle is never closed: Deno would remove whatever is at the path by then.
+ * - Closing the first handle removes whatever is at the path by then: see {@linkcode
+ *   HeldSocket.leavePath}.
  */
 
 import { onAbort } from "../base/event_loop.ts";
@@ -15,10 +16,12 @@ import { builtin } from "../base/node.ts";
 /** The handles of node:net, which have no public name. */
 interface Handle {
   readonly fd: number;
+  onconnection: () => void;
   onread: () => void;
   bind(path: string): number;
   open(fd: number): number;
   listen(backlog: number): number;
+  accept(client: Handle): number;
   readStart(): number;
   fdForIpc(): number;
   close(): void;
@@ -33,8 +36,9 @@ const BACKLOG = 1023;
 
 /** A socket that others accept from. */
 export class HeldSocket implements Disposable {
-  readonly #bound: Handle;
+  #bound: Handle;
   readonly #Pipe: HandleClass;
+  #refuser: Handle | undefined;
 
   /** @param path The path, which it binds. Clients are refused until {@linkcode listen}. */
   constructor(path: string) {
@@ -49,6 +53,24 @@ export class HeldSocket implements Disposable {
     const result = listener.listen(BACKLOG);
     listener.close();
     this.#check("listen", result);
+  }
+
+  /** Closes the clients that wait, and those that come. */
+  refuse(): void {
+    const listener = this.#open(this.#Pipe, SERVER);
+    listener.onconnection = () => {
+      const client = new this.#Pipe(SOCKET);
+      if (listener.accept(client) === 0) client.close();
+    };
+    this.#check("listen", listener.listen(BACKLOG));
+    this.#refuser = listener;
+  }
+
+  /** Unlinks whatever is at the path that was bound, and keeps the socket. */
+  leavePath(): void {
+    const kept = this.#open(this.#Pipe, SERVER);
+    this.#bound.close();
+    this.#bound = kept;
   }
 
   /** Its descriptor. */
@@ -78,6 +100,12 @@ export class HeldSocket implements Disposable {
 
   /** Does nothing: the end of this process closes it. */
   [Symbol.dispose](): void {}
+
+  /** Closes it, after {@linkcode leavePath}. */
+  close(): void {
+    this.#bound.close();
+    this.#refuser?.close();
+  }
 
   /** Throws if a call has failed, with the code of the system. */
   #check(call: string, result: number): void {

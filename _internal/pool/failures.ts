@@ -44,7 +44,8 @@ export function lostError(
   return interrupted(method, sent, state, status);
 }
 
-function endOf(status: Deno.CommandStatus | undefined): string {
+/** Returns how a child has ended. */
+export function endOf(status: Deno.CommandStatus | undefined): string {
   if (status === undefined) return "has closed its connection";
   if (status.signal !== null) return `was ended by ${status.signal}`;
   return `exited with code ${status.code}`;

@@ -8,7 +8,7 @@
 import type { UnixAddr } from "../../address.ts";
 import { SocketInUse } from "../../errors.ts";
 import { AcceptQueue, type Bound } from "../accept/accept_queue.ts";
-import { type AcceptedSocket, Acceptor } from "../accept/acceptor.ts";
+import { type AcceptedSocket, Acceptor, type Listening } from "../accept/acceptor.ts";
 import { contextAt, type ContextOf, ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { codeOf, failureToOwn } from "../base/failure.ts";
@@ -49,6 +49,8 @@ export class ListeningSocket {
   readonly reporter: Reporter;
   /** Called with each connection that was accepted. */
   prepare: (conn: SocketConnection) => void = () => {};
+  /** Whether a drain leaves the backlog to the other processes that have the descriptor. */
+  leavesBacklog = false;
   /** Whether a successor has taken over the path. */
   isReplaced = false;
   /** The owned path; `undefined` for an abstract name, and at a descriptor. */
@@ -56,6 +58,8 @@ export class ListeningSocket {
   /** Aborts when the socket closes. */
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
+  /** Ends the accepting of a shared listener. */
+  #retire = async () => {};
   #watch: PathWatch | undefined;
   #healer: Healer | undefined;
   #drain: Drain | undefined;
@@ -134,6 +138,18 @@ export class ListeningSocket {
     return new ListeningSocket(contextOf, { acceptor }, reporter, signal, descriptors);
   }
 
+  /** Accepts from a listener at a descriptor that other processes accept from, too. */
+  static openShared(
+    contextOf: ContextOf<null>,
+    listener: Listening<AcceptedSocket> & { retire(): Promise<void> },
+    reporter: Reporter,
+  ): ListeningSocket {
+    const acceptor = new Acceptor<AcceptedSocket>(listener, contextOf("accept"));
+    const socket = new ListeningSocket(contextOf, { acceptor }, reporter, undefined, undefined);
+    socket.#retire = () => listener.retire();
+    return socket;
+  }
+
   /** Watches the path, and ends its user when the signal aborts or a successor has the path. */
   start(user: SocketUser): void {
     const { reporter } = this;
@@ -194,8 +210,11 @@ export class ListeningSocket {
     this.#stopListeningToSignal();
     this.#watch?.stop();
     if (this.#healer?.healing) await Promise.race([this.#healer.healing, aborted]);
-    this.#drain = new Drain(this.addr.path, this.#owned);
-    await this.#drain.run(this.queue, signal, connections, onMarker);
+    if (!this.leavesBacklog) {
+      this.#drain = new Drain(this.addr.path, this.#owned);
+      await this.#drain.run(this.queue, signal, connections, onMarker);
+    }
+    await Promise.race([this.#retire(), aborted]);
     // The clients of its old listeners had connected before the path was lost.
     if (this.#healer?.retiring) await Promise.race([this.#healer.retiring, aborted]);
   }

@@ -1,0 +1,173 @@
+/**
+ * The workers of a path: as many as wanted, each replaced when it ends.
+ *
+ * ```text
+ * starting ──all serve──▶ serving ──drain()──▶ draining ──▶ ended
+ *    └─────one has failed────────────────────────────────────▲
+ * ```
+ */
+
+import type { ShutdownResult } from "../../server.ts";
+import type { ErrorContext } from "../base/error_context.ts";
+import { delay, onAbort } from "../base/event_loop.ts";
+import { settlesWithin } from "../base/silence.ts";
+import type { ChildProcess } from "../child/process.ts";
+import { endOf } from "../pool/failures.ts";
+import { Restarts } from "../pool/restarts.ts";
+import type { Figures, Limits } from "./program.ts";
+import { Worker } from "./worker.ts";
+
+/** What a crew needs. */
+export interface CrewOptions {
+  /** Starts the process of a worker. */
+  readonly start: (signal: AbortSignal) => Promise<ChildProcess>;
+  readonly count: number;
+  readonly limits: Limits;
+  readonly maxRestartPause: number;
+  /** Makes the errors of workers that do not start. */
+  readonly startContext: ErrorContext<null>;
+  /** Makes the errors of workers that end. */
+  readonly context: ErrorContext;
+  /** Called with each end of a worker that was not asked for, and each start that fails. */
+  readonly report: (error: unknown) => void;
+}
+
+/** The figures of one worker. */
+export type WorkerFigures = Figures & { pid: number; draining: boolean; answers: boolean };
+
+/** The workers of a path. */
+export class Crew {
+  readonly #options: CrewOptions;
+  readonly #restarts: Restarts;
+  /** Those that accept. */
+  readonly #workers = new Set<Worker>();
+  /** Those that finish their connections while others accept, and their ends. */
+  readonly #leaving = new Map<Worker, Promise<ShutdownResult>>();
+  /** The replacements that have begun. */
+  readonly #pending = new Set<Promise<void>>();
+  readonly #closing = new AbortController();
+  #reloading: Promise<void> = Promise.resolve();
+  #drained: Promise<ShutdownResult> | undefined;
+  /** How many workers have ended without being asked. */
+  lost = 0;
+
+  constructor(options: CrewOptions) {
+    this.#options = options;
+    this.#restarts = new Restarts(options.maxRestartPause);
+  }
+
+  /** How many accept. */
+  get size(): number {
+    return this.#workers.size;
+  }
+
+  /** Starts all workers. If one fails, it ends the others and rejects. */
+  async start(): Promise<void> {
+    const starts = Array.from({ length: this.#options.count }, () => this.#add());
+    const failed = (await Promise.allSettled(starts)).find(({ status }) => status === "rejected");
+    if (failed === undefined) return;
+    await this.drain(0);
+    throw (failed as PromiseRejectedResult).reason;
+  }
+
+  /** Replaces each worker by a new one, one after the other. */
+  reload(): Promise<void> {
+    const reloaded = this.#reloading.then(() => this.#reload());
+    this.#reloading = reloaded.catch(() => {});
+    return reloaded;
+  }
+
+  async #reload(): Promise<void> {
+    for (const worker of [...this.#workers]) {
+      if (this.#isClosing) return;
+      await this.#add();
+      // It may have ended meanwhile, and have been replaced.
+      if (!this.#workers.delete(worker) || this.#isClosing) continue;
+      const left = worker.drain(Infinity, true);
+      this.#leaving.set(worker, left);
+      left.then(() => this.#leaving.delete(worker));
+    }
+  }
+
+  /** Returns the figures of all workers. */
+  figures(): Promise<WorkerFigures[]> {
+    return Promise.all([...this.#workers, ...this.#leaving.keys()].map(async (worker) => {
+      const { pid, isDraining: draining } = worker;
+      return { pid, draining, ...await worker.figures() };
+    }));
+  }
+
+  /**
+   * Ends all workers, after their connections. Idempotent.
+   *
+   * @param timeout How long, in milliseconds, their handlers have.
+   */
+  drain(timeout: number): Promise<ShutdownResult> {
+    return this.#drained ??= this.#drain(timeout);
+  }
+
+  async #drain(timeout: number): Promise<ShutdownResult> {
+    this.#closing.abort();
+    await this.#reloading;
+    await Promise.all(this.#pending);
+    const results = await Promise.all([
+      ...[...this.#workers].map((worker) => worker.drain(timeout, false)),
+      ...[...this.#leaving].map(async ([worker, left]) => {
+        if (!await settlesWithin(left, timeout)) worker.kill();
+        return await left;
+      }),
+    ]);
+    return {
+      completed: results.reduce((sum, { completed }) => sum + completed, 0),
+      aborted: results.reduce((sum, { aborted }) => sum + aborted, 0),
+    };
+  }
+
+  get #isClosing(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  /** Starts a worker. */
+  async #add(): Promise<void> {
+    const { start, limits, startContext } = this.#options;
+    // Not the signal of closing: it would end the process later, too, while it drains.
+    const abort = new AbortController();
+    const stop = onAbort(this.#closing.signal, () => abort.abort());
+    const worker = await start(abort.signal).then((child) =>
+      Worker.start(child, limits, startContext)
+    )
+      .finally(stop);
+    this.#workers.add(worker);
+    worker.ended.then((status) => {
+      if (!worker.isDraining && this.#workers.delete(worker)) this.#lose(worker, status);
+    });
+  }
+
+  /** A worker has ended without being asked. */
+  #lose({ pid }: Worker, status: Deno.CommandStatus | undefined): void {
+    if (this.#isClosing) return;
+    this.lost++;
+    this.#restarts.failed();
+    const { context, report } = this.#options;
+    const state = `its process ${pid} ${endOf(status)}. Another one is started`;
+    report(context.error(Deno.errors.ConnectionAborted, state));
+    const replaced = this.#replace();
+    this.#pending.add(replaced);
+    replaced.then(() => this.#pending.delete(replaced));
+  }
+
+  /** Starts a worker in the place of another one, after the pause that is due. Never rejects. */
+  async #replace(): Promise<void> {
+    while (!this.#isClosing) {
+      await delay(this.#restarts.pause, this.#closing.signal).catch(() => {});
+      if (this.#isClosing) return;
+      try {
+        return await this.#add();
+      } catch (error) {
+        if (this.#isClosing) return;
+        this.#restarts.failed();
+        this.#options.report(error);
+      }
+    }
+  }
+}

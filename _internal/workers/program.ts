@@ -1,0 +1,107 @@
+/**
+ * What runs in a worker, beside its module: it accepts at the descriptor that it was given, and
+ * obeys its owner, over the socket that the two have.
+ *
+ * ```text
+ * loaded ──serve──▶ serving ──drain, or the owner has ended──▶ draining ──▶ exits
+ * ```
+ */
+
+import type { ServeHandler, ShutdownResult } from "../../server.ts";
+import { contextAt } from "../base/error_context.ts";
+import { unnamedConnection } from "../child/unnamed_connection.ts";
+import { CHILD_FD, takeOver } from "../descriptor/inherited_fd.ts";
+import { withDefaults } from "../rpc/options.ts";
+import { Peer } from "../rpc/peer.ts";
+import { ConnectionServer } from "../server/connection_server.ts";
+import { ListeningSocket } from "../server/listening_socket.ts";
+import { Reporter } from "../server/reporter.ts";
+import { SharedListener } from "./shared_listener.ts";
+
+/** This program. */
+export const PROGRAM: URL = new URL(import.meta.url);
+
+/** What it imports, from the root of this package. */
+export const IMPORTED: readonly string[] = [
+  "_internal/",
+  "framing/",
+  "address.ts",
+  "errors.ts",
+];
+
+/** How the connections of a worker are served. JSON has no `Infinity`, which is the default. */
+export interface Limits {
+  maxConnections?: number | undefined;
+  idleTimeout?: number | undefined;
+  firstByteTimeout?: number | undefined;
+  writeTimeout?: number | undefined;
+}
+
+/** How a worker ends. */
+export interface DrainParams {
+  /** How long, in milliseconds, its handlers have; `null` without a limit. */
+  readonly timeout: number | null;
+  /** Whether other workers take the clients in the backlog. */
+  readonly leavesBacklog: boolean;
+}
+
+/** What a worker reports. */
+export interface Figures {
+  /** The open connections. */
+  readonly connections: number;
+  /** The connections that it has accepted. */
+  readonly accepted: number;
+}
+
+/**
+ * Serves what a module exports, when the owner asks for it.
+ *
+ * @param fd The listening socket.
+ */
+export default function run(module: Record<string, unknown>, fd: number): void {
+  const conn = unnamedConnection(takeOver(contextAt(CHILD_FD)("take over"), CHILD_FD));
+  let socket: ListeningSocket | undefined;
+  let server: ConnectionServer | undefined;
+  let accepted = 0;
+
+  function drain({ timeout, leavesBacklog }: DrainParams): Promise<ShutdownResult> {
+    if (socket !== undefined) socket.leavesBacklog = leavesBacklog;
+    return server!.shutdown({ timeout: timeout ?? Infinity });
+  }
+  const methods = {
+    /** Returns what is wrong with the module, if it cannot serve. */
+    async serve(limits: Limits): Promise<string | null> {
+      const handler = handlerOf(module);
+      if (handler === undefined) return `it exports no function "connection"`;
+      const reporter = new Reporter();
+      const listener = await SharedListener.open(contextAt(fd)("serve"), fd);
+      socket = ListeningSocket.openShared(contextAt(fd), listener, reporter);
+      server = new ConnectionServer(socket, (conn, info) => {
+        accepted++;
+        return handler(conn, info);
+      }, limits);
+      return null;
+    },
+    figures: (): Figures => ({ connections: server!.connections, accepted }),
+    drain,
+  };
+  const peer = new Peer(conn, withDefaults({ methods }));
+  peer.closed.then(async () => {
+    if (server !== undefined) await drain({ timeout: ORPHAN_MS, leavesBacklog: true });
+    conn.close();
+  });
+}
+
+/** How long the handlers have after the owner has ended. A successor needs the path. */
+const ORPHAN_MS = 5000;
+
+/** Returns the handler of a module, which it exports by name or in its default export. */
+function handlerOf(module: Record<string, unknown>): ServeHandler | undefined {
+  const { connection } = { ...module, ...(module["default"] as object | undefined) } as Exports;
+  if (typeof connection === "function") return async (conn, info) => await connection(conn, info);
+  return undefined;
+}
+
+interface Exports {
+  readonly connection?: ServeHandler;
+}

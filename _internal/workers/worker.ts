@@ -1,0 +1,97 @@
+/** A worker, as its owner sees it. */
+
+import type { ShutdownResult } from "../../server.ts";
+import type { ErrorContext } from "../base/error_context.ts";
+import { settlesWithin } from "../base/silence.ts";
+import { type ChildProcess, KILLED_MS } from "../child/process.ts";
+import { withDefaults } from "../rpc/options.ts";
+import { Peer } from "../rpc/peer.ts";
+import type { Figures, Limits } from "./program.ts";
+
+/** How much longer than its handlers have a worker may take to end, in milliseconds. */
+const LATE_MS = 2000;
+/** How long to wait for the figures of a worker, which may compute. */
+const FIGURES_MS = 1000;
+
+/** A worker. */
+export class Worker {
+  readonly pid: number;
+  /** Resolves when its process, or its connection to this one, has ended. */
+  readonly ended: Promise<Deno.CommandStatus | undefined>;
+  /** Whether it was asked to end. */
+  isDraining = false;
+  readonly #child: ChildProcess;
+  readonly #peer: Peer;
+  #figures: Figures = { connections: 0, accepted: 0 };
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    this.pid = child.pid;
+    this.#peer = new Peer(child.conn, withDefaults({}));
+    this.ended = this.#peer.closed.then(() => this.#end());
+  }
+
+  /**
+   * Resolves when it accepts clients.
+   *
+   * @param context Makes the error of a module that cannot serve.
+   */
+  static async start(
+    child: ChildProcess,
+    limits: Limits,
+    context: ErrorContext<null>,
+  ): Promise<Worker> {
+    const worker = new Worker(child);
+    try {
+      const fault = await worker.#peer.call("serve", limits) as string | null;
+      if (fault === null) return worker;
+      throw context.error(Deno.errors.InvalidData, fault);
+    } catch (error) {
+      worker.#peer.close();
+      await worker.ended;
+      throw error;
+    }
+  }
+
+  /** Returns its figures, the last known ones if it does not answer. */
+  async figures(): Promise<Figures & { answers: boolean }> {
+    let answers = true;
+    try {
+      this.#figures = await this.#peer.call("figures", {}, { timeout: FIGURES_MS }) as Figures;
+    } catch {
+      answers = false;
+    }
+    return { ...this.#figures, answers };
+  }
+
+  /**
+   * Waits until it has finished its connections, and ends it. Never rejects.
+   *
+   * @param timeout How long, in milliseconds, its handlers have.
+   * @param leavesBacklog Whether other workers take the clients in the backlog.
+   */
+  async drain(timeout: number, leavesBacklog: boolean): Promise<ShutdownResult> {
+    this.isDraining = true;
+    const params = { timeout: timeout === Infinity ? null : timeout, leavesBacklog };
+    try {
+      const limit = { timeout: timeout + LATE_MS };
+      return await this.#peer.call("drain", params, limit) as ShutdownResult;
+    } catch {
+      // It has ended, or hangs.
+      this.kill();
+      return { completed: 0, aborted: this.#figures.connections };
+    } finally {
+      this.#peer.close();
+      await this.ended;
+    }
+  }
+
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  async #end(): Promise<Deno.CommandStatus | undefined> {
+    await this.#child[Symbol.asyncDispose]();
+    return await settlesWithin(this.#child.status, KILLED_MS) ? this.#child.status : undefined;
+  }
+}

@@ -1,0 +1,141 @@
+import { connect, SocketInUse } from "@uds/uds";
+import { serveWorkers } from "@uds/uds/workers";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { readText, TempDir, test } from "../_helpers.ts";
+import { assertGone } from "../pool/_pool.ts";
+import { accepting, ask, moduleOf, pids, untilReplaced } from "./_workers.ts";
+
+test("serveWorkers() serves by its workers, drains them, and leaves nothing", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  const server = await pids({ path, mode: 0o660 });
+  assertEquals(server.addr, { transport: "unix", path });
+  assertEquals((await Deno.lstat(path)).mode! & 0o777, 0o660);
+  const workers = await accepting(server);
+  assertEquals(workers.length, 2);
+  const { pid, answer } = await ask(path);
+  assert(workers.includes(pid) && pid !== Deno.pid);
+  assertEquals(answer, `hello ${pid}`);
+  await assertRejects(() => pids({ path }), SocketInUse);
+
+  // A handler that is told to end, and one that has not begun to read.
+  const conn = await connect(path);
+  const asked = ask(path, "draining");
+  await readText(conn);
+  const closing = server.shutdown();
+  assertEquals((await asked).answer.replace(/\d+/, ""), "draining ");
+  conn.close();
+  const { aborted } = await closing;
+  assertEquals(aborted, 0);
+  await server.finished;
+  assertEquals(dir.list(), []);
+  assertGone(workers);
+});
+
+test("a worker that crashes costs its own connections, and is replaced", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  const errors: string[] = [];
+  await using server = await pids({ path, onError: (error) => errors.push(String(error)) });
+  const before = await accepting(server);
+  const kept = await Promise.all(Array.from({ length: 8 }, async () => {
+    const conn = await connect(path);
+    return { conn, pid: Number(await readText(conn)) };
+  }));
+  const { pid } = await ask(path, "crash");
+  // One that waits for a worker meanwhile is served.
+  assert((await ask(path)).pid !== pid);
+  for (const each of kept) {
+    await using conn = each.conn;
+    await conn.write(new TextEncoder().encode("still")).catch(() => {});
+    const answer = await readText(conn).catch(() => null);
+    assertEquals(answer, each.pid === pid ? null : `still ${each.pid}\n`);
+  }
+  const after = await untilReplaced(server, before);
+  assert(!after.includes(pid));
+  assertEquals((await server.statistics()).lost, 1);
+  assertEquals(errors.length, 1);
+  assertMatch(errors[0]!, new RegExp(`process ${pid} exited with code 7. Another one is started`));
+});
+
+test("reload() replaces the workers, and the old ones finish", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  await using server = await pids({ path });
+  const before = await accepting(server);
+  const conn = await connect(path);
+  const old = Number(await readText(conn));
+  await server.reload();
+  const after = await accepting(server);
+  assertEquals(after.length, 2);
+  assert(!after.some((pid) => before.includes(pid)));
+  assert(after.includes((await ask(path)).pid));
+  await conn.write(new TextEncoder().encode("still"));
+  assertEquals(await readText(conn), `still ${old}\n`);
+  const { workers } = await server.statistics();
+  assertEquals(workers.find(({ pid }) => pid === old), {
+    pid: old,
+    connections: 1,
+    accepted: 1,
+    draining: true,
+    answers: true,
+  });
+  conn.close();
+});
+
+test("reload() under load refuses and resets no client", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  await using server = await pids({ path });
+  let isOver = false;
+  const served = new Set<number>();
+  const clients = Array.from({ length: 16 }, async () => {
+    let requests = 0;
+    for (; !isOver; requests++) {
+      const { pid, answer } = await ask(path);
+      assertEquals(answer, `hello ${pid}`);
+      served.add(pid);
+    }
+    return requests;
+  });
+  await server.reload();
+  isOver = true;
+  const requests = (await Promise.all(clients)).reduce((sum, count) => sum + count, 0);
+  assert(requests >= 100 && served.size >= 3, `${requests} requests to ${served.size} workers`);
+}, { deadline: 20_000 });
+
+test('existing: "replace" takes over the path from the owner before', async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  let replaced = 0;
+  await using first = await pids({ path, onReplaced: () => replaced++ });
+  await using second = await pids({ path, existing: "replace" });
+  await first.finished;
+  assertEquals(replaced, 1);
+  assert((await accepting(second)).includes((await ask(path)).pid));
+  assertEquals(await accepting(first), []);
+}, { deadline: 20_000 });
+
+test("serveWorkers() rejects when the module does not load or exports no handler", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  const missing = moduleOf("missing.ts");
+  await assertRejects(() => serveWorkers({ path, count: 1 }, missing), Deno.errors.InvalidData);
+  const without = moduleOf("../pool/silent.ts");
+  await assertRejects(
+    () => serveWorkers({ path, count: 1 }, without),
+    Deno.errors.InvalidData,
+    'silent.ts": it exports no function "connection"',
+  );
+  assertEquals(dir.list(), []);
+});
+
+test("serveWorkers() checks its arguments", async () => {
+  const module = moduleOf("pid.ts");
+  await assertRejects(() => serveWorkers({ path: "/x", count: 0 }, module), RangeError, "count");
+  const wrong = { path: "/x", cuont: 2 } as never;
+  await assertRejects(() => serveWorkers(wrong, module), TypeError, "cuont");
+  await assertRejects(() => serveWorkers({ path: "/x" }, "pid.ts" as never), TypeError, "module");
+  const signal = AbortSignal.abort(new Error("enough"));
+  await assertRejects(() => serveWorkers({ path: "/x", signal }, module), Error, "enough");
+});

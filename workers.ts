@@ -1,0 +1,281 @@
+/**
+ * Several processes that serve one path.
+ *
+ * @module
+ */
+
+import { resolveSocketPath, type SocketPath, type UnixAddr } from "./address.ts";
+import { claim, type ClaimOptions } from "./claim.ts";
+import type { PairOptions } from "./pair.ts";
+import type { ServeOptions, ShutdownOptions, ShutdownResult } from "./server.ts";
+import { seenFrom } from "./_internal/base/caller_stack.ts";
+import {
+  checkArguments,
+  checkCount,
+  checkFunction,
+  checkOptions,
+  type Checks,
+  checkSignal,
+  duration,
+  integer,
+  show,
+  unchecked,
+} from "./_internal/base/check.ts";
+import { pairPermissions } from "./_internal/base/deno_permissions.ts";
+import { ErrorContext } from "./_internal/base/error_context.ts";
+import { pathOfUrl } from "./_internal/base/path.ts";
+import { requireRuntime } from "./_internal/base/runtime.ts";
+import { checkPairOptions } from "./_internal/child/pair_options.ts";
+import { OWN_CHECKS } from "./_internal/path/claim_options.ts";
+import { requireDeno, startModule } from "./_internal/sandbox/module.ts";
+import { Reporter } from "./_internal/server/reporter.ts";
+import { Owner } from "./_internal/workers/owner.ts";
+import { IMPORTED, PROGRAM } from "./_internal/workers/program.ts";
+
+/** Options of {@linkcode serveWorkers}. */
+export interface ServeWorkersOptions extends
+  Omit<ClaimOptions, "publish">,
+  Pick<
+    PairOptions,
+    "args" | "clearEnv" | "config" | "cwd" | "env" | "grace" | "modules" | "permissions"
+  >,
+  Pick<ServeOptions, "firstByteTimeout" | "idleTimeout" | "writeTimeout"> {
+  /**
+   * The path of the socket. It may have four bytes fewer than usual: see `publish` of `listen()`.
+   */
+  path: SocketPath;
+  /**
+   * The number of workers.
+   *
+   * @default {the number of processors}
+   */
+  count?: number | undefined;
+  /**
+   * The maximum number of connections that one worker serves at the same time. Further ones wait in
+   * the backlog, for any worker.
+   *
+   * @default {Infinity}
+   */
+  maxConnections?: number | undefined;
+  /**
+   * The longest pause, in milliseconds, before a worker that has ended is replaced. The first one
+   * is at most 10.
+   *
+   * @default {1000}
+   */
+  maxRestartPause?: number | undefined;
+  /**
+   * Called with each failure: a worker has ended, or another one could not start in its place.
+   * Failures of handlers are printed by their worker.
+   *
+   * @default {prints a line on standard error: at most one a second of each kind}
+   */
+  onError?: ((error: unknown) => void) | undefined;
+  /** Shuts down. Before the workers serve, the promise rejects. */
+  signal?: AbortSignal | undefined;
+}
+
+/** The figures of one worker. */
+export interface WorkerStatistics {
+  /** The number of its process. */
+  readonly pid: number;
+  /** The number of its open connections. */
+  readonly connections: number;
+  /** The number of connections that it has accepted. */
+  readonly accepted: number;
+  /** Whether it accepts no more, and finishes its connections. */
+  readonly draining: boolean;
+  /** Whether it has answered within a second. Otherwise the figures are the last known ones. */
+  readonly answers: boolean;
+}
+
+/** What {@linkcode WorkerServer.statistics} returns. */
+export interface WorkersStatistics {
+  /** The workers that accept, and those that finish their connections. */
+  readonly workers: WorkerStatistics[];
+  /** How many workers have ended without being asked. */
+  readonly lost: number;
+}
+
+/** The workers of a path. Disposing of it shuts them down. */
+export interface WorkerServer extends AsyncDisposable {
+  /** The address that clients connect to. */
+  readonly addr: UnixAddr;
+  /** Resolves when all workers have ended: after `shutdown()`, or because of a successor. */
+  readonly finished: Promise<void>;
+  /**
+   * Replaces all workers by new ones, which load the module again. No client is refused or reset.
+   *
+   * - One worker after the other: a new one accepts before the old one stops.
+   * - An old worker aborts `draining`, finishes its connections without a deadline, and exits. A
+   *   client that never ends keeps it: heed `draining`.
+   * - It resolves when all new workers accept. A second call begins after the first.
+   *
+   * @throws {Deno.errors.InvalidData} when the module cannot be loaded. The workers that were not
+   * replaced go on.
+   */
+  reload(): Promise<void>;
+  /** Returns figures of each worker. */
+  statistics(): Promise<WorkersStatistics>;
+  /**
+   * Shuts down without losing a client that has reached the path: the name is removed, the workers
+   * accept what is in the backlog, and their handlers have until the deadline.
+   *
+   * A second call returns the promise of the first one.
+   *
+   * @param options How long the handlers have.
+   * @returns How many handlers finished, and how many connections were closed.
+   */
+  shutdown(options?: ShutdownOptions): Promise<ShutdownResult>;
+}
+
+const CHECKS: Checks<ServeWorkersOptions> = {
+  ...OWN_CHECKS,
+  path: unchecked,
+  count: integer(1, 1024),
+  maxConnections: checkCount,
+  idleTimeout: duration(1),
+  firstByteTimeout: duration(1),
+  writeTimeout: duration(1),
+  maxRestartPause: duration(),
+  onError: checkFunction,
+  signal: checkSignal,
+  // These are checked as options of pair().
+  args: unchecked,
+  clearEnv: unchecked,
+  config: unchecked,
+  cwd: unchecked,
+  env: unchecked,
+  grace: unchecked,
+  modules: unchecked,
+  permissions: unchecked,
+};
+
+/**
+ * Serves a path by several processes, to use several processors. Each runs the module, in the
+ * sandbox of `pair()`, and accepts clients itself. The module exports a handler of connections, as
+ * `serve()` has it:
+ *
+ * ```ts ignore
+ * import type { Connection, ServeHandlerInfo } from "@uds/uds";
+ *
+ * export async function connection(conn: Connection, info: ServeHandlerInfo) {
+ *   await conn.readable.pipeTo(conn.writable);
+ * }
+ * ```
+ *
+ * - **This process** owns the path as `claim()` does, with `publish: "rename"`. It handles no
+ *   client. If it dies, the workers stop accepting at once, and end within five seconds.
+ * - **A client** goes to a worker that is free to accept it. There is no turn: a worker that
+ *   computes accepts nothing meanwhile.
+ * - **A worker that ends** costs its own connections. Clients in the backlog go to the others.
+ *   Another worker starts, after pauses that grow from 10 ms to `maxRestartPause` while workers end
+ *   one after the other.
+ * - **A successor** with `existing: "replace"` takes over the path. Clients that connect before its
+ *   workers have started wait in the backlog.
+ * - **The sandbox** is that of `pair()`, and the listening socket. A worker can also read the files
+ *   of this package, if those are local.
+ *
+ * **Permissions**: `permissions("claim", path, { publish: "rename" })` and
+ * `permissions("pair", module)`.
+ *
+ * @param options The path, how many workers, and what they may do.
+ * @param module The `file:` URL of the module.
+ * @returns The workers, when all of them accept.
+ * @throws {TypeError} when an argument is of the wrong kind.
+ * @throws {RangeError} when the path is too long or a number is out of range.
+ * @throws {SocketInUse} when a running process holds the path.
+ * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or exports no handler.
+ * @throws {Deno.errors.NotSupported} on Windows, and in a compiled program.
+ * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
+ * @throws {unknown} the reason of `signal` when it aborts before the workers accept.
+ *
+ * @example Usage
+ * ```ts
+ * import { connect } from "@uds/uds";
+ * import { serveWorkers } from "@uds/uds/workers";
+ * import { assertEquals } from "@std/assert";
+ *
+ * // In your program it is a file: new URL("./echo.ts", import.meta.url).
+ * const directory = await Deno.makeTempDir();
+ * const module = new URL(`file://${directory}/echo.ts`);
+ * await Deno.writeTextFile(
+ *   module,
+ *   `export const connection = (conn) => conn.readable.pipeTo(conn.writable);`,
+ * );
+ *
+ * {
+ *   await using server = await serveWorkers({ path: `${directory}/echo.sock`, count: 2 }, module);
+ *   await using conn = await connect(`${directory}/echo.sock`);
+ *   await conn.write(new TextEncoder().encode("hello"));
+ *   await conn.closeWrite();
+ *   assertEquals(await new Response(conn.readable).text(), "hello");
+ *   await server.reload();
+ * }
+ * await Deno.remove(directory, { recursive: true });
+ * ```
+ */
+export async function serveWorkers(
+  options: ServeWorkersOptions,
+  module: URL,
+): Promise<WorkerServer> {
+  try {
+    checkArguments("serveWorkers", arguments, 2, "serveWorkers({ path, count }, module)");
+    return await openWorkers(options, module);
+  } catch (error) {
+    throw seenFrom(serveWorkers, error);
+  }
+}
+
+async function openWorkers(options: ServeWorkersOptions, module: URL): Promise<WorkerServer> {
+  checkOptions("serveWorkers", options, CHECKS);
+  const { args, clearEnv, config, cwd, env, grace, modules, permissions, ...rest } = options;
+  const pairOptions = { args, clearEnv, config, cwd, env, grace, modules, permissions };
+  checkModule(module);
+  checkPairOptions(module, pairOptions);
+  requireRuntime();
+  const path = resolveSocketPath(rest.path);
+  const url = new URL(module);
+  const startContext = new ErrorContext("pair", null, `Cannot start ${show(url.href)}`);
+  requireDeno(startContext);
+  startContext.require(pairPermissions(url, clearEnv));
+  const { signal, onError, onReplaced, ...others } = rest;
+  signal?.throwIfAborted();
+  const { mode, uid, gid, existing, createDirectory, verifyDirectory } = others;
+  const owning = { mode, uid, gid, existing, createDirectory, verifyDirectory, onReplaced };
+  const claimed = await claim(path, { ...owning, publish: "rename" });
+  const reporter = new Reporter({ onError });
+  const { count = navigator.hardwareConcurrency, maxRestartPause = 1000 } = others;
+  const { maxConnections, idleTimeout, firstByteTimeout, writeTimeout } = others;
+  const all = { maxConnections, idleTimeout, firstByteTimeout, writeTimeout };
+  // JSON has no Infinity, which is the default of each.
+  const limits = Object.fromEntries(Object.entries(all).filter(([, limit]) => limit !== Infinity));
+  const start = {
+    ...pairOptions,
+    cwd: cwd instanceof URL ? pathOfUrl(cwd) : cwd,
+    // Ctrl-C in a terminal reaches the owner alone, which drains them.
+    detached: true,
+  };
+  const files = PROGRAM.protocol === "file:"
+    ? IMPORTED.map((name) => pathOfUrl(new URL(`../../${name}`, PROGRAM)))
+    : [];
+  return await Owner.open(claimed, {
+    start(fd, signal) {
+      return startModule(startContext, url, { ...start, signal }, { program: PROGRAM, files, fd });
+    },
+    count,
+    limits,
+    maxRestartPause,
+    startContext,
+    context: new ErrorContext("serveWorkers", path, `Cannot keep a worker of ${show(path)}`),
+    report: reporter.report,
+  }, signal);
+}
+
+function checkModule(module: unknown): void {
+  if (module instanceof URL && module.protocol === "file:") return;
+  throw new TypeError(
+    `Invalid module: expected a file: URL, such as new URL("./worker.ts", import.meta.url), got ` +
+      show(module instanceof URL ? module.href : module),
+  );
+}
