@@ -184,10 +184,12 @@ test("pair(): a send that waits for a child that is killed rejects", async () =>
 });
 
 test("pair(): descriptors that come with a packet are closed, and the packet arrives", async () => {
-  const program = `import socket
+  const program = `import socket, time
 s = socket.socket(fileno=3)
-for i in range(100): socket.send_fds(s, [b"packet %d" % i], [0, 1, 2] * 20)`;
-  const start = (type: PacketType) => pair("python3", { type, args: ["-c", program] });
+for i in range(100): socket.send_fds(s, [b"packet %d" % i], [0, 1, 2] * 20)
+time.sleep(60)`;
+  // The child stays, because its end closes a descriptor here.
+  const start = (type: PacketType) => pair("python3", { type, args: ["-c", program], grace: 0 });
   const children = await Promise.all(TYPES.map(start));
   const before = openDescriptors();
   await Promise.all(children.map(async (child) => {

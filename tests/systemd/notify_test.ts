@@ -1,6 +1,6 @@
 import { isSocketError } from "@uds/uds";
 import { notify, watchdog } from "@uds/uds/systemd";
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { denoArgs, IS_ROOT, run, TempDir, test } from "../_helpers.ts";
 import { underManager } from "./_manager.ts";
 
@@ -196,7 +196,7 @@ for (const NOTIFY_SOCKET of ["/", "@"].map((start) => start + "a".repeat(120))) 
     try {
       const error = await assertRejects(() => notify({ ready: true }), RangeError);
       assert(error.message.startsWith("Invalid socket path "), error.message);
-      assert(error.message.includes("it has 121 bytes, and the system allows"), error.message);
+      assertMatch(error.message, /it has 121 bytes(?: when absolute)?, and the system allows/);
     } finally {
       Deno.env.delete("NOTIFY_SOCKET");
     }
