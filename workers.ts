@@ -1,6 +1,7 @@
 /**
- * Several processes that serve one path.
+ * Several processes that serve one path. This module is experimental.
  *
+ * @experimental
  * @module
  */
 
