@@ -8,6 +8,9 @@ const BLOCK = /^( *(?:\* )?)```ts(?! ignore)\b.*\n([^]*?)^\1```$/gm;
 /** The imports at the beginning of a block, with comments between them. */
 const IMPORTS = /^(?:(?:import [^;]*;|\/\/.*)?\n)*/;
 
+/** A test that opens libc is taken for one that leaks it, so it is opened before. */
+const OPENS_LIBC = new URL("../tests/native/_libc.ts", import.meta.url).href;
+
 /** Writes each example of some files as a test file into a directory. Returns their paths. */
 export function writeExamples(files: string[], directory: string): string[] {
   const root = new URL("../", import.meta.url);
@@ -22,10 +25,14 @@ export function writeExamples(files: string[], directory: string): string[] {
         "import.meta.url",
         JSON.stringify(new URL(file, root)),
       );
-      const [imports = ""] = code.match(IMPORTS) ?? [];
+      let [imports = ""] = code.match(IMPORTS) ?? [];
+      const body = code.slice(imports.length);
+      if (imports.includes('"@uds/uds/native"')) {
+        imports += `import ${JSON.stringify(OPENS_LIBC)};\n`;
+      }
       const test = `Deno.test("${file}, line ${line}", async () => {`;
       const path = `${directory}/${file.replaceAll("/", "_")}_${line}_test.ts`;
-      Deno.writeTextFileSync(path, `${imports}${test}\n${code.slice(imports.length)}});\n`);
+      Deno.writeTextFileSync(path, `${imports}${test}\n${body}});\n`);
       return path;
     });
   });
