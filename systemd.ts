@@ -122,20 +122,38 @@ function takeListenFds(): ListenFd[] {
 
 /** What {@linkcode notify} reports. */
 export interface NotifyOptions {
-  /** Whether the service has started, or has finished reloading. */
+  /**
+   * Whether the service has started, or has finished reloading.
+   *
+   * @default {false}
+   */
   ready?: boolean | undefined;
   /**
    * Whether the service reloads its configuration. Report `ready` when it has. With
    * `Type=notify-reload` the manager needs the time, which not every way of sending has.
+   *
+   * @default {false}
    */
   reloading?: boolean | undefined;
-  /** Whether the service is stopping. */
+  /**
+   * Whether the service is stopping.
+   *
+   * @default {false}
+   */
   stopping?: boolean | undefined;
-  /** Whether the service works: see {@linkcode watchdog}. */
+  /**
+   * Whether the service works: see {@linkcode watchdog}.
+   *
+   * @default {false}
+   */
   watchdog?: boolean | undefined;
   /** One line about the state of the service, which `systemctl status` shows. */
   status?: string | undefined;
-  /** The process that is the service from now on, if it is another one. */
+  /**
+   * The process that is the service from now on, if it is another one.
+   *
+   * @default {the one that the manager knows}
+   */
   mainPid?: number | undefined;
 }
 

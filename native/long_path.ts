@@ -165,6 +165,21 @@ export async function connectLongPath(
  * @throws {Deno.errors.NotFound} when the directory does not exist.
  * @throws {Deno.errors.NotSupported} on macOS.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
+ *
+ * @example A server at a long path
+ * ```ts
+ * import { serve } from "@uds/uds";
+ * import { bindLongPath, connectLongPath } from "@uds/uds/native";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const directory = `${await Deno.makeTempDir()}/${"long".repeat(50)}`;
+ * await Deno.mkdir(directory);
+ *
+ * using bound = bindLongPath({ path: `${directory}/app.sock`, mode: 0o660 });
+ * await using _server = await serve({ fd: bound.fd }, async () => {});
+ * await using conn = await connectLongPath(bound.path);
+ * assertEquals(await conn.read(new Uint8Array(1)), null);
+ * ```
  */
 export function bindLongPath(options: string | URL | BindLongPathOptions): BoundLongPath {
   try {

@@ -135,6 +135,18 @@ export function bufferSizes(conn: Connection): BufferSizes {
  * @throws {Deno.errors.NotCapable} when the permission is missing; it names the flag.
  * @throws {ConnectionClosed} when the connection has closed.
  * @throws {Deno.errors.NotSupported} when the descriptor of the connection is not known.
+ *
+ * @example A larger send buffer
+ * ```ts
+ * import { setBufferSizes, socketpair } from "@uds/uds/native";
+ * import { assert } from "@std/assert";
+ *
+ * const [a, b] = socketpair();
+ * const { send } = setBufferSizes(a, { send: 100_000 });
+ * assert(send >= 100_000);
+ * a.close();
+ * b.close();
+ * ```
  */
 export function setBufferSizes(conn: Connection, options: SetBufferSizesOptions): BufferSizes {
   try {
@@ -169,6 +181,18 @@ export function setBufferSizes(conn: Connection, options: SetBufferSizesOptions)
  * @throws {Deno.errors.NotCapable} when the permission is missing; it names the flag.
  * @throws {ConnectionClosed} when the connection has closed.
  * @throws {Deno.errors.NotSupported} when the descriptor of the connection is not known.
+ *
+ * @example Usage
+ * ```ts
+ * import { socketpair, unreadBytes } from "@uds/uds/native";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [a, b] = socketpair();
+ * await a.write(new TextEncoder().encode("ping"));
+ * assertEquals(unreadBytes(b), 4);
+ * a.close();
+ * b.close();
+ * ```
  */
 export function unreadBytes(conn: Connection): number {
   try {
@@ -267,6 +291,19 @@ export async function delivered(conn: Connection, options: DeliveredOptions = {}
  * @throws {Deno.errors.NotConnected} when the peer has closed.
  * @throws {ConnectionClosed} when the connection has closed.
  * @throws {Deno.errors.NotSupported} when the descriptor of the connection is not known.
+ *
+ * @example Usage
+ * ```ts
+ * import { closeRead, socketpair } from "@uds/uds/native";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * const [a, b] = socketpair();
+ * closeRead(b);
+ * assertEquals(await b.read(new Uint8Array(1)), null);
+ * await assertRejects(() => a.write(Uint8Array.of(1)), Deno.errors.BrokenPipe);
+ * a.close();
+ * b.close();
+ * ```
  */
 export function closeRead(conn: Connection): void {
   try {

@@ -135,6 +135,18 @@ export function socketpair(options?: SocketPairOptions<"stream">): [Connection, 
  *
  * @param options Family, type and protocol.
  * @returns The two ends.
+ *
+ * @example Datagrams
+ * ```ts
+ * import { socketpair } from "@uds/uds/native";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [a, b] = socketpair({ type: "dgram" });
+ * await a.send(Uint8Array.of(1, 2));
+ * assertEquals(await b.receive(), Uint8Array.of(1, 2));
+ * a.close();
+ * b.close();
+ * ```
  */
 export function socketpair(
   options: SocketPairOptions<PacketType> & { type: PacketType },
@@ -144,6 +156,14 @@ export function socketpair(
  *
  * @param options Family, type and protocol.
  * @returns The two ends.
+ *
+ * @example A type of the command line
+ * ```ts
+ * import { socketpair } from "@uds/uds/native";
+ *
+ * const type = Deno.args.includes("--packets") ? "seqpacket" : "stream";
+ * for (const end of socketpair({ type })) end.close();
+ * ```
  */
 export function socketpair(
   options: SocketPairOptions,

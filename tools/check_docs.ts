@@ -35,7 +35,7 @@ function checkParams(doc: Doc | undefined, params: Param[], say: (what: string) 
 
 function checkFunction({ jsDoc, def }: Declaration, say: (what: string) => void): void {
   checkParams(jsDoc, def?.params ?? [], say);
-  if (!has(jsDoc, "return")) say("no @returns");
+  if (def?.returnType?.repr !== "void" && !has(jsDoc, "return")) say("no @returns");
   if (!has(jsDoc, "example")) say("no @example");
   if (!def?.isAsync) return;
   if (!has(jsDoc, "throws")) say("no @throws");

@@ -35,7 +35,14 @@ export interface Declaration {
   kind: string;
   declarationKind: string;
   jsDoc?: Doc;
-  def?: { params?: Param[]; isAsync?: boolean; methods?: Member[]; properties?: Member[] };
+  def?: {
+    params?: Param[];
+    returnType?: Type;
+    isAsync?: boolean;
+    hasBody?: boolean;
+    methods?: Member[];
+    properties?: Member[];
+  };
 }
 
 /** A file. */
@@ -44,7 +51,10 @@ export interface Module {
   symbols: { name: string; declarations: Declaration[] }[];
 }
 
-/** Returns the docs of a file, from `deno doc`. */
+/**
+ * Returns the docs of a file, from `deno doc`, without the body of a function that has overloads:
+ * its callers see those only.
+ */
 export async function docsOf(file: string): Promise<Module[]> {
   const { success, stdout } = await new Deno.Command(Deno.execPath(), {
     args: ["doc", "--json", file],
@@ -54,5 +64,13 @@ export async function docsOf(file: string): Promise<Module[]> {
   const { nodes } = JSON.parse(new TextDecoder().decode(stdout)) as {
     nodes: Record<string, Module>;
   };
-  return Object.values(nodes);
+  return Object.values(nodes).map((module) => ({
+    ...module,
+    symbols: module.symbols.map(({ name, declarations }) => ({
+      name,
+      declarations: declarations.filter(({ kind, def }) =>
+        kind !== "function" || declarations.length === 1 || !def?.hasBody
+      ),
+    })),
+  }));
 }
