@@ -1,3 +1,4 @@
+import { settlesWithin } from "../../_internal/base/silence.ts";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { connect, serve } from "@uds/uds";
 import { onTerminal, Process, uds, udsCommand } from "../_cli.ts";
@@ -112,12 +113,8 @@ test("uds tap ends when its output is closed", async () => {
   const head = (command: string[]) => ["sh", "-c", '"$@" | head -n 1', "sh", ...command];
   await using tap = await tapping(dir, [], head);
   // The first connection may be over before head has ended, and then nothing more is printed.
-  const ended = tap.process.ended.then(() => true);
   do await tap.exchange(encode("hello\n")).catch(() => {}); while (
-    !await Promise.race([
-      ended,
-      new Promise((resolve) => setTimeout(resolve, 10)),
-    ])
+    !await settlesWithin(tap.process.ended, 10)
   );
   assertMatch(decode((await tap.process.ended).stdout), /^[^\n]*"event":"open"[^\n]*\n$/);
   assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
