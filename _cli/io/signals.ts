@@ -24,6 +24,9 @@ const SIGNALS: readonly StopSignal[] = Deno.build.os === "windows"
 /** How long, in milliseconds, further signals count as the first one. */
 const SAME_SIGNAL_MS = 500;
 
+/** How long, in milliseconds, a signal to this process itself may take to end it. */
+const MOST_ENDING_MS = 1000;
+
 /** The shell that prints which signals are ignored. */
 const SHELL = "sh";
 /** A shell cannot trap a signal that was ignored when it started. */
@@ -89,6 +92,8 @@ function listen(callback: (signal: StopSignal) => void): () => void {
 function endBy(signal: StopSignal): void {
   if (Deno.pid === INIT_PID) Deno.exit(128 + NUMBERS[signal]);
   Deno.kill(Deno.pid, signal);
+  // Another thread of Deno's acts on it. Until then this one must not end the process otherwise.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, MOST_ENDING_MS);
 }
 
 let known: ReadonlySet<StopSignal> | undefined;
