@@ -14,6 +14,6 @@ export async function needsOfType(
   ofDatagrams: Needs = {},
 ): Promise<Needs> {
   if (type === "stream") return set;
-  const { libcPath } = await import("../../_internal/libc/library.ts");
-  return { ...set, ...(type === "dgram" && ofDatagrams), ffi: [libcPath()] };
+  const { nativePermissions } = await import("../../native/native_permissions.ts");
+  return { ...set, ...(type === "dgram" && ofDatagrams), ...nativePermissions() };
 }
