@@ -18,7 +18,7 @@ export interface ServePathOptions
     readonly max?: number;
     readonly replace?: boolean;
   };
-  /** The mode of a socket of its own, by default that of the flags. */
+  /** The mode of the socket file, if this process creates it. By default, that of the flags. */
   readonly mode?: number | undefined;
   readonly signal: AbortSignal;
 }

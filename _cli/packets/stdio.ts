@@ -105,7 +105,7 @@ export function closing(close: () => unknown): Wire["conn"] {
   };
 }
 
-/** What ends a datagram socket, which has no end of its own. */
+/** When the exchange over a datagram socket ends. The kernel reports no end. */
 export interface DatagramEnd {
   /** How long, in milliseconds, nothing may come after the end. */
   readonly quietMs: number;

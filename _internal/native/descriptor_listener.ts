@@ -1,6 +1,6 @@
 /**
- * A listener that accepts by system calls, so that each connection owns its descriptor. Deno shuts
- * down a connection of its own when it closes it, also for every other holder.
+ * A listener that accepts by system calls, so that each connection owns its descriptor. Closing a
+ * connection of Deno's shuts the socket down, for every other holder too.
  */
 
 import type { UnixAddr } from "../../address.ts";

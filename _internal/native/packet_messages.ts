@@ -16,8 +16,8 @@ export const MOST_PACKETS = 64;
 const MEMORY_BYTES = 16 * 1024 * 1024;
 
 /**
- * `CMSG_SPACE(sizeof(struct timeval))`. There is no room for descriptors, so the kernel closes
- * those that come. It would put up to four into the same place if there was no time.
+ * `CMSG_SPACE(sizeof(struct timeval))`. Descriptors do not fit behind the time, so the
+ * kernel closes them. Without a time, up to four would fit into its place.
  */
 const TIMESTAMP_BYTES = 32;
 

@@ -5,7 +5,7 @@ import type { Direction } from "../libc/readiness.ts";
 /** A packet that has come. */
 export interface Arrival {
   readonly size: number;
-  /** Memory of its own; `undefined` if the packet was too large, and is lost. */
+  /** The bytes, in new memory; `undefined` if the packet was too large. Then it is lost. */
   readonly packet: Uint8Array<ArrayBuffer> | undefined;
   /** The name of the socket that sent it; `""` without one that is UTF-8. */
   readonly from: string;

@@ -1,5 +1,5 @@
 /**
- * A socket with a name of its own: a path that is owned as `listen()` owns one, or an abstract
+ * A socket with a name: a path that is owned as `listen()` owns one, or an abstract
  * name.
  *
  * libc's close does not unlink a path, so only our own file is removed.
