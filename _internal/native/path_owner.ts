@@ -12,6 +12,7 @@ import { codeOf, failureToOwn } from "../base/failure.ts";
 import type { Libc } from "../libc/library.ts";
 import { lastFailure } from "../libc/failure.ts";
 import { readiness } from "../libc/readiness.ts";
+import { failureToBind } from "../path/abstract_name.ts";
 import type { ListenPlan } from "../path/claim_options.ts";
 import { OwnedPath } from "../path/owned_path.ts";
 import { removeStale } from "../path/stale_socket.ts";
@@ -154,8 +155,6 @@ function bindAbstract(libc: Libc, context: ErrorContext, kind: SocketKind): numb
       return fd;
     });
   } catch (cause) {
-    if (codeOf(cause) !== "EADDRINUSE") throw failureToOwn(context, cause);
-    const state = "it is in use. Stop that program first, or choose another name";
-    throw context.error(SocketInUse, state, { cause });
+    throw failureToBind(context, cause);
   }
 }

@@ -6,12 +6,10 @@
  */
 
 import type { UnixAddr } from "../../address.ts";
-import { SocketInUse } from "../../errors.ts";
 import { AcceptQueue, type Bound } from "../accept/accept_queue.ts";
 import { type AcceptedSocket, Acceptor, type Listening } from "../accept/acceptor.ts";
 import { contextAt, type ContextOf, ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
-import { codeOf, failureToOwn } from "../base/failure.ts";
 import {
   type DescriptorSockets,
   descriptorSockets,
@@ -20,6 +18,7 @@ import {
 } from "../connection/native_slot.ts";
 import { SocketConnection, type Timeouts } from "../connection/socket_connection.ts";
 import { FdListener } from "../descriptor/fd_listener.ts";
+import { failureToBind } from "../path/abstract_name.ts";
 import type { ListenPlan } from "../path/claim_options.ts";
 import { OwnedPath } from "../path/owned_path.ts";
 import { PathWatch } from "../path/watch.ts";
@@ -275,8 +274,6 @@ function bindAbstract(
     const listener = listenNatively(path, descriptors);
     return { acceptor: new Acceptor(listener, new ErrorContext("accept", path)) };
   } catch (cause) {
-    if (codeOf(cause) !== "EADDRINUSE") throw failureToOwn(context, cause);
-    const state = "it is in use. Stop that program first, or choose another name";
-    throw context.error(SocketInUse, state, { cause });
+    throw failureToBind(context, cause);
   }
 }
