@@ -265,8 +265,8 @@ test("detach() stops frameTimeout, writeTimeout and draining", async () => {
   const [a, b] = await socketpair();
   const controller = new AbortController();
   const channel = messages(a, lines(), {
-    frameTimeout: 200,
-    writeTimeout: 200,
+    frameTimeout: 1000,
+    writeTimeout: 1000,
     draining: controller.signal,
   });
   await b.write(encode("half"));
@@ -277,7 +277,7 @@ test("detach() stops frameTimeout, writeTimeout and draining", async () => {
   const conn = channel.detach();
   await assertRejects(() => receiving, ConnectionClosed);
   controller.abort();
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await new Promise((resolve) => setTimeout(resolve, 1300));
   assert(await isPending(conn.closed));
   const reading = readAll(b);
   await sending;
