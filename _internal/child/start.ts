@@ -144,5 +144,6 @@ async function startWith<Conn extends ChildConn>(
     return new ChildProcess(process, process.pid, openConn, ended, start);
   }
   ended.cancel();
-  throw refusalOf(context, await new Promise<Error>((resolve) => process.once("error", resolve)));
+  const cause = await new Promise<Error>((resolve) => process.once("error", resolve));
+  throw refusalOf(context, start, cause);
 }

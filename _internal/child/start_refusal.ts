@@ -26,20 +26,24 @@ const STATES: Record<string, string> = {
 };
 
 /** Returns the error of a start that the system refused. */
-export function refusalOf(context: ErrorContext<null>, cause: Error): Error {
+export function refusalOf(context: ErrorContext<null>, start: Startable, cause: Error): Error {
   if (cause instanceof Deno.errors.NotCapable) return context.fail(cause);
-  return context.fail(fromNode(cause), STATES[codeOf(cause) ?? ""]);
+  return context.fail(fromNode(cause), meaningOf(codeOf(cause), start));
+}
+
+/** Returns the meaning of a code at a start, with what was probably meant by the command. */
+function meaningOf(code: string | undefined, { command, args }: Startable): string | undefined {
+  const state = STATES[code ?? ""];
+  return code === "ENOENT" || code === "EACCES" ? state + remedyOf(command, args) : state;
 }
 
 /**
  * Throws if a look shows that the start would fail. The system would report a missing directory as
  * a missing program, and Deno leaves a descriptor open at each start that fails.
  */
-export function requireStartable(
-  context: ErrorContext<null>,
-  { command, args, env, cwd }: Startable,
-): void {
-  const refuse = (code: string, state = STATES[code] as string) => {
+export function requireStartable(context: ErrorContext<null>, start: Startable): void {
+  const { command, args, env, cwd } = start;
+  const refuse = (code: string, state = meaningOf(code, start)!) => {
     throw context.fail(errorOfCode(code, state), state);
   };
   if (cwd !== undefined) {
@@ -71,6 +75,17 @@ export function requireStartable(
       `its first line names an interpreter that does not exist, ${show(interpreter)}`,
     );
   }
+}
+
+/** Returns what was probably meant by the name of a program that cannot be started. */
+function remedyOf(command: string, args: string[]): string {
+  if (/\.[cm]?[jt]sx?$/.test(command)) {
+    const url = `new URL(${JSON.stringify(command)}, import.meta.url)`;
+    return `. A module is given by its URL, ${url}, or as an argument of "deno"`;
+  }
+  const [name, ...words] = command.split(" ");
+  if (words.length === 0 || args.length > 0 || !name) return "";
+  return `. Its arguments are given apart: ${JSON.stringify(name)} and ${JSON.stringify(words)}`;
 }
 
 /** The longest argument, with the NUL at its end (execve(2), MAX_ARG_STRLEN). */

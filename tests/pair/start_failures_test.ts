@@ -38,6 +38,31 @@ test("pair() of a program that does not exist rejects with NotFound", async () =
   );
 });
 
+const MEANT: [command: string, says: string][] = [
+  ["uds-no-such -a b", 'Its arguments are given apart: "uds-no-such" and ["-a","b"]'],
+  [
+    "./no_such.ts",
+    'A module is given by its URL, new URL("./no_such.ts", import.meta.url), or as an argument of "deno"',
+  ],
+];
+
+for (const [command, says] of MEANT) {
+  test(`pair() of ${command} says what was probably meant`, async () => {
+    for (const options of [{}, { env: { PATH: "/uds-nowhere" } }]) {
+      const { message } = await refusal(command, options);
+      const start = `Cannot start ${JSON.stringify(command)}: the program does not exist. `;
+      assertEquals(message, start + says);
+    }
+  });
+}
+
+test("pair() of a module's file that is not executable says how a module is given", async () => {
+  await using dir = new TempDir();
+  await Deno.writeTextFile(dir.file("task.ts"), "");
+  const { message } = await refusal(dir.file("task.ts"));
+  assertStringIncludes(message, "it is not executable for this user. A module is given by its URL");
+});
+
 const UNSTARTABLE: Record<string, (dir: TempDir) => Promise<[string, PairOptions?]>> = {
   "a name that is nowhere on the path": () => Promise.resolve(["uds-no-such-program"]),
   "a relative path that does not exist": () => Promise.resolve(["./uds-no-such-program"]),
