@@ -20,12 +20,13 @@
 import type { UnixAddr } from "../../address.ts";
 import type { ReadOptions } from "../../connection.ts";
 import type { SocketError } from "../../errors.ts";
+import { seenFrom } from "../base/caller_stack.ts";
 import { checkArguments, checkOptions, type Checks, checkSignal, show } from "../base/check.ts";
 import { arrived, turn } from "../base/event_loop.ts";
-import { codeOf, stateOf, timedOut } from "../base/failure.ts";
+import { codeOf, timedOut } from "../base/failure.ts";
 import { rejected } from "../base/rejection.ts";
 import { countSocket, settlesWithin } from "../base/silence.ts";
-import { andUnsent, closedError, connectionFailure, type Operation } from "./connection_error.ts";
+import { closedError, connectionFailure, type Operation } from "./connection_error.ts";
 import { IdleTimer } from "./idle_timer.ts";
 import { Input, type Keep } from "./input.ts";
 import { PeerWatch } from "./peer_watch.ts";
@@ -82,11 +83,6 @@ const NOTHING: Uint8Array = new Uint8Array(0);
 /** How long an async disposal waits for queued writes. */
 const FLUSH_MS = 5000;
 
-const STATES = {
-  over: "both directions have ended",
-  closed: "close() was called on this side",
-};
-
 /** Returns the transport of a connection; `undefined` if it is not one of this package. */
 export let transportOf: (conn: unknown) => Transport | undefined;
 
@@ -110,6 +106,9 @@ export let writeWith: (
 /** Replaces the transport of a connection, while it goes on. */
 export let replaceTransport: (conn: SocketConnection, transport: Transport) => void;
 
+/** Flushes and closes a connection after its handler has returned. Later calls say so. */
+export let endHandled: (conn: SocketConnection) => Promise<void>;
+
 /** A connection over a transport, which it owns. */
 export class SocketConnection {
   static {
@@ -120,6 +119,10 @@ export class SocketConnection {
     readAndKeep = (conn, buffer, signal, keep) => conn.#readNext(buffer, signal, keep);
     writeWith = (conn, data, descriptors) => conn.#writeNext(data, descriptors);
     replaceTransport = (conn, transport) => conn.#transport = transport;
+    endHandled = (conn) => {
+      if (conn.#state === "open") conn.#closedBy = "returned";
+      return conn[Symbol.asyncDispose]();
+    };
   }
 
   readonly localAddr: UnixAddr;
@@ -134,6 +137,7 @@ export class SocketConnection {
   #bytesWritten = 0;
 
   #state: "open" | "over" | "closed" = "open";
+  #closedBy: "closed" | "returned" = "closed";
   #reading: "open" | "given up" | "end of file" = "open";
   #writing: "open" | "ended" = "open";
   /** The failure that ended the connection. Every later read and write rejects with it. */
@@ -213,7 +217,7 @@ export class SocketConnection {
       if (options !== undefined) checkOptions("read", options, READ_CHECKS);
       signal?.throwIfAborted();
     } catch (error) {
-      return Promise.reject(error);
+      return Promise.reject(seenFrom(this.read, error));
     }
     return this.#readNext(buffer, signal);
   }
@@ -236,9 +240,9 @@ export class SocketConnection {
 
   async #read(buffer: Uint8Array, keep?: Keep): Promise<number | null> {
     if (this.#failure !== undefined) throw this.#failed("read", undefined);
-    if (this.#state === "closed") throw closedError(this, "read", STATES.closed);
+    if (this.#state === "closed") throw closedError(this, "read", this.#closedBy);
     if (this.#reading === "end of file") return null;
-    if (this.#state === "over") throw closedError(this, "read", STATES.over);
+    if (this.#state === "over") throw closedError(this, "read", "over");
     if (buffer.length === 0) return 0;
     try {
       const count = await this.#transport.read(buffer, keep);
@@ -280,15 +284,14 @@ export class SocketConnection {
         throw new TypeError(`Invalid data: expected a Uint8Array, got ${show(data)}${remedy}`);
       }
     } catch (error) {
-      return rejected(error);
+      return rejected(seenFrom(this.write, error));
     }
     return this.#writeNext(data);
   }
 
   #writeNext(data: Uint8Array, descriptors?: Descriptors): Promise<number> {
     if (this.#closeWrite !== undefined && this.#state !== "closed") {
-      const state = "closeWrite() was called on this side";
-      return rejected(closedError(this, "write", state, data));
+      return rejected(closedError(this, "write", "closeWrite", data));
     }
     return this.#enqueue(() => this.#write(data, descriptors));
   }
@@ -436,10 +439,12 @@ export class SocketConnection {
     const before = this.#failure;
     if (before !== undefined) {
       if (operation === "read" && before.operation === "read") return before;
-      const state = stateOf(before.cause) + andUnsent(unsent);
-      return connectionFailure(this, operation, before, unsent, state);
+      return connectionFailure(this, operation, before, unsent, before);
     }
-    if (this.#state !== "open") return closedError(this, operation, STATES[this.#state], unsent);
+    if (this.#state !== "open") {
+      const end = this.#state === "over" ? "over" : this.#closedBy;
+      return closedError(this, operation, end, unsent);
+    }
     const error = connectionFailure(this, operation, cause, unsent);
     const code = codeOf(cause);
     if (operation === "read" && code === "ECONNRESET") {

@@ -9,7 +9,7 @@ import type { ByteChannel } from "../../framing/codec.ts";
 import { show } from "../base/check.ts";
 import { systemError } from "../base/failure.ts";
 import { quoteAddress } from "../base/shown_address.ts";
-import { andUnsent } from "../connection/connection_error.ts";
+import { andUnsent, stateAlone } from "../connection/connection_error.ts";
 
 type Operation = "send" | "receive" | "detach";
 
@@ -39,7 +39,7 @@ export class PeerContext {
   }
 
   /** Returns an error of the cause's own class. */
-  fail(cause: unknown, state?: string, unsent?: Uint8Array): SocketError {
+  fail(cause: unknown, state: string = stateAlone(cause), unsent?: Uint8Array): SocketError {
     const fields = { operation: this.#operation, path: this.#path, ...(unsent && { unsent }) };
     return systemError(this.#start, cause, fields, state);
   }

@@ -8,9 +8,10 @@
  */
 
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
-import { codeOf, stateOf, timedOut } from "../base/failure.ts";
+import { timedOut } from "../base/failure.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
+import { stateAlone } from "../connection/connection_error.ts";
 import { OutputBuffer, type Segment } from "./output.ts";
 import { checkProgress, PeerContext } from "./peer_context.ts";
 import { StallTimer } from "./stall_timer.ts";
@@ -279,9 +280,7 @@ export class MessageSender<T> {
 
   #fail(cause: unknown, left: Uint8Array): Error {
     const unsent = this.#takeUnsent(left);
-    // A write that timed out has counted its own bytes.
-    const root = codeOf(cause) === "ETIMEDOUT" ? rootOf(cause) : cause;
-    const state = `${stateOf(root)}, and ${unsent.length} bytes of messages were not sent`;
+    const state = `${stateAlone(cause)}, and ${unsent.length} bytes of messages were not sent`;
     this.#state = "failed";
     this.#failure = this.#context.fail(cause, state, unsent);
     this.#rejectWaiters(this.#failure);
@@ -301,11 +300,6 @@ function didNotRead(ms: number): Error {
 }
 
 /** Returns the error at the end of a chain of causes. */
-function rootOf(error: unknown): unknown {
-  while (error instanceof Error && error.cause !== undefined) error = error.cause;
-  return error;
-}
-
 function waiting(): PromiseWithResolvers<void> {
   const waiter = Promise.withResolvers<void>();
   handled(waiter.promise);

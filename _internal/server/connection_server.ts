@@ -23,10 +23,14 @@ import type {
   ShutdownResult,
   UnixServer,
 } from "../../server.ts";
-import { checkArguments, checkOptions, type Checks, duration } from "../base/check.ts";
+import { checkArguments, checkOptions, type Checks, duration, show } from "../base/check.ts";
 import { onAbort, turn } from "../base/event_loop.ts";
 import { SilenceTimer } from "../base/silence.ts";
-import type { SocketConnection, Timeouts } from "../connection/socket_connection.ts";
+import {
+  endHandled,
+  type SocketConnection,
+  type Timeouts,
+} from "../connection/socket_connection.ts";
 import { Admission, MOST_REFUSALS } from "./admission.ts";
 import type { ListeningSocket } from "./listening_socket.ts";
 import type { Reporter } from "./reporter.ts";
@@ -58,6 +62,8 @@ export class ConnectionServer implements UnixServer {
   readonly #waiting: SocketConnection[] = [];
   #state: "running" | "failed" | "draining" | "finishing" | "finished" = "running";
   #handlers = 0;
+  /** Whether a handler that is not async was reported. */
+  #isAsyncChecked = false;
   /** How many connections are being refused. */
   #refusals = 0;
   #completed = 0;
@@ -188,13 +194,26 @@ export class ConnectionServer implements UnixServer {
 
   async #handle(conn: SocketConnection): Promise<void> {
     try {
-      await this.#handler(conn, this.#info);
+      const working: unknown = this.#handler(conn, this.#info);
+      if (typeof (working as PromiseLike<unknown> | undefined)?.then !== "function") {
+        this.#reportNotAsync(working);
+      }
+      await working;
     } catch (error) {
       // Connections that were cut off are counted, not reported.
       if (this.#state !== "finished") this.#reporter.report(error, this.#info);
     }
-    await conn[Symbol.asyncDispose]();
+    await endHandled(conn);
     if (this.#open.has(conn)) this.#completed++;
+  }
+
+  /** Reports, once, a handler that does not say when it has finished. */
+  #reportNotAsync(returned: unknown): void {
+    if (this.#isAsyncChecked) return;
+    this.#isAsyncChecked = true;
+    const remedy = "Make it async and await all of its work: its connection closes when it returns";
+    const state = `expected a promise from it, got ${show(returned)}. ${remedy}`;
+    this.#reporter.report(new TypeError(`Invalid handler: ${state}`), this.#info);
   }
 
   async #end(timeout: number): Promise<ShutdownResult> {

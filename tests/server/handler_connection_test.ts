@@ -1,5 +1,5 @@
-import { connect, type Connection, serve } from "@uds/uds";
-import { assertEquals } from "@std/assert";
+import { connect, type Connection, ConnectionClosed, lines, messages, serve } from "@uds/uds";
+import { assertEquals, assertRejects } from "@std/assert";
 import { decode, encode, pseudoRandom, readAll, TempDir, test } from "../_helpers.ts";
 import { fetchText } from "./_server.ts";
 
@@ -49,14 +49,61 @@ test("serve() flushes what a handler wrote before it failed", async () => {
   assertEquals((await fetchText(path)).length, 1 << 20);
 });
 
-test("serve() accepts a handler that returns no promise", async () => {
+test("serve() accepts a handler that returns no promise, and reports it once", async () => {
   await using dir = new TempDir();
   const path = dir.file("v.sock");
+  const errors: unknown[] = [];
   const handler = (conn: Connection) => void conn.write(encode("at once"));
-  await using server = await serve(path, handler as never);
+  const onError = (error: unknown) => void errors.push(error);
+  await using server = await serve({ path, onError }, handler as never);
   assertEquals(await fetchText(path), "at once");
   assertEquals(await fetchText(path), "at once");
   assertEquals(server.connections, 0);
+  assertEquals(errors.map(String), [
+    "TypeError: Invalid handler: expected a promise from it, got undefined. " +
+    "Make it async and await all of its work: its connection closes when it returns",
+  ]);
+});
+
+test("a handler that returns before its work is done is told so by the work", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("e.sock");
+  const served = Promise.withResolvers<void>();
+  let works: Promise<Error>[] = [];
+  await using _server = await serve(path, (conn) => {
+    const channel = messages(conn, lines());
+    const later = [
+      () => channel.send("late").then(() => channel.flush()),
+      () => conn.writeText("late"),
+    ]
+      .map((work) =>
+        assertRejects(() => served.promise.then(() => work() as Promise<unknown>), ConnectionClosed)
+      );
+    works = [assertRejects(() => channel.receive(), ConnectionClosed), ...later];
+    return Promise.resolve();
+  });
+  assertEquals(await fetchText(path), "");
+  served.resolve();
+  const shown = JSON.stringify(path);
+  const state = "its handler has returned without awaiting this";
+  assertEquals((await Promise.all(works)).map((error) => error.message), [
+    `Cannot read from a client of ${shown}: ${state}`,
+    `Cannot send to ${shown}: ${state}, and 5 bytes of messages were not sent`,
+    `Cannot write to a client of ${shown}: ${state}, and 4 bytes were not sent`,
+  ]);
+});
+
+test("close() in a handler is what a later call names, not its return", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("c.sock");
+  let kept: Connection | undefined;
+  await using _server = await serve(path, (conn) => {
+    kept = conn;
+    conn.close();
+    return Promise.resolve();
+  });
+  assertEquals(await fetchText(path), "");
+  await assertRejects(() => kept!.writeText("x"), ConnectionClosed, "close() was called");
 });
 
 test("serve() accepts a handler that closes its connection", async () => {
