@@ -125,6 +125,14 @@ export interface Connection extends Disposable, AsyncDisposable {
    */
   write(data: Uint8Array): Promise<number>;
   /**
+   * Writes a text as UTF-8, as {@linkcode Connection.write} does.
+   *
+   * @param text The text. Nothing is added to it: a line needs its `"\n"`.
+   * @returns The number of bytes.
+   * @throws {TypeError} when `text` is not a string.
+   */
+  writeText(text: string): Promise<number>;
+  /**
    * Sends the end of file, after everything that was written before. Reading goes on. Idempotent.
    *
    * @throws {ConnectionClosed} when `close()` was called before or meanwhile.

@@ -280,13 +280,25 @@ export class SocketConnection {
     try {
       checkArguments("write", arguments, 1, "write(data)");
       if (!(data instanceof Uint8Array)) {
-        const remedy = typeof data === "string" ? ". Use new TextEncoder().encode(…)" : "";
+        const remedy = typeof data === "string" ? ". Use writeText()" : "";
         throw new TypeError(`Invalid data: expected a Uint8Array, got ${show(data)}${remedy}`);
       }
     } catch (error) {
       return rejected(seenFrom(this.write, error));
     }
     return this.#writeNext(data);
+  }
+
+  writeText(text: string): Promise<number> {
+    try {
+      checkArguments("writeText", arguments, 1, "writeText(text)");
+      if (typeof text !== "string") {
+        throw new TypeError(`Invalid text: expected a string, got ${show(text)}`);
+      }
+    } catch (error) {
+      return rejected(seenFrom(this.writeText, error));
+    }
+    return this.#writeNext(new TextEncoder().encode(text));
   }
 
   #writeNext(data: Uint8Array, descriptors?: Descriptors): Promise<number> {

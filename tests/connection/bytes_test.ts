@@ -155,9 +155,10 @@ test("read() and write() refuse a value that is not a Uint8Array", async () => {
   using pair = await withPeer(dir);
   const { conn } = pair;
   await assertRejects(() => conn.read([] as never), TypeError, "expected a Uint8Array");
-  await assertRejects(() => conn.write("text" as never), TypeError, "new TextEncoder()");
+  await assertRejects(() => conn.write("text" as never), TypeError, "Use writeText()");
+  await assertRejects(() => conn.writeText(encode("text") as never), TypeError, "Invalid text");
   await assertRejects(() => conn.write(new ArrayBuffer(1) as never), TypeError, "ArrayBuffer");
   // The refusals had no effect: the connection works.
-  await conn.write(encode("ok"));
-  assertEquals(await readText(pair.peer), "ok");
+  assertEquals(await conn.writeText("é\n"), 3);
+  assertEquals(await readText(pair.peer), "é\n");
 });
