@@ -23,6 +23,11 @@ export function addPipeTarget(writable: WritableStream<Uint8Array>): void {
   targets.add(writable);
 }
 
+/** Leaves a stream that is ending to Deno's own `pipeTo`, which then reads nothing. */
+export function removePipeTarget(writable: WritableStream<Uint8Array>): void {
+  targets.delete(writable);
+}
+
 /**
  * Makes the `readable` of a connection pipe through one buffer to the `writable` of another one.
  */
@@ -32,20 +37,35 @@ export function addPipeSource(readable: ReadableStream<Bytes>): void {
     target: WritableStream<Uint8Array>,
     options?: StreamPipeOptions,
   ): Promise<void> {
-    const isFree = this === readable && !readable.locked && targets.has(target) && !target.locked;
-    if (isFree && isSupported(options)) {
-      const writer = target.getWriter();
-      if (writer.desiredSize === 1) {
-        return pipe(readable.getReader({ mode: "byob" }), writer, options);
+    let known = options;
+    try {
+      if (this === readable && targets.has(target)) {
+        known = readOptions(options);
+        if (!readable.locked && !target.locked && isSupported(known)) {
+          const writer = target.getWriter();
+          if (writer.desiredSize === 1) {
+            return pipe(readable.getReader({ mode: "byob" }), writer, known);
+          }
+          writer.releaseLock();
+        }
       }
-      writer.releaseLock();
+    } catch (error) {
+      return Promise.reject(error);
     }
-    return ReadableStream.prototype.pipeTo.call(this, target, options);
+    return ReadableStream.prototype.pipeTo.call(this, target, known);
   };
 }
 
+/** Reads each option once, in the order of the standard. A getter may throw or take a lock. */
+function readOptions(options: StreamPipeOptions = {}): StreamPipeOptions {
+  // Deno's own pipeTo() refuses a value that is not an object.
+  if (Object(options) !== options) return options;
+  const { preventAbort, preventCancel, preventClose, signal } = options;
+  return { preventAbort, preventCancel, preventClose, signal } as StreamPipeOptions;
+}
+
 /** Reports whether {@linkcode pipe} can do what the options ask for. */
-function isSupported(options: StreamPipeOptions | null = {}): boolean {
+function isSupported(options: StreamPipeOptions | null): boolean {
   if (typeof options !== "object" || options === null || options.preventAbort) return false;
   const { signal } = options;
   return signal === undefined || signal instanceof AbortSignal && !signal.aborted;

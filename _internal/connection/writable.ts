@@ -1,6 +1,6 @@
 /** The `writable` of a connection. */
 
-import { addPipeTarget } from "./pipe.ts";
+import { addPipeTarget, removePipeTarget } from "./pipe.ts";
 
 /** The writing side of a connection. */
 interface Sink {
@@ -15,7 +15,10 @@ export function openWritable(conn: Sink): WritableStream<Uint8Array> {
     // The stream itself calls abort() only after the write under way, which may never end.
     start: ({ signal }) => signal.addEventListener("abort", () => conn.close(), { once: true }),
     write: async (chunk) => void await conn.write(chunk),
-    close: () => conn.closeWrite(),
+    close: () => {
+      removePipeTarget(stream);
+      return conn.closeWrite();
+    },
     abort: () => conn.close(),
   });
   addPipeTarget(stream);
