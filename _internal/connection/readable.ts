@@ -42,8 +42,10 @@ export class ReadableSide {
   /** The read under way, and the memory that it fills. */
   #reading: Promise<number | null> | undefined;
   #into: Uint8Array = NOTHING;
-  /** Whether a reader was released while the read filled its memory. */
-  #isReleased = false;
+  /** Whether the stream has a reader with its own memory that was made by `getReader()`. */
+  #hasByobReader = false;
+  /** Whether the reader may have been released while the read filled its memory. */
+  #mayBeReleased = false;
   #isCancelled = false;
 
   constructor(source: Source) {
@@ -57,7 +59,7 @@ export class ReadableSide {
       cancel: () => this.#cancel(),
     }, { highWaterMark: 0 });
     addPipeSource(this.stream);
-    onRelease(this.stream, () => this.#released());
+    watchReaders(this.stream, () => void (this.#hasByobReader = true), () => this.#released());
   }
 
   /** Whether the stream reads although nothing waits for the bytes. */
@@ -101,7 +103,8 @@ export class ReadableSide {
     const into = view
       ? new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, view.byteLength)
       : this.#buffer.bytes;
-    this.#isReleased = false;
+    // The release of a reader that its constructor made cannot be seen.
+    this.#mayBeReleased = !this.#hasByobReader;
     this.#into = into;
     this.#reading = this.#source.read(into);
     let count;
@@ -116,7 +119,7 @@ export class ReadableSide {
       controller.byobRequest?.respond(0);
     } else if (!view) {
       controller.enqueue(this.#buffer.take(count));
-    } else if (this.#isReleased) {
+    } else if (this.#mayBeReleased) {
       // A response to this request would not reach a reader without its own memory.
       controller.enqueue(into.slice(0, count));
     } else {
@@ -126,7 +129,8 @@ export class ReadableSide {
   }
 
   #released(): void {
-    this.#isReleased = true;
+    this.#hasByobReader = false;
+    this.#mayBeReleased = true;
     const isLeft = this.#reading === undefined && this.#controller.byobRequest;
     if (!isLeft || this.#isCancelled || this.stream.locked) return;
     // No pull will answer this request, and the requests of the next reader would wait behind it. A
@@ -144,15 +148,20 @@ export class ReadableSide {
   }
 }
 
-/** Calls back when a reader with its own memory releases the stream. */
-function onRelease(stream: ReadableStream<Bytes>, callback: () => void): void {
+/** Calls back when a reader with its own memory takes the stream, and when it releases it. */
+function watchReaders(
+  stream: ReadableStream<Bytes>,
+  taken: () => void,
+  released: () => void,
+): void {
   const getReader = stream.getReader.bind(stream);
   stream.getReader = ((options: { mode: "byob" }) => {
     const reader = getReader(options);
-    if (options?.mode === "byob") {
+    if (reader instanceof ReadableStreamBYOBReader) {
+      taken();
       reader.releaseLock = () => {
         ReadableStreamBYOBReader.prototype.releaseLock.call(reader);
-        callback();
+        released();
       };
     }
     return reader;
