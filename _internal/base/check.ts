@@ -71,7 +71,10 @@ export function checkOptions<T>(
 export function withPath<T>(
   options: string | URL | T,
 ): T | { path: string | URL; fd?: undefined } {
-  return typeof options === "string" || options instanceof URL ? { path: options } : options;
+  // Bytes are a wrong path, not options.
+  const isPath = typeof options === "string" || options instanceof URL ||
+    ArrayBuffer.isView(options);
+  return isPath ? { path: options as string | URL } : options;
 }
 
 /** Accepts every value: for an option that is checked where it is used first. */
