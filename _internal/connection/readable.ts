@@ -12,7 +12,7 @@
  * ```
  *
  * Bytes in a stream without a reader go back to the connection too. The next `read()` or the next
- * reader gets them, whichever comes first.
+ * reader gets them, whichever comes first. Neither locks the stream for the other.
  */
 
 import { ChunkBuffer } from "./chunk_buffer.ts";
@@ -42,6 +42,8 @@ export class ReadableSide {
   /** The read under way, and the memory that it fills. */
   #reading: Promise<number | null> | undefined;
   #into: Uint8Array = NOTHING;
+  /** The bytes of the read under way, if they were put back before they came. */
+  #late: PromiseWithResolvers<Uint8Array> | undefined;
   /** Whether the stream has a reader with its own memory that was made by `getReader()`. */
   #hasByobReader = false;
   /** Whether the reader may have been released while the read filled its memory. */
@@ -68,32 +70,32 @@ export class ReadableSide {
   }
 
   /**
-   * Puts back what the stream holds and what it is reading, unless it has a reader.
+   * Puts back what the stream holds, or what it is reading, unless it has a reader.
    *
    * @param padding How many bytes at the end are not the peer's.
    */
   handOver(padding = 0): void {
-    if (this.#isCancelled || !this.isAbandoned && (this.stream.locked || !this.#holdsBytes)) return;
-    const reader = this.stream.getReader();
-    const first = reader.read();
-    const takeRest = () => {
-      const rest = [];
-      while (this.#holdsBytes) rest.push(reader.read());
-      reader.releaseLock();
-      return rest;
-    };
-    // The lock on bytes that are there already must not outlast this call.
-    const parts = this.#reading === undefined
-      ? Promise.all([first, ...takeRest()])
-      : first.then((part) => Promise.all([part, ...takeRest()]));
-    this.#source.putBack(parts.then((results) => {
-      const bytes = concat(results.map(({ value = NOTHING }) => value));
-      return bytes.subarray(0, bytes.length - padding);
-    }, () => NOTHING));
+    if (this.#isCancelled || this.stream.locked) return;
+    if (this.#reading === undefined) {
+      if (this.#holdsBytes) this.#source.putBack(this.#takeAll(padding));
+    } else if (this.#late === undefined) {
+      this.#late = Promise.withResolvers();
+      this.#source.putBack(this.#late.promise);
+    }
   }
 
   get #holdsBytes(): boolean {
     return (this.#controller.desiredSize ?? 0) < 0;
+  }
+
+  /** Empties the stream. It is locked only while this runs. */
+  async #takeAll(padding = 0): Promise<Uint8Array> {
+    const reader = this.stream.getReader();
+    const parts = [];
+    while (this.#holdsBytes) parts.push(reader.read());
+    reader.releaseLock();
+    const bytes = concat((await Promise.all(parts)).map(({ value = NOTHING }) => value));
+    return bytes.subarray(0, bytes.length - padding);
   }
 
   async #pull(): Promise<void> {
@@ -107,25 +109,36 @@ export class ReadableSide {
     this.#mayBeReleased = !this.#hasByobReader;
     this.#into = into;
     this.#reading = this.#source.read(into);
-    let count;
+    let count = null;
     try {
       count = await this.#reading;
     } finally {
       this.#reading = undefined;
+      if (count === null) this.#give(NOTHING);
     }
-    if (this.#isCancelled) return;
+    if (this.#isCancelled) return this.#give(into.slice(0, count ?? 0));
     if (count === null) {
       controller.close();
       controller.byobRequest?.respond(0);
     } else if (!view) {
-      controller.enqueue(this.#buffer.take(count));
+      const chunk = this.#buffer.take(count);
+      if (this.#late === undefined) controller.enqueue(chunk);
+      this.#give(chunk);
     } else if (this.#mayBeReleased) {
       // A response to this request would not reach a reader without its own memory.
       controller.enqueue(into.slice(0, count));
     } else {
       request.respond(count);
     }
-    this.handOver();
+    if (this.#late === undefined) this.handOver();
+    // The memory of the last reader may begin with earlier bytes, so the next reader goes first.
+    else this.#give(this.stream.locked ? NOTHING : this.#takeAll());
+  }
+
+  /** Settles what was put back while it was read. */
+  #give(bytes: Uint8Array | Promise<Uint8Array>): void {
+    this.#late?.resolve(bytes);
+    this.#late = undefined;
   }
 
   #released(): void {
@@ -143,7 +156,7 @@ export class ReadableSide {
     this.#isCancelled = true;
     const into = this.#into;
     const bytes = this.#reading?.then((count) => into.slice(0, count ?? 0), () => NOTHING);
-    if (bytes !== undefined) this.#source.putBack(bytes);
+    if (bytes !== undefined && this.#late === undefined) this.#source.putBack(bytes);
     this.#source.giveUp();
   }
 }

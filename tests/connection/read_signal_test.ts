@@ -253,6 +253,61 @@ test("read() takes over from a released reader, is aborted, and the next reader 
   assertEquals(decode((await next.read()).value!), "more");
 });
 
+for (const mode of ["default", "byob"] as const) {
+  /** Releases a reader of the stream during its read. */
+  const release = async (conn: Connection) => {
+    const reader = mode === "byob" ? conn.readable.getReader({ mode }) : conn.readable.getReader();
+    const gone = assertRejects(() => reader.read(new Uint8Array(64) as never), TypeError);
+    await turn();
+    reader.releaseLock();
+    await gone;
+  };
+
+  test(`read() takes over from a released reader (${mode}), is aborted, and leaves the stream free`, async () => {
+    await using dir = new TempDir();
+    using ends = await bothEnds(dir);
+    const { left, right } = ends;
+    await release(right);
+    await abortRead(right);
+    const reader = right.readable.getReader();
+    const next = reader.read();
+    await left.write(encode("bytes"));
+    assertEquals(decode((await next).value!), "bytes");
+    reader.releaseLock();
+    await left.write(encode("more"));
+    assertEquals(await readText(right), "more");
+  });
+
+  test(`read() takes over from a released reader (${mode}), and so do a reader and a cancel()`, async () => {
+    await using dir = new TempDir();
+    using ends = await bothEnds(dir);
+    const { left, right } = ends;
+    await release(right);
+    const reading = readText(right);
+    const reader = right.readable.getReader();
+    const next = reader.read();
+    const texts: string[] = [];
+    const both = Promise.all([
+      reading.then((text) => texts.push(text!)),
+      next.then(({ value }) => texts.push(decode(value!))),
+    ]);
+    await left.write(encode("one"));
+    await Promise.race([reading, next]);
+    await left.write(encode("two"));
+    await both;
+    assertEquals(texts, ["one", "two"]);
+    reader.releaseLock();
+
+    await release(right);
+    const last = readText(right);
+    await right.readable.cancel();
+    await left.write(encode("three"));
+    assertEquals(await last, "three");
+    await left.write(encode("four"));
+    assertEquals(await readText(right), "four");
+  });
+}
+
 test("read(): 100,000 aborted reads in a row do not grow the memory", async () => {
   await using dir = new TempDir();
   using ends = await bothEnds(dir);
