@@ -8,6 +8,7 @@ import type { AcceptQueue } from "../accept/accept_queue.ts";
 import { type AcceptedSocket, type Idle, NAMELESS } from "../accept/acceptor.ts";
 import { isSame, newSecret, readSecret } from "../accept/marker.ts";
 import { onAbort } from "../base/event_loop.ts";
+import { SilenceTimer } from "../base/silence.ts";
 import type { SocketConnection } from "../connection/socket_connection.ts";
 import type { OwnedPath } from "../path/owned_path.ts";
 
@@ -99,11 +100,11 @@ export class Drain {
     placed.write(this.#secret).catch(giveUp);
     placed.read(new Uint8Array(1)).then(giveUp, giveUp);
     // A marker that is not found would count as a client, so the search goes on a little longer.
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const stop = onAbort(signal, () => timer = setTimeout(giveUp, LATE_MS));
+    const limit = new SilenceTimer(giveUp);
+    const stop = onAbort(signal, () => limit.start(LATE_MS));
     const marker = await this.#marker.promise;
     stop();
-    clearTimeout(timer);
+    limit.stop();
     return marker;
   }
 

@@ -9,6 +9,7 @@ import {
   TempDir,
   test,
   testAlone,
+  turn,
   within,
 } from "../_helpers.ts";
 import { aborted, closeAll, connectMany } from "./_shutdown.ts";
@@ -142,6 +143,20 @@ for (const timeout of [0, 1, 20]) {
     }
   });
 }
+
+test("shutdown() finds its marker although the process stands still after the deadline", async () => {
+  await using dir = new TempDir();
+  for (let round = 0; round < 12; round++) {
+    const server = await serve(dir.file("n.sock"), () => Promise.resolve());
+    const ending = server.shutdown({ timeout: 0 });
+    await turn();
+    for (let i = 0; i < 4 + round % 4; i++) await new Promise<void>((next) => setImmediate(next));
+    // Longer than the search for the marker goes on.
+    const until = performance.now() + 110;
+    while (performance.now() < until);
+    assertEquals(await ending, { completed: 0, aborted: 0 });
+  }
+});
 
 for (
   const [what, mode] of [["", "600"], [", and does not serve its own connection", "666"]] as const
