@@ -15,7 +15,6 @@ import { readiness } from "../libc/readiness.ts";
 import { failureToBind } from "../path/abstract_name.ts";
 import type { ListenPlan } from "../path/claim_options.ts";
 import { OwnedPath } from "../path/owned_path.ts";
-import { removeStale } from "../path/stale_socket.ts";
 import { PathWatch } from "../path/watch.ts";
 import type { Reporter } from "../server/reporter.ts";
 import { bindTo, withSocket } from "./path_socket.ts";
@@ -76,12 +75,7 @@ export class PathOwner {
       libc.close(fd);
       throw signal.reason;
     } catch (error) {
-      await owned.cleanUpAfter(error, async () => {
-        // The file is still there if it could not be described: libc's close does not unlink it.
-        const mayBeOurs = codeOf(error) !== "EADDRINUSE" && error !== signal?.reason;
-        if (mayBeOurs) await removeStale(context).catch(() => {});
-        owned.release();
-      });
+      await owned.cleanUpAfter(error, () => owned.release());
       throw error;
     }
   }

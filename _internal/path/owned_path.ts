@@ -177,8 +177,9 @@ export class OwnedPath {
       const failure = this.#failure(error);
       await this.cleanUpAfter(failure, () => {
         const close = () => dispose(value);
+        if (this.#own !== before) return this.moveAside(close, publishLock);
         // Without a description of our file, no other file can be recognized.
-        return this.#own === before ? close() : this.moveAside(close, publishLock);
+        return close().then(() => removeHalfMade(this.bindPath, uid));
       });
       await this.cleanUpAfter(failure, () => this.removeName(publishLock));
       this.#own = before;

@@ -81,7 +81,10 @@ function refusalOf(
   );
 }
 
-/** Removes the socket file of a bind that failed after it created the file. */
+/**
+ * Removes the socket file of a bind that failed after it created the file. Deno's listeners have
+ * removed theirs when they close, but libc's close leaves it.
+ */
 export async function removeHalfMade(path: string, uid: number | null): Promise<void> {
   const info = lstat(path);
   if (!info?.isSocket || info.uid !== uid) return;
