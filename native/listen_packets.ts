@@ -5,7 +5,7 @@
  */
 
 import { resolveSocketPath, type SocketPath, type UnixAddr } from "../address.ts";
-import type { ListenOptions } from "../server.ts";
+import type { ListenOptions } from "../listener.ts";
 import { seenFrom } from "../_internal/base/caller_stack.ts";
 import {
   checkArguments,

@@ -32,6 +32,7 @@ const FLOORS: readonly (readonly Room[])[] = [
   ["_internal/rpc/"],
   ["_internal/pool/"],
   ["_internal/workers/"],
+  ["listener.ts"],
   [
     "framing.ts",
     "client.ts",

@@ -2,7 +2,7 @@
 
 import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import { ConnectionClosed } from "../../errors.ts";
-import { listen } from "../../server.ts";
+import { listen } from "../../listener.ts";
 import { QuietEnd } from "../exit_codes.ts";
 import { givenDescriptor, tellReady, tellStopping } from "../io/activation.ts";
 import { checkFraming, stdinItems, wireOf } from "../io/framing.ts";

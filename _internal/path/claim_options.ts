@@ -1,7 +1,7 @@
 /** The checks that `claim()`, `listen()` and `serve()` make before they call the system. */
 
 import type { ClaimOptions } from "../../claim.ts";
-import type { ListenOptions } from "../../server.ts";
+import type { ListenOptions } from "../../listener.ts";
 import {
   checkBoolean,
   checkFunction,

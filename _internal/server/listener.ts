@@ -2,7 +2,7 @@
 
 import type { UnixAddr } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
-import type { UnixListener } from "../../server.ts";
+import type { UnixListener } from "../../listener.ts";
 import type { ListeningSocket } from "./listening_socket.ts";
 
 /** Returns the connections of a listening socket one by one. */

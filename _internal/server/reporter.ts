@@ -4,7 +4,8 @@
  */
 
 import type { UnixAddr } from "../../address.ts";
-import type { PathLoss, ServeHandlerInfo, ServeOptions } from "../../server.ts";
+import type { PathLoss } from "../../listener.ts";
+import type { ServeHandlerInfo, ServeOptions } from "../../server.ts";
 import { isSocketError } from "../../errors.ts";
 import { andMore, CountedLines, kindOfError } from "../base/counted_lines.ts";
 import { lstat } from "../base/file.ts";
