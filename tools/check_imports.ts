@@ -32,7 +32,7 @@ const FLOORS: readonly (readonly Room[])[] = [
   ["_internal/rpc/"],
   ["_internal/pool/"],
   ["_internal/workers/"],
-  ["listener.ts"],
+  ["listener.ts", "inherited.ts", "socketpair.ts"],
   [
     "framing.ts",
     "client.ts",
