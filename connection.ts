@@ -7,7 +7,7 @@
 
 import type { UnixAddr } from "./address.ts";
 import { checkArguments, show } from "./_internal/base/check.ts";
-import { noteAdopted } from "./_internal/connection/native_slot.ts";
+import { recordAdopted } from "./_internal/connection/native_slot.ts";
 import { SocketConnection } from "./_internal/connection/socket_connection.ts";
 
 export type { UnixAddr } from "./address.ts";
@@ -197,7 +197,7 @@ export function toConnection(conn: Deno.UnixConn): Connection {
       );
     }
   }
-  noteAdopted(conn);
+  recordAdopted(conn);
   return new SocketConnection(conn, {
     localAddr: { transport: "unix", path: localAddr.path },
     remoteAddr: { transport: "unix", path: remoteAddr.path },

@@ -11,8 +11,13 @@
 import { plugIn } from "./_internal/connection/native_slot.ts";
 import { descriptors } from "./_internal/native/descriptor_openings.ts";
 import { requireLibc } from "./_internal/libc/library.ts";
-import { beforeAccept, connectAndNote, noteAccepted, noteOpen } from "./_internal/native/noted.ts";
-import { lookAhead } from "./_internal/native/looking.ts";
+import {
+  beforeAccept,
+  connectAndRecord,
+  recordAccepted,
+  recordOpen,
+} from "./_internal/native/connection_descriptors.ts";
+import { lookAhead } from "./_internal/native/low_latency.ts";
 import { childPackets, inheritedPackets } from "./_internal/native/packet_pair.ts";
 
 export * from "./native/allow.ts";
@@ -30,10 +35,10 @@ export * from "./native/peer_process.ts";
 export * from "./native/socketpair.ts";
 
 plugIn({
-  connect: connectAndNote,
+  connect: connectAndRecord,
   beforeAccept,
-  accepted: noteAccepted,
-  adopted: noteOpen,
+  accepted: recordAccepted,
+  adopted: recordOpen,
   descriptors,
   childPackets,
   inheritedPackets,

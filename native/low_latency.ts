@@ -5,7 +5,7 @@ import { seenFrom } from "../_internal/base/caller_stack.ts";
 import { checkArguments, checkOptions, type Checks, integer } from "../_internal/base/check.ts";
 import type { SocketConnection } from "../_internal/connection/socket_connection.ts";
 import { checkConnection, requireDescriptor } from "../_internal/native/checked_connection.ts";
-import { lookAhead } from "../_internal/native/looking.ts";
+import { lookAhead } from "../_internal/native/low_latency.ts";
 
 /** Options of {@linkcode lowLatency}. */
 export interface LowLatencyOptions {

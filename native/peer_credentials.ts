@@ -5,7 +5,7 @@ import { seenFrom } from "../_internal/base/caller_stack.ts";
 import { checkArguments } from "../_internal/base/check.ts";
 import { checkConnection, unknownDescriptor } from "../_internal/native/checked_connection.ts";
 import { isSamePeer, readCredentials } from "../_internal/native/credentials.ts";
-import { descriptorsOf } from "../_internal/native/noted.ts";
+import { descriptorsOf } from "../_internal/native/connection_descriptors.ts";
 import { packetCredentials } from "../_internal/native/packet_credentials.ts";
 import { FdPacketSocket } from "../_internal/native/packet_socket.ts";
 import type { PacketSocket } from "./packet_socket.ts";

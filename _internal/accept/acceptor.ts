@@ -11,7 +11,7 @@
 
 import { delay, turn } from "../base/event_loop.ts";
 import { codeOf } from "../base/failure.ts";
-import { beforeAccept, noteAccepted, type TransportListener } from "../connection/native_slot.ts";
+import { beforeAccept, recordAccepted, type TransportListener } from "../connection/native_slot.ts";
 import type { FdSocket } from "../descriptor/fd_socket.ts";
 
 const FIRST_PAUSE_MS = 5;
@@ -111,7 +111,7 @@ export class Acceptor<Conn = Deno.UnixConn> {
       try {
         const since = beforeAccept();
         const conn = await this.listener.accept();
-        noteAccepted(conn, since);
+        recordAccepted(conn, since);
         this.#taken++;
         return conn;
       } catch (cause) {

@@ -50,16 +50,16 @@ export interface DescriptorSockets {
 
 /** What the native module does for the core. */
 export interface NativeSockets {
-  /** Connects, and notes the descriptor. */
+  /** Connects, and records the descriptor. */
   connect(path: string): Promise<Deno.UnixConn>;
   /** Called before each `accept`. Returns what {@linkcode NativeSockets.accepted} needs. */
   beforeAccept(): number;
   /**
-   * Notes the descriptor of a connection that Deno accepted just now: nothing may be awaited in
+   * Records the descriptor of a connection that Deno accepted just now: nothing may be awaited in
    * between. Does nothing if it is another kind of connection. Never throws.
    */
   accepted(conn: unknown, since: number): void;
-  /** Notes the descriptor of a connection that the user passes. Never throws. */
+  /** Records the descriptor of a connection that the user passes. Never throws. */
   adopted(conn: unknown): void;
   readonly descriptors: DescriptorSockets;
   /**
@@ -94,18 +94,18 @@ export function connectNatively(path: string): Promise<Deno.UnixConn> {
   return plugged?.connect(path) ?? Deno.connect({ transport: "unix", path });
 }
 
-/** Called before each `accept`, for {@linkcode noteAccepted}. */
+/** Called before each `accept`, for {@linkcode recordAccepted}. */
 export function beforeAccept(): number {
   return plugged?.beforeAccept() ?? 0;
 }
 
-/** Notes the descriptor of a connection that Deno accepted just now, if the module is there. */
-export function noteAccepted(conn: unknown, since: number): void {
+/** Records the descriptor of a connection that Deno accepted just now, if the module is there. */
+export function recordAccepted(conn: unknown, since: number): void {
   plugged?.accepted(conn, since);
 }
 
-/** Notes the descriptor of a connection that the user passes, if the module is there. */
-export function noteAdopted(conn: unknown): void {
+/** Records the descriptor of a connection that the user passes, if the module is there. */
+export function recordAdopted(conn: unknown): void {
   plugged?.adopted(conn);
 }
 

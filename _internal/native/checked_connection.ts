@@ -7,7 +7,7 @@ import { ErrorContext } from "../base/error_context.ts";
 import { pathOf, shownPeer } from "../connection/connection_error.ts";
 import { isOpen, type Transport, transportOf } from "../connection/socket_connection.ts";
 import { type Libc, requireLibc } from "../libc/library.ts";
-import { descriptorOf, descriptorsOf, noteOpen } from "./noted.ts";
+import { descriptorOf, descriptorsOf, recordOpen } from "./connection_descriptors.ts";
 
 /** A connection that was checked. */
 export interface Checked {
@@ -32,7 +32,7 @@ export function checkConnection(operation: string, verb: string, conn: Connectio
   const context = new ErrorContext(operation, pathOf(conn), `Cannot ${verb} ${shownPeer(conn)}`);
   const libc = requireLibc(context);
   if (!isOpen(conn)) throw context.error(ConnectionClosed, "the connection has closed");
-  noteOpen(transport);
+  recordOpen(transport);
   return { context, libc, transport };
 }
 

@@ -8,7 +8,7 @@ import {
   transportOf,
 } from "../../_internal/connection/socket_connection.ts";
 import { LookAhead } from "../../_internal/native/look_ahead.ts";
-import { descriptorOf } from "../../_internal/native/noted.ts";
+import { descriptorOf } from "../../_internal/native/connection_descriptors.ts";
 import "../../native.ts";
 import { libc } from "./_libc.ts";
 

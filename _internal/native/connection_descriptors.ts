@@ -29,8 +29,8 @@ interface Seen {
 /** Before every scan: no other connection can have this socket. */
 const TAKEN = 0;
 
-/** The connections of this thread. */
-class Connections {
+/** The descriptors of the connections of this thread. */
+class ConnectionDescriptors {
   readonly #libc: Libc;
   readonly #sockets: OpenSockets;
   /** What was seen at each descriptor that is not skipped. */
@@ -70,11 +70,11 @@ class Connections {
   }
 
   /**
-   * Notes which sockets a connection may have.
+   * Records which sockets a connection may have.
    *
    * @param found All sockets that may be new.
    */
-  note(conn: Deno.UnixConn, found: readonly OpenSocket[]): void {
+  record(conn: Deno.UnixConn, found: readonly OpenSocket[]): void {
     const own = conn.localAddr.path ?? "";
     const peer = conn.remoteAddr.path ?? "";
     // A single one is the new one: its names only confirm it.
@@ -82,8 +82,8 @@ class Connections {
       ownName(this.#libc, fd) === own &&
       (own !== "" && found.length === 1 || peerName(this.#libc, fd) === peer)
     );
-    conn.close = closeNoted;
-    conn[Symbol.dispose] = disposeNoted;
+    conn.close = closeRecorded;
+    conn[Symbol.dispose] = disposeRecorded;
     this.#keep(conn, candidates);
   }
 
@@ -110,7 +110,7 @@ class Connections {
     return this.#taken.size < size;
   }
 
-  /** Reports whether a connection was noted. */
+  /** Reports whether a connection was descriptors. */
   has(conn: object): boolean {
     return this.#candidates.has(conn);
   }
@@ -149,80 +149,82 @@ class Connections {
   }
 }
 
-let connections: Connections | undefined;
+let all: ConnectionDescriptors | undefined;
 
-/** Returns the connections of this thread, if libc may be used. */
-function known(): Connections | undefined {
-  if (connections !== undefined) return connections;
+/** Returns the descriptors of this thread, if libc may be used. */
+function known(): ConnectionDescriptors | undefined {
+  if (all !== undefined) return all;
   const libc = libcIfGranted();
-  return libc && (connections = new Connections(libc));
+  return libc && (all = new ConnectionDescriptors(libc));
 }
 
 /** Closes a connection of Deno's. */
-function closeNoted(this: Deno.UnixConn): void {
-  connections?.forget(this);
+function closeRecorded(this: Deno.UnixConn): void {
+  all?.forget(this);
   (Object.getPrototypeOf(this) as Deno.UnixConn).close.call(this);
 }
 
 /** Closes a connection of Deno's, unless it is closed. */
-function disposeNoted(this: Deno.UnixConn): void {
-  connections?.forget(this);
+function disposeRecorded(this: Deno.UnixConn): void {
+  all?.forget(this);
   (Object.getPrototypeOf(this) as Deno.UnixConn)[Symbol.dispose].call(this);
 }
 
-/** Calls Deno's connect, and notes the new descriptor. */
-export function connectAndNote(path: string): Promise<Deno.UnixConn> {
-  const noted = known();
-  if (noted === undefined) return Deno.connect({ transport: "unix", path });
-  noted.scan(TAKEN);
-  const since = noted.scans;
+/** Calls Deno's connect, and records the new descriptor. */
+export function connectAndRecord(path: string): Promise<Deno.UnixConn> {
+  const descriptors = known();
+  if (descriptors === undefined) return Deno.connect({ transport: "unix", path });
+  descriptors.scan(TAKEN);
+  const since = descriptors.scans;
   const connecting = Deno.connect({ transport: "unix", path });
-  const found = noted.scan(since);
-  noted.reserve(found);
+  const found = descriptors.scan(since);
+  descriptors.reserve(found);
   return connecting.then((conn) => {
-    noted.release(found);
-    noteNew(noted, conn, since, found);
+    descriptors.release(found);
+    recordNew(descriptors, conn, since, found);
     return conn;
   }, (error) => {
-    noted.release(found);
+    descriptors.release(found);
     throw error;
   });
 }
 
-/** Returns how many scans there were: for {@linkcode noteAccepted}. Call this before `accept`. */
+/** Returns how many scans there were: for {@linkcode recordAccepted}. Call this before `accept`. */
 export function beforeAccept(): number {
-  const noted = known();
+  const descriptors = known();
   // The first scan sees what was there before.
-  if (noted?.scans === 0) noted.scan(TAKEN);
-  return noted?.scans ?? 0;
+  if (descriptors?.scans === 0) descriptors.scan(TAKEN);
+  return descriptors?.scans ?? 0;
 }
 
 /**
- * Notes the descriptor of a connection that Deno accepted.
+ * Records the descriptor of a connection that Deno accepted.
  *
  * @param since What {@linkcode beforeAccept} returned; 0 if it was not called.
  */
-export function noteAccepted(conn: unknown, since: number): void {
-  const noted = known();
-  if (noted !== undefined && isUnixConn(conn)) noteNew(noted, conn, since, noted.scan(since));
+export function recordAccepted(conn: unknown, since: number): void {
+  const descriptors = known();
+  if (descriptors !== undefined && isUnixConn(conn)) {
+    recordNew(descriptors, conn, since, descriptors.scan(since));
+  }
 }
 
-/** Notes the descriptor of a new connection. */
-function noteNew(
-  noted: Connections,
+/** Records the descriptor of a new connection. */
+function recordNew(
+  descriptors: ConnectionDescriptors,
   conn: Deno.UnixConn,
   since: number,
   found: readonly OpenSocket[],
 ): void {
-  const isMissing = found.length === 0 && noted.dropStale();
-  noted.note(conn, isMissing ? noted.scan(since) : found);
+  const isMissing = found.length === 0 && descriptors.dropStale();
+  descriptors.record(conn, isMissing ? descriptors.scan(since) : found);
 }
 
-/** Notes the descriptor of an open connection of Deno's, if it is not noted yet. */
-export function noteOpen(conn: unknown): void {
-  const noted = known();
-  if (noted === undefined || !isUnixConn(conn) || noted.has(conn)) return;
-  noted.note(conn, noted.scan(TAKEN, true));
+/** Records the descriptor of an open connection of Deno's, if it is not recorded yet. */
+export function recordOpen(conn: unknown): void {
+  const descriptors = known();
+  if (descriptors === undefined || !isUnixConn(conn) || descriptors.has(conn)) return;
+  descriptors.record(conn, descriptors.scan(TAKEN, true));
 }
 
 /** Returns the descriptor of a transport; `undefined` if it is closed, or not proven. */

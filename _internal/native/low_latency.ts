@@ -1,4 +1,4 @@
-/** Where connections begin to look for bytes. */
+/** Low latency for a connection: a transport that looks for bytes goes over its own. */
 
 import type { ErrorContext } from "../base/error_context.ts";
 import {
@@ -10,7 +10,7 @@ import {
 import { requireLibc } from "../libc/library.ts";
 import { DescriptorTransport } from "./descriptor_transport.ts";
 import { LookAhead } from "./look_ahead.ts";
-import { descriptorOf } from "./noted.ts";
+import { descriptorOf } from "./connection_descriptors.ts";
 
 /** How long to look, in microseconds: about what the wake-up of a processor costs. */
 const DEFAULT_LOOK_US = 20;

@@ -8,8 +8,8 @@ import {
   beforeAccept,
   descriptorOf,
   descriptorsOf,
-  noteAccepted,
-} from "../../_internal/native/noted.ts";
+  recordAccepted,
+} from "../../_internal/native/connection_descriptors.ts";
 import { denoArgs, encode, fixture, Program, readText, TempDir, test } from "../_helpers.ts";
 import { libc } from "./_libc.ts";
 
@@ -26,7 +26,7 @@ async function requireSame(fd: number | undefined, peer: Pick<Connection, "read"
 }
 
 for (const publish of ["direct", "rename"] as const) {
-  test(`listen({ publish: "${publish}" }) and connect() note both descriptors`, async () => {
+  test(`listen({ publish: "${publish}" }) and connect() find both descriptors`, async () => {
     await using dir = new TempDir();
     const path = dir.file("app.sock");
     await using listener = await listen({ path, publish });
@@ -37,8 +37,8 @@ for (const publish of ["direct", "rename"] as const) {
   });
 }
 
-test("an abstract name: both descriptors are noted", async () => {
-  const path = `\0uds-noted-${crypto.randomUUID()}`;
+test("an abstract name: both descriptors are found", async () => {
+  const path = `\0uds-found-${crypto.randomUUID()}`;
   await using listener = await listen(path);
   using client = await connect(path);
   using server = await listener.accept();
@@ -46,7 +46,7 @@ test("an abstract name: both descriptors are noted", async () => {
   await requireSame(fdOf(server), client);
 });
 
-test("connect() through a symbolic link notes the descriptor", async () => {
+test("connect() through a symbolic link finds the descriptor", async () => {
   await using dir = new TempDir();
   await using listener = await listen(dir.file("app.sock"));
   Deno.symlinkSync("app.sock", dir.file("link.sock"));
@@ -65,7 +65,7 @@ test("20 connects at the same time: each has its own descriptor", async () => {
   for (const conn of conns) conn.close();
 });
 
-test("socketpair() of the core: both descriptors are noted", async () => {
+test("socketpair() of the core: both descriptors are found", async () => {
   const [a, b] = await socketpair();
   await requireSame(fdOf(a), b);
   await requireSame(fdOf(b), a);
@@ -156,9 +156,9 @@ test("two listeners with one name: a descriptor is known only once it is the onl
   const first = await Deno.connect({ transport: "unix", path });
   const second = await Deno.connect({ transport: "unix", path });
   const [a, b] = [await current.accept(), await current.accept()];
-  noteAccepted(a, since);
+  recordAccepted(a, since);
   assertEquals(descriptorOf(a), undefined);
-  noteAccepted(b, since);
+  recordAccepted(b, since);
   assertEquals([descriptorsOf(a).length, descriptorsOf(b).length], [2, 2]);
   a.close();
   await new Promise((resolve) => setTimeout(resolve, 0));
