@@ -28,7 +28,9 @@ import { tryConnect } from "./_internal/path/try_connect.ts";
  * - `"denied"`: the file system does not allow this process to examine the file, to connect, or to
  *   open the lock. Or no server answers, and another program's file is in the place of the lock: no
  *   server of this package starts there.
- * - `"not-a-socket"`: another kind of file, or a socket that is not a stream socket.
+ * - `"other-type"`: a running program has a datagram or sequenced-packet socket there. `connect()`
+ *   is refused; `connectPackets()` of `@uds/uds/native` is for these types.
+ * - `"not-a-socket"`: another kind of file.
  */
 export type SocketState =
   | "free"
@@ -37,6 +39,7 @@ export type SocketState =
   | "full"
   | "stale"
   | "denied"
+  | "other-type"
   | "not-a-socket";
 
 /** The result of {@linkcode probe}. */
@@ -181,7 +184,7 @@ async function ask(path: string, unanswered: SocketState): Promise<SocketState> 
   const { answer } = await tryConnect(path);
   if (answer === "refused") return unanswered;
   if (answer === "absent") return "free";
-  return answer === "mistyped" ? "not-a-socket" : answer;
+  return answer;
 }
 
 function statOrNull(path: string): Deno.FileInfo | null {

@@ -53,6 +53,7 @@ export const STATE_CODES: Readonly<Record<SocketState, number>> = {
   claimed: IN_USE,
   full: IN_USE,
   denied: DENIED,
+  "other-type": IN_USE,
   "not-a-socket": NOT_A_SOCKET,
 };
 

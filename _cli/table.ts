@@ -239,7 +239,7 @@ A file with a name that is not UTF-8 is reported and left out: Deno cannot name 
 The state comes from the lock beside a socket: "claimed" means that a program with this package holds
 it, and its process is named. Other sockets are "unknown": only a connection could show more. With
 --probe it connects, which the servers notice, and prints "alive", "full", "stale", "denied" or
-"not-a-socket". With --listeners it also connects to those that are alive, and prints the process that
+"other-type". With --listeners it also connects to those that are alive, and prints the process that
 called listen, as the kernel noted it. That needs --allow-ffi for libc.`,
     options: {
       probe: { brief: "connect, to see whether a server listens", letter: "p" },
@@ -284,7 +284,7 @@ called listen, as the kernel noted it. That needs --allow-ffi for libc.`,
       `It connects, and closes again at once, which the server notices. With --quiet it prints nothing. The
 exit code shows the state too:
 
-  alive 0   free 3   stale 4   claimed 5   full 5   denied 6   not-a-socket 7`,
+  alive 0   free 3   stale 4   claimed 5   full 5   other-type 5   denied 6   not-a-socket 7`,
     options: {},
     args: [PATH],
     needs: (_, path) => permissions("probe", path),

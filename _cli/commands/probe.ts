@@ -20,6 +20,7 @@ export async function run(flags: CommonFlags, path: SocketPath): Promise<number>
   } else if (!flags.quiet) {
     await print(`${state}\n`);
     const details = [
+      state === "other-type" && "a datagram or sequenced-packet socket",
       mode !== undefined && `mode ${shownMode}`,
       uid !== undefined && `owner ${uid}:${gid}`,
       holder !== undefined && `held by process ${holder}`,

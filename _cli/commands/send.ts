@@ -1,7 +1,6 @@
 /** `uds send PATH [MESSAGE|-]`: one message, and the reply. */
 
 import type { SocketPath } from "../../address.ts";
-import { connect } from "../../client.ts";
 import { probe } from "../../probe.ts";
 import { checkFraming, fromHex, stdinItems, wireOf } from "../io/framing.ts";
 import { print } from "../io/output.ts";
@@ -11,7 +10,7 @@ import { reporter } from "../io/reporter.ts";
 import { SilenceLimit } from "../io/silence_limit.ts";
 import { Peekable } from "../io/stdin.ts";
 import { shownPath } from "../parse/parameters.ts";
-import { type ConnectFlags, connectOptions } from "./connect.ts";
+import { type ConnectFlags, connectStream } from "./connect.ts";
 
 /** Its options. */
 export type SendFlags = ConnectFlags & {
@@ -34,7 +33,7 @@ export async function run(flags: SendFlags, path: SocketPath, message = "-"): Pr
   const source = isInput
     ? stdinItems(flags)
     : new Peekable([new TextEncoder().encode(message)].values());
-  const conn = await connect(connectOptions(flags, path));
+  const conn = await connectStream(flags, path);
   if (isInput && Deno.stdin.isTerminal()) {
     reporter.say("type the message, and Ctrl-D", { event: "reading" });
   }

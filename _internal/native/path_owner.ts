@@ -5,7 +5,7 @@
  * libc's close does not unlink a path, so only our own file is removed.
  */
 
-import { InsecurePath, NotASocket, SocketInUse } from "../../errors.ts";
+import { InsecurePath } from "../../errors.ts";
 import type { PacketType } from "../../native/packet_socket.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { codeOf, failureToOwn } from "../base/failure.ts";
@@ -55,7 +55,7 @@ export class PathOwner {
   ): Promise<PathOwner> {
     openWaits(libc, context);
     if (options === undefined) return new PathOwner(bindAbstract(libc, context, kind));
-    const owned = await acquire(context, options, signal);
+    const owned = await OwnedPath.acquire(context, options, signal);
     try {
       signal?.throwIfAborted();
       const { mode, uid, gid } = options;
@@ -97,25 +97,6 @@ function openWaits(libc: Libc, context: ErrorContext): void {
     readiness(libc);
   } catch (cause) {
     throw failureToOwn(context, cause);
-  }
-}
-
-/** Acquires a path. A socket there that answers with its other type is in use. */
-async function acquire(
-  context: ErrorContext,
-  options: NonNullable<ListenPlan["owned"]>,
-  signal: AbortSignal | undefined,
-): Promise<OwnedPath> {
-  try {
-    return await OwnedPath.acquire(context, options, signal);
-  } catch (error) {
-    if (!(error instanceof NotASocket) || codeOf(error.cause) !== "EPROTOTYPE") throw error;
-    throw context.error(
-      SocketInUse,
-      "a program that does not use its lock has a datagram or sequenced-packet socket there. " +
-        "Stop that one first, or choose another path",
-      { cause: error.cause },
-    );
   }
 }
 

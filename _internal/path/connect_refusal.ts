@@ -31,7 +31,7 @@ export function connectRefusal(context: ErrorContext, cause: unknown): Error {
       const state = `no server listens on it${origin ?? ""}. Start the server`;
       return context.error(NothingListening, state, { cause });
     }
-    case "mistyped": {
+    case "other-type": {
       const state =
         "it is a datagram or sequenced-packet socket. Use connectPackets() of @uds/uds/native";
       return context.error(NotASocket, state, { cause });

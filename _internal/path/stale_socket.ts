@@ -48,9 +48,16 @@ export async function requireReplaceable(
   return info;
 }
 
+/** How another program uses the socket. */
+const USES = {
+  alive: "listens there",
+  full: "listens there, and its backlog is full",
+  "other-type": "has a datagram or sequenced-packet socket there",
+};
+
 function refusalOf(
   context: ErrorContext,
-  answer: "alive" | "full" | "denied" | "mistyped",
+  answer: "alive" | "full" | "denied" | "other-type",
   info: Deno.FileInfo,
   cause: unknown,
 ): Error {
@@ -65,18 +72,11 @@ function refusalOf(
       { cause, ...ownership(info) },
     );
   }
-  if (answer === "mistyped") {
-    return context.error(
-      NotASocket,
-      "it is a datagram or sequenced-packet socket, which was left untouched. Choose another path",
-      { cause },
-    );
-  }
-  const how = answer === "full" ? ", and its backlog is full" : "";
   return context.error(
     SocketInUse,
-    `a program that does not use its lock listens there${how}. ` +
-      `Stop that one first, or choose another path`,
+    `a program that does not use its lock ${
+      USES[answer]
+    }. Stop that one first, or choose another path`,
     { cause },
   );
 }

@@ -9,9 +9,10 @@ import { codeOf } from "../base/failure.ts";
  *   and on macOS and the BSDs so does one with a full backlog.
  * - `"denied"`: the file system does not allow this process to connect.
  * - `"absent"`: the file is missing.
- * - `"mistyped"`: it is a datagram or a sequenced-packet socket, not a stream socket.
+ * - `"other-type"`: a running program has a datagram or sequenced-packet socket there. A file that
+ *   it has left behind refuses instead.
  */
-export type Answer = "alive" | "full" | "refused" | "denied" | "absent" | "mistyped";
+export type Answer = "alive" | "full" | "refused" | "denied" | "absent" | "other-type";
 
 const ANSWERS: Record<string, Answer> = {
   EAGAIN: "full",
@@ -21,7 +22,7 @@ const ANSWERS: Record<string, Answer> = {
   EACCES: "denied",
   EPERM: "denied",
   ENOENT: "absent",
-  EPROTOTYPE: "mistyped",
+  EPROTOTYPE: "other-type",
 };
 
 /**

@@ -1,10 +1,12 @@
-import { ConnectDenied, NotASocket } from "@uds/uds";
+import { ConnectDenied, NotASocket, SocketInUse } from "@uds/uds";
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { makeStale, Program, run, TempDir, test } from "../_helpers.ts";
 import { asNobody, assertRefused, look, operationOf, OWNERS } from "./_claim.ts";
 
 interface Thing extends AsyncDisposable {
   says: string;
+  /** `NotASocket` unless it says otherwise. */
+  is?: typeof SocketInUse;
 }
 
 const thing = (says: string, dispose = () => {}): Thing => ({
@@ -62,7 +64,9 @@ const THINGS: Record<string, (path: string) => Promise<Thing> | Thing> = {
     await server.line();
     return {
       says:
-        "it is a datagram or sequenced-packet socket, which was left untouched. Choose another path",
+        "a program that does not use its lock has a datagram or sequenced-packet socket there. " +
+        "Stop that one first, or choose another path",
+      is: SocketInUse,
       async [Symbol.asyncDispose]() {
         await using _server = server;
         const script = "import socket, sys\n" +
@@ -93,11 +97,11 @@ for (const [what, make] of Object.entries(THINGS)) {
           // A datagram socket is a socket too: only a connection shows that it has the wrong type.
           if (what.includes("datagram") && existing === "fail") continue;
           await assertRefused(() => own(path, { existing }), {
-            is: NotASocket,
+            is: made.is ?? NotASocket,
             says: made.says,
             operation: operationOf(name),
             path,
-            code: "ENOTSOCK",
+            code: made.is === undefined ? "ENOTSOCK" : "EADDRINUSE",
           });
         }
       }

@@ -196,6 +196,24 @@ test("uds --type refuses options that do not go with packets", () => {
   for (const framing of ["lines", "raw"] as const) checkPackets({ type: "dgram", framing });
 });
 
+test("uds without --type names the option where a program has a socket of packets", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  await using server = peer("hold", "seqpacket", path, "listening");
+  assertEquals(await server.line(), "ready");
+  for (const command of ["connect", "send"]) {
+    const { code, stderr } = await uds([command, path]);
+    assertEquals([code, stderr], [
+      7,
+      `uds: Cannot connect to "${path}": it is a datagram or sequenced-packet socket. ` +
+      "Add --type seqpacket or --type dgram\n",
+    ]);
+  }
+  const { code, stdout, stderr } = await uds(["probe", path]);
+  assertEquals([code, stdout], [5, "other-type\n"]);
+  assert(stderr.startsWith("uds: a datagram or sequenced-packet socket, mode "), stderr);
+}, { needs: ["python3"] });
+
 test("uds --type has the exit code of what is in the way", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");

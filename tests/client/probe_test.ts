@@ -121,12 +121,14 @@ for (const options of [{}, { connect: false }] as ProbeOptions[]) {
 }
 
 for (const [kind, type] of [["datagram", "SOCK_DGRAM"], ["sequenced-packet", "SOCK_SEQPACKET"]]) {
-  test(`probe() of a ${kind} socket is not-a-socket`, async () => {
+  test(`probe() of a ${kind} socket is other-type while its program runs, then stale`, async () => {
     await using dir = new TempDir();
     const path = dir.file("s.sock");
     await using peer = await otherSocket(path, type as string);
-    assertEquals(await probe(path), { state: "not-a-socket", ...fileOf(path) });
-    assert(peer.pid > 0);
+    assertEquals(await probe(path), { state: "other-type", ...fileOf(path) });
+    await peer.stdin.close();
+    await peer.status;
+    assertEquals(await probe(path), { state: "stale", ...fileOf(path) });
   }, { needs: ["python3"] });
 }
 
