@@ -305,7 +305,8 @@ exit code shows the state too:
 time without a byte in either direction. When one direction ends, its end is relayed, and the other
 direction continues. Data that a side sent before it failed arrives. TARGET is tried again for --timeout
 while no server listens there. Descriptors that a program sends (SCM_RIGHTS), as tmux and Wayland clients
-do, are dropped without a word, unless --descriptors is given. uds tap shows them if it has --allow-ffi.
+do, are dropped unless --descriptors is given. With --allow-ffi for libc, uds relay then says so once a
+connection, unless the connection is busy all the time, and uds tap shows all of them.
 A port has no owner and no mode: every client that reaches it is accepted. tls: encrypts, and verifies
 the server. It does not verify the client. (A self-signed certificate must have the server's name, and
 basicConstraints=CA:FALSE.) If you have an account, ssh -L and -R forward sockets.

@@ -1,6 +1,7 @@
 /** `uds relay LISTEN TARGET`: connects each client of one side to the other side. */
 
-import { requireGrants } from "../../_internal/base/deno_permissions.ts";
+import { isGranted, requireGrants } from "../../_internal/base/deno_permissions.ts";
+import type { SocketConnection } from "../../_internal/connection/socket_connection.ts";
 import { resolveSocketPath, type UnixAddr } from "../../address.ts";
 import { connect } from "../../client.ts";
 import type { Connection } from "../../connection.ts";
@@ -29,7 +30,9 @@ export type RelayFlags = CommonFlags & RelayingFlags;
 export async function run(flags: RelayFlags, from: Endpoint, to: Endpoint): Promise<void> {
   checkFlags(flags, from, to);
   const signal = stopSignal();
-  if (!flags.descriptors) return await serveRelay(flags, from, to, { signal });
+  if (!flags.descriptors) {
+    return await serveRelay(flags, from, to, { signal, between: await noticing(from, to) });
+  }
   const { withDescriptors } = await import("../io/descriptor_stream.ts");
   await serveRelay(flags, from, to, {
     signal,
@@ -39,6 +42,40 @@ export async function run(flags: RelayFlags, from: Endpoint, to: Endpoint): Prom
       over() {},
     }),
   });
+}
+
+/**
+ * Returns what notices descriptors that are dropped; `undefined` if the permission for libc is
+ * missing.
+ */
+async function noticing(from: Endpoint, to: Endpoint): Promise<RelayContext["between"]> {
+  if (!seesDescriptors(from, to)) return undefined;
+  const { noticeDescriptors } = await import("../../_internal/native/descriptor_notice.ts");
+  return (client, target) => {
+    // Both sides are connections of paths.
+    noticeDescriptors(client as SocketConnection, () => reportDropped("client"));
+    noticeDescriptors(target as SocketConnection, () => reportDropped("server"));
+    return { client, target, over() {} };
+  };
+}
+
+function reportDropped(sender: "client" | "server"): void {
+  const text = `dropped descriptors that a ${sender} sent. Pass them on with --descriptors`;
+  const direction = sender === "client" ? "to-target" : "to-client";
+  reporter.sayCounted(`dropped ${sender}`, text, {
+    event: "descriptors",
+    direction,
+    dropped: true,
+  });
+}
+
+/**
+ * Reports whether descriptors that are dropped can be noticed. Without the permission, nothing
+ * shows them.
+ */
+export function seesDescriptors(from: Endpoint, to: Endpoint): boolean {
+  return from.scheme === "unix" && to.scheme === "unix" &&
+    isGranted("ffi", nativePermissions().ffi[0]);
 }
 
 /** Throws unless the options fit the two sides. */
@@ -90,7 +127,7 @@ export interface RelayContext {
   /** Whether connections can send and receive descriptors. */
   hasDescriptors?: boolean;
   /** Returns the two sides to relay instead, such as {@linkcode tap} shows them. */
-  between?: (client: ByteStream, target: ByteStream) => Between;
+  between?: ((client: ByteStream, target: ByteStream) => Between) | undefined;
 }
 
 /** The two sides of a connection as they are relayed. */

@@ -1,8 +1,6 @@
 /** `uds tap LISTEN TARGET`: a relay that shows the bytes it passes on. */
 
-import { isGranted } from "../../_internal/base/deno_permissions.ts";
 import type { Connection } from "../../connection.ts";
-import { nativePermissions } from "../../native/native_permissions.ts";
 import { QuietEnd, UsageError } from "../exit_codes.ts";
 import type { Endpoint } from "../parse/endpoint.ts";
 import { identityNeeds, loadNative } from "../io/identity.ts";
@@ -13,7 +11,13 @@ import { type Direction, type TapEvent, tapped } from "../io/tapped_stream.ts";
 import type { Needs } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
 import type { FramingFlags } from "../parse/options.ts";
-import { checkFlags, needs as relayNeeds, type RelayFlags, serveRelay } from "./relay.ts";
+import {
+  checkFlags,
+  needs as relayNeeds,
+  type RelayFlags,
+  seesDescriptors,
+  serveRelay,
+} from "./relay.ts";
 
 /** Its options. */
 export type TapFlags = RelayFlags & FramingFlags & { readonly peer?: boolean };
@@ -70,13 +74,4 @@ export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
   if (failed.signal.aborted && !(failed.signal.reason instanceof QuietEnd)) {
     throw failed.signal.reason;
   }
-}
-
-/**
- * Reports whether descriptors that are dropped can be counted. Without the permission, nothing
- * shows them.
- */
-function seesDescriptors(from: Endpoint, to: Endpoint): boolean {
-  return from.scheme === "unix" && to.scheme === "unix" &&
-    isGranted("ffi", nativePermissions().ffi[0]);
 }

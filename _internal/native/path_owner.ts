@@ -8,7 +8,7 @@
 import { InsecurePath } from "../../errors.ts";
 import type { PacketType } from "../../native/packet_socket.ts";
 import type { ErrorContext } from "../base/error_context.ts";
-import { codeOf, failureToOwn } from "../base/failure.ts";
+import { failureToOwn } from "../base/failure.ts";
 import type { Libc } from "../libc/library.ts";
 import { lastFailure } from "../libc/failure.ts";
 import { readiness } from "../libc/readiness.ts";

@@ -3,7 +3,7 @@ import { connect, serve } from "@uds/uds";
 import { receiveDescriptors, sendDescriptors } from "@uds/uds/native";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { FLAGS, Process, uds, udsCommand } from "../_cli.ts";
-import { encode, openDescriptors, run, TempDir, test } from "../_helpers.ts";
+import { decode, encode, openDescriptors, run, TempDir, test } from "../_helpers.ts";
 import { contentOf, openFile, receive } from "../native/_descriptors.ts";
 
 const FFI = [...FLAGS, "--allow-ffi"];
@@ -92,6 +92,42 @@ test("uds tap shows the descriptors that it drops, if it may call libc", async (
     assertEquals(event.test(text), isShown, text);
     process.kill("SIGTERM");
     assertEquals((await process.ended).code, 0);
+  }
+});
+
+test("uds relay says once a connection that it drops descriptors, if it may call libc", async () => {
+  await using dir = new TempDir();
+  await using _server = await echo(dir.file("a.sock"));
+  for (const [flags, isSaid] of [[FFI, true], [FLAGS, false]] as const) {
+    await using process = await start(dir, ["relay", "--json"], flags);
+    {
+      // The second one is found beside the first one.
+      await using other = await connect({ path: dir.file("r.sock"), descriptors: true });
+      await using conn = await connect({ path: dir.file("r.sock"), descriptors: true });
+      for (const text of ["hello", "again"]) {
+        for (const each of [other, conn]) {
+          await each.write(encode("before "));
+          await sendDescriptors(each, encode(text), [0, 1]);
+          const received = new Uint8Array(100);
+          let length = 0;
+          while (length < 7 + text.length) length += (await each.read(received.subarray(length)))!;
+          assertEquals(decode(received.subarray(0, length)), `before ${text}`);
+        }
+      }
+      for (const each of [other, conn]) {
+        await each.closeWrite();
+        assertEquals(await each.read(new Uint8Array(1)), null);
+      }
+    }
+    process.kill("SIGTERM");
+    const { code, stderr } = await process.ended;
+    assertEquals(code, 0);
+    const events = stderr.trim().split("\n").map((line) => JSON.parse(line));
+    const dropped = { event: "descriptors", direction: "to-target", dropped: true };
+    assertEquals(
+      events.filter(({ event }) => event === "descriptors"),
+      isSaid ? [dropped, dropped] : [],
+    );
   }
 });
 
