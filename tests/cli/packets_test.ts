@@ -211,7 +211,7 @@ test("uds without --type names the option where a program has a socket of packet
   }
   const { code, stdout, stderr } = await uds(["probe", path]);
   assertEquals([code, stdout], [5, "other-type\n"]);
-  assert(stderr.startsWith("uds: a datagram or sequenced-packet socket, mode "), stderr);
+  assert(stderr.startsWith("a datagram or sequenced-packet socket, mode "), stderr);
 }, { needs: ["python3"] });
 
 test("uds --type has the exit code of what is in the way", async () => {
@@ -236,6 +236,12 @@ test(
     const { code, stderr } = await uds(args);
     assertEquals(code, 9);
     assert(stderr.includes("Run again with --allow-ffi=/"), stderr);
+    for (const all of [args, ["tap", "--peer", path, `${path}.other`]]) {
+      const { stderr } = await uds(all, { flags: [] });
+      for (const flag of ["read", "write", "net", "ffi"]) {
+        assert(stderr.includes(` --allow-${flag}=`), stderr);
+      }
+    }
     await using server = peer("echo", path);
     assertEquals(await server.line(), "ready");
     const { stdout } = await uds(["permissions", "--json", ...args]);
