@@ -15,7 +15,7 @@ import type { ErrorContext } from "../base/error_context.ts";
 import { builtin, internals } from "../base/node.ts";
 import { errorOfCode } from "../base/system_code.ts";
 import { FdSocket } from "./fd_socket.ts";
-import { requireMainThread } from "./inherited_fd.ts";
+import { requireMainThread, requireUnixStream } from "./inherited_fd.ts";
 
 /** How often Deno is made to accept once more, as long as the longest pause of an acceptor. */
 const POKE_MS = 100;
@@ -67,10 +67,11 @@ export class FdListener {
    */
   static open(context: ErrorContext<null>, fd: number): FdListener {
     requireMainThread(context);
-    const { guessHandleType } = internals<{ guessHandleType(fd: number): string }>("util");
-    const type = guessHandleType(fd);
-    // Opening anything else could do it harm. A Unix stream socket counts as a pipe.
-    if (type !== "PIPE") throw refusalOf(context, new Error(`Node's type of it is ${type}`));
+    try {
+      requireUnixStream(fd);
+    } catch (cause) {
+      throw refusalOf(context, cause);
+    }
     const handle = refused.get(fd) ?? openHandle(context, fd);
     const result = handle.listen(BACKLOG);
     if (result !== 0) {

@@ -1,9 +1,8 @@
 /** A descriptor that the parent process left open for this one. */
 
-import type { Socket } from "node:net";
 import { NotASocket } from "../../errors.ts";
 import type { ErrorContext } from "../base/error_context.ts";
-import { builtin } from "../base/node.ts";
+import { builtin, internals } from "../base/node.ts";
 import { descriptorSockets, type NativeOptions } from "../connection/native_slot.ts";
 import type { Transport } from "../connection/socket_connection.ts";
 import { FdSocket } from "./fd_socket.ts";
@@ -37,18 +36,24 @@ export function takeOver(
     return takeOnce(context, fd, () => descriptors.takeOver(context, fd));
   }
   const { Socket } = builtin("node:net");
-  let socket: Socket | undefined;
-  const adopted = takeOnce(context, fd, () => {
+  return takeOnce(context, fd, () => {
     try {
-      return new FdSocket((onread) => socket = new Socket({ fd, allowHalfOpen: true, onread }));
+      requireUnixStream(fd);
+      return new FdSocket((onread) => new Socket({ fd, allowHalfOpen: true, onread }));
     } catch (cause) {
       throw refusalOf(context, cause);
     }
   });
-  // Only a TCP socket has a port.
-  if (socket?.localPort === undefined) return adopted;
-  adopted.close();
-  throw refusalOf(context, new Error("it is a TCP socket"));
+}
+
+/**
+ * Throws unless Node counts a descriptor as a pipe, as it does a Unix stream socket. Opening
+ * anything else could do it harm.
+ */
+export function requireUnixStream(fd: number): void {
+  const { guessHandleType } = internals<{ guessHandleType(fd: number): string }>("util");
+  const type = guessHandleType(fd);
+  if (type !== "PIPE") throw new Error(`Node's type of it is ${type}`);
 }
 
 /** Opens a descriptor, unless it was taken over before. */

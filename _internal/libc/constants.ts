@@ -135,5 +135,6 @@ export const EPERM = 1;
 export const ENOENT = 2;
 export const EINTR = 4;
 export const EBADF = 9;
+export const ENOTCONN: number = either(107, 57);
 export const ECONNABORTED: number = either(103, 53);
 export const EAGAIN: number = either(11, 35);

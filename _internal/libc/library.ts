@@ -252,20 +252,26 @@ export function libcPath(): string {
 }
 
 let opened: Libc | undefined;
-let isRefused = false;
 
 /**
- * Returns libc if it is open, or may be opened without a prompt. Asks for the permission once: a
- * query takes as long as ten system calls.
+ * The permissions when libc was refused. Deno keeps one object for each, which changes when the
+ * permission does. A query takes as long as ten system calls.
  */
+let refused: { status: Deno.PermissionStatus; state: Deno.PermissionState }[] | undefined;
+
+/** Returns libc if it is open, or may be opened without a prompt. */
 export function libcIfGranted(): Libc | undefined {
-  if (opened !== undefined || isRefused) return opened;
+  if (opened !== undefined) return opened;
+  if (refused?.every(({ status, state }) => status.state === state)) return undefined;
   try {
     open();
   } catch {
     // {@linkcode requireLibc} reports it.
   }
-  isRefused = opened === undefined;
+  refused = [undefined, ...PLACES].map((path) => {
+    const status = Deno.permissions.querySync({ name: "ffi", ...(path !== undefined && { path }) });
+    return { status, state: status.state };
+  });
   return opened;
 }
 

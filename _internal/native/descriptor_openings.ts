@@ -5,17 +5,20 @@ import type { ErrorContext } from "../base/error_context.ts";
 import type { DescriptorSockets, TransportListener } from "../connection/native_slot.ts";
 import {
   AF_UNIX,
+  ENOTCONN,
   F_GETFL,
   F_SETFD,
   F_SETFL,
   FD_CLOEXEC,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
   O_NONBLOCK,
   SO_ACCEPTCONN,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
 } from "../libc/constants.ts";
-import { lastFailure } from "../libc/failure.ts";
+import { errnoOf, lastFailure } from "../libc/failure.ts";
 import { type Libc, libcIfGranted, requireLibc } from "../libc/library.ts";
 import { encodeName } from "../libc/socket_name.ts";
 import { numberOption } from "../libc/socket_option.ts";
@@ -26,6 +29,8 @@ import { openPair, typeOf } from "./packet_pair.ts";
 
 /** The queue of the kernel, which caps it at net.core.somaxconn. */
 const BACKLOG = 4096;
+
+const NOTHING = new Uint8Array(0);
 
 /** Opens transports by system calls. Each owns its descriptor. */
 export const descriptors: DescriptorSockets = {
@@ -74,9 +79,12 @@ export function own(libc: Libc, fd: number): DescriptorTransport {
   return new DescriptorTransport(libc, fd);
 }
 
-/** Reports whether a descriptor is a Unix stream socket that does not listen. */
+/** Reports whether a descriptor is a Unix stream socket that is, or was, connected. */
 export function isConnection(libc: Libc, fd: number): boolean {
-  return typeOf(libc, fd) === "stream" && numberOption(libc, fd, SO_ACCEPTCONN) === 0;
+  if (typeOf(libc, fd) !== "stream" || numberOption(libc, fd, SO_ACCEPTCONN) !== 0) return false;
+  // Nothing is sent. After the peer has closed, it fails with EPIPE, or not at all.
+  const count = libc.send(fd, NOTHING, 0n, MSG_DONTWAIT | MSG_NOSIGNAL);
+  return count === 0 || errnoOf(libc) !== ENOTCONN;
 }
 
 /** Listens at a descriptor, which the listener owns from here on. */

@@ -1,7 +1,7 @@
 import { permissionFlags } from "@uds/uds";
 import { nativePermissions } from "@uds/uds/native";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { denoArgs, Program, run, TempDir, test, within } from "../_helpers.ts";
+import { denoArgs, encode, Program, run, TempDir, test, within } from "../_helpers.ts";
 
 const LIBC = nativePermissions().ffi[0];
 const FLAG = permissionFlags(nativePermissions()).join();
@@ -26,15 +26,31 @@ async function use(flags: string[], ...args: string[]): Promise<Record<string, s
 
 /** The same in a terminal of its own, where Deno would ask. */
 async function useInTerminal(flags: string[]): Promise<Record<string, string>> {
-  const args = denoArgs("native_use.ts", flags).filter((arg) => arg !== "--no-prompt");
-  const command = [Deno.execPath(), ...args].map((arg) => `'${arg}'`).join(" ");
-  await using script = new Program("script", ["-qec", command, "/dev/null"], {
-    stdin: "piped",
-    env: { NO_COLOR: "1", TERM: "dumb", SHELL: "/bin/sh" },
-  });
+  await using script = terminal(flags);
   // A question has no line end.
   return JSON.parse(await within(20_000, script.line()));
 }
+
+/** Starts the program in a terminal. */
+function terminal(flags: string[], ...use: string[]): Program {
+  const args = denoArgs("native_use.ts", flags, use).filter((arg) => arg !== "--no-prompt");
+  const command = [Deno.execPath(), ...args].map((arg) => `'${arg}'`).join(" ");
+  return new Program("script", ["-qec", command, "/dev/null"], {
+    stdin: "piped",
+    env: { NO_COLOR: "1", TERM: "dumb", SHELL: "/bin/sh" },
+  });
+}
+
+test("a permission that is granted after a refusal is used", async () => {
+  await using script = terminal([], "later");
+  let line = await script.line();
+  while (!line.includes("Run again with --allow-ffi")) line = await script.line();
+  const writer = script.stdin.getWriter();
+  await writer.write(encode("y\n"));
+  writer.releaseLock();
+  while (!line.startsWith("[")) line = await script.line();
+  assertEquals(JSON.parse(line), [false, true]);
+}, { needs: ["script"] });
 
 // All at once, because each takes a process and most of its time is the start.
 test("libc can be called with the scoped permission and with the unscoped one", async () => {

@@ -159,6 +159,20 @@ for (
   }, { needs: ["python3"] });
 }
 
+test("inherited() leaves a TCP socket open", async () => {
+  const script = `
+    import { inherited } from ${JSON.stringify(`file://${ROOT}mod.ts`)};
+    for (let i = 0; i < 2; i++) {
+      try { inherited(); } catch (error) { console.log(error.name); }
+    }
+    console.log(Deno.readLinkSync("/proc/self/fd/3").split(":")[0]);`;
+  const flags = ["--quiet", "--config", `${ROOT}deno.json`, "--no-lock", "-A"];
+  const url = `data:text/javascript,${encodeURIComponent(script)}`;
+  const command = [...launching("a TCP socket"), Deno.execPath(), "run", ...flags, url];
+  const { stdout, stderr } = await run(command[0]!, command.slice(1));
+  assertEquals([stdout, stderr], ["NotASocket\nNotASocket\nsocket\n", ""]);
+}, { needs: ["python3"] });
+
 /** Prints the errors of the first read and write, where the adoption succeeds. */
 const USE = `
 import { inherited, isSocketError } from ${JSON.stringify(`file://${ROOT}mod.ts`)};
