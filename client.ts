@@ -153,6 +153,7 @@ async function checkAndConnect(options: SocketPath | ConnectOptions): Promise<Co
   given.signal?.throwIfAborted();
   // Three queries take a quarter of the time of a connection. Unless Deno may prompt, its own
   // refusal will do.
+  if (given.descriptors || given.lowLatency) context.later = permissions("connect", path);
   const descriptors = descriptorSockets(context, given);
   const lowLatency = lowLatencyFor(context, given);
   if (descriptors !== undefined || mayPrompt()) context.require(permissions("connect", path));

@@ -16,7 +16,7 @@ import {
 } from "./_internal/base/check.ts";
 import { contextAt, ErrorContext } from "./_internal/base/error_context.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
-import { lowLatencyFor } from "./_internal/connection/native_slot.ts";
+import { lowLatencyFor, nativeNeeds } from "./_internal/connection/native_slot.ts";
 import { FILE_CHECKS, planToListen } from "./_internal/path/claim_options.ts";
 import { Listener } from "./_internal/server/listener.ts";
 import { ListeningSocket } from "./_internal/server/listening_socket.ts";
@@ -288,6 +288,7 @@ export async function openSocket(
 ): Promise<ListeningSocket> {
   if (given.fd === undefined) {
     const context = new ErrorContext(operation, resolveSocketPath(given.path));
+    context.later = nativeNeeds(given);
     const plan = planToListen(context, given);
     const prepare = lowLatencyFor(context, given);
     const socket = await ListeningSocket.open(plan, reporter, given);

@@ -19,6 +19,7 @@ import {
 } from "./_internal/native/connection_descriptors.ts";
 import { lookAhead } from "./_internal/native/low_latency.ts";
 import { childPackets, inheritedPackets } from "./_internal/native/packet_pair.ts";
+import { nativePermissions } from "./native/native_permissions.ts";
 
 export * from "./native/allow.ts";
 export * from "./native/long_path.ts";
@@ -39,6 +40,7 @@ plugIn({
   beforeAccept,
   accepted: recordAccepted,
   adopted: recordOpen,
+  permissions: nativePermissions,
   descriptors,
   childPackets,
   inheritedPackets,

@@ -14,7 +14,7 @@ import { ErrorContext } from "./_internal/base/error_context.ts";
 import { pairPermissions } from "./_internal/base/deno_permissions.ts";
 import { pathOfUrl } from "./_internal/base/path.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
-import { lowLatencyFor } from "./_internal/connection/native_slot.ts";
+import { lowLatencyFor, nativeNeeds } from "./_internal/connection/native_slot.ts";
 import { SocketConnection } from "./_internal/connection/socket_connection.ts";
 import { checkPairOptions } from "./_internal/child/pair_options.ts";
 import { startProgram } from "./_internal/child/start.ts";
@@ -330,6 +330,8 @@ export async function pair(
     const name = isModule ? command.href : command;
     const context = new ErrorContext("pair", null, `Cannot start ${show(name)}`);
     if (isModule) requireDeno(context);
+    context.later = nativeNeeds(options);
+    context.later = nativeNeeds(options);
     context.require(pairPermissions(command, clearEnv));
     const lowLatency = lowLatencyFor(context, options as PairOptions);
     const given = { ...options, cwd: cwd instanceof URL ? pathOfUrl(cwd) : cwd };

@@ -21,6 +21,7 @@ import { PathOwner } from "../_internal/native/path_owner.ts";
 import { openUnnamed } from "../_internal/native/path_socket.ts";
 import { planToListen } from "../_internal/path/claim_options.ts";
 import { Reporter } from "../_internal/server/reporter.ts";
+import { nativePermissions } from "./native_permissions.ts";
 import type { PacketPathOptions } from "./listen_packets.ts";
 import type { PacketWaitOptions } from "./packet_socket.ts";
 
@@ -215,6 +216,7 @@ async function bindAndWrap(options: SocketPath | BindPacketsOptions): Promise<Da
   if (path === undefined) return bindWithoutPath(given);
   if (autobind) throw new TypeError("Invalid autobind: the socket has a path");
   const context = new ErrorContext("bindPackets", resolveSocketPath(path));
+  context.later = nativePermissions();
   const plan = planToListen(context, { ...given, path });
   const libc = requireLibc(context);
   const reporter = new Reporter(given);

@@ -21,10 +21,12 @@ import {
 } from "../_internal/base/check.ts";
 import { ErrorContext } from "../_internal/base/error_context.ts";
 import { requireRuntime } from "../_internal/base/runtime.ts";
+import { socketPermissions } from "../_internal/base/socket_permissions.ts";
 import { requireLibc } from "../_internal/libc/library.ts";
 import { checkPacketBytes } from "../_internal/native/path_options.ts";
 import { openConnected, packetRefusal } from "../_internal/native/path_socket.ts";
 import { connectWithin } from "../_internal/path/connect_tries.ts";
+import { nativePermissions } from "./native_permissions.ts";
 import type { PacketSocket, PacketType } from "./packet_socket.ts";
 
 /** Options of {@linkcode connectPackets}. */
@@ -129,6 +131,8 @@ async function checkAndConnect(options: SocketPath | ConnectPacketsOptions): Pro
     throw new TypeError(`${context.start}: an abstract name has no owner to check`);
   }
   requireRuntime();
+  const toConnect = socketPermissions("connect", context.path, {});
+  context.later = { ...toConnect, ...nativePermissions(), ...(autobind && { net: true }) };
   if (autobind) context.require({ net: true });
   signal?.throwIfAborted();
   const libc = requireLibc(context);

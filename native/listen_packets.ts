@@ -21,6 +21,7 @@ import { PathListener } from "../_internal/native/path_listener.ts";
 import { checkPacketBytes, PATH_CHECKS } from "../_internal/native/path_options.ts";
 import { PathOwner } from "../_internal/native/path_owner.ts";
 import { Reporter } from "../_internal/server/reporter.ts";
+import { nativePermissions } from "./native_permissions.ts";
 import type { PacketSocket } from "./packet_socket.ts";
 
 /** Options of a packet socket that owns a path. Most of them are those of `listen()`. */
@@ -164,6 +165,7 @@ async function openListener(options: SocketPath | ListenPacketsOptions): Promise
   const given: ListenPacketsOptions = withPath(options);
   checkOptions("listenPackets", given, CHECKS);
   const context = new ErrorContext("listenPackets", resolveSocketPath(given.path));
+  context.later = nativePermissions();
   const plan = planToListen(context, given);
   const libc = requireLibc(context);
   const { signal, maxPacketBytes, backlog = DEFAULT_BACKLOG } = given;

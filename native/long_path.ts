@@ -19,6 +19,7 @@ import { ErrorContext } from "../_internal/base/error_context.ts";
 import { lstat, removeIfSame } from "../_internal/base/file.ts";
 import { builtin } from "../_internal/base/node.ts";
 import { requireRuntime } from "../_internal/base/runtime.ts";
+import { socketPermissions } from "../_internal/base/socket_permissions.ts";
 import { SocketConnection } from "../_internal/connection/socket_connection.ts";
 import { FdSocket } from "../_internal/descriptor/fd_socket.ts";
 import { requireLibc } from "../_internal/libc/library.ts";
@@ -120,6 +121,7 @@ export async function connectLongPath(
     checkOptions("connectLongPath", given, CONNECT_CHECKS);
     const path = resolveLongPath(given.path);
     const context = new ErrorContext("connectLongPath", path);
+    context.later = socketPermissions("connect", path, {});
     requireRuntime();
     given.signal?.throwIfAborted();
     const libc = requireLibc(context);
@@ -189,6 +191,7 @@ export function bindLongPath(options: string | URL | BindLongPathOptions): Bound
     const path = resolveLongPath(given.path);
     const { mode = DEFAULT_MODE } = given;
     const context = new ErrorContext("bindLongPath", path);
+    context.later = socketPermissions("connect", path, {});
     requireRuntime();
     const libc = requireLibc(context);
     let fd: number | undefined;

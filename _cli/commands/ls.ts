@@ -42,7 +42,9 @@ const PROBES_AT_ONCE = 64;
 /** The command. */
 export async function run(flags: LsFlags, directories: readonly string[]): Promise<number> {
   const isDefault = directories.length === 0;
-  const native = flags.listeners ? await loadNative("ls") : undefined;
+  const native = flags.listeners
+    ? await loadNative("ls", await needs(flags, directories))
+    : undefined;
   const requireAll = (places: string, all: readonly string[]) =>
     requireGrants(`Cannot list ${places}`, pathNeeds(flags, all), { operation: "ls", path: null });
   if (isDefault) requireAll("the usual directories", []);

@@ -61,7 +61,9 @@ export async function run(
 ): Promise<void> {
   checkSource(flags, line);
   const [command, ...args] = line;
-  const native = isIdentifying(flags) ? await loadNative("serve") : undefined;
+  const native = isIdentifying(flags)
+    ? await loadNative("serve", await needs(flags, path, line))
+    : undefined;
   const reply = command === undefined ? await readReply(flags) : undefined;
   const groups = new ProcessGroups();
   const endGroups = () => groups.end();

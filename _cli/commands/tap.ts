@@ -31,7 +31,7 @@ export async function needs(flags: TapFlags, from: Endpoint, to: Endpoint): Prom
 export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promise<void> {
   checkFlags(flags, from, to);
   if (flags.peer && from.scheme !== "unix") throw new UsageError("--peer is for a LISTEN unix:");
-  const native = flags.peer ? await loadNative("tap") : undefined;
+  const native = flags.peer ? await loadNative("tap", await needs(flags, from, to)) : undefined;
   const stopped = stopSignal();
   // The output may lose its reader: `uds tap … | head`.
   const failed = new AbortController();

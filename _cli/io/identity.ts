@@ -1,6 +1,6 @@
 /** The identity of clients, by the native module, which is loaded for this only. */
 
-import { requireGrants } from "../../_internal/base/deno_permissions.ts";
+import { areGranted, requireGrants } from "../../_internal/base/deno_permissions.ts";
 import type { Connection } from "../../connection.ts";
 import type { PeerCredentials } from "../../native.ts";
 import type { Needs } from "../parse/command.ts";
@@ -17,10 +17,13 @@ export async function identityNeeds(): Promise<Needs> {
  * Loads the native module. Throws unless its permission is granted.
  *
  * @param operation The command.
+ * @param needs All that the command needs.
  */
-export async function loadNative(operation: string): Promise<Native> {
+export async function loadNative(operation: string, needs: Needs): Promise<Native> {
   const native = await import("../../native.ts");
-  requireGrants("Cannot identify clients", native.nativePermissions(), { operation, path: null });
+  if (!areGranted(native.nativePermissions())) {
+    requireGrants("Cannot identify clients", needs, { operation, path: null });
+  }
   return native;
 }
 

@@ -4,7 +4,7 @@
  */
 
 import type { SocketError } from "../../errors.ts";
-import { requireGrants } from "./deno_permissions.ts";
+import { areGranted, requireGrants } from "./deno_permissions.ts";
 import { attempt, systemError } from "./failure.ts";
 
 /** Returns the context of an operation on one socket. */
@@ -24,6 +24,8 @@ export function contextAt(fd: number): ContextOf<null> {
 export class ErrorContext<Path extends string | null = string> {
   readonly operation: string;
   readonly path: Path;
+  /** Permissions that the call needs later: an error about one that is missing names them too. */
+  later: Deno.PermissionOptionsObject = {};
   readonly #start: string | undefined;
 
   /**
@@ -84,6 +86,6 @@ export class ErrorContext<Path extends string | null = string> {
    * @param isRefused Whether Deno itself has refused already.
    */
   require(set: Deno.PermissionOptionsObject, isRefused?: boolean): void {
-    requireGrants(this.start, set, this, isRefused);
+    if (!areGranted(set)) requireGrants(this.start, { ...this.later, ...set }, this, isRefused);
   }
 }

@@ -61,6 +61,8 @@ export interface NativeSockets {
   accepted(conn: unknown, since: number): void;
   /** Records the descriptor of a connection that the user passes. Never throws. */
   adopted(conn: unknown): void;
+  /** Returns the permission to make system calls. */
+  permissions(): Deno.PermissionOptionsObject;
   readonly descriptors: DescriptorSockets;
   /**
    * Returns what makes a connection look for bytes. It does nothing to one with an unknown
@@ -122,6 +124,16 @@ export function lowLatencyFor(
   const state = "the options lowLatency and descriptors exclude each other, because a read that " +
     "takes descriptors makes its own system calls. Choose one of them";
   throw context.error(Deno.errors.NotSupported, state);
+}
+
+/** Returns the permissions that options need besides those of the core. */
+export function nativeNeeds(
+  { descriptors, lowLatency, type = "stream" }: NativeOptions & {
+    type?: "stream" | PacketType | undefined;
+  },
+): Deno.PermissionOptionsObject {
+  const isNative = descriptors || lowLatency || type !== "stream";
+  return isNative ? plugged?.permissions() ?? {} : {};
 }
 
 /**

@@ -18,7 +18,7 @@ import { errnoOf, failureOf } from "../libc/failure.ts";
 import { type Libc, libcIfGranted } from "../libc/library.ts";
 import { receiveMessage } from "../libc/message.ts";
 import { readiness } from "../libc/readiness.ts";
-import { descriptorOf, noteOpen } from "./connection_descriptors.ts";
+import { descriptorOf, recordOpen } from "./connection_descriptors.ts";
 
 /** After a longer read comes bulk: descriptors come with small messages. */
 const MAX_MESSAGE_BYTES = 16 * 1024;
@@ -72,7 +72,7 @@ export function noticeDescriptors(conn: SocketConnection, came: () => void): voi
   if (libc === undefined || transport === undefined || transport.fd !== undefined) return;
   if (!credit.isLeft) return;
   const began = performance.now();
-  noteOpen(transport);
+  recordOpen(transport);
   const fd = descriptorOf(transport);
   credit.takeSince(began);
   if (fd === undefined) return;

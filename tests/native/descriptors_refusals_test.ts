@@ -19,6 +19,8 @@ import {
   TempDir,
   test,
 } from "../_helpers.ts";
+import { AF_UNIX, SOCK_STREAM } from "../../_internal/libc/constants.ts";
+import { libcIfGranted } from "../../_internal/libc/library.ts";
 import { receive, TestPair, untilOpen } from "./_descriptors.ts";
 
 const ONE = new Uint8Array(1);
@@ -194,6 +196,13 @@ test("descriptors: true needs the native module, and --allow-ffi", async () => {
     assertEquals(lines.length, 4);
     for (const line of lines) assert(expected.test(line), line);
   }
+  // Without any permission, all that are missing are named at once.
+  await using program = fixture("descriptors_without.ts", [], [dir.file("a.sock"), "yes"]);
+  const ofPath = ["read=/", "write=/", "net=unix:/", "ffi=/"];
+  for (const flags of [ofPath, ofPath, ["run=true", "env", "ffi=/"], ["ffi=/"]]) {
+    const line = await program.line();
+    for (const flag of flags) assert(line.includes(`--allow-${flag}`), line);
+  }
   assertEquals(dir.list(), []);
 });
 
@@ -214,4 +223,21 @@ test("pair() and inherited() refuse what cannot pass descriptors", async () => {
   assertThrows(() => inherited({ fd, descriptors: true }), NotASocket);
   closeSync(fd);
   assertEquals(openDescriptors(), before);
+});
+
+test("inherited({ descriptors }) refuses a socket that was never connected, and leaves it", async () => {
+  const libc = libcIfGranted()!;
+  const lone = libc.socket(AF_UNIX, SOCK_STREAM, 0);
+  assertThrows(
+    () => inherited({ fd: lone, descriptors: true }),
+    NotASocket,
+    "no connected Unix stream socket is open there",
+  );
+  assertEquals(libc.close(lone), 0);
+  // After the peer has closed, it still was connected.
+  const ends = new Int32Array(2);
+  assertEquals(libc.socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  libc.close(ends[1]!);
+  await using conn = inherited({ fd: ends[0]!, descriptors: true });
+  assertEquals(await conn.read(new Uint8Array(1)), null);
 });

@@ -85,6 +85,18 @@ test("A denied permission for the path is named, and nothing is opened there", a
   assertEquals(dir.list(), []);
 });
 
+test("Without any permission, the flags for the path and for FFI are named at once", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  for (const { name, message } of await outcomes([], [], [path])) {
+    // Its socket is open before it has a path.
+    if (!WITH_FILE.includes(name) || name === "send") continue;
+    for (const flag of ["read=/", "write=/", "net=unix:/", "ffi=/"]) {
+      assert(message.includes(`--allow-${flag}`), `${name}: ${message}`);
+    }
+  }
+});
+
 test("Without FFI the missing flag is named", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
