@@ -124,6 +124,15 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    * @default {false}
    */
   lowLatency?: boolean | undefined;
+  /**
+   * The maximum number of clients that wait to be accepted. Further clients are refused with
+   * `EAGAIN`, and `connect()` tries again. Another number than Deno's needs the import of
+   * `@uds/uds/native`, and `--allow-ffi`. Linux allows at most `net.core.somaxconn`, 4,096 by
+   * default, and uses that without an error if the number is larger.
+   *
+   * @default {1024}
+   */
+  backlog?: number | undefined;
   /** Closes the listener, or shuts down the server. Before it listens, the promise rejects. */
   signal?: AbortSignal | undefined;
 }
@@ -204,8 +213,8 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  *   `claim()`), unless both sides agree to it: see `existing`.
  * - The path is watched: see `onPathLost`, `selfHeal` and `onReplaced`. The watch does not keep the
  *   process running.
- * - The backlog is Deno's: 1,024 connections. Further clients are refused with `EAGAIN`, and
- *   `connect()` retries.
+ * - The backlog is Deno's, 1,024 connections: see `backlog`. Further clients are refused with
+ *   `EAGAIN`, and `connect()` retries.
  * - With `fd` it listens at a descriptor that another process opened, such as systemd: see
  *   {@linkcode ListenFdOptions}.
  *
@@ -269,6 +278,7 @@ export const LISTEN_CHECKS: Checks<ListenOptions> = {
   ...FILE_CHECKS,
   descriptors: checkBoolean,
   lowLatency: checkBoolean,
+  backlog: integer(0, 0x7fff_ffff),
   signal: checkSignal,
 };
 
@@ -295,7 +305,7 @@ export async function openSocket(
     return Object.assign(socket, { prepare });
   }
   const ofFile = Object.entries(given).find(([name, value]) =>
-    value !== undefined && (name === "path" || Object.hasOwn(FILE_CHECKS, name))
+    value !== undefined && (["path", "backlog"].includes(name) || Object.hasOwn(FILE_CHECKS, name))
   );
   if (ofFile !== undefined) {
     throw new TypeError(`Invalid ${ofFile[0]}: the socket of fd has its path and its file already`);

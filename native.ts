@@ -9,7 +9,7 @@
  */
 
 import { plugIn } from "./_internal/connection/native_slot.ts";
-import { descriptors } from "./_internal/native/descriptor_openings.ts";
+import { descriptors, listenAndFind } from "./_internal/native/descriptor_openings.ts";
 import { requireLibc } from "./_internal/libc/library.ts";
 import {
   beforeAccept,
@@ -36,6 +36,7 @@ export * from "./native/peer_process.ts";
 export * from "./native/socketpair.ts";
 
 plugIn({
+  listen: (path, backlog) => listenAndFind(path, backlog).listener,
   connect: connectAndRecord,
   beforeAccept,
   accepted: recordAccepted,

@@ -323,8 +323,8 @@ export function closeRead(conn: Connection): void {
  * - Further clients are refused: `connect()` tries them again until its `timeout`.
  * - Deno's listeners have 1,024. Linux allows at most `net.core.somaxconn` (4,096 by default), and
  *   uses that without an error if the number is larger. One client more than that can wait.
- * - A listener that is made later, such as one that replaces a removed socket file, has Deno's
- *   number again.
+ * - A listener that is made later, such as one that heals a path, has the number of the option
+ *   `backlog` of `serve()` or `listen()` again.
  *
  * **Permissions**: `--allow-ffi` for libc: see {@linkcode nativePermissions}.
  *

@@ -14,6 +14,8 @@ export interface NativeOptions {
   descriptors?: boolean | undefined;
   /** Whether a read looks for bytes for some microseconds before it waits. */
   lowLatency?: boolean | undefined;
+  /** How many clients may wait to be accepted. */
+  backlog?: number | undefined;
 }
 
 /** A pair of packet sockets, of which a child gets one end. */
@@ -39,7 +41,7 @@ export interface DescriptorSockets {
   /** Connects. The caller has checked the permissions. */
   connect(path: string): Transport;
   /** Listens with Deno's own API, and accepts by system calls. */
-  listen(path: string): TransportListener;
+  listen(path: string, backlog: number | undefined): TransportListener;
   /** Listens at a descriptor that this process was given. */
   listenAt(context: ErrorContext<null>, fd: number): TransportListener;
   /** Opens a pair: the transport of one end, and the descriptor of the other, for a child. */
@@ -50,6 +52,8 @@ export interface DescriptorSockets {
 
 /** What the native module does for the core. */
 export interface NativeSockets {
+  /** Listens with Deno's own API, and sets the backlog. */
+  listen(path: string, backlog: number): Deno.UnixListener;
   /** Connects, and records the descriptor. */
   connect(path: string): Promise<Deno.UnixConn>;
   /** Called before each `accept`. Returns what {@linkcode NativeSockets.accepted} needs. */
@@ -128,11 +132,11 @@ export function lowLatencyFor(
 
 /** Returns the permissions that options need besides those of the core. */
 export function nativeNeeds(
-  { descriptors, lowLatency, type = "stream" }: NativeOptions & {
+  { descriptors, lowLatency, backlog, type = "stream" }: NativeOptions & {
     type?: "stream" | PacketType | undefined;
   },
 ): Deno.PermissionOptionsObject {
-  const isNative = descriptors || lowLatency || type !== "stream";
+  const isNative = descriptors || lowLatency || backlog !== undefined || type !== "stream";
   return isNative ? plugged?.permissions() ?? {} : {};
 }
 
@@ -149,14 +153,24 @@ export function native(context: ErrorContext<string | null>, option: string): Na
   throw context.error(Deno.errors.NotSupported, state);
 }
 
-/** Listens on a path, for connections with or without descriptors. */
-export function listenNatively(
-  path: string,
-  descriptors: DescriptorSockets | undefined,
-): Deno.UnixListener {
-  if (descriptors === undefined) return Deno.listen({ transport: "unix", path });
-  // It has the methods that a server uses, and so have its connections.
-  return descriptors.listen(path) as unknown as Deno.UnixListener;
+/** Listens on a path. */
+export type Listen = (path: string) => Deno.UnixListener;
+
+/**
+ * Returns how to listen by some options. Throws `NotSupported` without the native module, and
+ * `NotCapable` if this process may not make system calls, unless none of them needs that.
+ */
+export function listening(context: ErrorContext<string | null>, options: NativeOptions): Listen {
+  const descriptors = descriptorSockets(context, options);
+  const { backlog } = options;
+  if (backlog !== undefined) native(context, "backlog").descriptors.require(context);
+  // A listener with descriptors has the methods that a server uses, and so have its connections.
+  return (path) =>
+    descriptors !== undefined
+      ? descriptors.listen(path, backlog) as unknown as Deno.UnixListener
+      : backlog !== undefined
+      ? plugged!.listen(path, backlog)
+      : Deno.listen({ transport: "unix", path });
 }
 
 /**

@@ -46,16 +46,9 @@ export const descriptors: DescriptorSockets = {
     transport.close();
     throw failure;
   },
-  listen(path) {
-    const libc = libcIfGranted()!;
-    const before = listenersAt(libc, [path]).map(({ cookie }) => cookie);
-    const listener = Deno.listen({ transport: "unix", path });
-    const found = listenersAt(libc, [path]).filter(({ cookie }) => !before.includes(cookie));
-    if (found.length === 1) {
-      return new DescriptorListener(libc, found[0]!.fd, () => listener.close());
-    }
-    listener.close();
-    throw new Deno.errors.NotSupported("Deno's listener could not be found among its descriptors");
+  listen(path, backlog) {
+    const { listener, fd } = listenAndFind(path, backlog);
+    return new DescriptorListener(libcIfGranted()!, fd, () => listener.close());
   },
   listenAt,
   pair(context) {
@@ -72,6 +65,27 @@ export const descriptors: DescriptorSockets = {
     throw context.error(NotASocket, state, { code: "ENOTSOCK" });
   },
 };
+
+/**
+ * Listens with Deno's own API, and finds the descriptor.
+ *
+ * @param backlog How many clients may wait; `undefined` for Deno's number.
+ */
+export function listenAndFind(
+  path: string,
+  backlog: number | undefined,
+): { listener: Deno.UnixListener; fd: number } {
+  const libc = libcIfGranted()!;
+  const before = listenersAt(libc, [path]).map(({ cookie }) => cookie);
+  const listener = Deno.listen({ transport: "unix", path });
+  const found = listenersAt(libc, [path]).filter(({ cookie }) => !before.includes(cookie));
+  const [{ fd } = { fd: -1 }] = found;
+  if (found.length === 1 && (backlog === undefined || libc.listen(fd, backlog) === 0)) {
+    return { listener, fd };
+  }
+  listener.close();
+  throw new Deno.errors.NotSupported("Deno's listener could not be found among its descriptors");
+}
 
 /** Returns a transport over a descriptor, which it owns from here on. */
 export function own(libc: Libc, fd: number): DescriptorTransport {

@@ -33,7 +33,7 @@ export const OWN_CHECKS: Checks<ClaimOptions> = {
  * descriptor refuse them.
  */
 export const FILE_CHECKS: Checks<
-  Omit<ListenOptions, "path" | "fd" | "descriptors" | "lowLatency" | "signal">
+  Omit<ListenOptions, "path" | "fd" | "descriptors" | "lowLatency" | "backlog" | "signal">
 > = {
   ...OWN_CHECKS,
   selfHeal: checkBoolean,

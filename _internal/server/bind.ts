@@ -4,7 +4,7 @@ import { Acceptor } from "../accept/acceptor.ts";
 import type { Bound } from "../accept/accept_queue.ts";
 import { connectToSelf, type Marker } from "../accept/marker.ts";
 import { ErrorContext } from "../base/error_context.ts";
-import { type DescriptorSockets, listenNatively } from "../connection/native_slot.ts";
+import type { Listen } from "../connection/native_slot.ts";
 import type { PublishLock } from "../lock/path_locks.ts";
 import type { OwnedPath } from "../path/owned_path.ts";
 
@@ -12,17 +12,17 @@ import type { OwnedPath } from "../path/owned_path.ts";
  * Binds an owned path. If others could connect before the mode was set, a marker is placed, and the
  * clients ahead of it are dropped.
  *
- * @param descriptors Listens for connections with descriptors.
+ * @param listen Listens on the path that it is called with.
  */
 export async function bind(
   owned: OwnedPath,
-  descriptors: DescriptorSockets | undefined,
+  listen: Listen,
   publishLock?: PublishLock,
 ): Promise<Bound> {
   let marker: Marker | undefined;
   try {
     const listener = await owned.bind(
-      () => listenNatively(owned.bindPath, descriptors),
+      () => listen(owned.bindPath),
       async (bound) => {
         marker = await connectToSelf(bound, owned.bindPath, owned.path);
         marker.accepted.close();

@@ -6,7 +6,7 @@
 import type { AcceptQueue } from "../accept/accept_queue.ts";
 import type { AcceptedSocket, Acceptor } from "../accept/acceptor.ts";
 import { lstat } from "../base/file.ts";
-import type { DescriptorSockets } from "../connection/native_slot.ts";
+import type { Listen } from "../connection/native_slot.ts";
 import type { OwnedPath } from "../path/owned_path.ts";
 import { bind } from "./bind.ts";
 import type { Reporter } from "./reporter.ts";
@@ -23,7 +23,7 @@ export class Healer {
   readonly #owned: OwnedPath;
   readonly #queue: AcceptQueue;
   readonly #reporter: Reporter;
-  readonly #descriptors: DescriptorSockets | undefined;
+  readonly #listen: Listen;
   readonly #closing: AbortSignal;
   #retestAt = -Infinity;
   #hasReported = false;
@@ -33,20 +33,20 @@ export class Healer {
    * @param owned The path.
    * @param queue Gets the new listener.
    * @param reporter Reports losses, and failures.
-   * @param descriptors Listens for connections with descriptors.
+   * @param listen Listens on a path.
    * @param closing Aborts when the server closes.
    */
   constructor(
     owned: OwnedPath,
     queue: AcceptQueue,
     reporter: Reporter,
-    descriptors: DescriptorSockets | undefined,
+    listen: Listen,
     closing: AbortSignal,
   ) {
     this.#owned = owned;
     this.#queue = queue;
     this.#reporter = reporter;
-    this.#descriptors = descriptors;
+    this.#listen = listen;
     this.#closing = closing;
   }
 
@@ -75,7 +75,7 @@ export class Healer {
       if (heals) {
         // Published before the old listener closes: clients need not wait for its backlog, and
         // closing it removes a name at which nothing is any more.
-        const bound = await bind(owned, this.#descriptors, publishLock);
+        const bound = await bind(owned, this.#listen, publishLock);
         onHealed();
         this.retiring = this.#retire(this.#queue.replace(bound), this.retiring);
       } else if (lstat(owned.path) !== null) {

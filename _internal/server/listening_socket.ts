@@ -11,9 +11,9 @@ import { type AcceptedSocket, Acceptor, type Listening } from "../accept/accepto
 import { contextAt, type ContextOf, ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
 import {
-  type DescriptorSockets,
   descriptorSockets,
-  listenNatively,
+  type Listen,
+  listening,
   type NativeOptions,
 } from "../connection/native_slot.ts";
 import { SocketConnection, type Timeouts } from "../connection/socket_connection.ts";
@@ -62,7 +62,8 @@ export class ListeningSocket {
   #watch: PathWatch | undefined;
   #healer: Healer | undefined;
   #drain: Drain | undefined;
-  readonly #descriptors: DescriptorSockets | undefined;
+  /** Listens on the path again; `undefined` where that is not possible. */
+  readonly #listen: Listen | undefined;
   readonly #signal: AbortSignal | undefined;
   #stopListeningToSignal = () => {};
 
@@ -71,7 +72,7 @@ export class ListeningSocket {
     bound: Bound,
     reporter: Reporter,
     signal: AbortSignal | undefined,
-    descriptors: DescriptorSockets | undefined,
+    listen?: Listen,
     owned?: OwnedPath,
   ) {
     const context = contextOf("accept");
@@ -80,7 +81,7 @@ export class ListeningSocket {
     this.queue = new AcceptQueue(context, bound);
     this.reporter = reporter;
     this.#signal = signal;
-    this.#descriptors = descriptors;
+    this.#listen = listen;
     this.#owned = owned;
   }
 
@@ -97,17 +98,17 @@ export class ListeningSocket {
     native: NativeOptions,
   ): Promise<ListeningSocket> {
     const { context, signal } = plan;
-    const descriptors = descriptorSockets(context, native);
+    const listen = listening(context, native);
     const contextOf = (operation: string) => new ErrorContext(operation, context.path);
     if (plan.owned === undefined) {
-      const bound = bindAbstract(context, descriptors);
-      return new ListeningSocket(contextOf, bound, reporter, signal, descriptors);
+      const bound = bindAbstract(context, listen);
+      return new ListeningSocket(contextOf, bound, reporter, signal);
     }
     const owned = await OwnedPath.acquire(context, plan.owned, signal);
     try {
       signal?.throwIfAborted();
-      const bound = await bind(owned, descriptors);
-      const socket = new ListeningSocket(contextOf, bound, reporter, signal, descriptors, owned);
+      const bound = await bind(owned, listen);
+      const socket = new ListeningSocket(contextOf, bound, reporter, signal, listen, owned);
       if (!signal?.aborted) return socket;
       await socket.close();
       throw signal.reason;
@@ -134,7 +135,7 @@ export class ListeningSocket {
     const descriptors = descriptorSockets(context, native);
     const listener = descriptors?.listenAt(context, fd) ?? FdListener.open(context, fd);
     const acceptor = new Acceptor<AcceptedSocket>(listener, contextOf("accept"));
-    return new ListeningSocket(contextOf, { acceptor }, reporter, signal, descriptors);
+    return new ListeningSocket(contextOf, { acceptor }, reporter, signal);
   }
 
   /** Accepts from a listener at a descriptor that other processes accept from, too. */
@@ -144,7 +145,7 @@ export class ListeningSocket {
     reporter: Reporter,
   ): ListeningSocket {
     const acceptor = new Acceptor<AcceptedSocket>(listener, contextOf("accept"));
-    const socket = new ListeningSocket(contextOf, { acceptor }, reporter, undefined, undefined);
+    const socket = new ListeningSocket(contextOf, { acceptor }, reporter, undefined);
     socket.#retire = () => listener.retire();
     return socket;
   }
@@ -161,9 +162,9 @@ export class ListeningSocket {
     });
     const owned = this.#owned;
     if (owned === undefined) return;
-    if (owned.bindPath !== owned.path) {
+    if (this.#listen !== undefined && owned.bindPath !== owned.path) {
       const { signal } = this.#closing;
-      this.#healer = new Healer(owned, this.queue, reporter, this.#descriptors, signal);
+      this.#healer = new Healer(owned, this.queue, reporter, this.#listen, signal);
     }
     const watch = new PathWatch(() => owned.look(), {
       replaced: () => {
@@ -265,13 +266,10 @@ export class ListeningSocket {
 }
 
 /** Listens on an abstract name. */
-function bindAbstract(
-  context: ErrorContext,
-  descriptors: DescriptorSockets | undefined,
-): Bound {
+function bindAbstract(context: ErrorContext, listen: Listen): Bound {
   const { path } = context;
   try {
-    const listener = listenNatively(path, descriptors);
+    const listener = listen(path);
     return { acceptor: new Acceptor(listener, new ErrorContext("accept", path)) };
   } catch (cause) {
     throw failureToBind(context, cause);

@@ -1,4 +1,4 @@
-import { connect, type Connection, ConnectionClosed, serve } from "@uds/uds";
+import { connect, type Connection, ConnectionClosed, listen, probe, serve } from "@uds/uds";
 import {
   bufferSizes,
   closeRead,
@@ -174,6 +174,32 @@ for (const publish of ["direct", "rename"] as const) {
     assertEquals(await conn.read(new Uint8Array(1)), null);
   });
 }
+
+for (const descriptors of [false, true]) {
+  test(`listen({ backlog, descriptors: ${descriptors} }) limits how many clients can wait`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("a.sock");
+    await using _listener = await listen({ path, backlog: 5, descriptors });
+    assertEquals(await room(path), 6);
+  });
+}
+
+test("listen({ backlog }) keeps its number when it heals the path", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  const { opened, open } = gate<unknown>();
+  await using _listener = await listen({
+    path,
+    backlog: 5,
+    publish: "rename",
+    selfHeal: true,
+    onPathLost: open,
+  });
+  Deno.removeSync(path);
+  await opened;
+  while ((await probe(path)).state !== "alive") await turn();
+  assertEquals(await room(path) <= 6, true);
+});
 
 test("setBacklog() rejects a path where this process does not listen", async () => {
   await using dir = new TempDir();
