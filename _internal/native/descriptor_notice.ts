@@ -25,8 +25,10 @@ const MAX_MESSAGE_BYTES = 16 * 1024;
 
 /** The part of the time that looks may take. */
 const SHARE = 0.01;
-/** What looks may take at once, in milliseconds: about 300 of them, which begin a connection. */
-const MAX_CREDIT_MS = 10;
+/** What looks may take at once, in milliseconds: about 60 of them, which begin a connection. */
+const MAX_CREDIT_MS = 2;
+/** The same at first, when no code is compiled yet. */
+const FIRST_CREDIT_MS = 10;
 /** What a wait by libc takes more than one of Deno's, in milliseconds. */
 const WAIT_MS = 0.03;
 /** A look that takes longer was interrupted by another process. */
@@ -34,13 +36,14 @@ const MAX_LOOK_MS = 1;
 
 /** The time that looks may take. */
 class Credit {
-  #ms = MAX_CREDIT_MS;
+  #ms = FIRST_CREDIT_MS;
   #at = performance.now();
 
   /** Whether anything is left. */
   get isLeft(): boolean {
     const now = performance.now();
-    this.#ms = Math.min(this.#ms + SHARE * (now - this.#at), MAX_CREDIT_MS);
+    const earned = this.#ms + SHARE * (now - this.#at);
+    this.#ms = Math.max(this.#ms, Math.min(earned, MAX_CREDIT_MS));
     this.#at = now;
     return this.#ms > 0;
   }
