@@ -155,7 +155,7 @@ const CHECKS: Checks<ServeWorkersOptions> = {
 /**
  * Serves a path by several processes, to use several processors. Each runs the module, in the
  * sandbox of `pair()`, and accepts clients itself. The module exports a handler of connections, as
- * `serve()` has it:
+ * `serve()` has it, or one of HTTP requests, as `deno serve` has it:
  *
  * ```ts ignore
  * import type { Connection, ServeHandlerInfo } from "@uds/uds";
@@ -165,6 +165,18 @@ const CHECKS: Checks<ServeWorkersOptions> = {
  * }
  * ```
  *
+ * ```ts ignore
+ * export default {
+ *   fetch(request) {
+ *     return new Response(`hello ${new URL(request.url).pathname}`);
+ *   },
+ * } satisfies Deno.ServeDefaultExport;
+ * ```
+ *
+ * - **`fetch`** is called with a `Request` and the information that `Deno.serve` passes, with
+ *   `draining` and `signal` added. The signal of the request aborts if the client leaves. Bodies
+ *   are streams, and connections are kept. A worker that drains ends a connection with its next
+ *   answer, or after a second without a request.
  * - **This process** owns the path as `claim()` does, with `publish: "rename"`. It handles no
  *   client. If it dies, the workers stop accepting at once, and end within five seconds.
  * - **A client** goes to a worker that is free to accept it. There is no turn: a worker that
@@ -186,7 +198,8 @@ const CHECKS: Checks<ServeWorkersOptions> = {
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when the path is too long or a number is out of range.
  * @throws {SocketInUse} when a running process holds the path.
- * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or exports no handler.
+ * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or does not export exactly
+ * one of `connection` and `fetch`.
  * @throws {Deno.errors.NotSupported} on Windows, and in a compiled program.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  * @throws {unknown} the reason of `signal` when it aborts before the workers accept.

@@ -16,6 +16,7 @@ import { Peer } from "../rpc/peer.ts";
 import { ConnectionServer } from "../server/connection_server.ts";
 import { ListeningSocket } from "../server/listening_socket.ts";
 import { Reporter } from "../server/reporter.ts";
+import { type Fetch, httpHandler } from "./http.ts";
 import { SharedListener } from "./shared_listener.ts";
 
 /** This program. */
@@ -71,15 +72,15 @@ export default function run(module: Record<string, unknown>, fd: number): void {
   const methods = {
     /** Returns what is wrong with the module, if it cannot serve. */
     async serve(limits: Limits): Promise<string | null> {
-      const handler = handlerOf(module);
-      if (handler === undefined) return `it exports no function "connection"`;
       const reporter = new Reporter();
+      const served = servedBy(module, limits, reporter.report);
+      if (typeof served === "string") return served;
       const listener = await SharedListener.open(contextAt(fd)("serve"), fd);
       socket = ListeningSocket.openShared(contextAt(fd), listener, reporter);
       server = new ConnectionServer(socket, (conn, info) => {
         accepted++;
-        return handler(conn, info);
-      }, limits);
+        return served.handler(conn, info);
+      }, served.limits);
       return null;
     },
     figures: (): Figures => ({ connections: server!.connections, accepted }),
@@ -95,13 +96,35 @@ export default function run(module: Record<string, unknown>, fd: number): void {
 /** How long the handlers have after the owner has ended. A successor needs the path. */
 const ORPHAN_MS = 5000;
 
-/** Returns the handler of a module, which it exports by name or in its default export. */
-function handlerOf(module: Record<string, unknown>): ServeHandler | undefined {
-  const { connection } = { ...module, ...(module["default"] as object | undefined) } as Exports;
-  if (typeof connection === "function") return async (conn, info) => await connection(conn, info);
-  return undefined;
+/**
+ * Returns how a module serves, by what it exports by name or in its default export, or what is
+ * wrong with it.
+ */
+function servedBy(
+  module: Record<string, unknown>,
+  limits: Limits,
+  report: (error: unknown) => void,
+): { handler: ServeHandler; limits: Limits } | string {
+  const { connection, fetch } = { ...module, ...(module["default"] as Exports | undefined) };
+  if (connection !== undefined && fetch !== undefined) {
+    return `it exports both "connection" and "fetch". Export one of them`;
+  }
+  if (typeof connection === "function") {
+    return { handler: async (conn, info) => await connection(conn, info), limits };
+  }
+  if (typeof fetch !== "function") {
+    return `it exports neither a function "connection" nor a function "fetch"`;
+  }
+  // A read waits during an answer, too. So these timeouts are those of requests.
+  const { idleTimeout, firstByteTimeout, ...others } = limits;
+  const timeouts = {
+    ...(idleTimeout !== undefined && { idleTimeout }),
+    ...(firstByteTimeout !== undefined && { firstByteTimeout }),
+  };
+  return { handler: httpHandler({ fetch: fetch as Fetch, timeouts, report }), limits: others };
 }
 
 interface Exports {
-  readonly connection?: ServeHandler;
+  readonly connection?: unknown;
+  readonly fetch?: unknown;
 }

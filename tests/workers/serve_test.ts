@@ -125,7 +125,7 @@ test("serveWorkers() rejects when the module does not load or exports no handler
   await assertRejects(
     () => serveWorkers({ path, count: 1 }, without),
     Deno.errors.InvalidData,
-    'silent.ts": it exports no function "connection"',
+    'silent.ts": it exports neither a function "connection" nor a function "fetch"',
   );
   assertEquals(dir.list(), []);
 });

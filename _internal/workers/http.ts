@@ -1,0 +1,195 @@
+/**
+ * HTTP on the connections of a worker, for a module that exports `fetch`. In the sandbox nothing
+ * but node:http speaks it: `Deno.serve` takes an address only.
+ *
+ * ```text
+ * idle ──request──▶ body ──complete──▶ answering ──sent──▶ idle
+ *   └── silent, or draining ──▶ closed ◀── the client has left ── any
+ * ```
+ *
+ * - A connection has one request at a time. Bytes of the next one wait until the answer is sent.
+ * - It is read from at any time: the end of file means that the client has left, as for
+ *   `Deno.serve`. The timeouts count its silence while it is idle or sends a body, not the answer.
+ */
+
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import type { Connection } from "../../connection.ts";
+import type { ServeHandler, ServeHandlerInfo } from "../../server.ts";
+import { onAbort } from "../base/event_loop.ts";
+import { builtin } from "../base/node.ts";
+import { readBuffer } from "../base/read_buffer.ts";
+import { SilenceTimer } from "../base/silence.ts";
+import { concat } from "../connection/input.ts";
+import type { Timeouts } from "../connection/socket_connection.ts";
+import { requestOf } from "./http_request.ts";
+import { refuse, send } from "./http_response.ts";
+
+/** What `fetch` of a module is called with. */
+export type FetchInfo = ServeHandlerInfo & Deno.ServeHandlerInfo;
+
+/** A module's handler of requests. */
+export type Fetch = (request: Request, info: FetchInfo) => Response | Promise<Response>;
+
+/** How requests are served. */
+interface HttpOptions {
+  readonly fetch: Fetch;
+  /** How long a client may be silent. */
+  readonly timeouts: Timeouts;
+  /** Called with each failure of `fetch`, and of the body of its response. */
+  readonly report: (error: unknown) => void;
+}
+
+/** How long a kept connection without a request stays open in a worker that drains. */
+const KEPT_MS = 1000;
+
+/** The size of the memory that reads fill one after the other, and the least for one of them. */
+const BUFFER_SIZE = 64 * 1024;
+const MIN_READ_SIZE = 4 * 1024;
+
+const NO_UPGRADE = "A worker does not upgrade connections. Serve WebSockets with Deno.serve()\n";
+
+/** Returns a handler of connections that answers their requests. */
+export function httpHandler(options: HttpOptions): ServeHandler {
+  const connections = new WeakMap<object, HttpConnection>();
+  // The timeouts are ours.
+  const settings = { keepAliveTimeout: 0, requestTimeout: 0, headersTimeout: 0 };
+  const server: Server = builtin("node:http").createServer(settings, (request, response) => {
+    connections.get(request.socket)!.answer(request, response);
+  });
+  // Otherwise it closes each connection after its first answer.
+  Object.defineProperty(server, "listening", { value: true });
+  return async (conn, info) => {
+    const connection = new HttpConnection(conn, info, options);
+    connections.set(connection.stream, connection);
+    server.emit("connection", connection.stream);
+    await connection.closed;
+  };
+}
+
+/** A connection that requests come from. */
+class HttpConnection {
+  /** The connection, for node:http. */
+  readonly stream: Duplex;
+  /** Resolves when it has closed. */
+  readonly closed: Promise<void>;
+  readonly #conn: Connection;
+  readonly #info: ServeHandlerInfo;
+  readonly #options: HttpOptions;
+  readonly #silence: SilenceTimer = new SilenceTimer(() => this.stream.destroy());
+  /** How long the client may be silent now. */
+  #limitMs: number;
+  /** The request that waits for its answer. */
+  #current: IncomingMessage | undefined;
+  /** Bytes of the next request, which have come before the answer. */
+  #held: Uint8Array | undefined;
+  #memory: Uint8Array = new Uint8Array(0);
+  /** Whether it ends without a further request. */
+  #isEnding = false;
+
+  constructor(conn: Connection, info: ServeHandlerInfo, options: HttpOptions) {
+    this.#conn = conn;
+    this.#info = info;
+    this.#options = options;
+    const { idleTimeout = Infinity, firstByteTimeout = idleTimeout } = options.timeouts;
+    this.#limitMs = firstByteTimeout;
+    this.stream = new (builtin("node:stream").Duplex)({
+      read: () => this.#read(),
+      write: (chunk: Uint8Array, _encoding, done) => {
+        conn.write(chunk).then(() => done(), done);
+      },
+      // In one call of the system.
+      writev: (chunks, done) => {
+        conn.write(concat(chunks.map(({ chunk }) => chunk))).then(() => done(), done);
+      },
+      destroy(error, done) {
+        conn.close();
+        done(error);
+      },
+    });
+    // The client may still send the body of a request that was answered.
+    this.stream.on("finish", () => this.stream.destroy());
+    // node:http answers a request that is not valid. Other failures are those of the client.
+    this.stream.on("error", () => {});
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const stop = onAbort(info.draining, () => timer = setTimeout(() => this.#end(), KEPT_MS));
+    this.closed = new Promise((resolve) => {
+      this.stream.on("close", () => {
+        stop();
+        clearTimeout(timer);
+        this.#silence.stop();
+        resolve();
+      });
+    });
+  }
+
+  /** Answers a request. */
+  async answer(message: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.#current = message;
+    const { draining, signal } = this.#info;
+    const left = new AbortController();
+    const { promise: completed, resolve, reject } = Promise.withResolvers<void>();
+    completed.catch(() => {});
+    response.on("close", () => {
+      if (response.writableFinished) resolve();
+      else {
+        const error = new Deno.errors.Interrupted("The client has left before it had the response");
+        left.abort(error);
+        reject(error);
+      }
+      this.#next();
+    });
+    try {
+      const request = requestOf(message, left.signal);
+      if (typeof request === "string") return refuse(response, 400, request);
+      if (message.headers.upgrade === "websocket") return refuse(response, 501, NO_UPGRADE);
+      const remoteAddr = this.#conn.remoteAddr as Deno.UnixAddr;
+      const info = { remoteAddr, completed, draining, signal };
+      const answer = await this.#options.fetch(request, info);
+      if (draining.aborted) response.setHeader("connection", "close");
+      await send(answer, response);
+    } catch (error) {
+      if (left.signal.aborted) return;
+      this.#options.report(error);
+      if (response.headersSent) this.stream.destroy();
+      else refuse(response, 500, "Internal Server Error");
+    }
+  }
+
+  /** Whether the client has nothing to send. */
+  get #isAnswering(): boolean {
+    return this.#current?.complete === true;
+  }
+
+  #read(): void {
+    if (this.#memory.length < MIN_READ_SIZE) this.#memory = readBuffer(BUFFER_SIZE);
+    const memory = this.#memory;
+    if (!this.#isAnswering) this.#silence.start(this.#limitMs);
+    this.#conn.read(memory).then((count) => {
+      this.#silence.stop();
+      if (count === null) return this.stream.destroy();
+      this.#limitMs = this.#options.timeouts.idleTimeout ?? Infinity;
+      this.#memory = memory.subarray(count);
+      const bytes = memory.subarray(0, count);
+      if (this.#isAnswering) this.#held = bytes;
+      else this.stream.push(bytes);
+    }, (error) => this.stream.destroy(error));
+  }
+
+  /** Begins to wait for the next request, because an answer was sent. */
+  #next(): void {
+    this.#current = undefined;
+    if (this.#isEnding) this.stream.destroy();
+    if (this.stream.destroyed) return;
+    const held = this.#held;
+    this.#held = undefined;
+    if (held === undefined) this.#silence.start(this.#limitMs);
+    else this.stream.push(held);
+  }
+
+  /** Ends it, after its request. */
+  #end(): void {
+    this.#isEnding = true;
+    if (this.#current === undefined) this.stream.destroy();
+  }
+}

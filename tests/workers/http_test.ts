@@ -1,0 +1,172 @@
+import { connect } from "@uds/uds";
+import { serveWorkers, type ServeWorkersOptions, type WorkerServer } from "@uds/uds/workers";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { decode, encode, readAll, readText, TempDir, test } from "../_helpers.ts";
+import { accepting, moduleOf } from "./_workers.ts";
+
+/** Starts one worker of `fetch.ts`. */
+function fetching(path: string, options: Partial<ServeWorkersOptions> = {}): Promise<WorkerServer> {
+  return serveWorkers({ path, count: 1, ...options }, moduleOf("fetch.ts"));
+}
+
+/** Returns a function that asks for a resource, over kept connections. */
+function clientOf(path: string) {
+  const client = Deno.createHttpClient({ proxy: { transport: "unix", path } });
+  const ask = (resource: string, init: RequestInit = {}): Promise<Response> =>
+    fetch(`http://localhost${resource}`, { client, ...init });
+  return { ask, [Symbol.dispose]: () => client.close() };
+}
+
+/** Sends bytes on a connection of its own, and returns all that comes, which ends with it. */
+async function raw(path: string, text: string): Promise<string> {
+  await using conn = await connect(path);
+  await conn.write(encode(text));
+  return decode(await readAll(conn));
+}
+
+test("a module that exports fetch answers requests, with their bodies and headers", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  using client = clientOf(path);
+  const asked = await client.ask("/url?q=1", { headers: { "x-one": "1" } });
+  assertEquals(await asked.json(), ["http://localhost/url?q=1", "1", {
+    transport: "unix",
+    path: null,
+  }]);
+  const body = new Uint8Array(3_000_000).fill(7);
+  const echoed = await client.ask("/echo", { method: "PUT", body });
+  assertEquals([echoed.status, echoed.headers.get("x-method")], [201, "PUT"]);
+  assertEquals(await echoed.bytes(), body);
+  const cookies = await client.ask("/cookies");
+  assertEquals([cookies.status, cookies.headers.getSetCookie()], [204, ["a", "b"]]);
+  const head = await client.ask("/pid", { method: "HEAD" });
+  assertMatch(head.headers.get("content-length") ?? "", /^\d+$/);
+  // The body that was not read does not disturb the next request.
+  assertEquals(await (await client.ask("/ignore", { method: "POST", body })).text(), "not read");
+  const none = await client.ask("/none");
+  assertEquals([none.status, await none.text()], [500, "Internal Server Error"]);
+  const thrown = await client.ask("/throw");
+  assertEquals([thrown.status, await thrown.text()], [500, "Internal Server Error"]);
+});
+
+test("a kept connection serves one request after the other, also pipelined ones", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using server = await fetching(path);
+  const get = (resource: string, more = "") => `GET ${resource} HTTP/1.1\r\nHost: a\r\n${more}\r\n`;
+  const all = await raw(path, get("/late") + get("/url") + get("/pid", "Connection: close\r\n"));
+  assertEquals(all.match(/HTTP\/1.1 200 OK/g)?.length, 3);
+  assertMatch(all, /late[^]*http:\/\/a\/url[^]*\d+$/);
+  const { workers } = await server.statistics();
+  assertEquals(workers[0]?.accepted, 1);
+});
+
+test("what is not a request of this server is refused by name", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  const get = (resource: string, host: string) =>
+    raw(path, `GET ${resource} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+  assertMatch(await get("/url", "a/b"), /^HTTP\/1.1 400 [^]*The host is not valid\n$/);
+  assertMatch(await get("ftp://a/url", "a"), /^HTTP\/1.1 400 [^]*The URL is not valid\n$/);
+  assertMatch(await get("//b/url", "a"), /^HTTP\/1.1 404 /);
+  assertMatch(await raw(path, "nonsense\r\n\r\n"), /^HTTP\/1.1 400 Bad Request/);
+  const upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n";
+  const refused = await raw(path, `GET /url HTTP/1.1\r\nHost: a\r\n${upgrade}\r\n`);
+  assertMatch(refused, /^HTTP\/1.1 501 [^]*does not upgrade connections/);
+});
+
+test("a client that leaves aborts its request", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  using client = clientOf(path);
+  const left = async () => await (await client.ask("/left")).json();
+  const abort = new AbortController();
+  const waiting = client.ask("/wait", { signal: abort.signal });
+  while ((await left()).waits === 0);
+  abort.abort();
+  await assertRejects(() => waiting, DOMException);
+  while ((await left()).aborted === 0);
+  assertEquals((await left()).completed, "Interrupted");
+});
+
+test("a body waits for a client that does not read, and is cancelled when it leaves", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  using client = clientOf(path);
+  const left = async () => await (await client.ask("/left")).json();
+  const conn = await connect(path);
+  await conn.write(encode("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n"));
+  await readText(conn);
+  for (let before = -1; before !== (before = (await left()).pulled);) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  const { pulled } = await left();
+  assert(pulled < 20, `${pulled} chunks of 64 KiB were asked for`);
+  conn.close();
+  while ((await left()).cancelled === 0);
+});
+
+test("a worker that drains answers, and ends its kept connections", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using server = await fetching(path);
+  const [pid] = await accepting(server);
+  await using kept = await connect(path);
+  const request = encode("GET /pid HTTP/1.1\r\nHost: a\r\n\r\n");
+  await kept.write(request);
+  assertMatch(await readText(kept) ?? "", /Connection: keep-alive/i);
+  await using idle = await connect(path);
+  await idle.write(request);
+  await readText(idle);
+  await server.reload();
+  // The worker drains a moment later.
+  let answer = "";
+  while (!/connection: close/i.test(answer)) {
+    await kept.write(request);
+    answer = await readText(kept) ?? "";
+    assertMatch(answer, new RegExp(`${pid}$`));
+  }
+  assertEquals(await readText(kept), null);
+  assertEquals(await readText(idle), null);
+});
+
+test("reload() under load loses no request of kept connections", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using server = await fetching(path, { count: 2 });
+  using client = clientOf(path);
+  let isOver = false;
+  const served = new Set<string>();
+  const clients = Array.from({ length: 8 }, async () => {
+    while (!isOver) served.add(await (await client.ask("/pid")).text());
+  });
+  await server.reload();
+  isOver = true;
+  await Promise.all(clients);
+  assert(served.size >= 3, `${served.size} workers have served`);
+});
+
+test("idleTimeout counts the silence of a client, not the time of an answer", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path, { idleTimeout: 150 });
+  await using conn = await connect(path);
+  await conn.write(encode("GET /late HTTP/1.1\r\nHost: a\r\n\r\n"));
+  assertMatch(decode(await readAll(conn)), /200 OK[^]*late$/);
+});
+
+test("serveWorkers() rejects when a module exports both connection and fetch", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  const module = dir.file("both.ts");
+  await Deno.writeTextFile(module, "export const connection = () => {}, fetch = () => {};");
+  await assertRejects(
+    () => serveWorkers({ path, count: 1 }, new URL(`file://${module}`)),
+    Deno.errors.InvalidData,
+    'both.ts": it exports both "connection" and "fetch". Export one of them',
+  );
+});
