@@ -24,6 +24,7 @@ import { ownershipPermissions } from "./parse/ownership.ts";
 import {
   CALL_FRAMINGS,
   duration,
+  grants,
   jsonValue,
   names,
   oneOf,
@@ -31,6 +32,7 @@ import {
   type Shell,
   SHELLS,
   text,
+  workers,
 } from "./parse/parameters.ts";
 
 /** What datagrams need to be answered: a name that the system chooses. */
@@ -384,7 +386,7 @@ nothing has come for half a second, or for --timeout. Both types need --allow-ff
   }),
 
   serve: command({
-    brief: "serve a path with a process for each connection, or a fixed reply",
+    brief: "serve a path with a process for each connection, a fixed reply, or a module",
     usage: "PATH [-- CMD [ARG...]]",
     examples: [
       ["uds serve /tmp/upper.sock -- tr a-z A-Z", "a filter as a service"],
@@ -393,6 +395,7 @@ nothing has come for half a second, or for --timeout. Both types need --allow-ff
       ["uds serve --allow-user ada,root --peer-env /run/app.sock -- ./app", "for two users"],
       ["uds serve --reply pong /tmp/ping.sock", "a stand-in: pong to each request"],
       ["uds serve --framing lines --reply-file ok.json /tmp/app.sock", "to each message"],
+      ["uds serve --module app.ts --workers 2 /tmp/app.sock", "a module that exports fetch"],
     ],
     notes:
       `The connection is the command's standard input and output (inetd); its standard error is shown. When
@@ -410,6 +413,11 @@ of its groups is listed; the owner of the socket file is not by itself. The defa
 any user may connect, and is closed unless listed. --mode 660 --group NAME keeps all others out.
 With --peer-env the command has UDS_PEER_PID, UDS_PEER_UID and UDS_PEER_GID: the client as it was when
 it connected. These three options need --allow-ffi for libc.
+With --module it runs FILE in --workers processes, which accept clients themselves. FILE exports fetch,
+as for deno serve, or connection, which gets each connection. It runs in a sandbox: it may read its own
+directory, and what --allow adds, such as "read=/data,/etc net=db:5432 env". A process that ends is
+replaced. --max and --idle count in each process. SIGHUP loads the module again, and refuses no client.
+SIGUSR1 prints the connections of each process. The socket of a service manager is not used.
 ${ENDS}`,
     options: {
       reply: value(text, "TEXT", "send TEXT to each request or message, instead of running CMD"),
@@ -423,6 +431,9 @@ ${ENDS}`,
       "allow-user": value(names, "NAMES", "serve only clients of these users, names or numbers"),
       "allow-group": value(names, "NAMES", "serve only clients of these groups"),
       "peer-env": { brief: "describe the client in the environment of CMD" },
+      module: value(text, "FILE", "run a module that exports fetch or connection, in a sandbox"),
+      workers: value(workers, "COUNT", "how many processes run the module (default 1)"),
+      allow: value(grants, "LIST", "what the module may do: KIND or KIND=VALUES, with spaces"),
     },
     args: [PATH, { ...CMD, isOptional: true }],
     load: () => import("./commands/serve.ts"),

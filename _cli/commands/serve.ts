@@ -1,6 +1,7 @@
 /**
  * `uds serve PATH -- CMD ARG…`: a process for each connection, which is its standard input and
- * output. With `--reply`, the same reply to each request.
+ * output. With `--reply`, the same reply to each request. With `--module`, processes of a
+ * module.
  */
 
 import { delay } from "../../_internal/base/event_loop.ts";
@@ -15,6 +16,7 @@ import { commandOutput, ProcessGroups, SHELL, startOnStdio } from "../io/child.t
 import { readReply, type ReplyFlags, sendReplies } from "../io/fixed_reply.ts";
 import { identityNeeds, loadNative, peerEnvironment } from "../io/identity.ts";
 import { reporter } from "../io/reporter.ts";
+import { checkModule, type ModuleFlags, moduleNeeds, serveModule } from "../io/serve_module.ts";
 import { servePath } from "../io/serve_path.ts";
 import { stopSignal } from "../io/signals.ts";
 import { idleLimit } from "../io/silence_limit.ts";
@@ -31,6 +33,7 @@ export type ServeFlags =
   & ActivationFlags
   & ReplyFlags
   & IdentityFlags
+  & ModuleFlags
   & {
     readonly max?: number;
     readonly replace?: boolean;
@@ -60,6 +63,7 @@ export async function run(
   line: readonly string[],
 ): Promise<void> {
   checkSource(flags, line);
+  if (flags.module !== undefined) return await serveModule(flags, path);
   const [command, ...args] = line;
   const native = isIdentifying(flags)
     ? await loadNative("serve", await needs(flags, path, line))
@@ -115,14 +119,18 @@ export async function run(
   }
 }
 
-/** Throws unless one thing answers: a command, a text or a file. */
+/** Throws unless one thing answers: a command, a text, a file or a module. */
 function checkSource(flags: ServeFlags, [command]: readonly string[]): void {
-  const { reply, "reply-file": file, framing, hex } = flags;
-  const count = [command, reply, file].filter((source) => source !== undefined).length;
-  if (count === 0) {
-    throw new UsageError("missing command or --reply: uds serve PATH -- CMD [ARG...]");
+  const { reply, "reply-file": file, framing, hex, module } = flags;
+  const sources = Object.entries({ CMD: command, "--reply": reply, "--reply-file": file });
+  const given = [...sources, ["--module", module] as const]
+    .flatMap(([name, source]) => source === undefined ? [] : [name]);
+  if (given.length === 0) {
+    throw new UsageError("missing command, --reply or --module: uds serve PATH -- CMD [ARG...]");
   }
-  if (count > 1) throw new UsageError("CMD, --reply and --reply-file do not go together");
+  if (given.length > 1) throw new UsageError(`${given.join(" and ")} do not go together`);
+  checkModule(flags);
+  if (module !== undefined) return;
   if (command === "") throw new UsageError('CMD must be a program, got ""');
   if (command === undefined && flags["peer-env"]) throw new UsageError("--peer-env needs CMD");
   if (command !== undefined && (framing !== undefined || hex)) {
@@ -152,6 +160,7 @@ export async function needs(
   path: SocketPath,
   [command]: readonly string[],
 ): Promise<Needs> {
+  if (flags.module !== undefined) return moduleNeeds(flags, path);
   const file = flags["reply-file"];
   return union([
     servingNeeds(path, flags, {

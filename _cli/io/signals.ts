@@ -40,19 +40,29 @@ const INIT_PID = 1;
 let removeDefaults: (() => void) | undefined;
 
 /** Aborts at the first signal. Call this before there is anything to clean up. */
-export function stopSignal(onSecond?: () => void): AbortSignal {
+export function stopSignal(
+  onSecond?: () => void,
+  signals: readonly StopSignal[] = SIGNALS,
+): AbortSignal {
   const stop = new AbortController();
-  onStopSignals(() => stop.abort(new QuietEnd("told to stop")), onSecond);
+  onStopSignals(() => stop.abort(new QuietEnd("told to stop")), onSecond, signals);
   return stop.signal;
+}
+
+/** Calls back at each signal of a kind, unless it was ignored at the start. */
+export function onSignal(signal: "SIGHUP" | "SIGUSR1", callback: () => void): void {
+  const isIgnored = signal === "SIGHUP" && ignoredSignals().has(signal);
+  if (!isIgnored) Deno.addSignalListener(signal, callback);
 }
 
 /** Calls back at the first signal, and at the second one just before it ends the process. */
 export function onStopSignals(
   onFirst: (signal: StopSignal) => void,
   onSecond?: (signal: StopSignal) => void,
+  signals: readonly StopSignal[] = SIGNALS,
 ): void {
   let since: number | undefined;
-  const remove = listen((signal) => {
+  const remove = listen(signals, (signal) => {
     if (since === undefined) {
       since = performance.now();
       onFirst(signal);
@@ -71,15 +81,18 @@ export function keepIgnored(): void {
 
 /** Makes signals end the first process of a container, until another listener is added. */
 export function endAsInit(): void {
-  if (Deno.pid === INIT_PID) removeDefaults = listen(endBy);
+  if (Deno.pid === INIT_PID) removeDefaults = listen(SIGNALS, endBy);
 }
 
 /** Listens to the signals that are not ignored. Returns a function that stops listening. */
-function listen(callback: (signal: StopSignal) => void): () => void {
+function listen(
+  signals: readonly StopSignal[],
+  callback: (signal: StopSignal) => void,
+): () => void {
   removeDefaults?.();
   removeDefaults = undefined;
   const ignored = ignoredSignals();
-  const listeners = SIGNALS.map((signal) =>
+  const listeners = signals.map((signal) =>
     [signal, ignored.has(signal) ? () => {} : () => callback(signal)] as const
   );
   for (const [signal, listener] of listeners) Deno.addSignalListener(signal, listener);

@@ -108,6 +108,25 @@ export const positive: (value: string) => number = wholeNumber(MAX_COUNT);
 /** Parses a number of bytes to read at a time. */
 export const piece: (value: string) => number = wholeNumber(MAX_PIECE_BYTES);
 
+/** Parses a number of workers. */
+export const workers: (value: string) => number = wholeNumber(1024);
+
+/** The kinds of Deno permissions. */
+const KINDS = ["read", "write", "net", "env", "run", "sys", "ffi", "import"];
+
+/** Parses Deno permissions, such as `read=/data,/etc net`. */
+export function grants(value: string): Deno.PermissionOptionsObject {
+  const entries = text(value).split(" ").filter((grant) => grant !== "").map((grant) => {
+    const [, kind = "", values] = /^([a-z]*)(?:=(.+))?$/.exec(grant) ?? [];
+    if (!KINDS.includes(kind)) {
+      throw new InvalidValue(`KIND or KIND=VALUES of ${KINDS.join(", ")}`, grant);
+    }
+    return [kind, values === undefined ? true : values.split(",")];
+  });
+  if (entries.length === 0) throw new InvalidValue("at least one permission", value);
+  return Object.fromEntries(entries);
+}
+
 /** How messages are framed. With `raw` each read is a message. */
 export const FRAMINGS = ["lines", "nul", "u32be", "u32le", "content-length", "raw"] as const;
 

@@ -1,0 +1,103 @@
+/** `uds serve PATH --module FILE`: a path that processes of a module serve. */
+
+import { absolutePath } from "../../_internal/base/path.ts";
+import type { SocketPath } from "../../address.ts";
+import { permissions } from "../../permissions.ts";
+import { UsageError } from "../exit_codes.ts";
+import type { CommonFlags, Needs } from "../parse/command.ts";
+import { union } from "../parse/deno_permissions.ts";
+import {
+  ownership,
+  type OwnershipFlags,
+  ownershipNeeds,
+  ownershipPermissions,
+} from "../parse/ownership.ts";
+import { reporter } from "./reporter.ts";
+import { onSignal, stopSignal } from "./signals.ts";
+
+/** The options of a module. */
+export type ModuleFlags = {
+  readonly module?: string;
+  readonly workers?: number;
+  readonly allow?: Deno.PermissionOptionsObject;
+};
+
+/** The options of `uds serve` that it heeds. */
+type Flags = CommonFlags & ModuleFlags & OwnershipFlags & {
+  readonly max?: number;
+  readonly idle?: number;
+  readonly replace?: boolean;
+};
+
+/** The options of `uds serve` that a module has no use for, or handles itself. */
+const OTHERS = ["framing", "hex", "systemd", "allow-user", "allow-group", "peer-env"] as const;
+
+/** Throws if options do not go together with a module, or need one. */
+export function checkModule(
+  flags: ModuleFlags & { readonly [name in typeof OTHERS[number]]?: unknown },
+): void {
+  if (flags.module !== undefined) {
+    const other = OTHERS.find((name) => flags[name] !== undefined);
+    if (other === undefined) return;
+    throw new UsageError(`--module and --${other} do not go together`);
+  }
+  for (const name of ["workers", "allow"] as const) {
+    if (flags[name] !== undefined) throw new UsageError(`--${name} needs --module`);
+  }
+}
+
+/** Serves until a signal. SIGHUP starts the module anew, SIGUSR1 prints figures. */
+export async function serveModule(flags: Flags, path: SocketPath): Promise<void> {
+  const { workers = 1, allow, max, idle, replace } = flags;
+  const signal = stopSignal(undefined, ["SIGINT", "SIGTERM"]);
+  const { serveWorkers } = await import("../../workers.ts");
+  await using server = await serveWorkers({
+    path,
+    ...await ownership(flags),
+    ...(replace && {
+      existing: "replace" as const,
+      onReplaced: () => reporter.say("replaced", { event: "replaced" }),
+    }),
+    count: workers,
+    permissions: allow ?? "none",
+    maxConnections: max,
+    idleTimeout: idle,
+    signal,
+    onError: (error) => reporter.report(error),
+  }, urlOf(flags.module!));
+  signal.addEventListener("abort", () => reporter.ending());
+  onSignal("SIGHUP", async () => {
+    try {
+      await server.reload();
+      reporter.say("reloaded", { event: "reloaded" });
+    } catch (error) {
+      reporter.report(error);
+    }
+  });
+  onSignal("SIGUSR1", async () => {
+    const { workers, lost } = await server.statistics();
+    for (const { pid, connections, accepted, draining, answers } of workers) {
+      const state = draining ? ", draining" : answers ? "" : ", busy";
+      const text = `worker ${pid}: ${connections} open, ${accepted} accepted${state}`;
+      reporter.say(text, { event: "worker", pid, connections, accepted, draining, answers });
+    }
+    reporter.say(`${lost} lost`, { event: "workers", lost });
+  });
+  reporter.listening(server.addr.path);
+  await server.finished;
+}
+
+/** Returns the Deno permissions that it needs. */
+export function moduleNeeds(flags: Flags, path: SocketPath): Needs {
+  const own = { ...ownershipPermissions(flags), publish: "rename" as const };
+  return union([
+    permissions("claim", path, own),
+    permissions("pair", urlOf(flags.module!)),
+    ownershipNeeds(flags),
+  ]);
+}
+
+/** Returns the URL of a file. */
+function urlOf(file: string): URL {
+  return new URL(`file://${absolutePath(file).split("/").map(encodeURIComponent).join("/")}`);
+}

@@ -1,0 +1,116 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { connect } from "@uds/uds";
+import { FLAGS, Process, uds, udsCommand } from "../_cli.ts";
+import { decode, encode, readAll, readText, TempDir, test } from "../_helpers.ts";
+
+const RUN_FLAGS = [...FLAGS, "--allow-run", "--allow-env"];
+
+/** Starts the command, and waits until it listens. */
+async function serving(args: string[]): Promise<Process> {
+  const process = new Process(udsCommand(["serve", ...args], RUN_FLAGS));
+  await process.stderr.until("listening on");
+  return process;
+}
+
+/** Writes a module that answers with a version, its process and what it may not do. */
+async function write(file: string, version: number): Promise<void> {
+  await Deno.writeTextFile(
+    file,
+    `export default { async fetch(request) {
+      const { pathname } = new URL(request.url);
+      if (pathname === "/exit") Deno.exit(3);
+      const read = await Deno.readTextFile(pathname).catch((error) => error.name);
+      return Response.json([${version}, Deno.pid, read]);
+    } };`,
+  );
+}
+
+/** Asks for a resource on a connection of its own. */
+async function get(path: string, resource: string): Promise<unknown> {
+  await using conn = await connect(path);
+  const request = `GET ${resource} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
+  await conn.write(encode(request));
+  const [, body] = decode(await readAll(conn)).split("\r\n\r\n");
+  return body && JSON.parse(body);
+}
+
+test("uds serve --module serves by processes, reloads at SIGHUP, and ends at SIGTERM", async () => {
+  await using dir = new TempDir();
+  await using other = new TempDir();
+  const [path, file, secret] = [dir.file("m.sock"), dir.file("m.ts"), other.file("secret")];
+  await Deno.writeTextFile(secret, "s");
+  await write(file, 1);
+  await using server = await serving(["--workers", "2", "--module", file, path]);
+  const [version, , read] = await get(path, secret) as unknown[];
+  assertEquals([version, read], [1, "NotCapable"]);
+
+  server.kill("SIGUSR1");
+  await server.stderr.until("0 lost");
+  assertEquals(
+    (await server.stderr.text()).match(/^worker \d+: 0 open, \d+ accepted$/gm)?.length,
+    2,
+  );
+
+  await write(file, 2);
+  server.kill("SIGHUP");
+  await server.stderr.until("reloaded");
+  assertEquals((await get(path, secret) as unknown[])[0], 2);
+
+  await get(path, "/exit");
+  await server.stderr.until("exited with code 3. Another one is started");
+  server.kill("SIGTERM");
+  const { code, stderr } = await server.ended;
+  assertEquals(code, 0);
+  assertMatch(stderr, /\nending\n$/);
+  assertEquals(dir.list(), ["m.ts"]);
+}, { deadline: 20_000 });
+
+test("uds serve --module --allow lets the module do more", async () => {
+  await using dir = new TempDir();
+  await using other = new TempDir();
+  const [path, file, open] = [dir.file("m.sock"), dir.file("m.ts"), other.file("open")];
+  await Deno.writeTextFile(open, "content");
+  await write(file, 1);
+  await using _server = await serving([
+    "--module",
+    file,
+    "--allow",
+    `read=${other.path} env`,
+    path,
+  ]);
+  assertEquals((await get(path, open) as unknown[])[2], "content");
+});
+
+test("uds serve --module with a handler of connections", async () => {
+  await using dir = new TempDir();
+  const [path, file] = [dir.file("m.sock"), dir.file("m.ts")];
+  await Deno.writeTextFile(file, "export const connection = (c) => c.readable.pipeTo(c.writable);");
+  await using _server = await serving(["--module", file, path]);
+  await using conn = await connect(path);
+  await conn.write(encode("hello"));
+  assertEquals(await readText(conn), "hello");
+});
+
+test("uds serve --module names what is wrong", async () => {
+  await using dir = new TempDir();
+  const [path, file] = [dir.file("m.sock"), dir.file("m.ts")];
+  const mistakes: [args: string[], message: string][] = [
+    [["--module", file, path, "--", "cat"], "CMD and --module do not go together"],
+    [["--module", file, "--reply", "a", path], "--reply and --module do not go together"],
+    [["--module", file, "--peer-env", path], "--module and --peer-env do not go together"],
+    [["--module", file, "--systemd", path], "--module and --systemd do not go together"],
+    [["--workers", "2", path, "--", "cat"], "--workers needs --module"],
+    [["--workers", "0", "--module", file, path], "--workers must be a whole number"],
+    [["--allow", "all", "--module", file, path], "--allow must be KIND or KIND=VALUES"],
+  ];
+  await Promise.all(mistakes.map(async ([args, message]) => {
+    const { code, stderr } = await uds(["serve", ...args], { flags: RUN_FLAGS });
+    assertStringIncludes(stderr, message);
+    assertEquals(code, 2);
+  }));
+  await Deno.writeTextFile(file, "export const a = 1;");
+  const { code, stderr } = await uds(["serve", "--module", file, path], { flags: RUN_FLAGS });
+  assert(code !== 0);
+  assertStringIncludes(stderr, 'm.ts": it exports neither a function "connection" nor');
+  assertEquals(dir.list(), ["m.ts"]);
+});
