@@ -16,7 +16,10 @@ export const FAILED = 0;
 
 /** What runs beside a module, in the same process: it serves what the module exports. */
 export interface Runtime {
-  /** A module. Its default export is called with the other one's namespace, and the descriptor. */
+  /**
+   * A module. Its default export is called with the other one's namespace, the descriptor, and the
+   * other one's URL.
+   */
   readonly program: URL;
   /** The paths that it is read from, which must be permitted. */
   readonly files: readonly string[];
@@ -46,7 +49,9 @@ export function entry(confinement: string, runtime?: Runtime): string {
   const load = runtime === undefined
     ? "import "
     : `import run from ${JSON.stringify(runtime.program.href)}; import * as module from `;
-  const serve = runtime === undefined ? "" : ` run(module, ${runtime.fd});`;
+  const serve = runtime === undefined
+    ? ""
+    : ` + "run(module, ${runtime.fd}, " + JSON.stringify(module) + ");"`;
   return script(`
 const fs = globalThis.process.getBuiltinModule("node:fs");
 const [module, ...args] = Deno.args;
@@ -61,11 +66,10 @@ globalThis[key] = () => {
 };
 const both = ${JSON.stringify(report)};
 const load = ${JSON.stringify(load)};
-const serve = ${JSON.stringify(serve)};
 try {
   ${confinement}
   await import("data:text/javascript," + encodeURIComponent(
-    "import " + JSON.stringify(both) + ";" + load + JSON.stringify(module) + ";" + serve
+    "import " + JSON.stringify(both) + ";" + load + JSON.stringify(module) + ";"${serve}
   ));
 } catch (error) {
   if (loaded) throw error;

@@ -58,8 +58,9 @@ export interface Figures {
  * Serves what a module exports, when the owner asks for it.
  *
  * @param fd The listening socket.
+ * @param url The URL of the module, a file that this process may read.
  */
-export default function run(module: Record<string, unknown>, fd: number): void {
+export default function run(module: Record<string, unknown>, fd: number, url: string): void {
   const conn = unnamedConnection(takeOver(contextAt(CHILD_FD)("take over"), CHILD_FD));
   let socket: ListeningSocket | undefined;
   let server: ConnectionServer | undefined;
@@ -75,7 +76,7 @@ export default function run(module: Record<string, unknown>, fd: number): void {
       const reporter = new Reporter();
       const served = servedBy(module, limits, reporter.report);
       if (typeof served === "string") return served;
-      const listener = await SharedListener.open(contextAt(fd)("serve"), fd);
+      const listener = await SharedListener.open(contextAt(fd)("serve"), fd, new URL(url));
       socket = ListeningSocket.openShared(contextAt(fd), listener, reporter);
       server = new ConnectionServer(socket, (conn, info) => {
         accepted++;

@@ -65,7 +65,7 @@ test("uds serve --module serves by processes, reloads at SIGHUP, and ends at SIG
   assertEquals(dir.list(), ["m.ts"]);
 }, { deadline: 20_000 });
 
-test("uds serve --module --allow lets the module do more", async () => {
+test("uds serve --module --allow adds Deno permissions of the module", async () => {
   await using dir = new TempDir();
   await using other = new TempDir();
   const [path, file, open] = [dir.file("m.sock"), dir.file("m.ts"), other.file("open")];
