@@ -7,7 +7,8 @@
  *   └── silent, or draining ──▶ closed ◀── the client has left ── any
  * ```
  *
- * - A connection has one request at a time. Bytes of the next one wait until the answer is sent.
+ * - Bytes that come while an answer is due wait until it is sent. Requests that have come together
+ *   are answered in their order.
  * - It is read from at any time: the end of file means that the client has left, as for
  *   `Deno.serve`. The timeouts count its silence while it is idle or sends a body, not the answer.
  */
@@ -44,7 +45,7 @@ interface HttpOptions {
 const KEPT_MS = 1000;
 
 /** The size of the memory that reads fill one after the other, and the least for one of them. */
-const BUFFER_SIZE = 64 * 1024;
+const BUFFER_SIZE = 32 * 1024;
 const MIN_READ_SIZE = 4 * 1024;
 
 const NO_UPGRADE = "A worker does not upgrade connections. Serve WebSockets with Deno.serve()\n";
@@ -79,8 +80,10 @@ class HttpConnection {
   readonly #silence: SilenceTimer = new SilenceTimer(() => this.stream.destroy());
   /** How long the client may be silent now. */
   #limitMs: number;
-  /** The request that waits for its answer. */
-  #current: IncomingMessage | undefined;
+  /** How many answers are due. */
+  #due = 0;
+  /** The last request. */
+  #last: IncomingMessage | undefined;
   /** Bytes of the next request, which have come before the answer. */
   #held: Uint8Array | undefined;
   #memory: Uint8Array = new Uint8Array(0);
@@ -125,7 +128,8 @@ class HttpConnection {
 
   /** Answers a request. */
   async answer(message: IncomingMessage, response: ServerResponse): Promise<void> {
-    this.#current = message;
+    this.#due++;
+    this.#last = message;
     const { draining, signal } = this.#info;
     const left = new AbortController();
     const { promise: completed, resolve, reject } = Promise.withResolvers<void>();
@@ -137,7 +141,7 @@ class HttpConnection {
         left.abort(error);
         reject(error);
       }
-      this.#next();
+      if (--this.#due === 0) this.#next();
     });
     try {
       const request = requestOf(message, left.signal);
@@ -146,7 +150,7 @@ class HttpConnection {
       const remoteAddr = this.#conn.remoteAddr as Deno.UnixAddr;
       const info = { remoteAddr, completed, draining, signal };
       const answer = await this.#options.fetch(request, info);
-      if (draining.aborted) response.setHeader("connection", "close");
+      if (draining.aborted && this.#due === 1) response.setHeader("connection", "close");
       await send(answer, response);
     } catch (error) {
       if (left.signal.aborted) return;
@@ -158,7 +162,7 @@ class HttpConnection {
 
   /** Whether the client has nothing to send. */
   get #isAnswering(): boolean {
-    return this.#current?.complete === true;
+    return this.#due > 0 && this.#last?.complete === true;
   }
 
   #read(): void {
@@ -176,9 +180,8 @@ class HttpConnection {
     }, (error) => this.stream.destroy(error));
   }
 
-  /** Begins to wait for the next request, because an answer was sent. */
+  /** Begins to wait for the next request, because all answers were sent. */
   #next(): void {
-    this.#current = undefined;
     if (this.#isEnding) this.stream.destroy();
     if (this.stream.destroyed) return;
     const held = this.#held;
@@ -187,9 +190,9 @@ class HttpConnection {
     else this.stream.push(held);
   }
 
-  /** Ends it, after its request. */
+  /** Ends it, after its requests. */
   #end(): void {
     this.#isEnding = true;
-    if (this.#current === undefined) this.stream.destroy();
+    if (this.#due === 0) this.stream.destroy();
   }
 }

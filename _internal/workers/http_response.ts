@@ -2,9 +2,10 @@
 
 import type { ServerResponse } from "node:http";
 import { show } from "../base/check.ts";
+import { handled } from "../base/rejection.ts";
 
-/** How many turns of microtasks a body that is in memory needs to end after its only chunk. */
-const FEW = 5;
+/** How many microtasks a read of a body that is in memory takes at most. */
+const FEW = 10;
 
 /** Answers without `fetch`. */
 export function refuse(response: ServerResponse, status: number, text: string): void {
@@ -28,21 +29,27 @@ export async function send(answer: Response, response: ServerResponse): Promise<
   response.on("close", () => {
     if (!response.writableFinished) reader?.cancel().catch(() => {});
   });
-  let chunk = await reader?.read();
-  const next = reader?.read();
   writeHead(answer, response);
   if (reader === undefined) return void response.end();
-  if (await endsNow(next!)) {
+  let next = handled(reader.read());
+  const first = await soon(next);
+  if (first?.done === false) next = handled(reader.read());
+  const last = first?.done === false ? await soon(next) : first;
+  if (last?.done) {
     // Of an answer to HEAD, it is all that the client learns.
     if (!response.hasHeader("content-length")) {
-      response.setHeader("content-length", chunk?.value?.length ?? 0);
+      response.setHeader("content-length", first?.value?.length ?? 0);
     }
-    return void response.end(chunk?.value);
+    return void response.end(first?.value);
   }
-  for (let coming = next; chunk?.value !== undefined; coming = reader.read()) {
-    if (response.destroyed) return;
+  response.flushHeaders();
+  if (response.req.method === "HEAD") {
+    response.end();
+    return await reader.cancel();
+  }
+  if (first?.done === false && !response.write(first.value)) await takesMore(response);
+  for (let chunk = await next; !chunk.done; chunk = await reader.read()) {
     if (!response.write(chunk.value)) await takesMore(response);
-    chunk = await coming;
   }
   response.end();
 }
@@ -53,12 +60,13 @@ function writeHead({ status, statusText, headers }: Response, response: ServerRe
   for (const [name, value] of headers) response.appendHeader(name, value);
 }
 
-/** Reports whether a body ends, without a wait for anything but memory. */
-async function endsNow(next: Promise<ReadableStreamReadResult<Uint8Array>>): Promise<boolean> {
-  let ended = false;
-  next.then(({ done }) => ended = done, () => {});
-  for (let i = 0; i < FEW && !ended; i++) await undefined;
-  return ended;
+/** Returns the result of a promise, unless it waits for more than memory. */
+async function soon<T>(promise: Promise<T>): Promise<T | undefined> {
+  let isSettled = false;
+  const settle = () => isSettled = true;
+  promise.then(settle, settle);
+  for (let i = 0; i < FEW && !isSettled; i++) await undefined;
+  return isSettled ? await promise : undefined;
 }
 
 /** Resolves when the client has read enough, or has left. */
