@@ -386,7 +386,7 @@ nothing has come for half a second, or for --timeout. Both types need --allow-ff
   }),
 
   serve: command({
-    brief: "serve a path with a process for each connection, a fixed reply, or a module",
+    brief: "serve a path with a process per connection, a reply, or a module",
     usage: "PATH [-- CMD [ARG...]]",
     examples: [
       ["uds serve /tmp/upper.sock -- tr a-z A-Z", "a filter as a service"],
