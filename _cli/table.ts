@@ -16,6 +16,7 @@ import {
   SIDES,
   TYPE,
   value,
+  VERBOSE,
 } from "./parse/options.ts";
 import { type Argument, type Command, command, type CommonFlags } from "./parse/command.ts";
 import type { Commands } from "./parse/command_line.ts";
@@ -186,7 +187,7 @@ Datagrams have no end: the command ends when nothing has come for half a second 
       ["uds echo --type seqpacket /tmp/echo.sock", "packets, each sent back whole"],
     ],
     notes: ENDS,
-    options: { mode: OWNERSHIP.mode, piece: PIECE, ...TYPE, ...ACTIVATION },
+    options: { mode: OWNERSHIP.mode, piece: PIECE, ...TYPE, ...ACTIVATION, ...VERBOSE },
     args: [PATH],
     needs: (flags, path) =>
       needsOfType(flags, servingNeeds(path, flags, ownershipPermissions(flags)), ANSWERING),
@@ -434,6 +435,7 @@ ${ENDS}`,
       module: value(text, "FILE", "run a module that exports fetch or connection, in a sandbox"),
       workers: value(workers, "COUNT", "how many processes run the module (default 1)"),
       allow: value(grants, "LIST", "what the module may do: KIND or KIND=VALUES, with spaces"),
+      ...VERBOSE,
     },
     args: [PATH, { ...CMD, isOptional: true }],
     load: () => import("./commands/serve.ts"),

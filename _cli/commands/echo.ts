@@ -8,10 +8,10 @@ import { stopSignal } from "../io/signals.ts";
 import { BUFFER_SIZE } from "../io/stdin.ts";
 import type { ActivationFlags } from "../parse/activation.ts";
 import type { CommonFlags } from "../parse/command.ts";
-import type { TypeFlags } from "../parse/options.ts";
+import type { TypeFlags, VerboseFlags } from "../parse/options.ts";
 
 /** Its options. */
-export type EchoFlags = CommonFlags & TypeFlags & ActivationFlags & {
+export type EchoFlags = CommonFlags & TypeFlags & ActivationFlags & VerboseFlags & {
   readonly mode?: number;
   readonly piece?: number;
 };

@@ -2,9 +2,11 @@
 
 import { isGranted, requireGrants } from "../../_internal/base/deno_permissions.ts";
 import type { SocketConnection } from "../../_internal/connection/socket_connection.ts";
+import { isPeerClosed } from "../../_internal/base/peer_closed.ts";
 import { resolveSocketPath, type UnixAddr } from "../../address.ts";
 import { connect } from "../../client.ts";
 import type { Connection } from "../../connection.ts";
+import type { SocketError } from "../../errors.ts";
 import { nativePermissions } from "../../native/native_permissions.ts";
 import { relay } from "../../relay.ts";
 import { UsageError } from "../exit_codes.ts";
@@ -153,11 +155,21 @@ export async function serveRelay(
   const { timeout = TIMEOUT_MS, max, idle } = flags;
   if (from.scheme === "unix") {
     const onListen = ({ path }: UnixAddr) => reportListening({ ...from, path: path ?? from.path });
-    const options = { flags, signal, onListen, descriptors };
+    const options = { flags, signal, onListen, hasLeft, descriptors };
     await servePath(from.path, options, (conn, info) => relayOne(conn, info.signal));
   } else {
     const onListen = (port: number) => reportListening({ ...from, port });
-    await serveNetwork(from, { identity, timeout, max, signal, onListen }, relayOne);
+    await serveNetwork(from, { identity, timeout, max, signal, onListen, hasLeft }, relayOne);
+  }
+
+  /** Reports whether only the client closed. Two ports look the same, unless bytes are unsent. */
+  function hasLeft(error: unknown): boolean {
+    if (!isPeerClosed(error)) return false;
+    const [client, target] = [from, to].map((side) =>
+      side.scheme === "unix" ? resolveSocketPath(side.path) : null
+    );
+    const { path, unsent } = error as Partial<SocketError>;
+    return client === target ? unsent === undefined : path === client;
   }
 
   function reportListening(side: Endpoint): void {

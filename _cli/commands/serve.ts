@@ -24,6 +24,7 @@ import { type ActivationFlags, servingNeeds } from "../parse/activation.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
 import { idsOf, nameNeeds } from "../parse/names.ts";
+import type { VerboseFlags } from "../parse/options.ts";
 import { type OwnershipFlags, ownershipNeeds, ownershipPermissions } from "../parse/ownership.ts";
 
 /** Its options. */
@@ -34,6 +35,7 @@ export type ServeFlags =
   & ReplyFlags
   & IdentityFlags
   & ModuleFlags
+  & VerboseFlags
   & {
     readonly max?: number;
     readonly replace?: boolean;

@@ -89,12 +89,14 @@ export interface ServeNetworkOptions {
   /** Shuts the server down. Open connections have 5 seconds to finish. */
   signal: AbortSignal;
   onListen: (port: number) => void;
+  /** Reports whether a failure is only that a client left. */
+  hasLeft: (error: unknown) => boolean;
 }
 
 /** Serves a port until the signal aborts, as `serve()` does a path. */
 export async function serveNetwork(
   side: NetworkEndpoint,
-  { identity, timeout, max = Infinity, signal, onListen }: ServeNetworkOptions,
+  { identity, timeout, max = Infinity, signal, onListen, hasLeft }: ServeNetworkOptions,
   handler: (conn: ByteStream, signal: AbortSignal) => Promise<unknown>,
 ): Promise<void> {
   // Loaded only if it is used.
@@ -156,7 +158,8 @@ export async function serveNetwork(
       await handler(conn, cut.signal);
     } catch (error) {
       tcp.close();
-      if (!cut.signal.aborted) reporter.report(error);
+      if (hasLeft(error)) reporter.reportLeft(error);
+      else if (!cut.signal.aborted) reporter.report(error);
     }
     conn.close();
     await tcp.closed;

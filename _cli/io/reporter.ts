@@ -6,20 +6,26 @@ import { shortAddress } from "../../_internal/base/shown_address.ts";
 import { isSocketError, RpcError, SocketInUse } from "../../errors.ts";
 import { exitCodeOf, OK, QuietEnd, UsageError } from "../exit_codes.ts";
 import type { CommonFlags } from "../parse/command.ts";
+import type { VerboseFlags } from "../parse/options.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { paint } from "../text/color.ts";
 import { json, printable, shortened } from "../text/printable.ts";
 import { printError } from "./output.ts";
 
+/** The options that decide what is reported. */
+type ReporterFlags = CommonFlags & VerboseFlags;
+
 /** Reports what a command does. With `--json`, each report is an object on one line. */
 class Reporter {
   readonly #json: boolean;
   readonly #quiet: boolean;
+  readonly #verbose: boolean;
   readonly #lines: CountedLines;
 
-  constructor({ json = false, quiet = false }: CommonFlags) {
+  constructor({ json = false, quiet = false, verbose = false }: ReporterFlags) {
     this.#json = json;
     this.#quiet = quiet;
+    this.#verbose = verbose;
     this.#lines = new CountedLines({ onlyFirst: quiet });
   }
 
@@ -46,6 +52,13 @@ class Reporter {
    */
   report(error: unknown): void {
     this.#lines.add(kindOfError(error), (more) => void this.fail(error, exitCodeOf(error), more));
+  }
+
+  /** Reports a client that left before it had its whole answer, with `--verbose` only. */
+  reportLeft(error: unknown): void {
+    if (!this.#verbose) return;
+    const reason = shortened(messageOf(firstOf(error)));
+    this.sayCounted("left", `a client left: ${reason}`, { event: "left", reason });
   }
 
   /** Reports that clients can connect now. */
@@ -98,9 +111,14 @@ class Reporter {
 /** The reporter of this process. */
 export let reporter: Reporter = new Reporter({});
 
-/** Makes the reporter follow `--json` and `--quiet`. */
-export function setReporter(flags: CommonFlags): void {
+/** Makes the reporter follow `--json`, `--quiet` and `--verbose`. */
+export function setReporter(flags: ReporterFlags): void {
   reporter = new Reporter(flags);
+}
+
+/** Returns the failure itself, without that of the cleanup after it. */
+function firstOf(error: unknown): unknown {
+  return error instanceof SuppressedError ? firstOf(error.suppressed) : error;
 }
 
 /** Returns a field with the number of lines that were left out, unless it is zero. */

@@ -2,6 +2,7 @@
  * Serves a path until a signal asks to stop: what all servers of the command line have in common.
  */
 
+import { isPeerClosed } from "../../_internal/base/peer_closed.ts";
 import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import { serve, type ServeFdOptions, type ServeHandler, type ServeOptions } from "../../server.ts";
 import { ownership, type OwnershipFlags } from "../parse/ownership.ts";
@@ -21,6 +22,8 @@ export interface ServePathOptions
   /** The mode of the socket file, if this process creates it. By default, that of the flags. */
   readonly mode?: number | undefined;
   readonly signal: AbortSignal;
+  /** Reports whether a failure is only that a client left: by default, that it closed. */
+  readonly hasLeft?: ((error: unknown) => boolean) | undefined;
 }
 
 /**
@@ -29,10 +32,12 @@ export interface ServePathOptions
  */
 export async function servePath(
   path: SocketPath,
-  { flags, mode = flags.mode, signal, existing, publish, onReplaced, onListen, ...options }:
-    ServePathOptions,
+  options: ServePathOptions,
   handler: ServeHandler,
 ): Promise<void> {
+  const { flags, mode = flags.mode, signal, existing, publish, onReplaced, onListen, ...others } =
+    options;
+  const { hasLeft = isPeerClosed, ...serving } = others;
   const fd = await givenDescriptor(path, flags);
   const isGiven = fd !== undefined;
   const own = { path, existing, publish, onReplaced, ...await ownership({ ...flags, mode }) };
@@ -42,8 +47,8 @@ export async function servePath(
     signal,
     maxConnections: flags.max,
     onListen: () => onListen === undefined ? reporter.listening(addr.path) : onListen(addr),
-    onError: (error) => reporter.report(error),
-    ...options,
+    onError: (error) => hasLeft(error) ? reporter.reportLeft(error) : reporter.report(error),
+    ...serving,
   }, handler);
   let stopping: Promise<void> | undefined;
   signal.addEventListener("abort", () => {

@@ -1,8 +1,9 @@
 /** `uds listen` and `uds echo` on a socket of packets. */
 
 import { settlesWithin } from "../../_internal/base/silence.ts";
+import { isPeerClosed } from "../../_internal/base/peer_closed.ts";
 import type { SocketPath } from "../../address.ts";
-import { ConnectionClosed } from "../../errors.ts";
+import { ConnectionClosed, NothingListening, SocketNotFound } from "../../errors.ts";
 import { bindPackets, type DatagramSocket } from "../../native/bind_packets.ts";
 import { listenPackets } from "../../native/listen_packets.ts";
 import type { PacketSocket } from "../../native/packet_socket.ts";
@@ -139,7 +140,7 @@ export async function echoSeqpacket(flags: ListenFlags, path: SocketPath): Promi
   const echoes = new Set<Promise<void>>();
   for await (const socket of listener) {
     sockets.add(socket);
-    const echo = sendBack(socket).catch((error) => reporter.report(error)).finally(() => {
+    const echo = sendBack(socket).catch(reportEcho).finally(() => {
       sockets.delete(socket);
       echoes.delete(echo);
     });
@@ -175,8 +176,16 @@ export async function echoDatagrams(flags: ListenFlags, path: SocketPath): Promi
       continue;
     }
     waiting++;
-    socket.send(packet, from).catch((error) => reporter.report(error)).finally(() => waiting--);
+    socket.send(packet, from).catch(reportEcho).finally(() => waiting--);
   }
+}
+
+/** Reports that an echo failed. A client that has gone does not want it. */
+function reportEcho(error: unknown): void {
+  const hasLeft = isPeerClosed(error) || error instanceof NothingListening ||
+    error instanceof SocketNotFound;
+  if (hasLeft) reporter.reportLeft(error);
+  else reporter.report(error);
 }
 
 function begin(path: string | null, signal: AbortSignal): void {

@@ -43,6 +43,16 @@ export const OWNERSHIP: Options<OwnershipFlags> = {
   group: value(text, "GROUP", "its group, a name or a number; the default mode is then 660"),
 };
 
+/** What a server reports. */
+export type VerboseFlags = {
+  readonly verbose?: boolean;
+};
+
+/** The option for that. */
+export const VERBOSE: Options<VerboseFlags> = {
+  verbose: { brief: "also report clients that leave before they have got everything", letter: "v" },
+};
+
 /** How to connect. */
 export type ConnectingFlags = {
   readonly timeout?: number;
@@ -112,7 +122,7 @@ export const SIDES: readonly [Argument<Endpoint>, Argument<Endpoint>] = [
 ];
 
 /** How a relay listens, and how it connects to its target. */
-export type RelayingFlags = OwnershipFlags & ActivationFlags & {
+export type RelayingFlags = OwnershipFlags & ActivationFlags & VerboseFlags & {
   readonly timeout?: number;
   readonly max?: number;
   readonly idle?: number;
@@ -138,4 +148,5 @@ export const RELAYING: Options<RelayingFlags> = {
   key: value(text, "FILE", "its key"),
   ca: value(text, "FILE", "also trust this certificate or authority of TARGET tls:"),
   descriptors: { brief: "pass on descriptors between two paths (needs --allow-ffi for libc)" },
+  ...VERBOSE,
 };

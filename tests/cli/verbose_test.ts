@@ -1,0 +1,90 @@
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { connect, probe, serve } from "@uds/uds";
+import { FLAGS, Process, udsCommand } from "../_cli.ts";
+import { encode, TempDir, test } from "../_helpers.ts";
+import { echoServer } from "./_echo_server.ts";
+
+/** Sends a text, reads the first byte of the answer, and closes: the kernel resets the rest. */
+async function leave(path: string, text = "hello"): Promise<void> {
+  await using conn = await connect(path);
+  await conn.write(encode(text));
+  await conn.read(new Uint8Array(1));
+}
+
+/** The serving commands, after their options. `s` is the path, `target` that of an echo. */
+const COMMANDS: [name: string, args: (path: string, target: string) => string[]][] = [
+  ["echo", (path) => ["echo", path]],
+  ["serve --reply", (path) => ["serve", "--reply", "pong", path]],
+  ["serve --reply --framing", (path) => ["serve", "--framing", "lines", "--reply", "pong", path]],
+  ["serve CMD", (path) => ["serve", path, "--", "cat"]],
+  ["relay", (path, target) => ["relay", path, target]],
+  ["tap", (path, target) => ["tap", path, target]],
+];
+
+/** Runs a server, which some clients leave. Returns what it prints on standard error. */
+async function afterClients(args: string[], path: string): Promise<string> {
+  const flags = [...FLAGS, "--allow-run", "--allow-env"];
+  await using server = new Process(udsCommand(args, flags));
+  await server.stderr.until("listening");
+  await leave(path, "hello\n");
+  await leave(path, "hello\n".repeat(20_000));
+  // It connects, and closes at once.
+  assertEquals((await probe(path)).state, "alive");
+  server.kill("SIGTERM");
+  const { code, stderr } = await server.ended;
+  assertEquals(code, 0, stderr);
+  return stderr;
+}
+
+test("a serving command prints nothing about clients that leave", async () => {
+  await Promise.all(COMMANDS.map(async ([name, args]) => {
+    await using dir = new TempDir();
+    await using _target = await echoServer(dir.file("target"));
+    const stderr = await afterClients(args(dir.file("s"), dir.file("target")), dir.file("s"));
+    assertMatch(stderr, /^listening on \S+\nending\n$/, name);
+  }));
+});
+
+test("a serving command with --verbose reports clients that leave", async () => {
+  const own = COMMANDS.filter(([name]) => name !== "serve CMD");
+  await Promise.all(own.map(async ([name, args]) => {
+    await using dir = new TempDir();
+    await using _target = await echoServer(dir.file("target"));
+    const [command = "", ...rest] = args(dir.file("s"), dir.file("target"));
+    const stderr = await afterClients([command, "--verbose", ...rest], dir.file("s"));
+    assertMatch(stderr, /\na client left: Cannot [^\n]*the peer[^\n]*\n/, name);
+  }));
+});
+
+test("uds echo --verbose --json reports clients that leave as events", async () => {
+  await using dir = new TempDir();
+  const stderr = await afterClients(["echo", "-v", "--json", dir.file("s")], dir.file("s"));
+  const left = stderr.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line))
+    .find(({ event }) => event === "left");
+  assertStringIncludes(left.reason, "Cannot read from a client of");
+});
+
+test("uds relay reports a target that closes with a request unread", async () => {
+  await using dir = new TempDir();
+  await using _target = await serve(dir.file("target"), async (conn) => {
+    await conn.read(new Uint8Array(1));
+    await conn.write(encode("x"));
+  });
+  await using relay = new Process(udsCommand(["relay", dir.file("s"), dir.file("target")]));
+  await relay.stderr.until("listening on");
+  await leave(dir.file("s"), "a long request");
+  await relay.stderr.until("peer closed it before reading everything");
+  assertStringIncludes(await relay.stderr.text(), "uds: Cannot");
+});
+
+test("uds listen --keep reports a client that left its input unread", async () => {
+  await using dir = new TempDir();
+  const args = ["listen", "--keep", dir.file("s")];
+  await using server = new Process(udsCommand(args), { input: "open" });
+  await server.stderr.until("listening on");
+  await using conn = await connect(dir.file("s"));
+  await server.type("hello");
+  await conn.read(new Uint8Array(1));
+  conn.close();
+  await server.stderr.until("uds: Cannot read from a client of");
+});
