@@ -130,7 +130,8 @@ export interface ServeOptions extends ListenOptions {
    *   path again, or to shut itself down.
    *
    * @default {prints a line for a failure of the system, or the error with its stack, on standard
-   * error: at most one a second of each kind, with a count of the others}
+   * error: at most one a second of each kind, with a count of the others. Nothing is printed when
+   * a client closed before it had read everything, unless bytes were unsent}
    */
   onError?: ((error: unknown, info?: ServeHandlerInfo) => void) | undefined;
 }

@@ -6,9 +6,10 @@
 import type { UnixAddr } from "../../address.ts";
 import type { PathLoss } from "../../listener.ts";
 import type { ServeHandlerInfo, ServeOptions } from "../../server.ts";
-import { isSocketError } from "../../errors.ts";
+import { isSocketError, type SocketError } from "../../errors.ts";
 import { andMore, CountedLines, kindOfError } from "../base/counted_lines.ts";
 import { lstat } from "../base/file.ts";
+import { isPeerClosed } from "../base/peer_closed.ts";
 
 /** The callbacks of a server. */
 type Callbacks = Pick<ServeOptions, "onListen" | "onPathLost" | "onReplaced" | "onError">;
@@ -20,6 +21,7 @@ type Callbacks = Pick<ServeOptions, "onListen" | "onPathLost" | "onReplaced" | "
 export class Reporter {
   readonly #lines = new CountedLines();
   readonly #callbacks: Callbacks;
+  #path: string | null | undefined;
 
   constructor(callbacks: Callbacks = {}) {
     this.#callbacks = callbacks;
@@ -44,6 +46,7 @@ export class Reporter {
 
   /** Calls `onListen`. */
   reportListening(addr: UnixAddr): void {
+    this.#path = addr.path;
     this.call(() => this.#callbacks.onListen?.(addr));
   }
 
@@ -62,9 +65,17 @@ export class Reporter {
     this.#lines.flush();
   }
 
-  readonly #print = (error: unknown): void => {
+  readonly #print = (error: unknown, info?: ServeHandlerInfo): void => {
+    if (info !== undefined && this.#hasLeft(error)) return;
     this.#lines.add(kindOfError(error), (more) => printError(error, more));
   };
+
+  /** Reports whether a handler failed only because its client closed, and nothing was unsent. */
+  #hasLeft(error: unknown): boolean {
+    if (!isPeerClosed(error)) return false;
+    const { path, unsent } = error as Partial<SocketError>;
+    return path === this.#path && unsent === undefined;
+  }
 }
 
 /** Returns what is at a path, or `"other"` if its directory cannot be searched. */

@@ -1,5 +1,5 @@
 import { connect, permissionFlags, permissions, serve, type ServeHandlerInfo } from "@uds/uds";
-import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStrictEquals } from "@std/assert";
 import { encode, fixture, gate, readAll, readText, TempDir, test } from "../_helpers.ts";
 import { fetchText, fieldsOf } from "./_server.ts";
 
@@ -62,6 +62,20 @@ test("serve() calls onError once for a client that resets, and goes on", async (
   await server.shutdown();
   assertEquals(told.map(fieldsOf), [["ConnectionReset", "read", path, "ECONNRESET"]]);
   assert(told[0] instanceof Deno.errors.ConnectionReset);
+});
+
+test("serve() without onError prints a reset of another connection, but not of its client", async () => {
+  await using dir = new TempDir();
+  const [path, other] = [dir.file("c.sock"), dir.file("o.sock")];
+  await using _other = await serve(other, async (conn) => {
+    await conn.read(new Uint8Array(1));
+    await conn.write(encode("x"));
+  });
+  await using program = fixture("server_client_left.ts", ["-A"], [path, other]);
+  assertEquals(await program.output(), ["client", "other"]);
+  assertEquals((await program.status).code, 0);
+  const stderr = await program.stderr();
+  assertMatch(stderr, /^uds: Cannot read from "[^"]*o\.sock": the peer closed it[^\n]*\n$/);
 });
 
 test("serve() blocks the writes to a client that never reads, and serves the others", async () => {
