@@ -231,6 +231,7 @@ ${ENDS}`,
       ["uds ls", "those of this user, and those below /run"],
       ["uds ls /tmp /var/run/app", "those in some directories"],
       ["uds ls --probe /run/app", "and whether a server listens: by connecting"],
+      ["uds ls --all", "all sockets of the system, abstract names too (Linux)"],
       ["uds ls --json | jq -r '.[].path'", "for a script"],
     ],
     notes:
@@ -240,11 +241,18 @@ ${ENDS}`,
 A file with a name that is not UTF-8 is reported and left out: Deno cannot name it.
 
 The state comes from the lock beside a socket: "claimed" means that a program with this package holds
-it, and its process is named. Other sockets are "unknown": only a connection could show more. With
---probe it connects, which the servers notice, and prints "alive", "full", "stale", "denied" or
+it, and its process is named. "stale" means that such a program has ended without removing it. Other
+sockets are "unknown", unless the kernel's table can be read: then those of every program are
+"listening" or "bound" (datagrams), and their process is named. That needs all permissions (-A),
+because Deno shows /proc to no other process, and root for the processes of other users.
+With --probe it connects, which the servers notice, and prints "alive", "full", "stale", "denied" or
 "other-type". With --listeners it also connects to those that are alive, and prints the process that
-called listen, as the kernel noted it. That needs --allow-ffi for libc.`,
+called listen, as the kernel noted it. That needs --allow-ffi for libc.
+With --all it prints the kernel's table: every socket of this network namespace that listens or
+receives datagrams, with its type, and the name that it was bound to. @NAME is an abstract name. Files
+that no socket belongs to are not listed. That needs all permissions too.`,
     options: {
+      all: { brief: "list the sockets of the whole system, as the kernel does", letter: "a" },
       probe: { brief: "connect, to see whether a server listens", letter: "p" },
       listeners: { brief: "connect, and name the process that listens" },
       recursive: { brief: "also below the directories", letter: "R" },

@@ -5,11 +5,13 @@ import { ErrorContext } from "../../_internal/base/error_context.ts";
 import { octal } from "../../_internal/base/file.ts";
 import { NotASocket, SocketNotFound } from "../../errors.ts";
 import { connect } from "../../client.ts";
-import { probe, type ProbeResult } from "../../probe.ts";
-import { OK } from "../exit_codes.ts";
+import { probe } from "../../probe.ts";
+import { OK, UsageError } from "../exit_codes.ts";
 import { identityNeeds, loadNative, type Native } from "../io/identity.ts";
+import { hasLeftLock, TABLE_NEEDS } from "../io/known_sockets.ts";
 import { print } from "../io/output.ts";
 import { reporter } from "../io/reporter.ts";
+import { type Entry, systemEntries, withTable } from "../io/socket_entries.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
 import { table } from "../text/columns.ts";
@@ -17,22 +19,11 @@ import { json } from "../text/printable.ts";
 
 /** Its options. */
 export type LsFlags = CommonFlags & {
+  readonly all?: boolean;
   readonly probe?: boolean;
   readonly listeners?: boolean;
   readonly recursive?: boolean;
 };
-
-/** A socket file. */
-interface Entry {
-  readonly path: string;
-  readonly state: ProbeResult["state"] | "unknown";
-  readonly mode: string;
-  readonly uid: number | null;
-  readonly gid: number | null;
-  readonly holder?: number;
-  /** The process that called `listen`, of a socket that no lock names a process for. */
-  readonly listener?: number;
-}
 
 type Files = Map<string, Deno.FileInfo>;
 
@@ -41,6 +32,10 @@ const PROBES_AT_ONCE = 64;
 
 /** The command. */
 export async function run(flags: LsFlags, directories: readonly string[]): Promise<number> {
+  if (flags.all) {
+    await listAll(flags, directories);
+    return OK;
+  }
   const isDefault = directories.length === 0;
   const native = flags.listeners
     ? await loadNative("ls", await needs(flags, directories))
@@ -72,14 +67,27 @@ export async function run(flags: LsFlags, directories: readonly string[]): Promi
       ...await Promise.all(batch.map(([path, info]) => look(path, info, flags, native, report))),
     );
   }
-  if (flags.json) await print(`${json(entries)}\n`);
-  else if (entries.length > 0) await print(format(entries));
+  const known = withTable(entries);
+  if (flags.json) await print(`${json(known)}\n`);
+  else if (known.length > 0) await print(format(known));
   else if (code === OK) reporter.say(`no sockets in ${places.join(" and ")}`, {});
   return code;
 }
 
+/** Lists the sockets of the whole system. */
+async function listAll(flags: LsFlags, directories: readonly string[]): Promise<void> {
+  for (const name of ["probe", "listeners", "recursive"] as const) {
+    if (flags[name]) throw new UsageError(`--${name} does not go with --all`);
+  }
+  if (directories.length > 0) throw new UsageError("DIR does not go with --all");
+  requireGrants("Cannot list all sockets", TABLE_NEEDS, { operation: "ls", path: null });
+  const entries = await systemEntries();
+  await print(flags.json ? `${json(entries)}\n` : format(entries));
+}
+
 /** Returns the Deno permissions that it needs. */
 export async function needs(flags: LsFlags, directories: readonly string[]): Promise<Needs> {
+  if (flags.all) return TABLE_NEEDS;
   return union([pathNeeds(flags, directories), flags.listeners ? await identityNeeds() : {}]);
 }
 
@@ -194,7 +202,9 @@ async function look(
     // Without a connection the state is not known, or the path is too long for one.
     const isUnknown = error instanceof Deno.errors.NotSupported || error instanceof RangeError;
     if (!isUnknown) report(error);
-    return { path, state: "unknown", ...file };
+    // Its lock is free. A socket without a lock may be any program's.
+    const isStale = error instanceof Deno.errors.NotSupported && await hasLeftLock(path);
+    return { path, state: isStale ? "stale" : "unknown", ...file };
   }
 }
 
@@ -212,12 +222,14 @@ async function listenerOf(native: Native, path: string): Promise<number | null> 
 function format(entries: readonly Entry[]): string {
   const users = namesIn("/etc/passwd");
   const groups = namesIn("/etc/group");
+  const ofType = (cell: string | undefined) => cell === undefined ? [] : [cell];
   return table(
-    ["STATE", "MODE", "OWNER", "PID", "PATH"],
-    entries.map(({ state, mode, uid, gid, holder, listener, path }) => [
+    ["STATE", ...ofType(entries[0]?.type && "TYPE"), "MODE", "OWNER", "PID", "PATH"],
+    entries.map(({ state, type, mode, uid, gid, holder, listener, path }) => [
       state,
-      mode,
-      `${users.get(String(uid)) ?? uid}:${groups.get(String(gid)) ?? gid}`,
+      ...ofType(type),
+      mode ?? "-",
+      mode === null ? "-" : `${users.get(String(uid)) ?? uid}:${groups.get(String(gid)) ?? gid}`,
       String(holder ?? listener ?? "-"),
       path,
     ]),
