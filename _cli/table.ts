@@ -371,6 +371,7 @@ half a second.`,
     usage: "PATH [MESSAGE]",
     examples: [
       ["uds send /tmp/echo.sock hello", "a message, as it is: without a newline"],
+      ["uds send --line /run/haproxy.sock 'show info'", "a line, for a protocol of lines"],
       ["date | uds send /tmp/echo.sock", "standard input"],
       ["uds send --wait /tmp/echo.sock hello", "as soon as the server has started"],
       ["uds send --piece 16 /tmp/echo.sock hello", "read at most 16 bytes at a time"],
@@ -380,12 +381,20 @@ half a second.`,
     notes:
       `After the message it sends the end of file, and prints what the server sends until the server ends.
 With --expect it sends no end of file, and waits for COUNT messages, at most for --timeout. If --timeout
-is given, it also limits how long the server may be silent; 0 limits only connecting.
+is given, it also limits how long the server may be silent; 0 limits only connecting. If the server
+sends nothing, it says so on standard error. If a server of lines takes the end of file for a client
+that left, use --framing lines --expect 1 instead of --line.
 ${MESSAGES}
 With --type dgram or seqpacket MESSAGE is one packet, and so is all of standard input. With --framing
 lines each line is one, and with raw each read. Datagrams have no end: it prints what comes until
 nothing has come for half a second, or for --timeout. Both types need --allow-ffi.`,
-    options: { ...CONNECTING, piece: PIECE, ...TYPE, ...EXCHANGING },
+    options: {
+      ...CONNECTING,
+      line: { brief: "end MESSAGE with a newline", letter: "l" },
+      piece: PIECE,
+      ...TYPE,
+      ...EXCHANGING,
+    },
     args: [PATH, {
       ...value(text, "MESSAGE", "the message; without it, or with -, standard input"),
       isOptional: true,

@@ -2,6 +2,7 @@
 
 import type { SocketPath } from "../../address.ts";
 import { probe } from "../../probe.ts";
+import { UsageError } from "../exit_codes.ts";
 import { checkFraming, fromHex, stdinItems, wireOf } from "../io/framing.ts";
 import { print } from "../io/output.ts";
 import { bytesOf, pipeStdio } from "../io/pipe_stdio.ts";
@@ -15,6 +16,7 @@ import { type ConnectFlags, connectStream } from "./connect.ts";
 /** Its options. */
 export type SendFlags = ConnectFlags & {
   readonly piece?: number;
+  readonly line?: boolean;
 };
 
 const LF = 10;
@@ -22,6 +24,7 @@ const LF = 10;
 /** The command. */
 export async function run(flags: SendFlags, path: SocketPath, message = "-"): Promise<void> {
   const { type = "stream" } = flags;
+  checkLine(flags, message);
   if (type !== "stream") {
     const { sendPackets } = await import("../packets/connect.ts");
     return await sendPackets(flags, type, path, message);
@@ -32,7 +35,7 @@ export async function run(flags: SendFlags, path: SocketPath, message = "-"): Pr
   if (!isInput && flags.hex) fromHex(message);
   const source = isInput
     ? stdinItems(flags)
-    : new Peekable([new TextEncoder().encode(message)].values());
+    : new Peekable([new TextEncoder().encode(flags.line ? `${message}\n` : message)].values());
   const conn = await connectStream(flags, path);
   if (isInput && Deno.stdin.isTerminal()) {
     reporter.say("type the message, and Ctrl-D", { event: "reading" });
@@ -42,6 +45,7 @@ export async function run(flags: SendFlags, path: SocketPath, message = "-"): Pr
   using limit = new SilenceLimit(timeout || Infinity, start);
   const wire = piece === undefined ? wireOf(conn, flags) : bytesOf(conn, piece);
   let last: number | undefined;
+  let isAnswered = false;
   const printing = {
     ...wire,
     print(data: Uint8Array): Promise<void> {
@@ -50,6 +54,7 @@ export async function run(flags: SendFlags, path: SocketPath, message = "-"): Pr
         reporter.say(`received ${JSON.stringify(text)}`, { event: "received", text });
       }
       last = data.at(-1);
+      isAnswered = true;
       return wire.print(data);
     },
   };
@@ -60,10 +65,28 @@ export async function run(flags: SendFlags, path: SocketPath, message = "-"): Pr
     if (stopped !== undefined) (error as Error).message += `. Its process ${stopped} is stopped`;
     throw error;
   }
+  const isRaw = flags.framing === undefined && !flags.hex;
+  if (!isAnswered) reportNothing(isRaw && !isInput && !message.endsWith("\n") && !flags.line);
   // The prompt of a terminal must begin on a new line. Framed messages end with a line feed
   // already.
-  const isRaw = flags.framing === undefined && !flags.hex;
   if (isRaw && last !== undefined && last !== LF && Deno.stdout.isTerminal()) await print("\n");
+}
+
+/** Throws if `--line` would add a newline to something other than one text. */
+function checkLine({ line, framing, hex, type }: SendFlags, message: string): void {
+  if (!line) return;
+  if (message === "-") {
+    throw new UsageError("--line needs MESSAGE: standard input has its own ends");
+  }
+  if (framing !== undefined || hex || (type ?? "stream") !== "stream") {
+    throw new UsageError("--line does not go with --framing, --hex and --type");
+  }
+}
+
+/** @param lacksNewline Whether a protocol of lines would not take the message for one. */
+function reportNothing(lacksNewline: boolean): void {
+  const remedy = lacksNewline ? ". If it reads lines, add --line" : "";
+  reporter.say(`the server sent nothing${remedy}`, { event: "nothing" });
 }
 
 /** Returns the process that holds the path, if it is stopped. */

@@ -1,7 +1,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { permissionFlags, permissions, serve } from "@uds/uds";
+import { lines, messages, permissionFlags, permissions, serve, type UnixServer } from "@uds/uds";
 import { Process, uds, udsCommand } from "../_cli.ts";
-import { TempDir, test } from "../_helpers.ts";
+import { encode, readAll, TempDir, test } from "../_helpers.ts";
 import { echoServer } from "./_echo_server.ts";
 
 const MESSAGE = "This is the message. It will be repeated.";
@@ -78,6 +78,42 @@ test("uds send sends an empty message, and then the end of file", async () => {
   });
   assertEquals((await uds(["send", dir.file("s.sock"), ""])).stdout, "null");
 });
+
+/** Answers each line. A text without a newline is not answered. */
+function lineServer(path: string): Promise<UnixServer> {
+  return serve(path, async (conn) => {
+    for await (const line of messages(conn, lines())) await conn.write(encode(`got ${line}\n`));
+  });
+}
+
+test("uds send --line ends the message with a newline", async () => {
+  await using dir = new TempDir();
+  await using _server = await lineServer(dir.file("s.sock"));
+  const reply = await uds(["send", "--line", dir.file("s.sock"), "PING"]);
+  assertEquals(reply, { code: 0, stdout: "got PING\n", stderr: "" });
+});
+
+test("uds send reports that the server sent nothing, and names --line", async () => {
+  await using dir = new TempDir();
+  await using _server = await serve(dir.file("s.sock"), async (conn) => void await readAll(conn));
+  const send = (...args: string[]) => uds(["send", ...args, dir.file("s.sock")], { input: "x" });
+  const message = await uds(["send", dir.file("s.sock"), "PING"]);
+  const said = "the server sent nothing. If it reads lines, add --line\n";
+  assertEquals(message, { code: 0, stdout: "", stderr: said });
+  assertEquals((await send()).stderr, "the server sent nothing\n");
+  assertEquals((await send("--quiet")).stderr, "");
+  assertEquals((await send("--json")).stderr, '{"event":"nothing"}\n');
+});
+
+for (
+  const args of [["-"], ["--hex", "68"], ["--framing", "lines", "x"], ["--type", "dgram", "x"]]
+) {
+  test(`uds send --line ${args.join(" ")} ends with exit code 2`, async () => {
+    const { code, stderr } = await uds(["send", "--line", "/nowhere.sock", ...args]);
+    assertEquals(code, 2);
+    assertMatch(stderr, /--line (needs MESSAGE|does not go with)/);
+  });
+}
 
 test("uds send fails where the server does not read the message", async () => {
   await using dir = new TempDir();
