@@ -29,6 +29,7 @@ import {
   jsonValue,
   names,
   oneOf,
+  positive,
   seconds,
   type Shell,
   SHELLS,
@@ -327,6 +328,29 @@ ${ENDS}`,
     load: () => import("./commands/relay.ts"),
   }),
 
+  replay: command({
+    brief: "play the clients of a recording, and compare the answers",
+    usage: "FILE PATH",
+    examples: [
+      ["uds tap --output app.jsonl /tmp/tap.sock /run/app.sock", "record what clients do"],
+      ["uds replay app.jsonl /tmp/new.sock", "do the same to another server"],
+      ["uds replay --connection 3 app.jsonl /tmp/new.sock", "one connection of several"],
+    ],
+    notes:
+      `It connects for each connection of FILE, one after another, and sends what the client sent. Before it
+goes on, it waits for as many bytes as the server had answered by then, at most --timeout. Each range of
+bytes that differs is a line on standard output, with its offset in the answer of its connection. The
+exit code is 1 if anything differs. How reads split the bytes does not matter.
+FILE has an object on each line, which is what uds tap --json prints: connection, event ("data" or
+"end"), direction ("to-target" or "to-client"), and text or hex. Other events are not played.`,
+    options: {
+      ...CONNECTING,
+      connection: value(positive, "NUMBER", "play only this one"),
+    },
+    args: [value(text, "FILE", "a recording of uds tap --output"), PATH],
+    load: () => import("./commands/replay.ts"),
+  }),
+
   rm: command({
     brief: "remove stale sockets",
     usage: "PATH...",
@@ -465,6 +489,7 @@ ${ENDS}`,
       ["uds tap /tmp/tap.sock /run/docker.sock", "then DOCKER_HOST=unix:///tmp/tap.sock docker ps"],
       ["uds tap --framing u32be --hex /tmp/tap.sock /tmp/agent.sock", "the requests to ssh-agent"],
       ["uds tap --framing lines /tmp/tap.sock tcp:127.0.0.1:6379", "a protocol of lines"],
+      ["uds tap --output app.jsonl /tmp/tap.sock /run/app.sock", "record it, for uds replay"],
       ["uds tap /tmp/tap.sock /run/app.sock | jq -r '.text // empty'", "for a script"],
     ],
     notes:
@@ -475,12 +500,14 @@ Without --framing it shows what each read returned. After a message that it cann
 bytes. Descriptors (SCM_RIGHTS) are passed on with --descriptors. Otherwise they are dropped, and shown
 if it has --allow-ffi for libc. --max, --idle and --timeout are those of
 relay. With --peer it shows the process, user and groups of each client, as the kernel noted them when
-it connected. That needs --allow-ffi for libc.
+it connected. That needs --allow-ffi for libc. With --output it writes what passes to FILE, which only
+its owner may read: each read as it was, whatever --framing is.
 ${ENDS}`,
     options: {
       ...FRAMING,
       ...RELAYING,
       peer: { brief: "show the process of each client of a path" },
+      output: value(text, "FILE", "also record the bytes of each read in FILE, as JSON lines", "o"),
     },
     args: SIDES,
     load: () => import("./commands/tap.ts"),

@@ -1,10 +1,12 @@
 /** `uds tap LISTEN TARGET`: a relay that shows the bytes it passes on. */
 
+import { requireGrants } from "../../_internal/base/deno_permissions.ts";
 import type { Connection } from "../../connection.ts";
 import { QuietEnd, UsageError } from "../exit_codes.ts";
 import type { Endpoint } from "../parse/endpoint.ts";
 import { identityNeeds, loadNative } from "../io/identity.ts";
 import { GatheredOutput } from "../io/output.ts";
+import { Recorder } from "../io/recording.ts";
 import { stopSignal } from "../io/signals.ts";
 import { formatJson, formatText } from "../io/tap_lines.ts";
 import { type Direction, type TapEvent, tapped } from "../io/tapped_stream.ts";
@@ -20,11 +22,22 @@ import {
 } from "./relay.ts";
 
 /** Its options. */
-export type TapFlags = RelayFlags & FramingFlags & { readonly peer?: boolean };
+export type TapFlags = RelayFlags & FramingFlags & {
+  readonly peer?: boolean;
+  readonly output?: string;
+};
 
 /** Returns the Deno permissions that it needs. */
 export async function needs(flags: TapFlags, from: Endpoint, to: Endpoint): Promise<Needs> {
-  return union([relayNeeds(flags, from, to), flags.peer ? await identityNeeds() : {}]);
+  return union([
+    relayNeeds(flags, from, to),
+    flags.peer ? await identityNeeds() : {},
+    fileNeeds(flags),
+  ]);
+}
+
+function fileNeeds({ output }: TapFlags): Needs {
+  return output === undefined ? {} : { write: [output] };
 }
 
 /** The command. */
@@ -36,6 +49,10 @@ export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
   // The output may lose its reader: `uds tap … | head`.
   const failed = new AbortController();
   const output = new GatheredOutput((error) => failed.abort(error));
+  requireGrants("Cannot record", fileNeeds(flags), { operation: "tap", path: null });
+  await using file = flags.output === undefined
+    ? undefined
+    : await Recorder.open(flags.output, (error) => failed.abort(error));
   const format = Deno.stdout.isTerminal() && !flags.json ? formatText : formatJson;
 
   const hasDescriptors = flags.descriptors ?? seesDescriptors(from, to);
@@ -48,24 +65,37 @@ export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
     hasDescriptors,
     between(client, target) {
       const connection = ++count;
-      const show = (event: TapEvent) =>
-        output.add(format({ connection, time: new Date(), ...event }, flags));
+      const timed = (event: TapEvent) => ({ connection, time: new Date(), ...event });
+      const record = (event: TapEvent) => file?.add(timed(event));
+      const show = (event: TapEvent) => output.add(format(timed(event), flags));
+      const showAndRecord = (event: TapEvent) => {
+        record(event);
+        return show(event);
+      };
       // A client of a path is a Connection.
       const peer = native?.peerCredentials(client as Connection);
-      show({ event: "open", ...(peer && { peer }) });
+      showAndRecord({ event: "open", ...(peer && { peer }) });
       const seen = (direction: Direction, count: number) =>
-        show({ event: "descriptors", direction, count, ...(!isPassed && { dropped: true }) });
+        showAndRecord({
+          event: "descriptors",
+          direction,
+          count,
+          ...(!isPassed && { dropped: true }),
+        });
       const inner = descriptors?.withDescriptors(client, target, { isPassed, seen });
       const sides = {
-        client: tapped(inner?.client ?? client, "to-target", flags, show),
-        target: tapped(inner?.target ?? target, "to-client", flags, show),
+        client: tapped(inner?.client ?? client, "to-target", flags, show, record),
+        target: tapped(inner?.target ?? target, "to-client", flags, show, record),
       };
       return {
         ...sides,
         over(error) {
           sides.client.finish();
           sides.target.finish();
-          show({ event: "close", ...(error instanceof Error && { reason: error.message }) });
+          showAndRecord({
+            event: "close",
+            ...(error instanceof Error && { reason: error.message }),
+          });
         },
       };
     },

@@ -152,16 +152,21 @@ async function writeError(data: Uint8Array): Promise<void> {
 /** The maximum number of characters to gather. Callers wait when there are more. */
 const MAX_GATHERED_CHARS = 256 * 1024;
 
-/** Lines for standard output that are gathered while earlier ones are written. */
+/** Lines for standard output or a file that are gathered while earlier ones are written. */
 export class GatheredOutput {
   readonly #onError: (error: unknown) => void;
+  readonly #print: (text: string) => Promise<void>;
   #text = "";
   #writing: Promise<void> | undefined;
   #batch: Promise<void> | undefined;
 
   /** @param onError Called when nothing can be printed any more. */
-  constructor(onError: (error: unknown) => void) {
+  constructor(
+    onError: (error: unknown) => void,
+    write: (text: string) => Promise<void> = print,
+  ) {
     this.#onError = onError;
+    this.#print = write;
   }
 
   /** Adds a line. Returns a promise to await before adding more, if enough is waiting. */
@@ -183,7 +188,7 @@ export class GatheredOutput {
       while (this.#text !== "") {
         const text = this.#text;
         this.#text = "";
-        await (this.#batch = print(text));
+        await (this.#batch = this.#print(text));
       }
     } catch (error) {
       this.#text = "";

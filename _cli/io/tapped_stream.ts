@@ -30,12 +30,15 @@ export interface TappedStream extends ByteStream {
 /**
  * Returns a connection that shows what is read from it, message by message. A slow output delays
  * the reads.
+ *
+ * @param record Called with what each read returned, as it is.
  */
 export function tapped(
   conn: ByteStream,
   direction: Direction,
   flags: FramingFlags,
   show: Show,
+  record: Show = () => undefined,
 ): TappedStream {
   const codec = codecOf(flags);
   const input = new InputBuffer<Uint8Array>({
@@ -84,6 +87,9 @@ export function tapped(
   return {
     async read(buffer) {
       const count = await conn.read(buffer);
+      const recorded = count === null
+        ? record({ event: "end", direction })
+        : record({ event: "data", direction, message: buffer.subarray(0, count) });
       if (count === null) {
         finish();
         await show({ event: "end", direction });
@@ -92,6 +98,7 @@ export function tapped(
       } else {
         await showMessages(buffer.slice(0, count));
       }
+      await recorded;
       return count;
     },
     write: (data) => conn.write(data),

@@ -1,0 +1,102 @@
+/**
+ * A recording of `uds tap --output`: JSON Lines, an object for each event.
+ *
+ * ```json
+ * {"time":"2026-01-02T03:04:05.678Z","connection":1,"event":"open"}
+ * {"time":"…","connection":1,"event":"data","direction":"to-target","size":3,"text":"hi\n"}
+ * {"time":"…","connection":1,"event":"data","direction":"to-client","size":2,"hex":"ff00"}
+ * {"time":"…","connection":1,"event":"end","direction":"to-target"}
+ * {"time":"…","connection":1,"event":"close"}
+ * ```
+ *
+ * Each read is an event: as text if it is UTF-8, else in hexadecimal. It is what `uds tap --json`
+ * prints without `--framing`.
+ */
+
+import { explained } from "../text/failure.ts";
+import { GatheredOutput } from "./output.ts";
+import { formatJson, type TimedEvent } from "./tap_lines.ts";
+import type { Direction } from "./tapped_stream.ts";
+
+/** Only this user may read it: it contains all that was sent. */
+const MODE = 0o600;
+
+/** A file that is recorded to. */
+export class Recorder implements AsyncDisposable {
+  readonly #file: Deno.FsFile;
+  readonly #output: GatheredOutput;
+
+  private constructor(name: string, file: Deno.FsFile, onError: (error: unknown) => void) {
+    this.#file = file;
+    this.#output = new GatheredOutput(
+      onError,
+      (text) =>
+        explained(`Cannot write ${JSON.stringify(name)}`, async () => {
+          const bytes = new TextEncoder().encode(text);
+          for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+        }),
+    );
+  }
+
+  /**
+   * Opens a file, and empties it.
+   *
+   * @param onError Called when nothing can be written any more.
+   */
+  static async open(name: string, onError: (error: unknown) => void): Promise<Recorder> {
+    const options = { write: true, create: true, truncate: true, mode: MODE };
+    const file = await explained(
+      `Cannot write ${JSON.stringify(name)}`,
+      () => Deno.open(name, options),
+    );
+    return new Recorder(name, file, onError);
+  }
+
+  /** Records an event. Returns a promise to await before the next one, if the file is slow. */
+  add(event: TimedEvent): Promise<void> | undefined {
+    return this.#output.add(formatJson(event, {}));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#output.flush();
+    this.#file.close();
+  }
+}
+
+/** What a recording says about one direction of a connection, in order. */
+export type Step =
+  | { event: "data"; direction: Direction; bytes: Uint8Array }
+  | { event: "end"; direction: Direction };
+
+/** Reads a recording. Returns the steps of each connection, by its number. */
+export async function readRecording(name: string): Promise<Map<number, Step[]>> {
+  const attempt = `Cannot read ${JSON.stringify(name)}`;
+  const text = await explained(attempt, () => Deno.readTextFile(name));
+  const connections = new Map<number, Step[]>();
+  for (const [i, line] of text.split("\n").entries()) {
+    if (line === "") continue;
+    try {
+      addStep(connections, JSON.parse(line));
+    } catch (cause) {
+      const state = `line ${i + 1} is not an event of uds tap`;
+      throw new Deno.errors.InvalidData(`${attempt}: ${state}`, { cause });
+    }
+  }
+  return connections;
+}
+
+/** Adds an event. One that is not about bytes, such as a descriptor, adds nothing. */
+function addStep(connections: Map<number, Step[]>, line: Record<string, unknown>): void {
+  const { connection, event, direction, text, hex } = line;
+  if (typeof connection !== "number") throw new TypeError("a connection has a number");
+  const steps = connections.get(connection) ?? [];
+  connections.set(connection, steps);
+  if (event !== "data" && event !== "end") return;
+  if (direction !== "to-target" && direction !== "to-client") {
+    throw new TypeError("bytes have a direction");
+  }
+  if (event === "end") steps.push({ event, direction });
+  else if (typeof text === "string") {
+    steps.push({ event, direction, bytes: new TextEncoder().encode(text) });
+  } else steps.push({ event, direction, bytes: Uint8Array.fromHex(hex as string) });
+}
