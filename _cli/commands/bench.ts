@@ -8,7 +8,7 @@ import { lengthPrefixed, messages } from "../../framing.ts";
 import { permissions } from "../../permissions.ts";
 import { serve } from "../../server.ts";
 import { UsageError } from "../exit_codes.ts";
-import { histogram, quantile } from "../text/histogram.ts";
+import { count, size, timeLines, timesOf } from "../text/figures.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { json } from "../text/printable.ts";
 import { sendBack } from "./echo.ts";
@@ -130,15 +130,7 @@ async function measureRoundTrips(path: SocketPath, ms: number, progress: Progres
     if (then >= from) times.push((now - then) * 1000);
     progress.show("round trips", () => `${count(times.length / (now - from) * 1000)}/s`);
   }
-  times.sort((a, b) => a - b);
-  return {
-    size: SMALL_BYTES,
-    perSecond: Math.round(times.length / (now - from) * 1000),
-    median: quantile(times, 0.5),
-    p99: quantile(times, 0.99),
-    longest: quantile(times, 1),
-    histogram: histogram(times),
-  };
+  return { size: SMALL_BYTES, ...timesOf(times, now - from) };
 }
 
 async function measureBulk(path: SocketPath, ms: number, progress: Progress) {
@@ -194,37 +186,14 @@ async function measureMessages(path: SocketPath, ms: number, progress: Progress)
   return { size: SMALL_BYTES, perSecond: Math.round(got / Math.max(now - from, 1) * 1000) };
 }
 
-/** The widest bar of a histogram. */
-const BAR_COLUMNS = 40;
-
 function format({ server, deno, roundTrips, bulk, messages }: Report): string {
-  const most = Math.max(...roundTrips.histogram.map((bin) => bin.count));
-  const bars = roundTrips.histogram.map((bin) => {
-    const bar = "█".repeat(Math.round(bin.count / most * BAR_COLUMNS)) ||
-      (bin.count > 0 ? "▏" : "");
-    return `  ${time(bin.from).padStart(7)}  ${bar.padEnd(BAR_COLUMNS)}  ${count(bin.count)}`;
-  });
-  const { median, p99, longest, perSecond } = roundTrips;
   return [
     `${server}, Deno ${deno}`,
     "",
-    `round trips of ${SMALL_BYTES} B    ${count(perSecond)}/s`,
-    `  median ${time(median)}, 99 % below ${time(p99)}, longest ${time(longest)}`,
-    ...bars,
+    `round trips of ${SMALL_BYTES} B    ${count(roundTrips.perSecond)}/s`,
+    ...timeLines(roundTrips),
     `bulk of 256 KiB        ${size(bulk.bytesPerSecond)}/s, there and back`,
     `messages of ${SMALL_BYTES} B       ${count(messages.perSecond)}/s, there and back`,
     "",
   ].join("\n");
-}
-
-function count(value: number): string {
-  return Math.max(0, Math.round(value)).toLocaleString("en-US");
-}
-
-function size(bytes: number): string {
-  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : `${(bytes / 1e6).toFixed(0)} MB`;
-}
-
-function time(us: number): string {
-  return us < 1000 ? `${us.toFixed(0)} µs` : `${(us / 1000).toFixed(1)} ms`;
 }
