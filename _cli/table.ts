@@ -90,19 +90,29 @@ and 5 seconds later SIGKILL.`,
   }),
 
   bench: command({
-    brief: "measure an echo server: round trips, bulk, messages",
+    brief: "measure an echo server, or with --send any server",
     usage: "PATH | --self",
     examples: [
       ["uds bench --self", "this package with itself, in one process"],
       ["uds bench /tmp/echo.sock", "an echo server: uds echo, socat, or your own"],
+      ["uds bench --send PING --framing lines /run/redis.sock", "any server, with any request"],
+      ["uds bench --send $'GET / HTTP/1.0\\r\\n\\r\\n' /run/app.sock", "one over HTTP"],
       ["uds bench --json --seconds 5 /tmp/echo.sock", "for a script"],
     ],
     notes:
       `It makes three measurements of --seconds each, after a fifth of that to warm up: round trips of 64
 bytes, one after another; bytes in bulk, there and back; messages of 64 bytes with a length prefix,
-1,024 of them in flight. With --self, the echo and the measurement share one process.`,
+1,024 of them in flight. With --self, the echo and the measurement share one process.
+With --send it sends TEXT to any server, waits for the answer, and sends it again: the rate, how long
+answers take (median, 99 % and longest), and the errors. The exit code is 1 if there were errors. With
+--framing an answer is one message. Without it the first answer, up to a pause of 50 ms, shows how many
+bytes each has. If the server ends after it, or answers at the end of file only, each request has a
+connection of its own. An answer that takes 2 seconds is an error.`,
     options: {
       self: { brief: "serve the echo as well" },
+      send: value(text, "TEXT", "send TEXT again and again, and measure the answers", "s"),
+      clients: value(positive, "COUNT", "how many clients send at the same time (default 1)", "c"),
+      ...FRAMING,
       seconds: value(duration, "SECONDS", "how long each measurement takes (default 1)"),
     },
     args: [{ ...PATH, isOptional: true }],

@@ -7,17 +7,21 @@ import type { Connection } from "../../connection.ts";
 import { lengthPrefixed, messages } from "../../framing.ts";
 import { permissions } from "../../permissions.ts";
 import { serve } from "../../server.ts";
-import { UsageError } from "../exit_codes.ts";
+import { FAILURE, OK, UsageError } from "../exit_codes.ts";
 import { count, size, timeLines, timesOf } from "../text/figures.ts";
 import { shownPath } from "../parse/parameters.ts";
-import { json } from "../text/printable.ts";
+import { json, printable } from "../text/printable.ts";
 import { sendBack } from "./echo.ts";
 import { stopSignal } from "../io/signals.ts";
 import { print, Progress } from "../io/output.ts";
+import { type Load, measureLoad } from "../io/request_load.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
+import type { FramingFlags } from "../parse/options.ts";
 
 /** Its options. */
-export type BenchFlags = CommonFlags & {
+export type BenchFlags = CommonFlags & FramingFlags & {
+  readonly send?: string;
+  readonly clients?: number;
   readonly self?: boolean;
   readonly seconds?: number;
 };
@@ -37,14 +41,32 @@ const ANSWER_MS = 2000;
 type Report = Awaited<ReturnType<typeof measure>>;
 
 /** The command. */
-export async function run(flags: BenchFlags, path?: SocketPath): Promise<void> {
+export async function run(flags: BenchFlags, path?: SocketPath): Promise<number> {
   if ((path === undefined) !== (flags.self ?? false)) {
     throw new UsageError("give either PATH or --self: uds bench PATH | --self");
   }
+  if (flags.send !== undefined && path !== undefined) return await measureRequests(flags, path);
+  for (const name of ["clients", "framing", "hex"] as const) {
+    if (flags[name] !== undefined) throw new UsageError(`--${name} needs --send and PATH`);
+  }
+  if (flags.send !== undefined) throw new UsageError("--send does not go with --self");
   const report = path === undefined
     ? await measureSelf(flags)
     : await measure(flags, path, shownPath(path));
   await print(flags.json ? `${json(report)}\n` : format(report));
+  return OK;
+}
+
+/** Measures any server with a request. Returns an exit code: 1 if there were errors. */
+async function measureRequests(flags: BenchFlags, path: SocketPath): Promise<number> {
+  const { send = "", clients = 1, seconds: ms = DEFAULT_MS, framing, hex } = flags;
+  const wire = { ...(framing !== undefined && { framing }), ...(hex !== undefined && { hex }) };
+  using progress = new Progress(flags);
+  const load = await measureLoad(path, { request: send, clients, ms, ...wire }, progress);
+  progress[Symbol.dispose]();
+  const head = { server: shownPath(path), deno: Deno.version.deno, seconds: ms / 1000 };
+  await print(flags.json ? `${json({ ...head, ...load })}\n` : formatLoad(head.server, load));
+  return Object.keys(load.errors).length === 0 ? OK : FAILURE;
 }
 
 /** Returns the Deno permissions that it needs. */
@@ -184,6 +206,22 @@ async function measureMessages(path: SocketPath, ms: number, progress: Progress)
     progress.show("messages", () => `${count(got / Math.max(now - from, 1) * 1000)}/s`);
   }
   return { size: SMALL_BYTES, perSecond: Math.round(got / Math.max(now - from, 1) * 1000) };
+}
+
+function formatLoad(server: string, load: Load): string {
+  const errors = Object.entries(load.errors);
+  const lost = errors.reduce((sum, [, times]) => sum + times, 0);
+  const clients = load.clients === 1 ? "1 client" : `${count(load.clients)} clients`;
+  const how = load.reconnects ? ", each on a connection of its own" : "";
+  return [
+    `${server}, Deno ${Deno.version.deno}`,
+    "",
+    `requests of ${load.size} B by ${clients}${how}    ${count(load.perSecond)}/s`,
+    ...(load.histogram.length > 0 ? timeLines(load) : []),
+    `errors    ${count(lost)}`,
+    ...errors.map(([message, times]) => `  ${count(times)} × ${printable(message)}`),
+    "",
+  ].join("\n");
 }
 
 function format({ server, deno, roundTrips, bulk, messages }: Report): string {

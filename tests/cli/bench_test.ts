@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { serve } from "@uds/uds";
+import { lines, messages, serve } from "@uds/uds";
 import { histogram, quantile } from "../../_cli/text/histogram.ts";
 import { onTerminal, Process, uds, udsCommand } from "../_cli.ts";
-import { decode, TempDir, test } from "../_helpers.ts";
+import { decode, encode, TempDir, test } from "../_helpers.ts";
 
 test("uds bench --json reports round trips, bulk and messages of a server", async () => {
   await using dir = new TempDir();
@@ -71,6 +71,65 @@ test("uds bench refuses a server that does not echo", async () => {
   assertEquals(code, 1);
   assertStringIncludes(stderr, "there is no echo");
 });
+
+test("uds bench --send measures any server: kept, framed, or with a connection each", async () => {
+  await using dir = new TempDir();
+  await using _lines = await serve(dir.file("lines.sock"), async (conn) => {
+    for await (const line of messages(conn, lines())) await conn.write(encode(`+${line}\n`));
+  });
+  let connections = 0;
+  await using _once = await serve(dir.file("once.sock"), async (conn) => {
+    connections++;
+    await conn.read(new Uint8Array(100));
+    await conn.write(encode("x".repeat(100_000)));
+  });
+  const all = await Promise.all([
+    ["--framing", "lines", "--clients", "3", dir.file("lines.sock")],
+    ["--hex", dir.file("lines.sock")],
+    [dir.file("once.sock")],
+  ].map(async (args) => {
+    const send = args.includes("--hex") ? "68690a" : "PING";
+    const options = ["--json", "--seconds", "0.5", "--send", send];
+    const { code, stdout, stderr } = await uds(["bench", ...options, ...args]);
+    assertEquals([code, stderr], [0, ""]);
+    return JSON.parse(stdout);
+  }));
+  assertEquals(all.map(({ size, clients, reconnects }) => [size, clients, reconnects]), [
+    [4, 3, false],
+    [3, 1, false],
+    [4, 1, true],
+  ]);
+  for (const { perSecond, median, p99, longest, errors } of all) {
+    assert(perSecond > 0 && median <= p99 && p99 <= longest);
+    assertEquals(errors, {});
+  }
+  assert(connections > 1);
+});
+
+test("uds bench --send counts errors, and has exit code 1", async () => {
+  await using dir = new TempDir();
+  let requests = 0;
+  await using _server = await serve(dir.file("s.sock"), async (conn) => {
+    while (await conn.read(new Uint8Array(100)) !== null) {
+      if (++requests % 3 === 0) return;
+      await conn.write(encode("pong"));
+    }
+  });
+  const args = ["bench", "--send", "ping", "--seconds", "0.2", dir.file("s.sock")];
+  const { code, stdout } = await uds(args);
+  assertEquals(code, 1);
+  assertMatch(stdout, /\nrequests of 4 B by 1 client +[\d,]+\/s\n {2}median /);
+  assertMatch(stdout, /\nerrors +[1-9]\d*\n {2}\d+ × The server has ended the connection/);
+});
+
+for (const args of [["--clients", "2"], ["--framing", "lines"], ["--self", "--send", "x"]]) {
+  test(`uds bench ${args.join(" ")} needs --send and PATH`, async () => {
+    const path = args.includes("--self") ? [] : ["/nowhere.sock"];
+    const { code, stderr } = await uds(["bench", ...args, ...path]);
+    assertEquals(code, 2);
+    assertMatch(stderr, /needs --send and PATH|does not go with --self/);
+  });
+}
 
 for (const args of [[], ["--self", "/tmp/x"]]) {
   test(`uds bench ${args.join(" ")} ends with exit code 2`, async () => {

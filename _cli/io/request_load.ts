@@ -1,0 +1,205 @@
+/** The same request to any server, again and again: `uds bench --send`. */
+
+import { messageOf } from "../../_internal/base/failure.ts";
+import { delay } from "../../_internal/base/event_loop.ts";
+import { settlesWithin } from "../../_internal/base/silence.ts";
+import type { SocketPath } from "../../address.ts";
+import { connect } from "../../client.ts";
+import type { Connection } from "../../connection.ts";
+import { messages } from "../../framing.ts";
+import type { FramingFlags } from "../parse/options.ts";
+import { type Times, timesOf } from "../text/figures.ts";
+import { codecOf, fromHex } from "./framing.ts";
+import type { Progress } from "./output.ts";
+
+/** How long, in milliseconds, a pause must be to end the first answer. */
+const PAUSE_MS = 50;
+/** How long, in milliseconds, an answer may take. */
+const ANSWER_MS = 2000;
+/** How long, in milliseconds, to wait after a failure. */
+const RETRY_MS = 10;
+const BUFFER_BYTES = 64 * 1024;
+/** The share of the measurement to wait before it counts. */
+const WARM_UP_SHARE = 0.2;
+
+/** A request, and how often to send it. */
+export interface LoadOptions extends FramingFlags {
+  readonly request: string;
+  /** The number of clients at the same time. */
+  readonly clients: number;
+  /** How long to measure, in milliseconds. */
+  readonly ms: number;
+}
+
+/** What was measured. */
+export interface Load extends Times {
+  readonly size: number;
+  readonly clients: number;
+  /** Whether each request had a connection of its own. */
+  readonly reconnects: boolean;
+  /** How often each failure came. */
+  readonly errors: Record<string, number>;
+}
+
+/** A client that sends the request, and resolves when it has the whole answer. */
+interface Client extends AsyncDisposable {
+  exchange(): Promise<void>;
+}
+
+/** How a server answers, found with the first request. */
+interface Manner {
+  /** Whether it answers only at the end of file, or ends after each answer. */
+  readonly ends: boolean;
+  readonly halfCloses: boolean;
+  readonly answerBytes: number;
+}
+
+/** Sends the request until the time is over. */
+export async function measureLoad(
+  path: SocketPath,
+  { request: text, clients, ms, ...framing }: LoadOptions,
+  progress: Progress,
+): Promise<Load> {
+  const request = framing.hex ? fromHex(text) : new TextEncoder().encode(text);
+  const isFramed = (framing.framing ?? "raw") !== "raw";
+  const manner = isFramed ? undefined : await mannerOf(path, request);
+  const open = manner === undefined
+    ? () => openFramed(path, request, framing)
+    : manner.ends
+    ? () => Promise.resolve(anewEachTime(path, request, manner))
+    : () => openRaw(path, request, manner.answerBytes);
+
+  const times: number[] = [];
+  const errors: Record<string, number> = {};
+  const from = performance.now() + ms * WARM_UP_SHARE;
+  const end = from + ms;
+  await Promise.all(Array.from({ length: clients }, run));
+  return {
+    size: request.length,
+    clients,
+    reconnects: manner?.ends ?? false,
+    errors,
+    ...timesOf(times, ms),
+  };
+
+  async function run(): Promise<void> {
+    while (performance.now() < end) {
+      try {
+        await using client = await open();
+        while (performance.now() < end) await measureOne(client);
+      } catch (error) {
+        const message = messageOf(error);
+        errors[message] = (errors[message] ?? 0) + 1;
+        await delay(RETRY_MS);
+      }
+    }
+  }
+
+  async function measureOne(client: Client): Promise<void> {
+    const begin = performance.now();
+    await client.exchange();
+    const now = performance.now();
+    if (begin >= from && now <= end) times.push((now - begin) * 1000);
+    progress.show("requests", () => `${times.length}`);
+  }
+}
+
+/** Sends one request, to find out where an answer ends. */
+async function mannerOf(path: SocketPath, request: Uint8Array): Promise<Manner> {
+  await using conn = await connect(path);
+  const buffer = new Uint8Array(BUFFER_BYTES);
+  await conn.write(request);
+  let halfCloses = false;
+  let answerBytes = 0;
+  for (;;) {
+    const reading = conn.read(buffer);
+    const isOver = !await settlesWithin(reading, answerBytes === 0 ? ANSWER_MS : PAUSE_MS);
+    if (isOver) reading.catch(() => {});
+    if (isOver && answerBytes > 0) return { ends: false, halfCloses, answerBytes };
+    if (isOver && halfCloses) {
+      throw new Deno.errors.TimedOut(`The server sent no answer within ${2 * ANSWER_MS / 1000} s`);
+    }
+    if (isOver) {
+      // Some servers answer at the end of file only.
+      halfCloses = true;
+      await conn.closeWrite();
+      if (!await settlesWithin(reading, ANSWER_MS)) continue;
+    }
+    const count = await reading;
+    if (count === null && answerBytes === 0) throw noAnswer();
+    if (count === null) return { ends: true, halfCloses, answerBytes };
+    answerBytes += count;
+  }
+}
+
+async function openRaw(path: SocketPath, request: Uint8Array, size: number): Promise<Client> {
+  const conn = await connect(path);
+  const buffer = new Uint8Array(BUFFER_BYTES);
+  return {
+    exchange: () =>
+      limited(conn, async () => {
+        await conn.write(request);
+        for (let got = 0; got < size;) {
+          const count = await conn.read(buffer);
+          if (count === null) throw noAnswer();
+          got += count;
+        }
+      }),
+    [Symbol.asyncDispose]: () => conn[Symbol.asyncDispose](),
+  };
+}
+
+async function openFramed(
+  path: SocketPath,
+  request: Uint8Array,
+  flags: FramingFlags,
+): Promise<Client> {
+  const conn = await connect(path);
+  const channel = messages(conn, codecOf(flags));
+  return {
+    exchange: () =>
+      limited(conn, async () => {
+        await channel.send(request);
+        if (await channel.receive() === null) throw noAnswer();
+      }),
+    [Symbol.asyncDispose]: () => channel[Symbol.asyncDispose](),
+  };
+}
+
+/** Returns a client for a server that serves one request on a connection. */
+function anewEachTime(path: SocketPath, request: Uint8Array, { halfCloses }: Manner): Client {
+  const buffer = new Uint8Array(BUFFER_BYTES);
+  return {
+    async exchange() {
+      await using conn = await connect(path);
+      await limited(conn, async () => {
+        await conn.write(request);
+        if (halfCloses) await conn.closeWrite();
+        let got = 0;
+        for (let count; (count = await conn.read(buffer)) !== null;) got += count;
+        if (got === 0) throw noAnswer();
+      });
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+/** Closes the connection if the answer takes too long. */
+async function limited(conn: Connection, work: () => Promise<void>): Promise<void> {
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    conn.close();
+  }, ANSWER_MS);
+  try {
+    await work();
+  } catch (error) {
+    throw isLate ? new Deno.errors.TimedOut(`No whole answer within ${ANSWER_MS / 1000} s`) : error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function noAnswer(): Error {
+  return new Deno.errors.UnexpectedEof("The server has ended the connection without an answer");
+}
