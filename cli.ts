@@ -1,6 +1,6 @@
 /**
  * The command line, `uds`: `activate`, `bench`, `call`, `completion`, `connect`, `echo`, `listen`,
- * `ls`, `permissions`, `probe`, `relay`, `replay`, `rm`, `run`, `send`, `serve`, `tap`.
+ * `ls`, `man`, `permissions`, `probe`, `relay`, `replay`, `rm`, `run`, `send`, `serve`, `tap`.
  *
  * - Data goes to standard output, everything else to standard error. With `--json` both are JSON.
  *   With `--quiet` only results and errors are printed.

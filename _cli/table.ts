@@ -20,6 +20,7 @@ import {
 } from "./parse/options.ts";
 import { type Argument, type Command, command, type CommonFlags } from "./parse/command.ts";
 import type { Commands } from "./parse/command_line.ts";
+import type { ManFlags } from "./commands/man.ts";
 import { ACTIVATION, servingNeeds } from "./parse/activation.ts";
 import { ownershipPermissions } from "./parse/ownership.ts";
 import {
@@ -276,6 +277,28 @@ that no socket belongs to are not listed. That needs all permissions too.`,
     load: () => import("./commands/ls.ts"),
   }),
 
+  man: command({
+    brief: "print a man page, or write all of them",
+    usage: "[COMMAND]",
+    examples: [
+      ["uds man serve | man -l -", "the page of uds serve"],
+      ["uds man --dir ~/.local/share/man/man1", "all pages: then man uds, man uds-serve"],
+    ],
+    notes:
+      `The pages say what --help says. deno task install writes them to share/man/man1 of its root.`,
+    options: {
+      dir: value(text, "DIR", "write all pages to DIR, which is made if it is missing"),
+    },
+    args: [{ ...value(text, "COMMAND", "a command of uds"), isOptional: true }],
+    async load() {
+      const { run, needs } = await import("./commands/man.ts");
+      return {
+        needs,
+        run: (flags: ManFlags, name?: string) => run(COMMANDS, flags, name),
+      };
+    },
+  }),
+
   permissions: command({
     brief: "print the deno run line of a command, with the least permissions",
     usage: "COMMAND [ARG...]",
@@ -298,7 +321,7 @@ that no socket belongs to are not listed. That needs all permissions too.`,
     brief: "print the state of a path",
     usage: "PATH",
     examples: [
-      ["uds probe /run/app.sock", "alive, stale, free …"],
+      ["uds probe /run/app.sock", "alive, stale, free ..."],
       ["uds probe -q /run/app.sock && echo up", "by the exit code alone"],
       ["uds probe --json /run/app.sock", "with mode, owner, and the process that holds it"],
     ],
@@ -306,7 +329,8 @@ that no socket belongs to are not listed. That needs all permissions too.`,
       `It connects, and closes again at once, which the server notices. With --quiet it prints nothing. The
 exit code shows the state too:
 
-  alive 0   free 3   stale 4   claimed 5   full 5   other-type 5   denied 6   not-a-socket 7`,
+  alive 0        free 3     stale 4   claimed 5    full 5
+  other-type 5   denied 6   not-a-socket 7`,
     options: {},
     args: [PATH],
     needs: (_, path) => permissions("probe", path),
@@ -446,6 +470,7 @@ nothing has come for half a second, or for --timeout. Both types need --allow-ff
       ["uds serve --group staff /run/app.sock -- ./app", "for the members of a group"],
       ["uds serve --allow-user ada,root --peer-env /run/app.sock -- ./app", "for two users"],
       ["uds serve --reply pong /tmp/ping.sock", "a stand-in: pong to each request"],
+      [`uds serve --framing lines --reply '{"ok":true}' /tmp/app.sock`, "JSON to each line"],
       ["uds serve --framing lines --reply-file ok.json /tmp/app.sock", "to each message"],
       ["uds serve --module app.ts --workers 2 /tmp/app.sock", "a module that exports fetch"],
     ],
@@ -503,8 +528,8 @@ ${ENDS}`,
       ["uds tap /tmp/tap.sock /run/app.sock | jq -r '.text // empty'", "for a script"],
     ],
     notes:
-      `On a terminal it prints a line for each message: its time, the number of the connection, the direction
-(→ to TARGET, ← to the client), its size and its text, line below line. Bytes that are not text are
+      `On a terminal it prints a line for each message: its time, the number of the connection, an arrow (to
+the right: to TARGET), its size and its text, line below line. Bytes that are not text are
 shown as a dump; with --hex all are. Elsewhere, and with --json, it prints an object for each message.
 Without --framing it shows what each read returned. After a message that it cannot decode it shows raw
 bytes. Descriptors (SCM_RIGHTS) are passed on with --descriptors. Otherwise they are dropped, and shown

@@ -5,6 +5,8 @@
  *   the name.
  * - `deno install` copies the configuration beside the program. Relative `links` and `imports` do
  *   not work from there, so the copy has absolute ones.
+ * - The man pages go to `share/man/man1` of the same directory, where `man` looks if its `bin` is
+ *   on the `PATH`.
  * - The result also works with only the npm registry. The clone must stay where it is.
  */
 
@@ -35,6 +37,24 @@ export function installedConfig({ links = [], imports = {} }: Config, root: URL)
   };
 }
 
+/** Returns the directory that `deno install` installs to, from its arguments. */
+export function installRoot(args: readonly string[]): string {
+  const at = args.findIndex((arg) => /^--root(=|$)/.test(arg));
+  const given = at < 0 ? undefined : args[at]!.split("=")[1] ?? args[at + 1];
+  return given ?? Deno.env.get("DENO_INSTALL_ROOT") ?? `${Deno.env.get("HOME")}/.deno`;
+}
+
+/** Writes the man pages, by the program itself. Returns its exit code. */
+async function writeManPages(directory: string): Promise<number> {
+  const cli = new URL("../cli.ts", import.meta.url).href;
+  const args = ["run", "--quiet", "--no-lock", `--allow-write=${directory}`, cli, "man", "--quiet"];
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [...args, "--dir", directory],
+    stdin: "null",
+  }).spawn();
+  return (await child.status).code;
+}
+
 if (import.meta.main) {
   const root = new URL("../", import.meta.url);
   const config = installedConfig(
@@ -50,7 +70,7 @@ if (import.meta.main) {
       args: [...args, ...PERMISSIONS, "--name", "uds", ...Deno.args, new URL("cli.ts", root).href],
       stdin: "null",
     }).spawn().status;
-    Deno.exitCode = code;
+    Deno.exitCode = code || await writeManPages(`${installRoot(Deno.args)}/share/man/man1`);
   } finally {
     await Deno.remove(directory, { recursive: true });
   }

@@ -219,7 +219,7 @@ function formatLoad(server: string, load: Load): string {
     `requests of ${load.size} B by ${clients}${how}    ${count(load.perSecond)}/s`,
     ...(load.histogram.length > 0 ? timeLines(load) : []),
     `errors    ${count(lost)}`,
-    ...errors.map(([message, times]) => `  ${count(times)} × ${printable(message)}`),
+    ...errors.map(([message, times]) => `  ${count(times)} times: ${printable(message)}`),
     "",
   ].join("\n");
 }

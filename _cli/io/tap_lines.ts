@@ -2,6 +2,7 @@
 
 import { paint } from "../text/color.ts";
 import type { FramingFlags } from "../parse/options.ts";
+import { inLocale } from "../text/locale.ts";
 import { json, printable } from "../text/printable.ts";
 import { describe, textOf } from "./framing.ts";
 import { shownPeer } from "./identity.ts";
@@ -59,7 +60,9 @@ function detailsOf(event: TapEvent, flags: FramingFlags, stampWidth: number): st
 }
 
 function arrowOf(direction: Direction): string {
-  return direction === "to-target" ? paint("green", "→") : paint("yellow", "←");
+  return direction === "to-target"
+    ? paint("green", inLocale("→", ">"))
+    : paint("yellow", inLocale("←", "<"));
 }
 
 /** The number of columns between the stamp and the content. */

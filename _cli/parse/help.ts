@@ -1,7 +1,7 @@
 /** The help texts: examples first. */
 
 import { paint } from "../text/color.ts";
-import { align } from "../text/columns.ts";
+import { rewrap, terminalWidth, twoColumns, wrap } from "../text/wrap.ts";
 import type { Command, Example } from "./command.ts";
 
 const EXAMPLES: readonly Example[] = [
@@ -22,40 +22,58 @@ const REQUESTS: readonly Example[] = [
   [spell("version", "V"), "print the version"],
 ];
 
+/** What the help says about the whole program. */
+export interface ProgramHelp {
+  readonly examples: readonly Example[];
+  readonly requests: readonly Example[];
+  readonly notes: string;
+}
+
+/** The same, for man pages. */
+export const PROGRAM: ProgramHelp = { examples: EXAMPLES, requests: REQUESTS, notes: NOTES };
+
 /** Returns the help of a command. */
-export function formatCommand(name: string, command: Command): string {
+export function formatCommand(
+  name: string,
+  command: Command,
+  width: number = terminalWidth(),
+): string {
   const options = Object.entries(command.options).map(([name, option]): Example => {
     const value = option.parse === undefined ? "" : ` ${option.placeholder}`;
     return [spell(name, option.letter) + value, option.brief];
   });
   return sections([
-    paint("bold", `uds ${name} ${command.usage}: ${command.brief}`),
-    columns(command.examples),
-    columns(command.args.map(({ placeholder, brief }) => [placeholder, brief])),
-    columns([...options, ...REQUESTS]),
-    command.notes ?? "",
+    bold(`uds ${name} ${command.usage}: ${command.brief}`, width),
+    twoColumns(command.examples, width, true),
+    twoColumns(command.args.map(({ placeholder, brief }) => [placeholder, brief]), width),
+    twoColumns([...options, ...REQUESTS], width),
+    command.notes === undefined ? [] : rewrap(command.notes, width),
   ]);
 }
 
 /** Returns the help of the whole program. */
-export function formatProgram(commands: ReadonlyMap<string, Command>): string {
+export function formatProgram(
+  commands: ReadonlyMap<string, Command>,
+  width: number = terminalWidth(),
+): string {
   return sections([
-    paint("bold", "uds: Unix domain sockets"),
-    columns(EXAMPLES),
-    columns([...commands].map(([name, { brief }]) => [name, brief])),
-    columns(REQUESTS),
-    NOTES,
+    bold("uds: Unix domain sockets", width),
+    twoColumns(EXAMPLES, width, true),
+    twoColumns([...commands].map(([name, { brief }]) => [name, brief]), width),
+    twoColumns(REQUESTS, width),
+    rewrap(NOTES, width),
   ]);
 }
 
-function sections(all: readonly string[]): string {
-  return `${all.filter((section) => section !== "").join("\n\n")}\n`;
+function sections(all: readonly string[][]): string {
+  const filled = all.filter((lines) => lines.length > 0).map((lines) => lines.join("\n"));
+  return `${filled.join("\n\n")}\n`;
+}
+
+function bold(title: string, width: number): string[] {
+  return wrap(title, width).map((line) => paint("bold", line));
 }
 
 function spell(name: string, letter?: string): string {
   return `${letter === undefined ? "   " : `-${letter},`} --${name}`;
-}
-
-function columns(rows: readonly Example[]): string {
-  return align(rows).map((line) => `  ${line}`).join("\n");
 }

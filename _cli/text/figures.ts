@@ -1,6 +1,7 @@
 /** Measured figures, for people. */
 
 import { type Bin, histogram, quantile } from "./histogram.ts";
+import { inLocale } from "./locale.ts";
 
 /** How long something took: a rate, and microseconds. */
 export interface Times {
@@ -35,8 +36,8 @@ const BAR_COLUMNS = 40;
 export function timeLines({ median, p99, longest, histogram }: Times): string[] {
   const most = Math.max(...histogram.map((bin) => bin.count));
   const bars = histogram.map((bin) => {
-    const bar = "█".repeat(Math.round(bin.count / most * BAR_COLUMNS)) ||
-      (bin.count > 0 ? "▏" : "");
+    const bar = inLocale("█", "#").repeat(Math.round(bin.count / most * BAR_COLUMNS)) ||
+      (bin.count > 0 ? inLocale("▏", ".") : "");
     return `  ${time(bin.from).padStart(7)}  ${bar.padEnd(BAR_COLUMNS)}  ${count(bin.count)}`;
   });
   return [`  median ${time(median)}, 99 % below ${time(p99)}, longest ${time(longest)}`, ...bars];
@@ -53,5 +54,5 @@ export function size(bytes: number): string {
 }
 
 function time(us: number): string {
-  return us < 1000 ? `${us.toFixed(0)} µs` : `${(us / 1000).toFixed(1)} ms`;
+  return us < 1000 ? `${us.toFixed(0)} ${inLocale("µs", "us")}` : `${(us / 1000).toFixed(1)} ms`;
 }

@@ -2,6 +2,8 @@
  * Text for a terminal: without control characters, which the name of a file can have, and short.
  */
 
+import { inLocale } from "./locale.ts";
+
 /** What moves the cursor, changes colors or reverses the text. */
 const HOSTILE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
@@ -18,7 +20,10 @@ const LONG = /"(?:[^"\\]|\\.){256,}"|\S{256,}/gs;
 
 /** Returns a message in which the middle of each long text or word is left out. */
 export function shortened(message: string): string {
-  return message.replace(LONG, (long) => `${long.slice(0, 100)}…${long.slice(-50)}`);
+  return message.replace(
+    LONG,
+    (long) => `${long.slice(0, 100)}${inLocale("…", "...")}${long.slice(-50)}`,
+  );
 }
 
 /** Quotes a word for a shell. */

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { serve } from "@uds/uds";
 import { dirname, join } from "@std/path/posix";
-import { installedConfig } from "../../tools/install.ts";
+import { installedConfig, installRoot } from "../../tools/install.ts";
 import { FLAGS, Process, udsCommand } from "../_cli.ts";
 import { decode, ROOT, TempDir, test, testAlone } from "../_helpers.ts";
 
@@ -25,6 +25,12 @@ async function use(command: string[], dir: TempDir): Promise<void> {
   assertMatch(await ran([...command, "ls", dir.path], dir.path), /\nclaimed .*s\.sock\n$/);
 }
 
+test("installRoot() is where deno install installs", () => {
+  const own = Deno.env.get("DENO_INSTALL_ROOT") ?? `${Deno.env.get("HOME")}/.deno`;
+  const roots = [["--root", "/a"], ["--name", "x", "--root=/b"], []].map(installRoot);
+  assertEquals(roots, ["/a", "/b", own]);
+});
+
 const ALL = [...FLAGS, "--allow-run", "--allow-env"];
 
 test("uds runs from a clone, from any directory", async () => {
@@ -45,6 +51,8 @@ test("deno task install puts uds on the PATH from a clone, without a warning", a
   // The installed command calls deno by its name.
   const path = `${dirname(Deno.execPath())}:${Deno.env.get("PATH")}`;
   await use(["env", `PATH=${path}`, join(root.path, "bin/uds")], dir);
+  const pages = [...Deno.readDirSync(join(root.path, "share/man/man1"))].map(({ name }) => name);
+  assert(pages.includes("uds.1") && pages.includes("uds-serve.1"), pages.join(" "));
 });
 
 test("uds runs from what is published", async () => {
