@@ -6,6 +6,7 @@
  *   contentLength}.
  * - **Codecs of texts**: {@linkcode lines}, and {@linkcode text} over a codec of bytes.
  * - **Values**: {@linkcode json} over any of these. Or a {@linkcode Codec} of your own.
+ * - {@linkcode encodeMessage} encodes a message once, for many connections.
  * - {@linkcode encodeStream} and {@linkcode decodeStream} use the codecs with Web streams.
  * - For calls and their answers, use `rpc()`.
  *
@@ -64,6 +65,7 @@
 
 export * from "./framing/messages.ts";
 export * from "./framing/codec.ts";
+export * from "./framing/encoded.ts";
 export * from "./framing/length_prefixed.ts";
 export * from "./framing/lines.ts";
 export * from "./framing/delimited.ts";

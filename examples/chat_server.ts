@@ -5,41 +5,39 @@
  * Terminal 2: deno run -RWN cli.ts connect /tmp/chat.sock
  */
 
-import { lines, type Messages, messages, serve, shutdownOnSignal } from "@uds/uds";
+import { encodeMessage, lines, type Messages, messages, serve, shutdownOnSignal } from "@uds/uds";
 
 interface Guest {
   name: string;
   channel: Messages<string>;
-  /** Lines that wait to be sent, beyond the mebibyte that `send` buffers. */
-  behind: number;
 }
 
 const path = Deno.args[0] ?? "./chat.sock";
+const codec = lines({ maxBytes: 1000 });
 const room = new Set<Guest>();
+/** How much may wait for a guest that does not read, in bytes. */
+const MOST_PENDING = 1024 * 1024;
 
 /**
- * Sends a line to all guests but one. It awaits no `send`: a slow guest must not delay the others.
+ * Sends a line to all guests but one. It awaits no send: a slow guest must not delay the others.
  */
 function broadcast(text: string, except: Guest): void {
+  const line = encodeMessage(codec, text);
   for (const guest of room) {
     if (guest === except) continue;
-    if (guest.behind > 1000) {
-      guest.channel.close();
-      continue;
-    }
-    guest.behind++;
-    guest.channel.send(text).catch(() => {}).finally(() => guest.behind--);
+    if (guest.channel.pending > MOST_PENDING) guest.channel.close();
+    else guest.channel.sendEncoded(line);
   }
 }
 
 await using server = await serve(path, async (conn, { draining }) => {
-  await using channel = messages(conn, lines({ maxBytes: 1000 }), { draining });
+  await using channel = messages(conn, codec, { draining });
   await channel.send("What is your name?");
   const name = await channel.receive();
   if (name === undefined) return;
   const others = [...room].map((guest) => guest.name);
   await channel.send(`Hello ${name}, here: ${others.join(", ") || "no others yet"}`);
-  const guest = { name, channel, behind: 0 };
+  const guest = { name, channel };
   room.add(guest);
   broadcast(`* ${name} has joined`, guest);
   try {

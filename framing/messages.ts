@@ -17,6 +17,7 @@ import {
 } from "../_internal/base/check.ts";
 import type { Connection } from "../connection.ts";
 import type { ByteChannel, Codec } from "./codec.ts";
+import type { EncodedMessage } from "./encoded.ts";
 
 /** Options of {@linkcode messages}. */
 export interface MessagesOptions {
@@ -117,6 +118,20 @@ export interface Messages<out In, in Out = In>
    * @throws {ConnectionClosed} when `close()`, `closeWrite()` or `detach()` was called.
    */
   send(message: Out): Promise<void>;
+  /**
+   * Sends a message that {@linkcode encodeMessage} has made, as {@linkcode Messages.send} does. It
+   * resolves at once while fewer than `maxPending` bytes wait, however large the message is.
+   *
+   * @param message The message, encoded by the codec of this channel.
+   * @throws {TypeError} when it is not encoded, or by another codec.
+   * @throws {unknown} as `send` does.
+   */
+  sendEncoded(message: EncodedMessage<Out>): Promise<void>;
+  /**
+   * The number of bytes that wait to be written. It grows while the peer does not read: whoever
+   * sends to many can close such a connection. A write counts until all of it is done.
+   */
+  readonly pending: number;
   /**
    * Waits until the kernel has everything that was sent.
    *
@@ -320,6 +335,14 @@ class MessageChannel<In, Out> implements Messages<In, Out> {
 
   send(message: Out): Promise<void> {
     return this.#sender.send(message);
+  }
+
+  sendEncoded(message: EncodedMessage<Out>): Promise<void> {
+    return this.#sender.sendEncoded(message);
+  }
+
+  get pending(): number {
+    return this.#sender.pending;
   }
 
   flush(): Promise<void> {

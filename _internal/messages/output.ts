@@ -7,7 +7,7 @@
  *   fits into the current block.
  */
 
-import type { ByteWriter, Codec } from "../../framing/codec.ts";
+import type { ByteWriter } from "../../framing/codec.ts";
 import { checkBytes } from "./codec_support.ts";
 import { checkInteger } from "../base/check.ts";
 import { readBuffer } from "../base/read_buffer.ts";
@@ -18,6 +18,11 @@ export interface Segment {
   readonly bytes: Uint8Array;
   /** The block that it fills, if it can be used again. */
   readonly block: Uint8Array | undefined;
+}
+
+/** The part of a codec that makes bytes. */
+export interface Encoder<T> {
+  encode(message: T, out: OutputBuffer): void;
 }
 
 /** The size of a block, and so of a write if there is more to send. */
@@ -64,7 +69,7 @@ export class OutputBuffer implements ByteWriter {
   }
 
   /** Appends a whole message, or nothing if its codec throws. */
-  append<T>(codec: Codec<unknown, T>, message: T): void {
+  append<T>(codec: Encoder<T>, message: T): void {
     if (this.#isEncoding) throw this.busyError;
     const block = this.#block;
     const length = this.#length;
@@ -182,6 +187,7 @@ export class OutputBuffer implements ByteWriter {
     for (let segment; (segment = this.take(true)) !== undefined;) {
       all.set(segment.bytes, at);
       at += segment.bytes.length;
+      this.release(segment);
     }
     return all;
   }

@@ -8,11 +8,13 @@
  */
 
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
+import type { EncodedMessage } from "../../framing/encoded.ts";
 import { timedOut } from "../base/failure.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { stateAlone } from "../connection/connection_error.ts";
-import { OutputBuffer, type Segment } from "./output.ts";
+import { ENCODED, EncodedBytes } from "./encoded_bytes.ts";
+import { type Encoder, OutputBuffer, type Segment } from "./output.ts";
 import { checkProgress, PeerContext } from "./peer_context.ts";
 import { StallTimer } from "./stall_timer.ts";
 
@@ -93,10 +95,22 @@ export class MessageSender<T> {
   }
 
   send(message: T): Promise<void> {
+    return this.#append(this.#codec, message);
+  }
+
+  sendEncoded(message: EncodedMessage<T>): Promise<void> {
+    try {
+      return this.#append(ENCODED, EncodedBytes.bytesFor(this.#codec, message));
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  #append<M>(encoder: Encoder<M>, message: M): Promise<void> {
     if (this.#state !== "open") return this.#refuse();
     const out = this.#out;
     try {
-      out.append(this.#codec, message);
+      out.append(encoder, message);
     } catch (error) {
       return rejected(error);
     }
@@ -105,14 +119,14 @@ export class MessageSender<T> {
       if (!this.#isWriting) this.#write();
       if (out.isBorrowing) return this.#whenWritten();
     }
-    return this.#pending < this.#maxPending ? DONE : (this.#below ??= waiting()).promise;
+    return this.pending < this.#maxPending ? DONE : (this.#below ??= waiting()).promise;
   }
 
   flush(): Promise<void> {
     if (this.#failure !== undefined || this.#state === "detached") return this.#refuse();
     const { busyError } = this.#out;
     if (busyError !== undefined) return rejected(busyError);
-    if (this.#pending === 0) return DONE;
+    if (this.pending === 0) return DONE;
     const written = this.#whenWritten();
     this.#writeAll();
     return written;
@@ -159,13 +173,13 @@ export class MessageSender<T> {
 
   /** Waits until everything is written. Resolves to the failure if no call has reported it. */
   async finish(): Promise<Error | undefined> {
-    if (this.#failure === undefined && this.#pending > 0) {
+    if (this.#failure === undefined && this.pending > 0) {
       if (this.#out.busyError !== undefined) throw this.#out.busyError;
       const settled = new Promise<void>((resolve) => this.#onSettled = resolve);
       this.#writeAll();
       await settlesWithin(settled, FLUSH_MS);
       if (this.#state === "closed") return undefined;
-      if (this.#pending > 0) this.#fail(didNotRead(FLUSH_MS), this.#left);
+      if (this.pending > 0) this.#fail(didNotRead(FLUSH_MS), this.#left);
     }
     return this.#isReported ? undefined : this.#failure;
   }
@@ -190,7 +204,7 @@ export class MessageSender<T> {
   }
 
   /** The number of bytes that the connection has not taken. */
-  get #pending(): number {
+  get pending(): number {
     return this.#left.length + this.#out.size;
   }
 
@@ -204,7 +218,7 @@ export class MessageSender<T> {
   }
 
   #whenWritten(): Promise<void> {
-    const waiter = { ...waiting(), target: this.#written + this.#pending };
+    const waiter = { ...waiting(), target: this.#written + this.pending };
     this.#waiters.push(waiter);
     return waiter.promise;
   }
@@ -263,11 +277,11 @@ export class MessageSender<T> {
   #resolveWaiters(): void {
     const waiters = this.#waiters;
     while (waiters.length > 0 && waiters[0]!.target <= this.#written) waiters.shift()!.resolve();
-    if (this.#below !== undefined && this.#pending < this.#maxPending) {
+    if (this.#below !== undefined && this.pending < this.#maxPending) {
       this.#below.resolve();
       this.#below = undefined;
     }
-    if (this.#pending === 0) this.#onSettled?.();
+    if (this.pending === 0) this.#onSettled?.();
   }
 
   #rejectWaiters(error: Error): void {
