@@ -48,7 +48,7 @@ for (const path of [{}, undefined, null, 1, ["/s"], ""]) {
 
 follows(
   "node: test-net-pipe-connect-errors",
-  "a file that is not a socket is told from a socket without a server",
+  "a file that is not a socket, and a socket without a server, reject differently",
   async () => {
     await using dir = new TempDir();
     await Deno.writeTextFile(dir.file("file"), "");
