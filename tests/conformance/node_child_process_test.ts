@@ -306,6 +306,8 @@ const BAD: Record<string, unknown[]> = {
   "options that are a number": ["cat", 1],
   "stdout that does not exist": ["cat", { stdout: "foo" }],
   "env that is a text": ["cat", { env: "foo" }],
+  "a variable that is undefined": ["cat", { env: { UNDEFINED: undefined } }],
+  "a variable that is null": ["cat", { env: { NULL: null } }],
 };
 
 for (const [what, args] of Object.entries(BAD)) {
