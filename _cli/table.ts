@@ -345,6 +345,10 @@ exit code shows the state too:
       ["uds relay tcp:127.0.0.1:2375 unix:/run/app.sock", "a local path as a port"],
       ["uds relay unix:/tmp/app.sock tls:app.example:8443", "encrypted on its way"],
       ["uds relay --cert c.pem --key k.pem tls:0.0.0.0:8443 unix:/run/app.sock", "its other end"],
+      [
+        "uds relay --cert c.pem --key k.pem --client-ca ca.pem tls:0.0.0.0:8443 unix:/run/app.sock",
+        "for clients with a certificate",
+      ],
     ],
     notes:
       `It serves many connections. Clients beyond --max wait. With --idle a connection is closed after that
@@ -354,8 +358,10 @@ while no server listens there. Descriptors that a program sends (SCM_RIGHTS), as
 do, are dropped unless --descriptors is given. With --allow-ffi for libc, uds relay then says so once a
 connection, unless the connection is busy all the time, and uds tap shows all of them.
 A port has no owner and no mode: every client that reaches it is accepted. tls: encrypts, and verifies
-the server. It does not verify the client. (A self-signed certificate must have the server's name, and
-basicConstraints=CA:FALSE.) If you have an account, ssh -L and -R forward sockets.
+the server. With --client-ca it accepts only clients that have a certificate of that authority, which
+the relay of their side shows with --cert and --key. It knows no revoked certificates: HAProxy and nginx
+do. (A self-signed certificate of a server must have the server's name, and basicConstraints=CA:FALSE.)
+If you have an account, ssh -L and -R forward sockets.
 ${ENDS}`,
     options: RELAYING,
     args: SIDES,

@@ -11,6 +11,7 @@ import { nativePermissions } from "../../native/native_permissions.ts";
 import { relay } from "../../relay.ts";
 import { UsageError } from "../exit_codes.ts";
 import type { ByteStream } from "../io/byte_stream.ts";
+import type { ClientAuthorities } from "../io/client_certificates.ts";
 import { type Endpoint, endpointNeeds, shownEndpoint } from "../parse/endpoint.ts";
 import { connectNetwork, serveNetwork, TIMEOUT_MS } from "../io/network.ts";
 import { reporter } from "../io/reporter.ts";
@@ -82,7 +83,7 @@ export function seesDescriptors(from: Endpoint, to: Endpoint): boolean {
 
 /** Throws unless the options fit the two sides. */
 export function checkFlags(flags: RelayFlags, from: Endpoint, to: Endpoint): void {
-  const { cert, key, ca, mode, group } = flags;
+  const { cert, key, ca, "client-ca": clientCa, mode, group } = flags;
   const refuse = (message: string) => {
     throw new UsageError(message);
   };
@@ -92,6 +93,7 @@ export function checkFlags(flags: RelayFlags, from: Endpoint, to: Endpoint): voi
     refuse("--cert and --key are for tls:");
   }
   if (ca !== undefined && to.scheme !== "tls") refuse("--ca is for a TARGET tls:");
+  if (clientCa !== undefined && from.scheme !== "tls") refuse("--client-ca is for a LISTEN tls:");
   if ((mode ?? group) !== undefined && from.scheme !== "unix") {
     refuse("--mode and --group are for a LISTEN unix:");
   }
@@ -110,7 +112,8 @@ function placeOf(side: Endpoint): string {
 
 /** Returns the Deno permissions that it needs. */
 export function needs(flags: RelayFlags, from: Endpoint, to: Endpoint): Needs {
-  const files = [flags.cert, flags.key, flags.ca].filter((file) => file !== undefined);
+  const { cert, key, ca, "client-ca": clientCa } = flags;
+  const files = [cert, key, ca, clientCa].filter((file) => file !== undefined);
   return union([
     from.scheme === "unix"
       ? servingNeeds(from.path, flags, ownershipPermissions(flags))
@@ -197,12 +200,23 @@ export async function serveRelay(
   }
 }
 
-async function readIdentity({ cert, key, ca }: RelayFlags): Promise<Identity> {
+async function readIdentity({ cert, key, ca, ...flags }: RelayFlags): Promise<Identity> {
+  const clientCa = flags["client-ca"];
   return {
     ...(cert !== undefined && { cert: await readFile(cert) }),
     ...(key !== undefined && { key: await readFile(key) }),
     ...(ca !== undefined && { caCerts: [await readFile(ca)] }),
+    ...(clientCa !== undefined && { clients: await readAuthorities(clientCa) }),
   };
+}
+
+async function readAuthorities(file: string): Promise<ClientAuthorities> {
+  const text = await readFile(file);
+  const { ClientAuthorities } = await import("../io/client_certificates.ts");
+  return await explained(
+    `Cannot read ${JSON.stringify(file)}`,
+    () => new ClientAuthorities(text),
+  );
 }
 
 function readFile(file: string): Promise<string> {

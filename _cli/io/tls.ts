@@ -10,6 +10,7 @@
 import { onAbort } from "../../_internal/base/event_loop.ts";
 import { type ByteStream, copyBytes, writeAll } from "./byte_stream.ts";
 import { LOOPBACK } from "../parse/endpoint.ts";
+import type { ClientAuthorities } from "./client_certificates.ts";
 
 const BUFFER_SIZE = 64 * 1024;
 /** How long, in milliseconds, written data may take to leave after `close()`. */
@@ -21,7 +22,16 @@ export interface Identity {
   readonly caCerts?: string[];
   readonly cert?: string;
   readonly key?: string;
+  /** The authorities of clients, which then need a certificate. */
+  readonly clients?: ClientAuthorities;
 }
+
+/** The end of a loopback connection that encrypts. */
+type Secure = Pick<Deno.TlsConn, "read" | "write" | "closeWrite"> & Disposable & {
+  handshake(): Promise<unknown>;
+  /** Resolves when the peer may send more. */
+  untilRead?(): Promise<void>;
+};
 
 /** Throws unless the certificate and the key of a server are valid. */
 export function checkIdentity(identity: Identity): void {
@@ -42,20 +52,17 @@ export async function encrypted(
 ): Promise<ByteStream> {
   let conn: ReturnType<typeof overTls> | undefined;
   let plain: Deno.TcpConn | undefined;
+  let secure: Secure | undefined;
   const stop = () => {
     plain?.[Symbol.dispose]();
+    secure?.[Symbol.dispose]();
     peer.close();
   };
   const forget = onAbort(late, stop);
   try {
-    let secure: Deno.TlsConn;
-    if (hostname === undefined) {
-      [plain, secure] = await meet(listenTls(identity));
-    } else {
-      const [below, accepted] = await meet(Deno.listen({ hostname: LOOPBACK, port: 0 }));
-      plain = accepted;
-      secure = await Deno.startTls(below, { ...identity, hostname });
-    }
+    [plain, secure] = hostname === undefined
+      ? await meetClient(identity)
+      : await meetServer(identity, hostname);
     conn = overTls(secure, plain, peer);
     late.throwIfAborted();
     await conn.handshake();
@@ -73,13 +80,39 @@ function listenTls({ cert, key }: Identity): Deno.TlsListener {
   return Deno.listenTls({ hostname: LOOPBACK, port: 0, cert: cert!, key: key! });
 }
 
+async function meetClient(identity: Identity): Promise<[plain: Deno.TcpConn, secure: Secure]> {
+  const { cert, key, clients } = identity;
+  if (clients === undefined) {
+    return await meet<Deno.TcpConn, Deno.TlsConn>(listenTls(identity), Deno.connect);
+  }
+  const { VerifiedTls } = await import("./client_certificates.ts");
+  return await VerifiedTls.meet({ cert: cert!, key: key!, authorities: clients });
+}
+
+async function meetServer(
+  identity: Identity,
+  hostname: string,
+): Promise<[plain: Deno.TcpConn, secure: Secure]> {
+  // `Deno.startTls` has no certificate of the client. This is how node:tls named the server.
+  const options = { ...identity, [Symbol.for("unstableServerName")]: hostname };
+  const [secure, plain] = await meet(
+    Deno.listen({ hostname: LOOPBACK, port: 0 }),
+    (address) => Deno.connectTls({ ...options, ...address }),
+  );
+  return [plain, secure];
+}
+
 /** Connects to a listener of this process, and closes it. Other clients are dropped. */
-async function meet<Conn extends Deno.TcpConn | Deno.TlsConn>(
-  listener: Deno.Listener<Conn>,
-): Promise<[connected: Deno.TcpConn, accepted: Conn]> {
+async function meet<
+  Connected extends Deno.TcpConn | Deno.TlsConn,
+  Accepted extends Deno.TcpConn | Deno.TlsConn,
+>(
+  listener: Deno.Listener<Accepted>,
+  connect: (address: { hostname: string; port: number }) => Promise<Connected>,
+): Promise<[connected: Connected, accepted: Accepted]> {
   using _closed = listener;
   const { port } = listener.addr as Deno.NetAddr;
-  const connected = await Deno.connect({ hostname: LOOPBACK, port });
+  const connected = await connect({ hostname: LOOPBACK, port });
   for (;;) {
     const accepted = await listener.accept();
     const { port } = accepted.remoteAddr as Deno.NetAddr;
@@ -90,10 +123,10 @@ async function meet<Conn extends Deno.TcpConn | Deno.TlsConn>(
 
 /** Returns an encrypted connection. Closing it sends written data first. */
 function overTls(
-  secure: Deno.TlsConn,
+  secure: Secure,
   plain: Deno.TcpConn,
   peer: ByteStream,
-): ByteStream & Pick<Deno.TlsConn, "handshake"> {
+): ByteStream & Pick<Secure, "handshake"> {
   /** The failure of the connection to the peer. */
   let failure: Error | undefined;
   let isClosed = false;
@@ -103,7 +136,10 @@ function overTls(
   /** Settles when all written data has left, or cannot leave. */
   const flushed = pipe(plain, peer);
   pipe(peer, {
-    write: (data) => writeAll(plain, data),
+    async write(data) {
+      await secure.untilRead?.();
+      return await writeAll(plain, data);
+    },
     closeWrite: () => plain.closeWrite(),
   }).then(() => {
     // A peer that sends nothing more does not take a blocked write either.

@@ -129,6 +129,7 @@ export type RelayingFlags = OwnershipFlags & ActivationFlags & VerboseFlags & {
   readonly cert?: string;
   readonly key?: string;
   readonly ca?: string;
+  readonly "client-ca"?: string;
   readonly descriptors?: boolean;
 };
 
@@ -147,6 +148,11 @@ export const RELAYING: Options<RelayingFlags> = {
   cert: value(text, "FILE", "the certificate of LISTEN tls:, or else one for TARGET tls:"),
   key: value(text, "FILE", "its key"),
   ca: value(text, "FILE", "also trust this certificate or authority of TARGET tls:"),
+  "client-ca": value(
+    text,
+    "FILE",
+    "serve only clients of LISTEN tls: that have a certificate of this authority",
+  ),
   descriptors: { brief: "pass on descriptors between two paths (needs --allow-ffi for libc)" },
   ...VERBOSE,
 };

@@ -1,0 +1,195 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { connect as connectTls } from "node:tls";
+import { connect, serve } from "@uds/uds";
+import { authority, type Certificate, issued, versionOne } from "../_certificates.ts";
+import { Process, uds, udsCommand } from "../_cli.ts";
+import { decode, encode, pseudoRandom, readAll, TempDir, test } from "../_helpers.ts";
+
+/** A server of a path, behind a relay that asks its clients for a certificate. */
+class Guarded implements AsyncDisposable {
+  readonly #stack: AsyncDisposableStack;
+  readonly dir: TempDir;
+  readonly ca: Certificate;
+  /** What each client has sent. */
+  readonly got: string[] = [];
+  relay!: Process;
+  port = 0;
+
+  private constructor(stack: AsyncDisposableStack, dir: TempDir, ca: Certificate) {
+    this.#stack = stack;
+    this.dir = dir;
+    this.ca = ca;
+  }
+
+  static async start(
+    { authorities = [], args = [] }: {
+      authorities?: ((dir: TempDir) => Promise<Certificate>)[];
+      args?: string[];
+    } = {},
+  ): Promise<Guarded> {
+    const stack = new AsyncDisposableStack();
+    const dir = stack.use(new TempDir());
+    const ca = await authority(dir, "ca");
+    const guarded = new Guarded(stack, dir, ca);
+    const all = [ca, ...await Promise.all(authorities.map((make) => make(dir)))];
+    const texts = await Promise.all(all.map(({ cert }) => Deno.readTextFile(cert)));
+    await Deno.writeTextFile(dir.file("clients.pem"), texts.join(""));
+    const { cert, key } = await issued(dir, "server", ca);
+    const path = dir.file("a.sock");
+    stack.use(
+      await serve(path, async (conn) => {
+        const all = await readAll(conn);
+        guarded.got.push(decode(all));
+        await conn.write(encode("got "));
+        await conn.write(all);
+      }),
+    );
+    const identity = ["--cert", cert, "--key", key, "--client-ca", dir.file("clients.pem")];
+    const command = udsCommand(["relay", ...args, ...identity, "tls:127.0.0.1:0", path]);
+    guarded.relay = stack.use(new Process(command));
+    await guarded.relay.stderr.until("\n");
+    guarded.port = Number(/:(\d+)\n/.exec(await guarded.relay.stderr.text())?.[1]);
+    return guarded;
+  }
+
+  /** Connects with a certificate or without. Returns what the server answers, or `""`. */
+  async ask(text: string, shown?: Certificate): Promise<string> {
+    using conn = await Deno.connectTls({
+      hostname: "localhost",
+      port: this.port,
+      caCerts: [await Deno.readTextFile(this.ca.cert)],
+      ...(shown && {
+        cert: await Deno.readTextFile(shown.cert),
+        key: await Deno.readTextFile(shown.key),
+      }),
+    });
+    try {
+      await conn.write(encode(text));
+      await conn.closeWrite();
+      return decode(await readAll(conn));
+    } catch {
+      return "";
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
+}
+
+test("uds relay --client-ca serves a client with a certificate of the authority", async () => {
+  await using guarded = await Guarded.start();
+  const client = await issued(guarded.dir, "client", guarded.ca);
+  assertEquals(await guarded.ask("hello", client), "got hello");
+  assertEquals(guarded.got, ["hello"]);
+}, { needs: ["openssl"] });
+
+for (
+  const [what, make, reason] of [
+    ["without a certificate", () => Promise.resolve(undefined), /peer sent no certificates/],
+    [
+      "with a certificate of another authority",
+      async ({ dir }) => issued(dir, "client", await authority(dir, "other")),
+      /its certificate is refused \(UNABLE_TO_VERIFY_LEAF_SIGNATURE\)/,
+    ],
+    [
+      "with an expired certificate",
+      ({ dir, ca }) => issued(dir, "client", ca, -1),
+      /its certificate is refused \(CERT_HAS_EXPIRED\)/,
+    ],
+    [
+      "with the certificate of the authority itself",
+      ({ ca }) => Promise.resolve(ca),
+      /its certificate is that of the authority itself/,
+    ],
+  ] as [string, (guarded: Guarded) => Promise<Certificate | undefined>, RegExp][]
+) {
+  test(`uds relay --client-ca refuses a client ${what}`, async () => {
+    await using guarded = await Guarded.start();
+    assertEquals(await guarded.ask("hello", await make(guarded)), "");
+    await guarded.relay.stderr.until("Cannot serve 127.0.0.1 port");
+    assertMatch(await guarded.relay.stderr.text(), reason);
+    assertEquals(guarded.got, []);
+  }, { needs: ["openssl"] });
+}
+
+test(
+  "uds relay --client-ca refuses the certificate of an old authority without its key",
+  async () => {
+    await using guarded = await Guarded.start({
+      authorities: [(dir) => versionOne(dir, "old")],
+    });
+    const ca = await Deno.readTextFile(guarded.ca.cert);
+    const cert = await Deno.readTextFile(guarded.dir.file("old.pem"));
+    // node:tls alone accepts it: the certificate is public, and the key is another one's.
+    const key = await Deno.readTextFile(guarded.ca.key);
+    const { promise, resolve } = Promise.withResolvers<string>();
+    const options = { host: "127.0.0.1", servername: "localhost", port: guarded.port };
+    let got = "";
+    const socket = connectTls({ ...options, ca, cert, key }, () => void socket.end("hello"));
+    socket.on("data", (chunk) => got += chunk).on("error", () => {}).on(
+      "close",
+      () => resolve(got),
+    );
+    assertEquals(await promise, "");
+    await guarded.relay.stderr.until("that of the authority itself");
+    assertEquals(guarded.got, []);
+  },
+  { needs: ["openssl"] },
+);
+
+test("uds relay --client-ca passes the ends of both directions on, 10 times of 10", async () => {
+  await using guarded = await Guarded.start();
+  const { dir, port, ca } = guarded;
+  const { cert, key } = await issued(dir, "client", ca);
+  const identity = ["--ca", ca.cert, "--cert", cert, "--key", key];
+  const command = udsCommand(["relay", ...identity, dir.file("b.sock"), `tls:localhost:${port}`]);
+  await using near = new Process(command);
+  await near.stderr.until("\n");
+  const data = pseudoRandom(512 * 1024, 5).map((byte) => byte & 127);
+  for (let i = 0; i < 10; i++) {
+    await using conn = await connect(dir.file("b.sock"));
+    // Both directions are busy at once, and the client reads only when it has written all.
+    await conn.write(data);
+    await conn.closeWrite();
+    const back = await readAll(conn);
+    assertEquals(
+      back.length,
+      data.length + 4,
+      await near.stderr.text() + await guarded.relay.stderr.text(),
+    );
+    assert(back.subarray(4).every((byte, at) => byte === data[at]));
+  }
+}, { needs: ["openssl"], deadline: 20_000 });
+
+test("uds relay --client-ca closes clients that do not finish their handshake", async () => {
+  await using guarded = await Guarded.start({ args: ["--timeout", "0.3"] });
+  const { port, relay } = guarded;
+  const descriptors = () => [...Deno.readDirSync(`/proc/${relay.pid}/fd`)].length;
+  const before = descriptors();
+  const clients = await Promise.all(
+    Array.from({ length: 20 }, () => Deno.connect({ hostname: "127.0.0.1", port })),
+  );
+  for (const client of clients) {
+    assertEquals(await client.read(new Uint8Array(1)).catch(() => null), null);
+  }
+  while (descriptors() > before + 5) await new Promise((resolve) => setTimeout(resolve, 10));
+  for (const client of clients) client.close();
+}, { needs: ["openssl"] });
+
+test("uds relay --client-ca is for a LISTEN tls:, and needs a file with certificates", async () => {
+  await using dir = new TempDir();
+  const file = dir.file("c.pem");
+  await Deno.writeTextFile(file, "none");
+  const wrong = await uds(["relay", "--client-ca", file, dir.file("a.sock"), "tls:localhost:1"]);
+  assertEquals(wrong.code, 2);
+  assertStringIncludes(wrong.stderr, "--client-ca is for a LISTEN tls:");
+  const { cert, key } = await authority(dir, "server");
+  const identity = ["--cert", cert, "--key", key, "--client-ca", file];
+  const empty = await uds(["relay", ...identity, "tls:127.0.0.1:0", dir.file("a.sock")]);
+  assertEquals(empty, {
+    code: 1,
+    stdout: "",
+    stderr: `uds: Cannot read "${file}": it has no certificate\n`,
+  });
+}, { needs: ["openssl"] });
