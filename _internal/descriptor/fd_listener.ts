@@ -12,6 +12,7 @@
 
 import { NotASocket } from "../../errors.ts";
 import type { ErrorContext } from "../base/error_context.ts";
+import { turn } from "../base/event_loop.ts";
 import { builtin, internals } from "../base/node.ts";
 import { errorOfCode } from "../base/system_code.ts";
 import { FdSocket } from "./fd_socket.ts";
@@ -56,8 +57,12 @@ const refused = new Map<number, Handle>();
 export class FdListener {
   readonly #handle: Handle;
   readonly #poking: ReturnType<typeof setInterval>;
+  /** Clients that came without a call, when it retires. */
+  readonly #early: FdSocket[] = [];
   #waiting: PromiseWithResolvers<FdSocket> | undefined;
   #keepsAlive = true;
+  #isRetiring = false;
+  #isListening = true;
   #isClosed = false;
 
   /**
@@ -92,34 +97,51 @@ export class FdListener {
   }
 
   accept(): Promise<FdSocket> {
+    const early = this.#early.shift();
+    if (early !== undefined) return Promise.resolve(early);
     if (this.#isClosed) return Promise.reject(closedError());
     this.#waiting = Promise.withResolvers();
     const { promise } = this.#waiting;
-    if (this.#keepsAlive) this.#handle.ref();
+    if (this.#keepsAlive && this.#isListening) this.#handle.ref();
     this.#poke();
     return promise;
   }
 
+  /**
+   * Accepts no more, and leaves the backlog to others. Resolves when the clients are taken that Deno
+   * has accepted ahead. Another caller must accept meanwhile.
+   */
+  async retire(): Promise<void> {
+    this.#isRetiring = true;
+    this.#poke();
+    // Deno then passes all of them in one turn, and accepts before that at most.
+    await turn();
+    await turn();
+    this.#endListening();
+    while (this.#early.length > 0) await turn();
+  }
+
   close(): void {
     if (this.#isClosed) return;
+    this.#endListening();
     this.#isClosed = true;
-    clearInterval(this.#poking);
-    this.#handle.close();
+    for (const socket of this.#early.splice(0)) socket.close();
     this.#settle()?.reject(closedError());
   }
 
   ref(): void {
     this.#keepsAlive = true;
-    if (this.#waiting !== undefined) this.#handle.ref();
+    if (this.#waiting !== undefined && this.#isListening) this.#handle.ref();
   }
 
   unref(): void {
     this.#keepsAlive = false;
-    this.#handle.unref();
+    if (this.#isListening) this.#handle.unref();
   }
 
   /** Makes Deno accept, and hand over a client that it has accepted ahead. */
   #poke(): void {
+    if (!this.#isListening) return;
     this.#handle.readStart();
     this.#handle.readStop();
   }
@@ -143,21 +165,30 @@ export class FdListener {
     return true;
   }
 
-  /** Takes a client out of the handle, if a call waits. */
+  /** Takes a client out of the handle, if a call waits or it retires. */
   #take(status: number): void {
-    if (this.#waiting === undefined) return;
+    if (this.#waiting === undefined && !this.#isRetiring) return;
     const client = newHandle(SOCKET);
     const result = status || this.#handle.accept(client);
-    const waiting = this.#settle()!;
-    if (result === 0) waiting.resolve(FdSocket.fromHandle(client, undefined, BUFFER_SIZE));
-    else waiting.reject(failureOf(result, "accept"));
+    const waiting = this.#settle();
+    if (result !== 0) return waiting?.reject(failureOf(result, "accept"));
+    const socket = FdSocket.fromHandle(client, undefined, BUFFER_SIZE);
+    if (waiting === undefined) this.#early.push(socket);
+    else waiting.resolve(socket);
+  }
+
+  #endListening(): void {
+    if (!this.#isListening) return;
+    this.#isListening = false;
+    clearInterval(this.#poking);
+    this.#handle.close();
   }
 
   /** Ends the wait of a call, and returns its promise. */
   #settle(): PromiseWithResolvers<FdSocket> | undefined {
     const waiting = this.#waiting;
     this.#waiting = undefined;
-    if (!this.#isClosed) this.#handle.unref();
+    if (this.#isListening) this.#handle.unref();
     return waiting;
   }
 }

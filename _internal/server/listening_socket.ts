@@ -57,7 +57,7 @@ export class ListeningSocket {
   /** Aborts when the socket closes. */
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
-  /** Ends the accepting of a shared listener. */
+  /** Ends the accepting of a listener at a descriptor. */
   #retire = async () => {};
   #watch: PathWatch | undefined;
   #healer: Healer | undefined;
@@ -135,7 +135,9 @@ export class ListeningSocket {
     const descriptors = descriptorSockets(context, native);
     const listener = descriptors?.listenAt(context, fd) ?? FdListener.open(context, fd);
     const acceptor = new Acceptor<AcceptedSocket>(listener, contextOf("accept"));
-    return new ListeningSocket(contextOf, { acceptor }, reporter, signal);
+    const socket = new ListeningSocket(contextOf, { acceptor }, reporter, signal);
+    if (listener instanceof FdListener) socket.#retire = () => listener.retire();
+    return socket;
   }
 
   /** Accepts from a listener at a descriptor that other processes accept from, too. */

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   decode,
   encode,
+  fixture,
   gate,
   isPending,
   openDescriptors,
@@ -170,6 +171,27 @@ test("serve({ fd }): shutdown() ends although clients keep coming, and loses non
   ended = true;
   await Promise.all(loads);
   assert(count > 20, `${count} clients`);
+  await server.shutdown();
+});
+
+test("serve({ fd }): shutdown() keeps the clients that Deno has accepted ahead", async () => {
+  await using dir = new TempDir();
+  using given = new GivenSocket(dir.file("a.sock"));
+  const start = (name: string) =>
+    serve({ fd: given.descriptor() }, async (conn) => {
+      await conn.write(encode(`${name} ${await readText(conn)}`));
+    });
+  let server = await start("first");
+  const args = [given.path, "40", "1000"];
+  await using clients = fixture("takeover_clients.ts", ["-A"], args, { stdin: "piped" });
+  assertEquals(await clients.line(), "asking");
+  for (const name of ["second", "third", "fourth"]) {
+    assertEquals((await server.shutdown()).aborted, 0);
+    server = await start(name);
+  }
+  await clients.stdin.close();
+  const { lost, refused } = JSON.parse(await clients.line());
+  assertEquals({ lost, refused }, { lost: [], refused: [] });
   await server.shutdown();
 });
 
