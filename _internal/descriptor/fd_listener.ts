@@ -108,8 +108,8 @@ export class FdListener {
   }
 
   /**
-   * Accepts no more, and leaves the backlog to others. Resolves when the clients are taken that Deno
-   * has accepted ahead. Another caller must accept meanwhile.
+   * Accepts no more, and leaves the backlog to others. Resolves when the clients are taken that
+   * Deno has accepted ahead. Another caller must accept meanwhile.
    */
   async retire(): Promise<void> {
     this.#isRetiring = true;

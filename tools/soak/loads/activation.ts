@@ -1,0 +1,85 @@
+/**
+ * Two commands that `uds activate` starts at their first clients. One of them is ended again and
+ * again, and its clients wait for the next one.
+ */
+
+import { connect, pair } from "@uds/uds";
+import {
+  check,
+  denoArgs,
+  isSame,
+  type Load,
+  nap,
+  readAll,
+  type Setting,
+  together,
+} from "../load.ts";
+import { childrenOf } from "../size.ts";
+
+export async function open({ directory, random, stack }: Setting): Promise<Load> {
+  const used = { activated: 0, ended: 0 };
+  const uds = denoArgs("cli.ts");
+
+  /** Starts `uds activate`, and waits until its command serves. */
+  async function start(name: string) {
+    const path = `${directory}/${name}.sock`;
+    const command = [Deno.execPath(), ...uds, "echo", "--quiet", "--systemd", path];
+    const args = [...uds, "activate", "--quiet", path, "--", ...command];
+    const child = stack.use(await pair(Deno.execPath(), { args, grace: 0 }));
+    return { path, child };
+  }
+  const kept = await start("activated");
+  const replaced = await start("activated-anew");
+
+  /** Sends bytes to a command, which sends them back. */
+  async function ask({ path }: typeof kept): Promise<void> {
+    await using conn = await connect({ path, wait: true, timeout: 60_000 });
+    const data = random.bytes(random.below(50_000));
+    conn.write(data);
+    conn.closeWrite();
+    check(isSame(await readAll(conn), data), "a command sent other bytes back");
+    used.activated++;
+  }
+  const course = (activator: typeof kept) => ({
+    weight: 10,
+    run: () => together(() => ask(activator)),
+  });
+
+  return {
+    courses: {
+      "activated command": course(kept),
+      "command that is activated anew": course(replaced),
+    },
+    async disturb() {
+      const [pid] = childrenOf(replaced.child.pid);
+      if (pid === undefined) return;
+      Deno.kill(pid, "SIGTERM");
+      while (childrenOf(replaced.child.pid).includes(pid)) await nap(10);
+      used.ended++;
+    },
+    async rest() {
+      // Both commands run at each rest.
+      await ask(kept);
+      await ask(replaced);
+    },
+    processes() {
+      const names = [kept, replaced].flatMap(({ child: { pid } }, i) => [
+        { role: `uds activate ${i + 1}`, pid, isReplaced: false },
+        ...childrenOf(pid).map((pid) => ({
+          role: i === 0 ? "activated command" : "command that is activated anew",
+          pid,
+          isReplaced: i === 1,
+        })),
+      ]);
+      return Promise.resolve(names);
+    },
+    async end() {
+      for (const { child } of [kept, replaced]) {
+        child.kill("SIGTERM");
+        const { code } = await child.status;
+        check(code === 0, `uds activate exited with ${code}`);
+      }
+      return used;
+    },
+  };
+}
