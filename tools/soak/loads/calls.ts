@@ -7,6 +7,9 @@ import { serve } from "@uds/uds";
 import { CallInterrupted, rpc, rpcClient, type RpcContext } from "@uds/uds/rpc";
 import { check, type Load, nap, type Setting } from "../load.ts";
 
+/** How long a busy machine may take to answer a call. */
+const PATIENCE_MS = 60_000;
+
 interface Api {
   add(numbers: [number, number]): number;
   echo(params: { text: string }): string;
@@ -32,7 +35,8 @@ export async function open({ directory, random, stack, fail }: Setting): Promise
       { path, onError },
       (conn, { draining }) => rpc(conn, { methods: METHODS, draining, onError }).closed,
     );
-  const open = () => rpcClient<Api>({ path, idempotent: ["add"], connectTimeout: 60_000, onError });
+  const open = () =>
+    rpcClient<Api>({ path, idempotent: ["add"], connectTimeout: PATIENCE_MS, onError });
   let server = await start();
   stack.defer(() => server.shutdown().then(() => {}));
   const client = stack.use(open());
@@ -99,7 +103,8 @@ export async function open({ directory, random, stack, fail }: Setting): Promise
     async disturb() {
       const isCut = ++used.restarts % 2 === 0;
       if (isCut) cuts++;
-      await server.shutdown(isCut ? { timeout: 0 } : {});
+      const { aborted } = await server.shutdown({ timeout: isCut ? 0 : PATIENCE_MS });
+      check(isCut || aborted === 0, `${aborted} connections were cut off`);
       server = await start();
       if (isCut) cuts++;
     },
