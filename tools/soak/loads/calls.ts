@@ -41,6 +41,7 @@ export async function open({ directory, random, stack, fail }: Setting): Promise
   stack.defer(() => server.shutdown().then(() => {}));
   const client = stack.use(open());
   const used = { calls: 0, interrupted: 0, restarts: 0 };
+  /** Odd while the server is cut off. */
   let cuts = 0;
 
   /** Calls a method that must not run twice. It may be interrupted if the server is cut off. */
@@ -49,7 +50,8 @@ export async function open({ directory, random, stack, fail }: Setting): Promise
     try {
       return await call();
     } catch (error) {
-      if (!(error instanceof CallInterrupted) || cuts === before) throw error;
+      const isCut = cuts !== before || cuts % 2 === 1;
+      if (!(error instanceof CallInterrupted) || !isCut) throw error;
       used.interrupted++;
       return undefined;
     }

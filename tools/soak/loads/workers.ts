@@ -23,7 +23,7 @@ export async function open({ directory, random, stack }: Setting): Promise<Load>
   const child = stack.use(await pair(Deno.execPath(), { args }));
   const owner = rpc<Owner>(child.conn);
   const used = { served: 0, cut: 0, reloads: 0, kills: 0 };
-  /** Changes before and after each kill. */
+  /** Odd while a worker is killed and replaced. */
   let kills = 0;
   await owner.call("pids", { of: "kept" });
 
@@ -38,7 +38,8 @@ export async function open({ directory, random, stack }: Setting): Promise<Load>
       check(isSame(await readAll(conn), data), "a worker sent other bytes back");
       used.served++;
     } catch (error) {
-      if (path === paths.kept || kills === before) throw error;
+      const isKill = kills !== before || kills % 2 === 1;
+      if (path === paths.kept || !isKill) throw error;
       used.cut++;
     }
   }
