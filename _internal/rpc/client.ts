@@ -110,7 +110,10 @@ export class ReconnectingClient {
       const left = timeout - (since - start);
       let link = this.#current;
       if (link === undefined) {
-        link = await this.#connected(Math.min(left, connectTimeout - waited), signal);
+        const wait = connectTimeout - waited;
+        link = await (left < wait
+          ? this.#connected(left, timeout, signal)
+          : this.#connected(wait, connectTimeout, signal));
         waited += performance.now() - since;
       }
       link.calls++;
@@ -136,7 +139,8 @@ export class ReconnectingClient {
 
   async #notify(method: string, params: object | undefined): Promise<void> {
     checkCall(method, params);
-    const link = this.#current ?? await this.#connected(this.#options.connectTimeout);
+    const { connectTimeout } = this.#options;
+    const link = this.#current ?? await this.#connected(connectTimeout, connectTimeout);
     await link.peer.notify(method, params);
   }
 
@@ -162,8 +166,13 @@ export class ReconnectingClient {
     for (const { reject } of this.#waiting) reject(this.#closedError());
   }
 
-  /** Waits for a connection. */
-  async #connected(ms: number, signal?: AbortSignal): Promise<Link> {
+  /**
+   * Waits for a connection.
+   *
+   * @param ms What is left of the limit.
+   * @param limit The whole limit, for the error.
+   */
+  async #connected(ms: number, limit: number, signal?: AbortSignal): Promise<Link> {
     const { context, maxCalls } = this.#options;
     if (this.#isClosed) throw this.#closedError();
     if (this.#waiting.size >= maxCalls) {
@@ -174,7 +183,7 @@ export class ReconnectingClient {
     const stop = limitWait(
       Math.max(0, ms),
       signal,
-      () => waiter.reject(this.#lateError(ms)),
+      () => waiter.reject(this.#lateError(limit)),
       () => waiter.reject(signal?.reason),
     );
     if (this.#connecting === undefined) this.#connect();
@@ -253,9 +262,9 @@ export class ReconnectingClient {
     if (link.isProven) this.#pauses.reset();
   }
 
-  #lateError(ms: number): Error {
+  #lateError(limit: number): Error {
     const last = this.#refusal && `. The last attempt: ${this.#refusal.message}`;
-    const state = `no connection within ${Math.ceil(ms)} ms${last ?? ""}`;
+    const state = `no connection within ${limit} ms${last ?? ""}`;
     return this.#options.context.error(ConnectTimeout, state, { cause: this.#refusal });
   }
 
