@@ -3,8 +3,8 @@
  *
  * - Only the call that takes their bytes shows them. So a read that looks is recvmsg, and libc
  *   waits for it, which takes longer than Deno's own read.
- * - All looks of the process together may take a hundredth of the time. A connection with pauses
- *   always looks. One that is busy all the time mostly reads as Deno does.
+ * - All looks of the process together may take 3 milliseconds of each second. A connection with
+ *   pauses always looks. One that is busy all the time mostly reads as Deno does.
  */
 
 import {
@@ -23,8 +23,8 @@ import { descriptorOf, recordOpen } from "./connection_descriptors.ts";
 /** After a longer read comes bulk: descriptors come with small messages. */
 const MAX_MESSAGE_BYTES = 16 * 1024;
 
-/** The part of the time that looks may take. */
-const SHARE = 0.01;
+/** The part of the time that looks may take: about 100 a second. */
+const SHARE = 0.003;
 /** What looks may take at once, in milliseconds: about 60 of them, which begin a connection. */
 const MAX_CREDIT_MS = 2;
 /** The same at first, when no code is compiled yet. */
