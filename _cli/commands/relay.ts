@@ -34,7 +34,7 @@ export async function run(flags: RelayFlags, from: Endpoint, to: Endpoint): Prom
   checkFlags(flags, from, to);
   const signal = stopSignal();
   if (!flags.descriptors) {
-    return await serveRelay(flags, from, to, { signal, between: await noticing(from, to) });
+    return await serveRelay(flags, from, to, { signal, ...await noticing(from, to) });
   }
   const { withDescriptors } = await import("../io/descriptor_stream.ts");
   await serveRelay(flags, from, to, {
@@ -47,18 +47,22 @@ export async function run(flags: RelayFlags, from: Endpoint, to: Endpoint): Prom
   });
 }
 
-/**
- * Returns what notices descriptors that are dropped; `undefined` if the permission for libc is
- * missing.
- */
-async function noticing(from: Endpoint, to: Endpoint): Promise<RelayContext["between"]> {
-  if (!seesDescriptors(from, to)) return undefined;
+/** Returns what notices descriptors that are dropped, unless the permission for libc is missing. */
+async function noticing(
+  from: Endpoint,
+  to: Endpoint,
+): Promise<Pick<RelayContext, "accepted" | "between">> {
+  if (!seesDescriptors(from, to)) return {};
   const { noticeDescriptors } = await import("../../_internal/native/descriptor_notice.ts");
-  return (client, target) => {
-    // Both sides are connections of paths.
-    noticeDescriptors(client as SocketConnection, () => reportDropped("client"));
-    noticeDescriptors(target as SocketConnection, () => reportDropped("server"));
-    return { client, target, over() {} };
+  // Both sides are connections of paths.
+  const notice = (conn: ByteStream, sender: "client" | "server") =>
+    noticeDescriptors(conn as SocketConnection, () => reportDropped(sender));
+  return {
+    accepted: (client) => notice(client, "client"),
+    between(client, target) {
+      notice(target, "server");
+      return { client, target, over() {} };
+    },
   };
 }
 
@@ -131,8 +135,10 @@ export interface RelayContext {
   signal: AbortSignal;
   /** Whether connections can send and receive descriptors. */
   hasDescriptors?: boolean;
+  /** Called with each client, before another one is accepted. */
+  accepted?: (client: ByteStream) => void;
   /** Returns the two sides to relay instead, such as {@linkcode tap} shows them. */
-  between?: ((client: ByteStream, target: ByteStream) => Between) | undefined;
+  between?: (client: ByteStream, target: ByteStream) => Between;
 }
 
 /** The two sides of a connection as they are relayed. */
@@ -148,7 +154,7 @@ export async function serveRelay(
   flags: RelayFlags,
   from: Endpoint,
   to: Endpoint,
-  { signal, between, hasDescriptors: descriptors }: RelayContext,
+  { signal, accepted, between, hasDescriptors: descriptors }: RelayContext,
 ): Promise<void> {
   // A prompt would otherwise appear with the first connection.
   requireGrants("Cannot relay", needs(flags, from, to), { operation: "relay", path: null });
@@ -181,6 +187,7 @@ export async function serveRelay(
   }
 
   async function relayOne(client: ByteStream, cut: AbortSignal): Promise<void> {
+    accepted?.(client);
     const target = to.scheme === "unix"
       ? await connect({ path: to.path, timeout, wait: true, descriptors, signal: cut })
       : await connectNetwork(to, { identity: shown, timeout, cut });
