@@ -12,6 +12,7 @@ import {
   ownershipNeeds,
   ownershipPermissions,
 } from "../parse/ownership.ts";
+import { tellReady, tellStopping } from "./activation.ts";
 import { reporter } from "./reporter.ts";
 import { onSignal, stopSignal } from "./signals.ts";
 
@@ -65,7 +66,11 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
     signal,
     onError: (error) => reporter.report(error),
   }, urlOf(flags.module!));
-  signal.addEventListener("abort", () => reporter.ending());
+  let stopping: Promise<void> | undefined;
+  signal.addEventListener("abort", () => {
+    reporter.ending();
+    stopping = tellStopping(false);
+  });
   onSignal("SIGHUP", async () => {
     try {
       await server.reload();
@@ -84,7 +89,9 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
     reporter.say(`${lost} lost`, { event: "workers", lost });
   });
   reporter.listening(server.addr.path);
+  await tellReady(false);
   await server.finished;
+  await stopping;
 }
 
 /** Returns the Deno permissions that it needs. */
