@@ -144,9 +144,12 @@ follows(
     const path = dir.file("s");
     const files = `${path},${path}.lock`;
     const flags = [`--allow-read=${files}`, `--allow-write=${files}`, `--allow-net=unix:${path}`];
-    await using program = fixture("server_ref.ts", flags, [path, "listen", "ref"]);
-    assertEquals(await program.line(), "listening");
+    await using program = fixture("peer_echo.ts", flags, [path]);
+    assertEquals(await program.line(), "ready");
     await using client = await connect(path);
+    // A client in the backlog would be reset.
+    await client.write(encode("x"));
+    assertEquals(await readText(client), "x");
     const reading = readText(client);
     program.kill("SIGKILL");
     assertEquals(await reading, null);
