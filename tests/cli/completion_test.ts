@@ -16,8 +16,8 @@ const LINES: [words: string[], offered: string[]][] = [
   [["send", "--framing", "u"], ["u32be", "u32le"]],
   [["permissions", "ta"], ["tap"]],
   [["completion", ""], ["bash", "zsh", "fish"]],
-  [["relay", "--c"], ["--cert", "--ca"]],
-  [["permissions", "tap", "--c"], ["--cert", "--ca"]],
+  [["relay", "--c"], ["--cert", "--ca", "--client-ca"]],
+  [["permissions", "tap", "--c"], ["--cert", "--ca", "--client-ca"]],
   [["run", "--", "sha256su"], ["sha256sum"]],
   [["serve", "/tmp/x", "--", "sha256su"], ["sha256sum"]],
 ];
