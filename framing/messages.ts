@@ -128,8 +128,8 @@ export interface Messages<out In, in Out = In>
    */
   sendEncoded(message: EncodedMessage<Out>): Promise<void>;
   /**
-   * The number of bytes that wait to be written. It grows while the peer does not read: whoever
-   * sends to many can close such a connection. A write counts until all of it is done.
+   * The number of bytes that wait to be written. It grows while the peer does not read: a program
+   * that sends to many can close such a connection. A write counts until all of it is done.
    */
   readonly pending: number;
   /**
