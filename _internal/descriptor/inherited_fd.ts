@@ -51,6 +51,8 @@ export function takeOver(
  * anything else could do it harm.
  */
 export function requireUnixStream(fd: number): void {
+  // The sandbox of a module has no internals, and opens no descriptors but those of its parent.
+  if (!("binding" in builtin("node:process"))) return;
   const { guessHandleType } = internals<{ guessHandleType(fd: number): string }>("util");
   const type = guessHandleType(fd);
   if (type !== "PIPE") throw new Error(`Node's type of it is ${type}`);
