@@ -108,6 +108,8 @@ export async function open({ directory, random, stack, fail }: Setting): Promise
       const { aborted } = await server.shutdown({ timeout: isCut ? 0 : PATIENCE_MS });
       check(isCut || aborted === 0, `${aborted} connections were cut off`);
       server = await start();
+      // Then the client has noticed that its connection is over.
+      await client.call("add", [0, 0]);
       if (isCut) cuts++;
     },
     async rest() {
