@@ -37,6 +37,7 @@ import {
   checkArguments,
   checkBoolean,
   checkFunction,
+  checkInteger,
   checkOptions,
   type Checks,
   integer,
@@ -62,6 +63,8 @@ export interface ListenFd {
 const FIRST_FD = 3;
 /** The most descriptors that Linux allows a process, unless `fs.nr_open` is raised. */
 const MOST_FDS = 2 ** 20;
+/** The most descriptors of one message: `SCM_MAX_FD` of Linux. */
+const MAX_DESCRIPTORS = 253;
 const LISTEN_VARIABLES = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] as const;
 
 /** The descriptors, once their variables are removed. */
@@ -155,7 +158,32 @@ export interface NotifyOptions {
    * @default {the one that the manager knows}
    */
   mainPid?: number | undefined;
+  /**
+   * Descriptors that the manager keeps while the service restarts: `FDSTORE=1`. The next process of
+   * the service finds them in {@linkcode listenFds}, behind its sockets.
+   *
+   * - The unit needs `FileDescriptorStoreMax=`, which is 0 by default. Without it the manager closes
+   *   them, and reports nothing.
+   * - They stay open here. The manager drops a socket when its peer has closed.
+   */
+  storeFds?: StoreFds | undefined;
+  /** The name of stored descriptors that the manager closes: `FDSTOREREMOVE=1`. */
+  removeFds?: string | undefined;
 }
+
+/** Descriptors for the manager to keep. */
+export interface StoreFds {
+  /** Their numbers, from 1 to 253 of them. */
+  fds: readonly number[];
+  /**
+   * Their name in `listenFds()`: up to 255 visible ASCII characters or spaces, and no colon.
+   *
+   * @default {"stored"}
+   */
+  name?: string | undefined;
+}
+
+const STORE_CHECKS: Checks<StoreFds> = { fds: checkFds, name: checkFdName };
 
 const NOTIFY_CHECKS: Checks<NotifyOptions> = {
   ready: checkBoolean,
@@ -164,6 +192,8 @@ const NOTIFY_CHECKS: Checks<NotifyOptions> = {
   watchdog: checkBoolean,
   status: checkLine,
   mainPid: integer(1, 0x7fff_ffff),
+  storeFds: (_, value) => checkOptions("storeFds", value as StoreFds, STORE_CHECKS),
+  removeFds: checkFdName,
 };
 
 /** The notification before this one: each waits for it, so that the order stays. */
@@ -179,7 +209,7 @@ let last: Promise<unknown> = Promise.resolve();
  *   call of libc (0.2 ms), a datagram of Deno's, the program `systemd-notify` (5 ms or more).
  * - With `systemd-notify`, and not as root, the report comes from another process. The unit then
  *   needs `NotifyAccess=all`.
- * - A descriptor cannot be left with the manager (`FDSTORE=1`).
+ * - Only libc can send descriptors (`storeFds`).
  *
  * **Permissions**: `--allow-env=NOTIFY_SOCKET`, and if it is set, one of these:
  * - `--allow-run=systemd-notify`. For `reloading`, its version must be 253 or later.
@@ -221,7 +251,8 @@ export async function notify(options: NotifyOptions): Promise<boolean> {
     }
     const path = NOTIFY_SOCKET.replace(/^@/, "\0");
     const socket = new NotifySocket(checkPathLength(path, "The variable NOTIFY_SOCKET names it"));
-    const sent = last.then(() => socket.send(lines, options.reloading === true));
+    const fds = [...options.storeFds?.fds ?? []];
+    const sent = last.then(() => socket.send(lines, options.reloading === true, fds));
     last = sent.catch(() => {});
     await sent;
     return true;
@@ -232,7 +263,7 @@ export async function notify(options: NotifyOptions): Promise<boolean> {
 
 /** Returns the assignments of sd_notify(3). */
 function linesOf(options: NotifyOptions): string[] {
-  const { ready, reloading, stopping, watchdog, status, mainPid } = options;
+  const { ready, reloading, stopping, watchdog, status, mainPid, storeFds, removeFds } = options;
   return [
     reloading && "RELOADING=1",
     ready && "READY=1",
@@ -240,6 +271,8 @@ function linesOf(options: NotifyOptions): string[] {
     watchdog && "WATCHDOG=1",
     status !== undefined && `STATUS=${status}`,
     mainPid !== undefined && `MAINPID=${mainPid}`,
+    storeFds !== undefined && `FDSTORE=1\nFDNAME=${storeFds.name ?? "stored"}`,
+    removeFds !== undefined && `FDSTOREREMOVE=1\nFDNAME=${removeFds}`,
   ].filter((line) => typeof line === "string");
 }
 
@@ -247,6 +280,22 @@ function linesOf(options: NotifyOptions): string[] {
 function checkLine(name: string, value: unknown): void {
   if (typeof value !== "string" || /[\n\0]/.test(value) || !value.isWellFormed()) {
     throw new TypeError(`Invalid ${name}: expected one line of text, got ${show(value)}`);
+  }
+}
+
+function checkFds(name: string, value: unknown): void {
+  if (!Array.isArray(value) || value.length === 0 || value.length > MAX_DESCRIPTORS) {
+    const expected = `an array of 1 to ${MAX_DESCRIPTORS} descriptors`;
+    throw new TypeError(`Invalid ${name} of storeFds: expected ${expected}, got ${show(value)}`);
+  }
+  value.forEach((fd, i) => checkInteger(`${name}[${i}]`, fd, 0, 0x7fff_ffff));
+}
+
+/** Throws unless the value is a name by sd_pid_notify_with_fds(3). */
+function checkFdName(name: string, value: unknown): void {
+  if (typeof value !== "string" || !/^[ -9;-~]{1,255}$/.test(value)) {
+    const expected = "1 to 255 visible ASCII characters without a colon";
+    throw new TypeError(`Invalid ${name}: expected ${expected}, got ${show(value)}`);
   }
 }
 

@@ -1,27 +1,28 @@
 /** A datagram, and the time, by calls of libc. */
 
-import {
-  AF_UNIX,
-  IS_MAC,
-  MSG_DONTWAIT,
-  MSG_NOSIGNAL,
-  SOCK_CLOEXEC,
-  SOCK_DGRAM,
-} from "../libc/constants.ts";
+import { AF_UNIX, IS_MAC, SOCK_CLOEXEC, SOCK_DGRAM } from "../libc/constants.ts";
 import { lastFailure } from "../libc/failure.ts";
 import type { Libc } from "../libc/library.ts";
+import { sendMessage } from "../libc/message.ts";
 import { encodeName } from "../libc/socket_name.ts";
 
 const CLOCK_MONOTONIC = IS_MAC ? 6 : 1;
 
-/** Sends a datagram to a path or an abstract name. Throws instead of waiting for a full queue. */
-export function sendDatagram(libc: Libc, path: string, data: Uint8Array<ArrayBuffer>): void {
+/**
+ * Sends a datagram with descriptors to a path or an abstract name. Throws instead of waiting for a
+ * full queue.
+ */
+export function sendDatagram(
+  libc: Libc,
+  path: string,
+  data: Uint8Array<ArrayBuffer>,
+  fds: readonly number[],
+): void {
   const fd = libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) throw lastFailure(libc);
   const to = encodeName(path);
-  const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-  const sent = libc.sendto(fd, data, BigInt(data.length), flags, to, to.length);
-  const failure = sent < 0 ? lastFailure(libc) : undefined;
+  const failed = libc.connect(fd, to, to.length) < 0 || sendMessage(libc, fd, data, fds) < 0;
+  const failure = failed ? lastFailure(libc) : undefined;
   libc.close(fd);
   if (failure !== undefined) throw failure;
 }

@@ -7,7 +7,7 @@
  * 3. The program `systemd-notify`. It waits until the manager has read the datagram. Unless it runs
  *    as root, the manager sees another process, and the unit needs `NotifyAccess=all`.
  *
- * A descriptor for the manager to keep (`FDSTORE=1`) could go the first way only.
+ * Descriptors for the manager to keep (`FDSTORE=1`) go the first way only.
  */
 
 import { areGranted, isGranted, toFlags } from "../base/deno_permissions.ts";
@@ -28,6 +28,11 @@ interface Datagrams {
   };
 }
 
+const STATES: Record<string, string> = {
+  EBADF: "a descriptor to store is not open",
+  ENOENT: "it does not exist",
+};
+
 /** The socket of a manager. */
 export class NotifySocket {
   readonly #context: ErrorContext;
@@ -42,28 +47,30 @@ export class NotifySocket {
    *
    * @param lines Assignments, such as `READY=1`.
    * @param isReload Whether to add the time, which distinguishes two reloads.
+   * @param fds Descriptors to send.
    */
-  async send(lines: string[], isReload: boolean): Promise<void> {
+  async send(lines: string[], isReload: boolean, fds: number[]): Promise<void> {
     const context = this.#context;
+    const hasFds = fds.length > 0;
     const { libcIfGranted } = await import("../libc/library.ts");
     const libc = libcIfGranted();
     try {
       if (libc !== undefined) {
         const { microseconds, sendDatagram } = await import("./libc_datagram.ts");
         const time = isReload ? [`MONOTONIC_USEC=${microseconds(libc)}`] : [];
-        return sendDatagram(libc, context.path, encode([...lines, ...time]));
+        return sendDatagram(libc, context.path, encode([...lines, ...time]), fds);
       }
       const hasDatagrams = (Deno as Datagrams).listenDatagram !== undefined;
-      if (!isReload && hasDatagrams && areGranted(this.#ofDatagrams)) {
+      if (!hasFds && !isReload && hasDatagrams && areGranted(this.#ofDatagrams)) {
         return await sendByDeno(context.path, encode(lines));
       }
-      if (isGranted("run", PROGRAM)) {
+      if (!hasFds && isGranted("run", PROGRAM)) {
         return await runProgram(isReload ? ["--reloading", ...lines] : lines);
       }
     } catch (cause) {
-      throw context.fail(cause, codeOf(cause) === "ENOENT" ? "it does not exist" : undefined);
+      throw context.fail(cause, STATES[codeOf(cause) ?? ""]);
     }
-    throw this.#denied(isReload);
+    throw this.#denied(isReload, hasFds);
   }
 
   /** What a datagram of Deno's needs. */
@@ -72,11 +79,12 @@ export class NotifySocket {
     return path.startsWith("\0") ? { net: true } : { write: [path], net: [`unix:${path}`] };
   }
 
-  #denied(isReload: boolean): Error {
+  #denied(isReload: boolean, hasFds: boolean): Error {
     const datagrams = ["--unstable-net", ...toFlags(this.#ofDatagrams)].join(" ");
+    const program = `--allow-run=${PROGRAM}${isReload ? " (systemd 253 or later)" : ""}`;
     const ways = [
-      `--allow-run=${PROGRAM}${isReload ? " (systemd 253 or later)" : ""}`,
-      ...(isReload ? [] : [datagrams]),
+      ...(hasFds ? [] : [program]),
+      ...(hasFds || isReload ? [] : [datagrams]),
       `--allow-ffi=${LIBC}`,
     ];
     const state = `a Deno permission is missing. Run again with ${ways.join(", or with ")}`;

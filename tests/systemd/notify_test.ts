@@ -1,8 +1,8 @@
 import { isSocketError } from "@uds/uds";
 import { notify, watchdog } from "@uds/uds/systemd";
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
-import { denoArgs, IS_ROOT, run, TempDir, test } from "../_helpers.ts";
-import { underManager } from "./_manager.ts";
+import { denoArgs, fixturePath, IS_ROOT, Program, run, TempDir, test } from "../_helpers.ts";
+import { type Line, underManager } from "./_manager.ts";
 
 const ENV = "--allow-env=NOTIFY_SOCKET";
 const LIBC = `/lib/${Deno.build.arch}-linux-gnu/libc.so.6`;
@@ -229,3 +229,73 @@ test("watchdog() of another process does nothing", () => {
     Deno.env.delete("WATCHDOG_PID");
   }
 });
+
+test(
+  "notify({ storeFds }) leaves descriptors with the manager, and removes them, by libc",
+  async () => {
+    await using dir = new TempDir();
+    using file = Deno.openSync(dir.file("state"), { write: true, create: true });
+    const { ino } = file.statSync();
+    const path = dir.file("notify");
+    const reports = [
+      { storeFds: { fds: [3, 3], name: "state" } },
+      { storeFds: { fds: [3] }, ready: true },
+      { removeFds: "state" },
+      { storeFds: { fds: [999] } },
+    ].map((report) => JSON.stringify(report));
+    const program = [
+      Deno.execPath(),
+      ...denoArgs("systemd_notify.ts", [ENV, `--allow-ffi=${LIBC}`], reports),
+    ];
+    const manager = [
+      fixturePath("systemd_manager.py"),
+      path,
+      "sh",
+      "-c",
+      'exec "$0" "$@" 3>>"$STATE"',
+    ];
+    await using run = new Program("python3", [...manager, ...program], {
+      env: { STATE: dir.file("state") },
+    });
+    const lines = (await run.output()).map((line) => JSON.parse(line) as Line);
+    const sent = (lines: string[], inodes?: number[]): Line => ({
+      to: "path",
+      lines,
+      isMain: true,
+      ...(inodes && { inodes }),
+    });
+    assertEquals(lines.filter(({ to }) => to), [
+      sent(["FDSTORE=1", "FDNAME=state"], [ino!, ino!]),
+      sent(["READY=1", "FDSTORE=1", "FDNAME=stored"], [ino!]),
+      sent(["FDSTOREREMOVE=1", "FDNAME=state"]),
+    ]);
+    assertEquals(
+      lines.find(({ name }) => name)?.["message"],
+      `Cannot notify "${path}": a descriptor to store is not open`,
+    );
+  },
+  NEEDS,
+);
+
+test("notify({ storeFds }) names libc, which alone can send descriptors", async () => {
+  await using dir = new TempDir();
+  const flags = [ENV, "--allow-run=systemd-notify"];
+  const args = ['{"storeFds":{"fds":[0]}}'];
+  const [line] = await underManager(dir.file("notify"), "systemd_notify.ts", flags, args);
+  assertEquals(line!["name"], "NotCapable");
+  assertMatch(`${line!["message"]}`, /missing\. Run again with --allow-ffi=\S+libc\.so\.6$/);
+}, NEEDS);
+
+for (
+  const [name, value] of Object.entries({
+    "no descriptor": { fds: [] },
+    "a descriptor below 0": { fds: [-1] },
+    "a name with a colon": { fds: [0], name: "a:b" },
+    "a name of two lines": { fds: [0], name: "a\nREADY=1" },
+  })
+) {
+  test(`notify({ storeFds }) refuses ${name}`, async () => {
+    const error = await notify({ storeFds: value }).catch((error: unknown) => error);
+    assertMatch(String(error), /^(?:Type|Range)Error: Invalid (?:fds|name)/);
+  });
+}
