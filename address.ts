@@ -20,10 +20,16 @@ import { absoluteSocketPath } from "./_internal/base/socket_path.ts";
  *   line writes it `@name`. All of its characters count, including NULs. A program that pads its
  *   name with NULs to the full 108 bytes, as HAProxy does, is reached at the padded name only.
  * - Deno names sockets in UTF-8. Names with other bytes are not supported.
+ *
+ * @category Paths
  */
 export type SocketPath = string | URL;
 
-/** One end of a Unix domain socket connection. */
+/**
+ * One end of a Unix domain socket connection.
+ *
+ * @category Paths
+ */
 export interface UnixAddr {
   /** Always `"unix"`. */
   readonly transport: "unix";
@@ -56,6 +62,8 @@ export interface UnixAddr {
  * assertThrows(() => resolveSocketPath(""), TypeError, "empty");
  * assertThrows(() => resolveSocketPath("/" + "é".repeat(60)), RangeError, "121 bytes");
  * ```
+ *
+ * @category Paths
  */
 export function resolveSocketPath(path: SocketPath): string {
   return absoluteSocketPath(path);

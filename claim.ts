@@ -14,7 +14,11 @@ import { OWN_CHECKS, planToOwn } from "./_internal/path/claim_options.ts";
 import { OwnedPath } from "./_internal/path/owned_path.ts";
 import { ClaimedServer } from "./_internal/server/claimed_server.ts";
 
-/** Options of {@linkcode claim}, which `listen()` and `serve()` have too. */
+/**
+ * Options of {@linkcode claim}, which `listen()` and `serve()` have too.
+ *
+ * @category Servers
+ */
 export interface ClaimOptions {
   /**
    * The permission bits of the socket file, at most `0o777`, with the owner's write bit. On Linux
@@ -109,7 +113,11 @@ export interface ClaimOptions {
   verifyDirectory?: boolean | undefined;
 }
 
-/** A path that this process owns until it is released. */
+/**
+ * A path that this process owns until it is released.
+ *
+ * @category Servers
+ */
 export interface SocketClaim extends AsyncDisposable {
   /** The absolute path. */
   readonly path: string;
@@ -206,6 +214,8 @@ export interface SocketClaim extends AsyncDisposable {
  * }
  * await Deno.remove(directory);
  * ```
+ *
+ * @category Servers
  */
 export async function claim(path: SocketPath, options: ClaimOptions = {}): Promise<SocketClaim> {
   try {

@@ -31,7 +31,11 @@ import { SocketConnection } from "./_internal/connection/socket_connection.ts";
 import { connectRefusal } from "./_internal/path/connect_refusal.ts";
 import { connectWithin } from "./_internal/path/connect_tries.ts";
 
-/** Options of {@linkcode connect}. */
+/**
+ * Options of {@linkcode connect}.
+ *
+ * @category Clients
+ */
 export interface ConnectOptions {
   /** The path of the socket, or an abstract name. */
   path: SocketPath;
@@ -121,6 +125,8 @@ export interface ConnectOptions {
  * await using conn = await connect({ path, wait: true, timeout: 1000 });
  * assertEquals(await new Response(conn.readable).text(), "hello\n");
  * ```
+ *
+ * @category Clients
  */
 export async function connect(options: SocketPath | ConnectOptions): Promise<Connection> {
   try {

@@ -12,7 +12,11 @@ import { SocketConnection } from "./_internal/connection/socket_connection.ts";
 
 export type { UnixAddr } from "./address.ts";
 
-/** Options of {@linkcode Connection.read}. */
+/**
+ * Options of {@linkcode Connection.read}.
+ *
+ * @category Connections
+ */
 export interface ReadOptions {
   /** Ends the wait. The read rejects with its reason. */
   signal?: AbortSignal | undefined;
@@ -42,6 +46,8 @@ export interface ReadOptions {
  *   the shape of `SocketError`. The error of a `write` has the bytes that were not sent, as
  *   `unsent`. If the peer closes before it has read everything from us, the kernel makes that a
  *   reset: once everything that it sent has been read, the next read rejects.
+ *
+ * @category Connections
  */
 export interface Connection extends Disposable, AsyncDisposable {
   /** The address of this end. */
@@ -179,6 +185,8 @@ export interface Connection extends Disposable, AsyncDisposable {
  * await conn.closeWrite();
  * assertEquals(await new Response(conn.readable).text(), "hello");
  * ```
+ *
+ * @category Connections
  */
 export function toConnection(conn: Deno.UnixConn): Connection {
   checkArguments("toConnection", arguments, 1, "toConnection(conn)");

@@ -28,7 +28,11 @@
  * @module
  */
 
-/** The shape of every error that this package throws for a failure of the system. */
+/**
+ * The shape of every error that this package throws for a failure of the system.
+ *
+ * @category Errors
+ */
 export interface SocketError extends Error {
   /**
    * The operation that failed: `"connect"`, `"listen"`, `"claim"`, `"accept"`, `"read"`, `"write"`
@@ -49,7 +53,11 @@ export interface SocketError extends Error {
   readonly bToA?: number;
 }
 
-/** The fields that an error of this package is made of, besides its message. */
+/**
+ * The fields that an error of this package is made of, besides its message.
+ *
+ * @category Errors
+ */
 export interface SocketErrorFields {
   /** The operation that failed. */
   operation: string;
@@ -81,12 +89,18 @@ export interface SocketErrorFields {
  * assertEquals(error.operation, "connect");
  * assertEquals(error.path, "/nowhere/app.sock");
  * ```
+ *
+ * @category Errors
  */
 export function isSocketError(error: unknown): error is SocketError {
   return error instanceof Error && "operation" in error && "path" in error;
 }
 
-/** The shape of the errors about the path of a socket. */
+/**
+ * The shape of the errors about the path of a socket.
+ *
+ * @category Errors
+ */
 export interface SocketPathError extends SocketError {
   /** The absolute path of the socket, or of what is wrong with it. */
   readonly path: string;
@@ -117,13 +131,21 @@ function hide(error: Error, name: string, value: unknown): void {
   Object.defineProperty(error, name, { value, enumerable: false, configurable: true });
 }
 
-/** The path belongs to another server that runs, or may run. The default code is `"EADDRINUSE"`. */
+/**
+ * The path belongs to another server that runs, or may run. The default code is `"EADDRINUSE"`.
+ *
+ * @category Errors
+ */
 export interface SocketInUse extends SocketPathError {
   /** The process that holds the lock of the path, if known. */
   readonly holder: number | undefined;
 }
 
-/** The path belongs to another server that runs, or may run. The default code is `"EADDRINUSE"`. */
+/**
+ * The path belongs to another server that runs, or may run. The default code is `"EADDRINUSE"`.
+ *
+ * @category Errors
+ */
 export class SocketInUse extends Deno.errors.AddrInUse {
   /**
    * Creates the error.
@@ -143,12 +165,16 @@ export class SocketInUse extends Deno.errors.AddrInUse {
 /**
  * The file at the path is not a socket of the type that is needed, which is a stream socket except
  * in `@uds/uds/native`. It is left untouched. The default code is `"ENOTSOCK"`.
+ *
+ * @category Errors
  */
 export interface NotASocket extends SocketPathError {}
 
 /**
  * The file at the path is not a socket of the type that is needed, which is a stream socket except
  * in `@uds/uds/native`. It is left untouched. The default code is `"ENOTSOCK"`.
+ *
+ * @category Errors
  */
 export class NotASocket extends Error {
   /**
@@ -163,10 +189,18 @@ export class NotASocket extends Error {
   }
 }
 
-/** A socket file exists, but nothing listens on it. The default code is `"ECONNREFUSED"`. */
+/**
+ * A socket file exists, but nothing listens on it. The default code is `"ECONNREFUSED"`.
+ *
+ * @category Errors
+ */
 export interface NothingListening extends SocketPathError {}
 
-/** A socket file exists, but nothing listens on it. The default code is `"ECONNREFUSED"`. */
+/**
+ * A socket file exists, but nothing listens on it. The default code is `"ECONNREFUSED"`.
+ *
+ * @category Errors
+ */
 export class NothingListening extends Deno.errors.ConnectionRefused {
   /**
    * Creates the error.
@@ -180,10 +214,18 @@ export class NothingListening extends Deno.errors.ConnectionRefused {
   }
 }
 
-/** The path does not exist. The default code is `"ENOENT"`. */
+/**
+ * The path does not exist. The default code is `"ENOENT"`.
+ *
+ * @category Errors
+ */
 export interface SocketNotFound extends SocketPathError {}
 
-/** The path does not exist. The default code is `"ENOENT"`. */
+/**
+ * The path does not exist. The default code is `"ENOENT"`.
+ *
+ * @category Errors
+ */
 export class SocketNotFound extends Deno.errors.NotFound {
   /**
    * Creates the error.
@@ -197,7 +239,11 @@ export class SocketNotFound extends Deno.errors.NotFound {
   }
 }
 
-/** The file system does not allow this process to connect. The default code is `"EACCES"`. */
+/**
+ * The file system does not allow this process to connect. The default code is `"EACCES"`.
+ *
+ * @category Errors
+ */
 export interface ConnectDenied extends SocketPathError {
   /** The permission bits of the socket file, if they could be read. */
   readonly mode: number | undefined;
@@ -207,7 +253,11 @@ export interface ConnectDenied extends SocketPathError {
   readonly gid: number | undefined;
 }
 
-/** The file system does not allow this process to connect. The default code is `"EACCES"`. */
+/**
+ * The file system does not allow this process to connect. The default code is `"EACCES"`.
+ *
+ * @category Errors
+ */
 export class ConnectDenied extends Deno.errors.PermissionDenied {
   /**
    * Creates the error.
@@ -224,10 +274,18 @@ export class ConnectDenied extends Deno.errors.PermissionDenied {
   }
 }
 
-/** Connecting took too long. The last refusal is the `cause`, and the code is `"ETIMEDOUT"`. */
+/**
+ * Connecting took too long. The last refusal is the `cause`, and the code is `"ETIMEDOUT"`.
+ *
+ * @category Errors
+ */
 export interface ConnectTimeout extends SocketPathError {}
 
-/** Connecting took too long. The last refusal is the `cause`, and the code is `"ETIMEDOUT"`. */
+/**
+ * Connecting took too long. The last refusal is the `cause`, and the code is `"ETIMEDOUT"`.
+ *
+ * @category Errors
+ */
 export class ConnectTimeout extends Deno.errors.TimedOut {
   /**
    * Creates the error.
@@ -243,11 +301,15 @@ export class ConnectTimeout extends Deno.errors.TimedOut {
 
 /**
  * A path is not safe to rely on: another user could take it over. The default code is `"EPERM"`.
+ *
+ * @category Errors
  */
 export interface InsecurePath extends SocketPathError {}
 
 /**
  * A path is not safe to rely on: another user could take it over. The default code is `"EPERM"`.
+ *
+ * @category Errors
  */
 export class InsecurePath extends Deno.errors.PermissionDenied {
   /**
@@ -262,7 +324,11 @@ export class InsecurePath extends Deno.errors.PermissionDenied {
   }
 }
 
-/** A message is larger than its codec allows, or announces that it will be. */
+/**
+ * A message is larger than its codec allows, or announces that it will be.
+ *
+ * @category Errors
+ */
 export interface MessageTooLarge extends SocketError {
   /** The code of the cause, else `"EMSGSIZE"`. */
   readonly code: string;
@@ -272,7 +338,11 @@ export interface MessageTooLarge extends SocketError {
   readonly limit: number;
 }
 
-/** A message is larger than its codec allows, or announces that it will be. */
+/**
+ * A message is larger than its codec allows, or announces that it will be.
+ *
+ * @category Errors
+ */
 export class MessageTooLarge extends RangeError {
   /**
    * Creates the error.
@@ -294,13 +364,21 @@ export class MessageTooLarge extends RangeError {
   }
 }
 
-/** The peer's end of file came within a message. */
+/**
+ * The peer's end of file came within a message.
+ *
+ * @category Errors
+ */
 export interface TruncatedMessage extends SocketError {
   /** The bytes of the message that came, with its framing. */
   readonly rest: Uint8Array;
 }
 
-/** The peer's end of file came within a message. */
+/**
+ * The peer's end of file came within a message.
+ *
+ * @category Errors
+ */
 export class TruncatedMessage extends Deno.errors.UnexpectedEof {
   /**
    * Creates the error.
@@ -316,10 +394,18 @@ export class TruncatedMessage extends Deno.errors.UnexpectedEof {
   }
 }
 
-/** This side has closed the connection: `close()`, `closeWrite()` or disposal. */
+/**
+ * This side has closed the connection: `close()`, `closeWrite()` or disposal.
+ *
+ * @category Errors
+ */
 export interface ConnectionClosed extends SocketError {}
 
-/** This side has closed the connection: `close()`, `closeWrite()` or disposal. */
+/**
+ * This side has closed the connection: `close()`, `closeWrite()` or disposal.
+ *
+ * @category Errors
+ */
 export class ConnectionClosed extends Deno.errors.BadResource {
   /**
    * Creates the error.
@@ -341,6 +427,8 @@ export class ConnectionClosed extends Deno.errors.BadResource {
 /**
  * The answer of the peer to a call is an error, or the error that a method answers with. It has the
  * `operation` `"call"` if {@linkcode RpcPeer.call} has thrown it.
+ *
+ * @category Errors
  */
 export class RpcError extends Error {
   /** The code: one of {@linkcode RPC_CODES}, or one of your own. */
@@ -371,7 +459,11 @@ export class RpcError extends Error {
   }
 }
 
-/** The connection has ended before the answer to a call came. */
+/**
+ * The connection has ended before the answer to a call came.
+ *
+ * @category Errors
+ */
 export interface CallInterrupted extends SocketError {
   /** The method that was called. */
   readonly method: string;
@@ -384,7 +476,11 @@ export interface CallInterrupted extends SocketError {
   readonly status?: Deno.CommandStatus;
 }
 
-/** The connection has ended before the answer to a call came. */
+/**
+ * The connection has ended before the answer to a call came.
+ *
+ * @category Errors
+ */
 export class CallInterrupted extends Deno.errors.ConnectionAborted {
   /**
    * Creates the error.

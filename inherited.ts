@@ -27,7 +27,11 @@ const INHERITED_CHECKS: Checks<InheritedOptions & Omit<PacketInheritedOptions, "
   maxPacketBytes: integer(1, MAX_PACKET_BYTES),
 };
 
-/** Options of {@linkcode inherited}. */
+/**
+ * Options of {@linkcode inherited}.
+ *
+ * @category Children
+ */
 export interface InheritedOptions {
   /**
    * The descriptor that was agreed on with the parent.
@@ -59,7 +63,11 @@ export interface InheritedOptions {
   lowLatency?: boolean | undefined;
 }
 
-/** Options of {@linkcode inherited} for a socket of packets. */
+/**
+ * Options of {@linkcode inherited} for a socket of packets.
+ *
+ * @category Packets
+ */
 export interface PacketInheritedOptions
   extends Omit<InheritedOptions, "type" | "descriptors" | "lowLatency"> {
   /** The type of the socket, which needs `import "@uds/uds/native"`. */
@@ -101,6 +109,8 @@ export interface PacketInheritedOptions
  * await using conn = inherited();
  * await conn.readable.pipeTo(conn.writable);
  * ```
+ *
+ * @category Children
  */
 export function inherited(options?: InheritedOptions): Connection;
 /**
@@ -129,6 +139,8 @@ export function inherited(options?: InheritedOptions): Connection;
  * await using socket = inherited({ type: "seqpacket" });
  * for await (const packet of socket) await socket.send(packet);
  * ```
+ *
+ * @category Children
  */
 export function inherited(options: PacketInheritedOptions): PacketSocket;
 export function inherited(

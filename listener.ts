@@ -22,7 +22,11 @@ import { Listener } from "./_internal/server/listener.ts";
 import { ListeningSocket } from "./_internal/server/listening_socket.ts";
 import { Reporter } from "./_internal/server/reporter.ts";
 
-/** A path that a server has lost. */
+/**
+ * A path that a server has lost.
+ *
+ * @category Servers
+ */
 export interface PathLoss {
   /** The path. */
   readonly path: string;
@@ -35,7 +39,11 @@ export interface PathLoss {
   readonly heals: boolean;
 }
 
-/** Options of {@linkcode listen}. */
+/**
+ * Options of {@linkcode listen}.
+ *
+ * @category Servers
+ */
 export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
   /**
    * The path of the socket, or an abstract name. With an abstract name, every other option of
@@ -137,7 +145,11 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
   signal?: AbortSignal | undefined;
 }
 
-/** Options of {@linkcode listen} at a descriptor that another process opened. */
+/**
+ * Options of {@linkcode listen} at a descriptor that another process opened.
+ *
+ * @category Servers
+ */
 export interface ListenFdOptions {
   /**
    * The number of a descriptor that this process was given, for example by `listenFds()`: a Unix
@@ -172,7 +184,11 @@ export interface ListenFdOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** A listener that owns its path. `for await` over it ends when it closes. */
+/**
+ * A listener that owns its path. `for await` over it ends when it closes.
+ *
+ * @category Servers
+ */
 export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable {
   /** The address that clients connect to. */
   readonly addr: UnixAddr;
@@ -259,6 +275,8 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  * assertEquals(await new Response(client.readable).text(), "hello");
  * client.close();
  * ```
+ *
+ * @category Servers
  */
 export async function listen(
   options: SocketPath | ListenOptions | ListenFdOptions,
@@ -271,7 +289,11 @@ export async function listen(
   }
 }
 
-/** The checks of the options of {@linkcode listen}. */
+/**
+ * The checks of the options of {@linkcode listen}.
+ *
+ * @category Servers
+ */
 export const LISTEN_CHECKS: Checks<ListenOptions> = {
   path: unchecked,
   fd: integer(0, 0x7fff_ffff),
@@ -290,7 +312,11 @@ async function openListener(
   return new Listener(await openSocket("listen", given, new Reporter(given)));
 }
 
-/** Opens the socket of a call with checked options. */
+/**
+ * Opens the socket of a call with checked options.
+ *
+ * @category Servers
+ */
 export async function openSocket(
   operation: "listen" | "serve",
   given: ListenOptions | ListenFdOptions,

@@ -17,10 +17,13 @@
  * - {@linkcode permissions}: the Deno permissions of each of these; {@linkcode runtimePath}: a good
  *   place for a socket.
  *
- * Two modules load only where you import them:
+ * These modules load only where you import them:
  *
  * - `@uds/uds/rpc`: `rpc()` calls methods by JSON-RPC, both ways; `rpcClient()` also reconnects.
  * - `@uds/uds/pool`: `pool()` runs the methods of a module in child processes, on all cores.
+ * - `@uds/uds/workers`: `serveWorkers()` serves one path by several processes.
+ * - `@uds/uds/systemd`: `listenFds()`, `notify()` and `watchdog()`.
+ * - `@uds/uds/native`: identity of clients, descriptors, packets, with `--allow-ffi`.
  *
  * @example An echo server and its client
  * ```ts
@@ -33,7 +36,7 @@
  * });
  *
  * await using conn = await connect(path);
- * await conn.write(new TextEncoder().encode("This is the message."));
+ * await conn.writeText("This is the message.");
  * await conn.closeWrite();
  * const answer = await new Response(conn.readable).text();
  * assertEquals(answer, "This is the message.");
@@ -41,6 +44,13 @@
  *
  * @module
  */
+
+// The documentation lists these before all others, in this order.
+export { serve } from "./server.ts";
+export { connect } from "./client.ts";
+export { messages } from "./framing.ts";
+export { pair } from "./pair.ts";
+export { claim } from "./claim.ts";
 
 export * from "./server.ts";
 export * from "./client.ts";

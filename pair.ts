@@ -23,7 +23,11 @@ import { requireDeno, startModule } from "./_internal/sandbox/module.ts";
 export { inherited, type InheritedOptions, type PacketInheritedOptions } from "./inherited.ts";
 export { socketpair, type SocketPairOptions } from "./socketpair.ts";
 
-/** Options of {@linkcode pair}. */
+/**
+ * Options of {@linkcode pair}.
+ *
+ * @category Children
+ */
 export interface PairOptions {
   /** The arguments of the program; those of a module are its `Deno.args`. */
   args?: string[] | undefined;
@@ -169,7 +173,11 @@ export interface PairOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Options of {@linkcode pair} for a child that gets a socket of packets. */
+/**
+ * Options of {@linkcode pair} for a child that gets a socket of packets.
+ *
+ * @category Packets
+ */
 export interface PacketPairOptions extends
   Omit<
     PairOptions,
@@ -186,7 +194,11 @@ export interface PacketPairOptions extends
   maxPacketBytes?: number | undefined;
 }
 
-/** A child process, and the connection to it. */
+/**
+ * A child process, and the connection to it.
+ *
+ * @category Children
+ */
 export interface Child<Conn = Connection> extends AsyncDisposable {
   /** This end of the connection. The child has the other end where `socket` puts it. */
   readonly conn: Conn;
@@ -283,6 +295,8 @@ export interface Child<Conn = Connection> extends AsyncDisposable {
  * await sort.conn.closeWrite();
  * assertEquals(await new Response(sort.conn.readable).text(), "apple\npear\n");
  * ```
+ *
+ * @category Children
  */
 export function pair(command: string | URL, options?: PairOptions): Promise<Child>;
 /**
@@ -314,6 +328,8 @@ export function pair(command: string | URL, options?: PairOptions): Promise<Chil
  * await child.conn.send(new TextEncoder().encode("whole"));
  * assertEquals(new TextDecoder().decode((await child.conn.receive())!), "whole");
  * ```
+ *
+ * @category Children
  */
 export function pair(command: string, options: PacketPairOptions): Promise<Child<PacketSocket>>;
 export async function pair(

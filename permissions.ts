@@ -18,10 +18,18 @@ import {
 import { pairPermissions, toFlags } from "./_internal/base/deno_permissions.ts";
 import { socketPermissions } from "./_internal/base/socket_permissions.ts";
 
-/** An operation for {@linkcode permissions}. `"serve"` includes `listen()`. */
+/**
+ * An operation for {@linkcode permissions}. `"serve"` includes `listen()`.
+ *
+ * @category Permissions
+ */
 export type Operation = "connect" | "serve" | "claim" | "probe" | "pair";
 
-/** Options of {@linkcode permissions}: the options of the operation that change what it needs. */
+/**
+ * Options of {@linkcode permissions}: the options of the operation that change what it needs.
+ *
+ * @category Permissions
+ */
 export interface PermissionsOptions {
   /**
    * The same as in `ClaimOptions`.
@@ -131,6 +139,8 @@ const OPERATIONS: readonly Operation[] = ["connect", "serve", "claim", "probe", 
  *   net: ["unix:/run/app.sock"],
  * });
  * ```
+ *
+ * @category Permissions
  */
 export function permissions(
   operation: Operation,
@@ -169,6 +179,8 @@ export function permissions(
  *   "--allow-net=unix:/run/app.sock",
  * ]);
  * ```
+ *
+ * @category Permissions
  */
 export function permissionFlags(set: Deno.PermissionOptionsObject): string[] {
   return toFlags(set);

@@ -34,7 +34,11 @@ import type { Peer } from "./_internal/rpc/peer.ts";
 
 export { CallInterrupted, RpcError } from "./errors.ts";
 
-/** Options of {@linkcode Pool.call}. */
+/**
+ * Options of {@linkcode Pool.call}.
+ *
+ * @category Children
+ */
 export interface PoolCallOptions extends CallOptions {
   /**
    * Cancels the call: its promise rejects at once with the signal's reason. If the call runs, the
@@ -63,7 +67,11 @@ export interface PoolCallOptions extends CallOptions {
   onProgress?: ((progress: never) => void) | undefined;
 }
 
-/** Options of {@linkcode pool}. */
+/**
+ * Options of {@linkcode pool}.
+ *
+ * @category Children
+ */
 export interface PoolOptions<Remote = AnyMethods> extends
   Pick<
     PairOptions,
@@ -130,7 +138,11 @@ export interface PoolOptions<Remote = AnyMethods> extends
   stderr?: "inherit" | "null" | undefined;
 }
 
-/** Child processes that run methods, which {@linkcode pool} returns. */
+/**
+ * Child processes that run methods, which {@linkcode pool} returns.
+ *
+ * @category Children
+ */
 export interface Pool<Remote = AnyMethods> extends Disposable, AsyncDisposable {
   /**
    * Runs a method in the child that has the fewest calls.
@@ -287,6 +299,8 @@ function checkModule(module: unknown): void {
  * }
  * await Deno.remove(directory, { recursive: true });
  * ```
+ *
+ * @category Children
  */
 export function pool<Remote = AnyMethods>(
   module: URL,

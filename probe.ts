@@ -31,6 +31,8 @@ import { tryConnect } from "./_internal/path/try_connect.ts";
  * - `"other-type"`: a running program has a datagram or sequenced-packet socket there. `connect()`
  *   is refused; `connectPackets()` of `@uds/uds/native` is for these types.
  * - `"not-a-socket"`: another kind of file.
+ *
+ * @category Paths
  */
 export type SocketState =
   | "free"
@@ -42,7 +44,11 @@ export type SocketState =
   | "other-type"
   | "not-a-socket";
 
-/** The result of {@linkcode probe}. */
+/**
+ * The result of {@linkcode probe}.
+ *
+ * @category Paths
+ */
 export interface ProbeResult {
   /** The state of the path. */
   state: SocketState;
@@ -56,7 +62,11 @@ export interface ProbeResult {
   holder?: number;
 }
 
-/** Options of {@linkcode probe}. */
+/**
+ * Options of {@linkcode probe}.
+ *
+ * @category Paths
+ */
 export interface ProbeOptions {
   /**
    * Whether to connect, and close again at once, if only that can show whether a server listens. A
@@ -108,6 +118,8 @@ const MAX_CHANGES = 5;
  * const { state, mode, holder } = await probe(path);
  * assertEquals([state, mode, holder], ["alive", 0o600, Deno.pid]);
  * ```
+ *
+ * @category Paths
  */
 export async function probe(path: SocketPath, options: ProbeOptions = {}): Promise<ProbeResult> {
   try {

@@ -17,13 +17,21 @@ import {
 import { readBuffer } from "./_internal/base/read_buffer.ts";
 import { systemError } from "./_internal/base/failure.ts";
 
-/** Options of {@linkcode relay}. */
+/**
+ * Options of {@linkcode relay}.
+ *
+ * @category Connections
+ */
 export interface RelayOptions {
   /** Ends the relay and closes both connections. The promise rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
 }
 
-/** The number of bytes that {@linkcode relay} has relayed. */
+/**
+ * The number of bytes that {@linkcode relay} has relayed.
+ *
+ * @category Connections
+ */
 export interface RelayResult {
   /** Bytes from `a` to `b`. */
   aToB: number;
@@ -74,6 +82,8 @@ const BUFFER_BYTES = 256 * 1024;
  * await conn.closeWrite();
  * assertEquals(await new Response(conn.readable).text(), "ping");
  * ```
+ *
+ * @category Connections
  */
 export async function relay(
   a: Connection,

@@ -39,6 +39,8 @@ import { checkPathLength } from "./_internal/base/socket_path.ts";
  * const path = await runtimePath("uds-example");
  * assert(path.endsWith("/uds-example.sock"));
  * ```
+ *
+ * @category Paths
  */
 export async function runtimePath(name: string): Promise<string> {
   checkArguments("runtimePath", arguments, 1, "runtimePath(name)");

@@ -29,7 +29,11 @@ export {
   type UnixListener,
 } from "./listener.ts";
 
-/** The state of the server, for its handlers. Every call gets the same object. */
+/**
+ * The state of the server, for its handlers. Every call gets the same object.
+ *
+ * @category Servers
+ */
 export interface ServeHandlerInfo {
   /** Aborts when the server shuts down: finish what you have begun, and begin nothing new. */
   readonly draining: AbortSignal;
@@ -40,10 +44,16 @@ export interface ServeHandlerInfo {
 /**
  * Serves one connection. When its promise settles, pending writes are flushed and the connection
  * closes.
+ *
+ * @category Servers
  */
 export type ServeHandler = (conn: Connection, info: ServeHandlerInfo) => Promise<unknown>;
 
-/** Options of {@linkcode serve}. */
+/**
+ * Options of {@linkcode serve}.
+ *
+ * @category Servers
+ */
 export interface ServeOptions extends ListenOptions {
   /**
    * The maximum number of connections that are served at the same time. Further ones wait in the
@@ -136,10 +146,18 @@ export interface ServeOptions extends ListenOptions {
   onError?: ((error: unknown, info?: ServeHandlerInfo) => void) | undefined;
 }
 
-/** Options of {@linkcode serve} at a descriptor that another process opened. */
+/**
+ * Options of {@linkcode serve} at a descriptor that another process opened.
+ *
+ * @category Servers
+ */
 export interface ServeFdOptions extends ListenFdOptions, Omit<ServeOptions, keyof ListenOptions> {}
 
-/** Options of {@linkcode UnixServer.shutdown}. */
+/**
+ * Options of {@linkcode UnixServer.shutdown}.
+ *
+ * @category Servers
+ */
 export interface ShutdownOptions {
   /**
    * How long, in milliseconds, to wait before closing the remaining connections. With 0, all close
@@ -150,7 +168,11 @@ export interface ShutdownOptions {
   timeout?: number | undefined;
 }
 
-/** The result of a shutdown. */
+/**
+ * The result of a shutdown.
+ *
+ * @category Servers
+ */
 export interface ShutdownResult {
   /** How many handlers finished during the shutdown. */
   completed: number;
@@ -158,7 +180,11 @@ export interface ShutdownResult {
   aborted: number;
 }
 
-/** A running server. Disposing of it shuts it down. */
+/**
+ * A running server. Disposing of it shuts it down.
+ *
+ * @category Servers
+ */
 export interface UnixServer extends AsyncDisposable {
   /** The address that clients connect to. */
   readonly addr: UnixAddr;
@@ -248,6 +274,8 @@ export interface UnixServer extends AsyncDisposable {
  * await conn.closeWrite();
  * assertEquals(await new Response(conn.readable).text(), "hello");
  * ```
+ *
+ * @category Servers
  */
 export async function serve(
   options: SocketPath | ServeOptions | ServeFdOptions,

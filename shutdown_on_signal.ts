@@ -47,6 +47,8 @@ const SAME_SIGNAL_MS = 500;
  * await server.finished;
  * assertEquals((await probe(path)).state, "free");
  * ```
+ *
+ * @category Servers
  */
 export function shutdownOnSignal(
   server: { shutdown(): Promise<unknown> },

@@ -15,6 +15,8 @@ import { openSocketPair, SOCKET_PAIR_PERMISSIONS } from "./_internal/child/socke
 
 /**
  * Options of {@linkcode socketpair}: those of the system call, with the values that Deno supports.
+ *
+ * @category Children
  */
 export interface SocketPairOptions {
   /**
@@ -68,6 +70,8 @@ export interface SocketPairOptions {
  * assertEquals(await new Response(b.readable).text(), "ping");
  * b.close();
  * ```
+ *
+ * @category Children
  */
 export async function socketpair(
   options: SocketPairOptions = {},

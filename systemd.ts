@@ -48,7 +48,11 @@ import { Reporter } from "./_internal/server/reporter.ts";
 import { invalid, readVariables, wholeNumber } from "./_internal/systemd/environment.ts";
 import { NotifySocket } from "./_internal/systemd/notify_socket.ts";
 
-/** A descriptor of the manager. */
+/**
+ * A descriptor of the manager.
+ *
+ * @category systemd
+ */
 export interface ListenFd {
   /** Its number: for `serve({ fd })`, or with `Accept=yes` for `inherited({ fd })`. */
   readonly fd: number;
@@ -97,6 +101,8 @@ let given: ListenFd[] | undefined;
  * // No manager has started this example.
  * assertEquals(control, undefined);
  * ```
+ *
+ * @category systemd
  */
 export function listenFds(): ListenFd[] {
   try {
@@ -123,7 +129,11 @@ function takeListenFds(): ListenFd[] {
   }));
 }
 
-/** What {@linkcode notify} reports. */
+/**
+ * What {@linkcode notify} reports.
+ *
+ * @category systemd
+ */
 export interface NotifyOptions {
   /**
    * Whether the service has started, or has finished reloading.
@@ -162,8 +172,8 @@ export interface NotifyOptions {
    * Descriptors that the manager keeps while the service restarts: `FDSTORE=1`. The next process of
    * the service finds them in {@linkcode listenFds}, behind its sockets.
    *
-   * - The unit needs `FileDescriptorStoreMax=`, which is 0 by default. Without it the manager closes
-   *   them, and reports nothing.
+   * - The unit needs `FileDescriptorStoreMax=`, which is 0 by default. Without it the manager
+   *   closes them, and reports nothing.
    * - They stay open here. The manager drops a socket when its peer has closed.
    */
   storeFds?: StoreFds | undefined;
@@ -171,7 +181,11 @@ export interface NotifyOptions {
   removeFds?: string | undefined;
 }
 
-/** Descriptors for the manager to keep. */
+/**
+ * Descriptors for the manager to keep.
+ *
+ * @category systemd
+ */
 export interface StoreFds {
   /** Their numbers, from 1 to 253 of them. */
   fds: readonly number[];
@@ -234,6 +248,8 @@ let last: Promise<unknown> = Promise.resolve();
  * // No manager has started this example.
  * assertEquals(await notify({ ready: true, status: "3 clients" }), false);
  * ```
+ *
+ * @category systemd
  */
 export async function notify(options: NotifyOptions): Promise<boolean> {
   try {
@@ -299,7 +315,11 @@ function checkFdName(name: string, value: unknown): void {
   }
 }
 
-/** Options of {@linkcode watchdog}. */
+/**
+ * Options of {@linkcode watchdog}.
+ *
+ * @category systemd
+ */
 export interface WatchdogOptions {
   /**
    * Reports whether the service works. While it returns `false` or a promise of it, or throws, the
@@ -324,7 +344,11 @@ const WATCHDOG_CHECKS: Checks<WatchdogOptions> = {
 /** Deno takes a longer timer for one of 1 ms. */
 const LONGEST_TIMER_MS = 0x7fff_ffff;
 
-/** A running watchdog. Dispose of it before the service does something that blocks it for long. */
+/**
+ * A running watchdog. Dispose of it before the service does something that blocks it for long.
+ *
+ * @category systemd
+ */
 export interface Watchdog extends Disposable {
   /**
    * How often, in milliseconds, it reports: half of `WatchdogSec=`, from 1 ms to 24 days. `null` if
@@ -359,6 +383,8 @@ export interface Watchdog extends Disposable {
  * // No manager has started this example.
  * assertEquals(running.interval, null);
  * ```
+ *
+ * @category systemd
  */
 export function watchdog(options: WatchdogOptions = {}): Watchdog {
   try {

@@ -33,7 +33,11 @@ import { Reporter } from "./_internal/server/reporter.ts";
 import { Owner } from "./_internal/workers/owner.ts";
 import { IMPORTED, PROGRAM } from "./_internal/workers/program.ts";
 
-/** Options of {@linkcode serveWorkers}. */
+/**
+ * Options of {@linkcode serveWorkers}.
+ *
+ * @category Servers
+ */
 export interface ServeWorkersOptions extends
   Omit<ClaimOptions, "publish">,
   Pick<
@@ -76,7 +80,11 @@ export interface ServeWorkersOptions extends
   signal?: AbortSignal | undefined;
 }
 
-/** The figures of one worker. */
+/**
+ * The figures of one worker.
+ *
+ * @category Servers
+ */
 export interface WorkerStatistics {
   /** The number of its process. */
   readonly pid: number;
@@ -90,7 +98,11 @@ export interface WorkerStatistics {
   readonly answers: boolean;
 }
 
-/** What {@linkcode WorkerServer.statistics} returns. */
+/**
+ * What {@linkcode WorkerServer.statistics} returns.
+ *
+ * @category Servers
+ */
 export interface WorkersStatistics {
   /** The workers that accept, and those that finish their connections. */
   readonly workers: WorkerStatistics[];
@@ -98,7 +110,11 @@ export interface WorkersStatistics {
   readonly lost: number;
 }
 
-/** The workers of a path. Disposing of it shuts them down. */
+/**
+ * The workers of a path. Disposing of it shuts them down.
+ *
+ * @category Servers
+ */
 export interface WorkerServer extends AsyncDisposable {
   /** The address that clients connect to. */
   readonly addr: UnixAddr;
@@ -228,6 +244,8 @@ const CHECKS: Checks<ServeWorkersOptions> = {
  * }
  * await Deno.remove(directory, { recursive: true });
  * ```
+ *
+ * @category Servers
  */
 export async function serveWorkers(
   options: ServeWorkersOptions,

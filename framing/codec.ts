@@ -3,6 +3,8 @@ import type { Connection } from "../connection.ts";
 /**
  * What messages are sent over: a {@linkcode Connection}, or anything that reads and writes like
  * one, such as a `Deno.Conn`. If a `write` takes only a part, it is called again with the rest.
+ *
+ * @category Messages
  */
 export type ByteChannel =
   & Pick<Connection, "read" | "write">
@@ -13,6 +15,8 @@ export type ByteChannel =
  *
  * - Bytes appear in the order in which they are appended. A codec cannot take any back. If its
  *   `encode` throws, all bytes of that message are dropped.
+ *
+ * @category Messages
  */
 export interface ByteWriter {
   /**
@@ -64,6 +68,7 @@ export interface ByteWriter {
  *
  * @template In The messages that it decodes.
  * @template Out The messages that it encodes, if they are of another type.
+ * @category Messages
  */
 export interface Codec<out In, in Out = In> {
   /**
@@ -124,7 +129,11 @@ export interface Codec<out In, in Out = In> {
   skip?(bytes: Uint8Array, skipped: number): number | undefined;
 }
 
-/** What {@linkcode Codec.decode} found. */
+/**
+ * What {@linkcode Codec.decode} found.
+ *
+ * @category Messages
+ */
 export interface DecodedMessage<T> {
   /** The message. */
   message: T;
@@ -132,7 +141,11 @@ export interface DecodedMessage<T> {
   end: number;
 }
 
-/** A codec of strings, which `json()` can tell from a codec of bytes. */
+/**
+ * A codec of strings, which `json()` can tell from a codec of bytes.
+ *
+ * @category Messages
+ */
 export interface TextCodec extends Codec<string> {
   /** Marks a codec of strings. */
   readonly text: true;

@@ -8,7 +8,11 @@ import {
 import { checkArguments, checkOptions, type Checks } from "../_internal/base/check.ts";
 import type { Codec } from "./codec.ts";
 
-/** Options of {@linkcode contentLength}. */
+/**
+ * Options of {@linkcode contentLength}.
+ *
+ * @category Messages
+ */
 export interface ContentLengthOptions {
   /**
    * The maximum number of bytes of a message, without its header block.
@@ -64,6 +68,8 @@ const ASCII = new TextDecoder("latin1");
  * await client.send({ jsonrpc: "2.0", id: 1, method: "shutdown" });
  * assertEquals(await server.receive(), { jsonrpc: "2.0", id: 1, method: "shutdown" });
  * ```
+ *
+ * @category Messages
  */
 export function contentLength(options: ContentLengthOptions = {}): Codec<Uint8Array> {
   checkArguments("contentLength", arguments, 1, "contentLength({ maxBytes })");

@@ -13,7 +13,11 @@ import {
 } from "../_internal/base/check.ts";
 import type { Codec } from "./codec.ts";
 
-/** Options of {@linkcode delimited}. */
+/**
+ * Options of {@linkcode delimited}.
+ *
+ * @category Messages
+ */
 export interface DelimitedOptions {
   /**
    * The maximum number of bytes of a message, without its delimiter.
@@ -67,6 +71,8 @@ const CHECKS: Checks<DelimitedOptions> = { maxBytes: maxBytesUpTo() };
  * await sender.send("two\nlines");
  * assertEquals(await receiver.receive(), "two\nlines");
  * ```
+ *
+ * @category Messages
  */
 export function delimited(
   delimiter: number | Uint8Array,

@@ -9,6 +9,7 @@ import type { Codec } from "./codec.ts";
  * Made by {@linkcode encodeMessage}.
  *
  * @template Out The message.
+ * @category Messages
  */
 export interface EncodedMessage<in Out> {
   /** The number of bytes, with the frame. */
@@ -47,6 +48,8 @@ export interface EncodedMessage<in Out> {
  *   assertEquals(await reader.receive(), "news");
  * }
  * ```
+ *
+ * @category Messages
  */
 export function encodeMessage<Out>(
   codec: Codec<unknown, Out>,

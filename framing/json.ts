@@ -57,6 +57,8 @@ import { text } from "./text.ts";
  * await sender.send({ x: 1, y: 2 });
  * assertEquals(await receiver.receive(), { x: 1, y: 2 });
  * ```
+ *
+ * @category Messages
  */
 export function json<In = unknown, Out = In>(
   frames: TextCodec | Codec<Uint8Array>,

@@ -15,7 +15,11 @@ import {
 } from "../_internal/base/check.ts";
 import type { ByteWriter, Codec } from "./codec.ts";
 
-/** Options of {@linkcode lengthPrefixed}. */
+/**
+ * Options of {@linkcode lengthPrefixed}.
+ *
+ * @category Messages
+ */
 export interface LengthPrefixedOptions {
   /**
    * The number of bytes of the length. Most protocols have 4. A `"varint"` has one to ten bytes of
@@ -146,6 +150,8 @@ const CHECKS: Checks<LengthPrefixedOptions> = {
  * assertEquals(type, "Q".charCodeAt(0));
  * assertEquals(rest.slice(0, 4), [0, 0, 0, 13]);
  * ```
+ *
+ * @category Messages
  */
 export function lengthPrefixed(options: LengthPrefixedOptions = {}): Codec<Uint8Array> {
   checkArguments("lengthPrefixed", arguments, 1, "lengthPrefixed({ prefix, maxBytes })");

@@ -20,7 +20,11 @@ import type { MessageTooLarge } from "../errors.ts";
 import { decodeUtf8 } from "../_internal/messages/utf8.ts";
 import type { TextCodec } from "./codec.ts";
 
-/** Options of {@linkcode lines}. */
+/**
+ * Options of {@linkcode lines}.
+ *
+ * @category Messages
+ */
 export interface LinesOptions {
   /**
    * The maximum number of bytes of a line, without its end.
@@ -101,6 +105,8 @@ const ENCODER = new TextEncoder();
  * await conn.send("ping");
  * assertEquals(await conn.receive(), "got ping");
  * ```
+ *
+ * @category Messages
  */
 export function lines(options: LinesOptions = {}): TextCodec {
   checkArguments("lines", arguments, 1, "lines({ maxBytes })");

@@ -19,7 +19,11 @@ import type { Connection } from "../connection.ts";
 import type { ByteChannel, Codec } from "./codec.ts";
 import type { EncodedMessage } from "./encoded.ts";
 
-/** Options of {@linkcode messages}. */
+/**
+ * Options of {@linkcode messages}.
+ *
+ * @category Messages
+ */
 export interface MessagesOptions {
   /**
    * The number of bytes waiting to be written from which on `send` does not resolve. It still takes
@@ -63,7 +67,11 @@ export interface MessagesOptions {
   draining?: AbortSignal | undefined;
 }
 
-/** Options of {@linkcode Messages.receive}. */
+/**
+ * Options of {@linkcode Messages.receive}.
+ *
+ * @category Messages
+ */
 export interface ReceiveOptions {
   /**
    * Cancels the call: its promise rejects with the signal's reason. No message is lost. The next
@@ -96,6 +104,7 @@ export interface ReceiveOptions {
  *
  * @template In What is received.
  * @template Out What is sent, if it is of another type.
+ * @category Messages
  */
 export interface Messages<out In, in Out = In>
   extends AsyncIterable<In>, Disposable, AsyncDisposable {
@@ -273,6 +282,8 @@ const RECEIVE_CHECKS: Checks<ReceiveOptions> = { signal: checkSignal };
  * await server.send([1, 2]);
  * assertEquals(await server.receive(), [3]);
  * ```
+ *
+ * @category Messages
  */
 export function messages<In, Out = In>(
   conn: ByteChannel,

@@ -30,6 +30,8 @@ import type { Codec } from "./codec.ts";
  *   .pipeThrough(encodeStream(json(lines())));
  * assertEquals(await new Response(bytes).text(), '{"id":1}\n{"id":2}\n');
  * ```
+ *
+ * @category Messages
  */
 export function encodeStream<Out>(codec: Codec<unknown, Out>): TransformStream<Out, Uint8Array> {
   checkArguments("encodeStream", arguments, 1, "encodeStream(codec)");
@@ -137,6 +139,8 @@ export function encodeStream<Out>(codec: Codec<unknown, Out>): TransformStream<O
  * const values = conn.readable.pipeThrough(decodeStream(json(lines())));
  * assertEquals(await Array.fromAsync(values), [{ id: 1 }, { id: 2 }]);
  * ```
+ *
+ * @category Messages
  */
 export function decodeStream<In>(codec: Codec<In, never>): TransformStream<Uint8Array, In> {
   checkArguments("decodeStream", arguments, 1, "decodeStream(codec)");

@@ -42,6 +42,8 @@ let scratch: Uint8Array | undefined;
  * await sender.send("grün!");
  * assertEquals(await receiver.receive(), "grün!");
  * ```
+ *
+ * @category Messages
  */
 export function text(frames: Codec<Uint8Array>): TextCodec {
   checkArguments("text", arguments, 1, "text(frames)");

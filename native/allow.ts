@@ -9,7 +9,11 @@ import { requireLibc } from "../_internal/libc/library.ts";
 import type { PacketSocket } from "./packet_socket.ts";
 import { type PeerCredentials, peerCredentials } from "./peer_credentials.ts";
 
-/** The clients that {@linkcode allow} admits: those in any of the lists. */
+/**
+ * The clients that {@linkcode allow} admits: those in any of the lists.
+ *
+ * @category Identity
+ */
 export interface AllowRules {
   /**
    * Users. A client is admitted if its effective user is one of them.
@@ -71,6 +75,8 @@ const CHECKS: Checks<AllowRules> = { uids: checkUsers, gids: checkUsers };
  * assertEquals(await new Response(conn.readable).text(), "welcome");
  * conn.close();
  * ```
+ *
+ * @category Identity
  */
 export function allow(rules: AllowRules): (conn: Connection | PacketSocket) => boolean {
   try {

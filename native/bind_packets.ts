@@ -25,7 +25,11 @@ import { nativePermissions } from "./native_permissions.ts";
 import type { PacketPathOptions } from "./listen_packets.ts";
 import type { PacketWaitOptions } from "./packet_socket.ts";
 
-/** Options of {@linkcode bindPackets}. */
+/**
+ * Options of {@linkcode bindPackets}.
+ *
+ * @category Packets
+ */
 export interface BindPacketsOptions extends Omit<PacketPathOptions, "path"> {
   /**
    * The path of the socket, or an abstract name. Without it the socket has no name: it can send,
@@ -50,7 +54,11 @@ export interface BindPacketsOptions extends Omit<PacketPathOptions, "path"> {
   maxPacketBytes?: number | undefined;
 }
 
-/** A packet, and the socket that sent it. */
+/**
+ * A packet, and the socket that sent it.
+ *
+ * @category Packets
+ */
 export interface Datagram {
   /** The bytes, in memory of their own. */
   readonly packet: Uint8Array<ArrayBuffer>;
@@ -76,6 +84,8 @@ export interface Datagram {
  * - **No end**: a receiver does not notice that a sender has exited.
  * - **Trust**: `from` is what the sender has bound. Any process that may write to the socket file
  *   can send: see `mode`.
+ *
+ * @category Packets
  */
 export interface DatagramSocket extends AsyncIterable<Datagram>, AsyncDisposable {
   /** The address of the socket. */
@@ -189,6 +199,8 @@ export interface DatagramSocket extends AsyncIterable<Datagram>, AsyncDisposable
  * }
  * await Deno.remove(directory);
  * ```
+ *
+ * @category Packets
  */
 export async function bindPackets(
   options: SocketPath | BindPacketsOptions = {},

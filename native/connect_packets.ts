@@ -29,7 +29,11 @@ import { connectWithin } from "../_internal/path/connect_tries.ts";
 import { nativePermissions } from "./native_permissions.ts";
 import type { PacketSocket, PacketType } from "./packet_socket.ts";
 
-/** Options of {@linkcode connectPackets}. */
+/**
+ * Options of {@linkcode connectPackets}.
+ *
+ * @category Packets
+ */
 export interface ConnectPacketsOptions
   extends Pick<ConnectOptions, "path" | "timeout" | "wait" | "owner" | "signal"> {
   /**
@@ -96,6 +100,8 @@ export interface ConnectPacketsOptions
  * const { packet } = await log.receive();
  * assertEquals(new TextDecoder().decode(packet), "<14>app: started");
  * ```
+ *
+ * @category Packets
  */
 export async function connectPackets(
   options: SocketPath | ConnectPacketsOptions,

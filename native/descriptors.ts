@@ -33,6 +33,8 @@ import { DescriptorTransport } from "../_internal/native/descriptor_transport.ts
  *   then owns it. Programs that this process starts do not inherit it.
  * - **Shared state**: the sender may still have the same open file. Both then share its position
  *   and flags such as `O_NONBLOCK`.
+ *
+ * @category Descriptors
  */
 export interface Descriptor extends Disposable {
   /**
@@ -73,10 +75,18 @@ export interface Descriptor extends Disposable {
   close(): void;
 }
 
-/** What {@linkcode sendDescriptors} sends: a number, a descriptor, or a connection. */
+/**
+ * What {@linkcode sendDescriptors} sends: a number, a descriptor, or a connection.
+ *
+ * @category Descriptors
+ */
 export type Sendable = number | Descriptor | Connection;
 
-/** What {@linkcode receiveDescriptors} has received. */
+/**
+ * What {@linkcode receiveDescriptors} has received.
+ *
+ * @category Descriptors
+ */
 export interface Received {
   /** The number of bytes. */
   readonly count: number;
@@ -130,6 +140,8 @@ export interface Received {
  * assertEquals(received?.descriptors.length, 1);
  * using _stdin = received?.descriptors[0]?.toFile();
  * ```
+ *
+ * @category Descriptors
  */
 export function sendDescriptors(
   conn: Connection,
@@ -202,6 +214,8 @@ const RECEIVE_CHECKS: Checks<ReadOptions> = { signal: checkSignal };
  * using _output = output;
  * assertEquals(typeof input?.fd, "number");
  * ```
+ *
+ * @category Descriptors
  */
 export async function receiveDescriptors(
   conn: Connection,

@@ -24,7 +24,11 @@ import { Reporter } from "../_internal/server/reporter.ts";
 import { nativePermissions } from "./native_permissions.ts";
 import type { PacketSocket } from "./packet_socket.ts";
 
-/** Options of a packet socket that owns a path. Most of them are those of `listen()`. */
+/**
+ * Options of a packet socket that owns a path. Most of them are those of `listen()`.
+ *
+ * @category Packets
+ */
 export interface PacketPathOptions extends
   Pick<
     ListenOptions,
@@ -49,7 +53,11 @@ export interface PacketPathOptions extends
   existing?: "reclaim" | "fail" | undefined;
 }
 
-/** Options of {@linkcode listenPackets}. */
+/**
+ * Options of {@linkcode listenPackets}.
+ *
+ * @category Packets
+ */
 export interface ListenPacketsOptions extends PacketPathOptions {
   /**
    * The maximum number of connections that wait to be accepted. Further clients are refused with
@@ -67,7 +75,11 @@ export interface ListenPacketsOptions extends PacketPathOptions {
   maxPacketBytes?: number | undefined;
 }
 
-/** A listener that owns its path. `for await` over it ends when it closes. */
+/**
+ * A listener that owns its path. `for await` over it ends when it closes.
+ *
+ * @category Packets
+ */
 export interface PacketListener extends AsyncIterable<PacketSocket>, AsyncDisposable {
   /** The address that clients connect to. */
   readonly addr: UnixAddr;
@@ -141,6 +153,8 @@ export interface PacketListener extends AsyncIterable<PacketSocket>, AsyncDispos
  * }
  * await Deno.remove(directory);
  * ```
+ *
+ * @category Packets
  */
 export async function listenPackets(
   options: SocketPath | ListenPacketsOptions,

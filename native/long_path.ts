@@ -29,11 +29,19 @@ import { openAt, resolveLongPath } from "../_internal/native/long_path.ts";
 import { connectRefusal } from "../_internal/path/connect_refusal.ts";
 import { connectWithin } from "../_internal/path/connect_tries.ts";
 
-/** Options of {@linkcode connectLongPath}: those of `connect()`. */
+/**
+ * Options of {@linkcode connectLongPath}: those of `connect()`.
+ *
+ * @category Native
+ */
 export interface ConnectLongPathOptions
   extends Pick<ConnectOptions, "path" | "timeout" | "wait" | "owner" | "descriptors" | "signal"> {}
 
-/** Options of {@linkcode bindLongPath}. */
+/**
+ * Options of {@linkcode bindLongPath}.
+ *
+ * @category Native
+ */
 export interface BindLongPathOptions {
   /** The path of the socket file, of any length. */
   path: string | URL;
@@ -45,7 +53,11 @@ export interface BindLongPathOptions {
   mode?: number | undefined;
 }
 
-/** A socket that is bound to a long path, for `serve({ fd })` or `listen({ fd })`. */
+/**
+ * A socket that is bound to a long path, for `serve({ fd })` or `listen({ fd })`.
+ *
+ * @category Native
+ */
 export interface BoundLongPath extends Disposable {
   /** The descriptor of the socket, which does not listen yet. */
   readonly fd: number;
@@ -111,6 +123,8 @@ const DEFAULT_MODE = 0o600;
  * await using conn = await connectLongPath(bound.path);
  * assertEquals(await new Response(conn.readable).text(), "hello");
  * ```
+ *
+ * @category Native
  */
 export async function connectLongPath(
   options: string | URL | ConnectLongPathOptions,
@@ -182,6 +196,8 @@ export async function connectLongPath(
  * await using conn = await connectLongPath(bound.path);
  * assertEquals(await conn.read(new Uint8Array(1)), null);
  * ```
+ *
+ * @category Native
  */
 export function bindLongPath(options: string | URL | BindLongPathOptions): BoundLongPath {
   try {

@@ -7,7 +7,11 @@ import type { SocketConnection } from "../_internal/connection/socket_connection
 import { checkConnection, requireDescriptor } from "../_internal/native/checked_connection.ts";
 import { lookAhead } from "../_internal/native/low_latency.ts";
 
-/** Options of {@linkcode lowLatency}. */
+/**
+ * Options of {@linkcode lowLatency}.
+ *
+ * @category Native
+ */
 export interface LowLatencyOptions {
   /**
    * How long, in microseconds, a read looks for bytes before it waits: from 1 to 1,000. The default
@@ -75,6 +79,8 @@ const CHECKS: Checks<LowLatencyOptions> = { lookFor: integer(1, 1000) };
  *   assertEquals(buffer[0], i);
  * }
  * ```
+ *
+ * @category Native
  */
 export function lowLatency(conn: Connection, options: LowLatencyOptions = {}): void {
   try {

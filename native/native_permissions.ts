@@ -24,6 +24,8 @@ import { libcPath } from "../_internal/libc/library.ts";
  * const set = { ...permissions("connect", "/run/app.sock"), ...nativePermissions() };
  * assertEquals(permissionFlags(set)[3], `--allow-ffi=${nativePermissions().ffi}`);
  * ```
+ *
+ * @category Permissions
  */
 export function nativePermissions(): { ffi: [path: string] } {
   checkArguments("nativePermissions", arguments, 0, "nativePermissions()");

@@ -2,10 +2,18 @@
 
 import type { UnixAddr } from "../address.ts";
 
-/** The types of sockets that carry packets. */
+/**
+ * The types of sockets that carry packets.
+ *
+ * @category Packets
+ */
 export type PacketType = "seqpacket" | "dgram";
 
-/** Options of {@linkcode PacketSocket.send} and {@linkcode PacketSocket.receive}. */
+/**
+ * Options of {@linkcode PacketSocket.send} and {@linkcode PacketSocket.receive}.
+ *
+ * @category Packets
+ */
 export interface PacketWaitOptions {
   /** Ends the wait. The promise rejects with its reason. */
   signal?: AbortSignal | undefined;
@@ -29,6 +37,8 @@ export interface PacketWaitOptions {
  *   taken. `close` drops them, and the peer is not reset for them.
  * - **Descriptors** that come with a packet are closed, and the packet is delivered.
  * - **Failures** have the shape of `SocketError`. That of a `send` has the packet, as `unsent`.
+ *
+ * @category Packets
  */
 export interface PacketSocket
   extends AsyncIterable<Uint8Array<ArrayBuffer>>, Disposable, AsyncDisposable {

@@ -10,7 +10,11 @@ import { packetCredentials } from "../_internal/native/packet_credentials.ts";
 import { FdPacketSocket } from "../_internal/native/packet_socket.ts";
 import type { PacketSocket } from "./packet_socket.ts";
 
-/** The process at the other end of a connection, as the kernel noted it. */
+/**
+ * The process at the other end of a connection, as the kernel noted it.
+ *
+ * @category Identity
+ */
 export interface PeerCredentials {
   /**
    * The number of the process; `null` if it is in a namespace that this process cannot see. The
@@ -72,6 +76,8 @@ export interface PeerCredentials {
  * assertEquals(text, `process ${Deno.pid} of user ${Deno.uid()}`);
  * conn.close();
  * ```
+ *
+ * @category Identity
  */
 export function peerCredentials(conn: Connection | PacketSocket): PeerCredentials {
   try {

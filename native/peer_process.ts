@@ -6,7 +6,11 @@ import { checkArguments } from "../_internal/base/check.ts";
 import { checkConnection, requireDescriptor } from "../_internal/native/checked_connection.ts";
 import { openProcess } from "../_internal/native/process_handle.ts";
 
-/** A process that is held by a descriptor. Disposing it closes the descriptor. */
+/**
+ * A process that is held by a descriptor. Disposing it closes the descriptor.
+ *
+ * @category Identity
+ */
 export interface PeerProcess extends Disposable {
   /** The number of the process; `null` if it is in a namespace that this process cannot see. */
   readonly pid: number | null;
@@ -62,6 +66,8 @@ export interface PeerProcess extends Disposable {
  * using peer = peerProcess(server);
  * assertEquals(peer.pid, Deno.pid);
  * ```
+ *
+ * @category Identity
  */
 export function peerProcess(conn: Connection): PeerProcess {
   try {

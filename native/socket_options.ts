@@ -29,7 +29,11 @@ import {
 import { checkConnection, requireDescriptor } from "../_internal/native/checked_connection.ts";
 import { listenersAt } from "../_internal/native/open_sockets.ts";
 
-/** The sizes of a connection's buffers in the kernel. */
+/**
+ * The sizes of a connection's buffers in the kernel.
+ *
+ * @category Native
+ */
 export interface BufferSizes {
   /** How many bytes this side may send before the peer has read any. */
   readonly send: number;
@@ -37,7 +41,11 @@ export interface BufferSizes {
   readonly receive: number;
 }
 
-/** Options of {@linkcode setBufferSizes}. */
+/**
+ * Options of {@linkcode setBufferSizes}.
+ *
+ * @category Native
+ */
 export interface SetBufferSizesOptions {
   /**
    * The size of the send buffer, in bytes.
@@ -53,7 +61,11 @@ export interface SetBufferSizesOptions {
   receive?: number | undefined;
 }
 
-/** Options of {@linkcode delivered}. */
+/**
+ * Options of {@linkcode delivered}.
+ *
+ * @category Native
+ */
 export interface DeliveredOptions {
   /**
    * Ends the wait: the call rejects with the signal's reason. Nothing else changes.
@@ -107,6 +119,8 @@ const QUICK_LOOKS = 10;
  * const before = bufferSizes(conn);
  * assertEquals(setBufferSizes(conn, { send: before.send }).send, 2 * before.send);
  * ```
+ *
+ * @category Native
  */
 export function bufferSizes(conn: Connection): BufferSizes {
   try {
@@ -147,6 +161,8 @@ export function bufferSizes(conn: Connection): BufferSizes {
  * a.close();
  * b.close();
  * ```
+ *
+ * @category Native
  */
 export function setBufferSizes(conn: Connection, options: SetBufferSizesOptions): BufferSizes {
   try {
@@ -193,6 +209,8 @@ export function setBufferSizes(conn: Connection, options: SetBufferSizesOptions)
  * a.close();
  * b.close();
  * ```
+ *
+ * @category Native
  */
 export function unreadBytes(conn: Connection): number {
   try {
@@ -243,6 +261,8 @@ export function unreadBytes(conn: Connection): number {
  * await conn.write(new TextEncoder().encode("hello"));
  * await delivered(conn);
  * ```
+ *
+ * @category Native
  */
 export async function delivered(conn: Connection, options: DeliveredOptions = {}): Promise<void> {
   try {
@@ -304,6 +324,8 @@ export async function delivered(conn: Connection, options: DeliveredOptions = {}
  * a.close();
  * b.close();
  * ```
+ *
+ * @category Native
  */
 export function closeRead(conn: Connection): void {
   try {
@@ -343,6 +365,8 @@ export function closeRead(conn: Connection): void {
  * await using _server = await serve(path, () => Promise.resolve());
  * setBacklog(path, 4096);
  * ```
+ *
+ * @category Native
  */
 export function setBacklog(path: SocketPath, backlog: number): void {
   try {

@@ -26,7 +26,11 @@ import {
   unnamedPackets,
 } from "../_internal/native/packet_pair.ts";
 
-/** Options of {@linkcode socketpair}: those of the system call. */
+/**
+ * Options of {@linkcode socketpair}: those of the system call.
+ *
+ * @category Packets
+ */
 export interface SocketPairOptions<Type = "stream" | PacketType | "raw" | "rdm" | number> {
   /**
    * The address family, or its number on this system. Systems have pairs of Unix domain sockets
@@ -128,6 +132,8 @@ function nameOrNumber(names: Record<string, number>): Check {
  * assertEquals(await new Response(b.readable).text(), "ping");
  * b.close();
  * ```
+ *
+ * @category Packets
  */
 export function socketpair(options?: SocketPairOptions<"stream">): [Connection, Connection];
 /**
@@ -147,6 +153,8 @@ export function socketpair(options?: SocketPairOptions<"stream">): [Connection, 
  * a.close();
  * b.close();
  * ```
+ *
+ * @category Packets
  */
 export function socketpair(
   options: SocketPairOptions<PacketType> & { type: PacketType },
@@ -164,6 +172,8 @@ export function socketpair(
  * const type = Deno.args.includes("--packets") ? "seqpacket" : "stream";
  * for (const end of socketpair({ type })) end.close();
  * ```
+ *
+ * @category Packets
  */
 export function socketpair(
   options: SocketPairOptions,

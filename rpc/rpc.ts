@@ -5,7 +5,11 @@ import { checkArguments, checkOptions } from "../_internal/base/check.ts";
 import { RPC_CHECKS, withDefaults } from "../_internal/rpc/options.ts";
 import { Peer } from "../_internal/rpc/peer.ts";
 
-/** What a method gets besides its parameters. */
+/**
+ * What a method gets besides its parameters.
+ *
+ * @category Calls
+ */
 export interface RpcContext {
   /**
    * Aborts when the caller has given up or has gone, or when this side closes the connection. Pass
@@ -25,12 +29,16 @@ export interface RpcContext {
 /**
  * The methods that the peer may call, by their names. Each gets the parameters of the request, an
  * object or an array, or `undefined` if it has none.
+ *
+ * @category Calls
  */
 export type Methods = Record<string, (params: never, context: RpcContext) => unknown>;
 
 /**
  * The methods that implement an interface. Each may return a promise, and gets the context as its
  * second parameter.
+ *
+ * @category Calls
  */
 export type MethodsOf<Local> = {
   [Name in keyof Local]: Local[Name] extends (...args: infer Args) => infer Result
@@ -38,13 +46,21 @@ export type MethodsOf<Local> = {
     : never;
 };
 
-/** Any methods, if the peer has no interface: parameters and results are not checked. */
+/**
+ * Any methods, if the peer has no interface: parameters and results are not checked.
+ *
+ * @category Calls
+ */
 export interface AnyMethods {
   /** A method. */
   [method: string]: (params?: object) => unknown;
 }
 
-/** The names of the methods of an interface. */
+/**
+ * The names of the methods of an interface.
+ *
+ * @category Calls
+ */
 export type MethodName<Remote> =
   & {
     [Name in keyof Remote]: Remote[Name] extends (...args: never[]) => unknown ? Name : never;
@@ -54,6 +70,8 @@ export type MethodName<Remote> =
 /**
  * The parameters of a method, as arguments of a call. They may be left out if the method's own
  * parameter is optional.
+ *
+ * @category Calls
  */
 export type MethodParams<Method> = Method extends (...args: infer Args) => unknown
   ? Args extends [] ? [params?: undefined]
@@ -63,12 +81,20 @@ export type MethodParams<Method> = Method extends (...args: infer Args) => unkno
   : never
   : never;
 
-/** The result of a method, without its promise. */
+/**
+ * The result of a method, without its promise.
+ *
+ * @category Calls
+ */
 export type MethodResult<Method> = Method extends (...args: never[]) => infer Result
   ? Awaited<Result>
   : never;
 
-/** Options of {@linkcode RpcPeer.call}. */
+/**
+ * Options of {@linkcode RpcPeer.call}.
+ *
+ * @category Calls
+ */
 export interface CallOptions {
   /**
    * Cancels the call: its promise rejects with the signal's reason. The peer gets the notification
@@ -84,7 +110,11 @@ export interface CallOptions {
   timeout?: number | undefined;
 }
 
-/** Options of {@linkcode rpc}. */
+/**
+ * Options of {@linkcode rpc}.
+ *
+ * @category Calls
+ */
 export interface RpcOptions {
   /**
    * The methods that the peer may call: an object of functions. Inherited properties are not
@@ -169,6 +199,7 @@ export interface RpcOptions {
  * One end of a connection of calls, which {@linkcode rpc} returns.
  *
  * @template Remote The methods of the peer: an interface of functions.
+ * @category Calls
  */
 export interface RpcPeer<Remote = AnyMethods> extends Disposable, AsyncDisposable {
   /**
@@ -307,6 +338,8 @@ export interface RpcPeer<Remote = AnyMethods> extends Disposable, AsyncDisposabl
  * await assertRejects(() => call, Deno.errors.TimedOut);
  * await aborted.promise;
  * ```
+ *
+ * @category Calls
  */
 export function rpc<Remote = AnyMethods>(
   conn: Connection,

@@ -26,7 +26,11 @@ import { ErrorContext } from "../_internal/base/error_context.ts";
 import { ReconnectingClient } from "../_internal/rpc/client.ts";
 import { RPC_CHECKS, withDefaults } from "../_internal/rpc/options.ts";
 
-/** Options of {@linkcode RpcClient.call}. */
+/**
+ * Options of {@linkcode RpcClient.call}.
+ *
+ * @category Calls
+ */
 export interface ClientCallOptions extends CallOptions {
   /**
    * How long, in milliseconds, the call may take: to wait for a connection, and for the answer.
@@ -43,7 +47,11 @@ export interface ClientCallOptions extends CallOptions {
   idempotent?: boolean | undefined;
 }
 
-/** Options of {@linkcode rpcClient}. */
+/**
+ * Options of {@linkcode rpcClient}.
+ *
+ * @category Calls
+ */
 export interface RpcClientOptions<Remote = AnyMethods> extends Omit<RpcOptions, "draining"> {
   /** The path of the socket, or an abstract name. */
   path: SocketPath;
@@ -75,7 +83,11 @@ export interface RpcClientOptions<Remote = AnyMethods> extends Omit<RpcOptions, 
   onConnect?: ((peer: RpcPeer<Remote>) => void | Promise<void>) | undefined;
 }
 
-/** A client that connects when it is needed, which {@linkcode rpcClient} returns. */
+/**
+ * A client that connects when it is needed, which {@linkcode rpcClient} returns.
+ *
+ * @category Calls
+ */
 export interface RpcClient<Remote = AnyMethods> extends Disposable, AsyncDisposable {
   /**
    * Calls a method of the server.
@@ -188,6 +200,8 @@ function checkNames(name: string, value: unknown): void {
  *   assertEquals(await client.call("add", [i, 1]), i + 1);
  * }
  * ```
+ *
+ * @category Calls
  */
 export function rpcClient<Remote = AnyMethods>(
   options: SocketPath | RpcClientOptions<Remote>,

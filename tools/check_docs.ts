@@ -6,6 +6,7 @@
  *   system, its failures and its permissions.
  * - Every method of an interface describes its parameters and its result.
  * - Every optional number, boolean or choice of an interface of options has its default.
+ * - Every exported symbol has one of a few categories.
  */
 
 import {
@@ -16,6 +17,24 @@ import {
   type Param,
   type Type,
 } from "./doc_nodes.ts";
+
+/** What a reader looks for. */
+const CATEGORIES = new Set([
+  "Servers",
+  "Clients",
+  "Connections",
+  "Messages",
+  "Calls",
+  "Children",
+  "Paths",
+  "Permissions",
+  "Errors",
+  "Identity",
+  "Descriptors",
+  "Packets",
+  "Native",
+  "systemd",
+]);
 
 const problems: string[] = [];
 
@@ -73,6 +92,8 @@ for (const file of Deno.args) {
         if (declarationKind !== "export") continue;
         const say = (what: string) => problems.push(`${file}: ${name}: ${what}`);
         if (!jsDoc?.doc) say("no description");
+        const category = jsDoc?.tags?.find((tag) => tag.kind === "category")?.doc;
+        if (!CATEGORIES.has(category ?? "")) say(`its @category is ${category ?? "missing"}`);
         if (kind === "function") checkFunction(declaration, say);
         if (kind !== "interface") continue;
         for (const method of def?.methods ?? []) {

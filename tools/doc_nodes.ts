@@ -3,7 +3,7 @@
 /** A doc comment. */
 export interface Doc {
   doc?: string;
-  tags?: { kind: string; name?: string }[];
+  tags?: { kind: string; name?: string; doc?: string }[];
 }
 
 /** A parameter. If it is destructured, its name is at the left of its default. */

@@ -3,6 +3,8 @@
 /**
  * The codes of {@linkcode RpcError} that have a meaning: those of JSON-RPC 2.0, and those with
  * which this package refuses a request. Choose your own codes above -32000.
+ *
+ * @category Calls
  */
 export const RPC_CODES = {
   /** The message is not JSON. */
