@@ -119,7 +119,7 @@ export interface ConnectOptions {
  *
  * const path = `${await Deno.makeTempDir()}/greeter.sock`;
  * await using _server = await serve(path, async (conn) => {
- *   await conn.write(new TextEncoder().encode("hello\n"));
+ *   await conn.writeText("hello\n");
  * });
  *
  * await using conn = await connect({ path, wait: true, timeout: 1000 });

@@ -181,7 +181,7 @@ export interface Connection extends Disposable, AsyncDisposable {
  *
  * const raw = await Deno.connect({ transport: "unix", path });
  * await using conn = toConnection(raw);
- * await conn.write(new TextEncoder().encode("hello"));
+ * await conn.writeText("hello");
  * await conn.closeWrite();
  * assertEquals(await new Response(conn.readable).text(), "hello");
  * ```

@@ -270,7 +270,7 @@ export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable
  *
  * const client = await connect(path);
  * const server = await listener.accept();
- * await server.write(new TextEncoder().encode("hello"));
+ * await server.writeText("hello");
  * server.close();
  * assertEquals(await new Response(client.readable).text(), "hello");
  * client.close();

@@ -281,7 +281,7 @@ export interface Child<Conn = Connection> extends AsyncDisposable {
  * // The shell's descriptor 3 is the socket.
  * const script = "read line <&3; echo got $line >&3";
  * await using child = await pair("sh", { args: ["-c", script] });
- * await child.conn.write(new TextEncoder().encode("ping\n"));
+ * await child.conn.writeText("ping\n");
  * assertEquals(await new Response(child.conn.readable).text(), "got ping\n");
  * ```
  *
@@ -291,7 +291,7 @@ export interface Child<Conn = Connection> extends AsyncDisposable {
  * import { assertEquals } from "@std/assert";
  *
  * await using sort = await pair("sort", { socket: "stdio" });
- * await sort.conn.write(new TextEncoder().encode("pear\napple\n"));
+ * await sort.conn.writeText("pear\napple\n");
  * await sort.conn.closeWrite();
  * assertEquals(await new Response(sort.conn.readable).text(), "apple\npear\n");
  * ```

@@ -78,7 +78,7 @@ const BUFFER_BYTES = 256 * 1024;
  *   await relay(conn, conn);
  * });
  * await using conn = await connect(path);
- * await conn.write(new TextEncoder().encode("ping"));
+ * await conn.writeText("ping");
  * await conn.closeWrite();
  * assertEquals(await new Response(conn.readable).text(), "ping");
  * ```

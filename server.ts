@@ -270,7 +270,7 @@ export interface UnixServer extends AsyncDisposable {
  * });
  *
  * await using conn = await connect(path);
- * await conn.write(new TextEncoder().encode("hello"));
+ * await conn.writeText("hello");
  * await conn.closeWrite();
  * assertEquals(await new Response(conn.readable).text(), "hello");
  * ```

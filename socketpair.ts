@@ -65,7 +65,7 @@ export interface SocketPairOptions {
  * import { assertEquals } from "@std/assert";
  *
  * const [a, b] = await socketpair();
- * await a.write(new TextEncoder().encode("ping"));
+ * await a.writeText("ping");
  * a.close();
  * assertEquals(await new Response(b.readable).text(), "ping");
  * b.close();

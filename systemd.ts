@@ -23,7 +23,7 @@
  * await notify({ ready: true, status: "serving" });
  *
  * await using conn = await connect(path);
- * await conn.write(new TextEncoder().encode("hello"));
+ * await conn.writeText("hello");
  * await conn.closeWrite();
  * assertEquals(await new Response(conn.readable).text(), "hello");
  * await notify({ stopping: true });

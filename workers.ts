@@ -237,7 +237,7 @@ const CHECKS: Checks<ServeWorkersOptions> = {
  * {
  *   await using server = await serveWorkers({ path: `${directory}/echo.sock`, count: 2 }, module);
  *   await using conn = await connect(`${directory}/echo.sock`);
- *   await conn.write(new TextEncoder().encode("hello"));
+ *   await conn.writeText("hello");
  *   await conn.closeWrite();
  *   assertEquals(await new Response(conn.readable).text(), "hello");
  *   await server.reload();

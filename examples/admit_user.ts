@@ -18,7 +18,7 @@ await using server = await serve(
   { path, mode: 0o666, authorize: allow({ uids: [0, uid] }) },
   async (conn) => {
     const { pid, uid } = peerCredentials(conn);
-    await conn.write(new TextEncoder().encode(`welcome, process ${pid} of user ${uid}\n`));
+    await conn.writeText(`welcome, process ${pid} of user ${uid}\n`);
   },
 );
 using _signals = shutdownOnSignal(server);

@@ -13,12 +13,11 @@ const message = "This is the message. It will be repeated.";
 console.log(`connecting to ${path}`);
 const conn = await connect(path);
 try {
-  const data = new TextEncoder().encode(message);
   console.log(`sending "${message}"`);
-  await conn.write(data);
+  const sent = await conn.writeText(message);
 
   const buffer = new Uint8Array(16);
-  for (let received = 0; received < data.length;) {
+  for (let received = 0; received < sent;) {
     const count = await conn.read(buffer);
     if (count === null) {
       throw new Error("the server closed the connection before all bytes were back");

@@ -18,7 +18,7 @@ await using server = await serve({
   existing: "replace",
   onReplaced: () => console.log(`${version} was replaced`),
 }, async (conn) => {
-  await conn.write(new TextEncoder().encode(`${version}\n`));
+  await conn.writeText(`${version}\n`);
   served++;
 });
 using _signals = shutdownOnSignal(server);

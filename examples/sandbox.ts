@@ -23,7 +23,7 @@ async function ask(question: string): Promise<string> {
     grace: 0,
     signal,
   });
-  await child.conn.write(new TextEncoder().encode(question));
+  await child.conn.writeText(question);
   await child.conn.closeWrite();
   const buffer = new Uint8Array(SIZE_LIMIT + 1);
   let size = 0;

@@ -6,10 +6,6 @@
 
 import { type Connection, inherited, pair } from "@uds/uds";
 
-async function sendText(conn: Connection, text: string): Promise<void> {
-  await conn.write(new TextEncoder().encode(text));
-}
-
 async function receiveText(conn: Connection): Promise<string> {
   const buffer = new Uint8Array(1024);
   const count = await conn.read(buffer);
@@ -20,7 +16,7 @@ if (Deno.args[0] === "child") {
   await using conn = inherited();
   console.log("in child, waiting for message");
   console.log(`message from parent: ${await receiveText(conn)}`);
-  await sendText(conn, "pong");
+  await conn.writeText("pong");
 } else {
   await using child = await pair(new URL(import.meta.url), {
     args: ["child"],
@@ -31,6 +27,6 @@ if (Deno.args[0] === "child") {
     stdout: "inherit",
   });
   console.log("in parent, sending message");
-  await sendText(child.conn, "ping");
+  await child.conn.writeText("ping");
   console.log(`response from child: ${await receiveText(child.conn)}`);
 }

@@ -132,7 +132,7 @@ export function encodeStream<Out>(codec: Codec<unknown, Out>): TransformStream<O
  *
  * const path = `${await Deno.makeTempDir()}/numbers.sock`;
  * await using _server = await serve(path, async (conn) => {
- *   await conn.write(new TextEncoder().encode('{"id":1}\n{"id":2}\n'));
+ *   await conn.writeText('{"id":1}\n{"id":2}\n');
  * });
  *
  * await using conn = await connect(path);

@@ -68,7 +68,7 @@ const CHECKS: Checks<AllowRules> = { uids: checkUsers, gids: checkUsers };
  *   mode: 0o666,
  *   authorize: allow({ uids: [0, Deno.uid()!] }),
  * }, async (conn) => {
- *   await conn.write(new TextEncoder().encode("welcome"));
+ *   await conn.writeText("welcome");
  * });
  *
  * const conn = await connect(path);

@@ -118,7 +118,7 @@ const DEFAULT_MODE = 0o600;
  *
  * using bound = bindLongPath(`${directory}/app.sock`);
  * await using _server = await serve({ fd: bound.fd }, async (conn) => {
- *   await conn.write(new TextEncoder().encode("hello"));
+ *   await conn.writeText("hello");
  * });
  * await using conn = await connectLongPath(bound.path);
  * assertEquals(await new Response(conn.readable).text(), "hello");

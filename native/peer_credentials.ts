@@ -68,7 +68,7 @@ export interface PeerCredentials {
  * const path = `${await Deno.makeTempDir()}/app.sock`;
  * await using _server = await serve(path, async (conn) => {
  *   const { pid, uid } = peerCredentials(conn);
- *   await conn.write(new TextEncoder().encode(`process ${pid} of user ${uid}`));
+ *   await conn.writeText(`process ${pid} of user ${uid}`);
  * });
  *
  * const conn = await connect(path);

@@ -204,7 +204,7 @@ export function setBufferSizes(conn: Connection, options: SetBufferSizesOptions)
  * import { assertEquals } from "@std/assert";
  *
  * const [a, b] = socketpair();
- * await a.write(new TextEncoder().encode("ping"));
+ * await a.writeText("ping");
  * assertEquals(unreadBytes(b), 4);
  * a.close();
  * b.close();
@@ -258,7 +258,7 @@ export function unreadBytes(conn: Connection): number {
  *   await conn.read(new Uint8Array(1024));
  * });
  * await using conn = await connect(path);
- * await conn.write(new TextEncoder().encode("hello"));
+ * await conn.writeText("hello");
  * await delivered(conn);
  * ```
  *

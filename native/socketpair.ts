@@ -127,7 +127,7 @@ function nameOrNumber(names: Record<string, number>): Check {
  * import { assertEquals } from "@std/assert";
  *
  * const [a, b] = socketpair();
- * await a.write(new TextEncoder().encode("ping"));
+ * await a.writeText("ping");
  * a.close();
  * assertEquals(await new Response(b.readable).text(), "ping");
  * b.close();

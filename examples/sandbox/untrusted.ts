@@ -4,7 +4,7 @@ import { inherited } from "@uds/uds/pair";
 
 await using conn = inherited();
 const question = await new Response(conn.readable).text();
-const reply = (text: string) => conn.write(new TextEncoder().encode(text));
+const reply = (text: string) => conn.writeText(text);
 
 if (question === "throw") throw new Error("thrown on request");
 if (question === "loop") { while (true); }
