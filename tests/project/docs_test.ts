@@ -5,7 +5,7 @@ import { decode, ROOT, TempDir, test } from "../_helpers.ts";
 
 // Runs the shell blocks of README.md and docs/. The gate also runs their TypeScript. A block of
 // `sh` has commands that must succeed. A block of `console` has commands after "$ ", and the output
-// that they must print.
+// that they must print. It finds the programs of its page in its temporary directory.
 
 /** Other programs that the blocks run. */
 const PEERS = [
@@ -34,6 +34,17 @@ function blocksOf(page: string): Block[] {
     kind: match[1] as Block["kind"],
     text: match[2] ?? "",
   }));
+}
+
+/** Writes the programs of a page into a directory: the blocks that begin with their name. */
+async function writePrograms(page: string, dir: TempDir): Promise<void> {
+  const text = await Deno.readTextFile(join(ROOT, page));
+  const programs = [...text.matchAll(/^```ts ignore\n\/\/ (\w+\.ts)\n(.*?)^```$/gms)];
+  if (programs.length === 0) return;
+  await Deno.writeTextFile(dir.file("deno.json"), JSON.stringify({ links: [ROOT] }));
+  for (const [, name = "", program = ""] of programs) {
+    await Deno.writeTextFile(dir.file(name), runnable(program, dir));
+  }
 }
 
 /** Returns a block that runs here: from this clone, in a temporary directory, without the gate. */
@@ -165,6 +176,7 @@ for (const { page, line, kind, text } of pages.flatMap(blocksOf)) {
   test(`${page}, line ${line}: the ${kind} block does what it shows`, async () => {
     await using dir = new TempDir();
     const env = await installOnce();
+    await writePrograms(page, dir);
     await (kind === "sh" ? runCommands : runTranscript)(runnable(text, dir), env);
   }, { needs, deadline: 15_000 });
 }
