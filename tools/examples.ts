@@ -8,10 +8,43 @@ const BLOCK = /^( *(?:\* )?)```ts(?! ignore)\b.*\n([^]*?)^\1```$/gm;
 /** The imports at the beginning of a block, with comments between them. */
 const IMPORTS = /^(?:(?:import [^;]*;|\/\/.*)?\n)*/;
 
+/** The first line of a block of a page: the flags with which its code runs. */
+const COMMAND = /^\/\/ deno run((?: -{1,2}[\w=,/-]+)*) main\.ts\n/;
+const SHORT_FLAGS: Record<string, string> = {
+  R: "read",
+  W: "write",
+  N: "net",
+  E: "env",
+  S: "sys",
+};
+
 /** A test that opens libc is taken for one that leaks it, so it is opened before. */
 const OPENS_LIBC = new URL("../tests/native/_libc.ts", import.meta.url).href;
 
-/** Writes each example of some files as a test file into a directory. Returns their paths. */
+/**
+ * Returns the permissions of a block, which are those that the flags of its first line grant.
+ *
+ * @throws {SyntaxError} When the line is missing or has another flag.
+ */
+function permissionsOf(code: string): Deno.PermissionOptionsObject {
+  const command = code.match(COMMAND);
+  if (!command) throw new SyntaxError("it does not begin with // deno run FLAGS main.ts");
+  const flags = command[1]?.trim().split(" ").filter((flag) => flag !== "") ?? [];
+  return Object.fromEntries(flags.flatMap((flag): [string, true | string[]][] => {
+    const [, short, long, values] = flag.match(/^(?:-([RWNES]+)|--allow-(\w+)(?:=(.+))?)$/) ?? [];
+    if (short !== undefined) return [...short].map((letter) => [SHORT_FLAGS[letter] ?? "", true]);
+    if (long === undefined) throw new SyntaxError(`the flag ${flag} is not known`);
+    return [[long, values?.split(",") ?? true]];
+  }));
+}
+
+/**
+ * Writes each example of some files as a test file into a directory. Returns their paths.
+ *
+ * An example of a page runs with the permissions that its first line names.
+ *
+ * @throws {SyntaxError} When an example of a page does not name them.
+ */
 export function writeExamples(files: string[], directory: string): string[] {
   const root = new URL("../", import.meta.url);
   return files.flatMap((file) => {
@@ -30,7 +63,16 @@ export function writeExamples(files: string[], directory: string): string[] {
       if (imports.includes('"@uds/uds/native"')) {
         imports += `import ${JSON.stringify(OPENS_LIBC)};\n`;
       }
-      const test = `Deno.test("${file}, line ${line}", async () => {`;
+      const name = `${file}, line ${line}`;
+      let options = "";
+      if (file.endsWith(".md")) {
+        try {
+          options = `{ permissions: ${JSON.stringify(permissionsOf(code))} }, `;
+        } catch (error) {
+          throw new SyntaxError(`Cannot run the example at ${name}: ${(error as Error).message}`);
+        }
+      }
+      const test = `Deno.test("${name}", ${options}async () => {`;
       const path = `${directory}/${file.replaceAll("/", "_")}_${line}_test.ts`;
       Deno.writeTextFileSync(path, `${imports}${test}\n${body}});\n`);
       return path;
