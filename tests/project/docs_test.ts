@@ -92,9 +92,13 @@ class Shell implements AsyncDisposable {
 
   /** Starts a command in the background, and waits for its first output. */
   async start(command: string, says: string): Promise<string> {
-    await this.#process.type(`${command.replace(/&$/, "2>&1 &")}\njobs="$jobs $!"\n`);
-    await this.#process.stdout.until(says);
-    return await this.#new();
+    // An earlier command may have printed the same.
+    const mark = `-- ${++this.#commands} starts --\n`;
+    await this.#process.type(
+      `printf '%s' '${mark}'\n${command.replace(/&$/, "2>&1 &")}\njobs="$jobs $!"\n`,
+    );
+    await this.#process.stdout.until(mark + says);
+    return (await this.#new()).replace(mark, "");
   }
 
   async #new(): Promise<string> {
