@@ -5,7 +5,8 @@
  * - Files share a process, because each start costs half a second. A file that looks at its whole
  *   process (descriptors, memory, umask) has its own, and so have the longest.
  * - If files fail together each runs again on its own, so that no failure hides those of another.
- * - `deno task test` runs those of `tests/` except `tests/faults/`, which take long.
+ * - `deno task test` runs those of `tests/` except `tests/faults/` and `tests/programs/`, which
+ *   take long.
  * - `deno task test tests/faults tests/pair/abort_test.ts …` runs the tests of directories and of
  *   files. An argument that begins with `-` goes to `deno test` (`--filter=…`).
  * - Tests that bound a time (`testAlone…`) run at the end, one after another, with nothing beside
@@ -70,15 +71,15 @@ const MOST_FILES = 8;
 /** The maximum number of lines of a file's failures that are repeated at the end. */
 const MOST_LINES = 40;
 
-/** The directory that runs only if it is named. It would slow down every run. */
-const SLOW = "tests/faults";
+/** The directories that run only if they are named. They would slow down every run. */
+const SLOW = ["tests/faults", "tests/programs"];
 
 /** Programs of the tests. They contain no tests. */
 const FIXTURES = "tests/fixtures";
 
 /** Returns the test files of a directory, the largest first. Directories within count. */
 export function testFiles(directory = "tests"): string[] {
-  const files = filesBelow(directory, [SLOW, FIXTURES].filter((name) => name !== directory))
+  const files = filesBelow(directory, [...SLOW, FIXTURES].filter((name) => name !== directory))
     .filter((file) => file.endsWith("_test.ts"));
   const size = (file: string) =>
     LONGEST.includes(file) ? Number.MAX_SAFE_INTEGER : Deno.statSync(file).size;
@@ -112,7 +113,7 @@ export function processesOf(files: string[]): string[][] {
 
 /** Reports whether a test file may share its process with others. */
 function sharesProcess(file: string): boolean {
-  if (!file.endsWith("_test.ts") || file.startsWith(SLOW)) return false;
+  if (!file.endsWith("_test.ts") || SLOW.some((slow) => file.startsWith(slow))) return false;
   const text = Deno.readTextFileSync(file);
   const directory = file.replace(/[^/]*$/, "");
   // The helpers of all tests, in the directory above, only do what they are called for.
