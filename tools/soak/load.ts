@@ -85,9 +85,21 @@ export function nap(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+/** How long a busy machine may take for anything. */
+export const PATIENCE_MS = 60_000;
+
+/** Waits until something is so. Throws if it takes too long. */
+export async function until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const begin = performance.now();
+  while (!await isSo()) {
+    check(performance.now() - begin < PATIENCE_MS, `not so after ${PATIENCE_MS} ms: ${what}`);
+    await nap(1);
+  }
+}
+
 /** Waits until a server has noticed that its last client has gone. */
-export async function untilIdle(server: { readonly connections: number }): Promise<void> {
-  while (server.connections > 0) await nap(1);
+export function untilIdle(server: { readonly connections: number }): Promise<void> {
+  return until(() => server.connections === 0, "all connections of a server are closed");
 }
 
 /** Returns the arguments of Deno that run a file of this package. */

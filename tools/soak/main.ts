@@ -17,7 +17,7 @@
 import { pair } from "@uds/uds";
 import { rpc } from "@uds/uds/rpc";
 import type { Group } from "./group.ts";
-import { check, denoArgs, type ProcessName } from "./load.ts";
+import { check, denoArgs, PATIENCE_MS, type ProcessName } from "./load.ts";
 import { isRunning, Track } from "./size.ts";
 
 const [minutes, seed] = ["--minutes", "--seed"].map((name) => {
@@ -46,7 +46,7 @@ stack.defer(() => Deno.remove(directory, { recursive: true }));
 async function start(name: string, i: number) {
   const program = denoArgs("tools/soak/group.ts", "--v8-flags=--expose-gc,--no-gc-global");
   const args = [...program, name, directory, `${usedSeed + i}`];
-  const child = stack.use(await pair(Deno.execPath(), { args }));
+  const child = stack.use(await pair(Deno.execPath(), { args, grace: PATIENCE_MS }));
   const peer = rpc<Group>(child.conn);
   await peer.call("open");
   return { name, pid: child.pid, status: child.status, peer };

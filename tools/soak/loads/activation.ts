@@ -9,10 +9,11 @@ import {
   denoArgs,
   isSame,
   type Load,
-  nap,
+  PATIENCE_MS,
   readAll,
   type Setting,
   together,
+  until,
 } from "../load.ts";
 import { childrenOf } from "../size.ts";
 
@@ -25,15 +26,20 @@ export async function open({ directory, random, stack }: Setting): Promise<Load>
     const path = `${directory}/${name}.sock`;
     const command = [Deno.execPath(), ...uds, "echo", "--quiet", "--systemd", path];
     const args = [...uds, "activate", "--quiet", path, "--", ...command];
-    const child = stack.use(await pair(Deno.execPath(), { args, grace: 0 }));
-    return { path, child };
+    const child = await pair(Deno.execPath(), { args });
+    const stop = () => {
+      child.kill("SIGTERM");
+      return child.status;
+    };
+    stack.defer(async () => void await stop());
+    return { path, child, stop };
   }
   const kept = await start("activated");
   const replaced = await start("activated-anew");
 
   /** Sends bytes to a command, which sends them back. */
   async function ask({ path }: typeof kept): Promise<void> {
-    await using conn = await connect({ path, wait: true, timeout: 60_000 });
+    await using conn = await connect({ path, wait: true, timeout: PATIENCE_MS });
     const data = random.bytes(random.below(50_000));
     conn.write(data);
     conn.closeWrite();
@@ -54,7 +60,8 @@ export async function open({ directory, random, stack }: Setting): Promise<Load>
       const [pid] = childrenOf(replaced.child.pid);
       if (pid === undefined) return;
       Deno.kill(pid, "SIGTERM");
-      while (childrenOf(replaced.child.pid).includes(pid)) await nap(10);
+      const hasEnded = () => !childrenOf(replaced.child.pid).includes(pid);
+      await until(hasEnded, "the activated command has ended");
       used.ended++;
     },
     async rest() {
@@ -74,9 +81,8 @@ export async function open({ directory, random, stack }: Setting): Promise<Load>
       return Promise.resolve(names);
     },
     async end() {
-      for (const { child } of [kept, replaced]) {
-        child.kill("SIGTERM");
-        const { code } = await child.status;
+      for (const { stop } of [kept, replaced]) {
+        const { code } = await stop();
         check(code === 0, `uds activate exited with ${code}`);
       }
       return used;

@@ -5,10 +5,7 @@
 
 import { serve } from "@uds/uds";
 import { CallInterrupted, rpc, rpcClient, type RpcContext } from "@uds/uds/rpc";
-import { check, type Load, nap, type Setting } from "../load.ts";
-
-/** How long a busy machine may take to answer a call. */
-const PATIENCE_MS = 60_000;
+import { check, type Load, nap, PATIENCE_MS, type Setting, until } from "../load.ts";
 
 interface Api {
   add(numbers: [number, number]): number;
@@ -115,7 +112,7 @@ export async function open({ directory, random, stack, fail }: Setting): Promise
     async rest() {
       // Only the connection of the client stays.
       await client.call("add", [0, 0]);
-      while (server.connections > 1) await nap(1);
+      await until(() => server.connections === 1, "the server of calls has one connection");
     },
     async end() {
       client.close();

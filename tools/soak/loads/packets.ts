@@ -7,7 +7,7 @@ import {
   type PacketSocket,
   socketpair,
 } from "@uds/uds/native";
-import { check, isSame, type Load, nap, type Setting } from "../load.ts";
+import { check, isSame, type Load, type Setting, until } from "../load.ts";
 
 const MOST_BYTES = 10_000;
 
@@ -48,9 +48,8 @@ export async function open({ directory, random, stack, fail }: Setting): Promise
       used.packets++;
     }
   }
-  async function untilReceived(): Promise<void> {
-    while (datagrams < used.datagrams) await nap(1);
-  }
+  const untilReceived = () =>
+    until(() => datagrams === used.datagrams, "all datagrams are received");
 
   return {
     courses: {
@@ -96,14 +95,13 @@ export async function open({ directory, random, stack, fail }: Setting): Promise
     },
     async rest() {
       await untilReceived();
-      while (served > 0) await nap(1);
+      await until(() => served === 0, "all packet sockets of the server are closed");
     },
     async end() {
       await untilReceived();
       await listener.close();
       await receiver.close();
       await Promise.all([accepting, receiving]);
-      check(datagrams === used.datagrams, `${datagrams} of ${used.datagrams} datagrams came`);
       return used;
     },
   };

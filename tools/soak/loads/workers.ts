@@ -10,10 +10,10 @@ import {
   denoArgs,
   isSame,
   type Load,
-  nap,
   readAll,
   type Setting,
   together,
+  until,
 } from "../load.ts";
 import type { Owner } from "../programs/owner.ts";
 
@@ -58,11 +58,11 @@ export async function open({ directory, random, stack }: Setting): Promise<Load>
       const [pid, other] = await owner.call("pids", { of: "replaced" }) as [number, number];
       kills++;
       Deno.kill(pid, "SIGKILL");
-      for (let now: number[] = []; now.length < 2 || now.includes(pid);) {
-        await nap(20);
-        now = await owner.call("pids", { of: "replaced" });
-        check(now.includes(other) || now.length < 2, "a worker has ended that was not killed");
-      }
+      await until(async () => {
+        const now = await owner.call("pids", { of: "replaced" });
+        check(now.includes(other), "a worker has ended that was not killed");
+        return now.length === 2 && !now.includes(pid);
+      }, "the worker that was killed is replaced");
       kills++;
       used.kills++;
     },
