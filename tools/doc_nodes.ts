@@ -3,7 +3,7 @@
 /** A doc comment. */
 export interface Doc {
   doc?: string;
-  tags?: { kind: string; name?: string; doc?: string }[];
+  tags?: { kind: string; name?: string; doc?: string; value?: string }[];
 }
 
 /** A parameter. If it is destructured, its name is at the left of its default. */
@@ -17,12 +17,19 @@ export interface Param {
 export interface Type {
   repr?: string;
   kind?: string;
-  value?: { typeName?: string } | Type[];
+  value?: object;
+}
+
+/** Where something is declared. */
+export interface Location {
+  filename: string;
+  byteIndex: number;
 }
 
 /** A method or a property of an interface. */
 export interface Member {
   name: string;
+  location: Location;
   jsDoc?: Doc;
   optional?: boolean;
   params?: Param[];
@@ -34,6 +41,7 @@ export interface Member {
 export interface Declaration {
   kind: string;
   declarationKind: string;
+  location: Location;
   jsDoc?: Doc;
   def?: {
     params?: Param[];
@@ -42,6 +50,7 @@ export interface Declaration {
     hasBody?: boolean;
     methods?: Member[];
     properties?: Member[];
+    extends?: Type[];
   };
 }
 

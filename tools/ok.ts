@@ -136,6 +136,7 @@ const CHECKS: Step[] = [
         ["run", "-A", "tools/check_docs.ts", ...PUBLIC_FILES],
         ["run", "-A", "tools/faults_page.ts", "--check"],
         ["run", "-A", "tools/jsr_score.ts"],
+        ["run", "-A", "tools/reference.ts", "--check"],
         ["run", "-A", "tools/benchmark_table.ts", "--check"],
         ["run", "-A", "tools/check_imports.ts"],
       ];
