@@ -36,15 +36,20 @@ function blocksOf(page: string): Block[] {
   }));
 }
 
-/** Writes the programs of a page into a directory: the blocks that begin with their name. */
-async function writePrograms(page: string, dir: TempDir): Promise<void> {
-  const text = await Deno.readTextFile(join(ROOT, page));
+/**
+ * Writes the programs of a page, which are the blocks that begin with their name. Returns their
+ * paths.
+ */
+function writePrograms(page: string, dir: TempDir, directory = dir.path): string[] {
+  const text = Deno.readTextFileSync(join(ROOT, page));
   const programs = [...text.matchAll(/^```ts ignore\n\/\/ (\w+\.ts)\n(.*?)^```$/gms)];
-  if (programs.length === 0) return;
-  await Deno.writeTextFile(dir.file("deno.json"), JSON.stringify({ links: [ROOT] }));
-  for (const [, name = "", program = ""] of programs) {
-    await Deno.writeTextFile(dir.file(name), runnable(program, dir));
+  if (programs.length > 0) {
+    Deno.writeTextFileSync(dir.file("deno.json"), JSON.stringify({ links: [ROOT] }));
   }
+  return programs.map(([, name = "", program = ""]) => {
+    Deno.writeTextFileSync(join(directory, name), runnable(program, dir));
+    return join(directory, name);
+  });
 }
 
 /** Returns a block that runs here: from this clone, in a temporary directory, without the gate. */
@@ -180,10 +185,23 @@ for (const { page, line, kind, text } of pages.flatMap(blocksOf)) {
   test(`${page}, line ${line}: the ${kind} block does what it shows`, async () => {
     await using dir = new TempDir();
     const env = await installOnce();
-    await writePrograms(page, dir);
+    writePrograms(page, dir);
     await (kind === "sh" ? runCommands : runTranscript)(runnable(text, dir), env);
   }, { needs, deadline: 15_000 });
 }
+
+test("the programs of the pages have no type errors", async () => {
+  await using dir = new TempDir();
+  const files = pages.flatMap((page, i) => {
+    Deno.mkdirSync(dir.file(`${i}`));
+    return writePrograms(page, dir, dir.file(`${i}`));
+  });
+  assert(files.length > 5, "there are few programs");
+  const check = [Deno.execPath(), "check", "--quiet", ...files];
+  await using process = new Process(check, { cwd: dir.path });
+  const { code, stderr } = await process.ended;
+  assertEquals(code, 0, stderr);
+}, { deadline: 60_000 });
 
 /** Pages without blocks that run. */
 const OTHER_PAGES = [
