@@ -1,0 +1,107 @@
+import { connect, delimited, messages, text } from "@uds/uds";
+import { assert, assertEquals } from "@std/assert";
+import { encode, test } from "../_helpers.ts";
+import { checked, output, Relay, start, stop, UserDir } from "./_programs.ts";
+
+/** The lines of memcached end with CR LF. */
+const LINES = text(delimited(encode("\r\n")));
+
+test(
+  "redis-benchmark runs 100,000 commands through uds relay, with a pipeline and without",
+  async () => {
+    await using dir = new UserDir();
+    const [path, relayed] = [dir.file("redis.sock"), dir.file("relayed.sock")];
+    const command = ["redis-server", "--port", "0", "--unixsocket", path, "--save", ""];
+    await using server = await start(command, path, { cwd: dir.path });
+    await using relay = await Relay.start(relayed, path);
+    const cli = (...args: string[]) => output(["redis-cli", "-s", path, ...args]);
+    await cli("config", "resetstat");
+    for (const args of [["-t", "incr"], ["-t", "incr", "-P", "50"]]) {
+      // 200 clients at once.
+      const load = ["-s", relayed, "-q", "-c", "200", "-n", "50000", ...args];
+      assert((await output(["redis-benchmark", ...load])).includes("requests per second"));
+    }
+    // Each command has changed the one counter.
+    assertEquals(await cli("--raw", "get", "counter:__rand_int__"), "100000\n");
+    await relay.end();
+    await stop(server);
+    const what = "100,000 `INCR` of 200 clients, with a pipeline of 50 and without, all counted";
+    await checked("Redis, `redis-benchmark`", ["redis-server", "-v"], "`uds relay`", what);
+  },
+  { needs: ["redis-server", "redis-benchmark", "redis-cli"], deadline: 120_000 },
+);
+
+test(
+  "redis-cli sends 2,000 commands to Redis through uds tap, which records them",
+  async () => {
+    await using dir = new UserDir();
+    const [path, relayed] = [dir.file("redis.sock"), dir.file("relayed.sock")];
+    const command = ["redis-server", "--port", "0", "--unixsocket", path, "--save", ""];
+    await using server = await start(command, path, { cwd: dir.path });
+    await using tap = await Relay.run("tap", "--output", dir.file("tap"), relayed, path);
+    // redis-cli sends the commands of its input, and ends at the end of it.
+    const commands = Array.from({ length: 2000 }, (_, i) => `RPUSH list ${i}\n`).join("");
+    const answers = await output(["redis-cli", "-s", relayed], { input: commands });
+    assertEquals(answers, Array.from({ length: 2000 }, (_, i) => `${i + 1}\n`).join(""));
+    await tap.end();
+    assert((await Deno.stat(dir.file("tap"))).size > commands.length);
+    await stop(server);
+    const what = "2,000 commands and their answers, recorded on the way";
+    await checked("Redis, `redis-cli`", ["redis-server", "-v"], "`uds tap --output`", what);
+  },
+  { needs: ["redis-server", "redis-cli"], deadline: 60_000 },
+);
+
+test("messages() and delimited() use memcached", async () => {
+  await using dir = new UserDir();
+  const path = dir.file("m.sock");
+  await using server = await start(["memcached", "-s", path, "-a", "700", "-t", "2"], path);
+  await using session = messages(await connect(path), LINES);
+  const values = Array.from({ length: 1000 }, (_, i) => String(i).repeat(300));
+  // All are sent before an answer is read.
+  for (const [i, value] of values.entries()) {
+    session.send(`set k${i} 0 0 ${value.length}`);
+    session.send(value);
+  }
+  for (const _ of values) assertEquals(await session.receive(), "STORED");
+  for (const i of values.keys()) session.send(`get k${i}`);
+  for (const [i, value] of values.entries()) {
+    assertEquals(await session.receive(), `VALUE k${i} 0 ${value.length}`);
+    assertEquals(await session.receive(), value);
+    assertEquals(await session.receive(), "END");
+  }
+  await session.send("quit");
+  assertEquals(await session.receive(), undefined);
+  await stop(server);
+  const what = "1,000 values stored and read in a pipeline, `quit`";
+  await checked("memcached", ["memcached", "-V"], "`messages()` with `delimited()`", what);
+}, { needs: ["memcached"] });
+
+test("memcached keeps the order of 20 clients at once through uds relay", async () => {
+  await using dir = new UserDir();
+  const [path, relayed] = [dir.file("m.sock"), dir.file("relayed.sock")];
+  await using server = await start(["memcached", "-s", path, "-a", "700", "-t", "2"], path);
+  await using relay = await Relay.start(relayed, path);
+  const clients = await Promise.all(Array.from({ length: 20 }, async () => {
+    return messages(await connect(relayed), LINES);
+  }));
+  await clients[0]!.send("set n 0 0 1");
+  await clients[0]!.send("0");
+  assertEquals(await clients[0]!.receive(), "STORED");
+  await Promise.all(clients.map(async (client) => {
+    for (let i = 0, last = 0; i < 500; i++) {
+      await client.send("incr n 1");
+      const next = Number(await client.receive());
+      assert(next > last);
+      last = next;
+    }
+  }));
+  await clients[0]!.send("get n");
+  assertEquals(await clients[0]!.receive(), "VALUE n 0 5");
+  assertEquals(await clients[0]!.receive(), "10000");
+  for (const client of clients) client.close();
+  await relay.end();
+  await stop(server);
+  const what = "10,000 `incr` of 20 clients at once, all counted, each in order";
+  await checked("memcached", ["memcached", "-V"], "`uds relay`", what);
+}, { needs: ["memcached"], deadline: 30_000 });
