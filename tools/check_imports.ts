@@ -53,6 +53,7 @@ const FLOORS: readonly (readonly Room[])[] = [
   ["_cli/io/"],
   ["_cli/packets/"],
   ["_cli/commands/"],
+  ["_cli/table/"],
   ["_cli/table.ts"],
   ["_cli/main.ts"],
   ["cli.ts"],
