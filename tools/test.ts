@@ -11,7 +11,8 @@
  *   files. An argument that begins with `-` goes to `deno test` (`--filter=…`).
  * - Tests that bound a time (`testAlone…`) run at the end, one after another, with nothing beside
  *   them.
- * - The output of a file is shown when it has ended. The last line has the counts of all.
+ * - A line for each file is shown when it has passed, with the tests that were skipped. If it
+ *   fails, or is the only one, its output is shown. The last line has the counts of all.
  */
 
 export interface TestOptions {
@@ -139,10 +140,13 @@ export async function runTests(
       env: { ...env, DENO_NO_UPDATE_CHECK: "1", UDS_TESTS: part },
       stdin: "null",
     }).output();
-    await Deno.stderr.write(stderr);
-    await Deno.stdout.write(stdout);
-    // deno-lint-ignore no-control-regex -- colors
-    const plain = new TextDecoder().decode(stdout).replace(/\x1b\[[0-9;]*m/g, "");
+    const [error, output] = [stderr, stdout].map((bytes) => new TextDecoder().decode(bytes)) as [
+      string,
+      string,
+    ];
+    const plain = withoutColors(output);
+    if (!success || files.length === 1) show(error + output);
+    else show(passedLines([file, ...others], plain));
     if (!success) failed.push([file, ...others].join(" "), ...failures(plain));
     if (!success && others.length > 0) {
       for (const each of [file, ...others]) await run([each], part);
@@ -165,6 +169,27 @@ export async function runTests(
   await worker(files.filter((file) => ALONE.includes(file)).map((file) => [file]), "together");
   await worker(processesOf(files.filter(hasTestsAlone)), "alone");
   return { ok: failed.length === 0 && counts.passed > 0, counts, failed };
+}
+
+/** Prints text, without colors unless it is on a terminal. */
+function show(text: string): void {
+  const bytes = new TextEncoder().encode(Deno.stdout.isTerminal() ? text : withoutColors(text));
+  for (let done = 0; done < bytes.length;) done += Deno.stdout.writeSync(bytes.subarray(done));
+}
+
+function withoutColors(text: string): string {
+  // deno-lint-ignore no-control-regex -- colors
+  return text.replace(/\x1b\[[0-9;]*m/g, "");
+}
+
+/** Returns a line for each of the files of a process, and for each test that was skipped. */
+function passedLines([file, ...others]: string[], output: string): string {
+  const [, passed, time] = output.match(/^ok \| (\d+ passed).*? \((.*)\)$/m) ?? [];
+  const lines = others.map((each) => `   ${each}`);
+  for (const [, name] of output.matchAll(/^(.*) \.\.\. ignored.*$/gm)) {
+    lines.push(`   skipped: ${name}`);
+  }
+  return [`ok ${file} (${passed}, ${time})`, ...lines, ""].join("\n");
 }
 
 /** Reports whether a file has tests that run alone. The names of their functions begin alike. */

@@ -1,7 +1,7 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { writeExamples } from "../../tools/examples.ts";
 import { processesOf, type TestResult } from "../../tools/test.ts";
-import { TempDir, test } from "../_helpers.ts";
+import { decode, TempDir, test } from "../_helpers.ts";
 
 /** Writes files into a directory. Returns their paths. */
 function write(dir: TempDir, files: Record<string, string>): string[] {
@@ -23,7 +23,7 @@ test("processesOf() puts files together unless they look at their whole process"
   assertEquals(processesOf([a, mask, b, helped]), [[a, b], [mask], [helped]]);
 });
 
-test("runTests() shows the failures of each file where files fail together", async () => {
+test("runTests() shows a line for a file that passes, and the failures of others", async () => {
   await using dir = new TempDir();
   const files = write(dir, {
     "fails_test.ts": 'Deno.test("one", () => { throw new Error("no") });',
@@ -34,13 +34,28 @@ test("runTests() shows the failures of each file where files fail together", asy
   const script = `import { runTests } from "${import.meta.resolve("../../tools/test.ts")}";
     const result = await runTests({ files: ${JSON.stringify(files)} });
     Deno.writeTextFileSync("${dir.file("result")}", JSON.stringify(result));`;
-  await new Deno.Command(Deno.execPath(), { args: ["eval", script] }).output();
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["eval", script] }).output();
+  const lines = decode(stdout).split("\n");
+  assert(lines.some((line) => line.startsWith(`ok ${files[2]} (1 passed, `)), decode(stdout));
   const result: TestResult = JSON.parse(Deno.readTextFileSync(dir.file("result")));
   const { ok, counts, failed } = result;
   // A file that fails while it loads counts as one failed test.
   assertEquals([ok, counts], [false, { passed: 1, failed: 2, ignored: 0 }]);
   const named = failed.filter((line) => !line.startsWith(" "));
   assertEquals(named, [files.join(" "), files[0], files[1]]);
+});
+
+test("writeExamples() takes the permissions of a page's example from its first line", async () => {
+  await using dir = new TempDir();
+  const example = (flags: string) => {
+    const [page] = write(dir, {
+      "page.md": `\`\`\`ts\n// deno run ${flags}main.ts\na();\n\`\`\`\n`,
+    }) as [string];
+    return Deno.readTextFileSync(writeExamples([page], dir.path)[0]!);
+  };
+  assert(example("").includes("{ permissions: {} }"));
+  assert(example("-RN --allow-run=a,b ").includes('{"read":true,"net":true,"run":["a","b"]}'));
+  assertThrows(() => example("--alow-run "), SyntaxError, "--alow-run");
 });
 
 test("writeExamples() makes a test file of each block, with its imports first", async () => {
