@@ -66,7 +66,10 @@ export async function run(flags: SendFlags, path: SocketPath, message = "-"): Pr
     throw error;
   }
   const isRaw = flags.framing === undefined && !flags.hex;
-  if (!isAnswered) reportNothing(isRaw && !isInput && !message.endsWith("\n") && !flags.line);
+  // To an empty message, nothing is the answer.
+  if (!isAnswered && message !== "") {
+    reportNothing(isRaw && !isInput && !message.endsWith("\n") && !flags.line);
+  }
   // The prompt of a terminal must begin on a new line. Framed messages end with a line feed
   // already.
   if (isRaw && last !== undefined && last !== LF && Deno.stdout.isTerminal()) await print("\n");

@@ -42,7 +42,7 @@ test("CountedLines with onlyFirst drops the lines that come too fast", () => {
 test("CountedLines distinguishes a bounded number of kinds", () => {
   const lines = new CountedLines();
   let written = 0;
-  for (let i = 0; i < 10_000; i++) lines.add(`kind ${i}`, () => written++);
+  for (let i = 0; i < 200; i++) lines.add(`kind ${i}`, () => written++);
   lines.flush();
   assertEquals(written, 34);
 });
