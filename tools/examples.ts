@@ -67,7 +67,8 @@ export function writeExamples(files: string[], directory: string): string[] {
       let options = "";
       if (file.endsWith(".md")) {
         try {
-          options = `{ permissions: ${JSON.stringify(permissionsOf(code))} }, `;
+          // In quotes, because the word alone gives a test file a process of its own.
+          options = `${JSON.stringify({ permissions: permissionsOf(code) })}, `;
         } catch (error) {
           throw new SyntaxError(`Cannot run the example at ${name}: ${(error as Error).message}`);
         }

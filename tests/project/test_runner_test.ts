@@ -53,7 +53,7 @@ test("writeExamples() takes the permissions of a page's example from its first l
     }) as [string];
     return Deno.readTextFileSync(writeExamples([page], dir.path)[0]!);
   };
-  assert(example("").includes("{ permissions: {} }"));
+  assert(example("").includes('{"permissions":{}}'));
   assert(example("-RN --allow-run=a,b ").includes('{"read":true,"net":true,"run":["a","b"]}'));
   assertThrows(() => example("--alow-run "), SyntaxError, "--alow-run");
 });
