@@ -67,7 +67,7 @@ export function writeExamples(files: string[], directory: string): string[] {
       let options = "";
       if (file.endsWith(".md")) {
         try {
-          // In quotes, because the word alone gives a test file a process of its own.
+          // In quotes: a test file with the word alone has a process of its own.
           options = `${JSON.stringify({ permissions: permissionsOf(code) })}, `;
         } catch (error) {
           throw new SyntaxError(`Cannot run the example at ${name}: ${(error as Error).message}`);
