@@ -61,6 +61,7 @@ export interface Figures {
  * @param url The URL of the module, a file that this process may read.
  */
 export default function run(module: Record<string, unknown>, fd: number, url: string): void {
+  openSignals();
   const conn = unnamedConnection(takeOver(contextAt(CHILD_FD)("take over"), CHILD_FD));
   let socket: ListeningSocket | undefined;
   let server: ConnectionServer | undefined;
@@ -92,6 +93,17 @@ export default function run(module: Record<string, unknown>, fd: number, url: st
     if (server !== undefined) await drain({ timeout: ORPHAN_MS, leavesBacklog: true });
     conn.close();
   });
+}
+
+/**
+ * Makes Deno open its descriptors for signals. It opens them when it needs them first, and ends with
+ * a panic if none is free: clients that come before that must not take all.
+ */
+function openSignals(): void {
+  const listener = () => {};
+  // A signal that is ignored anyway.
+  Deno.addSignalListener("SIGWINCH", listener);
+  Deno.removeSignalListener("SIGWINCH", listener);
 }
 
 /** How long the handlers have after the owner has ended. A successor needs the path. */
