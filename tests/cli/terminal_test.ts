@@ -108,7 +108,8 @@ test("uds run on a terminal leaves Ctrl-C to its command", async () => {
   await using terminal = typing(["run", "--", "sh", "-c", script], {
     flags: ["--allow-run", "--allow-env"],
   });
-  await terminal.stdout.until("ready");
+  // With the end of the line: the terminal drops at Ctrl-C what it has not passed on.
+  await terminal.stdout.until("ready\r\n");
   await terminal.type(CTRL_C);
   const { code, text } = await shown(terminal);
   assertEquals([code, text.replace("^C", "")], [4, "ready\nonce\n"]);

@@ -46,9 +46,11 @@ test("a permission that is granted after a refusal is used", async () => {
   let line = await script.line();
   while (!line.includes("Run again with --allow-ffi")) line = await script.line();
   const writer = script.stdin.getWriter();
-  await writer.write(encode("y\n"));
-  writer.releaseLock();
+  // Deno drops what was typed before it reads the answer.
+  const typing = setInterval(() => writer.write(encode("y\n")).catch(() => {}), 100);
   while (!line.startsWith("[")) line = await script.line();
+  clearInterval(typing);
+  writer.releaseLock();
   assertEquals(JSON.parse(line), [false, true]);
 }, { needs: ["script"] });
 
