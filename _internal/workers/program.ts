@@ -96,8 +96,8 @@ export default function run(module: Record<string, unknown>, fd: number, url: st
 }
 
 /**
- * Makes Deno open its descriptors for signals. It opens them when it needs them first, and ends with
- * a panic if none is free: clients that come before that must not take all.
+ * Makes Deno open its descriptors for signals. It opens them when it needs them first, and ends
+ * with a panic if none is free: clients that come before that must not take all.
  */
 function openSignals(): void {
   const listener = () => {};
