@@ -82,9 +82,11 @@ test("uds listen --keep reports a client that left its input unread", async () =
   const args = ["listen", "--keep", dir.file("s")];
   await using server = new Process(udsCommand(args), { input: "open" });
   await server.stderr.until("listening on");
-  await using conn = await connect(dir.file("s"));
+  // Deno ends its direction before it closes, which may hide that it left bytes unread.
+  const script =
+    "import socket as s, sys; c = s.socket(s.AF_UNIX); c.connect(sys.argv[1]); c.recv(1)";
+  await using client = new Process(["python3", "-c", script, dir.file("s")]);
   await server.type("hello");
-  await conn.read(new Uint8Array(1));
-  conn.close();
+  assertEquals((await client.ended).code, 0);
   await server.stderr.until("uds: Cannot read from a client of");
-});
+}, { needs: ["python3"] });
