@@ -47,7 +47,7 @@ export function checkModule(
   }
 }
 
-/** Serves until a signal. SIGHUP starts the module anew, SIGUSR1 prints figures. */
+/** Serves until a signal. SIGHUP starts the module anew, SIGUSR2 prints figures. */
 export async function serveModule(flags: Flags, path: SocketPath): Promise<void> {
   const { workers = 1, allow, max, idle, replace } = flags;
   const signal = stopSignal(undefined, ["SIGINT", "SIGTERM"]);
@@ -79,7 +79,7 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
       reporter.report(error);
     }
   });
-  onSignal("SIGUSR1", async () => {
+  onSignal("SIGUSR2", async () => {
     const { workers, lost } = await server.statistics();
     for (const { pid, connections, accepted, draining, answers } of workers) {
       const state = draining ? ", draining" : answers ? "" : ", busy";

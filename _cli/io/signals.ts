@@ -50,7 +50,7 @@ export function stopSignal(
 }
 
 /** Calls back at each signal of a kind, unless it was ignored at the start. */
-export function onSignal(signal: "SIGHUP" | "SIGUSR1", callback: () => void): void {
+export function onSignal(signal: "SIGHUP" | "SIGUSR2", callback: () => void): void {
   const isIgnored = signal === "SIGHUP" && ignoredSignals().has(signal);
   if (!isIgnored) Deno.addSignalListener(signal, callback);
 }

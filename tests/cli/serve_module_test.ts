@@ -44,7 +44,7 @@ test("uds serve --module serves by processes, reloads at SIGHUP, and ends at SIG
   const [version, , read] = await get(path, secret) as unknown[];
   assertEquals([version, read], [1, "NotCapable"]);
 
-  server.kill("SIGUSR1");
+  server.kill("SIGUSR2");
   await server.stderr.until("0 lost");
   assertEquals(
     (await server.stderr.text()).match(/^worker \d+: 0 open, \d+ accepted$/gm)?.length,
