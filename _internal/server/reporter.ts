@@ -74,7 +74,7 @@ export class Reporter {
   #hasLeft(error: unknown): boolean {
     if (!isPeerClosed(error)) return false;
     const { path, unsent } = error as Partial<SocketError>;
-    return path === this.#path && unsent === undefined;
+    return path === this.#path && !unsent?.length;
   }
 }
 
