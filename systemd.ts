@@ -177,7 +177,10 @@ export interface NotifyOptions {
    * - They stay open here. The manager drops a socket when its peer has closed.
    */
   storeFds?: StoreFds | undefined;
-  /** The name of stored descriptors that the manager closes: `FDSTOREREMOVE=1`. */
+  /**
+   * The name of stored descriptors that the manager closes: `FDSTOREREMOVE=1`. Not together with
+   * `storeFds`.
+   */
   removeFds?: string | undefined;
 }
 
@@ -257,6 +260,10 @@ export async function notify(options: NotifyOptions): Promise<boolean> {
     checkOptions("notify", options, NOTIFY_CHECKS);
     const lines = linesOf(options);
     if (lines.length === 0) throw new TypeError("Invalid options of notify(): nothing is reported");
+    if (options.storeFds !== undefined && options.removeFds !== undefined) {
+      // A message has one FDNAME.
+      throw new TypeError("Invalid removeFds: it needs a call of its own, without storeFds");
+    }
     const { NOTIFY_SOCKET } = readVariables("notify", ["NOTIFY_SOCKET"]);
     if (NOTIFY_SOCKET === undefined) return false;
     if (!/^[/@]./s.test(NOTIFY_SOCKET)) {

@@ -299,3 +299,8 @@ for (
     assertMatch(String(error), /^(?:Type|Range)Error: Invalid (?:fds|name)/);
   });
 }
+
+test("notify() refuses storeFds and removeFds together", async () => {
+  const both = { storeFds: { fds: [0] }, removeFds: "old" };
+  await assertRejects(() => notify(both), TypeError, "Invalid removeFds");
+});
