@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { connect, probe, serve } from "@uds/uds";
+import { connect, probe } from "@uds/uds";
 import { FLAGS, Process, udsCommand } from "../_cli.ts";
 import { encode, TempDir, test } from "../_helpers.ts";
 import { echoServer } from "./_echo_server.ts";
@@ -61,21 +61,23 @@ test("uds echo --verbose --json reports clients that leave as events", async () 
   const stderr = await afterClients(["echo", "-v", "--json", dir.file("s")], dir.file("s"));
   const left = stderr.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line))
     .find(({ event }) => event === "left");
-  assertStringIncludes(left.reason, "Cannot read from a client of");
+  assertMatch(left.reason, /Cannot (?:read from|write to) a client of/);
 });
 
 test("uds relay reports a target that closes with a request unread", async () => {
   await using dir = new TempDir();
-  await using _target = await serve(dir.file("target"), async (conn) => {
-    await conn.read(new Uint8Array(1));
-    await conn.write(encode("x"));
-  });
+  // A process that only exits: Deno ends its direction first, which may hide what was unread.
+  const script =
+    "import socket as s, sys; l = s.socket(s.AF_UNIX); l.bind(sys.argv[1]); l.listen()\n" +
+    "print('ready', flush=True); c = l.accept()[0]; c.recv(1); c.sendall(b'x')";
+  await using target = new Process(["python3", "-c", script, dir.file("target")]);
+  await target.stdout.until("ready");
   await using relay = new Process(udsCommand(["relay", dir.file("s"), dir.file("target")]));
   await relay.stderr.until("listening on");
   await leave(dir.file("s"), "a long request");
   await relay.stderr.until("peer closed it before reading everything");
   assertStringIncludes(await relay.stderr.text(), "uds: Cannot");
-});
+}, { needs: ["python3"] });
 
 test("uds listen --keep reports a client that left its input unread", async () => {
   await using dir = new TempDir();
