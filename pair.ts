@@ -151,9 +151,9 @@ export interface PairOptions {
    */
   stderr?: "piped" | "inherit" | "null" | undefined;
   /**
-   * Whether to give the child a session and a process group of its own. Then neither Ctrl-C nor the
-   * end of the terminal reaches it, and it cannot open `/dev/tty`. `kill()` still signals the child
-   * alone.
+   * Whether to start the child in a new session and a new process group. Then neither Ctrl-C nor
+   * the end of the terminal reaches it, and it cannot open `/dev/tty`. `kill()` still signals the
+   * child alone.
    *
    * @default {false}
    */

@@ -262,7 +262,7 @@ export async function notify(options: NotifyOptions): Promise<boolean> {
     if (lines.length === 0) throw new TypeError("Invalid options of notify(): nothing is reported");
     if (options.storeFds !== undefined && options.removeFds !== undefined) {
       // A message has one FDNAME.
-      throw new TypeError("Invalid removeFds: it needs a call of its own, without storeFds");
+      throw new TypeError("Invalid removeFds: it needs a separate call, without storeFds");
     }
     const { NOTIFY_SOCKET } = readVariables("notify", ["NOTIFY_SOCKET"]);
     if (NOTIFY_SOCKET === undefined) return false;

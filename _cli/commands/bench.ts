@@ -212,7 +212,7 @@ function formatLoad(server: string, load: Load): string {
   const errors = Object.entries(load.errors);
   const lost = errors.reduce((sum, [, times]) => sum + times, 0);
   const clients = load.clients === 1 ? "1 client" : `${count(load.clients)} clients`;
-  const how = load.reconnects ? ", each on a connection of its own" : "";
+  const how = load.reconnects ? ", each on a new connection" : "";
   return [
     `${server}, Deno ${Deno.version.deno}`,
     "",

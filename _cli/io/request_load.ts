@@ -35,7 +35,7 @@ export interface LoadOptions extends FramingFlags {
 export interface Load extends Times {
   readonly size: number;
   readonly clients: number;
-  /** Whether each request had a connection of its own. */
+  /** Whether each request had a new connection. */
   readonly reconnects: boolean;
   /** How often each failure came. */
   readonly errors: Record<string, number>;

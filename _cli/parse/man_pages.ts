@@ -84,7 +84,7 @@ function terms(rows: readonly Example[]): string[] {
   ]);
 }
 
-/** Returns the paragraphs of a text. A line that is indented stays a line of its own. */
+/** Returns the paragraphs of a text. An indented line stays a separate line. */
 function text(notes: string): string[] {
   return notes === "" ? [] : notes.split("\n\n").flatMap((paragraph) => {
     const lines = joined(paragraph);

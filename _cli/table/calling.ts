@@ -30,7 +30,7 @@ With --send it sends TEXT to any server, waits for the answer, and sends it agai
 answers take (median, 99 % and longest), and the errors. The exit code is 1 if there were errors. With
 --framing an answer is one message. Without it the first answer, up to a pause of 50 ms, shows how many
 bytes each has. If the server ends after it, or answers at the end of file only, each request has a
-connection of its own. An answer that takes 2 seconds is an error.`,
+new connection. An answer that takes 2 seconds is an error.`,
     options: {
       self: { brief: "serve the echo as well" },
       send: value(text, "TEXT", "send TEXT again and again, and measure the answers", "s"),
@@ -119,7 +119,7 @@ FILE has an object on each line, which is what uds tap --json prints: connection
   }),
 
   run: command({
-    brief: "run a command on a socket of its own, with standard input and output",
+    brief: "run a command on a new socket, with standard input and output",
     usage: "-- CMD [ARG...]",
     examples: [
       ["uds run -- python3 worker.py", "it has the socket at descriptor 3"],

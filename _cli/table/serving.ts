@@ -150,7 +150,7 @@ the client ends its direction, the command's input ends; when the command ends i
 connection is closed. Clients beyond --max wait. With --idle a connection is closed, and its process
 ended, after that time without a byte in either direction. With --replace a running server that also
 has --replace hands over the path, serves its remaining clients, and ends: no client is refused
-meanwhile. The command has the environment of uds, and a session of its own. The connection ends with
+meanwhile. The command has the environment of uds, and a new session. The connection ends with
 the command, even if processes that it started continue.
 With --reply or --reply-file it runs no command, and sends the same reply to each message of --framing.
 Without --framing, a request ends at a pause of 50 ms, or at the end of file. With --hex, TEXT or FILE

@@ -15,7 +15,7 @@ export function terminalWidth(): number {
   return Math.min(Deno.consoleSize().columns || FULL_WIDTH, FULL_WIDTH);
 }
 
-/** Returns words in lines. A word that is too long has a line of its own. */
+/** Returns words in lines. A word that is too long has a separate line. */
 function fill(words: readonly string[], width: number, end = ""): string[] {
   const lines: string[] = [];
   let line = "";

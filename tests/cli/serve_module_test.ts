@@ -25,7 +25,7 @@ async function write(file: string, version: number): Promise<void> {
   );
 }
 
-/** Asks for a resource on a connection of its own. */
+/** Asks for a resource on a new connection. */
 async function get(path: string, resource: string): Promise<unknown> {
   await using conn = await connect(path);
   const request = `GET ${resource} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;

@@ -255,7 +255,7 @@ for (
     ["test_readuntil_multi_chunks_1", "aaa", ["QWEaa", "XYaa", "a"], ["QWEaaXY"]],
     ["test_readuntil_multi_chunks_1", "aaa", ["QWEaa", "XYa", "aa"], ["QWEaaXY"]],
     ["test_readuntil_multi_chunks_1", "aaa", ["aaa", "Xaaa"], ["", "X"]],
-    ["test_readuntil_multi_chunks_1", "aaa", ["XXX", "a", "a", "a"], ["XXX"]],
+    ["test_readuntil_multi_chunks_1", "aaa", ["QWE", "a", "a", "a"], ["QWE"]],
   ] as [string, string, string[], string[]][]
 ) {
   follows(

@@ -71,7 +71,7 @@ test("psql cancels a query of PostgreSQL through uds relay", async () => {
   await using sleeping = new Process(asUser("psql", ...query), { cwd: "/" });
   const isAsleep = `psql -c "select count(*) from pg_stat_activity where wait_event = 'PgSleep'"`;
   while (await psql(dir.path, isAsleep) !== "1");
-  // psql sends the cancellation over a connection of its own.
+  // psql sends the cancellation over a new connection.
   sleeping.kill("SIGINT");
   const { code, stderr } = await sleeping.ended;
   const message = "Cancel request sent\nERROR:  canceling statement due to user request\n";

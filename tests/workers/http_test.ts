@@ -17,7 +17,7 @@ function clientOf(path: string) {
   return { ask, [Symbol.dispose]: () => client.close() };
 }
 
-/** Sends bytes on a connection of its own, and returns all that comes, which ends with it. */
+/** Sends bytes on a new connection, and returns all that comes, which ends with it. */
 async function raw(path: string, text: string): Promise<string> {
   await using conn = await connect(path);
   await conn.write(encode(text));
