@@ -1,7 +1,7 @@
 /**
  * The benchmark.
  *
- * Usage: deno task bench [--quick] [--check] [--only=NAME] [--rounds=N] [--out=DIRECTORY]
+ * Usage: deno task bench [--quick] [--check] [--only=TEXT] [--rounds=N] [--out=DIRECTORY]
  *
  * README.md describes the method. Progress goes to standard error, the ratios to standard output,
  * and report.md, report.json and plot.svg to the directory. After a full run that is `results`,
@@ -17,11 +17,12 @@ import type { Subject } from "./subject.ts";
 import { SUBJECTS } from "./subjects/all.ts";
 import { Toolbox } from "./toolbox.ts";
 
-const USAGE = `deno task bench [--quick] [--check] [--only=NAME] [--rounds=N] [--out=DIRECTORY]
+const USAGE = `deno task bench [--quick] [--check] [--only=TEXT] [--rounds=N] [--out=DIRECTORY]
 
   --quick          small loads, few rounds: less than 90 seconds
   --check          exit with 1 if a ratio is more than 20 % below its line
-  --only=NAME      only subjects with this in their names; may be repeated
+  --only=TEXT      only subjects with this text in their names, and rows with it in
+                   "SUBJECT: OURS / BASELINE"; may be repeated
   --rounds=N       the number of rounds
   --out=DIRECTORY  the directory of the report`;
 
@@ -50,10 +51,19 @@ function parse(args: readonly string[]): Options {
   return options;
 }
 
+/** Returns the subjects with one of the texts in their name, and the rows that have it in theirs. */
 function chosen(only: readonly string[]): Subject[] {
-  const subjects = SUBJECTS.filter(({ name }) =>
-    only.length === 0 || only.some((part) => name.toLowerCase().includes(part.toLowerCase()))
-  );
+  const chosen = (text: string) =>
+    only.length === 0 || only.some((part) => text.toLowerCase().includes(part.toLowerCase()));
+  const subjects = SUBJECTS.flatMap((subject) => {
+    if (chosen(subject.name)) return subject;
+    const lines = subject.lines.filter(({ ours, baseline }) =>
+      chosen(`${subject.name}: ${ours} / ${baseline}`)
+    );
+    const names = new Set(lines.flatMap(({ ours, baseline }) => [ours, baseline]));
+    const contenders = subject.contenders.filter(({ name }) => names.has(name));
+    return lines.length === 0 ? [] : { ...subject, lines, contenders };
+  });
   if (subjects.length > 0) return subjects;
   throw new TypeError(
     `unknown subject. The subjects are: ${SUBJECTS.map(({ name }) => name).join(", ")}`,

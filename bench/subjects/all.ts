@@ -23,7 +23,7 @@ export const SUBJECTS: readonly Subject[] = [
   echo,
   pipelined,
   jsonLines,
-  largeMessages,
+  ...largeMessages,
   ...calls,
   connections,
   idle,

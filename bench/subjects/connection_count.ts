@@ -25,7 +25,7 @@ export const connectionCount: Subject[] = COUNTS.map((connections) => ({
     count: ROUND_TRIPS,
     connections,
   })),
-  lines: [],
+  lines: connections === 1000 ? [{ ours: "uds", baseline: "Deno raw", atMost: 1.1 }] : [],
   value: microseconds,
   point: { curve: CURVE, axis: AXIS, x: connections },
 }));

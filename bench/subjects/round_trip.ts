@@ -40,7 +40,7 @@ export const roundTrip: Subject = {
     {
       ours: "uds messages",
       baseline: "Deno raw loop",
-      atMost: 1.15,
+      atMost: 1.12,
       missed:
         "A message is encoded, queued and decoded. Tried: no timer at the end of a turn for a single " +
         "message, which reduced the cost from 1.37 to 1.13. Under different loads of the machine the " +
