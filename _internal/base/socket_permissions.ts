@@ -1,12 +1,19 @@
 /** The Deno permissions that an operation on a socket needs. */
 
-import type { PermissionsOptions } from "../../permissions.ts";
 import { ALL_PERMISSIONS } from "./deno_permissions.ts";
 import { directoriesAbove } from "./directory_steps.ts";
 import { directoryOf } from "./path.ts";
 
 /** The options of an operation that change what it needs. */
-type Use = Omit<PermissionsOptions, "clearEnv">;
+interface Use {
+  mode?: number | undefined;
+  uid?: number | undefined;
+  gid?: number | undefined;
+  publish?: "direct" | "rename" | undefined;
+  createDirectory?: boolean | undefined;
+  verifyDirectory?: boolean | undefined;
+  connect?: boolean | undefined;
+}
 
 /** Below these, Deno requires every permission (`check_special_file`). */
 const SPECIAL_DIRECTORIES = ["/dev/", "/proc/", "/sys/"];
