@@ -1,6 +1,5 @@
 /** The tries of one connect, until a server answers or the time is over. */
 
-import type { ConnectOptions } from "../../client.ts";
 import {
   ConnectDenied,
   ConnectTimeout,
@@ -26,6 +25,14 @@ const DEFAULT_TIMEOUT_MS = 5000;
  */
 const STARTING = [SocketNotFound, NothingListening, ConnectDenied];
 
+/** How long to try, and which servers are trusted. */
+interface Tries {
+  timeout?: number | undefined;
+  wait?: boolean | undefined;
+  owner?: number | number[] | undefined;
+  signal?: AbortSignal | undefined;
+}
+
 /** One way to connect. */
 export interface Connecting<T> {
   /** Connects once. */
@@ -40,7 +47,7 @@ export interface Connecting<T> {
  */
 export async function connectWithin<T extends { close(): void }>(
   context: ErrorContext,
-  { timeout = DEFAULT_TIMEOUT_MS, wait = false, owner, signal }: Omit<ConnectOptions, "path">,
+  { timeout = DEFAULT_TIMEOUT_MS, wait = false, owner, signal }: Tries,
   connecting: Connecting<T>,
 ): Promise<T> {
   const owners = owner === undefined ? undefined : [owner].flat();
