@@ -21,23 +21,9 @@ import { FILE_CHECKS, planToListen } from "./_internal/path/claim_options.ts";
 import { Listener } from "./_internal/server/listener.ts";
 import { ListeningSocket } from "./_internal/server/listening_socket.ts";
 import { Reporter } from "./_internal/server/reporter.ts";
+import type { PathLoss } from "./_internal/path/watch.ts";
 
-/**
- * A path that a server has lost.
- *
- * @category Servers
- */
-export interface PathLoss {
-  /** The path. */
-  readonly path: string;
-  /**
-   * What is there instead of the server's socket: nothing, another socket, or something else.
-   * `"other"` also means that the path cannot be read.
-   */
-  readonly found: "nothing" | "socket" | "other";
-  /** Whether the server binds it again. */
-  readonly heals: boolean;
-}
+export type { PathLoss } from "./_internal/path/watch.ts";
 
 /**
  * Options of {@linkcode listen}.

@@ -229,7 +229,7 @@ async function bindAndWrap(options: SocketPath | BindPacketsOptions): Promise<Da
   if (autobind) throw new TypeError("Invalid autobind: the socket has a path");
   const context = new ErrorContext("bindPackets", resolveSocketPath(path));
   context.later = nativePermissions();
-  const plan = planToListen(context, { ...given, path });
+  const plan = planToListen(context, given);
   const libc = requireLibc(context);
   const reporter = new Reporter(given);
   const owner = await PathOwner.bind(libc, plan, { type: "dgram" }, reporter);

@@ -17,6 +17,23 @@
 
 import type { PathState } from "./owned_path.ts";
 
+/**
+ * A path that a server has lost.
+ *
+ * @category Servers
+ */
+export interface PathLoss {
+  /** The path. */
+  readonly path: string;
+  /**
+   * What is there instead of the server's socket: nothing, another socket, or something else.
+   * `"other"` also means that the path cannot be read.
+   */
+  readonly found: "nothing" | "socket" | "other";
+  /** Whether the server binds it again. */
+  readonly heals: boolean;
+}
+
 const LOOK_MS = 250;
 const DOUBT_MS = 50;
 

@@ -4,12 +4,12 @@
  */
 
 import type { UnixAddr } from "../../address.ts";
-import type { PathLoss } from "../../listener.ts";
 import type { ServeHandlerInfo, ServeOptions } from "../../server.ts";
 import { isSocketError, type SocketError } from "../../errors.ts";
 import { andMore, CountedLines, kindOfError } from "../base/counted_lines.ts";
 import { lstat } from "../base/file.ts";
 import { isPeerClosed } from "../base/peer_closed.ts";
+import type { PathLoss } from "../path/watch.ts";
 
 /** The callbacks of a server. */
 type Callbacks = Pick<ServeOptions, "onListen" | "onPathLost" | "onReplaced" | "onError">;

@@ -309,7 +309,7 @@ test("listenPackets() leaves a socket that another program binds at the same mom
       return libc.bind(...args);
     },
   };
-  const plan = planToListen(context, { path });
+  const plan = planToListen(context, {});
   const kind = { type: "seqpacket", backlog: 1 } as const;
   await assertRejects(() => PathOwner.bind(late, plan, kind, new Reporter()), SocketInUse);
   // It had not listened yet.
