@@ -1,8 +1,7 @@
 /** A listener on a path: `listen()` accepts connections one by one. */
 
-import { resolveSocketPath, type SocketPath, type UnixAddr } from "./address.ts";
+import { resolveSocketPath, type SocketPath } from "./address.ts";
 import type { ClaimOptions } from "./claim.ts";
-import type { Connection } from "./connection.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
 import {
   checkArguments,
@@ -18,12 +17,13 @@ import { contextAt, ErrorContext } from "./_internal/base/error_context.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
 import { lowLatencyFor, nativeNeeds } from "./_internal/connection/native_slot.ts";
 import { FILE_CHECKS, planToListen } from "./_internal/path/claim_options.ts";
-import { Listener } from "./_internal/server/listener.ts";
+import { Listener, type UnixListener } from "./_internal/server/listener.ts";
 import { ListeningSocket } from "./_internal/server/listening_socket.ts";
 import { Reporter } from "./_internal/server/reporter.ts";
 import type { PathLoss } from "./_internal/path/watch.ts";
 
 export type { PathLoss } from "./_internal/path/watch.ts";
+export type { UnixListener } from "./_internal/server/listener.ts";
 
 /**
  * Options of {@linkcode listen}.
@@ -168,40 +168,6 @@ export interface ListenFdOptions {
   lowLatency?: boolean | undefined;
   /** Closes the listener, or shuts down the server. Before it listens, the promise rejects. */
   signal?: AbortSignal | undefined;
-}
-
-/**
- * A listener that owns its path. `for await` over it ends when it closes.
- *
- * @category Servers
- */
-export interface UnixListener extends AsyncIterable<Connection>, AsyncDisposable {
-  /** The address that clients connect to. */
-  readonly addr: UnixAddr;
-  /**
-   * Accepts a connection. Several calls may wait: the first one is served first.
-   *
-   * - If the process or the system runs out of descriptors, it waits until one is free.
-   *
-   * @returns The connection. Close it when you are done.
-   * @throws {Deno.errors.BadResource} when the listener is closed, or closes meanwhile.
-   * @throws {SocketError} when accepting fails for good.
-   */
-  accept(): Promise<Connection>;
-  /**
-   * Stops listening. Removes the socket file, if it is still the one that was bound, and then the
-   * lock. Idempotent; disposal does the same.
-   *
-   * - Accepted connections go on. Those in the backlog are reset; to serve them first, use
-   *   `serve()` and its `shutdown()`.
-   *
-   * @throws {SocketError} when a file cannot be removed; the listener closes all the same.
-   */
-  close(): Promise<void>;
-  /** Keeps the process running while an `accept` is pending. This is the default. */
-  ref(): void;
-  /** Allows the process to exit while an `accept` is pending. */
-  unref(): void;
 }
 
 /**

@@ -3,13 +3,14 @@
  * time limit, so a client cannot hold a connection that is not served.
  */
 
-import type { ServeFdOptions, ServeHandlerInfo } from "../../server.ts";
+import type { Connection } from "../../connection.ts";
 import { show } from "../base/check.ts";
 import type { ContextOf } from "../base/error_context.ts";
 import { timedOut } from "../base/failure.ts";
 import { limitWait } from "../base/silence.ts";
 import type { SocketConnection } from "../connection/socket_connection.ts";
 import type { Reporter } from "./reporter.ts";
+import type { ServeHandlerInfo } from "./serving.ts";
 
 /** The maximum number of connections that are being refused at the same time. */
 export const MOST_REFUSALS = 64;
@@ -19,7 +20,13 @@ const REFUSE_MS = 1000;
 const DEFAULT_AUTHORIZE_MS = 5000;
 
 /** The options that decide on connections. */
-type AdmissionOptions = Pick<ServeFdOptions, "authorize" | "authorizeTimeout" | "onRefuse">;
+export interface AdmissionOptions {
+  authorize?:
+    | ((conn: Connection, info: ServeHandlerInfo) => boolean | Promise<boolean>)
+    | undefined;
+  authorizeTimeout?: number | undefined;
+  onRefuse?: ((conn: Connection, info: ServeHandlerInfo) => unknown) | undefined;
+}
 
 /** Asks the user's callbacks about connections. */
 export class Admission {

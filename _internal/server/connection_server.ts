@@ -15,14 +15,6 @@
  */
 
 import type { UnixAddr } from "../../address.ts";
-import type {
-  ServeFdOptions,
-  ServeHandler,
-  ServeHandlerInfo,
-  ShutdownOptions,
-  ShutdownResult,
-  UnixServer,
-} from "../../server.ts";
 import { checkArguments, checkOptions, type Checks, duration, show } from "../base/check.ts";
 import { onAbort, turn } from "../base/event_loop.ts";
 import { SilenceTimer } from "../base/silence.ts";
@@ -31,12 +23,25 @@ import {
   type SocketConnection,
   type Timeouts,
 } from "../connection/socket_connection.ts";
-import { Admission, MOST_REFUSALS } from "./admission.ts";
+import { Admission, type AdmissionOptions, MOST_REFUSALS } from "./admission.ts";
 import type { ListeningSocket } from "./listening_socket.ts";
 import type { Reporter } from "./reporter.ts";
+import type {
+  ServeHandler,
+  ServeHandlerInfo,
+  ShutdownOptions,
+  ShutdownResult,
+  UnixServer,
+} from "./serving.ts";
 
 /** The options that decide how connections are served. */
-type ServingOptions = Omit<ServeFdOptions, "fd" | "path" | "signal">;
+interface ServingOptions extends AdmissionOptions {
+  maxConnections?: number | undefined;
+  overflow?: "wait" | "refuse" | undefined;
+  idleTimeout?: number | undefined;
+  firstByteTimeout?: number | undefined;
+  writeTimeout?: number | undefined;
+}
 
 const SHUTDOWN_CHECKS: Checks<ShutdownOptions> = { timeout: duration() };
 

@@ -4,15 +4,20 @@
  */
 
 import type { UnixAddr } from "../../address.ts";
-import type { ServeHandlerInfo, ServeOptions } from "../../server.ts";
 import { isSocketError, type SocketError } from "../../errors.ts";
 import { andMore, CountedLines, kindOfError } from "../base/counted_lines.ts";
 import { lstat } from "../base/file.ts";
 import { isPeerClosed } from "../base/peer_closed.ts";
 import type { PathLoss } from "../path/watch.ts";
+import type { ServeHandlerInfo } from "./serving.ts";
 
 /** The callbacks of a server. */
-type Callbacks = Pick<ServeOptions, "onListen" | "onPathLost" | "onReplaced" | "onError">;
+interface Callbacks {
+  onListen?: ((addr: UnixAddr) => void) | undefined;
+  onPathLost?: ((loss: PathLoss) => void) | undefined;
+  onReplaced?: (() => void) | undefined;
+  onError?: ((error: unknown, info?: ServeHandlerInfo) => void) | undefined;
+}
 
 /**
  * Reports what happens to one server. Its errors are printed by default: at most one a second of
