@@ -1,6 +1,6 @@
-/** The checks of `pair()`'s arguments. */
+/** The options of `pair()`, and the checks of its arguments. */
 
-import type { PacketPairOptions, PairOptions } from "../../pair.ts";
+import type { PacketType } from "../../native/packet_socket.ts";
 import {
   type Check,
   checkBoolean,
@@ -14,6 +14,177 @@ import {
   show,
 } from "../base/check.ts";
 import { faultOfUrl } from "../base/path.ts";
+
+/**
+ * Options of {@linkcode pair}.
+ *
+ * @category Children
+ */
+export interface PairOptions {
+  /** The arguments of the program; those of a module are its `Deno.args`. */
+  args?: string[] | undefined;
+  /**
+   * The directory to start in.
+   *
+   * @default {that of this process}
+   */
+  cwd?: string | URL | undefined;
+  /**
+   * Environment variables, in addition to the inherited ones. A variable that is not UTF-8 cannot
+   * be inherited: it is left out. Of `PATH`, the directories that are UTF-8 are inherited.
+   */
+  env?: Record<string, string> | undefined;
+  /**
+   * Whether the child gets only the variables of `env`. Otherwise this process needs `--allow-env`,
+   * to pass on all of its own. In both cases node:child_process adds `DENO_EXTRA_STDIO_FDS`, and
+   * `NODE_V8_COVERAGE` if this process has it. A module also gets the variables that lead to Deno's
+   * cache.
+   *
+   * @default {false for a program, true for a module}
+   */
+  clearEnv?: boolean | undefined;
+  /**
+   * For a module: what it may do besides reading its own directories, as for a worker. Relative
+   * paths are resolved in this process's directory.
+   *
+   * A module that may not do everything cannot start workers. It has no storage API
+   * (`localStorage`, `caches`, Deno KV), no WebGPU, no `Deno.bundle`, no `process.binding`, and no
+   * property of Deno that this package does not know. It cannot add to `Object.prototype`, and
+   * cannot replace `call`, `apply` and `bind` of functions. `"none"` leaves these holes, which are
+   * Deno's:
+   *
+   * - **Files**: the module may read everything in the directories that it may import from, and
+   *   what symbolic links in them lead to. Deno opens a source map that one of its files names,
+   *   wherever that is. Deno writes compiled code below its cache directory. `node:sqlite` may
+   *   spill into the directory of temporary files.
+   * - **Memory and processor time** are not limited: `ArrayBuffer`s are outside the V8 heap. Limit
+   *   the time yourself, and `kill()` the child.
+   * - **Imports**: the module can import what is in Deno's cache, whichever host it came from. A
+   *   list of hosts for `import` limits that to them. Nothing is fetched.
+   * - **Descriptors**: the module uses those of its standard streams and of the socket. If it may
+   *   start programs, it can adopt any pipe or socket of its process.
+   * - **Inherited standard streams** have no protection. The module can read from a terminal or a
+   *   socket, change it, and shut it down. By default it inherits none.
+   * - **Visible** are the working directory, the path of Deno, the process numbers, the memory in
+   *   use, the time and its zone, and the number of processors.
+   *
+   * @default {"none"}
+   * @experimental
+   */
+  permissions?: "none" | Deno.PermissionOptionsObject | undefined;
+  /**
+   * For a module: the directories that it may import from, and therefore read.
+   *
+   * @default {its own directory}
+   * @experimental
+   */
+  modules?: (string | URL)[] | undefined;
+  /**
+   * For a module: the `file:` URL of a `deno.json` with its import map and settings. Pass only one
+   * that you trust: Deno opens what it names, whatever the module may read. Without it, no
+   * `deno.json`, `package.json` or `tsconfig.json` beside the module is read.
+   *
+   * @default {none}
+   * @experimental
+   */
+  config?: URL | undefined;
+  /**
+   * Where the child has its end of the connection.
+   *
+   * - `"descriptor"`: a socket at descriptor 3.
+   * - `"stdio"`: its standard input and output, for a program that speaks there. These are two
+   *   pipes, as such programs expect, and each ends by itself. There is nothing at descriptor 3.
+   *   `stdin` and `stdout` are refused. Standard error is as usual: see `stderr`. For programs
+   *   only.
+   *
+   * @default {"descriptor"}
+   */
+  socket?: "descriptor" | "stdio" | undefined;
+  /**
+   * The type of the socket. For packets see {@linkcode PacketPairOptions}.
+   *
+   * @default {"stream"}
+   */
+  type?: "stream" | undefined;
+  /**
+   * For a program: whether descriptors can be sent to it and received, by `sendDescriptors()` and
+   * `receiveDescriptors()` of `@uds/uds/native`. This program must import that module, and needs
+   * `--allow-ffi`.
+   *
+   * @default {false}
+   */
+  descriptors?: boolean | undefined;
+  /**
+   * Whether a read of this end looks for bytes for some microseconds before it waits: see
+   * `lowLatency()` of `@uds/uds/native`, for when this pays. The program must import that module,
+   * and needs `--allow-ffi`. If its descriptor cannot be found, the connection stays as it is.
+   *
+   * @default {false}
+   */
+  lowLatency?: boolean | undefined;
+  /**
+   * Standard input.
+   *
+   * @default {"null"}
+   */
+  stdin?: "piped" | "inherit" | "null" | undefined;
+  /**
+   * Standard output. By default a module's is copied to this process's own, because a module could
+   * read from a terminal or a socket that it inherits. What it prints and what it sends may then
+   * arrive in another order.
+   *
+   * @default {"inherit" for a program, a copy for a module}
+   */
+  stdout?: "piped" | "inherit" | "null" | undefined;
+  /**
+   * Standard error, as standard output.
+   *
+   * @default {"inherit" for a program, a copy for a module}
+   */
+  stderr?: "piped" | "inherit" | "null" | undefined;
+  /**
+   * Whether to start the child in a new session and a new process group. Then neither Ctrl-C nor
+   * the end of the terminal reaches it, and it cannot open `/dev/tty`. `kill()` still signals the
+   * child alone.
+   *
+   * @default {false}
+   */
+  detached?: boolean | undefined;
+  /**
+   * How long, in milliseconds, disposal waits for the child to exit before it sends SIGTERM, and
+   * again before it sends SIGKILL.
+   *
+   * @default {2000}
+   */
+  grace?: number | undefined;
+  /**
+   * Ends the child: SIGTERM, and SIGKILL after `grace`. If it aborts before the start, or while a
+   * module loads, the promise rejects. Nothing else limits how long loading takes: pass a signal if
+   * a module may be hostile.
+   */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Options of {@linkcode pair} for a child that gets a socket of packets.
+ *
+ * @category Packets
+ */
+export interface PacketPairOptions extends
+  Omit<
+    PairOptions,
+    "type" | "socket" | "descriptors" | "lowLatency" | "permissions" | "modules" | "config"
+  > {
+  /** The type of the socket, which needs `import "@uds/uds/native"`. For programs only. */
+  type: PacketType;
+  /**
+   * The maximum number of bytes of a packet, sent or received, at this end. A larger one than the
+   * kernel's buffer holds makes it larger, as far as the system allows.
+   *
+   * @default {what the buffer holds: 212,960 on Linux}
+   */
+  maxPacketBytes?: number | undefined;
+}
 
 const STDIO = oneOf("piped", "inherit", "null");
 

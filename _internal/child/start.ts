@@ -2,7 +2,6 @@
 
 import type { Socket } from "node:net";
 import type { PacketSocket, PacketType } from "../../native/packet_socket.ts";
-import type { PairOptions } from "../../pair.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { builtin } from "../base/node.ts";
 import { respell } from "../base/path.ts";
@@ -11,6 +10,7 @@ import { descriptorSockets, native } from "../connection/native_slot.ts";
 import type { SocketConnection, Transport } from "../connection/socket_connection.ts";
 import { FdSocket } from "../descriptor/fd_socket.ts";
 import { CHILD_FD } from "../descriptor/inherited_fd.ts";
+import type { PairOptions } from "./pair_options.ts";
 import { type ChildConn, ChildProcess, type ChildStdio } from "./process.ts";
 import { watchSignals } from "./realtime_signals.ts";
 import { refusalOf, requireStartable } from "./start_refusal.ts";
