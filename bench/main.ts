@@ -4,29 +4,29 @@
  * Usage: deno task bench [--quick] [--check] [--only=TEXT] [--rounds=N] [--out=DIRECTORY]
  *
  * README.md describes the method. Progress goes to standard error, the ratios to standard output,
- * and report.md, report.json and plot.svg to the directory. After a full run that is `results`,
- * otherwise a temporary directory.
+ * and report.md and report.json to the directory. After a full run that is `results`, otherwise a
+ * temporary directory.
  */
 
 import { fromFileUrl, join } from "@std/path/posix";
-import { environmentOf } from "./environment.ts";
 import { measure } from "./measure.ts";
-import { svgOf } from "./plot.ts";
-import { goalOf, jsonOf, markdownOf, number, type Results, verdictsOf } from "./report.ts";
+import { goalOf, jsonOf, markdownOf, number, type Report, type Results } from "./report.ts";
 import type { Subject } from "./subject.ts";
 import { SUBJECTS } from "./subjects/all.ts";
-import { Toolbox } from "./toolbox.ts";
+import { Tools } from "./tools.ts";
+import { compare, rowOf, verdictOf } from "./verdict.ts";
 
 const USAGE = `deno task bench [--quick] [--check] [--only=TEXT] [--rounds=N] [--out=DIRECTORY]
 
-  --quick          small loads, few rounds: less than 90 seconds
-  --check          exit with 1 if a ratio is more than 20 % below its line
+  --quick          small loads, few rounds
+  --check          exit with 1 if a ratio is more than 20 % below its line, or if a row got lost
+                   since the last report
   --only=TEXT      only subjects with this text in their names, and rows with it in
                    "SUBJECT: OURS / BASELINE"; may be repeated
   --rounds=N       the number of rounds
   --out=DIRECTORY  the directory of the report`;
 
-const FULL = { rounds: 7, pointRounds: 3, scale: 1 };
+const FULL = { rounds: 5, pointRounds: 3, scale: 1 };
 const QUICK = { rounds: 3, pointRounds: 1, scale: 1 / 8 };
 const RESULTS = fromFileUrl(new URL("./results/", import.meta.url));
 
@@ -53,12 +53,12 @@ function parse(args: readonly string[]): Options {
 
 /** Returns the subjects with one of the texts in their name, and the rows that have it in theirs. */
 function chosen(only: readonly string[]): Subject[] {
-  const chosen = (text: string) =>
+  const isChosen = (text: string) =>
     only.length === 0 || only.some((part) => text.toLowerCase().includes(part.toLowerCase()));
   const subjects = SUBJECTS.flatMap((subject) => {
-    if (chosen(subject.name)) return subject;
-    const lines = subject.lines.filter(({ ours, baseline }) =>
-      chosen(`${subject.name}: ${ours} / ${baseline}`)
+    if (isChosen(subject.name)) return subject;
+    const lines = subject.lines.filter((line) =>
+      isChosen(rowOf({ subject: subject.name, ...line }))
     );
     const names = new Set(lines.flatMap(({ ours, baseline }) => [ours, baseline]));
     const contenders = subject.contenders.filter(({ name }) => names.has(name));
@@ -70,54 +70,51 @@ function chosen(only: readonly string[]): Subject[] {
   );
 }
 
-/** Shows the progress: a line that changes on a terminal, otherwise a line per run. */
-function progress(done: number, total: number, what: string, begin: number): void {
-  const seconds = (performance.now() - begin) / 1000;
-  const left = Math.round(seconds / done * (total - done));
-  const line = `[${done}/${total}, ${Math.round(seconds)} s, about ${left} s left] ${what}`;
-  const end = Deno.stderr.isTerminal() ? `\r\x1b[K${line.slice(0, 110)}` : `${line}\n`;
-  Deno.stderr.writeSync(new TextEncoder().encode(end));
-}
-
 async function main(): Promise<number> {
   const { quick, check, only, ...given } = parse(Deno.args);
   const subjects = chosen(only);
-  const defaults = quick ? QUICK : FULL;
+  const { scale, ...defaults } = quick ? QUICK : FULL;
   const rounds = given.rounds ?? defaults.rounds;
   const pointRounds = Math.min(rounds, defaults.pointRounds);
-  const { scale } = defaults;
-  await using tools = await Toolbox.open();
-  const environment = await environmentOf(tools);
+  await using tools = await Tools.open();
+  const environment = await tools.environment();
   const begin = performance.now();
+  const seconds = () => Math.round((performance.now() - begin) / 1000);
   const figures = await measure(tools, subjects, {
     rounds,
     pointRounds,
     scale,
-    onProgress: (done, total, what) => progress(done, total, what, begin),
+    onProgress: (done, total, what) => console.error(`[${done}/${total}, ${seconds()} s] ${what}`),
   });
-  if (Deno.stderr.isTerminal()) Deno.stderr.writeSync(new TextEncoder().encode("\r\x1b[K"));
 
-  const results: Results = { environment, scale, rounds, pointRounds, subjects, figures };
   const whole = !quick && only.length === 0;
+  const last: Report | undefined = await Deno.readTextFile(join(RESULTS, "report.json"))
+    .then(JSON.parse, () => undefined);
+  const verdicts = subjects.flatMap((subject) =>
+    subject.lines.map((line) => verdictOf(subject, figures.get(subject.name)!, line))
+  );
+  const lines = compare(verdicts, last?.lines ?? [], whole);
+  const results: Results = {
+    ...{ environment, scale, rounds, pointRounds, subjects, figures, lines },
+    ...(last && { lastDate: last.environment.date }),
+  };
   const out = given.out ?? (whole ? RESULTS : await Deno.makeTempDir({ prefix: "uds-results-" }));
   await Deno.mkdir(out, { recursive: true });
   await Deno.writeTextFile(join(out, "report.md"), markdownOf(results));
   await Deno.writeTextFile(join(out, "report.json"), jsonOf(results));
-  await Deno.writeTextFile(join(out, "plot.svg"), svgOf(results));
 
   let bad = false;
-  for (const [subject, { line, ratio, missing, reached, farOff }] of verdictsOf(results)) {
-    if (check && farOff || missing === "failed") bad = true;
-    const mark = reached === undefined
-      ? "      "
-      : reached
-      ? "ok    "
-      : farOff
-      ? "MISSED"
-      : "missed";
+  for (const line of lines) {
+    const { ratio, missing, reached, farOff, last, lost } = line;
+    if (check && (farOff || lost) || missing === "failed") bad = true;
+    const mark = reached === undefined ? "" : reached ? "ok" : farOff ? "MISSED" : "missed";
     const value = ratio === undefined ? `skipped: ${missing}` : number(ratio.median);
-    const names = `${subject.name}: ${line.ours} / ${line.baseline}`;
-    console.log(`${mark} ${names.padEnd(64)} ${value.padStart(6)}  ${goalOf(line)}`);
+    const before = last === undefined ? "" : `last ${number(last.median)}`;
+    console.log(
+      `${mark.padEnd(6)} ${rowOf(line).padEnd(64)} ${value.padStart(6)}  ${
+        goalOf(line).padEnd(13)
+      } ${before}${lost === undefined ? "" : ` LOST: ${lost}`}`.trimEnd(),
+    );
   }
   for (const [name, contenders] of figures) {
     for (const [contender, { failed }] of contenders) {
@@ -126,8 +123,7 @@ async function main(): Promise<number> {
       console.log(`FAILED ${name}: ${contender}: ${failed}`);
     }
   }
-  const seconds = Math.round((performance.now() - begin) / 1000);
-  console.log(`\n${seconds} s. The report is ${join(out, "report.md")}`);
+  console.log(`\n${seconds()} s. The report is ${join(out, "report.md")}`);
   return bad ? 1 : 0;
 }
 

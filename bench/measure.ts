@@ -4,8 +4,8 @@
  */
 
 import { run } from "./run.ts";
-import type { Subject } from "./subject.ts";
-import type { Toolbox } from "./toolbox.ts";
+import { type Contender, loadOf, type Subject } from "./subject.ts";
+import type { Tools } from "./tools.ts";
 
 /** The figures of a contender, one per round, or the reason why it has none. */
 export interface Figures {
@@ -26,51 +26,77 @@ export interface MeasureOptions {
   pointRounds: number;
   /** The share of a full load. */
   scale: number;
+  /** How long, in milliseconds, a run may take, if not as its contender says. */
+  limitMs?: number;
   /** Called after each run. */
   onProgress: (done: number, total: number, what: string) => void;
 }
 
 /** Runs all rounds. Returns the figures by the name of the subject. */
 export async function measure(
-  tools: Toolbox,
+  tools: Tools,
   subjects: readonly Subject[],
-  { rounds, pointRounds, scale, onProgress }: MeasureOptions,
+  options: MeasureOptions,
 ): Promise<Map<string, SubjectFigures>> {
+  const { rounds, pointRounds, onProgress } = options;
   const all = new Map<string, SubjectFigures>();
-  const roundsOf = (subject: Subject) => subject.point === undefined ? rounds : pointRounds;
-  let total = 0;
-  for (const subject of subjects) {
-    const figures: SubjectFigures = new Map();
-    for (const contender of subject.contenders) {
-      const missing = tools.missing(contender);
-      figures.set(contender.name, { values: [], ...(missing !== undefined && { missing }) });
-      if (missing === undefined) total += roundsOf(subject);
+  // Figures of the same runs are taken together.
+  const groups = [...Map.groupBy(subjects, ({ name, of = name }) => of).values()].map((group) => {
+    const contenders = new Map<string, Contender>();
+    for (const { name, contenders: each } of group) {
+      const figures: SubjectFigures = new Map();
+      all.set(name, figures);
+      for (const contender of each) {
+        const missing = tools.missing(contender);
+        figures.set(contender.name, { values: [], ...(missing !== undefined && { missing }) });
+        if (missing === undefined) contenders.set(contender.name, contender);
+      }
     }
-    all.set(subject.name, figures);
-  }
+    const [{ point, rounds: most = rounds }] = group as [Subject];
+    const mine = Math.min(point === undefined ? rounds : pointRounds, most);
+    return { group, contenders: [...contenders.values()], rounds: mine };
+  });
+  const total = groups.reduce((sum, { contenders, rounds }) => sum + contenders.length * rounds, 0);
   let done = 0;
   for (let round = 0; round < Math.max(rounds, pointRounds); round++) {
-    for (const subject of subjects.filter((subject) => round < roundsOf(subject))) {
+    for (const { group, contenders } of groups.filter(({ rounds }) => round < rounds)) {
       // Another contender goes first each time, so none always has the warmer machine.
-      const { contenders } = subject;
-      const first = round % contenders.length;
+      const first = round % (contenders.length || 1);
       for (const contender of [...contenders.slice(first), ...contenders.slice(0, first)]) {
-        const figures = all.get(subject.name)?.get(contender.name) as Figures;
-        if (figures.missing !== undefined) continue;
-        let shown;
-        if (figures.failed === undefined) {
-          try {
-            const value = await run(tools, subject, contender, scale);
-            figures.values.push(value);
-            shown = `${value.toPrecision(3)} ${subject.unit}`;
-          } catch (error) {
-            figures.failed = (error as Error).message;
-          }
-        }
-        const result = shown ?? `FAILED: ${figures.failed}`;
-        onProgress(++done, total, `${subject.name}: ${contender.name} ${result}`);
+        const shown = await runOnce(tools, group, contender, options, all);
+        onProgress(++done, total, `${group[0]!.name}: ${contender.name} ${shown}`);
       }
     }
   }
   return all;
+}
+
+/** Runs a contender, and adds its figures to those of each subject. Returns what to show. */
+async function runOnce(
+  tools: Tools,
+  group: readonly Subject[],
+  contender: Contender,
+  { scale, limitMs }: MeasureOptions,
+  all: Map<string, SubjectFigures>,
+): Promise<string> {
+  const figures = group.flatMap((subject) => {
+    const found = all.get(subject.name)?.get(contender.name);
+    return found === undefined ? [] : [[subject, found] as const];
+  });
+  // What has failed once would fail, or take its whole time, in each round.
+  let failed = figures[0]?.[1].failed;
+  if (failed === undefined) {
+    try {
+      const outcome = await run(tools, group[0]!, contender, scale, limitMs);
+      return figures.map(([subject, { values }]) => {
+        const value = subject.value(outcome, loadOf(subject, contender, scale));
+        values.push(value);
+        return `${value.toPrecision(3)} ${subject.unit}`;
+      }).join(", ");
+    } catch (error) {
+      failed = (error as Error).message;
+      for (const [, figure] of figures) figure.failed = failed;
+    }
+  }
+  return `FAILED: ${failed}`;
 }

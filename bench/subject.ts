@@ -3,14 +3,6 @@
  * The programs that it names do the work.
  */
 
-/** The report of both ends after a run. */
-export interface Outcome {
-  /** How long the timed pass took, in seconds. */
-  seconds: number;
-  /** Growth of the resident memory, in bytes, for subjects that measure memory. */
-  memory?: number;
-}
-
 /** The load of a program: a warm-up pass, then the timed pass. */
 export interface Load {
   /** Bytes of an item, such as a message, a chunk, or the traffic of a connection. */
@@ -21,31 +13,35 @@ export interface Load {
   count: number;
 }
 
+/** The figures of both ends after a run: the seconds of the timed pass, and what else they measure. */
+export type Outcome = Record<string, number>;
+
 /** One way to do the work. */
 export interface Contender {
   name: string;
-  /** A file below `programs/`. Its ending selects the interpreter, its first argument the end. */
+  /** A file of `programs/`, and the words that it gets. Its ending selects the interpreter. */
   program: string;
-  /** The variant, which the program gets as its second argument. */
-  variant?: string;
-  /** Another file for the driving end, if all contenders share one. */
+  /** The driving end, if it is another one. */
   client?: string;
+  /** A program between both ends: a relay. */
+  relay?: "uds" | "socat" | "HAProxy";
   /** Items of a full run. Rates are compared, so slow contenders send fewer items. */
   count: number;
-  /** Items of the warm-up, if the usual share of `count` is not right. */
+  /** Items of the warm-up, if an eighth of `count` is not right. */
   warm?: number;
   /** Whether it is one program, which starts its other end itself if it has one. */
   alone?: boolean;
-  /** A package that it needs in addition to the runtime. */
-  needs?: "zmq";
   /** The number of concurrent connections, if there are many. */
   connections?: number;
+  /** How long, in milliseconds, a run may take, if it takes longer than others. */
+  limitMs?: number;
 }
 
 /** A ratio between two contenders, and the value that it must reach. */
 export interface Line {
   ours: string;
-  baseline: string;
+  /** The other contender. Without it the figure itself must reach the value. */
+  baseline?: string;
   /** At least so many times the speed of the baseline … */
   atLeast?: number;
   /** … or at most so many times its cost. With neither the ratio is only reported. */
@@ -54,7 +50,7 @@ export interface Line {
   missed?: string;
 }
 
-/** A comparison of contenders. */
+/** A figure, with the lines that it must reach. */
 export interface Subject {
   /** A short name for `--only`, and for its rows. */
   name: string;
@@ -66,38 +62,59 @@ export interface Subject {
   lines: Line[];
   /** Returns the figure of a run. */
   value(outcome: Outcome, load: Load): number;
+  /** The maximum number of rounds, if a run takes long. */
+  rounds?: number;
+  /** The subject with the same runs, if this is another figure of theirs. */
+  of?: string;
   /** The position on a curve, if it is a point of one. */
   point?: { curve: string; axis: string; x: number };
 }
 
-/** The share of the timed items that the warm-up has. */
-const WARM_PART = 1 / 8;
-
 /** Returns the load of a run; `scale` makes it smaller. */
 export function loadOf(subject: Subject, contender: Contender, scale: number): Load {
   const count = Math.max(1, Math.round(contender.count * scale));
-  const warm = contender.warm === undefined
-    ? Math.max(1, Math.round(count * WARM_PART))
-    : Math.min(contender.warm, count);
+  const warm = Math.max(1, Math.min(contender.warm ?? Math.round(count / 8), count));
   return { size: subject.size, warm, count };
 }
 
-/** Returns gigabytes of payload per second. */
-export function gigabytesPerSecond({ seconds }: Outcome, { size, count }: Load): number {
-  return size * count / seconds / 1e9;
+type Unit = Pick<Subject, "unit" | "better" | "value">;
+
+const rate = (unit: string, factor: (load: Load) => number): Unit => ({
+  unit,
+  better: "more",
+  value: ({ seconds }, load) => load.count * factor(load) / seconds!,
+});
+
+const cost = (unit: string, factor: number): Unit => ({
+  unit,
+  better: "less",
+  value: ({ seconds }, { count }) => factor * seconds! / count,
+});
+
+/** Gigabytes of payload per second, items per second, and the time of an item. */
+export const GIGABYTES: Unit = rate("GB/s", ({ size }) => size / 1e9);
+export const THOUSANDS: Unit = rate("thousand/s", () => 1e-3);
+export const RATE: Unit = rate("/s", () => 1);
+export const MICROSECONDS: Unit = cost("µs", 1e6);
+export const MILLISECONDS: Unit = cost("ms", 1e3);
+
+/** A line for the speed, for the cost, and one without a goal. */
+export const atLeast = (goal: number, ours: string, baseline?: string, missed?: string): Line =>
+  lineOf({ atLeast: goal }, ours, baseline, missed);
+export const atMost = (goal: number, ours: string, baseline?: string, missed?: string): Line =>
+  lineOf({ atMost: goal }, ours, baseline, missed);
+export const beside = (ours: string, baseline: string): Line => ({ ours, baseline });
+
+function lineOf(goal: Partial<Line>, ours: string, baseline?: string, missed?: string): Line {
+  return { ours, ...goal, ...(baseline && { baseline }), ...(missed && { missed }) };
 }
 
-/** Returns thousands of items per second. */
-export function thousandsPerSecond({ seconds }: Outcome, { count }: Load): number {
-  return count / seconds / 1e3;
-}
-
-/** Returns microseconds per item. */
-export function microseconds({ seconds }: Outcome, { count }: Load): number {
-  return 1e6 * seconds / count;
-}
-
-/** Returns milliseconds per item. */
-export function milliseconds({ seconds }: Outcome, { count }: Load): number {
-  return 1e3 * seconds / count;
+/** Returns a contender. */
+export function by(
+  name: string,
+  program: string,
+  count: number,
+  more: Partial<Contender> = {},
+): Contender {
+  return { name, program, count, ...more };
 }

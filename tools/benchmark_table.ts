@@ -6,9 +6,10 @@
  * table between the two markers. With `--check` it fails if either differs.
  */
 
-import type { Environment } from "../bench/environment.ts";
-import { summaryOf, type SummaryRow } from "../bench/plot.ts";
-import { number } from "../bench/report.ts";
+import { number, ratioOf, type Report } from "../bench/report.ts";
+import { SUBJECTS } from "../bench/subjects/all.ts";
+import type { Verdict } from "../bench/verdict.ts";
+import { summaryOf, type SummaryRow } from "./benchmark_plot.ts";
 import { formatMarkdown } from "./markdown.ts";
 
 const PAGE = "docs/performance.md";
@@ -22,7 +23,6 @@ const LINES: readonly (readonly [subject: string, ours: string, baseline: string
   ["round trip", "uds messages", "Deno raw loop"],
   ["bulk", "uds read/write", "Deno raw loop, plain"],
   ["bulk", "uds streams", "Deno streams"],
-  ["bulk", "uds read/write", "C"],
   ["echo", "uds pipeTo", "Deno pipeTo"],
   ["messages", "uds, one by one", "Deno raw"],
   ["messages", "uds, one by one", "Node node:net"],
@@ -33,37 +33,27 @@ const LINES: readonly (readonly [subject: string, ours: string, baseline: string
   ["pair: round trip", "uds pair", "Deno.Command, pipes"],
   ["pair: bulk up", "uds pair", "Deno.Command, pipes"],
   ["pair: start", "uds pair", "Deno.Command, pipes"],
+  ["calls", "uds rpc", "vscode-jsonrpc"],
+  ["relay: round trip", "uds relay", "socat"],
+  ["relay: bulk", "uds relay", "HAProxy"],
+  ["http", "on a claimed path", "on a plain path"],
+  ["workers", "2 workers", "1 worker"],
 ];
 
-interface Report {
-  environment: Pick<
-    Environment,
-    "date" | "system" | "processor" | "cores" | "memory" | "versions"
-  >;
-  rounds: number;
-  lines: {
-    subject: string;
-    ours: string;
-    baseline: string;
-    atMost?: number;
-    ratio?: { median: number; low: number; high: number };
-    missing?: string;
-  }[];
-  subjects: { name: string; title: string }[];
-}
-
-type ReportLine = Report["lines"][number];
-
-/** Returns the lines of the page, each with the title of its subject. */
-function linesOf({ lines, subjects }: Report): { title: string; line: ReportLine }[] {
-  return LINES.map(([subject, ours, baseline]) => {
-    const line = lines.find((line) =>
-      line.subject === subject && line.ours === ours && line.baseline === baseline
-    );
-    if (line === undefined) {
-      throw new Error(`${REPORT} has no line "${subject}", "${ours}", "${baseline}"`);
+/**
+ * Returns the lines of the page, each with the title of its subject. A report that is older than a
+ * line does not have it.
+ */
+function linesOf({ lines, subjects }: Report): { title: string; line: Verdict }[] {
+  return LINES.flatMap(([subject, ours, baseline]) => {
+    const isIt = (line: { ours: string; baseline?: string }) =>
+      line.ours === ours && line.baseline === baseline;
+    if (!SUBJECTS.find(({ name }) => name === subject)?.lines.some(isIt)) {
+      throw new Error(`the benchmark has no line "${subject}", "${ours}", "${baseline}"`);
     }
-    return { title: subjects.find(({ name }) => name === subject)?.title ?? subject, line };
+    const line = lines.find((line) => line.subject === subject && isIt(line));
+    const title = subjects.find(({ name }) => name === subject)?.title ?? subject;
+    return line === undefined ? [] : { title, line };
   });
 }
 
@@ -71,7 +61,7 @@ function linesOf({ lines, subjects }: Report): { title: string; line: ReportLine
 function benchmarkText(report: Report): string {
   const { date, system, processor, cores, memory } = report.environment;
   const rows = linesOf(report).map(({ title, line }) =>
-    `| ${title} | ${line.ours} | ${line.baseline} | ${ratioOf(line)} |`
+    `| ${title} | ${line.ours} | ${line.baseline} | ${ratio(line)} |`
   );
   return `
 ![How fast uds is, beside what you would otherwise use: the ratios of the table below](../${PLOT})
@@ -84,16 +74,15 @@ other one, **× cost** how many times its time or memory.
 | --- | --- | --- | --- |
 ${rows.join("\n")}
 
-[All figures](../bench/results/report.md), [all plots](../bench/results/plot.svg),
-[how it was measured](../bench/README.md).
+[All figures](../bench/results/report.md), [how it was measured](../bench/README.md).
 
 `;
 }
 
-function ratioOf({ ratio, atMost, missing }: ReportLine): string {
-  if (ratio === undefined) return `not measured: ${missing}`;
-  const unit = atMost === undefined ? "×" : "× cost";
-  return `**${number(ratio.median)} ${unit}** (${number(ratio.low)}–${number(ratio.high)})`;
+function ratio(line: Verdict): string {
+  if (line.ratio === undefined) return `not measured: ${line.missing}`;
+  const { low, high } = line.ratio;
+  return `**${ratioOf(line.ratio, line)}** (${number(low)}–${number(high)})`;
 }
 
 /** Returns the same lines as a plot. A cost is inverted, so that more is always better. */

@@ -1,12 +1,13 @@
-/** Shared code of the programs for Deno: arguments, passes, report. */
+/** Shared code of the programs for Deno: the task, the passes, the report, and the two ways. */
 
 const [role, variant, path, ...numbers] = Deno.args;
 const [size, warm, count] = numbers.map(Number);
 
 /** The task of this program. */
-export const TASK = { role, variant, path, size, warm, count } as {
+export const TASK = { role, words: variant?.split(" ") ?? [], path, size, warm, count } as {
   role: "server" | "client" | "parent" | "child";
-  variant: string;
+  /** The words after the name of the program: see `subjects/`. */
+  words: string[];
   path: string;
   size: number;
   warm: number;
@@ -36,7 +37,8 @@ export async function timed(pass: (items: number) => Promise<void>): Promise<num
 }
 
 /** Prints the report. This is a program's last call. */
-export function report(more: { seconds?: number; memory?: number } = {}): void {
+export function report(more: Record<string, number> = {}): void {
+  counted.items ||= counted.bytes / TASK.size;
   const line = JSON.stringify({ ...counted, ...more });
   Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
 }
@@ -46,32 +48,53 @@ export function offsetBuffer(length: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(length + 4096).subarray(2048, 2048 + length);
 }
 
-/** Writes all bytes. One call of Deno's writes only as many as fit. */
-export async function writeAll(conn: Deno.UnixConn, data: Uint8Array): Promise<void> {
-  for (let sent = 0; sent < data.length;) {
-    sent += await conn.write(sent === 0 ? data : data.subarray(sent));
-  }
+/** What both ways have: Deno's connections, and those of the library. */
+export type Conn =
+  & Pick<Deno.UnixConn, "read" | "write" | "closeWrite" | "readable" | "writable">
+  & Disposable;
+
+/** How a contender serves, connects and writes. */
+export interface Way<C extends Conn = Conn> {
+  connect(): Promise<C>;
+  /** Serves so many connections, and resolves when they have ended. */
+  serve(handler: (conn: C) => Promise<void>, connections?: number): Promise<void>;
+  /** Writes all bytes. */
+  write(conn: C, data: Uint8Array): Promise<unknown>;
 }
 
-/** Serves one connection per pass with a plain listener, one after the other. */
-export async function listenRaw(handler: (conn: Deno.UnixConn) => Promise<void>): Promise<void> {
-  using listener = Deno.listen({ transport: "unix", path: TASK.path });
-  ready();
-  for (const _ of PASSES) {
-    const conn = await listener.accept();
-    await handler(conn);
-    conn[Symbol.dispose]();
-  }
-}
-
-/** Connects without the library, and retries while the backlog is full. */
-export async function connectRaw(): Promise<Deno.UnixConn> {
-  for (;;) {
-    try {
-      return await Deno.connect({ transport: "unix", path: TASK.path });
-    } catch (error) {
-      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 2));
+/** Deno's own calls. */
+export const raw: Way<Deno.UnixConn> = {
+  async connect() {
+    for (;;) {
+      try {
+        return await Deno.connect({ transport: "unix", path: TASK.path });
+      } catch (error) {
+        // The backlog is full.
+        if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 2));
+      }
     }
-  }
+  },
+  async serve(handler, connections = PASSES.length) {
+    const handle = async (conn: Deno.UnixConn) => {
+      await handler(conn);
+      conn[Symbol.dispose]();
+    };
+    using listener = Deno.listen({ transport: "unix", path: TASK.path });
+    ready();
+    const handled: Promise<void>[] = [];
+    for (let i = 0; i < connections; i++) handled.push(handle(await listener.accept()));
+    await Promise.all(handled);
+  },
+  // One call of Deno's writes only as many bytes as fit.
+  async write(conn, data) {
+    for (let sent = 0; sent < data.length;) {
+      sent += await conn.write(sent === 0 ? data : data.subarray(sent));
+    }
+  },
+};
+
+/** Returns the way that the words name, `raw` or `uds`. Only the latter loads the library. */
+export async function way(): Promise<Way> {
+  return (TASK.words.includes("raw") ? raw : (await import("./_uds.ts")).uds) as Way;
 }

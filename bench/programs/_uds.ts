@@ -1,26 +1,24 @@
-/** Shared code of the programs that use the library. */
+/** The library's calls. */
 
-import { type Connection, serve } from "@uds/uds";
-import { PASSES, ready, TASK } from "./_program.ts";
+import { connect, type Connection, serve } from "@uds/uds";
+import { PASSES, ready, TASK, type Way } from "./_program.ts";
 
-/** Whether connections look for bytes. */
-export const lowLatency: boolean = TASK.variant.endsWith("lowLatency");
+const { path } = TASK;
+const lowLatency = TASK.words.includes("lowLatency");
 if (lowLatency) await import("@uds/uds/native");
 
-/** Serves as many connections as there are passes, or `count`, and shuts down. */
-export async function serveUds(
-  handler: (conn: Connection) => Promise<void>,
-  connections: number = PASSES.length,
-): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  let served = 0;
-  await using _server = await serve(
-    { path: TASK.path, onError: reject, lowLatency },
-    async (conn) => {
+/** The way of the library. */
+export const uds: Way<Connection> = {
+  connect: () => connect(lowLatency ? { path, lowLatency } : path),
+  async serve(handler, connections = PASSES.length) {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let served = 0;
+    await using _server = await serve({ path, onError: reject, lowLatency }, async (conn) => {
       await handler(conn);
       if (++served === connections) resolve();
-    },
-  );
-  ready();
-  await promise;
-}
+    });
+    ready();
+    await promise;
+  },
+  write: (conn, data) => conn.write(data),
+};

@@ -1,34 +1,14 @@
-/** All subjects, in the order of the report. */
+/** All subjects, in the order of the report: the comparisons, then the points of the curves. */
 
 import type { Subject } from "../subject.ts";
-import { bulk } from "./bulk.ts";
-import { calls } from "./calls.ts";
-import { cliStart } from "./cli_start.ts";
-import { connections } from "./connect.ts";
-import { connectionCount, lowLatency } from "./connection_count.ts";
-import { echo } from "./echo.ts";
-import { idle } from "./idle.ts";
-import { jsonLines } from "./json_lines.ts";
-import { largeMessages } from "./large_messages.ts";
-import { messageSize } from "./message_size.ts";
-import { pipelined } from "./messages.ts";
-import { pairs } from "./pair.ts";
-import { roundTrip } from "./round_trip.ts";
+import { connectionCounts, connections } from "./connections.ts";
+import { messages, messageSizes } from "./messages.ts";
+import { processes } from "./processes.ts";
 
-/** The comparisons, then the points of the curves. */
 export const SUBJECTS: readonly Subject[] = [
-  roundTrip,
-  ...lowLatency,
-  bulk,
-  echo,
-  pipelined,
-  jsonLines,
-  ...largeMessages,
-  ...calls,
-  connections,
-  idle,
-  ...pairs,
-  cliStart,
-  ...messageSize,
-  ...connectionCount,
+  ...connections,
+  ...messages,
+  ...processes,
+  ...messageSizes,
+  ...connectionCounts,
 ];

@@ -1,64 +1,176 @@
-/** Many small messages one way. */
+/** Messages, JSON lines, calls, packets and descriptors. */
 
-import { type Subject, thousandsPerSecond } from "../subject.ts";
+import {
+  atLeast,
+  atMost,
+  beside,
+  by,
+  GIGABYTES,
+  type Line,
+  MICROSECONDS,
+  type Subject,
+  THOUSANDS,
+} from "../subject.ts";
 
 const RAW_IS_FAST =
   "The library reaches the rate that the target stands for. But on this machine a write of one " +
   "message costs a fraction of what it cost where the target was set.";
 
-export const pipelined: Subject = {
-  name: "messages",
-  title: "Pipelined messages, 64 B",
-  unit: "thousand/s",
-  better: "more",
-  size: 64,
-  contenders: [
-    { name: "uds, each awaited", program: "messages/uds.ts", variant: "each", count: 4_000_000 },
-    { name: "uds, one by one", program: "messages/uds.ts", variant: "some", count: 4_000_000 },
-    { name: "uds, in batches", program: "messages/uds.ts", variant: "batches", count: 8_000_000 },
-    {
-      name: "uds, in batches, reuse",
-      program: "messages/uds.ts",
-      variant: "batches reuse",
-      count: 8_000_000,
-    },
-    { name: "Deno raw", program: "messages/raw.ts", count: 200_000 },
-    { name: "Node node:net", program: "messages/node.mjs", count: 300_000 },
-    { name: "C", program: "messages/messages.c", variant: "each", count: 600_000 },
-    {
-      name: "C, coalesced",
-      program: "messages/messages.c",
-      variant: "coalesced",
-      count: 16_000_000,
-    },
-    {
-      name: "ZeroMQ ipc",
-      program: "messages/zeromq.py",
-      count: 400_000,
-      needs: "zmq",
-    },
-  ],
-  lines: [
-    {
-      ours: "uds, each awaited",
-      baseline: "Deno raw",
-      atLeast: 15,
-      missed: RAW_IS_FAST,
-    },
-    { ours: "uds, one by one", baseline: "Deno raw", atLeast: 25, missed: RAW_IS_FAST },
-    { ours: "uds, one by one", baseline: "Node node:net", atLeast: 15, missed: RAW_IS_FAST },
-    { ours: "uds, one by one", baseline: "C", atLeast: 6, missed: RAW_IS_FAST },
-    {
-      ours: "uds, in batches",
-      baseline: "C, coalesced",
-      atLeast: 0.4,
-      missed:
+/** 1 GiB of large messages. */
+function large(name: string, title: string, size: number, lines: Line[]): Subject {
+  const count = 2 ** 30 / size;
+  return {
+    ...{ name, title, size, ...GIGABYTES, lines },
+    contenders: [
+      by("uds, reuse", "messages.ts uds each reuse", count),
+      by("uds, to be kept", "messages.ts uds each", count),
+      by("Deno raw", "messages.ts raw", count),
+      by("Deno raw, to be kept", "messages.ts raw keep", count),
+    ],
+  };
+}
+
+/** Calls with many in flight, or one. */
+const callsBy = (name: string, library: string, many: number, inFlight: "many" | "one") =>
+  by(name, `calls.ts ${library} ${inFlight}`, inFlight === "one" ? 10_000 : many);
+
+export const messages: Subject[] = [
+  {
+    name: "messages",
+    title: "Pipelined messages, 64 B",
+    size: 64,
+    ...THOUSANDS,
+    contenders: [
+      by("uds, each awaited", "messages.ts uds each", 2_000_000),
+      by("uds, one by one", "messages.ts uds some", 2_000_000),
+      by("uds, in batches", "messages.ts uds batches", 4_000_000),
+      by("Deno raw", "messages.ts raw", 100_000),
+      by("Node node:net", "node.mjs messages", 150_000),
+      by("C", "peer.c each", 300_000),
+      by("C, coalesced", "peer.c coalesced", 16_000_000),
+    ],
+    lines: [
+      atLeast(15, "uds, each awaited", "Deno raw", RAW_IS_FAST),
+      atLeast(25, "uds, one by one", "Deno raw", RAW_IS_FAST),
+      atLeast(15, "uds, one by one", "Node node:net", RAW_IS_FAST),
+      atLeast(6, "uds, one by one", "C", RAW_IS_FAST),
+      atLeast(
+        0.4,
+        "uds, in batches",
+        "C, coalesced",
         "C counts a message in a few nanoseconds, creates nothing, and is bound by the kernel's " +
-        "copies. JavaScript creates an object for each. Tried: reused memory (a row of its own), and " +
-        "typed arrays created directly instead of by subarray(). The rest is the creation of the views.",
-    },
-    { ours: "uds, in batches, reuse", baseline: "C, coalesced" },
-    { ours: "uds, one by one", baseline: "ZeroMQ ipc" },
-  ],
-  value: thousandsPerSecond,
-};
+          "copies. JavaScript creates an object for each. Tried: reused memory, which gave 0.16, and " +
+          "typed arrays created directly instead of by subarray(). The rest is the creation of the " +
+          "views.",
+      ),
+    ],
+  },
+  {
+    name: "JSON lines",
+    title: "Pipelined JSON lines, 100 B",
+    size: 100,
+    ...THOUSANDS,
+    contenders: [
+      by("uds, one by one", "json.ts uds", 400_000),
+      by("Node readline", "node.mjs json", 150_000),
+      by("JSON alone", "json.ts memory", 400_000, { alone: true }),
+    ],
+    lines: [
+      atLeast(
+        4,
+        "uds, one by one",
+        "Node readline",
+        "It is as fast as JSON.stringify followed by JSON.parse without a socket, and these two take " +
+          "the rest of the time. Tried: short texts encoded by a loop instead of a call, and longer " +
+          "slices to decode; both helped. Under different loads of the cores it was between 3.0 and " +
+          "4.9.",
+      ),
+      atLeast(
+        0.6,
+        "uds, one by one",
+        "JSON alone",
+        "JSON alone keeps its text in the engine's form and in the cache of one core. Here two " +
+          "processes encode it, copy it twice and decode it.",
+      ),
+    ],
+  },
+  large("messages 64 KiB", "Messages of 64 KiB", 64 * 1024, [
+    atLeast(0.95, "uds, to be kept", "Deno raw, to be kept"),
+    atLeast(0.9, "uds, reuse", "Deno raw"),
+  ]),
+  large("large messages", "Messages of 1 MiB", 1024 * 1024, [
+    atLeast(0.9, "uds, reuse", "Deno raw"),
+    atLeast(0.9, "uds, to be kept", "Deno raw, to be kept"),
+    beside("uds, to be kept", "Deno raw"),
+  ]),
+  {
+    name: "calls",
+    title: "Calls with 64 B, 500 in flight",
+    size: 64,
+    ...THOUSANDS,
+    contenders: [
+      callsBy("uds rpc", "uds", 150_000, "many"),
+      callsBy("birpc", "birpc", 40_000, "many"),
+      callsBy("capnweb", "capnweb", 40_000, "many"),
+      callsBy("vscode-jsonrpc", "vscode", 40_000, "many"),
+    ],
+    lines: [
+      atLeast(4, "uds rpc", "birpc"),
+      atLeast(3, "uds rpc", "capnweb"),
+      atLeast(3, "uds rpc", "vscode-jsonrpc"),
+    ],
+  },
+  {
+    name: "call",
+    title: "A call with 64 B, one in flight",
+    size: 64,
+    ...MICROSECONDS,
+    contenders: [
+      callsBy("uds rpc", "uds", 0, "one"),
+      callsBy("uds messages", "messages", 0, "one"),
+      callsBy("birpc", "birpc", 0, "one"),
+    ],
+    lines: [atMost(1.3, "uds rpc", "uds messages"), beside("uds rpc", "birpc")],
+  },
+  {
+    name: "packets",
+    title: "Packets (seqpacket), 64 B, one way",
+    size: 64,
+    ...THOUSANDS,
+    contenders: [
+      by("uds packets", "native.ts packets", 100_000),
+      by("Python", "peer.py packets", 100_000),
+    ],
+    lines: [beside("uds packets", "Python")],
+  },
+  {
+    name: "descriptors",
+    title: "Descriptors, one at a time, one way",
+    size: 1,
+    ...THOUSANDS,
+    contenders: [
+      by("uds descriptors", "native.ts descriptors", 50_000),
+      by("Python", "peer.py descriptors", 50_000),
+    ],
+    lines: [beside("uds descriptors", "Python")],
+  },
+];
+
+/** The maximum number of bytes in a run, and of messages for each contender. */
+const MAX_BYTES = 256 * 1024 * 1024;
+
+/** How the cost grows with the size of a message. */
+export const messageSizes: Subject[] = [16, 256, 4096, 65_536, 1_048_576, 16_777_216].map(
+  (size) => ({
+    name: `message size ${size}`,
+    title: `Messages of ${size} B, one way`,
+    size,
+    ...GIGABYTES,
+    contenders: [
+      by("uds messages", "messages.ts uds some", Math.min(2_000_000, MAX_BYTES / size)),
+      by("Deno raw", "messages.ts raw", Math.min(100_000, MAX_BYTES / size)),
+    ],
+    lines: [],
+    point: { curve: "Throughput by message size", axis: "bytes of a message", x: size },
+  }),
+);

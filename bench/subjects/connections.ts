@@ -1,0 +1,223 @@
+/** Bytes over connections: latency, bulk, and what a connection costs. */
+
+import { atLeast, atMost, beside, by, GIGABYTES, MICROSECONDS, type Subject } from "../subject.ts";
+
+const TRIPS = 20_000;
+const CHUNK = 256 * 1024;
+const GIB = 2 ** 30 / CHUNK;
+
+const ONE_PROCESSOR = "If both ends share one processor, they cannot look at the same time.";
+const SAME_CALLS = "The calls are those of the raw loop. The difference is noise.";
+
+/** Round trips over many connections at once. */
+function crowd(connections: number): Pick<Subject, "title" | "unit" | "better" | "size" | "value"> {
+  const title = `Round trips over ${connections} connections at once`;
+  return { title, size: 64, ...MICROSECONDS };
+}
+
+const crowdBy = (name: string, way: string, connections: number) =>
+  by(name, `connections.ts trips ${way} ${connections}`, 2 * TRIPS, { connections });
+
+export const connections: Subject[] = [
+  {
+    name: "round trip",
+    title: "Round trip, 64 B, one in flight",
+    size: 64,
+    ...MICROSECONDS,
+    contenders: [
+      by("uds Connection", "connections.ts trips uds", TRIPS),
+      by("uds messages", "messages.ts uds trips", TRIPS),
+      by("uds lowLatency", "connections.ts trips uds lowLatency", TRIPS),
+      by("uds lowLatency, messages", "messages.ts uds trips lowLatency", TRIPS),
+      by("Deno raw loop", "connections.ts trips raw", TRIPS),
+      by("C", "peer.c trips", TRIPS),
+    ],
+    lines: [
+      atMost(1.05, "uds Connection", "Deno raw loop", SAME_CALLS),
+      atMost(
+        1.12,
+        "uds messages",
+        "Deno raw loop",
+        "A message is encoded, queued and decoded. Tried: no timer at the end of a turn for a single " +
+          "message, which reduced the cost from 1.37 to 1.13. Under different loads of the machine " +
+          "the same code was between 1.13 and 1.35.",
+      ),
+      atMost(0.35, "uds lowLatency", "Deno raw loop", ONE_PROCESSOR),
+      atMost(0.5, "uds lowLatency, messages", "Deno raw loop", ONE_PROCESSOR),
+      beside("uds Connection", "C"),
+    ],
+  },
+  ...[4, 64].map((count): Subject => ({
+    name: `low latency ${count}`,
+    ...crowd(count),
+    title: `Round trips over ${count} connections at once, with lowLatency`,
+    contenders: [crowdBy("uds", "uds", count), crowdBy("uds lowLatency", "uds lowLatency", count)],
+    lines: [atMost(1.05, "uds lowLatency", "uds")],
+  })),
+  {
+    name: "connections 1000",
+    ...crowd(1000),
+    contenders: [crowdBy("uds", "uds", 1000), crowdBy("Deno raw", "raw", 1000)],
+    lines: [atMost(1.1, "uds", "Deno raw")],
+  },
+  {
+    name: "bulk",
+    title: "One way, 1 GiB in chunks of 256 KiB",
+    size: CHUNK,
+    ...GIGABYTES,
+    contenders: [
+      by("uds read/write", "connections.ts bulk uds offset", GIB),
+      by("uds lowLatency", "connections.ts bulk uds offset lowLatency", GIB),
+      by("uds streams", "connections.ts streams uds", GIB),
+      by("Deno raw loop, plain", "connections.ts bulk raw plain", GIB),
+      by("Deno raw loop, offset", "connections.ts bulk raw offset", GIB),
+      by("Deno streams", "connections.ts streams raw", GIB),
+    ],
+    lines: [
+      atLeast(
+        1.05,
+        "uds read/write",
+        "Deno raw loop, plain",
+        "The gain comes from where the buffer starts. On this processor that makes no difference: " +
+          "compare the rows of the raw loop, plain and offset.",
+      ),
+      atLeast(0.95, "uds read/write", "Deno raw loop, offset", SAME_CALLS),
+      atLeast(
+        2,
+        "uds streams",
+        "Deno streams",
+        "Each chunk of a stream has its own memory, which its consumer may keep. Allocating and " +
+          "freeing it takes 27 % of the reader's time in a profile, and 24 % with Deno's streams. " +
+          "Tried: chunks of at most 64, 128, 256 and 512 KiB; one buffer and a copy for each chunk; " +
+          "streams other than byte streams. None was measurably faster. pipeTo needs no chunks of " +
+          "its own: see the echo.",
+      ),
+      atLeast(0.95, "uds lowLatency", "uds read/write", SAME_CALLS),
+    ],
+  },
+  {
+    name: "echo",
+    title: "Echo of 1 GiB through a server",
+    size: CHUNK,
+    ...GIGABYTES,
+    contenders: [
+      ["uds relay", "relay uds"],
+      ["uds pipeTo", "pipeTo uds"],
+      ["Deno pipeTo", "pipeTo raw"],
+      ["Deno raw loop", "echo raw offset"],
+    ].map(([name, words]) =>
+      by(name!, `connections.ts ${words}`, GIB, { client: "connections.ts echo raw" })
+    ),
+    lines: [
+      atLeast(
+        3,
+        "uds relay",
+        "Deno pipeTo",
+        "It is as fast as a raw loop, which is the maximum for one thread: the kernel's two copies " +
+          "take all of the time. Tried: a client in C instead of Deno; the ratio was the same.",
+      ),
+      atLeast(
+        2,
+        "uds pipeTo",
+        "Deno pipeTo",
+        "Like relay it uses a single buffer, which made it 1.7 times as fast. The rest is the work " +
+          "of the streams for each chunk. On another day the same code reached 2.09.",
+      ),
+      beside("uds relay", "Deno raw loop"),
+    ],
+  },
+  ...([["trips raw", "round trip", "round trip, 64 B", 64, TRIPS / 2, MICROSECONDS], [
+    "bulk raw plain",
+    "bulk",
+    "1 GiB, one way",
+    CHUNK,
+    GIB,
+    GIGABYTES,
+  ]] as const).map(([words, name, title, size, count, unit]): Subject => ({
+    name: `relay: ${name}`,
+    title: `Through a relay: ${title}`,
+    size,
+    ...unit,
+    contenders: (["uds", "socat", "HAProxy"] as const).map((relay) =>
+      by(relay === "uds" ? "uds relay" : relay, `connections.ts ${words}`, count, { relay })
+    ),
+    lines: [atLeast(1, "uds relay", "socat"), atLeast(0.7, "uds relay", "HAProxy")],
+  })),
+  {
+    name: "connect",
+    title: "Connect, one byte, close",
+    size: 1,
+    ...MICROSECONDS,
+    contenders: [
+      by("uds connect/serve", "connections.ts connect uds", 4000),
+      by("Deno raw", "connections.ts connect raw", 4000),
+    ],
+    lines: [
+      atLeast(
+        0.9,
+        "uds connect/serve",
+        "Deno raw",
+        "Each end does more: the client checks its arguments and the path, the server counts its " +
+          "connections, flushes and closes. Tried: no permission query if Deno cannot prompt, which " +
+          "reduced the cost from 1.33 to 1.19. Under different loads of the machine the same code " +
+          "reached between 0.72 and 0.87.",
+      ),
+    ],
+  },
+  {
+    name: "idle",
+    title: "Memory of an idle connection",
+    unit: "KiB",
+    better: "less",
+    size: 1,
+    rounds: 3,
+    contenders: [
+      ["uds serve", "uds server", "raw"],
+      ["Deno listen", "raw server", "raw"],
+      ["uds connect", "raw client", "uds client"],
+      ["Deno connect", "raw client", "raw client"],
+    ].map(([name, server, client]) =>
+      by(name!, `idle.ts ${server}`, 4900, {
+        client: `idle.ts ${client}`,
+        warm: 100,
+        connections: 5000,
+      })
+    ),
+    lines: [
+      atMost(1.5, "uds serve", "Deno listen"),
+      atMost(1.5, "uds connect", "Deno connect"),
+    ],
+    value: ({ memory }, { count }) => memory! / count / 1024,
+  },
+  {
+    name: "idle processor",
+    title: "Processor time of 10,000 idle connections, for 60 s",
+    unit: "% of a core",
+    better: "less",
+    size: 1,
+    rounds: 1,
+    contenders: [
+      by("uds serve", "idle.ts uds processor", 9900, {
+        client: "idle.ts raw",
+        warm: 100,
+        connections: 10_000,
+        limitMs: 90_000,
+      }),
+    ],
+    lines: [atMost(0.05, "uds serve")],
+    value: ({ processor }) => 100 * processor!,
+  },
+];
+
+/** How the cost grows with the number of connections, all with a message in flight. */
+export const connectionCounts: Subject[] = [10, 100, 1000, 5000].map((count) => ({
+  name: `connections ${count}`,
+  ...crowd(count),
+  contenders: [crowdBy("uds", "uds", count), crowdBy("Deno raw", "raw", count)],
+  lines: [],
+  point: {
+    curve: "Round trip by connections",
+    axis: "connections, each with 64 B in flight",
+    x: count,
+  },
+})).filter(({ name }) => name !== "connections 1000");

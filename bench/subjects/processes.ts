@@ -1,0 +1,151 @@
+/** Children, the command line, HTTP, restarts and workers. */
+
+import {
+  atLeast,
+  atMost,
+  beside,
+  by,
+  GIGABYTES,
+  MICROSECONDS,
+  MILLISECONDS,
+  RATE,
+  type Subject,
+} from "../subject.ts";
+
+const PAIR = "uds pair";
+const RAW = "Deno node:net on fd 3";
+
+const BULK_MISSED =
+  "The rest is the kernel's copies, and one copy from the buffer that both ends read through. " +
+  "Under different loads of the cores it was between 1.8 and 3.3.";
+
+/** Returns the contenders of a pair, and the line without a goal. */
+function pair(work: string, count: number, commands = count) {
+  const contenders = [
+    by(PAIR, `pair/uds.ts ${work}`, count, { alone: true }),
+    by(RAW, `pair/raw.ts ${work}`, count, { alone: true }),
+    by("Deno.Command, pipes", `pair/command.ts ${work}`, commands, { alone: true }),
+  ];
+  return { name: `pair: ${work}`, contenders };
+}
+
+const pairLine = beside(PAIR, "Deno.Command, pipes");
+
+/** Figures of the same requests. */
+const http: Pick<Subject, "size" | "contenders" | "lines"> = {
+  size: 5,
+  contenders: [
+    by("on a claimed path", "http.ts claimed", 30_000),
+    by("on a plain path", "http.ts plain", 30_000),
+  ],
+  lines: [atLeast(0.98, "on a claimed path", "on a plain path")],
+};
+
+/** Figures of the same restarts. */
+const takeover: Pick<Subject, "better" | "size" | "contenders" | "rounds"> = {
+  better: "less",
+  size: 64,
+  rounds: 3,
+  contenders: [by("uds serve", "takeover.ts", 10_000, { alone: true })],
+};
+
+const workers: Pick<Subject, "size" | "contenders" | "rounds"> = {
+  size: 64,
+  rounds: 3,
+  contenders: [
+    by("2 workers", "workers.ts 2", 120, { alone: true }),
+    by("1 worker", "workers.ts 1", 60, { alone: true }),
+  ],
+};
+
+export const processes: Subject[] = [
+  {
+    title: "Pair: round trip, 64 B",
+    size: 64,
+    ...MICROSECONDS,
+    ...pair("trips", 10_000),
+    name: "pair: round trip",
+    lines: [
+      atLeast(
+        0.95,
+        PAIR,
+        RAW,
+        "A read resolves a promise after the event, which the baseline handles at once. Tried: a " +
+          "descriptor that stays in the event loop between two calls; that saves 2 % of the time.",
+      ),
+      pairLine,
+    ],
+  },
+  ...([["up", "from parent to child"], ["down", "from child to parent"]] as const).map((
+    [work, way],
+  ): Subject => ({
+    title: `Pair: 1 GiB ${way}`,
+    size: 256 * 1024,
+    ...GIGABYTES,
+    ...pair(work, 4096, 1024),
+    name: `pair: bulk ${work}`,
+    lines: [atLeast(2.5, PAIR, RAW, BULK_MISSED), pairLine],
+  })),
+  {
+    title: "Pair: start of a child to its first byte",
+    size: 64,
+    ...MILLISECONDS,
+    ...pair("start", 6),
+    lines: [atLeast(1, PAIR, RAW), pairLine],
+  },
+  {
+    name: "CLI start",
+    title: "CLI start: `uds probe` of a live path",
+    size: 1,
+    ...MILLISECONDS,
+    contenders: [
+      by("uds probe", "cli_start.ts probe", 8, { alone: true }),
+      by("empty Deno script", "cli_start.ts empty", 8, { alone: true }),
+    ],
+    lines: [atMost(2, "uds probe", "empty Deno script")],
+  },
+  { name: "http", title: "Deno.serve: requests, 16 connections", ...http, ...RATE },
+  ...(["p50", "p99", "p99.9"] as const).map((part): Subject => ({
+    name: `http ${part}`,
+    title: `Deno.serve: ${part} of the requests`,
+    ...http,
+    unit: "ms",
+    better: "less",
+    of: "http",
+    value: (outcome) => outcome[part]!,
+  })),
+  {
+    name: "takeover",
+    title: "3 restarts under 10,000 connections: lost requests",
+    ...takeover,
+    unit: "requests",
+    lines: [atMost(0, "uds serve")],
+    value: ({ lost }) => lost!,
+  },
+  {
+    name: "takeover pause",
+    title: "3 restarts under 10,000 connections: the longest request",
+    ...takeover,
+    unit: "ms",
+    lines: [atMost(100, "uds serve")],
+    of: "takeover",
+    value: ({ pause }) => pause!,
+  },
+  {
+    name: "workers",
+    title: "Requests that compute, with workers",
+    ...workers,
+    ...RATE,
+    lines: [atLeast(1.8, "2 workers", "1 worker")],
+  },
+  {
+    name: "workers share",
+    title: "Requests that compute: the share of the busiest worker",
+    ...workers,
+    unit: "%",
+    better: "less",
+    of: "workers",
+    lines: [atMost(60, "2 workers")],
+    value: ({ share }) => share!,
+  },
+];
