@@ -70,6 +70,13 @@ export interface ServeWorkersOptions extends
    */
   maxRestartPause?: number | undefined;
   /**
+   * How long, in milliseconds, a worker may take to load its module, with what the module awaits
+   * when it is imported. A worker that takes longer is killed, and its start fails with `TimedOut`.
+   *
+   * @default {30_000}
+   */
+  startTimeout?: number | undefined;
+  /**
    * Called with each failure: a worker has ended, or another one could not start in its place.
    * Failures of handlers are printed by their worker.
    *
@@ -128,8 +135,9 @@ export interface WorkerServer extends AsyncDisposable {
    *   client that never ends keeps it: heed `draining`.
    * - It resolves when all new workers accept. A second call begins after the first.
    *
-   * @throws {Deno.errors.InvalidData} when the module cannot be loaded. The workers that were not
-   * replaced go on.
+   * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or throws. The workers that
+   * were not replaced go on.
+   * @throws {Deno.errors.TimedOut} when `startTimeout` is over. They go on, too.
    */
   reload(): Promise<void>;
   /** Returns figures of each worker. */
@@ -155,6 +163,7 @@ const CHECKS: Checks<ServeWorkersOptions> = {
   firstByteTimeout: duration(1),
   writeTimeout: duration(1),
   maxRestartPause: duration(),
+  startTimeout: duration(1),
   onError: checkFunction,
   signal: checkSignal,
   // These are checked as options of pair().
@@ -214,8 +223,9 @@ const CHECKS: Checks<ServeWorkersOptions> = {
  * @throws {TypeError} when an argument is of the wrong kind.
  * @throws {RangeError} when the path is too long or a number is out of range.
  * @throws {SocketInUse} when a running process holds the path.
- * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or does not export exactly
- * one of `connection` and `fetch`.
+ * @throws {Deno.errors.InvalidData} when the module cannot be loaded, throws, or does not export
+ * exactly one of `connection` and `fetch`.
+ * @throws {Deno.errors.TimedOut} when the module has not loaded within `startTimeout`.
  * @throws {Deno.errors.NotSupported} on Windows, and in a compiled program.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  * @throws {unknown} the reason of `signal` when it aborts before the workers accept.
@@ -278,6 +288,7 @@ async function openWorkers(options: ServeWorkersOptions, module: URL): Promise<W
   const claimed = await claim(path, { ...owning, publish: "rename" });
   const reporter = new Reporter({ onError });
   const { count = navigator.hardwareConcurrency, maxRestartPause = 1000 } = others;
+  const { startTimeout = 30_000 } = others;
   const { maxConnections, idleTimeout, firstByteTimeout, writeTimeout } = others;
   const all = { maxConnections, idleTimeout, firstByteTimeout, writeTimeout };
   // JSON has no Infinity, which is the default of each.
@@ -298,6 +309,7 @@ async function openWorkers(options: ServeWorkersOptions, module: URL): Promise<W
     count,
     limits,
     maxRestartPause,
+    startTimeout,
     startContext,
     context: new ErrorContext("serveWorkers", path, `Cannot keep a worker of ${show(path)}`),
     report: reporter.report,

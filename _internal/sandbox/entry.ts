@@ -7,6 +7,7 @@
  *   type: "text" }`).
  * - The report runs when the whole graph has loaded, and before the module. If loading fails, the
  *   message of the error follows the byte.
+ * - A module with a runtime has loaded when it has run, too: only then can it serve.
  */
 
 /** The first byte of a module that has loaded. */
@@ -46,35 +47,46 @@ function script(text: string): string {
  */
 export function entry(confinement: string, runtime?: Runtime): string {
   const report = script(`globalThis[Symbol.for("uds.loaded")]();//${crypto.randomUUID()}`);
-  const load = runtime === undefined
-    ? "import "
-    : `import run from ${JSON.stringify(runtime.program.href)}; import * as module from `;
-  const serve = runtime === undefined
-    ? ""
-    : ` + "run(module, ${runtime.fd}, " + JSON.stringify(module) + ");"`;
+  const [load, serve] = runtime === undefined ? ["import ", ""] : [
+    `import run from ${JSON.stringify(runtime.program.href)}; import * as module from `,
+    `export const serve = (url) => run(module, ${runtime.fd}, url);`,
+  ];
+  const hasRuntime = runtime !== undefined;
   return script(`
 const fs = globalThis.process.getBuiltinModule("node:fs");
 const [module, ...args] = Deno.args;
 Object.defineProperty(Deno, "args", { value: Object.freeze(args) });
 globalThis.process.argv.splice(1, 1);
 let loaded = false;
+let reported = false;
 const key = Symbol.for("uds.loaded");
+function report(...bytes) {
+  reported = true;
+  fs.writeSync(3, new Uint8Array(bytes));
+}
 globalThis[key] = () => {
   loaded = true;
   delete globalThis[key];
-  fs.writeSync(3, new Uint8Array([${LOADED}]));
+  if (!${hasRuntime}) report(${LOADED});
 };
 const both = ${JSON.stringify(report)};
 const load = ${JSON.stringify(load)};
 try {
   ${confinement}
-  await import("data:text/javascript," + encodeURIComponent(
-    "import " + JSON.stringify(both) + ";" + load + JSON.stringify(module) + ";"${serve}
+  const { serve } = await import("data:text/javascript," + encodeURIComponent(
+    "import " + JSON.stringify(both) + ";" + load + JSON.stringify(module) + ";" + ${
+    JSON.stringify(serve)
+  }
   ));
+  if (${hasRuntime}) {
+    report(${LOADED});
+    serve(module);
+  }
 } catch (error) {
+  if (reported) throw error;
+  const text = loaded ? "it threw " + String(error).split("\\n", 1)[0] : String(error?.message ?? error);
+  report(${FAILED}, ...new TextEncoder().encode(text).subarray(0, 60000));
   if (loaded) throw error;
-  const text = new TextEncoder().encode(String(error?.message ?? error));
-  fs.writeSync(3, new Uint8Array([${FAILED}, ...text.subarray(0, 60000)]));
   Deno.exit(1);
 }
 `);

@@ -7,7 +7,7 @@ import { pathOfUrl } from "../base/path.ts";
 import { ownVariable, withOwnVariables } from "../child/environment.ts";
 import type { Transport } from "../connection/socket_connection.ts";
 import { settlesWithin } from "../base/silence.ts";
-import { type ChildProcess, KILLED_MS } from "../child/process.ts";
+import { type ChildProcess, type ChildStdio, KILLED_MS } from "../child/process.ts";
 import { startChild, type StartOptions } from "../child/start.ts";
 import { FAILED, LOADED, type Runtime } from "./entry.ts";
 import { sandboxArgs } from "./flags.ts";
@@ -45,7 +45,7 @@ export async function startModule(
   const start = {
     ...options,
     command: Deno.execPath(),
-    env: { ...variables, ...QUIET },
+    env: { ...(showsColors(stderr) ? {} : { NO_COLOR: "1" }), ...variables, ...QUIET },
     stdio: [stdin, stdout, stderr] as const,
     args: await argsOf(context, module, options, runtime),
   };
@@ -78,6 +78,12 @@ function withCache(
     if (value !== undefined) cache[name] = value;
   }
   return { ...cache, ...env };
+}
+
+/** Reports whether what Deno prints in the child ends up on a terminal. */
+function showsColors(stderr: ChildStdio): boolean {
+  const isOwn = stderr === "copied" || stderr === "inherit";
+  return isOwn && !Deno.noColor && Deno.stderr.isTerminal();
 }
 
 async function argsOf(

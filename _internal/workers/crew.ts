@@ -10,7 +10,7 @@
 import type { ShutdownResult } from "../../server.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { delay, onAbort } from "../base/event_loop.ts";
-import { settlesWithin } from "../base/silence.ts";
+import { settlesWithin, SilenceTimer } from "../base/silence.ts";
 import type { ChildProcess } from "../child/process.ts";
 import { endOf } from "../pool/failures.ts";
 import { Restarts } from "../pool/restarts.ts";
@@ -24,6 +24,8 @@ export interface CrewOptions {
   readonly count: number;
   readonly limits: Limits;
   readonly maxRestartPause: number;
+  /** How long, in milliseconds, a worker may take until it accepts. */
+  readonly startTimeout: number;
   /** Makes the errors of workers that do not start. */
   readonly startContext: ErrorContext<null>;
   /** Makes the errors of workers that end. */
@@ -80,7 +82,9 @@ export class Crew {
   async #reload(): Promise<void> {
     for (const worker of [...this.#workers]) {
       if (this.#isClosing) return;
-      await this.#add();
+      await this.#add().catch((error) => {
+        throw withRest(error);
+      });
       // It may have ended meanwhile, and have been replaced.
       if (!this.#workers.delete(worker) || this.#isClosing) continue;
       const left = worker.drain(Infinity, true);
@@ -129,18 +133,34 @@ export class Crew {
 
   /** Starts a worker. */
   async #add(): Promise<void> {
-    const { start, limits, startContext } = this.#options;
-    // Not the signal of closing: it would end the process later, too, while it drains.
-    const abort = new AbortController();
-    const stop = onAbort(this.#closing.signal, () => abort.abort());
-    const worker = await start(abort.signal).then((child) =>
-      Worker.start(child, limits, startContext)
-    )
-      .finally(stop);
+    const worker = await this.#start();
     this.#workers.add(worker);
     worker.ended.then((status) => {
       if (!worker.isDraining && this.#workers.delete(worker)) this.#lose(worker, status);
     });
+  }
+
+  /** Starts a worker, and waits until it accepts. */
+  async #start(): Promise<Worker> {
+    const { start, limits, startTimeout, startContext } = this.#options;
+    // Not the signal of closing: it would end the process later, too, while it drains.
+    const abort = new AbortController();
+    const stop = onAbort(this.#closing.signal, () => abort.abort());
+    const timer = new SilenceTimer(() => {
+      const state = `it has not loaded within ${startTimeout} ms. Raise startTimeout, or let it ` +
+        "wait for nothing when it is imported";
+      abort.abort(startContext.error(Deno.errors.TimedOut, state));
+    });
+    timer.start(startTimeout);
+    try {
+      return await Worker.start(await start(abort.signal), limits, startContext);
+    } catch (error) {
+      abort.signal.throwIfAborted();
+      throw error;
+    } finally {
+      stop();
+      timer.stop();
+    }
   }
 
   /** A worker has ended without being asked. */
@@ -170,4 +190,12 @@ export class Crew {
       }
     }
   }
+}
+
+/** Returns the error of a reload that has failed. */
+function withRest(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const Class = error.constructor as ErrorConstructor;
+  const message = `${error.message}. The workers that were not replaced go on`;
+  return Object.assign(new Class(message, { cause: error }), error);
 }

@@ -4,6 +4,7 @@ import type { ShutdownResult } from "../../server.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { type ChildProcess, KILLED_MS } from "../child/process.ts";
+import { endOf } from "../pool/failures.ts";
 import { withDefaults } from "../rpc/options.ts";
 import { Peer } from "../rpc/peer.ts";
 import type { Figures, Limits } from "./program.ts";
@@ -42,15 +43,15 @@ export class Worker {
     context: ErrorContext<null>,
   ): Promise<Worker> {
     const worker = new Worker(child);
-    try {
-      const fault = await worker.#peer.call("serve", limits) as string | null;
-      if (fault === null) return worker;
-      throw context.error(Deno.errors.InvalidData, fault);
-    } catch (error) {
-      worker.#peer.close();
-      await worker.ended;
-      throw error;
-    }
+    let cause: unknown;
+    const fault = await worker.#peer.call("serve", limits).catch((error) => {
+      cause = error;
+    }) as string | null | undefined;
+    if (fault === null) return worker;
+    worker.#peer.close();
+    const end = endOf(await worker.ended);
+    const state = fault ?? `its process ${worker.pid} ${end} before it served`;
+    throw context.error(Deno.errors.InvalidData, state, { cause } as never);
   }
 
   /** Returns its figures, the last known ones if it does not answer. */
