@@ -2,7 +2,6 @@
 
 import { requireGrants } from "../../_internal/base/deno_permissions.ts";
 import type { SocketPath } from "../../address.ts";
-import { connect } from "../../client.ts";
 import type { Connection } from "../../connection.ts";
 import { lengthPrefixed, messages } from "../../framing.ts";
 import { permissions } from "../../permissions.ts";
@@ -11,6 +10,7 @@ import { FAILURE, OK, UsageError } from "../exit_codes.ts";
 import { count, size, timeLines, timesOf } from "../text/figures.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { json, printable } from "../text/printable.ts";
+import { connectStream } from "../io/connect_stream.ts";
 import { sendBack } from "./echo.ts";
 import { stopSignal } from "../io/signals.ts";
 import { print, Progress } from "../io/output.ts";
@@ -108,7 +108,7 @@ async function measure(flags: BenchFlags, path: SocketPath, server: string) {
 
 /** Throws unless the server sends back a first message. */
 async function requireEcho(path: SocketPath): Promise<void> {
-  await using conn = await connect(path);
+  await using conn = await connectStream(path);
   const timer = setTimeout(() => conn.close(), ANSWER_MS);
   try {
     const sent = crypto.getRandomValues(new Uint8Array(SMALL_BYTES));
@@ -138,7 +138,7 @@ async function readFull(conn: Connection, buffer: Uint8Array): Promise<void> {
 }
 
 async function measureRoundTrips(path: SocketPath, ms: number, progress: Progress) {
-  await using conn = await connect(path);
+  await using conn = await connectStream(path);
   const buffer = new Uint8Array(SMALL_BYTES);
   const times: number[] = [];
   const begin = performance.now();
@@ -156,7 +156,7 @@ async function measureRoundTrips(path: SocketPath, ms: number, progress: Progres
 }
 
 async function measureBulk(path: SocketPath, ms: number, progress: Progress) {
-  await using conn = await connect(path);
+  await using conn = await connectStream(path);
   const from = performance.now() + ms * WARM_UP_SHARE;
   const end = from + ms;
   const sending = (async () => {
@@ -184,7 +184,7 @@ async function measureBulk(path: SocketPath, ms: number, progress: Progress) {
 }
 
 async function measureMessages(path: SocketPath, ms: number, progress: Progress) {
-  await using channel = messages(await connect(path), lengthPrefixed());
+  await using channel = messages(await connectStream(path), lengthPrefixed());
   const message = new Uint8Array(SMALL_BYTES);
   const from = performance.now() + ms * WARM_UP_SHARE;
   const end = from + ms;

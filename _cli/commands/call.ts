@@ -1,9 +1,9 @@
 /** `uds call PATH METHOD [JSON…]`: calls a method of a JSON-RPC server, and prints the result. */
 
 import type { SocketPath } from "../../address.ts";
-import { connect } from "../../client.ts";
 import { json as jsonCodec } from "../../framing.ts";
 import { rpc } from "../../rpc/rpc.ts";
+import { connectStream } from "../io/connect_stream.ts";
 import { codecOf } from "../io/framing.ts";
 import { print } from "../io/output.ts";
 import { reporter } from "../io/reporter.ts";
@@ -27,7 +27,7 @@ export async function run(
   values: readonly unknown[],
 ): Promise<void> {
   const { framing = "lines", notify, timeout } = flags;
-  await using peer = rpc(await connect(connectOptions(flags, path)), {
+  await using peer = rpc(await connectStream(connectOptions(flags, path)), {
     codec: jsonCodec(codecOf({ framing })),
     onError: (error) => reporter.report(error),
     ...(timeout && { timeout }),

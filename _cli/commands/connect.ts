@@ -1,10 +1,8 @@
 /** `uds connect PATH`: standard input and output on a connection. */
 
-import { codeOf } from "../../_internal/base/failure.ts";
 import type { SocketPath } from "../../address.ts";
-import { connect, type ConnectOptions } from "../../client.ts";
-import type { Connection } from "../../connection.ts";
-import { NotASocket } from "../../errors.ts";
+import type { ConnectOptions } from "../../client.ts";
+import { ADD_TYPE, connectStream } from "../io/connect_stream.ts";
 import { checkFraming, stdinItems, wireOf } from "../io/framing.ts";
 import { pipeStdio } from "../io/pipe_stdio.ts";
 import { keepIgnored } from "../io/signals.ts";
@@ -23,27 +21,11 @@ export async function run(flags: ConnectFlags, path: SocketPath): Promise<void> 
     return await connectStdio(flags, type, path);
   }
   checkFraming(flags);
-  const conn = await connectStream(flags, path);
+  const conn = await connectStream(connectOptions(flags, path), ADD_TYPE);
   await pipeStdio(wireOf(conn, flags), stdinItems(flags), {
     expect: flags.expect,
     timeout: flags.timeout,
   });
-}
-
-/** Connects to a stream socket. At another type of socket, names the option. */
-export async function connectStream(
-  flags: ConnectingFlags,
-  path: SocketPath,
-): Promise<Connection> {
-  try {
-    return await connect(connectOptions(flags, path));
-  } catch (error) {
-    if (error instanceof NotASocket && codeOf(error.cause) === "EPROTOTYPE") {
-      const option = "Add --type seqpacket or --type dgram";
-      error.message = error.message.replace(/Use connectPackets.*/, option);
-    }
-    throw error;
-  }
 }
 
 /** Returns the options for `connect()`. */

@@ -4,7 +4,6 @@ import { isGranted, requireGrants } from "../../_internal/base/deno_permissions.
 import type { SocketConnection } from "../../_internal/connection/socket_connection.ts";
 import { isPeerClosed } from "../../_internal/base/peer_closed.ts";
 import { resolveSocketPath, type UnixAddr } from "../../address.ts";
-import { connect } from "../../client.ts";
 import type { Connection } from "../../connection.ts";
 import type { SocketError } from "../../errors.ts";
 import { nativePermissions } from "../../native/native_permissions.ts";
@@ -12,6 +11,7 @@ import { relay } from "../../relay.ts";
 import { UsageError } from "../exit_codes.ts";
 import type { ByteStream } from "../io/byte_stream.ts";
 import type { ClientAuthorities } from "../io/client_certificates.ts";
+import { connectStream } from "../io/connect_stream.ts";
 import { type Endpoint, endpointNeeds, shownEndpoint } from "../parse/endpoint.ts";
 import { connectNetwork, serveNetwork, TIMEOUT_MS } from "../io/network.ts";
 import { reporter } from "../io/reporter.ts";
@@ -189,7 +189,7 @@ export async function serveRelay(
   async function relayOne(client: ByteStream, cut: AbortSignal): Promise<void> {
     accepted?.(client);
     const target = to.scheme === "unix"
-      ? await connect({ path: to.path, timeout, wait: true, descriptors, signal: cut })
+      ? await connectStream({ path: to.path, timeout, wait: true, descriptors, signal: cut })
       : await connectNetwork(to, { identity: shown, timeout, cut });
     using limit = idleLimit(idle);
     const sides = between?.(client, target) ?? { client, target, over: () => {} };

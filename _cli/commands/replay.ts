@@ -2,9 +2,9 @@
 
 import { requireGrants } from "../../_internal/base/deno_permissions.ts";
 import type { SocketPath } from "../../address.ts";
-import { connect } from "../../client.ts";
 import { permissions } from "../../permissions.ts";
 import { FAILURE, OK, UsageError } from "../exit_codes.ts";
+import { connectStream } from "../io/connect_stream.ts";
 import { describe, textOf } from "../io/framing.ts";
 import { print } from "../io/output.ts";
 import { play } from "../io/played.ts";
@@ -42,7 +42,7 @@ export async function run(flags: ReplayFlags, file: string, path: SocketPath): P
   const played = [...recording].filter(([connection]) => only === undefined || connection === only);
   let count = 0;
   for (const [connection, steps] of played) {
-    await using conn = await connect(connectOptions(flags, path));
+    await using conn = await connectStream(connectOptions(flags, path));
     const found = await play(conn, steps, flags.timeout || TIMEOUT_MS);
     count += found.length;
     for (const difference of found) {

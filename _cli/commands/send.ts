@@ -3,6 +3,7 @@
 import type { SocketPath } from "../../address.ts";
 import { probe } from "../../probe.ts";
 import { UsageError } from "../exit_codes.ts";
+import { ADD_TYPE, connectStream } from "../io/connect_stream.ts";
 import { checkFraming, fromHex, stdinItems, wireOf } from "../io/framing.ts";
 import { print } from "../io/output.ts";
 import { bytesOf, pipeStdio } from "../io/pipe_stdio.ts";
@@ -11,7 +12,7 @@ import { reporter } from "../io/reporter.ts";
 import { SilenceLimit } from "../io/silence_limit.ts";
 import { Peekable } from "../io/stdin.ts";
 import { shownPath } from "../parse/parameters.ts";
-import { type ConnectFlags, connectStream } from "./connect.ts";
+import { type ConnectFlags, connectOptions } from "./connect.ts";
 
 /** Its options. */
 export type SendFlags = ConnectFlags & {
@@ -36,7 +37,7 @@ export async function run(flags: SendFlags, path: SocketPath, message = "-"): Pr
   const source = isInput
     ? stdinItems(flags)
     : new Peekable([new TextEncoder().encode(flags.line ? `${message}\n` : message)].values());
-  const conn = await connectStream(flags, path);
+  const conn = await connectStream(connectOptions(flags, path), ADD_TYPE);
   if (isInput && Deno.stdin.isTerminal()) {
     reporter.say("type the message, and Ctrl-D", { event: "reading" });
   }

@@ -4,11 +4,11 @@ import { messageOf } from "../../_internal/base/failure.ts";
 import { delay } from "../../_internal/base/event_loop.ts";
 import { settlesWithin } from "../../_internal/base/silence.ts";
 import type { SocketPath } from "../../address.ts";
-import { connect } from "../../client.ts";
 import type { Connection } from "../../connection.ts";
 import { messages } from "../../framing.ts";
 import type { FramingFlags } from "../parse/options.ts";
 import { type Times, timesOf } from "../text/figures.ts";
+import { connectStream } from "./connect_stream.ts";
 import { codecOf, fromHex } from "./framing.ts";
 import type { Progress } from "./output.ts";
 
@@ -115,7 +115,7 @@ export async function measureLoad(
 
 /** Sends one request, to find out where an answer ends. */
 async function mannerOf(path: SocketPath, request: Uint8Array): Promise<Manner> {
-  await using conn = await connect(path);
+  await using conn = await connectStream(path);
   const buffer = new Uint8Array(BUFFER_BYTES);
   await conn.write(request);
   let halfCloses = false;
@@ -142,7 +142,7 @@ async function mannerOf(path: SocketPath, request: Uint8Array): Promise<Manner> 
 }
 
 async function openRaw(path: SocketPath, request: Uint8Array, size: number): Promise<Client> {
-  const conn = await connect(path);
+  const conn = await connectStream(path);
   const buffer = new Uint8Array(BUFFER_BYTES);
   return {
     exchange: () =>
@@ -163,7 +163,7 @@ async function openFramed(
   request: Uint8Array,
   flags: FramingFlags,
 ): Promise<Client> {
-  const conn = await connect(path);
+  const conn = await connectStream(path);
   const channel = messages(conn, codecOf(flags));
   return {
     exchange: () =>
@@ -180,7 +180,7 @@ function anewEachTime(path: SocketPath, request: Uint8Array, { halfCloses }: Man
   const buffer = new Uint8Array(BUFFER_BYTES);
   return {
     async exchange() {
-      await using conn = await connect(path);
+      await using conn = await connectStream(path);
       await limited(conn, async () => {
         await conn.write(request);
         if (halfCloses) await conn.closeWrite();

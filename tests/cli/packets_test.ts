@@ -1,6 +1,7 @@
 /** `--type dgram` and `--type seqpacket` of the command line, against other programs. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { connect } from "@uds/uds";
 import { UsageError } from "../../_cli/exit_codes.ts";
 import { checkPackets } from "../../_cli/packets/stdio.ts";
 import { Program, run, TempDir, test } from "../_helpers.ts";
@@ -209,6 +210,17 @@ test("uds without --type names the option where a program has a socket of packet
       "Add --type seqpacket or --type dgram\n",
     ]);
   }
+  const state = `Cannot connect to "${path}": it is a datagram or sequenced-packet socket. ` +
+    "This command needs a stream socket. For packets, use uds connect --type or uds send --type\n";
+  for (const args of [["call", path, "a"], ["bench", path]]) {
+    const { code, stderr } = await uds(args);
+    assertEquals([code, stderr], [7, `uds: ${state}`]);
+  }
+  const relayed = dir.file("relayed.sock");
+  await using relay = new Process(udsCommand(["relay", "--timeout", "1", relayed, path]));
+  await relay.stderr.until("listening on");
+  using _client = await connect(relayed);
+  await relay.stderr.until(state);
   const { code, stdout, stderr } = await uds(["probe", path]);
   assertEquals([code, stdout], [5, "other-type\n"]);
   assert(stderr.startsWith("a datagram or sequenced-packet socket, mode "), stderr);
