@@ -4,72 +4,92 @@ import type { Connection } from "../../connection.ts";
 import { type Difference, differences } from "../text/differences.ts";
 import type { Step } from "./recording.ts";
 import { SilenceLimit } from "./silence_limit.ts";
+import type { Direction } from "./tapped_stream.ts";
 
 const BUFFER_BYTES = 64 * 1024;
-/** The maximum number of bytes to read after the recorded answer. */
+/** The maximum number of bytes to read after those that are recorded. */
 const MAX_EXTRA_BYTES = 64 * 1024;
 
-/** Plays the client of one connection. Returns the differences of the answer. */
+/** How a connection is played. */
+export interface PlayOptions {
+  /** The direction of the bytes to send. Those of the other direction are compared. */
+  readonly sends: Direction;
+  /** How long, in milliseconds, the peer may be silent when it is its turn. */
+  readonly timeout: number;
+  /** Whether the first byte that differs ends the play. By default all are compared. */
+  readonly endsAtDifference?: boolean;
+}
+
+/** Plays one side of a connection. Returns the differences of what the peer sent. */
 export async function play(
   conn: Connection,
   steps: readonly Step[],
-  timeout: number,
+  { sends, timeout, endsAtDifference = false }: PlayOptions,
 ): Promise<Difference[]> {
   const expected = join(
-    steps.flatMap((step) =>
-      step.event === "data" && step.direction === "to-client" ? [step.bytes] : []
-    ),
+    steps.flatMap((step) => step.event === "data" && step.direction !== sends ? [step.bytes] : []),
   );
-  using answer = new Answer(conn, timeout, expected.length + MAX_EXTRA_BYTES);
+  using peer = new Peer(conn, timeout, expected, endsAtDifference);
   let awaited = 0;
   try {
     for (const step of steps) {
-      if (step.direction === "to-target") {
-        await answer.during(step.event === "data" ? conn.write(step.bytes) : conn.closeWrite());
-      } else {
-        awaited = step.event === "data" ? awaited + step.bytes.length : Infinity;
-        if (!await answer.reaches(awaited)) break;
-      }
+      if (step.direction === sends) {
+        await peer.during(step.event === "data" ? conn.write(step.bytes) : conn.closeWrite());
+      } else if (step.event === "end") await peer.ends();
+      else if (!await peer.reaches(awaited += step.bytes.length)) break;
     }
   } catch {
-    // The server has closed: the answer ends there.
-    await answer.reaches(Infinity);
+    // The peer has closed: what it sends ends there.
+    await peer.ends();
   }
-  return differences(expected, answer.bytes);
+  const { bytes } = peer;
+  // The rest was not awaited.
+  if (peer.differs) return differences(expected.subarray(0, bytes.length), bytes).slice(0, 1);
+  return differences(expected, bytes);
 }
 
-/** What a server sends, read as it comes. */
-class Answer implements Disposable {
+/** What the peer sends, read as it comes. */
+class Peer implements Disposable {
   readonly #conn: Connection;
   readonly #limit: SilenceLimit;
+  readonly #expected: Uint8Array;
+  readonly #endsAtDifference: boolean;
   readonly #chunks: Uint8Array[] = [];
   #size = 0;
   #isOver = false;
   #onProgress: () => void = () => {};
+  /** Whether it was left because a byte differs. */
+  differs = false;
 
-  /** @param maxBytes How many bytes to read at most. */
-  constructor(conn: Connection, timeout: number, maxBytes: number) {
+  constructor(conn: Connection, timeout: number, expected: Uint8Array, endsAtDifference: boolean) {
     this.#conn = conn;
+    this.#expected = expected;
+    this.#endsAtDifference = endsAtDifference;
     this.#limit = new SilenceLimit(timeout, "");
     this.#limit.signal.addEventListener("abort", () => conn.close());
-    this.#read(maxBytes);
+    this.#read(expected.length + MAX_EXTRA_BYTES);
   }
 
   get bytes(): Uint8Array {
     return join(this.#chunks);
   }
 
-  /** Waits for so many bytes. Resolves to `false` if the server ends or is silent before. */
+  /** Waits for so many bytes. Resolves to `false` if it ends, differs or is silent before. */
   async reaches(size: number): Promise<boolean> {
     while (this.#size < size && !this.#isOver) {
       this.#limit.restart();
       await new Promise<void>((resolve) => this.#onProgress = resolve);
     }
     this.#limit.pause();
-    return this.#size >= size;
+    return this.#size >= size && !this.differs;
   }
 
-  /** Waits for a write, which the server may not take. */
+  /** Waits for its end. */
+  async ends(): Promise<void> {
+    await this.reaches(Infinity);
+  }
+
+  /** Waits for a write, which it may not take. */
   async during(writing: Promise<unknown>): Promise<void> {
     this.#limit.restart();
     await writing.finally(() => this.#limit.pause());
@@ -79,8 +99,15 @@ class Answer implements Disposable {
     const buffer = new Uint8Array(BUFFER_BYTES);
     try {
       for (let count; this.#size < maxBytes && (count = await this.#conn.read(buffer)) !== null;) {
-        this.#chunks.push(buffer.slice(0, count));
+        const chunk = buffer.slice(0, count);
+        const expected = this.#expected.subarray(this.#size, this.#size + count);
+        this.#chunks.push(chunk);
         this.#size += count;
+        if (this.#endsAtDifference && chunk.some((byte, i) => byte !== expected[i])) {
+          this.differs = true;
+          this.#conn.close();
+          break;
+        }
         this.#onProgress();
       }
     } catch {

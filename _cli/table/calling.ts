@@ -96,22 +96,28 @@ Datagrams have no end: the command ends when nothing has come for half a second 
   }),
 
   replay: command({
-    brief: "play the clients of a recording, and compare the answers",
+    brief: "play one side of a recording, and compare what the other side sends",
     usage: "FILE PATH",
     examples: [
       ["uds tap --output app.jsonl /tmp/tap.sock /run/app.sock", "record what clients do"],
       ["uds replay app.jsonl /tmp/new.sock", "do the same to another server"],
       ["uds replay --connection 3 app.jsonl /tmp/new.sock", "one connection of several"],
+      ["uds replay --listen app.jsonl /tmp/app.sock", "be the recorded server, for a client"],
     ],
     notes:
       `It connects for each connection of FILE, one after another, and sends what the client sent. Before it
 goes on, it waits for as many bytes as the server had answered by then, at most --timeout. Each range of
 bytes that differs is a line on standard output, with its offset in the answer of its connection. The
 exit code is 1 if anything differs. How reads split the bytes does not matter.
+With --listen it serves PATH instead. Each client is answered as the next connection of FILE was, once
+it has sent as many bytes. The first byte that differs ends it, with exit code 1. With all connections
+played it exits with 0. --timeout is then how long to wait for a client, and for what it sends; by
+default there is no limit. A signal ends it, with exit code 1 unless all was played.
 FILE has an object on each line, which is what uds tap --json prints: connection, event ("data" or
 "end"), direction ("to-target" or "to-client"), and text or hex. Other events are not played.`,
     options: {
       ...CONNECTING,
+      listen: { brief: "serve PATH as the recorded server, and compare what clients send" },
       connection: value(positive, "NUMBER", "play only this one"),
     },
     args: [value(text, "FILE", "a recording of uds tap --output"), PATH],
