@@ -58,7 +58,7 @@ export interface Connection extends Disposable, AsyncDisposable {
    * What the peer sends, as a byte stream. "Bring your own buffer" readers work.
    *
    * - Its end does not close the connection: writing goes on.
-   * - Its chunks hold at most twice the memory that their bytes need, plus one page.
+   * - Each chunk has its own memory, as much as its bytes need. It can be kept.
    * - Cancelling it ends the direction: the descriptor closes once writing has ended too.
    */
   readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;

@@ -1,9 +1,9 @@
 /**
- * The buffer that the chunks of a stream are read into.
+ * The buffer that the chunks of a stream are read into, and copied from.
  *
  * - It grows with what comes, from 16 to 256 KiB, and shrinks again.
- * - A chunk that fills less than half of it is copied, so a chunk that is kept does not keep the
- *   buffer. A larger chunk takes the buffer with it.
+ * - Each chunk is a copy. Reading into new memory takes twice as long: it is zeroed first, and the
+ *   kernel is slow to write to pages that are not mapped yet.
  */
 
 import { readBuffer } from "../base/read_buffer.ts";
@@ -21,18 +21,16 @@ export class ChunkBuffer {
     return this.#buffer ??= readBuffer(this.#size);
   }
 
-  /** Returns the chunk that was read, which owns its memory from here on. */
+  /** Returns the chunk that was read, which owns its memory. */
   take(count: number): Uint8Array<ArrayBuffer> {
-    const { bytes } = this;
-    if (count * 2 < bytes.length) {
-      if (this.#size > MIN_CHUNK_BYTES && count * 8 < this.#size) {
-        this.#size /= 2;
-        this.#buffer = undefined;
-      }
-      return bytes.slice(0, count);
-    }
-    this.#buffer = undefined;
-    if (count === this.#size) this.#size = Math.min(2 * this.#size, MAX_CHUNK_BYTES);
-    return bytes.subarray(0, count);
+    const chunk = new Uint8Array(this.bytes.subarray(0, count));
+    if (count === this.#size) this.#resize(Math.min(2 * count, MAX_CHUNK_BYTES));
+    else if (count * 8 < this.#size) this.#resize(Math.max(this.#size / 2, MIN_CHUNK_BYTES));
+    return chunk;
+  }
+
+  #resize(size: number): void {
+    if (size !== this.#size) this.#buffer = undefined;
+    this.#size = size;
   }
 }
