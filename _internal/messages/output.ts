@@ -25,8 +25,10 @@ export interface Encoder<T> {
   encode(message: T, out: OutputBuffer): void;
 }
 
-/** The size of a block, and so of a write if there is more to send. */
+/** The number of bytes that are gathered for a write, and up to which bytes are copied. */
 export const BLOCK_BYTES: number = 64 * 1024;
+/** The room for the frame of a message of 64 KiB, so that one write has all of it. */
+const FRAME_BYTES = 64;
 const MAX_SPARE_BLOCKS = 16;
 const spare: Uint8Array[] = [];
 
@@ -41,6 +43,8 @@ const ENCODER = new TextEncoder();
 export class OutputBuffer implements ByteWriter {
   #block: Uint8Array = NO_BLOCK;
   #length = 0;
+  /** From where on the block can be moved to the next one: the beginning of the last message. */
+  #start = 0;
   /** The finished segments, which are written first. */
   #sealed: Segment[] = [];
   #sealedBytes = 0;
@@ -74,6 +78,7 @@ export class OutputBuffer implements ByteWriter {
     const block = this.#block;
     const length = this.#length;
     const count = this.#sealed.length;
+    this.#start = length;
     this.isBorrowing = false;
     this.#isEncoding = true;
     try {
@@ -160,6 +165,7 @@ export class OutputBuffer implements ByteWriter {
     checkInteger("size", size ?? null, 0, Number.MAX_SAFE_INTEGER);
     if (size > this.#block.length - this.#length) this.#renew(size);
     const place = this.#block.subarray(this.#length, this.#length += size);
+    this.#start = this.#length;
     // Another channel may have used the block before.
     return place.fill(0);
   }
@@ -171,8 +177,7 @@ export class OutputBuffer implements ByteWriter {
    */
   take(unfinished: boolean): Segment | undefined {
     if (this.#sealed.length === 0) {
-      if (!unfinished || this.#length === 0) return undefined;
-      this.#seal();
+      return unfinished && this.#length > 0 ? this.#finish() : undefined;
     }
     const segment = this.#sealed.shift() as Segment;
     this.#sealedBytes -= segment.bytes.length;
@@ -194,44 +199,62 @@ export class OutputBuffer implements ByteWriter {
 
   /** Makes the memory of a written segment available to all channels. */
   release({ block }: Segment): void {
-    if (block?.length === BLOCK_BYTES && spare.length < MAX_SPARE_BLOCKS) spare.push(block);
+    if (block?.length === BLOCK_BYTES + FRAME_BYTES && spare.length < MAX_SPARE_BLOCKS) {
+      spare.push(block);
+    }
   }
 
-  /** Copies the beginning that fits, and also the rest unless it fills a block. */
+  /** Copies into a new block what fills at most one. Of more, only copies the beginning. */
   #spread(data: Uint8Array): void {
-    // Otherwise a write would contain little more than a length.
-    const alone = this.#length === 0 && data.length >= BLOCK_BYTES;
-    const fits = alone ? 0 : this.#block.length - this.#length;
-    if (fits > 0) {
-      this.#block.set(data.subarray(0, fits), this.#length);
-      this.#length += fits;
+    let rest = data;
+    if (data.length > BLOCK_BYTES) {
+      // Otherwise a write would contain little more than a length.
+      const fits = this.#length === 0 ? 0 : this.#block.length - this.#length;
+      if (fits > 0) {
+        this.#block.set(data.subarray(0, fits), this.#length);
+        this.#length += fits;
+      }
+      rest = data.subarray(fits);
     }
-    const rest = data.subarray(fits);
-    if (rest.length >= BLOCK_BYTES) {
-      this.#seal();
+    if (rest.length > BLOCK_BYTES) {
+      if (this.#length > 0) this.#seal();
       this.#sealed.push({ bytes: rest, block: undefined });
       this.#sealedBytes += rest.length;
       this.isBorrowing = true;
     } else {
       this.#renew(rest.length);
-      this.#block.set(rest, 0);
-      this.#length = rest.length;
+      this.#block.set(rest, this.#length);
+      this.#length += rest.length;
     }
   }
 
   #seal(): void {
-    if (this.#length === 0) return;
-    this.#sealed.push({ bytes: this.#block.subarray(0, this.#length), block: this.#block });
     this.#sealedBytes += this.#length;
-    this.#block = NO_BLOCK;
-    this.#length = 0;
+    this.#sealed.push(this.#finish());
   }
 
-  /** Begins a new block with room for so many bytes. */
+  /** Returns the bytes of the current block, which ends. */
+  #finish(): Segment {
+    const segment = { bytes: this.#block.subarray(0, this.#length), block: this.#block };
+    this.#block = NO_BLOCK;
+    this.#length = 0;
+    return segment;
+  }
+
+  /**
+   * Begins a new block with room for so many bytes. It takes the beginning of the message along, so
+   * that a peer which reads whole blocks need not join messages.
+   */
   #renew(size: number): void {
-    this.#seal();
-    this.#block = size > BLOCK_BYTES
-      ? new Uint8Array(size)
-      : spare.pop() ?? readBuffer(BLOCK_BYTES);
+    const head = this.#block.subarray(this.#start, this.#length);
+    const taken = head.length > FRAME_BYTES ? 0 : head.length;
+    this.#length -= taken;
+    if (this.#length > 0) this.#seal();
+    this.#block = taken + size > BLOCK_BYTES + FRAME_BYTES
+      ? new Uint8Array(taken + size)
+      : spare.pop() ?? readBuffer(BLOCK_BYTES + FRAME_BYTES);
+    if (taken > 0) this.#block.set(head);
+    this.#length = taken;
+    this.#start = 0;
   }
 }
