@@ -1,11 +1,12 @@
 /** `uds activate PATH -- CMD ARG…`: a socket activation without a service manager. */
 
+import type { Socket } from "node:net";
 import { delay } from "../../_internal/base/event_loop.ts";
 import { GrowingPauses } from "../../_internal/base/growing_pauses.ts";
 import { builtin } from "../../_internal/base/node.ts";
 import { respell } from "../../_internal/base/path.ts";
 import { requireGrants } from "../../_internal/base/deno_permissions.ts";
-import { HeldSocket } from "../../_internal/descriptor/held_socket.ts";
+import { HeldSocket, hidingSockets } from "../../_internal/descriptor/held_socket.ts";
 import type { SocketPath } from "../../address.ts";
 import { claim } from "../../claim.ts";
 import { permissions } from "../../permissions.ts";
@@ -105,9 +106,11 @@ async function runOnce(
 ): Promise<number | string> {
   const { spawn } = builtin("node:child_process");
   const child = spawn(SHELL, ["-c", START, respell(command!), ...args], {
-    stdio: ["ignore", "inherit", "inherit", socket.fd],
+    // The socket has another number here, which the command would inherit, too.
+    stdio: hidingSockets(["ignore", "inherit", "inherit", socket.fd], undefined),
     env: { ...Deno.env.toObject(), LISTEN_FDS: "1", LISTEN_FDNAMES: name },
   });
+  for (const hiding of child.stdio?.slice(4) ?? []) (hiding as Socket | null)?.destroy();
   const ended = new Promise<number | string>((resolve, reject) => {
     child.on("exit", (code, signal) => resolve(code ?? signal ?? 1));
     child.on("error", reject);

@@ -9,6 +9,7 @@ import { withOwnVariables } from "./environment.ts";
 import { descriptorSockets, native } from "../connection/native_slot.ts";
 import type { SocketConnection, Transport } from "../connection/socket_connection.ts";
 import { FdSocket } from "../descriptor/fd_socket.ts";
+import { hidingSockets } from "../descriptor/held_socket.ts";
 import { CHILD_FD } from "../descriptor/inherited_fd.ts";
 import type { PairOptions } from "./pair_options.ts";
 import { type ChildConn, ChildProcess, type ChildStdio } from "./process.ts";
@@ -31,6 +32,8 @@ export interface ChildStart extends Pick<StartOptions, "cwd" | "detached" | "gra
   /** All of the child's environment. */
   env: Record<string, string>;
   stdio: readonly [stdin: ChildStdio, stdout: ChildStdio, stderr: ChildStdio];
+  /** A listening socket of this process that the child inherits. */
+  inherits?: number | undefined;
 }
 
 /** Node's names of what Deno calls otherwise. */
@@ -127,18 +130,21 @@ async function startWith<Conn extends ChildConn>(
   open: (stream: (fd: number) => Socket, hasExited: () => boolean) => Conn,
 ): Promise<ChildProcess<Conn>> {
   requireStartable(context, start);
-  const { command, args, env, cwd, detached = false, stdio } = start;
-  const ways = stdio.map((way) => NODE_STDIO[way]);
+  const { command, args, env, cwd, detached = false, stdio, inherits } = start;
+  const ways: ("pipe" | "inherit" | "ignore" | number)[] = stdio.map((way) => NODE_STDIO[way]);
+  if (stdio[0] !== "socket") ways.push(fd);
   const { spawn } = builtin("node:child_process");
   const { result: process, ended } = watchSignals(() =>
     spawn(command, args, {
       env,
       cwd,
       detached,
-      stdio: stdio[0] === "socket" ? ways : [...ways, fd],
+      stdio: hidingSockets(ways, inherits),
     })
   );
   if (process.pid !== undefined) {
+    // The pipes that hide other sockets.
+    for (const hiding of process.stdio.slice(ways.length)) (hiding as Socket | null)?.destroy();
     const stream = (fd: number) => process.stdio[fd] as Socket;
     const openConn = (hasExited: () => boolean) => open(stream, hasExited);
     return new ChildProcess(process, process.pid, openConn, ended, start);

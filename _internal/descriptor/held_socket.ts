@@ -34,6 +34,30 @@ const SERVER = 1;
 /** As many as Deno's own listeners have. */
 const BACKLOG = 1023;
 
+/** The descriptors that every child would inherit. */
+const inheritable = new Set<number>();
+
+/**
+ * Returns what a child gets at each of its descriptors.
+ *
+ * @param stdio What it gets at its first ones.
+ * @param kept The held socket that it inherits, if any.
+ * @returns The same, with a pipe in the place of each other held socket.
+ */
+export function hidingSockets<Way>(
+  stdio: readonly Way[],
+  kept: number | undefined,
+): (Way | "pipe" | "ignore")[] {
+  const ways: (Way | "pipe" | "ignore")[] = [...stdio];
+  for (const fd of inheritable) {
+    if (fd === kept || fd < stdio.length) continue;
+    // Node leaves a further descriptor that it should ignore as it is.
+    while (ways.length < fd) ways.push("ignore");
+    ways[fd] = "pipe";
+  }
+  return ways;
+}
+
 /** A socket that others accept from. */
 export class HeldSocket implements Disposable {
   #bound: Handle;
@@ -45,6 +69,7 @@ export class HeldSocket implements Disposable {
     this.#Pipe = handleClass("pipe_wrap", "Pipe");
     this.#bound = new this.#Pipe(SERVER);
     this.#check("bind", this.#bound.bind(path));
+    inheritable.add(this.fd);
   }
 
   /** Listens: from now on clients can connect. */
@@ -68,7 +93,9 @@ export class HeldSocket implements Disposable {
 
   /** Unlinks whatever is at the path that was bound, and keeps the socket. */
   leavePath(): void {
+    // Children do not inherit a duplicate.
     const kept = this.#open(this.#Pipe, SERVER);
+    inheritable.delete(this.fd);
     this.#bound.close();
     this.#bound = kept;
   }
@@ -103,6 +130,7 @@ export class HeldSocket implements Disposable {
 
   /** Closes it, after {@linkcode leavePath}. */
   close(): void {
+    inheritable.delete(this.fd);
     this.#bound.close();
     this.#refuser?.close();
   }

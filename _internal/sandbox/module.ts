@@ -48,6 +48,7 @@ export async function startModule(
     env: { ...(showsColors(stderr) ? {} : { NO_COLOR: "1" }), ...variables, ...QUIET },
     stdio: [stdin, stdout, stderr] as const,
     args: await argsOf(context, module, options, runtime),
+    inherits: runtime?.fd,
   };
   const { child, socket } = await startChild(context, start);
   try {

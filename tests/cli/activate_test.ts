@@ -45,6 +45,18 @@ test(
   { needs: ["python3"] },
 );
 
+test("uds activate gives its socket to the command once", async () => {
+  await using dir = new TempDir();
+  const [path, count] = [dir.file("a.sock"), dir.file("count")];
+  const script = `readlink /proc/$$/fd/* | grep -cF "$(readlink /proc/$$/fd/3)" > "$0"; exit 1`;
+  await using process = await activate(path, ["--", "sh", "-c", script, count]);
+  await using _client = await connect(path);
+  await process.stderr.until("ended with 1");
+  assertEquals(await Deno.readTextFile(count), "1\n");
+  process.kill("SIGTERM");
+  await process.ended;
+});
+
 test("uds activate stops the command that it has started", async () => {
   await using dir = new TempDir();
   const path = dir.file("e.sock");
