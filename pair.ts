@@ -181,7 +181,6 @@ export async function pair(
     const context = new ErrorContext("pair", null, `Cannot start ${show(name)}`);
     if (isModule) requireDeno(context);
     context.later = nativeNeeds(options);
-    context.later = nativeNeeds(options);
     context.require(pairPermissions(command, clearEnv));
     const lowLatency = lowLatencyFor(context, options as PairOptions);
     const given = { ...options, cwd: cwd instanceof URL ? pathOfUrl(cwd) : cwd };
