@@ -8,19 +8,10 @@
 import type { UnixAddr } from "./address.ts";
 import { checkArguments, show } from "./_internal/base/check.ts";
 import { recordAdopted } from "./_internal/connection/native_slot.ts";
-import { SocketConnection } from "./_internal/connection/socket_connection.ts";
+import { type ReadOptions, SocketConnection } from "./_internal/connection/socket_connection.ts";
 
 export type { UnixAddr } from "./address.ts";
-
-/**
- * Options of {@linkcode Connection.read}.
- *
- * @category Connections
- */
-export interface ReadOptions {
-  /** Ends the wait. The read rejects with its reason. */
-  signal?: AbortSignal | undefined;
-}
+export type { ReadOptions } from "./_internal/connection/socket_connection.ts";
 
 /**
  * A connected Unix domain socket: a stream of bytes in each direction.

@@ -18,7 +18,6 @@
  */
 
 import type { UnixAddr } from "../../address.ts";
-import type { ReadOptions } from "../../connection.ts";
 import type { SocketError } from "../../errors.ts";
 import { seenFrom } from "../base/caller_stack.ts";
 import { checkArguments, checkOptions, type Checks, checkSignal, show } from "../base/check.ts";
@@ -32,6 +31,16 @@ import { Input, type Keep } from "./input.ts";
 import { PeerWatch } from "./peer_watch.ts";
 import { ReadableSide } from "./readable.ts";
 import { openWritable } from "./writable.ts";
+
+/**
+ * Options of {@linkcode Connection.read}.
+ *
+ * @category Connections
+ */
+export interface ReadOptions {
+  /** Ends the wait. The read rejects with its reason. */
+  signal?: AbortSignal | undefined;
+}
 
 /** The methods of a `Deno.UnixConn` that a connection needs. */
 export interface Transport {
