@@ -1,22 +1,10 @@
 import { seenFrom } from "../_internal/base/caller_stack.ts";
 import { checkArguments } from "../_internal/base/check.ts";
 import { checkCodec } from "../_internal/messages/codec_support.ts";
-import { EncodedBytes } from "../_internal/messages/encoded_bytes.ts";
+import { EncodedBytes, type EncodedMessage } from "../_internal/messages/encoded_bytes.ts";
 import type { Codec } from "./codec.ts";
 
-/**
- * A message that was encoded once, for {@linkcode Messages.sendEncoded} of any number of channels.
- * Made by {@linkcode encodeMessage}.
- *
- * @template Out The message.
- * @category Messages
- */
-export interface EncodedMessage<in Out> {
-  /** The number of bytes, with the frame. */
-  readonly byteLength: number;
-  /** The codec that has encoded it. */
-  readonly codec: Codec<unknown, Out>;
-}
+export type { EncodedMessage } from "../_internal/messages/encoded_bytes.ts";
 
 /**
  * Encodes a message that goes to many channels, once.

@@ -1,9 +1,22 @@
 /** A message as the bytes that a codec has made of it. */
 
 import type { Codec } from "../../framing/codec.ts";
-import type { EncodedMessage } from "../../framing/encoded.ts";
 import { show } from "../base/check.ts";
 import { OutputBuffer } from "./output.ts";
+
+/**
+ * A message that was encoded once, for {@linkcode Messages.sendEncoded} of any number of channels.
+ * Made by {@linkcode encodeMessage}.
+ *
+ * @template Out The message.
+ * @category Messages
+ */
+export interface EncodedMessage<in Out> {
+  /** The number of bytes, with the frame. */
+  readonly byteLength: number;
+  /** The codec that has encoded it. */
+  readonly codec: Codec<unknown, Out>;
+}
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 

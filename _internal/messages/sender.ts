@@ -8,7 +8,7 @@
  */
 
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
-import type { EncodedMessage } from "../../framing/encoded.ts";
+import type { EncodedMessage } from "./encoded_bytes.ts";
 import { timedOut } from "../base/failure.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
