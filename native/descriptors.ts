@@ -23,57 +23,10 @@ import {
 import { requireLibc } from "../_internal/libc/library.ts";
 import { MAX_DESCRIPTORS } from "../_internal/libc/message.ts";
 import { DescriptorsLost, type Incoming, Outgoing } from "../_internal/native/descriptor_batch.ts";
-import { OwnedDescriptor } from "../_internal/native/descriptor_handle.ts";
+import { type Descriptor, OwnedDescriptor } from "../_internal/native/descriptor_handle.ts";
 import { DescriptorTransport } from "../_internal/native/descriptor_transport.ts";
 
-/**
- * A descriptor that this process has received: a number for an open file, pipe or socket.
- *
- * - **Ownership**: it is open until you dispose of it, or until it becomes something else, which
- *   then owns it. Programs that this process starts do not inherit it.
- * - **Shared state**: the sender may still have the same open file. Both then share its position
- *   and flags such as `O_NONBLOCK`.
- *
- * @category Descriptors
- */
-export interface Descriptor extends Disposable {
-  /**
-   * The number, for calls that do not take ownership: `sendDescriptors()`, or `stdio` of
-   * node:child_process, which passes a duplicate to a child.
-   *
-   * @throws {Deno.errors.BadResource} when it was closed, or has become something else.
-   */
-  readonly fd: number;
-  /**
-   * Makes a connection of a Unix stream socket. It can send and receive descriptors. Closing it
-   * closes the descriptor, and leaves the connection of other holders as it is.
-   *
-   * @returns The connection, which owns the descriptor.
-   * @throws {NotASocket} when it is something else. The descriptor stays open.
-   * @throws {Deno.errors.BadResource} when it was closed, or has become something else.
-   */
-  toConnection(): Connection;
-  /**
-   * Makes a file of Deno's: for a file, a pipe, a terminal, a device or a memfd.
-   *
-   * **Permissions**: `--allow-read=/dev/null`, because Deno opens that file to be replaced.
-   *
-   * @returns The file, which owns the descriptor.
-   * @throws {Deno.errors.BadResource} when it was closed, or has become something else.
-   * @throws {Deno.errors.NotCapable} when the permission is missing.
-   */
-  toFile(): Deno.FsFile;
-  /**
-   * Releases ownership, for a function that takes it: `inherited({ fd })`, or `listen({ fd })` of
-   * node:net.
-   *
-   * @returns The number. Its new owner must close it.
-   * @throws {Deno.errors.BadResource} when it was closed, or has become something else.
-   */
-  detach(): number;
-  /** Closes it, unless it has become something else. Idempotent; so is disposal. */
-  close(): void;
-}
+export type { Descriptor } from "../_internal/native/descriptor_handle.ts";
 
 /**
  * What {@linkcode sendDescriptors} sends: a number, a descriptor, or a connection.

@@ -4,31 +4,17 @@ import type { Connection } from "../connection.ts";
 import { seenFrom } from "../_internal/base/caller_stack.ts";
 import { checkArguments } from "../_internal/base/check.ts";
 import { checkConnection, unknownDescriptor } from "../_internal/native/checked_connection.ts";
-import { isSamePeer, readCredentials } from "../_internal/native/credentials.ts";
+import {
+  isSamePeer,
+  type PeerCredentials,
+  readCredentials,
+} from "../_internal/native/credentials.ts";
 import { descriptorsOf } from "../_internal/native/connection_descriptors.ts";
 import { packetCredentials } from "../_internal/native/packet_credentials.ts";
 import { FdPacketSocket } from "../_internal/native/packet_socket.ts";
 import type { PacketSocket } from "./packet_socket.ts";
 
-/**
- * The process at the other end of a connection, as the kernel noted it.
- *
- * @category Identity
- */
-export interface PeerCredentials {
-  /**
-   * The number of the process; `null` if it is in a namespace that this process cannot see. The
-   * process may have exited, and its number may be another process's by now: see
-   * {@linkcode peerProcess}.
-   */
-  readonly pid: number | null;
-  /** Its effective user. A user that this process's user namespace does not have is 65534. */
-  readonly uid: number;
-  /** Its effective group; 65534 as for `uid`. */
-  readonly gid: number;
-  /** Its supplementary groups, in the kernel's order. */
-  readonly groups: readonly number[];
-}
+export type { PeerCredentials } from "../_internal/native/credentials.ts";
 
 /**
  * Returns the process at the other end of a connection, which the kernel vouches for.

@@ -4,31 +4,9 @@ import type { Connection } from "../connection.ts";
 import { seenFrom } from "../_internal/base/caller_stack.ts";
 import { checkArguments } from "../_internal/base/check.ts";
 import { checkConnection, requireDescriptor } from "../_internal/native/checked_connection.ts";
-import { openProcess } from "../_internal/native/process_handle.ts";
+import { openProcess, type PeerProcess } from "../_internal/native/process_handle.ts";
 
-/**
- * A process that is held by a descriptor. Disposing it closes the descriptor.
- *
- * @category Identity
- */
-export interface PeerProcess extends Disposable {
-  /** The number of the process; `null` if it is in a namespace that this process cannot see. */
-  readonly pid: number | null;
-  /**
-   * Resolves when the process has exited, also if another process still has the connection. It
-   * keeps this process running once it was used. Rejects with `BadResource` after disposal.
-   */
-  readonly exited: Promise<void>;
-  /**
-   * Sends a signal to exactly this process. Does nothing after it has exited.
-   *
-   * @param signal The signal, SIGTERM by default.
-   * @throws {TypeError} when the system does not have the signal.
-   * @throws {Deno.errors.PermissionDenied} when the system refuses to send it.
-   * @throws {Deno.errors.BadResource} when this was disposed.
-   */
-  kill(signal?: Deno.Signal): void;
-}
+export type { PeerProcess } from "../_internal/native/process_handle.ts";
 
 /**
  * Opens the process at the other end of a connection, by a pidfd: a descriptor that never means

@@ -3,7 +3,6 @@
  * `SO_PEERGROUPS` of unix(7). macOS: `LOCAL_PEERCRED` and `LOCAL_PEERPID` of sys/un.h, not run.
  */
 
-import type { PeerCredentials } from "../../native/peer_credentials.ts";
 import {
   IS_MAC,
   LOCAL_PEERCRED,
@@ -17,6 +16,26 @@ import { lastFailure } from "../libc/failure.ts";
 import { UCRED, XUCRED } from "../libc/layouts.ts";
 import type { Libc } from "../libc/library.ts";
 import { fixedMemory } from "../libc/memory.ts";
+
+/**
+ * The process at the other end of a connection, as the kernel noted it.
+ *
+ * @category Identity
+ */
+export interface PeerCredentials {
+  /**
+   * The number of the process; `null` if it is in a namespace that this process cannot see. The
+   * process may have exited, and its number may be another process's by now: see
+   * {@linkcode peerProcess}.
+   */
+  readonly pid: number | null;
+  /** Its effective user. A user that this process's user namespace does not have is 65534. */
+  readonly uid: number;
+  /** Its effective group; 65534 as for `uid`. */
+  readonly gid: number;
+  /** Its supplementary groups, in the kernel's order. */
+  readonly groups: readonly number[];
+}
 
 /** Enough for 1,024 groups. The kernel allows 65,536 (`NGROUPS_MAX` of linux/limits.h). */
 const USUAL_BYTES = 4096;

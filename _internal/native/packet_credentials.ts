@@ -1,12 +1,11 @@
 /** The process at the other end of a packet socket. */
 
 import { ConnectionClosed } from "../../errors.ts";
-import type { PeerCredentials } from "../../native/peer_credentials.ts";
 import { ErrorContext } from "../base/error_context.ts";
 import { codeOf } from "../base/failure.ts";
 import { pathOf, shownPeer } from "../connection/connection_error.ts";
 import { requireLibc } from "../libc/library.ts";
-import { readCredentials } from "./credentials.ts";
+import { type PeerCredentials, readCredentials } from "./credentials.ts";
 import type { FdPacketSocket } from "./packet_socket.ts";
 
 /** Returns the credentials of the peer of an open socket. */

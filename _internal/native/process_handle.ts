@@ -1,6 +1,5 @@
 /** A process at a pidfd: `SO_PEERPIDFD` (Linux 6.5) and pidfd_send_signal(2). */
 
-import type { PeerProcess } from "../../native/peer_process.ts";
 import { show } from "../base/check.ts";
 import { ErrorContext } from "../base/error_context.ts";
 import { codeOf } from "../base/failure.ts";
@@ -13,6 +12,30 @@ import { readiness } from "../libc/readiness.ts";
 import { ownName, peerName } from "../libc/socket_name.ts";
 import { readOption } from "../libc/socket_option.ts";
 import { readCredentials } from "./credentials.ts";
+
+/**
+ * A process that is held by a descriptor. Disposing it closes the descriptor.
+ *
+ * @category Identity
+ */
+export interface PeerProcess extends Disposable {
+  /** The number of the process; `null` if it is in a namespace that this process cannot see. */
+  readonly pid: number | null;
+  /**
+   * Resolves when the process has exited, also if another process still has the connection. It
+   * keeps this process running once it was used. Rejects with `BadResource` after disposal.
+   */
+  readonly exited: Promise<void>;
+  /**
+   * Sends a signal to exactly this process. Does nothing after it has exited.
+   *
+   * @param signal The signal, SIGTERM by default.
+   * @throws {TypeError} when the system does not have the signal.
+   * @throws {Deno.errors.PermissionDenied} when the system refuses to send it.
+   * @throws {Deno.errors.BadResource} when this was disposed.
+   */
+  kill(signal?: Deno.Signal): void;
+}
 
 type Context = ErrorContext<string | null>;
 
