@@ -4,8 +4,7 @@
  * @module
  */
 
-import { resolveSocketPath, type SocketPath, type UnixAddr } from "../address.ts";
-import type { ListenOptions } from "../listener.ts";
+import { resolveSocketPath, type SocketPath } from "../address.ts";
 import { seenFrom } from "../_internal/base/caller_stack.ts";
 import {
   checkArguments,
@@ -17,41 +16,18 @@ import {
 import { ErrorContext } from "../_internal/base/error_context.ts";
 import { requireLibc } from "../_internal/libc/library.ts";
 import { planToListen } from "../_internal/path/claim_options.ts";
-import { PathListener } from "../_internal/native/path_listener.ts";
-import { checkPacketBytes, PATH_CHECKS } from "../_internal/native/path_options.ts";
+import { type PacketListener, PathListener } from "../_internal/native/path_listener.ts";
+import {
+  checkPacketBytes,
+  type PacketPathOptions,
+  PATH_CHECKS,
+} from "../_internal/native/path_options.ts";
 import { PathOwner } from "../_internal/native/path_owner.ts";
 import { Reporter } from "../_internal/server/reporter.ts";
 import { nativePermissions } from "./native_permissions.ts";
-import type { PacketSocket } from "./packet_socket.ts";
 
-/**
- * Options of a packet socket that owns a path. Most of them are those of `listen()`.
- *
- * @category Packets
- */
-export interface PacketPathOptions extends
-  Pick<
-    ListenOptions,
-    | "path"
-    | "mode"
-    | "uid"
-    | "gid"
-    | "createDirectory"
-    | "verifyDirectory"
-    | "onPathLost"
-    | "signal"
-  > {
-  /**
-   * What to do if a socket file exists, of whatever type.
-   *
-   * - `"reclaim"` removes it if it is stale: no process holds its lock, and it refuses two
-   *   connections, 100 ms apart.
-   * - `"fail"` rejects with `SocketInUse`.
-   *
-   * @default {"reclaim"}
-   */
-  existing?: "reclaim" | "fail" | undefined;
-}
+export type { PacketListener } from "../_internal/native/path_listener.ts";
+export type { PacketPathOptions } from "../_internal/native/path_options.ts";
 
 /**
  * Options of {@linkcode listenPackets}.
@@ -73,39 +49,6 @@ export interface ListenPacketsOptions extends PacketPathOptions {
    * @default {what the send buffer of the system allows}
    */
   maxPacketBytes?: number | undefined;
-}
-
-/**
- * A listener that owns its path. `for await` over it ends when it closes.
- *
- * @category Packets
- */
-export interface PacketListener extends AsyncIterable<PacketSocket>, AsyncDisposable {
-  /** The address that clients connect to. */
-  readonly addr: UnixAddr;
-  /**
-   * Accepts a connection. Several calls may wait: the first one is served first.
-   *
-   * - If the process or the system runs out of descriptors, it waits until one is free.
-   *
-   * @returns The connection, of type `"seqpacket"`. Close it when you are done.
-   * @throws {Deno.errors.BadResource} when the listener is closed, or closes meanwhile.
-   * @throws {SocketError} when accepting fails for good.
-   */
-  accept(): Promise<PacketSocket>;
-  /**
-   * Stops listening. Removes the socket file, if it is still the one that was bound, and then the
-   * lock. Idempotent; disposal does the same.
-   *
-   * - Accepted connections go on. Those in the backlog are reset.
-   *
-   * @throws {SocketError} when a file cannot be removed; the listener closes all the same.
-   */
-  close(): Promise<void>;
-  /** Keeps the process running while an `accept` is pending. This is the default. */
-  ref(): void;
-  /** Allows the process to exit while an `accept` is pending. */
-  unref(): void;
 }
 
 /**

@@ -1,7 +1,6 @@
 /** The listener behind `listenPackets()`. */
 
 import type { UnixAddr } from "../../address.ts";
-import type { PacketListener } from "../../native/listen_packets.ts";
 import type { PacketSocket } from "../../native/packet_socket.ts";
 import { Acceptor, type Listening } from "../accept/acceptor.ts";
 import { ErrorContext } from "../base/error_context.ts";
@@ -15,6 +14,39 @@ import type { Reporter } from "../server/reporter.ts";
 import { PacketPace } from "./packet_pace.ts";
 import { FdPacketSocket } from "./packet_socket.ts";
 import type { PathOwner } from "./path_owner.ts";
+
+/**
+ * A listener that owns its path. `for await` over it ends when it closes.
+ *
+ * @category Packets
+ */
+export interface PacketListener extends AsyncIterable<PacketSocket>, AsyncDisposable {
+  /** The address that clients connect to. */
+  readonly addr: UnixAddr;
+  /**
+   * Accepts a connection. Several calls may wait: the first one is served first.
+   *
+   * - If the process or the system runs out of descriptors, it waits until one is free.
+   *
+   * @returns The connection, of type `"seqpacket"`. Close it when you are done.
+   * @throws {Deno.errors.BadResource} when the listener is closed, or closes meanwhile.
+   * @throws {SocketError} when accepting fails for good.
+   */
+  accept(): Promise<PacketSocket>;
+  /**
+   * Stops listening. Removes the socket file, if it is still the one that was bound, and then the
+   * lock. Idempotent; disposal does the same.
+   *
+   * - Accepted connections go on. Those in the backlog are reset.
+   *
+   * @throws {SocketError} when a file cannot be removed; the listener closes all the same.
+   */
+  close(): Promise<void>;
+  /** Keeps the process running while an `accept` is pending. This is the default. */
+  ref(): void;
+  /** Allows the process to exit while an `accept` is pending. */
+  unref(): void;
+}
 
 /** What a listener needs besides its socket. */
 export interface ListenerOptions {

@@ -1,6 +1,6 @@
 /** The checks that packet sockets with a path have in common. */
 
-import type { PacketPathOptions } from "../../native/listen_packets.ts";
+import type { ListenOptions } from "../../listener.ts";
 import {
   type Check,
   type Checks,
@@ -11,6 +11,35 @@ import {
   unchecked,
 } from "../base/check.ts";
 import { FILE_CHECKS } from "../path/claim_options.ts";
+
+/**
+ * Options of a packet socket that owns a path. Most of them are those of `listen()`.
+ *
+ * @category Packets
+ */
+export interface PacketPathOptions extends
+  Pick<
+    ListenOptions,
+    | "path"
+    | "mode"
+    | "uid"
+    | "gid"
+    | "createDirectory"
+    | "verifyDirectory"
+    | "onPathLost"
+    | "signal"
+  > {
+  /**
+   * What to do if a socket file exists, of whatever type.
+   *
+   * - `"reclaim"` removes it if it is stale: no process holds its lock, and it refuses two
+   *   connections, 100 ms apart.
+   * - `"fail"` rejects with `SocketInUse`.
+   *
+   * @default {"reclaim"}
+   */
+  existing?: "reclaim" | "fail" | undefined;
+}
 
 /** A check for each option of a socket with a path. */
 export const PATH_CHECKS: Checks<PacketPathOptions> = {
