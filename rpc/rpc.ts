@@ -1,38 +1,14 @@
 import type { Connection } from "../connection.ts";
-import type { Codec } from "../framing/codec.ts";
 import { seenFrom } from "../_internal/base/caller_stack.ts";
 import { checkArguments, checkOptions } from "../_internal/base/check.ts";
-import { RPC_CHECKS, withDefaults } from "../_internal/rpc/options.ts";
+import type { CallOptions } from "../_internal/rpc/calls.ts";
+import { RPC_CHECKS, type RpcOptions, withDefaults } from "../_internal/rpc/options.ts";
 import { Peer } from "../_internal/rpc/peer.ts";
+import type { RpcContext } from "../_internal/rpc/requests.ts";
 
-/**
- * What a method gets besides its parameters.
- *
- * @category Calls
- */
-export interface RpcContext {
-  /**
-   * Aborts when the caller has given up or has gone, or when this side closes the connection. Pass
-   * it to what the method waits for.
-   */
-  readonly signal: AbortSignal;
-  /**
-   * Sends a notification to the caller, such as the progress of the method. It resolves as
-   * {@linkcode RpcPeer.notify} does.
-   *
-   * @param method The name of the notification.
-   * @param params Its parameters.
-   */
-  notify(method: string, params?: object): Promise<void>;
-}
-
-/**
- * The methods that the peer may call, by their names. Each gets the parameters of the request, an
- * object or an array, or `undefined` if it has none.
- *
- * @category Calls
- */
-export type Methods = Record<string, (params: never, context: RpcContext) => unknown>;
+export type { CallOptions } from "../_internal/rpc/calls.ts";
+export type { RpcOptions } from "../_internal/rpc/options.ts";
+export type { Methods, RpcContext } from "../_internal/rpc/requests.ts";
 
 /**
  * The methods that implement an interface. Each may return a promise, and gets the context as its
@@ -89,111 +65,6 @@ export type MethodParams<Method> = Method extends (...args: infer Args) => unkno
 export type MethodResult<Method> = Method extends (...args: never[]) => infer Result
   ? Awaited<Result>
   : never;
-
-/**
- * Options of {@linkcode RpcPeer.call}.
- *
- * @category Calls
- */
-export interface CallOptions {
-  /**
-   * Cancels the call: its promise rejects with the signal's reason. The peer gets the notification
-   * `cancelMethod`, which aborts the signal of the method.
-   */
-  signal?: AbortSignal | undefined;
-  /**
-   * How long, in milliseconds, to wait for the answer. After that the call rejects with
-   * `Deno.errors.TimedOut`, and is canceled.
-   *
-   * @default {`timeout` of the peer}
-   */
-  timeout?: number | undefined;
-}
-
-/**
- * Options of {@linkcode rpc}.
- *
- * @category Calls
- */
-export interface RpcOptions {
-  /**
-   * The methods that the peer may call: an object of functions. Inherited properties are not
-   * methods.
-   *
-   * @default {none}
-   */
-  methods?: Methods | undefined;
-  /**
-   * The codec of the messages: `json(contentLength())` for language servers, or a codec of objects
-   * in another format. Its `maxBytes` limits a message.
-   *
-   * @default {json(lines())}
-   */
-  codec?: Codec<unknown> | undefined;
-  /**
-   * The maximum number of methods that run at the same time. Further requests wait, and run in the
-   * order in which they came.
-   *
-   * @default {100}
-   */
-  maxConcurrent?: number | undefined;
-  /**
-   * The maximum number of requests that wait to run. Then reading stops, until one may run, and the
-   * peer cannot send more than the kernel holds. While a call of this side waits for its answer,
-   * reading goes on, and further requests are refused with `RPC_CODES.BUSY`.
-   *
-   * @default {1000}
-   */
-  maxQueued?: number | undefined;
-  /**
-   * The maximum number of requests in a batch. A larger one is refused as a whole, with
-   * `RPC_CODES.INVALID_REQUEST`.
-   *
-   * @default {1000}
-   */
-  maxBatch?: number | undefined;
-  /**
-   * The maximum number of calls of this side that wait for an answer. A further one rejects with
-   * `Deno.errors.Busy`, and is not sent.
-   *
-   * @default {65536}
-   */
-  maxCalls?: number | undefined;
-  /**
-   * How long, in milliseconds, a call waits for its answer, unless it has its own `timeout`.
-   *
-   * @default {Infinity}
-   */
-  timeout?: number | undefined;
-  /**
-   * Ends the connection when it aborts: pass `info.draining` of a server's handler. The methods
-   * that run or wait are finished and answered. Requests that come later are refused with
-   * `RPC_CODES.DRAINING`. The last message is the notification `$/closing`: no request without an
-   * answer will run. Then the connection closes. When the peer sends this notification, the calls
-   * that wait for it reject with `RPC_CODES.DRAINING`.
-   */
-  draining?: AbortSignal | undefined;
-  /**
-   * The notification about a call that was given up, in both directions. Its parameters are
-   * `{ id }`. The default is that of language servers. A peer that does not know it ignores it.
-   * With `null`, nothing is sent, and nothing is canceled.
-   *
-   * @default {"$/cancelRequest"}
-   */
-  cancelMethod?: string | null | undefined;
-  /**
-   * Called with each failure that no call rejects with. The connection goes on, even if this
-   * throws.
-   *
-   * - With `method`: the method has thrown something other than an `RpcError`, or a notification
-   *   has failed.
-   * - Without: the peer sent a message that is malformed, or an answer to no call of this side, or
-   *   a result could not be sent.
-   *
-   * @default {prints the error on standard error: at most one a second of each kind}
-   */
-  onError?: ((error: unknown, method?: string) => void) | undefined;
-}
 
 /**
  * One end of a connection of calls, which {@linkcode rpc} returns.

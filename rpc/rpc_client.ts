@@ -2,7 +2,6 @@ import { resolveSocketPath, type SocketPath } from "../address.ts";
 import { connect } from "../client.ts";
 import {
   type AnyMethods,
-  type CallOptions,
   type MethodName,
   type MethodParams,
   type MethodResult,
@@ -23,29 +22,10 @@ import {
   withPath,
 } from "../_internal/base/check.ts";
 import { ErrorContext } from "../_internal/base/error_context.ts";
-import { ReconnectingClient } from "../_internal/rpc/client.ts";
+import { type ClientCallOptions, ReconnectingClient } from "../_internal/rpc/client.ts";
 import { RPC_CHECKS, withDefaults } from "../_internal/rpc/options.ts";
 
-/**
- * Options of {@linkcode RpcClient.call}.
- *
- * @category Calls
- */
-export interface ClientCallOptions extends CallOptions {
-  /**
-   * How long, in milliseconds, the call may take: to wait for a connection, and for the answer.
-   *
-   * @default {that of the client}
-   */
-  timeout?: number | undefined;
-  /**
-   * Whether the server may run the method twice. If the connection ends before the answer, the call
-   * is then sent again on the next one, until it is answered.
-   *
-   * @default {whether `idempotent` of the client has the method}
-   */
-  idempotent?: boolean | undefined;
-}
+export type { ClientCallOptions } from "../_internal/rpc/client.ts";
 
 /**
  * Options of {@linkcode rpcClient}.

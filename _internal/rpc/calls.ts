@@ -1,13 +1,32 @@
 /** Our own calls that wait for an answer. */
 
 import { CallInterrupted, ConnectionClosed, RpcError } from "../../errors.ts";
-import type { CallOptions } from "../../rpc/rpc.ts";
 import { ErrorContext } from "../base/error_context.ts";
 import { timedOut } from "../base/failure.ts";
 import { handled } from "../base/rejection.ts";
 import { quoteAddress } from "../base/shown_address.ts";
 import { limitWait } from "../base/silence.ts";
 import type { WireError } from "./wire.ts";
+
+/**
+ * Options of {@linkcode RpcPeer.call}.
+ *
+ * @category Calls
+ */
+export interface CallOptions {
+  /**
+   * Cancels the call: its promise rejects with the signal's reason. The peer gets the notification
+   * `cancelMethod`, which aborts the signal of the method.
+   */
+  signal?: AbortSignal | undefined;
+  /**
+   * How long, in milliseconds, to wait for the answer. After that the call rejects with
+   * `Deno.errors.TimedOut`, and is canceled.
+   *
+   * @default {`timeout` of the peer}
+   */
+  timeout?: number | undefined;
+}
 
 /** A call that waits for its answer. */
 export interface Call {

@@ -14,16 +14,37 @@ import {
   ConnectTimeout,
   RpcError,
 } from "../../errors.ts";
-import type { CallOptions, RpcPeer } from "../../rpc/rpc.ts";
-import type { ClientCallOptions } from "../../rpc/rpc_client.ts";
+import type { RpcPeer } from "../../rpc/rpc.ts";
 import { checkBoolean, checkOptions, type Checks, checkSignal, duration } from "../base/check.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { delay, onAbort } from "../base/event_loop.ts";
 import { GrowingPauses } from "../base/growing_pauses.ts";
 import { handled } from "../base/rejection.ts";
 import { limitWait } from "../base/silence.ts";
+import type { CallOptions } from "./calls.ts";
 import { RPC_CODES } from "./codes.ts";
 import { checkCall } from "./peer.ts";
+
+/**
+ * Options of {@linkcode RpcClient.call}.
+ *
+ * @category Calls
+ */
+export interface ClientCallOptions extends CallOptions {
+  /**
+   * How long, in milliseconds, the call may take: to wait for a connection, and for the answer.
+   *
+   * @default {that of the client}
+   */
+  timeout?: number | undefined;
+  /**
+   * Whether the server may run the method twice. If the connection ends before the answer, the call
+   * is then sent again on the next one, until it is answered.
+   *
+   * @default {whether `idempotent` of the client has the method}
+   */
+  idempotent?: boolean | undefined;
+}
 
 /** What a client needs: its options, and a way to connect. */
 export interface ReconnectingOptions {

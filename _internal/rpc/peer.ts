@@ -11,7 +11,6 @@ import type { Connection } from "../../connection.ts";
 import { ConnectionClosed, isSocketError } from "../../errors.ts";
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
 import { type Messages, messages } from "../../framing/messages.ts";
-import type { CallOptions, RpcOptions } from "../../rpc/rpc.ts";
 import { checkOptions, type Checks, checkSignal, duration, show } from "../base/check.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { malformed } from "../messages/codec_support.ts";
@@ -19,22 +18,13 @@ import { codeOf, messageOf } from "../base/failure.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { DONE } from "../messages/sender.ts";
-import { Calls } from "./calls.ts";
+import { type CallOptions, Calls } from "./calls.ts";
 import { RPC_CODES } from "./codes.ts";
 import { isId, type Message, stateOfRequest, wireErrorOf } from "./message.ts";
+import type { PeerOptions } from "./options.ts";
 import { reporterFor } from "./report.ts";
 import { type Reply, Requests } from "./requests.ts";
 import { CountingCodec, type Id, type Wire, type WireError, wireOf } from "./wire.ts";
-
-/** The options of a peer, with their defaults. */
-export type PeerOptions =
-  & {
-    readonly [K in keyof Omit<RpcOptions, "draining" | "onError">]-?: Exclude<
-      RpcOptions[K],
-      undefined
-    >;
-  }
-  & Pick<RpcOptions, "draining" | "onError">;
 
 const { PARSE_ERROR, INVALID_REQUEST, INTERNAL_ERROR, DRAINING, BUSY } = RPC_CODES;
 /**

@@ -1,7 +1,7 @@
 /** Reports what calls cannot: malformed messages, and failures of methods. */
 
-import type { RpcOptions } from "../../rpc/rpc.ts";
 import { andMore, CountedLines, kindOfError } from "../base/counted_lines.ts";
+import type { RpcOptions } from "./options.ts";
 
 /** All peers of the process share these lines, so that many peers cannot print more. */
 let lines: CountedLines | undefined;

@@ -9,10 +9,38 @@
  */
 
 import { RpcError } from "../../errors.ts";
-import type { Methods, RpcContext } from "../../rpc/rpc.ts";
 import { messageOf } from "../base/failure.ts";
 import { RPC_CODES } from "./codes.ts";
 import type { Id, Wire, WireError } from "./wire.ts";
+
+/**
+ * The methods that the peer may call, by their names. Each gets the parameters of the request, an
+ * object or an array, or `undefined` if it has none.
+ *
+ * @category Calls
+ */
+export type Methods = Record<string, (params: never, context: RpcContext) => unknown>;
+
+/**
+ * What a method gets besides its parameters.
+ *
+ * @category Calls
+ */
+export interface RpcContext {
+  /**
+   * Aborts when the caller has given up or has gone, or when this side closes the connection. Pass
+   * it to what the method waits for.
+   */
+  readonly signal: AbortSignal;
+  /**
+   * Sends a notification to the caller, such as the progress of the method. It resolves as
+   * {@linkcode RpcPeer.notify} does.
+   *
+   * @param method The name of the notification.
+   * @param params Its parameters.
+   */
+  notify(method: string, params?: object): Promise<void>;
+}
 
 /** Takes the answer to a request, or `undefined` for a notification. Called once for each. */
 export type Reply = (answer: unknown, id?: Id) => void;
