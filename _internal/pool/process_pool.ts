@@ -9,7 +9,6 @@
 
 import { CallInterrupted } from "../../errors.ts";
 import type { Child } from "../../pair.ts";
-import type { PoolCallOptions } from "../../pool.ts";
 import {
   checkBoolean,
   checkFunction,
@@ -24,7 +23,7 @@ import { rejected } from "../base/rejection.ts";
 import { checkCall } from "../rpc/peer.ts";
 import { closedError, contextOf, interrupted, lostError } from "./failures.ts";
 import { Restarts } from "./restarts.ts";
-import { Task } from "./task.ts";
+import { type PoolCallOptions, Task } from "./task.ts";
 import { type Connect, Worker } from "./worker.ts";
 
 /** What a pool needs: its options, and a way to start a child and to call it. */

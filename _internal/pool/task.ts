@@ -8,9 +8,42 @@
  * ```
  */
 
-import type { PoolCallOptions } from "../../pool.ts";
 import { handled } from "../base/rejection.ts";
 import { limitWait } from "../base/silence.ts";
+import type { CallOptions } from "../rpc/calls.ts";
+
+/**
+ * Options of {@linkcode Pool.call}.
+ *
+ * @category Children
+ */
+export interface PoolCallOptions extends CallOptions {
+  /**
+   * Cancels the call: its promise rejects at once with the signal's reason. If the call runs, the
+   * `signal` of its method aborts, and its child is killed if it goes on: see
+   * {@linkcode PoolOptions.cancelGrace}.
+   */
+  signal?: AbortSignal | undefined;
+  /**
+   * How long, in milliseconds, the call may take: to wait for a child, and to run. Then it rejects
+   * with `TimedOut`, and is canceled as by `signal`.
+   *
+   * @default {that of the pool}
+   */
+  timeout?: number | undefined;
+  /**
+   * Whether the method may run twice. If a child ends before the answer, another one then runs the
+   * call. After three children have ended, it rejects.
+   *
+   * @default {whether `idempotent` of the pool has the method}
+   */
+  idempotent?: boolean | undefined;
+  /**
+   * Called with what the method sends by `context.notify("progress", …)`, an object or an array. It
+   * needs a `maxConcurrent` of 1.
+   */
+  onProgress?: ((progress: never) => void) | undefined;
+}
 
 /** What limits a call, and where its progress goes. */
 export type TaskOptions = Pick<PoolCallOptions, "signal" | "onProgress"> & {
