@@ -5,10 +5,10 @@
  * @module
  */
 
-import { resolveSocketPath, type SocketPath, type UnixAddr } from "./address.ts";
+import { resolveSocketPath, type SocketPath } from "./address.ts";
 import { claim, type ClaimOptions } from "./claim.ts";
 import type { PairOptions } from "./pair.ts";
-import type { ServeOptions, ShutdownOptions, ShutdownResult } from "./server.ts";
+import type { ServeOptions } from "./server.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
 import {
   checkArguments,
@@ -30,8 +30,14 @@ import { checkPairOptions } from "./_internal/child/pair_options.ts";
 import { OWN_CHECKS } from "./_internal/path/claim_options.ts";
 import { requireDeno, startModule } from "./_internal/sandbox/module.ts";
 import { Reporter } from "./_internal/server/reporter.ts";
-import { Owner } from "./_internal/workers/owner.ts";
+import { Owner, type WorkerServer } from "./_internal/workers/owner.ts";
 import { IMPORTED, PROGRAM } from "./_internal/workers/program.ts";
+
+export type {
+  WorkerServer,
+  WorkersStatistics,
+  WorkerStatistics,
+} from "./_internal/workers/owner.ts";
 
 /**
  * Options of {@linkcode serveWorkers}.
@@ -85,73 +91,6 @@ export interface ServeWorkersOptions extends
   onError?: ((error: unknown) => void) | undefined;
   /** Shuts down. Before the workers serve, the promise rejects. */
   signal?: AbortSignal | undefined;
-}
-
-/**
- * The figures of one worker.
- *
- * @category Servers
- */
-export interface WorkerStatistics {
-  /** The number of its process. */
-  readonly pid: number;
-  /** The number of its open connections. */
-  readonly connections: number;
-  /** The number of connections that it has accepted. */
-  readonly accepted: number;
-  /** Whether it accepts no more, and finishes its connections. */
-  readonly draining: boolean;
-  /** Whether it has answered within a second. Otherwise the figures are the last known ones. */
-  readonly answers: boolean;
-}
-
-/**
- * What {@linkcode WorkerServer.statistics} returns.
- *
- * @category Servers
- */
-export interface WorkersStatistics {
-  /** The workers that accept, and those that finish their connections. */
-  readonly workers: WorkerStatistics[];
-  /** How many workers have ended without being asked. */
-  readonly lost: number;
-}
-
-/**
- * The workers of a path. Disposing of it shuts them down.
- *
- * @category Servers
- */
-export interface WorkerServer extends AsyncDisposable {
-  /** The address that clients connect to. */
-  readonly addr: UnixAddr;
-  /** Resolves when all workers have ended: after `shutdown()`, or because of a successor. */
-  readonly finished: Promise<void>;
-  /**
-   * Replaces all workers by new ones, which load the module again. No client is refused or reset.
-   *
-   * - One worker after the other: a new one accepts before the old one stops.
-   * - An old worker aborts `draining`, finishes its connections without a deadline, and exits. A
-   *   client that never ends keeps it: heed `draining`.
-   * - It resolves when all new workers accept. A second call begins after the first.
-   *
-   * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or throws. The workers that
-   * were not replaced go on.
-   * @throws {Deno.errors.TimedOut} when `startTimeout` is over. They go on, too.
-   */
-  reload(): Promise<void>;
-  /** Returns figures of each worker. */
-  statistics(): Promise<WorkersStatistics>;
-  /**
-   * Shuts down without losing a client that has reached the path: the name is removed, the workers
-   * accept what is in the backlog, and their handlers have until the deadline.
-   *
-   * A second call returns the promise of the first one.
-   *
-   * @param options How long the handlers have.
-   * @returns How many handlers finished, and how many connections were closed.
-   */
-  shutdown(options?: ShutdownOptions): Promise<ShutdownResult>;
 }
 
 const CHECKS: Checks<ServeWorkersOptions> = {

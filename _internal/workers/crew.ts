@@ -7,13 +7,13 @@
  * ```
  */
 
-import type { ShutdownResult } from "../../server.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { delay, onAbort } from "../base/event_loop.ts";
 import { settlesWithin, SilenceTimer } from "../base/silence.ts";
 import type { ChildProcess } from "../child/process.ts";
 import { endOf } from "../pool/failures.ts";
 import { Restarts } from "../pool/restarts.ts";
+import type { ShutdownResult } from "../server/serving.ts";
 import type { Figures, Limits } from "./program.ts";
 import { Worker } from "./worker.ts";
 

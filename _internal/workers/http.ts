@@ -16,13 +16,13 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Connection } from "../../connection.ts";
-import type { ServeHandler, ServeHandlerInfo } from "../../server.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { builtin } from "../base/node.ts";
 import { readBuffer } from "../base/read_buffer.ts";
 import { SilenceTimer } from "../base/silence.ts";
 import { concat } from "../connection/input.ts";
 import type { Timeouts } from "../connection/socket_connection.ts";
+import type { ServeHandler, ServeHandlerInfo } from "../server/serving.ts";
 import { requestOf } from "./http_request.ts";
 import { refuse, send } from "./http_response.ts";
 

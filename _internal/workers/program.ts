@@ -7,7 +7,6 @@
  * ```
  */
 
-import type { ServeHandler, ShutdownResult } from "../../server.ts";
 import { contextAt } from "../base/error_context.ts";
 import { unnamedConnection } from "../child/unnamed_connection.ts";
 import { CHILD_FD, takeOver } from "../descriptor/inherited_fd.ts";
@@ -16,6 +15,7 @@ import { Peer } from "../rpc/peer.ts";
 import { ConnectionServer } from "../server/connection_server.ts";
 import { ListeningSocket } from "../server/listening_socket.ts";
 import { Reporter } from "../server/reporter.ts";
+import type { ServeHandler, ShutdownResult } from "../server/serving.ts";
 import { type Fetch, httpHandler } from "./http.ts";
 import { SharedListener } from "./shared_listener.ts";
 

@@ -1,12 +1,12 @@
 /** A worker, as its owner sees it. */
 
-import type { ShutdownResult } from "../../server.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { type ChildProcess, KILLED_MS } from "../child/process.ts";
 import { endOf } from "../pool/failures.ts";
 import { withDefaults } from "../rpc/options.ts";
 import { Peer } from "../rpc/peer.ts";
+import type { ShutdownResult } from "../server/serving.ts";
 import type { Figures, Limits } from "./program.ts";
 
 /** How much longer than its handlers have a worker may take to end, in milliseconds. */
