@@ -24,6 +24,7 @@ import {
 import { ErrorContext } from "../_internal/base/error_context.ts";
 import { type ClientCallOptions, ReconnectingClient } from "../_internal/rpc/client.ts";
 import { RPC_CHECKS, withDefaults } from "../_internal/rpc/options.ts";
+import type { Peer } from "../_internal/rpc/peer.ts";
 
 export type { ClientCallOptions } from "../_internal/rpc/client.ts";
 
@@ -204,9 +205,9 @@ export function rpcClient<Remote = AnyMethods>(
       context,
       async open(timeout, signal) {
         const conn = await connect({ path: context.path, wait: true, timeout, signal, ...owners });
-        return rpc(conn, others);
+        return rpc(conn, others) as unknown as Peer;
       },
-      onConnect: onConnect as ((peer: RpcPeer) => unknown) | undefined,
+      onConnect: onConnect as ((peer: unknown) => unknown) | undefined,
       idempotent: new Set<string>(idempotent),
       connectTimeout,
       timeout,

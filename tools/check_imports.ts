@@ -1,12 +1,10 @@
 /**
- * Checks that imports go down only.
+ * Checks that imports go down only, those of types as well.
  *
  * - `FLOORS` lists the rooms from the lowest floor up. A file may import from its own room and from
  *   rooms on lower floors. Two rooms on one floor do not import each other.
  * - In `_cli` the commands read the parsed arguments, and print through `io`. The table names every
  *   command. Only `main.ts` reads it, and passes it to the two commands that need it.
- * - Public files define the types of options and results. A lower file may import those with
- *   `import type`.
  * - No file imports itself, directly or through others.
  */
 
@@ -20,18 +18,18 @@ const FLOORS: readonly (readonly Room[])[] = [
   ["errors.ts"],
   ["_internal/base/"],
   ["address.ts"],
-  ["permissions.ts", "runtime_path.ts"],
+  ["permissions.ts", "runtime_path.ts", "native/packet_socket.ts"],
   ["_internal/lock/", "_internal/libc/"],
   ["_internal/path/"],
   ["_internal/connection/"],
+  ["connection.ts"],
+  ["framing/codec.ts"],
   ["_internal/descriptor/"],
   ["_internal/accept/"],
   ["_internal/server/", "_internal/messages/", "_internal/child/", "_internal/systemd/"],
   ["_internal/sandbox/"],
-  ["framing/", "connection.ts", "probe.ts", "claim.ts"],
+  ["framing/", "probe.ts", "claim.ts"],
   ["_internal/rpc/"],
-  ["_internal/pool/"],
-  ["_internal/workers/"],
   ["listener.ts", "inherited.ts", "socketpair.ts"],
   [
     "framing.ts",
@@ -41,7 +39,8 @@ const FLOORS: readonly (readonly Room[])[] = [
     "relay.ts",
     "shutdown_on_signal.ts",
   ],
-  ["rpc/"],
+  ["rpc/", "_internal/pool/"],
+  ["_internal/workers/"],
   ["rpc.ts", "pool.ts", "systemd.ts", "workers.ts"],
   ["_internal/native/"],
   ["native/"],
@@ -62,7 +61,6 @@ const FLOORS: readonly (readonly Room[])[] = [
 interface Import {
   from: string;
   to: string;
-  isType: boolean;
 }
 
 const floorOf = new Map(FLOORS.flatMap((rooms, floor) => rooms.map((room) => [room, floor])));
@@ -77,32 +75,30 @@ const FILES = projectFiles([".ts"]).filter((file) =>
 );
 
 const STATEMENT =
-  /^(?:import|export)\b(?<type> type)?(?<names>[^;"]*?)\bfrom "(?<static>\.[^"]+)"|\bimport\("(?<dynamic>\.[^"]+)"\)/gm;
+  /^(?:import|export)\b[^;"]*?\bfrom "(?<static>\.[^"]+)"|\bimport\("(?<dynamic>\.[^"]+)"\)/gm;
 
 function importsOf(file: string): Import[] {
   const text = Deno.readTextFileSync(file).replace(/^\s*(?:\*|\/\/).*$/gm, "");
   return [...text.matchAll(STATEMENT)].map(({ groups = {} }) => ({
     from: file,
     to: join(dirname(file), (groups["static"] ?? groups["dynamic"]) as string),
-    isType: groups["type"] !== undefined,
   }));
 }
 
 /** Returns why an import is not allowed, or `undefined` if it is. */
-function problemOf({ from, to, isType }: Import): string | undefined {
+function problemOf({ from, to }: Import): string | undefined {
   const [room, other] = [roomOf(from), roomOf(to)];
   if (room === undefined) return `${from} is in no room of tools/check_imports.ts`;
   if (other === undefined) return `${from} imports ${to}, which is in no room`;
   if (room === other || (floorOf.get(other) as number) < (floorOf.get(room) as number)) {
     return undefined;
   }
-  if (isType && !to.startsWith("_")) return undefined;
   return `${from} imports ${to}, which is not on a lower floor`;
 }
 
-/** Returns a path from a file back to itself, if there is one. Type imports do not count. */
+/** Returns a path from a file back to itself, if there is one. */
 function findCircle(imports: Import[]): string[] | undefined {
-  const below = Map.groupBy(imports.filter(({ isType }) => !isType), ({ from }) => from);
+  const below = Map.groupBy(imports, ({ from }) => from);
   const done = new Set<string>();
   function visit(file: string, way: string[]): string[] | undefined {
     const place = way.indexOf(file);

@@ -14,7 +14,6 @@ import {
   ConnectTimeout,
   RpcError,
 } from "../../errors.ts";
-import type { RpcPeer } from "../../rpc/rpc.ts";
 import { checkBoolean, checkOptions, type Checks, checkSignal, duration } from "../base/check.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { delay, onAbort } from "../base/event_loop.ts";
@@ -23,7 +22,7 @@ import { handled } from "../base/rejection.ts";
 import { limitWait } from "../base/silence.ts";
 import type { CallOptions } from "./calls.ts";
 import { RPC_CODES } from "./codes.ts";
-import { checkCall } from "./peer.ts";
+import { checkCall, type Peer } from "./peer.ts";
 
 /**
  * Options of {@linkcode RpcClient.call}.
@@ -50,8 +49,8 @@ export interface ClientCallOptions extends CallOptions {
 export interface ReconnectingOptions {
   readonly context: ErrorContext;
   /** Connects. Tries again for `timeout` milliseconds while the server is not there. */
-  readonly open: (timeout: number, signal: AbortSignal) => Promise<RpcPeer>;
-  readonly onConnect: ((peer: RpcPeer) => unknown) | undefined;
+  readonly open: (timeout: number, signal: AbortSignal) => Promise<Peer>;
+  readonly onConnect: ((peer: Peer) => unknown) | undefined;
   readonly idempotent: ReadonlySet<string>;
   readonly connectTimeout: number;
   readonly timeout: number;
@@ -60,7 +59,7 @@ export interface ReconnectingOptions {
 
 /** A connection. */
 interface Link {
-  readonly peer: RpcPeer;
+  readonly peer: Peer;
   /** The calls that wait for their answer. */
   calls: number;
   /** Whether a call was answered. */
@@ -263,7 +262,7 @@ export class ReconnectingClient {
   }
 
   /** Connects as soon as the server is there. */
-  async #reach(signal: AbortSignal): Promise<RpcPeer> {
+  async #reach(signal: AbortSignal): Promise<Peer> {
     for (let round = 0;; round++) {
       try {
         return await this.#options.open(ROUNDS_MS[round] ?? LAST_ROUND_MS, signal);
