@@ -184,7 +184,7 @@ function withoutColors(text: string): string {
 
 /** Returns a line for each of the files of a process, and for each test that was skipped. */
 function passedLines([file, ...others]: string[], output: string): string {
-  const [, passed, time] = output.match(/^ok \| (\d+ passed).*? \((.*)\)$/m) ?? [];
+  const [, passed, time] = output.match(/^ok \| (\d+ passed).* \(([^()]*)\)$/m) ?? [];
   const lines = others.map((each) => `   ${each}`);
   for (const [, name] of output.matchAll(/^(.*) \.\.\. ignored.*$/gm)) {
     lines.push(`   skipped: ${name}`);
