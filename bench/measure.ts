@@ -22,8 +22,6 @@ export type SubjectFigures = Map<string, Figures>;
 /** How many rounds to run, and how large. */
 export interface MeasureOptions {
   rounds: number;
-  /** The number of rounds for the points of curves. */
-  pointRounds: number;
   /** The share of a full load. */
   scale: number;
   /** How long, in milliseconds, a run may take, if not as its contender says. */
@@ -38,7 +36,7 @@ export async function measure(
   subjects: readonly Subject[],
   options: MeasureOptions,
 ): Promise<Map<string, SubjectFigures>> {
-  const { rounds, pointRounds, onProgress } = options;
+  const { rounds, onProgress } = options;
   const all = new Map<string, SubjectFigures>();
   // Figures of the same runs are taken together.
   const groups = [...Map.groupBy(subjects, ({ name, of = name }) => of).values()].map((group) => {
@@ -52,13 +50,12 @@ export async function measure(
         if (missing === undefined) contenders.set(contender.name, contender);
       }
     }
-    const [{ point, rounds: most = rounds }] = group as [Subject];
-    const mine = Math.min(point === undefined ? rounds : pointRounds, most);
-    return { group, contenders: [...contenders.values()], rounds: mine };
+    const most = Math.min(rounds, group[0]!.rounds ?? rounds);
+    return { group, contenders: [...contenders.values()], rounds: most };
   });
   const total = groups.reduce((sum, { contenders, rounds }) => sum + contenders.length * rounds, 0);
   let done = 0;
-  for (let round = 0; round < Math.max(rounds, pointRounds); round++) {
+  for (let round = 0; round < rounds; round++) {
     for (const { group, contenders } of groups.filter(({ rounds }) => round < rounds)) {
       // Another contender goes first each time, so none always has the warmer machine.
       const first = round % (contenders.length || 1);

@@ -1,6 +1,6 @@
-/** The report: the ratios, then the figures, then the curves, as Markdown and as JSON. */
+/** The report: a row for each line, with its figures, as Markdown and as JSON. */
 
-import type { Figures, SubjectFigures } from "./measure.ts";
+import type { SubjectFigures } from "./measure.ts";
 import type { Line, Subject } from "./subject.ts";
 import type { Environment } from "./tools.ts";
 import { rowOf, type Spread, spreadOf, type Verdict } from "./verdict.ts";
@@ -11,7 +11,6 @@ export interface Results {
   /** The share of a full load. */
   scale: number;
   rounds: number;
-  pointRounds: number;
   subjects: readonly Subject[];
   figures: Map<string, SubjectFigures>;
   lines: Verdict[];
@@ -21,22 +20,21 @@ export interface Results {
 
 /** The report as JSON. */
 export type Report = Omit<Results, "subjects" | "figures"> & {
-  subjects: Pick<Subject, "name" | "title" | "unit" | "better" | "size" | "point">[];
+  subjects: Pick<Subject, "name" | "title" | "unit" | "better" | "size">[];
 };
 
 /** Returns the report as Markdown. */
 export function markdownOf(results: Results): string {
-  const { subjects, lines } = results;
-  const [compared, points] = [true, false].map((whole) =>
-    subjects.filter(({ point }) => (point === undefined) === whole)
-  ) as [Subject[], Subject[]];
-  const curves = Map.groupBy(points, ({ point }) => point?.curve as string);
-  const titles = new Map(subjects.map(({ name, title }) => [name, title]));
-  const title = ({ subject }: Verdict) => titles.get(subject) ?? subject;
+  const { subjects, figures, lines } = results;
+  const subjectOf = (line: Verdict) => subjects.find(({ name }) => name === line.subject);
+  const title = (line: Verdict) => subjectOf(line)?.title ?? line.subject;
+  const figure = (line: Verdict, name: string | undefined) => {
+    const values = figures.get(line.subject)?.get(name!)?.values ?? [];
+    if (values.length === 0) return name ?? "";
+    return `${name} ${number(spreadOf(values).median)} ${subjectOf(line)?.unit}`;
+  };
   const missed = lines.filter(({ reached }) => reached === false).map((line) =>
-    `- **${title(line)}**, ${line.ours}: ${ratioOf(line.ratio!, line)} instead of ${
-      goalOf(line)
-    }. ` +
+    `- **${title(line)}**, ${line.ours}: ${ratioOf(line)} instead of ${goalOf(line)}. ` +
     (line.missed ?? "It was not missed before.")
   );
   const lost = lines.filter(({ lost }) => lost !== undefined).map((line) =>
@@ -45,36 +43,30 @@ export function markdownOf(results: Results): string {
   return [
     "# The benchmark's results",
     head(results),
-    "## Ratios",
-    "The median of the ratios of the rounds, with their middle half in brackets. `×` is the speed as a " +
-    "multiple of the baseline's, `× cost` the time or memory as a multiple of the baseline's. " +
-    "A row without a baseline has its own figure.",
+    "Figures and ratios are medians of the rounds, with the middle half of the ratios in brackets. `×` " +
+    "is the speed as a multiple of the baseline's, `× cost` the time or memory as a multiple of " +
+    "the baseline's. A row without a baseline has its own figure.",
     table(
       ["subject", "ours", "baseline", "ratio", "must reach", "", "last", "since then"],
       lines.map((line) => [
         title(line),
-        line.ours,
-        line.baseline ?? "",
+        figure(line, line.ours),
+        figure(line, line.baseline),
         line.ratio === undefined
           ? `skipped: ${line.missing}`
-          : `**${ratioOf(line.ratio, line)}** (${spread(line.ratio)})`,
+          : `**${ratioOf(line)}** (${spread(line.ratio)})`,
         goalOf(line),
         line.reached === undefined ? "" : line.reached ? "reached" : "missed",
         line.last === undefined ? "" : number(line.last.median),
         line.lost === undefined ? "" : `lost: ${line.lost}`,
       ]),
     ),
-    ...(missed.length === 0 ? [] : ["### Missed", missed.join("\n")]),
-    ...(lost.length === 0 ? [] : ["### Lost since the last report", lost.join("\n")]),
-    "## Figures",
-    "Medians, with the middle half of the rounds.",
-    ...compared.map((subject) => figuresOf(subject, results)),
-    ...(curves.size === 0 ? [] : ["## How the cost grows"]),
-    ...[...curves].map(([name, points]) => curveOf(name, points, results)),
+    ...(missed.length === 0 ? [] : ["## Missed", missed.join("\n")]),
+    ...(lost.length === 0 ? [] : ["## Lost since the last report", lost.join("\n")]),
   ].join("\n\n") + "\n";
 }
 
-function head({ environment, scale, rounds, pointRounds, lastDate }: Results): string {
+function head({ environment, scale, rounds, lastDate }: Results): string {
   const { date, system, processor, cores, memory, load, versions, uds } = environment;
   const tools = Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ");
   const loads = scale === 1 ? "full loads" : `loads of ${scale} of the full ones`;
@@ -82,14 +74,13 @@ function head({ environment, scale, rounds, pointRounds, lastDate }: Results): s
   return `uds ${uds}, ${date}. ${system}; ${processor}, ${cores} cores, ${memory}; load at the \
 beginning ${load.toFixed(2)}.
 ${tools}.
-${rounds} rounds, ${pointRounds} of the curves, all interleaved; ${loads}.${last}
-[What is measured](../README.md).`;
+${rounds} rounds, all interleaved; ${loads}.${last} [What is measured](../README.md).`;
 }
 
-/** Returns a ratio with its unit. */
-export function ratioOf({ median }: Spread, { atMost, baseline }: Line): string {
+/** Returns the ratio of a line with its unit. */
+export function ratioOf({ ratio, atMost, baseline }: Verdict): string {
   const unit = baseline === undefined ? "" : atMost === undefined ? " ×" : " × cost";
-  return number(median) + unit;
+  return number(ratio?.median ?? NaN) + unit;
 }
 
 /** Returns the goal of a line in words. */
@@ -97,34 +88,6 @@ export function goalOf({ atLeast, atMost, baseline }: Line): string {
   const unit = baseline === undefined ? "" : " ×";
   if (atLeast !== undefined) return `≥ ${atLeast}${unit}`;
   return atMost === undefined ? "" : `≤ ${atMost}${unit && " × cost"}`;
-}
-
-function figuresOf(subject: Subject, { figures }: Results): string {
-  const rows = subject.contenders.map(({ name }) => [name, ...figureOf(subject, name, figures)]);
-  const heading = `### ${subject.title}`;
-  return `${heading}\n\n${
-    table(["", `${subject.unit}, ${subject.better} is better`, "middle half"], rows)
-  }`;
-}
-
-function figureOf(subject: Subject, name: string, all: Results["figures"]): [string, string] {
-  const { values, missing, failed } = all.get(subject.name)?.get(name) as Figures;
-  if (missing !== undefined) return [`skipped: ${missing}`, ""];
-  if (failed !== undefined) return [`failed: ${failed}`, ""];
-  const summary = spreadOf(values);
-  return [`**${number(summary.median)}**`, spread(summary)];
-}
-
-function curveOf(name: string, points: Subject[], { figures }: Results): string {
-  const { point, unit, better, contenders } = points[0] as Subject;
-  const names = contenders.map((contender) => contender.name);
-  const rows = points.map((subject) => [
-    String(subject.point?.x),
-    ...names.map((contender) => figureOf(subject, contender, figures)[0]),
-  ]);
-  return `### ${name}\n\n${unit}, ${better} is better.\n\n${
-    table([point?.axis ?? "", ...names], rows)
-  }`;
 }
 
 function table(head: string[], rows: string[][]): string {
@@ -144,8 +107,8 @@ export function number(value: number): string {
 
 /** Returns the report as JSON, with the figure of each round. */
 export function jsonOf({ subjects, figures, ...results }: Results): string {
-  const each = subjects.map(({ name, title, unit, better, size, point }) => ({
-    ...{ name, title, unit, better, size, ...(point && { point }) },
+  const each = subjects.map(({ name, title, unit, better, size }) => ({
+    ...{ name, title, unit, better, size },
     contenders: Object.fromEntries(figures.get(name) as SubjectFigures),
   }));
   return JSON.stringify({ ...results, subjects: each }, null, 2) + "\n";

@@ -66,8 +66,6 @@ export interface Subject {
   rounds?: number;
   /** The subject with the same runs, if this is another figure of theirs. */
   of?: string;
-  /** The position on a curve, if it is a point of one. */
-  point?: { curve: string; axis: string; x: number };
 }
 
 /** Returns the load of a run; `scale` makes it smaller. */

@@ -8,7 +8,7 @@ import type { Contender } from "./subject.ts";
 
 const PROGRAMS = fromFileUrl(new URL("./programs/", import.meta.url));
 const ROOT = fromFileUrl(new URL("../", import.meta.url));
-const DENO = ["--quiet", "-A", "--no-lock", "--config", join(ROOT, "deno.json")];
+const DENO = ["--quiet", "--no-lock", "--config", join(ROOT, "deno.json")];
 
 /** How each tool shows its version. */
 const VERSIONS: Record<string, [command: string, ...args: string[]]> = {
@@ -77,20 +77,23 @@ export class Tools implements AsyncDisposable {
     if (file.endsWith(".mjs")) return ["node", file, ...args];
     if (file.endsWith(".py")) return [VERSIONS["Python"]![0], file, ...args];
     if (file.endsWith(".c")) return [await this.#compile(file), ...args];
-    return [Deno.execPath(), "run", ...DENO, "--v8-flags=--expose-gc", file, ...args];
+    return [Deno.execPath(), "run", "-A", ...DENO, "--v8-flags=--expose-gc", file, ...args];
   }
 
   /** Returns the command that relays from a path to another one. */
   async relay(name: string, from: string, to: string): Promise<string[]> {
-    if (name === "uds") {
-      return [Deno.execPath(), "run", ...DENO, `${ROOT}cli.ts`, "relay", "-q", from, to];
-    }
-    // Its buffer has 8 KiB unless it is told, and would be slower.
+    // With these permissions `deno task install` installs it.
+    const permissions = ["-RWN", "--allow-run", "--allow-env", "--allow-sys=uid"];
+    const cli = [...permissions, join(ROOT, "cli.ts"), "relay", "-q", from, to];
+    if (name === "uds") return [Deno.execPath(), "run", ...DENO, ...cli];
+    // Both have small buffers unless they are told, and would be slower.
     if (name === "socat") return ["socat", "-b262144", `UNIX-LISTEN:${from},fork`, `UNIX:${to}`];
     const config = `${from}.cfg`;
     await Deno.writeTextFile(
       config,
-      `defaults
+      `global
+  tune.bufsize 262144
+defaults
   mode tcp
   timeout connect 5s
   timeout client 60s

@@ -59,7 +59,9 @@ export function verdictOf(subject: Subject, figures: SubjectFigures, line: Line)
     if (found !== undefined || name === undefined) return found;
     throw new Error(`${subject.name}: there is no contender ${name}`);
   }) as [Figures, Figures | undefined];
-  const why = [ours, baseline].map((each) => each?.missing ?? (each?.failed && "failed"));
+  const why = [ours, baseline].map((each) =>
+    each?.missing ?? (each?.failed && `failed: ${each.failed}`)
+  );
   const missing = why.find((each) => each !== undefined);
   if (missing !== undefined) return { ...verdict, missing };
   // A ratio of costs is the inverse of a ratio of speeds.

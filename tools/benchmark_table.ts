@@ -82,7 +82,7 @@ ${rows.join("\n")}
 function ratio(line: Verdict): string {
   if (line.ratio === undefined) return `not measured: ${line.missing}`;
   const { low, high } = line.ratio;
-  return `**${ratioOf(line.ratio, line)}** (${number(low)}–${number(high)})`;
+  return `**${ratioOf(line)}** (${number(low)}–${number(high)})`;
 }
 
 /** Returns the same lines as a plot. A cost is inverted, so that more is always better. */

@@ -1,6 +1,6 @@
 /**
  * Calls of a method that returns its text. The words: the library, and `one` in flight or `many`.
- * birpc and capnweb use `messages`, vscode-jsonrpc its own reader and writer on `node:net`.
+ * birpc uses `messages`, vscode-jsonrpc its own reader and writer on `node:net`.
  * `messages` sends the same texts without calls.
  */
 
@@ -61,32 +61,6 @@ const LIBRARIES: Record<string, () => Promise<Library>> = {
       };
     };
     return { serve: (conn) => open(conn, { echo }).closed, connect: (conn) => open(conn, {}) };
-  },
-  async capnweb() {
-    const { RpcSession, RpcTarget } = await import("capnweb");
-    class Target extends RpcTarget {
-      echo(text: string): string {
-        return echo({ text });
-      }
-    }
-    const open = (conn: Connection, target?: Target) => {
-      const channel = messages(conn, lines());
-      const session = new RpcSession<Target>({
-        send: (message) => channel.send(message as string),
-        async receive() {
-          const message = await channel.receive();
-          if (message !== undefined) return message;
-          channel.close();
-          throw new Error("the end of file");
-        },
-      }, target);
-      const remote = session.getRemoteMain();
-      return {
-        call: async (text: string) => await remote.echo(text),
-        close: () => channel.close(),
-      };
-    };
-    return { serve: (conn) => (open(conn, new Target()), conn.closed), connect: open };
   },
   messages() {
     interface Message {

@@ -2,9 +2,12 @@
 
 import { atLeast, atMost, beside, by, GIGABYTES, MICROSECONDS, type Subject } from "../subject.ts";
 
-const TRIPS = 20_000;
+const TRIPS = 10_000;
 const CHUNK = 256 * 1024;
 const GIB = 2 ** 30 / CHUNK;
+
+/** All echo servers have the same client. */
+const ECHO = { client: "connections.ts echo raw" };
 
 const ONE_PROCESSOR = "If both ends share one processor, they cannot look at the same time.";
 const SAME_CALLS = "The calls are those of the raw loop. The difference is noise.";
@@ -68,10 +71,10 @@ export const connections: Subject[] = [
     contenders: [
       by("uds read/write", "connections.ts bulk uds offset", GIB),
       by("uds lowLatency", "connections.ts bulk uds offset lowLatency", GIB),
-      by("uds streams", "connections.ts streams uds", GIB),
+      by("uds streams", "connections.ts streams uds", GIB / 2),
       by("Deno raw loop, plain", "connections.ts bulk raw plain", GIB),
       by("Deno raw loop, offset", "connections.ts bulk raw offset", GIB),
-      by("Deno streams", "connections.ts streams raw", GIB),
+      by("Deno streams", "connections.ts streams raw", GIB / 4),
     ],
     lines: [
       atLeast(
@@ -101,13 +104,11 @@ export const connections: Subject[] = [
     size: CHUNK,
     ...GIGABYTES,
     contenders: [
-      ["uds relay", "relay uds"],
-      ["uds pipeTo", "pipeTo uds"],
-      ["Deno pipeTo", "pipeTo raw"],
-      ["Deno raw loop", "echo raw offset"],
-    ].map(([name, words]) =>
-      by(name!, `connections.ts ${words}`, GIB, { client: "connections.ts echo raw" })
-    ),
+      by("uds relay", "connections.ts relay uds", GIB, ECHO),
+      by("uds pipeTo", "connections.ts pipeTo uds", GIB, ECHO),
+      by("Deno pipeTo", "connections.ts pipeTo raw", GIB / 4, ECHO),
+      by("Deno raw loop", "connections.ts echo raw offset", GIB, ECHO),
+    ],
     lines: [
       atLeast(
         3,
@@ -208,16 +209,3 @@ export const connections: Subject[] = [
     value: ({ processor }) => 100 * processor!,
   },
 ];
-
-/** How the cost grows with the number of connections, all with a message in flight. */
-export const connectionCounts: Subject[] = [10, 100, 1000, 5000].map((count) => ({
-  name: `connections ${count}`,
-  ...crowd(count),
-  contenders: [crowdBy("uds", "uds", count), crowdBy("Deno raw", "raw", count)],
-  lines: [],
-  point: {
-    curve: "Round trip by connections",
-    axis: "connections, each with 64 B in flight",
-    x: count,
-  },
-})).filter(({ name }) => name !== "connections 1000");

@@ -41,13 +41,13 @@ export const messages: Subject[] = [
     size: 64,
     ...THOUSANDS,
     contenders: [
-      by("uds, each awaited", "messages.ts uds each", 2_000_000),
-      by("uds, one by one", "messages.ts uds some", 2_000_000),
-      by("uds, in batches", "messages.ts uds batches", 4_000_000),
+      by("uds, each awaited", "messages.ts uds each", 1_500_000),
+      by("uds, one by one", "messages.ts uds some", 1_500_000),
+      by("uds, in batches", "messages.ts uds batches", 2_000_000),
       by("Deno raw", "messages.ts raw", 100_000),
       by("Node node:net", "node.mjs messages", 150_000),
       by("C", "peer.c each", 300_000),
-      by("C, coalesced", "peer.c coalesced", 16_000_000),
+      by("C, coalesced", "peer.c coalesced", 12_000_000),
     ],
     lines: [
       atLeast(15, "uds, each awaited", "Deno raw", RAW_IS_FAST),
@@ -71,9 +71,9 @@ export const messages: Subject[] = [
     size: 100,
     ...THOUSANDS,
     contenders: [
-      by("uds, one by one", "json.ts uds", 400_000),
-      by("Node readline", "node.mjs json", 150_000),
-      by("JSON alone", "json.ts memory", 400_000, { alone: true }),
+      by("uds, one by one", "json.ts uds", 200_000),
+      by("Node readline", "node.mjs json", 80_000),
+      by("JSON alone", "json.ts memory", 300_000, { alone: true }),
     ],
     lines: [
       atLeast(
@@ -109,14 +109,12 @@ export const messages: Subject[] = [
     size: 64,
     ...THOUSANDS,
     contenders: [
-      callsBy("uds rpc", "uds", 150_000, "many"),
-      callsBy("birpc", "birpc", 40_000, "many"),
-      callsBy("capnweb", "capnweb", 40_000, "many"),
-      callsBy("vscode-jsonrpc", "vscode", 40_000, "many"),
+      callsBy("uds rpc", "uds", 100_000, "many"),
+      callsBy("birpc", "birpc", 25_000, "many"),
+      callsBy("vscode-jsonrpc", "vscode", 20_000, "many"),
     ],
     lines: [
       atLeast(4, "uds rpc", "birpc"),
-      atLeast(3, "uds rpc", "capnweb"),
       atLeast(3, "uds rpc", "vscode-jsonrpc"),
     ],
   },
@@ -138,7 +136,7 @@ export const messages: Subject[] = [
     size: 64,
     ...THOUSANDS,
     contenders: [
-      by("uds packets", "native.ts packets", 100_000),
+      by("uds packets", "native.ts packets", 50_000),
       by("Python", "peer.py packets", 100_000),
     ],
     lines: [beside("uds packets", "Python")],
@@ -149,28 +147,9 @@ export const messages: Subject[] = [
     size: 1,
     ...THOUSANDS,
     contenders: [
-      by("uds descriptors", "native.ts descriptors", 50_000),
+      by("uds descriptors", "native.ts descriptors", 20_000),
       by("Python", "peer.py descriptors", 50_000),
     ],
     lines: [beside("uds descriptors", "Python")],
   },
 ];
-
-/** The maximum number of bytes in a run, and of messages for each contender. */
-const MAX_BYTES = 256 * 1024 * 1024;
-
-/** How the cost grows with the size of a message. */
-export const messageSizes: Subject[] = [16, 256, 4096, 65_536, 1_048_576, 16_777_216].map(
-  (size) => ({
-    name: `message size ${size}`,
-    title: `Messages of ${size} B, one way`,
-    size,
-    ...GIGABYTES,
-    contenders: [
-      by("uds messages", "messages.ts uds some", Math.min(2_000_000, MAX_BYTES / size)),
-      by("Deno raw", "messages.ts raw", Math.min(100_000, MAX_BYTES / size)),
-    ],
-    lines: [],
-    point: { curve: "Throughput by message size", axis: "bytes of a message", x: size },
-  }),
-);

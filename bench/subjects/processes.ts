@@ -20,11 +20,12 @@ const BULK_MISSED =
   "Under different loads of the cores it was between 1.8 and 3.3.";
 
 /** Returns the contenders of a pair, and the line without a goal. */
-function pair(work: string, count: number, commands = count) {
+function pair(work: string, count: number) {
+  const others = work === "up" || work === "down" ? count / 4 : count;
   const contenders = [
     by(PAIR, `pair/uds.ts ${work}`, count, { alone: true }),
-    by(RAW, `pair/raw.ts ${work}`, count, { alone: true }),
-    by("Deno.Command, pipes", `pair/command.ts ${work}`, commands, { alone: true }),
+    by(RAW, `pair/raw.ts ${work}`, others, { alone: true }),
+    by("Deno.Command, pipes", `pair/command.ts ${work}`, others, { alone: true }),
   ];
   return { name: `pair: ${work}`, contenders };
 }
@@ -35,8 +36,8 @@ const pairLine = beside(PAIR, "Deno.Command, pipes");
 const http: Pick<Subject, "size" | "contenders" | "lines"> = {
   size: 5,
   contenders: [
-    by("on a claimed path", "http.ts claimed", 30_000),
-    by("on a plain path", "http.ts plain", 30_000),
+    by("on a claimed path", "http.ts claimed", 40_000),
+    by("on a plain path", "http.ts plain", 40_000),
   ],
   lines: [atLeast(0.98, "on a claimed path", "on a plain path")],
 };
@@ -82,7 +83,7 @@ export const processes: Subject[] = [
     title: `Pair: 1 GiB ${way}`,
     size: 256 * 1024,
     ...GIGABYTES,
-    ...pair(work, 4096, 1024),
+    ...pair(work, 4096),
     name: `pair: bulk ${work}`,
     lines: [atLeast(2.5, PAIR, RAW, BULK_MISSED), pairLine],
   })),
@@ -90,7 +91,7 @@ export const processes: Subject[] = [
     title: "Pair: start of a child to its first byte",
     size: 64,
     ...MILLISECONDS,
-    ...pair("start", 6),
+    ...pair("start", 4),
     lines: [atLeast(1, PAIR, RAW), pairLine],
   },
   {

@@ -9,7 +9,7 @@ import { compare, type Verdict, verdictOf } from "../../bench/verdict.ts";
 
 const test = (name: string, fn: () => Promise<void> | void) => Deno.test({ name, fn });
 
-const ONE_ROUND = { rounds: 1, pointRounds: 1, scale: 0.01, onProgress: () => {} };
+const ONE_ROUND = { rounds: 1, scale: 0.01, onProgress: () => {} };
 
 /** Returns a subject with only some of its contenders. */
 function only(name: string, contenders: string[]): Subject {
@@ -166,14 +166,14 @@ test("the report of the benchmark shows the last ratio, and what got lost", asyn
   const figures = new Map([["ours", { values: [12] }], ["raw", { values: [10] }]]);
   const last = [row("ours", [1, 1.05, 1.1], { atMost: 1.1 })];
   const text = markdownOf({
-    ...{ environment: await tools.environment(), scale: 1, rounds: 1, pointRounds: 1 },
+    ...{ environment: await tools.environment(), scale: 1, rounds: 1 },
     ...{ subjects: [subject], figures: new Map([["s", figures]]), lastDate: "2026-11-01" },
     lines: compare([verdictOf(subject, figures, line)], last, true),
   });
   assertStringIncludes(text, "The last report is of 2026-11-01.");
   assertStringIncludes(
     text,
-    "| The subject | ours | raw | **1.20 × cost** (1.20–1.20) | ≤ 1.1 × cost | missed | 1.05 | lost: missed |",
+    "| The subject | ours 12.0 µs | raw 10.0 µs | **1.20 × cost** (1.20–1.20) | ≤ 1.1 × cost | missed | 1.05 | lost: missed |",
   );
   assertStringIncludes(text, "- **s: ours / raw**: missed. It was 1.05.");
 });
