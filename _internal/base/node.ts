@@ -8,8 +8,16 @@ export const builtin: typeof process.getBuiltinModule = (name: string) =>
   // deno-lint-ignore no-process-global
   process.getBuiltinModule(name) as never;
 
+type WithBinding = { binding(name: string): never };
+
 /** Returns internals of Node's, which have no public name. */
 export function internals<T>(name: string): T {
-  const process = builtin("node:process") as unknown as { binding(name: string): T };
-  return process.binding(name);
+  // deno-lint-ignore no-process-global
+  return (process as unknown as WithBinding).binding(name);
+}
+
+/** Reports whether this process has internals: the sandbox of a module has not. */
+export function hasInternals(): boolean {
+  // deno-lint-ignore no-process-global
+  return "binding" in process;
 }

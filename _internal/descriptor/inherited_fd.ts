@@ -2,10 +2,11 @@
 
 import { NotASocket } from "../../errors.ts";
 import type { ErrorContext } from "../base/error_context.ts";
-import { builtin, internals } from "../base/node.ts";
+import { builtin, hasInternals, internals } from "../base/node.ts";
 import { descriptorSockets, type NativeOptions } from "../connection/native_slot.ts";
 import type { Transport } from "../connection/socket_connection.ts";
 import { FdSocket } from "./fd_socket.ts";
+import { PipeSocket } from "./pipe_socket.ts";
 
 /** The descriptor at which a child of `pair()` has its socket. */
 export const CHILD_FD = 3;
@@ -35,10 +36,11 @@ export function takeOver(
   if (descriptors !== undefined) {
     return takeOnce(context, fd, () => descriptors.takeOver(context, fd));
   }
-  const { Socket } = builtin("node:net");
   return takeOnce(context, fd, () => {
     try {
       requireUnixStream(fd);
+      if (hasInternals()) return new PipeSocket(fd);
+      const { Socket } = builtin("node:net");
       return new FdSocket((onread) => new Socket({ fd, allowHalfOpen: true, onread }));
     } catch (cause) {
       throw refusalOf(context, cause);
@@ -52,7 +54,7 @@ export function takeOver(
  */
 export function requireUnixStream(fd: number): void {
   // The sandbox of a module has no internals, and opens no descriptors but those of its parent.
-  if (!("binding" in builtin("node:process"))) return;
+  if (!hasInternals()) return;
   const { guessHandleType } = internals<{ guessHandleType(fd: number): string }>("util");
   const type = guessHandleType(fd);
   if (type !== "PIPE") throw new Error(`Node's type of it is ${type}`);
