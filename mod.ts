@@ -19,6 +19,7 @@
  *
  * These modules load only where you import them:
  *
+ * - `@uds/uds/child`: `inherited()` alone, for a child that starts sooner.
  * - `@uds/uds/rpc`: `rpc()` calls methods by JSON-RPC, both ways; `rpcClient()` also reconnects.
  * - `@uds/uds/pool`: `pool()` runs the methods of a module in child processes, on all cores.
  * - `@uds/uds/workers`: `serveWorkers()` serves one path by several processes.

@@ -24,7 +24,7 @@ import {
 import { startProgram } from "./_internal/child/start.ts";
 import { requireDeno, startModule } from "./_internal/sandbox/module.ts";
 
-export { inherited, type InheritedOptions, type PacketInheritedOptions } from "./inherited.ts";
+export { inherited, type InheritedOptions, type PacketInheritedOptions } from "./child.ts";
 export { socketpair, type SocketPairOptions } from "./socketpair.ts";
 export type { PacketPairOptions, PairOptions } from "./_internal/child/pair_options.ts";
 

@@ -204,7 +204,7 @@ function checkModule(module: unknown): void {
  * {@linkcode pair}. The module serves the calls of its parent:
  *
  * ```ts ignore
- * import { inherited } from "@uds/uds";
+ * import { inherited } from "@uds/uds/child";
  * import { rpc } from "@uds/uds/rpc";
  *
  * const methods = {
@@ -250,7 +250,7 @@ function checkModule(module: unknown): void {
  * const module = new URL(`file://${directory}/task.ts`);
  * await Deno.writeTextFile(
  *   module,
- *   `import { inherited } from "@uds/uds";
+ *   `import { inherited } from "@uds/uds/child";
  *    import { rpc } from "@uds/uds/rpc";
  *    rpc(inherited(), { methods: { square: ({ n }) => n * n } });`,
  * );

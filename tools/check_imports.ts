@@ -30,7 +30,7 @@ const FLOORS: readonly (readonly Room[])[] = [
   ["_internal/sandbox/"],
   ["framing/", "probe.ts", "claim.ts"],
   ["_internal/rpc/"],
-  ["listener.ts", "inherited.ts", "socketpair.ts"],
+  ["listener.ts", "child.ts", "socketpair.ts"],
   [
     "framing.ts",
     "client.ts",

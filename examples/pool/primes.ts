@@ -1,6 +1,6 @@
 /** The module of the pool's children: it counts primes. */
 
-import { inherited } from "@uds/uds";
+import { inherited } from "@uds/uds/child";
 import { rpc, type RpcContext } from "@uds/uds/rpc";
 
 const methods = {

@@ -1,6 +1,6 @@
 /** An untrusted module. It computes, or misbehaves if the question says so. */
 
-import { inherited } from "@uds/uds/pair";
+import { inherited } from "@uds/uds/child";
 
 await using conn = inherited();
 const question = await new Response(conn.readable).text();

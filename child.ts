@@ -1,4 +1,9 @@
-/** The child's side of a connection to its parent. */
+/**
+ * The child's side of a connection to its parent: {@linkcode inherited} alone. A child that imports
+ * only this starts sooner than with all of `@uds/uds`.
+ *
+ * @module
+ */
 
 import type { Connection } from "./connection.ts";
 import type { PacketSocket, PacketType } from "./native/packet_socket.ts";
@@ -18,6 +23,8 @@ import { requireRuntime } from "./_internal/base/runtime.ts";
 import { CHILD_FD, takeOnce, takeOver } from "./_internal/descriptor/inherited_fd.ts";
 import { lowLatencyFor, native } from "./_internal/connection/native_slot.ts";
 import { unnamedConnection } from "./_internal/child/unnamed_connection.ts";
+
+export type { Connection, ReadOptions } from "./connection.ts";
 
 const INHERITED_CHECKS: Checks<InheritedOptions & Omit<PacketInheritedOptions, "type">> = {
   fd: integer(0, 0x7fff_ffff),
@@ -104,7 +111,7 @@ export interface PacketInheritedOptions
  *
  * @example The child of a pair
  * ```ts ignore
- * import { inherited } from "@uds/uds";
+ * import { inherited } from "@uds/uds/child";
  *
  * await using conn = inherited();
  * await conn.readable.pipeTo(conn.writable);
@@ -133,7 +140,7 @@ export function inherited(options?: InheritedOptions): Connection;
  *
  * @example The child of a pair
  * ```ts ignore
- * import { inherited } from "@uds/uds";
+ * import { inherited } from "@uds/uds/child";
  * import "@uds/uds/native";
  *
  * await using socket = inherited({ type: "seqpacket" });
