@@ -39,14 +39,17 @@ function script(text: string): string {
 /**
  * Returns the entry as a URL.
  *
- * The report is imported beside the module, in the same graph. An import map could replace any
- * import that it can name: the report's name is random, and `node:fs` is not imported.
+ * - The report is imported beside the module, in the same graph. An import map could replace any
+ *   import that it can name: then the report's name is random. `node:fs` is not imported.
+ * - Deno's cache keeps every URL that it has run. Without an import map they are always the same.
  *
  * @param confinement The text of the program that confines the process.
+ * @param hasImportMap Whether the module may have one.
  * @param runtime What runs beside the module.
  */
-export function entry(confinement: string, runtime?: Runtime): string {
-  const report = script(`globalThis[Symbol.for("uds.loaded")]();//${crypto.randomUUID()}`);
+export function entry(confinement: string, hasImportMap: boolean, runtime?: Runtime): string {
+  const name = hasImportMap ? crypto.randomUUID() : "";
+  const report = script(`globalThis[Symbol.for("uds.loaded")]();//${name}`);
   const [load, serve] = runtime === undefined ? ["import ", ""] : [
     `import run from ${JSON.stringify(runtime.program.href)}; import * as module from `,
     `export const serve = (url) => run(module, ${runtime.fd}, url);`,

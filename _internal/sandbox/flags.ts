@@ -34,7 +34,7 @@ export async function sandboxArgs(
   const settings = config === undefined ? ["--no-config"] : ["--config", pathOfUrl(config)];
   const mayRun = flags.some((flag) => flag.startsWith("--allow-run"));
   const confined = flags.includes("--allow-all") ? "" : confinement(mayRun, runtime?.fd);
-  const program = [entry(confined, runtime), module.href, ...args];
+  const program = [entry(confined, config !== undefined, runtime), module.href, ...args];
   // Awaited last: the options count as they are at the call.
   const location = `--location=https://${await originOf(module.href)}.invalid/`;
   return [

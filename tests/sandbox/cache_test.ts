@@ -1,6 +1,7 @@
+import { pair } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
 import { decode, TempDir, test } from "../_helpers.ts";
-import { said, saidJson, saying, STOLEN, write } from "./_sandbox.ts";
+import { moduleOf, said, saidJson, saying, STOLEN, write } from "./_sandbox.ts";
 
 /** Settings with which Deno allows imports of everything below any `node_modules`. */
 const PACKAGES: Record<string, Record<string, string>> = {
@@ -110,4 +111,13 @@ test("pair(module) keeps it from the databases of Deno's cache, which its proces
   for (const { name, isFile } of Deno.readDirSync(cache)) {
     if (isFile) assert(!(await Deno.readTextFile(`${cache}/${name}`)).includes(STOLEN), name);
   }
+});
+
+test("pair(module) runs the same program each time, because Deno's cache keeps all of them", async () => {
+  const commands: string[] = [];
+  for (let i = 0; i < 2; i++) {
+    await using child = await pair(moduleOf("net_echo.ts"));
+    commands.push(await Deno.readTextFile(`/proc/${child.pid}/cmdline`));
+  }
+  assertEquals(commands[1], commands[0]);
 });
