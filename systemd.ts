@@ -15,7 +15,7 @@
  * import { assertEquals } from "@std/assert";
  *
  * const path = `${await Deno.makeTempDir()}/echo.sock`;
- * const [given] = listenFds();
+ * const given = listenFds().find(({ name }) => name === "app");
  * const place = given === undefined ? { path } : { fd: given.fd };
  * await using server = await serve(place, (conn) => conn.readable.pipeTo(conn.writable));
  * using _signals = shutdownOnSignal(server);
@@ -190,7 +190,7 @@ export interface NotifyOptions {
  * @category systemd
  */
 export interface StoreFds {
-  /** Their numbers, from 1 to 253 of them. */
+  /** The numbers of 1 to 253 descriptors. */
   fds: readonly number[];
   /**
    * Their name in `listenFds()`: up to 255 visible ASCII characters or spaces, and no colon.
@@ -309,7 +309,8 @@ function checkLine(name: string, value: unknown): void {
 function checkFds(name: string, value: unknown): void {
   if (!Array.isArray(value) || value.length === 0 || value.length > MAX_DESCRIPTORS) {
     const expected = `an array of 1 to ${MAX_DESCRIPTORS} descriptors`;
-    throw new TypeError(`Invalid ${name} of storeFds: expected ${expected}, got ${show(value)}`);
+    const got = Array.isArray(value) ? `${value.length} of them` : show(value);
+    throw new TypeError(`Invalid ${name} of storeFds: expected ${expected}, got ${got}`);
   }
   value.forEach((fd, i) => checkInteger(`${name}[${i}]`, fd, 0, 0x7fff_ffff));
 }
@@ -317,7 +318,7 @@ function checkFds(name: string, value: unknown): void {
 /** Throws unless the value is a name by sd_pid_notify_with_fds(3). */
 function checkFdName(name: string, value: unknown): void {
   if (typeof value !== "string" || !/^[ -9;-~]{1,255}$/.test(value)) {
-    const expected = "1 to 255 visible ASCII characters without a colon";
+    const expected = "1 to 255 visible ASCII characters or spaces, and no colon";
     throw new TypeError(`Invalid ${name}: expected ${expected}, got ${show(value)}`);
   }
 }

@@ -23,14 +23,14 @@ import {
   unchecked,
 } from "./_internal/base/check.ts";
 import { pairPermissions } from "./_internal/base/deno_permissions.ts";
-import { ErrorContext } from "./_internal/base/error_context.ts";
+import { contextAt, ErrorContext } from "./_internal/base/error_context.ts";
 import { pathOfUrl } from "./_internal/base/path.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
 import { checkPairOptions } from "./_internal/child/pair_options.ts";
 import { OWN_CHECKS } from "./_internal/path/claim_options.ts";
 import { requireDeno, startModule } from "./_internal/sandbox/module.ts";
 import { Reporter } from "./_internal/server/reporter.ts";
-import { Owner, type WorkerServer } from "./_internal/workers/owner.ts";
+import { Owner, type OwnerOptions, type WorkerServer } from "./_internal/workers/owner.ts";
 import { IMPORTED, PROGRAM } from "./_internal/workers/program.ts";
 
 export type {
@@ -55,6 +55,8 @@ export interface ServeWorkersOptions extends
    * The path of the socket. It may have four bytes fewer than usual: see `publish` of `listen()`.
    */
   path: SocketPath;
+  /** A descriptor instead of a path: see {@linkcode ServeWorkersFdOptions}. */
+  fd?: undefined;
   /**
    * The number of workers.
    *
@@ -93,9 +95,32 @@ export interface ServeWorkersOptions extends
   signal?: AbortSignal | undefined;
 }
 
+/**
+ * Options of {@linkcode serveWorkers} at a descriptor that another process opened.
+ *
+ * @category Servers
+ */
+export interface ServeWorkersFdOptions
+  extends Omit<ServeWorkersOptions, keyof ClaimOptions | "path" | "fd"> {
+  /**
+   * The number of a descriptor that this process was given, from 3 on, for example by `listenFds()`:
+   * a Unix stream socket that is listening, or bound.
+   *
+   * - It has a path already, or none. Nothing is locked, created or removed, and `addr` has no
+   *   path. Every option about a file is refused.
+   * - A shutdown serves the clients that have connected, for half a second at most. Later ones wait
+   *   for the next process that accepts there.
+   */
+  fd: number;
+  /** A path instead of a descriptor: see {@linkcode ServeWorkersOptions}. */
+  path?: undefined;
+}
+
 const CHECKS: Checks<ServeWorkersOptions> = {
   ...OWN_CHECKS,
   path: unchecked,
+  // The workers have other standard streams.
+  fd: integer(3, 0x7fff_ffff),
   count: integer(1, 1024),
   maxConnections: checkCount,
   idleTimeout: duration(1),
@@ -148,15 +173,17 @@ const CHECKS: Checks<ServeWorkersOptions> = {
  * - **A worker that ends** costs its own connections. Clients in the backlog go to the others.
  *   Another worker starts, after pauses that grow from 10 ms to `maxRestartPause` while workers end
  *   one after the other.
+ * - **At a descriptor** (`fd`), for example of a service manager, this process owns nothing. See
+ *   {@linkcode ServeWorkersFdOptions}.
  * - **A successor** with `existing: "replace"` takes over the path. Clients that connect before its
  *   workers have started wait in the backlog.
  * - **The sandbox** is that of `pair()`, and the listening socket. A worker can also read the files
  *   of this package, if those are local.
  *
- * **Permissions**: `permissions("claim", path, { publish: "rename" })` and
+ * **Permissions**: `permissions("claim", path, { publish: "rename" })`, unless `fd` is passed, and
  * `permissions("pair", module)`.
  *
- * @param options The path, how many workers, and what they may do.
+ * @param options The path or the descriptor, how many workers, and what they may do.
  * @param module The `file:` URL of the module.
  * @returns The workers, when all of them accept.
  * @throws {TypeError} when an argument is of the wrong kind.
@@ -165,6 +192,7 @@ const CHECKS: Checks<ServeWorkersOptions> = {
  * @throws {Deno.errors.InvalidData} when the module cannot be loaded, throws, or does not export
  * exactly one of `connection` and `fetch`.
  * @throws {Deno.errors.TimedOut} when the module has not loaded within `startTimeout`.
+ * @throws {NotASocket} when `fd` is not a Unix stream socket that can listen.
  * @throws {Deno.errors.NotSupported} on Windows, and in a compiled program.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  * @throws {unknown} the reason of `signal` when it aborts before the workers accept.
@@ -197,7 +225,7 @@ const CHECKS: Checks<ServeWorkersOptions> = {
  * @category Servers
  */
 export async function serveWorkers(
-  options: ServeWorkersOptions,
+  options: ServeWorkersOptions | ServeWorkersFdOptions,
   module: URL,
 ): Promise<WorkerServer> {
   try {
@@ -208,23 +236,25 @@ export async function serveWorkers(
   }
 }
 
-async function openWorkers(options: ServeWorkersOptions, module: URL): Promise<WorkerServer> {
+async function openWorkers(
+  options: ServeWorkersOptions | ServeWorkersFdOptions,
+  module: URL,
+): Promise<WorkerServer> {
   checkOptions("serveWorkers", options, CHECKS);
   const { args, clearEnv, config, cwd, env, grace, modules, permissions, ...rest } = options;
   const pairOptions = { args, clearEnv, config, cwd, env, grace, modules, permissions };
   checkModule(module);
   checkPairOptions(module, pairOptions);
   requireRuntime();
-  const path = resolveSocketPath(rest.path);
+  if (options.fd !== undefined) checkGiven(options);
+  const path = rest.fd === undefined ? resolveSocketPath(rest.path) : null;
   const url = new URL(module);
   const startContext = new ErrorContext("pair", null, `Cannot start ${show(url.href)}`);
   requireDeno(startContext);
   startContext.require(pairPermissions(url, clearEnv));
-  const { signal, onError, onReplaced, ...others } = rest;
+  const { signal, onError, ...others } = rest;
   signal?.throwIfAborted();
-  const { mode, uid, gid, existing, createDirectory, verifyDirectory } = others;
-  const owning = { mode, uid, gid, existing, createDirectory, verifyDirectory, onReplaced };
-  const claimed = await claim(path, { ...owning, publish: "rename" });
+  const place = path === null ? `descriptor ${rest.fd}` : show(path);
   const reporter = new Reporter({ onError });
   const { count = navigator.hardwareConcurrency, maxRestartPause = 1000 } = others;
   const { startTimeout = 30_000 } = others;
@@ -241,7 +271,7 @@ async function openWorkers(options: ServeWorkersOptions, module: URL): Promise<W
   const files = PROGRAM.protocol === "file:"
     ? IMPORTED.map((name) => pathOfUrl(new URL(`../../${name}`, PROGRAM)))
     : [];
-  return await Owner.open(claimed, {
+  const owning: OwnerOptions = {
     start(fd, signal) {
       return startModule(startContext, url, { ...start, signal }, { program: PROGRAM, files, fd });
     },
@@ -250,9 +280,24 @@ async function openWorkers(options: ServeWorkersOptions, module: URL): Promise<W
     maxRestartPause,
     startTimeout,
     startContext,
-    context: new ErrorContext("serveWorkers", path, `Cannot keep a worker of ${show(path)}`),
+    context: new ErrorContext("serveWorkers", path, `Cannot keep a worker of ${place}`),
     report: reporter.report,
-  }, signal);
+  };
+  if (rest.fd !== undefined) {
+    return await Owner.openGiven(contextAt(rest.fd)("serve"), rest.fd, owning, signal);
+  }
+  const { mode, uid, gid, existing, createDirectory, verifyDirectory, onReplaced } = rest;
+  const owned = { mode, uid, gid, existing, createDirectory, verifyDirectory, onReplaced };
+  return await Owner.open(await claim(path!, { ...owned, publish: "rename" }), owning, signal);
+}
+
+/** Throws if an option is about a file, which the socket of a descriptor has already. */
+function checkGiven(options: ServeWorkersFdOptions): void {
+  const ofFile = Object.entries(options).find(([name, value]) =>
+    value !== undefined && (name === "path" || Object.hasOwn(OWN_CHECKS, name))
+  );
+  if (ofFile === undefined) return;
+  throw new TypeError(`Invalid ${ofFile[0]}: the socket of fd has its path and its file already`);
 }
 
 function checkModule(module: unknown): void {

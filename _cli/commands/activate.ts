@@ -58,7 +58,7 @@ export async function run(
   const kill = new AbortController();
   const signal = stopSignal(() => kill.abort());
   await using claimed = await claim(path, await ownership(flags));
-  const socket = await claimed.bind((path) => new HeldSocket(path));
+  const socket = await claimed.bind((path) => HeldSocket.bind(path));
   socket.listen();
   reporter.listening(claimed.path);
   signal.addEventListener("abort", () => {

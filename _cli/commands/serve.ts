@@ -127,11 +127,11 @@ function checkSource(flags: ServeFlags, [command]: readonly string[]): void {
   const sources = Object.entries({ CMD: command, "--reply": reply, "--reply-file": file });
   const given = [...sources, ["--module", module] as const]
     .flatMap(([name, source]) => source === undefined ? [] : [name]);
+  checkModule(flags);
   if (given.length === 0) {
     throw new UsageError("missing command, --reply or --module: uds serve PATH -- CMD [ARG...]");
   }
   if (given.length > 1) throw new UsageError(`${given.join(" and ")} do not go together`);
-  checkModule(flags);
   if (module !== undefined) return;
   if (command === "") throw new UsageError('CMD must be a program, got ""');
   if (command === undefined && flags["peer-env"]) throw new UsageError("--peer-env needs CMD");

@@ -7,6 +7,7 @@ import { ErrorContext } from "../../_internal/base/error_context.ts";
 import { isGranted } from "../../_internal/base/deno_permissions.ts";
 import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import { SocketInUse } from "../../errors.ts";
+import type { NotifyOptions } from "../../systemd.ts";
 import { UsageError } from "../exit_codes.ts";
 import { type ActivationFlags, LISTEN_VARIABLES } from "../parse/activation.ts";
 import { shownPath } from "../parse/parameters.ts";
@@ -90,6 +91,13 @@ export async function tellReady(hasSocket: boolean): Promise<void> {
   if (isService(hasSocket)) await tell({ ready: true });
 }
 
+/** Reports to it that the server reloads. A failure is printed. */
+export async function tellReloading(hasSocket: boolean): Promise<void> {
+  if (isService(hasSocket)) {
+    await tell({ reloading: true }).catch((error) => reporter.report(error));
+  }
+}
+
 /** Reports to it that the server ends. A failure is printed. */
 export async function tellStopping(hasSocket: boolean): Promise<void> {
   if (isService(hasSocket)) await tell({ stopping: true }).catch((error) => reporter.report(error));
@@ -105,7 +113,7 @@ function isService(hasSocket: boolean): boolean {
     isGranted("env", "SYSTEMD_EXEC_PID") && Deno.env.get("SYSTEMD_EXEC_PID") === `${Deno.pid}`;
 }
 
-async function tell(state: { ready?: boolean; stopping?: boolean }): Promise<void> {
+async function tell(state: Pick<NotifyOptions, "ready" | "reloading" | "stopping">): Promise<void> {
   if (Deno.env.get("NOTIFY_SOCKET") === undefined) return;
   const { notify } = await import("../../systemd.ts");
   await notify(state);

@@ -1,9 +1,10 @@
 /** `uds serve PATH --module FILE`: a path that processes of a module serve. */
 
 import { absolutePath } from "../../_internal/base/path.ts";
-import type { SocketPath } from "../../address.ts";
+import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import { permissions } from "../../permissions.ts";
 import { UsageError } from "../exit_codes.ts";
+import { type ActivationFlags, servingNeeds } from "../parse/activation.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
 import {
@@ -12,7 +13,7 @@ import {
   ownershipNeeds,
   ownershipPermissions,
 } from "../parse/ownership.ts";
-import { tellReady, tellStopping } from "./activation.ts";
+import { givenDescriptor, tellReady, tellReloading, tellStopping } from "./activation.ts";
 import { reporter } from "./reporter.ts";
 import { onSignal, stopSignal } from "./signals.ts";
 
@@ -24,14 +25,14 @@ export type ModuleFlags = {
 };
 
 /** The options of `uds serve` that it heeds. */
-type Flags = CommonFlags & ModuleFlags & OwnershipFlags & {
+type Flags = CommonFlags & ModuleFlags & OwnershipFlags & ActivationFlags & {
   readonly max?: number;
   readonly idle?: number;
   readonly replace?: boolean;
 };
 
 /** The options of `uds serve` that a module has no use for, or handles itself. */
-const OTHERS = ["framing", "hex", "systemd", "allow-user", "allow-group", "peer-env"] as const;
+const OTHERS = ["framing", "hex", "allow-user", "allow-group", "peer-env"] as const;
 
 /** Throws if options do not go together with a module, or need one. */
 export function checkModule(
@@ -52,13 +53,18 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
   const { workers = 1, allow, max, idle, replace } = flags;
   const signal = stopSignal(undefined, ["SIGINT", "SIGTERM"]);
   const { serveWorkers } = await import("../../workers.ts");
-  await using server = await serveWorkers({
+  const fd = await givenDescriptor(path, flags);
+  const isGiven = fd !== undefined;
+  const own = {
     path,
     ...await ownership(flags),
     ...(replace && {
       existing: "replace" as const,
       onReplaced: () => reporter.say("replaced", { event: "replaced" }),
     }),
+  };
+  const starting = serveWorkers({
+    ...isGiven ? { fd } : own,
     count: workers,
     permissions: allow ?? "none",
     maxConnections: max,
@@ -66,18 +72,25 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
     signal,
     onError: (error) => reporter.report(error),
   }, urlOf(flags.module!));
-  let stopping: Promise<void> | undefined;
-  signal.addEventListener("abort", () => {
-    reporter.ending();
-    stopping = tellStopping(false);
-  });
+  // Also during the start, which the signal would end otherwise.
   onSignal("SIGHUP", async () => {
+    const server = await starting.catch(() => undefined);
+    if (server === undefined) return;
+    await tellReloading(isGiven);
     try {
       await server.reload();
       reporter.say("reloaded", { event: "reloaded" });
     } catch (error) {
       reporter.report(error);
     }
+    // Also if the old processes go on.
+    await tellReady(isGiven).catch((error) => reporter.report(error));
+  });
+  await using server = await starting;
+  let stopping: Promise<void> | undefined;
+  signal.addEventListener("abort", () => {
+    reporter.ending();
+    stopping = tellStopping(isGiven);
   });
   onSignal("SIGUSR2", async () => {
     const { workers, lost } = await server.statistics();
@@ -88,8 +101,8 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
     }
     reporter.say(`${lost} lost`, { event: "workers", lost });
   });
-  reporter.listening(server.addr.path);
-  await tellReady(false);
+  reporter.listening(resolveSocketPath(path));
+  await tellReady(isGiven);
   await server.finished;
   await stopping;
 }
@@ -98,7 +111,7 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
 export function moduleNeeds(flags: Flags, path: SocketPath): Needs {
   const own = { ...ownershipPermissions(flags), publish: "rename" as const };
   return union([
-    permissions("claim", path, own),
+    flags.systemd ? servingNeeds(path, flags, own) : permissions("claim", path, own),
     permissions("pair", urlOf(flags.module!)),
     ownershipNeeds(flags),
   ]);

@@ -164,8 +164,7 @@ With --module it runs FILE in --workers processes, which accept clients themselv
 as for deno serve, or connection, which gets each connection. It runs in a sandbox: it may read its own
 directory, and what --allow adds, such as "read=/data,/etc net=db:5432 env". A process that ends is
 replaced. --max and --idle count in each process. SIGHUP does not shut it down then, but loads the
-module again, and refuses no client. SIGUSR2 prints the connections of each process. With --module the
-socket of a service manager is not used.
+module again, and refuses no client. SIGUSR2 prints the connections of each process.
 ${ENDS}`,
     options: {
       reply: value(text, "TEXT", "send TEXT to each request or message, instead of running CMD"),

@@ -10,7 +10,7 @@ import { descriptorSockets, native } from "../connection/native_slot.ts";
 import type { SocketConnection, Transport } from "../connection/socket_connection.ts";
 import { FdSocket } from "../descriptor/fd_socket.ts";
 import { hidingSockets } from "../descriptor/held_socket.ts";
-import { CHILD_FD } from "../descriptor/inherited_fd.ts";
+import { childFdBeside } from "../descriptor/inherited_fd.ts";
 import type { PairOptions } from "./pair_options.ts";
 import { type ChildConn, ChildProcess, type ChildStdio } from "./process.ts";
 import { watchSignals } from "./realtime_signals.ts";
@@ -111,7 +111,7 @@ export async function startChild(
         FdSocket.fromStream(stream(0), "write"),
         FdSocket.fromStream(stream(1), "read"),
       )
-      : FdSocket.fromStream(stream(CHILD_FD));
+      : FdSocket.fromStream(stream(childFdBeside(start.inherits)));
     return unnamedConnection(socket, { hasPeerExited: hasExited });
   });
   return { child, socket };
@@ -120,7 +120,7 @@ export async function startChild(
 /**
  * Starts a child.
  *
- * @param fd What the child gets as descriptor 3, unless its socket is on the standard streams.
+ * @param fd What the child gets as the descriptor of its socket, unless its socket is on the standard streams.
  * @param open Opens this end. Gets the streams of the child, and what reports that it has exited.
  */
 async function startWith<Conn extends ChildConn>(
@@ -132,7 +132,10 @@ async function startWith<Conn extends ChildConn>(
   requireStartable(context, start);
   const { command, args, env, cwd, detached = false, stdio, inherits } = start;
   const ways: ("pipe" | "inherit" | "ignore" | number)[] = stdio.map((way) => NODE_STDIO[way]);
-  if (stdio[0] !== "socket") ways.push(fd);
+  if (stdio[0] !== "socket") {
+    if (inherits === ways.length) ways.push("ignore");
+    ways.push(fd);
+  }
   const { spawn } = builtin("node:child_process");
   const { result: process, ended } = watchSignals(() =>
     spawn(command, args, {

@@ -15,7 +15,7 @@ import { requireMainThread, requireUnixStream } from "./inherited_fd.ts";
 import { PokedListener } from "./poked_listener.ts";
 
 /** The queue of the kernel, which caps it at net.core.somaxconn. The handle adds one. */
-const BACKLOG = 4095;
+export const GIVEN_BACKLOG = 4095;
 
 /** Smaller than that of a child: a server may have many connections. */
 const BUFFER_SIZE = 64 * 1024;
@@ -23,10 +23,12 @@ const BUFFER_SIZE = 64 * 1024;
 /**
  * The handle of a Unix stream socket in node:net. Its calls return 0, or a negative error number.
  */
-interface Handle {
+export interface Handle {
+  readonly fd: number;
   /** Called while a client that was accepted waits in the handle. */
   onconnection?: (status: number) => void;
   onread?: () => void;
+  bind(path: string): number;
   open(fd: number): number;
   listen(backlog: number): number;
   accept(client: Handle): number;
@@ -57,20 +59,7 @@ export class FdListener extends PokedListener {
    * @param context Makes the errors.
    */
   static open(context: ErrorContext<null>, fd: number): FdListener {
-    requireMainThread(context);
-    try {
-      requireUnixStream(fd);
-    } catch (cause) {
-      throw refusalOf(context, cause);
-    }
-    const handle = refused.get(fd) ?? openHandle(context, fd);
-    const result = handle.listen(BACKLOG);
-    if (result !== 0) {
-      refused.set(fd, handle);
-      throw refusalOf(context, failureOf(result, "listen"));
-    }
-    refused.delete(fd);
-    return new FdListener(handle);
+    return new FdListener(openListening(context, fd, (handle) => handle.listen(GIVEN_BACKLOG)));
   }
 
   private constructor(handle: Handle) {
@@ -121,6 +110,32 @@ export class FdListener extends PokedListener {
     if (result !== 0) this.fail(failureOf(result, "accept"));
     else this.deliver(FdSocket.fromHandle(client, undefined, BUFFER_SIZE));
   }
+}
+
+/**
+ * Opens a handle at a descriptor that this process was given.
+ *
+ * @param listen Makes it listen. Returns 0, or a negative error number.
+ */
+export function openListening(
+  context: ErrorContext<null>,
+  fd: number,
+  listen: (handle: Handle) => number,
+): Handle {
+  requireMainThread(context);
+  try {
+    requireUnixStream(fd);
+  } catch (cause) {
+    throw refusalOf(context, cause);
+  }
+  const handle = refused.get(fd) ?? openHandle(context, fd);
+  const result = listen(handle);
+  if (result !== 0) {
+    refused.set(fd, handle);
+    throw refusalOf(context, failureOf(result, "listen"));
+  }
+  refused.delete(fd);
+  return handle;
 }
 
 function newHandle(type: number): Handle {

@@ -6,26 +6,15 @@
  *   socket listen and is closed in the same turn of the event loop, before it accepts.
  * - Another one reads from it. Deno waits until a client is there, and then the system refuses to
  *   read from a socket that listens. That refusal shows that a client waits.
- * - Closing the first handle removes whatever is at the path by then: see {@linkcode
+ * - Closing a handle that has bound a path removes whatever is there by then: see {@linkcode
  *   HeldSocket.leavePath}.
  */
 
+import type { ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { builtin } from "../base/node.ts";
+import { GIVEN_BACKLOG, type Handle, openListening } from "./fd_listener.ts";
 
-/** The handles of node:net, which have no public name. */
-interface Handle {
-  readonly fd: number;
-  onconnection: () => void;
-  onread: () => void;
-  bind(path: string): number;
-  open(fd: number): number;
-  listen(backlog: number): number;
-  accept(client: Handle): number;
-  readStart(): number;
-  fdForIpc(): number;
-  close(): void;
-}
 type HandleClass = new (type: number) => Handle;
 type Binding = (name: string) => Record<string, HandleClass>;
 
@@ -60,24 +49,46 @@ export function hidingSockets<Way>(
 
 /** A socket that others accept from. */
 export class HeldSocket implements Disposable {
+  /** The length of its queue. */
+  readonly backlog: number;
   #bound: Handle;
-  readonly #Pipe: HandleClass;
+  readonly #Pipe: HandleClass = handleClass("pipe_wrap", "Pipe");
   #refuser: Handle | undefined;
 
-  /** @param path The path, which it binds. Clients are refused until {@linkcode listen}. */
-  constructor(path: string) {
-    this.#Pipe = handleClass("pipe_wrap", "Pipe");
-    this.#bound = new this.#Pipe(SERVER);
-    this.#check("bind", this.#bound.bind(path));
-    inheritable.add(this.fd);
+  private constructor(bound: Handle, backlog: number) {
+    this.#bound = bound;
+    this.backlog = backlog;
+  }
+
+  /** Binds a path. Clients are refused until {@linkcode listen}. */
+  static bind(path: string): HeldSocket {
+    const handle = new (handleClass("pipe_wrap", "Pipe"))(SERVER);
+    check("bind", handle.bind(path));
+    inheritable.add(handle.fd);
+    return new HeldSocket(handle, BACKLOG);
+  }
+
+  /** Takes over a listening socket that this process was given. */
+  static given(context: ErrorContext<null>, fd: number): HeldSocket {
+    let socket!: HeldSocket;
+    openListening(context, fd, (handle) => {
+      socket = new HeldSocket(handle, GIVEN_BACKLOG);
+      return socket.#listen();
+    });
+    inheritable.add(fd);
+    return socket;
   }
 
   /** Listens: from now on clients can connect. */
   listen(): void {
+    check("listen", this.#listen());
+  }
+
+  #listen(): number {
     const listener = this.#open(this.#Pipe, SERVER);
-    const result = listener.listen(BACKLOG);
+    const result = listener.listen(this.backlog);
     listener.close();
-    this.#check("listen", result);
+    return result;
   }
 
   /** Closes the clients that wait, and those that come. */
@@ -87,7 +98,7 @@ export class HeldSocket implements Disposable {
       const client = new this.#Pipe(SOCKET);
       if (listener.accept(client) === 0) client.close();
     };
-    this.#check("listen", listener.listen(BACKLOG));
+    check("listen", listener.listen(this.backlog));
     this.#refuser = listener;
   }
 
@@ -108,7 +119,7 @@ export class HeldSocket implements Disposable {
   /** Opens another handle on it. */
   #open(Class: HandleClass, type: number): Handle {
     const handle = new Class(type);
-    this.#check("open", handle.open(this.#bound.fdForIpc()));
+    check("open", handle.open(this.#bound.fdForIpc()));
     return handle;
   }
 
@@ -134,13 +145,13 @@ export class HeldSocket implements Disposable {
     this.#bound.close();
     this.#refuser?.close();
   }
+}
 
-  /** Throws if a call has failed, with the code of the system. */
-  #check(call: string, result: number): void {
-    if (result === 0) return;
-    const code = builtin("node:util").getSystemErrorName(result);
-    throw Object.assign(new Error(`${call} failed with ${code}`), { code });
-  }
+/** Throws if a call has failed, with the code of the system. */
+function check(call: string, result: number): void {
+  if (result === 0) return;
+  const code = builtin("node:util").getSystemErrorName(result);
+  throw Object.assign(new Error(`${call} failed with ${code}`), { code });
 }
 
 function handleClass(binding: string, name: string): HandleClass {

@@ -12,6 +12,15 @@ import { PipeSocket } from "./pipe_socket.ts";
 export const CHILD_FD = 3;
 
 /**
+ * Returns the descriptor at which a child has its socket.
+ *
+ * @param inherited A descriptor that it inherits by its number.
+ */
+export function childFdBeside(inherited: number | undefined): number {
+  return inherited === CHILD_FD ? CHILD_FD + 1 : CHILD_FD;
+}
+
+/**
  * The descriptors taken over before. Once closed, Deno may use the number for another file.
  */
 const taken = new Set<number>();

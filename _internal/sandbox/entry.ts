@@ -10,6 +10,8 @@
  * - A module with a runtime has loaded when it has run, too: only then can it serve.
  */
 
+import { childFdBeside } from "../descriptor/inherited_fd.ts";
+
 /** The first byte of a module that has loaded. */
 export const LOADED = 1;
 /** The first byte of one that could not be loaded. The message follows. */
@@ -25,7 +27,7 @@ export interface Runtime {
   /** The paths that it is read from, which must be permitted. */
   readonly files: readonly string[];
   /**
-   * A descriptor of the parent that every child inherits, by its number. As one of the standard
+   * A descriptor of the parent that the child inherits, by its number. As one of the standard
    * streams it would become blocking in every process, because Deno starts programs so.
    */
   readonly fd: number;
@@ -65,7 +67,7 @@ let reported = false;
 const key = Symbol.for("uds.loaded");
 function report(...bytes) {
   reported = true;
-  fs.writeSync(3, new Uint8Array(bytes));
+  fs.writeSync(${childFdBeside(runtime?.fd)}, new Uint8Array(bytes));
 }
 globalThis[key] = () => {
   loaded = true;

@@ -14,6 +14,7 @@ import { show } from "../base/check.ts";
 import { kindsWithout, toFlags } from "../base/deno_permissions.ts";
 import { absolutePath, directoryOf, pathOfUrl } from "../base/path.ts";
 import type { StartOptions } from "../child/start.ts";
+import { childFdBeside } from "../descriptor/inherited_fd.ts";
 import { confinement } from "./confine.ts";
 import { entry, type Runtime } from "./entry.ts";
 
@@ -33,7 +34,9 @@ export async function sandboxArgs(
   const denied = kindsWithout(granted).filter((kind) => kind !== "import");
   const settings = config === undefined ? ["--no-config"] : ["--config", pathOfUrl(config)];
   const mayRun = flags.some((flag) => flag.startsWith("--allow-run"));
-  const confined = flags.includes("--allow-all") ? "" : confinement(mayRun, runtime?.fd);
+  const confined = flags.includes("--allow-all")
+    ? ""
+    : confinement(mayRun, runtime && Math.max(runtime.fd, childFdBeside(runtime.fd)));
   const program = [entry(confined, config !== undefined, runtime), module.href, ...args];
   // Awaited last: the options count as they are at the call.
   const location = `--location=https://${await originOf(module.href)}.invalid/`;

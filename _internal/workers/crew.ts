@@ -14,7 +14,7 @@ import type { ChildProcess } from "../child/process.ts";
 import { endOf } from "../pool/failures.ts";
 import { Restarts } from "../pool/restarts.ts";
 import type { ShutdownResult } from "../server/serving.ts";
-import type { Figures, Limits } from "./program.ts";
+import type { Figures, ServeParams } from "./program.ts";
 import { Worker } from "./worker.ts";
 
 /** What a crew needs. */
@@ -22,14 +22,15 @@ export interface CrewOptions {
   /** Starts the process of a worker. */
   readonly start: (signal: AbortSignal) => Promise<ChildProcess>;
   readonly count: number;
-  readonly limits: Limits;
+  /** How they serve. */
+  readonly params: ServeParams;
   readonly maxRestartPause: number;
   /** How long, in milliseconds, a worker may take until it accepts. */
   readonly startTimeout: number;
   /** Makes the errors of workers that do not start. */
   readonly startContext: ErrorContext<null>;
   /** Makes the errors of workers that end. */
-  readonly context: ErrorContext;
+  readonly context: ErrorContext<string | null>;
   /** Called with each end of a worker that was not asked for, and each start that fails. */
   readonly report: (error: unknown) => void;
 }
@@ -142,7 +143,7 @@ export class Crew {
 
   /** Starts a worker, and waits until it accepts. */
   async #start(): Promise<Worker> {
-    const { start, limits, startTimeout, startContext } = this.#options;
+    const { start, params, startTimeout, startContext } = this.#options;
     // Not the signal of closing: it would end the process later, too, while it drains.
     const abort = new AbortController();
     const stop = onAbort(this.#closing.signal, () => abort.abort());
@@ -153,7 +154,7 @@ export class Crew {
     });
     timer.start(startTimeout);
     try {
-      return await Worker.start(await start(abort.signal), limits, startContext);
+      return await Worker.start(await start(abort.signal), params, startContext);
     } catch (error) {
       abort.signal.throwIfAborted();
       throw error;

@@ -3,12 +3,14 @@
 import type { UnixAddr } from "../../address.ts";
 import type { SocketClaim } from "../../claim.ts";
 import { checkOptions, type Checks, duration } from "../base/check.ts";
+import type { ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { handled } from "../base/rejection.ts";
 import type { ChildProcess } from "../child/process.ts";
 import { HeldSocket } from "../descriptor/held_socket.ts";
 import type { ShutdownOptions, ShutdownResult } from "../server/serving.ts";
 import { Crew, type CrewOptions } from "./crew.ts";
+import type { Limits } from "./program.ts";
 
 /**
  * The figures of one worker.
@@ -78,7 +80,8 @@ export interface WorkersStatistics {
 }
 
 /** What an owner needs. */
-export interface OwnerOptions extends Omit<CrewOptions, "start"> {
+export interface OwnerOptions extends Omit<CrewOptions, "start" | "params"> {
+  readonly limits: Limits;
   /** Starts the process of a worker, with the descriptor of the socket. */
   readonly start: (fd: number, signal: AbortSignal) => Promise<ChildProcess>;
 }
@@ -91,19 +94,26 @@ const DEFAULT_TIMEOUT_MS = 5000;
 export class Owner implements WorkerServer {
   readonly addr: UnixAddr;
   readonly finished: Promise<void>;
-  readonly #claim: SocketClaim;
+  /** The path; `undefined` at a descriptor. */
+  readonly #claim: SocketClaim | undefined;
   readonly #socket: HeldSocket;
   readonly #crew: Crew;
   readonly #ended = Promise.withResolvers<void>();
   #timeout = DEFAULT_TIMEOUT_MS;
   #shutdown: Promise<ShutdownResult> | undefined;
+  #ending: Promise<void> | undefined;
 
-  private constructor(claim: SocketClaim, socket: HeldSocket, options: OwnerOptions) {
-    this.addr = { transport: "unix", path: claim.path };
+  private constructor(claim: SocketClaim | undefined, socket: HeldSocket, options: OwnerOptions) {
+    this.addr = { transport: "unix", path: claim?.path ?? null };
     this.#claim = claim;
     this.#socket = socket;
-    this.#crew = new Crew({ ...options, start: (signal) => options.start(socket.fd, signal) });
-    this.finished = handled(this.#ended.promise.then(() => claim.release()));
+    const { limits, ...others } = options;
+    this.#crew = new Crew({
+      ...others,
+      params: { ...limits, backlog: socket.backlog },
+      start: (signal) => options.start(socket.fd, signal),
+    });
+    this.finished = handled(this.#ended.promise.then(() => claim?.release()));
   }
 
   /**
@@ -118,7 +128,7 @@ export class Owner implements WorkerServer {
   ): Promise<Owner> {
     let owner!: Owner;
     await claim.bind((path) => {
-      const socket = new HeldSocket(path);
+      const socket = HeldSocket.bind(path);
       owner = new Owner(claim, socket, options);
       // The claim disposes of this when it has removed the name.
       const server: AsyncDisposable = { [Symbol.asyncDispose]: () => owner.#end() };
@@ -131,19 +141,38 @@ export class Owner implements WorkerServer {
       }
       return server;
     });
-    const stop = onAbort(signal, () => owner.#abandon());
+    return await owner.#start(signal);
+  }
+
+  /**
+   * Takes over a descriptor, and starts the workers. If one does not start, it closes the
+   * descriptor.
+   *
+   * @param signal Shuts down.
+   */
+  static async openGiven(
+    context: ErrorContext<null>,
+    fd: number,
+    options: OwnerOptions,
+    signal: AbortSignal | undefined,
+  ): Promise<Owner> {
+    return await new Owner(undefined, HeldSocket.given(context, fd), options).#start(signal);
+  }
+
+  async #start(signal: AbortSignal | undefined): Promise<Owner> {
+    const stop = onAbort(signal, () => this.#abandon());
     try {
-      await owner.#crew.start();
+      await this.#crew.start();
       signal?.throwIfAborted();
     } catch (error) {
-      await owner.#abandon();
+      await this.#abandon();
       signal?.throwIfAborted();
       throw error;
     } finally {
       stop();
     }
-    owner.finished.finally(onAbort(signal, () => handled(owner.shutdown()))).catch(() => {});
-    return owner;
+    this.finished.finally(onAbort(signal, () => handled(this.shutdown()))).catch(() => {});
+    return this;
   }
 
   reload(): Promise<void> {
@@ -169,22 +198,32 @@ export class Owner implements WorkerServer {
   }
 
   async #leave(): Promise<ShutdownResult> {
-    if (this.#crew.size === 0) this.#socket.refuse();
-    await this.#claim.release();
+    if (this.#crew.size === 0) this.#refuse();
+    await this.#release();
     return await this.#crew.drain(this.#timeout);
   }
 
   /** Ends without serving the clients that wait. */
   async #abandon(): Promise<void> {
-    this.#socket.refuse();
+    this.#refuse();
     await this.#crew.drain(0);
-    await this.#claim.release();
+    await this.#release();
+  }
+
+  /** Closes the clients that wait. Those at a descriptor wait for the next process. */
+  #refuse(): void {
+    if (this.#claim !== undefined) this.#socket.refuse();
+  }
+
+  /** Removes the name, if it has one, and ends. */
+  #release(): Promise<void> {
+    return this.#claim?.release() ?? (this.#ending ??= this.#end());
   }
 
   /** Ends the workers, and then the socket. */
   async #end(): Promise<void> {
     // While the claim keeps other programs' files from being unlinked.
-    this.#socket.leavePath();
+    if (this.#claim !== undefined) this.#socket.leavePath();
     await this.#crew.drain(this.#timeout);
     this.#socket.close();
     this.#ended.resolve();

@@ -9,7 +9,7 @@
 
 import { contextAt } from "../base/error_context.ts";
 import { unnamedConnection } from "../child/unnamed_connection.ts";
-import { CHILD_FD, takeOver } from "../descriptor/inherited_fd.ts";
+import { childFdBeside, takeOver } from "../descriptor/inherited_fd.ts";
 import { withDefaults } from "../rpc/options.ts";
 import { Peer } from "../rpc/peer.ts";
 import { ConnectionServer } from "../server/connection_server.ts";
@@ -38,6 +38,12 @@ export interface Limits {
   writeTimeout?: number | undefined;
 }
 
+/** How a worker begins. */
+export interface ServeParams extends Limits {
+  /** The length of the queue of the socket. */
+  readonly backlog: number;
+}
+
 /** How a worker ends. */
 export interface DrainParams {
   /** How long, in milliseconds, its handlers have; `null` without a limit. */
@@ -62,7 +68,8 @@ export interface Figures {
  */
 export default function run(module: Record<string, unknown>, fd: number, url: string): void {
   openSignals();
-  const conn = unnamedConnection(takeOver(contextAt(CHILD_FD)("take over"), CHILD_FD));
+  const ownFd = childFdBeside(fd);
+  const conn = unnamedConnection(takeOver(contextAt(ownFd)("take over"), ownFd));
   let socket: ListeningSocket | undefined;
   let server: ConnectionServer | undefined;
   let accepted = 0;
@@ -73,11 +80,11 @@ export default function run(module: Record<string, unknown>, fd: number, url: st
   }
   const methods = {
     /** Returns what is wrong with the module, if it cannot serve. */
-    async serve(limits: Limits): Promise<string | null> {
+    async serve({ backlog, ...limits }: ServeParams): Promise<string | null> {
       const reporter = new Reporter();
       const served = servedBy(module, limits, reporter.report);
       if (typeof served === "string") return served;
-      const listener = await SharedListener.open(contextAt(fd)("serve"), fd, new URL(url));
+      const listener = await SharedListener.open(contextAt(fd)("serve"), fd, backlog, new URL(url));
       socket = ListeningSocket.openShared(contextAt(fd), listener, reporter);
       server = new ConnectionServer(socket, (conn, info) => {
         accepted++;

@@ -15,9 +15,6 @@ import { PokedListener } from "../descriptor/poked_listener.ts";
 /** How many times a wait has Deno accept once more, before it looks for a descriptor. */
 const POKES_PER_LOOK = 10;
 
-/** The queue of the kernel, as the owner has set it. node:net adds one. */
-const BACKLOG = 1023;
-
 /** The handle of a `net.Server`, which has no public name. */
 interface Handle {
   onconnection(status: number): void;
@@ -37,17 +34,20 @@ export class SharedListener extends PokedListener {
   /**
    * Listens at a descriptor. Closing the listener closes it.
    *
+   * @param backlog The length of the queue, as the owner has set it. node:net adds one.
    * @param file A file that this process may read.
    */
   static async open(
     context: ErrorContext<null>,
     fd: number,
+    backlog: number,
     file: URL,
   ): Promise<SharedListener> {
     const server = builtin("node:net").createServer({ pauseOnConnect: true, allowHalfOpen: true });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     server.once("listening", resolve).once("error", reject);
-    server.listen({ fd, backlog: BACKLOG });
+    // Node takes the length only from here, although its types do not.
+    (server.listen as (options: object, backlog: number) => void).call(server, { fd }, backlog);
     await promise.catch((cause) => {
       throw context.fail(fromNode(cause));
     });

@@ -7,7 +7,7 @@ import { endOf } from "../pool/failures.ts";
 import { withDefaults } from "../rpc/options.ts";
 import { Peer } from "../rpc/peer.ts";
 import type { ShutdownResult } from "../server/serving.ts";
-import type { Figures, Limits } from "./program.ts";
+import type { Figures, ServeParams } from "./program.ts";
 
 /** How much longer than its handlers have a worker may take to end, in milliseconds. */
 const LATE_MS = 2000;
@@ -39,12 +39,12 @@ export class Worker {
    */
   static async start(
     child: ChildProcess,
-    limits: Limits,
+    params: ServeParams,
     context: ErrorContext<null>,
   ): Promise<Worker> {
     const worker = new Worker(child);
     let cause: unknown;
-    const fault = await worker.#peer.call("serve", limits).catch((error) => {
+    const fault = await worker.#peer.call("serve", params).catch((error) => {
       cause = error;
     }) as string | null | undefined;
     if (fault === null) return worker;

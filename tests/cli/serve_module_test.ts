@@ -98,8 +98,9 @@ test("uds serve --module names what is wrong", async () => {
     [["--module", file, path, "--", "cat"], "CMD and --module do not go together"],
     [["--module", file, "--reply", "a", path], "--reply and --module do not go together"],
     [["--module", file, "--peer-env", path], "--module and --peer-env do not go together"],
-    [["--module", file, "--systemd", path], "--module and --systemd do not go together"],
     [["--workers", "2", path, "--", "cat"], "--workers needs --module"],
+    [["--workers", "2", path], "--workers needs --module"],
+    [["--allow", "env", path], "--allow needs --module"],
     [["--workers", "0", "--module", file, path], "--workers must be a whole number"],
     [["--allow", "all", "--module", file, path], "--allow must be KIND or KIND=VALUES"],
   ];

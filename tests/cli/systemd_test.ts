@@ -1,5 +1,5 @@
 import { connect } from "@uds/uds";
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { decode, encode, fixturePath, readAll, TempDir, test } from "../_helpers.ts";
 import { Process, udsCommand } from "../_cli.ts";
 
@@ -147,4 +147,67 @@ test(
     assertEquals(lines.at(-1), { code: 0 });
   },
   { needs: [...NEEDS.needs, "systemd-notify", "python3"] },
+);
+
+test(
+  "uds serve --systemd --module serves the socket of the manager, and reports each reload",
+  async () => {
+    await using dir = new TempDir();
+    const [path, file] = [dir.file("app.sock"), dir.file("app.ts")];
+    const module = (version: number) =>
+      `export const connection = async (c) => {
+        await c.writeText("${version} " + Deno.pid);
+        await c.closeWrite();
+        for await (const _ of c.readable);
+      };`;
+    await Deno.writeTextFile(file, module(1));
+    const line = ["serve", "--systemd", "--module", file, "--workers", "2", path];
+    const named = new Process(udsCommand(["permissions", ...line], ALL));
+    const flags = decode((await named.ended).stdout).match(/--allow-[^ \n]+/g) ?? [];
+    assert(!flags.some((flag) => flag.includes("net")), `${flags}`);
+    const passed = ["PATH", "HOME", "DENO_DIR", "NOTIFY_SOCKET"].flatMap((name) => ["-E", name]);
+    await using manager = new Process([
+      "python3",
+      fixturePath("systemd_manager.py"),
+      dir.file("notify"),
+      "systemd-socket-activate",
+      "-l",
+      path,
+      ...passed,
+      // Only libc has the time of a reload with every version of systemd.
+      ...udsCommand(line, [...flags, "--allow-ffi"]),
+    ]);
+    assertMatch(await ask(path, "hello"), /^1 \d+$/);
+    await manager.stdout.until("READY=1");
+    await Deno.writeTextFile(file, module(2));
+    manager.kill("SIGHUP");
+    await manager.stderr.until("reloaded");
+    assertMatch(await ask(path, "hello"), /^2 \d+$/);
+    await Deno.writeTextFile(file, "throw new Error('of today')");
+    manager.kill("SIGHUP");
+    await manager.stderr.until("of today. The workers that were not replaced go on");
+    assertMatch(await ask(path, "hello"), /^2 \d+$/);
+    await Deno.writeTextFile(file, module(3));
+    // A worker that ends is replaced at the same descriptor.
+    const pid = Number((await ask(path, "hello")).split(" ")[1]);
+    Deno.kill(pid, "SIGKILL");
+    await manager.stderr.until("was ended by SIGKILL");
+    assertMatch(await ask(path, "hello"), /^[23] \d+$/);
+    manager.kill("SIGTERM");
+    const { stdout } = await manager.ended;
+    const lines = decode(stdout).trimEnd().split("\n").map((line) => JSON.parse(line));
+    const reported = lines.flatMap(({ lines }) => lines ?? []);
+    assertEquals(reported.filter((text) => !text.startsWith("MONOTONIC_USEC=")), [
+      "READY=1",
+      "RELOADING=1",
+      "READY=1",
+      "RELOADING=1",
+      "READY=1",
+      "STOPPING=1",
+    ]);
+    assertEquals(reported.length, 8);
+    assertEquals(lines.at(-1), { code: 0 });
+    assertEquals(dir.list(), ["app.sock", "app.ts", "notify"]);
+  },
+  { needs: [...NEEDS.needs, "python3"], deadline: 20_000 },
 );

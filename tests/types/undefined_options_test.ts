@@ -34,7 +34,7 @@ import {
   type RpcClientOptions,
   type RpcOptions,
 } from "@uds/uds/rpc";
-import type { ServeWorkersOptions } from "@uds/uds/workers";
+import type { ServeWorkersFdOptions, ServeWorkersOptions } from "@uds/uds/workers";
 import { assertEquals } from "@std/assert";
 import { TempDir, test } from "../_helpers.ts";
 
@@ -68,6 +68,7 @@ const ACCEPTED: true[] = [
   true satisfies Accepts<RpcOptions>,
   true satisfies Accepts<ServeFdOptions>,
   true satisfies Accepts<ServeOptions>,
+  true satisfies Accepts<ServeWorkersFdOptions>,
   true satisfies Accepts<ServeWorkersOptions>,
   true satisfies Accepts<ShutdownOptions>,
   true satisfies Accepts<SocketPairOptions>,

@@ -1,4 +1,5 @@
-import { serveWorkers } from "@uds/uds/workers";
+import { NotASocket } from "@uds/uds";
+import { serveWorkers, type ServeWorkersOptions } from "@uds/uds/workers";
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { fixture, TempDir, test } from "../_helpers.ts";
 import { accepting, ask, moduleOf } from "./_workers.ts";
@@ -69,4 +70,17 @@ test("a worker prints without colors if its owner's standard error is not a term
   await using owner = fixture("workers_owner.ts", ["-A"], [dir.file("app.sock"), "1", file]);
   // The owner's own report of its end is in color.
   assertStringIncludes(await owner.stderr(), "error: Uncaught (in promise) Error: in color\n");
+});
+
+test("serveWorkers() at a descriptor refuses what it cannot use", async () => {
+  const module = moduleOf("pid.ts");
+  const mistakes: [options: object, Class: new (message: string) => Error, message: string][] = [
+    [{ fd: 2 }, RangeError, "Invalid fd"],
+    [{ fd: 2 ** 30, mode: 0o600 }, TypeError, "Invalid mode: the socket of fd has its path"],
+    [{ fd: 3, path: "/a" }, TypeError, "Invalid path: the socket of fd has its path"],
+    [{ fd: 2 ** 30 }, NotASocket, "descriptor 1073741824: no listening Unix stream socket is open"],
+  ];
+  for (const [options, Class, message] of mistakes) {
+    await assertRejects(() => serveWorkers(options as ServeWorkersOptions, module), Class, message);
+  }
 });
