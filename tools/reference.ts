@@ -99,8 +99,13 @@ function typeOf(property: Member): string {
     .replace(/\s+/g, " ").replace(/^\(+ ?(\([^]*\) => [^()]*)\)$/, "$1");
 }
 
+/** Reports whether a symbol has options. `StoreFds` is the value of one. */
+function isOptions({ name }: Symbol): boolean {
+  return name.endsWith("Options") || name === "StoreFds";
+}
+
 function optionsPage(): string {
-  const sections = symbols.filter(({ name }) => name.endsWith("Options")).map((symbol) => {
+  const sections = symbols.filter(isOptions).map((symbol) => {
     // One that is only `undefined` is refused.
     const allowed = allPropertiesOf(symbol).filter((each) => typeOf(each) !== "undefined");
     const properties = allowed.map((property) => {

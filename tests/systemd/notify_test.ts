@@ -289,6 +289,7 @@ test("notify({ storeFds }) names libc, which alone can send descriptors", async 
 for (
   const [name, value] of Object.entries({
     "no descriptor": { fds: [] },
+    "too many descriptors": { fds: Array.from({ length: 254 }, () => 0) },
     "a descriptor below 0": { fds: [-1] },
     "a name with a colon": { fds: [0], name: "a:b" },
     "a name of two lines": { fds: [0], name: "a\nREADY=1" },
