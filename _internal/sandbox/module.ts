@@ -161,13 +161,22 @@ function translate(reason: string, module: URL): string {
   );
 }
 
-/** Returns expressions for the deepest directory that has a module and another file, or for two. */
+/**
+ * Returns expressions for the directory of a module, and for that of a file that it imports. One
+ * that has both may have much more, such as all of `/tmp`: then the file alone.
+ */
 function directoriesOf(module: URL, path: string): string {
   const own = pathOfUrl(module).split("/").slice(0, -1);
-  const other = path.split("/").slice(0, -1);
+  const other = path.split("/");
   const differ = own.findIndex((name, i) => name !== other[i]);
-  // Only the root has both. The module should not read everything.
-  if (differ === 1) return `new URL(".", import.meta.url), ${JSON.stringify(other.join("/"))}`;
-  const levels = differ < 0 ? 0 : own.length - differ;
-  return `new URL("${Array(levels).fill("..").join("/") || "."}", import.meta.url)`;
+  if (differ < 0) return OWN_DIRECTORY;
+  const hasBoth = other.length - 1 === differ;
+  const named = hasBoth ? other : other.slice(0, -1);
+  // Only the root has both.
+  if (differ === 1) return `${OWN_DIRECTORY}, ${JSON.stringify(named.join("/"))}`;
+  const up = Array(own.length - differ).fill("..");
+  const relative = JSON.stringify([...up, ...named.slice(differ)].join("/"));
+  return `${OWN_DIRECTORY}, new URL(${relative}, import.meta.url)`;
 }
+
+const OWN_DIRECTORY = 'new URL(".", import.meta.url)';

@@ -41,13 +41,13 @@ for (const [name, text] of Object.entries(DENIED)) {
     const isFar = error.message.includes('imports "/etc/passwd"');
     const remedy = isFar
       ? `pass modules: [new URL(".", import.meta.url), "/etc"]`
-      : `pass modules: [new URL("..", import.meta.url)]`;
+      : `pass modules: [new URL(".", import.meta.url), new URL("../secret`;
     assert(error.message.includes(remedy), error.message);
     assert(!error.message.includes("--allow"), error.message);
   });
 }
 
-test("pair(module) names the directory of both, also further above, and it is the remedy", async () => {
+test("pair(module) names the directory of each, also further above, and they are the remedy", async () => {
   await using dir = new TempDir();
   const url = await write(dir, {
     "a/own/deep/w.ts": `import { lib } from "../../../b/lib.ts"; ${saying("lib")}`,
@@ -57,10 +57,11 @@ test("pair(module) names the directory of both, also further above, and it is th
   const error = await assertRefused(
     () => pair(url),
     Deno.errors.InvalidData,
-    `modules: [new URL("../../..", import.meta.url)]`,
+    `modules: [new URL(".", import.meta.url), new URL("../../../b", import.meta.url)]`,
   );
   assert(error.message.includes(`${dir.path}/b/lib.ts`), error.message);
-  assertEquals(await saidJson(url, { modules: [new URL("../../..", url)] }), 1);
+  const modules = [new URL(".", url), new URL("../../../b", url)];
+  assertEquals(await saidJson(url, { modules }), 1);
 });
 
 test("pair(module) does not read a file that an import map puts in the place of node:fs", async () => {
