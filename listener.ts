@@ -148,7 +148,8 @@ export interface ListenFdOptions {
    * - It works only in the main thread. Pass only a number that the parent has agreed on. A
    *   descriptor that is refused stays open.
    * - At most a few dozen clients are accepted before there is room for them. They wait in this
-   *   process, all others in the backlog.
+   *   process, all others in the backlog. `close()` of a listener resets them: nothing can put them
+   *   back, and nothing accepts them any more. `serve()` serves them at its shutdown.
    */
   fd: number;
   /** A path instead of a descriptor: see {@linkcode ListenOptions}. */

@@ -103,7 +103,8 @@ export interface ServeWorkersOptions extends
 export interface ServeWorkersFdOptions
   extends Omit<ServeWorkersOptions, keyof ClaimOptions | "path" | "fd"> {
   /**
-   * The number of a descriptor that this process was given, from 3 on, for example by `listenFds()`:
+   * The number of a descriptor, from 3 on, that this process was given, for example by
+   * `listenFds()`:
    * a Unix stream socket that is listening, or bound.
    *
    * - It has a path already, or none. Nothing is locked, created or removed, and `addr` has no

@@ -120,7 +120,8 @@ export async function startChild(
 /**
  * Starts a child.
  *
- * @param fd What the child gets as the descriptor of its socket, unless its socket is on the standard streams.
+ * @param fd What the child gets as the descriptor of its socket, unless that is on the standard
+ * streams.
  * @param open Opens this end. Gets the streams of the child, and what reports that it has exited.
  */
 async function startWith<Conn extends ChildConn>(

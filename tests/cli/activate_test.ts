@@ -45,7 +45,7 @@ test(
   { needs: ["python3"] },
 );
 
-test("uds activate gives its socket to the command once", async () => {
+test("uds activate passes its socket to the command once", async () => {
   await using dir = new TempDir();
   const [path, count] = [dir.file("a.sock"), dir.file("count")];
   const script = `readlink /proc/$$/fd/* | grep -cF "$(readlink /proc/$$/fd/3)" > "$0"; exit 1`;

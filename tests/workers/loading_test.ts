@@ -32,7 +32,7 @@ test("serveWorkers() with startTimeout names a module that does not load, and en
   assertEquals(dir.list(), []);
 });
 
-test("serveWorkers() names a module if its process ends before it serves", async () => {
+test("serveWorkers() names a module that ends its process before it serves", async () => {
   await using dir = new TempDir();
   const file = dir.file("ends.ts");
   await Deno.writeTextFile(file, "queueMicrotask(() => Deno.exit(9)); await 0;");
