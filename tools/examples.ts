@@ -9,7 +9,7 @@ const BLOCK = /^( *(?:\* )?)```ts(?! ignore)\b.*\n([^]*?)^\1```$/gm;
 const IMPORTS = /^(?:(?:import [^;]*;|\/\/.*)?\n)*/;
 
 /** The first line of a block of a page: the flags with which its code runs. */
-const COMMAND = /^\/\/ deno run((?: -{1,2}[\w=,/-]+)*) main\.ts\n/;
+export const COMMAND: RegExp = /^\/\/ deno run((?: -{1,2}[\w=,/-]+)*) main\.ts\n/;
 const SHORT_FLAGS: Record<string, string> = {
   R: "read",
   W: "write",
@@ -38,6 +38,24 @@ function permissionsOf(code: string): Deno.PermissionOptionsObject {
   }));
 }
 
+/** A block of TypeScript, without its margin. */
+export interface Sample {
+  /** The number of its first line. */
+  line: number;
+  code: string;
+}
+
+/** Returns the blocks of TypeScript of a file. */
+export function samplesOf(file: string): Sample[] {
+  const text = Deno.readTextFileSync(file);
+  return [...text.matchAll(BLOCK)].map(({ index, 1: margin = "", 2: block = "" }) => {
+    const lines = block.split("\n").map((each) =>
+      each.startsWith(margin) ? each.slice(margin.length) : ""
+    );
+    return { line: text.slice(0, index).split("\n").length, code: lines.join("\n") };
+  });
+}
+
 /**
  * Writes each example of some files as a test file into a directory. Returns their paths.
  *
@@ -48,13 +66,9 @@ function permissionsOf(code: string): Deno.PermissionOptionsObject {
 export function writeExamples(files: string[], directory: string): string[] {
   const root = new URL("../", import.meta.url);
   return files.flatMap((file) => {
-    const text = Deno.readTextFileSync(file);
-    return [...text.matchAll(BLOCK)].map(({ index, 1: margin = "", 2: block = "" }) => {
-      const line = text.slice(0, index).split("\n").length;
-      const lines = block.split("\n").map((each) =>
-        each.startsWith(margin) ? each.slice(margin.length) : ""
-      );
-      const code = lines.join("\n").replaceAll(
+    return samplesOf(file).map((sample) => {
+      const { line } = sample;
+      const code = sample.code.replaceAll(
         "import.meta.url",
         JSON.stringify(new URL(file, root)),
       );

@@ -21,28 +21,41 @@ export function publishedConfig(config: Config, packages: Record<string, string>
   return { ...config, imports: { ...packages, ...Object.fromEntries(own) } };
 }
 
-async function simulate(config: Config): Promise<number> {
+/** Runs a dry run with the stand-ins. Returns what it printed if it may not print it itself. */
+async function simulate(stdio: "inherit" | "piped"): Promise<Deno.CommandOutput> {
+  const config = JSON.parse(await Deno.readTextFile("deno.json")) as Config;
   config.publish.include.push("links");
   const file = `deno.publish.${Deno.pid}.json`;
   await Deno.writeTextFile(file, JSON.stringify(config));
   try {
     const args = ["publish", "--dry-run", "--allow-dirty", "--config", file];
-    const child = new Deno.Command(Deno.execPath(), { args, stdin: "null" }).spawn();
-    return (await child.status).code;
+    const options = { args, stdin: "null", stdout: stdio, stderr: stdio } as const;
+    return await new Deno.Command(Deno.execPath(), { ...options, env: { NO_COLOR: "1" } }).output();
   } finally {
     await Deno.remove(file);
   }
 }
 
+/** Returns the paths of the files that would be published, the stand-ins included. */
+export async function publishedFiles(): Promise<string[]> {
+  const { success, stdout, stderr } = await simulate("piped");
+  const output = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
+  if (!success) throw new Error(`the dry run failed:\n${output}`);
+  const root = new URL("../", import.meta.url).href;
+  return [...output.matchAll(/^ +(file:\S+) \(/gm)].map(([, url = ""]) => url)
+    .filter((url) => url.startsWith(root)).map((url) => decodeURI(url.slice(root.length)))
+    .map((path) => /^deno\.publish\.\d+\.json$/.test(path) ? "deno.json" : path);
+}
+
 if (import.meta.main) {
-  const config = JSON.parse(await Deno.readTextFile("deno.json"));
   if (Deno.args.includes("--write")) {
+    const config = JSON.parse(await Deno.readTextFile("deno.json"));
     const packages = JSON.parse(await Deno.readTextFile("links/jsr.json"));
     await Deno.writeTextFile(
       "deno.json",
       JSON.stringify(publishedConfig(config, packages), null, 2) + "\n",
     );
   } else {
-    Deno.exitCode = await simulate(config);
+    Deno.exitCode = (await simulate("inherit")).code;
   }
 }
