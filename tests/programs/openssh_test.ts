@@ -1,7 +1,7 @@
 import { connect, lengthPrefixed, messages, pair, serve } from "@uds/uds";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Process } from "../_cli.ts";
-import { decode, encode, Program, pseudoRandom, readAll, TempDir, test } from "../_helpers.ts";
+import { decode, encode, type Program, pseudoRandom, readAll, TempDir, test } from "../_helpers.ts";
 import { sshd } from "../_sshd.ts";
 import { asUser, checked, output, Relay, start, stop, UserDir } from "./_programs.ts";
 

@@ -1,0 +1,44 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { onTerminal, Process } from "../_cli.ts";
+import { decode, test } from "../_helpers.ts";
+import { asUser, checked, output, Relay, UserDir } from "./_programs.ts";
+
+for (const way of ["relay", "tap"]) {
+  test(`tmux works and attaches a terminal through uds ${way} --descriptors`, async () => {
+    await using dir = new UserDir();
+    const [path, relayed] = [dir.file("tmux.sock"), dir.file("relayed.sock")];
+    const at = (path: string) => ["tmux", "-f", "/dev/null", "-S", path];
+    const env = { TERM: "xterm", HOME: dir.path };
+    const tmux = (...args: string[]) => output([...at(relayed), ...args], { env });
+    // The server starts in the background.
+    await output([...at(path), "new-session", "-d", "-x", "80", "-y", "20", "exec cat"], { env });
+    try {
+      await using relay = await Relay.run(way, "--descriptors", relayed, path);
+      for (let i = 1; i < 20; i++) await tmux("new-window", "-d", "exec cat");
+      assertEquals((await tmux("list-windows")).trimEnd().split("\n").length, 20);
+      await tmux("set-buffer", "x".repeat(10_000));
+      assertEquals(await tmux("show-buffer"), "x".repeat(10_000));
+      // The client sends its terminal to the server, as descriptors.
+      const attach = onTerminal([...at(relayed), "attach", "-t", "0:0"]);
+      await using client = new Process(asUser(...attach), { input: "open", env });
+      await client.stdout.until("cat");
+      await tmux("send-keys", "-t", "0:0", "typed by send-keys", "Enter");
+      await client.stdout.until("typed by send-keys");
+      await client.type("typed in the terminal\n");
+      let pane = "";
+      // The terminal shows it, and so does cat.
+      while ((pane.match(/typed in the terminal/g)?.length ?? 0) < 2) {
+        pane = await tmux("capture-pane", "-p", "-t", "0:0");
+      }
+      assertStringIncludes(pane, "typed by send-keys\ntyped by send-keys\n");
+      await tmux("detach-client", "-a");
+      await tmux("kill-server");
+      assertStringIncludes(decode((await client.ended).stdout), "[server exited]");
+      await relay.end();
+    } finally {
+      await output(["sh", "-c", `${at(path).join(" ")} kill-server 2>/dev/null; true`], { env });
+    }
+    const what = "20 windows, a buffer of 10 KB, a terminal attached, typed into and read";
+    await checked("tmux", ["tmux", "-V"], `\`uds ${way} --descriptors\``, what);
+  }, { needs: ["tmux", "script"], deadline: 30_000 });
+}
