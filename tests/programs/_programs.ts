@@ -46,6 +46,20 @@ export async function output(
   return text;
 }
 
+/** Returns the modules of Debian's Python that are missing, for `needs` of a test. */
+export function missingModules(...names: string[]): string[] {
+  return names.filter((name) => {
+    try {
+      return !Deno.statSync(`/usr/lib/python3/dist-packages/${name}`).isDirectory;
+    } catch {
+      return true;
+    }
+  });
+}
+
+/** How long, in milliseconds, a server may take to listen. A database on a busy machine needs it. */
+const START_MS = 60_000;
+
 /** Starts a server of the normal user, and waits until it listens. */
 export async function start(
   command: string[],
@@ -57,7 +71,7 @@ export async function start(
   await using stack = new AsyncDisposableStack();
   stack.use(server);
   await Promise.race([
-    connect({ path, wait: true }).then((conn) => conn.close()),
+    connect({ path, wait: true, timeout: START_MS }).then((conn) => conn.close()),
     server.status.then(async () => {
       throw new Error(`${command.join(" ")} has ended: ${await server.stderr()}`);
     }),

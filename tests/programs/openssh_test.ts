@@ -7,7 +7,7 @@ import { asUser, checked, output, Relay, start, stop, UserDir } from "./_program
 
 const VERSION = ["ssh", "-V"];
 
-/** Starts an agent at "agent.sock" with a new key, whose name is "key". */
+/** Starts an agent at "agent.sock", and makes a key that is called "key". */
 async function startAgent(dir: UserDir): Promise<Program> {
   const path = dir.file("agent.sock");
   const agent = await start(["ssh-agent", "-D", "-a", path], path);
@@ -128,7 +128,7 @@ const [VERSION_IS, STATUS, HANDLE, DATA] = [2, 101, 102, 103] as const;
 const [FOR_READING, FOR_WRITING] = [1, 2 | 8];
 const PIECE_BYTES = 32_768;
 
-/** Returns a packet. A number has four bytes, a bigint eight, and bytes have their length before. */
+/** Returns a packet. A number has four bytes, a bigint eight. Bytes follow their length. */
 function packet(type: number, ...fields: (number | bigint | Uint8Array)[]): Uint8Array {
   const words = (field: number | bigint) =>
     typeof field === "number" ? [field] : [Number(field >> 32n), Number(field & 0xffffffffn)];
