@@ -57,7 +57,7 @@ export function missingModules(...names: string[]): string[] {
   });
 }
 
-/** How long, in milliseconds, a server may take to listen. A database on a busy machine needs it. */
+/** How long, in milliseconds, a server may take to listen: a database, on a busy machine. */
 const START_MS = 60_000;
 
 /** Starts a server of the normal user, and waits until it listens. */
