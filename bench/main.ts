@@ -31,7 +31,7 @@ const FULL = { rounds: 5, scale: 1 };
 const QUICK = { rounds: 3, scale: 1 / 8 };
 const RESULTS = fromFileUrl(new URL("./results/", import.meta.url));
 
-/** Returns the subjects with one of the texts in their name, and the rows that have it in theirs. */
+/** Returns the subjects with one of the texts in their name, and rows with it in theirs. */
 function chosen(only: readonly string[]): Subject[] {
   const isChosen = (text: string) =>
     only.length === 0 || only.some((part) => text.toLowerCase().includes(part.toLowerCase()));

@@ -97,7 +97,7 @@ class Running implements AsyncDisposable {
     }
   }
 
-  /** Waits until a program without such a line listens at a path, or has renamed its socket to it. */
+  /** Waits until a program without such a line listens. It may have renamed its socket. */
   async listening(path: string): Promise<void> {
     const socket = new RegExp(` 00010000 .* ${RegExp.escape(path)}`);
     const listens = async () =>

@@ -13,7 +13,7 @@ export interface Load {
   count: number;
 }
 
-/** The figures of both ends after a run: the seconds of the timed pass, and what else they measure. */
+/** The figures of both ends of a run: the seconds of the timed pass, and others. */
 export type Outcome = Record<string, number>;
 
 /** One way to do the work. */

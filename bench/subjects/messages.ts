@@ -23,9 +23,9 @@ function large(name: string, title: string, size: number, lines: Line[]): Subjec
     ...{ name, title, size, ...GIGABYTES, lines },
     contenders: [
       by("uds, reuse", "messages.ts uds each reuse", count),
-      by("uds, to be kept", "messages.ts uds each", count),
+      by("uds, to be kept", "messages.ts uds each", count / 2),
       by("Deno raw", "messages.ts raw", count),
-      by("Deno raw, to be kept", "messages.ts raw keep", count),
+      by("Deno raw, to be kept", "messages.ts raw keep", count / 4),
     ],
   };
 }
@@ -44,9 +44,9 @@ export const messages: Subject[] = [
       by("uds, each awaited", "messages.ts uds each", 1_500_000),
       by("uds, one by one", "messages.ts uds some", 1_500_000),
       by("uds, in batches", "messages.ts uds batches", 2_000_000),
-      by("Deno raw", "messages.ts raw", 100_000),
-      by("Node node:net", "node.mjs messages", 150_000),
-      by("C", "peer.c each", 300_000),
+      by("Deno raw", "messages.ts raw", 50_000),
+      by("Node node:net", "node.mjs messages", 75_000),
+      by("C", "peer.c each", 150_000),
       by("C, coalesced", "peer.c coalesced", 12_000_000),
     ],
     lines: [
@@ -111,7 +111,7 @@ export const messages: Subject[] = [
     contenders: [
       callsBy("uds rpc", "uds", 100_000, "many"),
       callsBy("birpc", "birpc", 25_000, "many"),
-      callsBy("vscode-jsonrpc", "vscode", 20_000, "many"),
+      callsBy("vscode-jsonrpc", "vscode", 8_000, "many"),
     ],
     lines: [
       atLeast(4, "uds rpc", "birpc"),
