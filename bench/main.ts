@@ -29,6 +29,7 @@ const USAGE = `deno task bench [--quick] [--check] [--only=TEXT] [--rounds=N] [-
 
 const FULL = { rounds: 5, scale: 1 };
 const QUICK = { rounds: 3, scale: 1 / 8 };
+const BUDGET_MS = 8 * 60_000;
 const RESULTS = fromFileUrl(new URL("./results/", import.meta.url));
 
 /** Returns the subjects with one of the texts in their name, and rows with it in theirs. */
@@ -63,18 +64,23 @@ async function main(): Promise<number> {
   });
   const subjects = chosen(only);
   const { scale, ...defaults } = quick ? QUICK : FULL;
-  const rounds = Number(given.rounds ?? defaults.rounds);
-  if (!(rounds >= 1)) throw new TypeError(`--rounds must be a number, got "${given.rounds}"`);
+  const most = Number(given.rounds ?? defaults.rounds);
+  if (!(most >= 1)) throw new TypeError(`--rounds must be a number, got "${given.rounds}"`);
   await using tools = await Tools.open();
   const environment = await tools.environment();
   const begin = performance.now();
   const seconds = () => Math.round((performance.now() - begin) / 1000);
   const figures = await measure(tools, subjects, {
-    rounds,
+    rounds: most,
     scale,
+    budgetMs: BUDGET_MS,
     onProgress: (done, total, what) => console.error(`[${done}/${total}, ${seconds()} s] ${what}`),
   });
 
+  const counts = figures.values().flatMap((each) =>
+    each.values().map(({ values }) => values.length)
+  );
+  const rounds = Math.max(...counts);
   const whole = !quick && only.length === 0;
   const last: Report | undefined = await Deno.readTextFile(join(RESULTS, "report.json"))
     .then(JSON.parse, () => undefined);

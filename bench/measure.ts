@@ -24,6 +24,8 @@ export interface MeasureOptions {
   rounds: number;
   /** The share of a full load. */
   scale: number;
+  /** How long, in milliseconds, all rounds take at most. A further one begins only if it fits. */
+  budgetMs?: number;
   /** How long, in milliseconds, a run may take, if not as its contender says. */
   limitMs?: number;
   /** Called after each run. */
@@ -55,7 +57,12 @@ export async function measure(
   });
   const total = groups.reduce((sum, { contenders, rounds }) => sum + contenders.length * rounds, 0);
   let done = 0;
+  const begin = performance.now();
+  let before = begin;
   for (let round = 0; round < rounds; round++) {
+    const now = performance.now();
+    if (round > 0 && now - begin + (now - before) > (options.budgetMs ?? Infinity)) break;
+    before = now;
     for (const { group, contenders } of groups.filter(({ rounds }) => round < rounds)) {
       // Another contender goes first each time, so none always has the warmer machine.
       const first = round % (contenders.length || 1);

@@ -51,6 +51,13 @@ test("the benchmark takes several figures from the same runs", async () => {
   }
 });
 
+test("the benchmark begins no round that its time does not allow", async () => {
+  await using tools = await Tools.open();
+  const subject = only("JSON lines", ["JSON alone"]);
+  const figures = await measure(tools, [subject], { ...ONE_ROUND, rounds: 3, budgetMs: 1 });
+  assertEquals(figures.get("JSON lines")?.get("JSON alone")?.values.length, 1);
+});
+
 test("the benchmark refuses a count that is not exact", async () => {
   const load = { size: 10, warm: 1, count: 2 };
   check({ items: 3, bytes: 30 }, load);
