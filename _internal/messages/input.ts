@@ -19,6 +19,11 @@ import { readBuffer } from "../base/read_buffer.ts";
 const MIN_CHUNK_BYTES = 16 * 1024;
 const MAX_CHUNK_BYTES = 256 * 1024;
 /**
+ * From this size on, a message that announces its size has its own chunk: then it need not be
+ * joined, and one that is kept keeps nothing else.
+ */
+const LARGE_BYTES = 32 * 1024;
+/**
  * By how much an incomplete message may exceed its codec's limit before the codec is not called any
  * more.
  */
@@ -61,6 +66,8 @@ export class InputBuffer<T> {
   #sliceBytes = MIN_SLICE_BYTES;
   /** The size of the last message, if it was large: the next one may be large too. */
   #expected = 0;
+  /** From which size on a message is large. */
+  readonly #largeBytes: number;
   #offered = 0;
 
   /**
@@ -69,6 +76,8 @@ export class InputBuffer<T> {
   constructor(codec: Codec<T, never>, reuse = false) {
     this.#codec = codec;
     this.#reuse = reuse;
+    // Memory that is reused has room for several messages, which then come with one read.
+    this.#largeBytes = reuse ? MAX_CHUNK_BYTES : LARGE_BYTES;
   }
 
   /** Whether a message is incomplete. */
@@ -91,10 +100,15 @@ export class InputBuffer<T> {
     return this.#needed > this.#scanned + 1;
   }
 
+  /** Whether the incomplete message is a large one. */
+  get #isLarge(): boolean {
+    return this.#needed > this.#largeBytes && this.#isAnnounced;
+  }
+
   /** Returns where to put the next bytes. Call {@linkcode filled} with their number. */
   room(): Uint8Array {
     if (this.#reuse && this.#rest === 0) this.#start = this.#end = 0;
-    const isLarge = this.#needed > MAX_CHUNK_BYTES && this.#isAnnounced;
+    const isLarge = this.#isLarge;
     const free = this.#chunk.length - this.#end;
     const isTight = isLarge
       ? free === 0 || this.#chunk.length - this.#start < Math.min(this.#needed, TRUSTED_BYTES)
@@ -144,9 +158,7 @@ export class InputBuffer<T> {
     let slice = this.#sliceBytes;
     while (this.#rest >= this.#needed) {
       if (messages.length >= most) return true;
-      if (this.#needed > MAX_CHUNK_BYTES && this.#isAnnounced) {
-        this.#expected = Math.min(this.#needed, TRUSTED_BYTES);
-      }
+      if (this.#isLarge) this.#expected = Math.min(this.#needed, TRUSTED_BYTES);
       const before = messages.length;
       const size = Math.min(this.#rest, Math.max(this.#needed, this.#scanned) + slice);
       const bytes = this.#chunk.subarray(this.#start, this.#start + size);
@@ -247,7 +259,7 @@ export class InputBuffer<T> {
       );
     }
     this.#start += end;
-    return bytes.subarray(end);
+    return end === bytes.length ? NOTHING : bytes.subarray(end);
   }
 
   /** Notes how many bytes the incomplete message needs: those that it announced, or one more. */
@@ -265,7 +277,8 @@ export class InputBuffer<T> {
     // Twice the rest, so that copies stay in proportion to what came. A peer that announces much
     // and sends little gets little memory.
     const announced = Math.min(this.#needed, Math.max(TRUSTED_BYTES, 4 * rest));
-    const size = Math.max(this.#chunkBytes, this.#expected, announced, 2 * rest, rest + least);
+    const usual = this.#isLarge ? announced : this.#expected || this.#chunkBytes;
+    const size = Math.max(usual, announced, 2 * rest, rest + least);
     if (this.#reuse && this.#chunk.length >= size) {
       this.#chunk.copyWithin(0, this.#start, this.#end);
     } else {

@@ -33,12 +33,16 @@ const MAX_TURN_MS = 1;
  */
 type State = "idle" | "reading" | "ended" | "failed" | "broken" | "closed";
 
-/** A call that waits for messages. */
-interface Waiter {
+/** A call that waits for messages. It has values and not functions, which cost memory each. */
+interface Waiter<R = unknown> {
   /** Takes at least one message. */
-  take(): void;
-  /** Ends without a message. */
-  end(): void;
+  take(): R;
+  /** What to resolve with at the end. */
+  readonly atEnd: R;
+  /** Whether `close()` counts as an end. */
+  readonly endsWithClose: boolean;
+  resolve(result: R): void;
+  reject(failure: unknown): void;
 }
 
 /** Reads messages from a connection. */
@@ -61,8 +65,11 @@ export class MessageReceiver<T> {
   #late: PromiseWithResolvers<Uint8Array> | undefined;
   /** Whether the bytes that have come may contain more messages. */
   #hasMore = false;
-  /** When the messages of a read began to keep the process busy, and how long they may. */
-  #turnStart = 0;
+  /**
+   * When the messages of a read began to keep the process busy, and how long they may. The clock is
+   * asked only when a read brings more than one batch, because it costs as much as a small message.
+   */
+  #turnStart: number | undefined;
   #turnMs = MIN_TURN_MS;
   readonly #frame: FrameTimer | undefined;
   readonly #draining: AbortSignal | undefined;
@@ -164,23 +171,10 @@ export class MessageReceiver<T> {
     this.#next = 0;
   }
 
-  /**
-   * Waits for messages behind earlier calls.
-   *
-   * @param take Takes them.
-   * @param atEnd What to resolve with at the end.
-   * @param endsWithClose Whether `close()` counts as an end.
-   */
+  /** Waits for messages behind earlier calls. For the values, see {@linkcode Waiter}. */
   #wait<R>(take: () => R, atEnd: R, endsWithClose: boolean, signal?: AbortSignal): Promise<R> {
     const { promise, resolve, reject } = Promise.withResolvers<R>();
-    const waiter: Waiter = {
-      take: () => resolve(take()),
-      end: () => {
-        const isEnd = this.#state === "ended" || endsWithClose && this.#state === "closed";
-        if (isEnd) resolve(atEnd);
-        else reject(this.#failure);
-      },
-    };
+    const waiter: Waiter<R> = { take, atEnd, endsWithClose, resolve, reject };
     if (signal !== undefined) {
       const stop = onAbort(signal, () => {
         const place = this.#waiters.indexOf(waiter);
@@ -198,10 +192,17 @@ export class MessageReceiver<T> {
   /** Delivers messages to the waiting calls, and then the end. */
   #deliver(): void {
     const waiters = this.#waiters;
-    while (waiters.length > 0 && this.#queue.length > 0) waiters.shift()!.take();
+    while (waiters.length > 0 && this.#queue.length > 0) {
+      const { take, resolve } = waiters.shift()!;
+      resolve(take());
+    }
     if (!this.#isOver || waiters.length === 0) return;
-    if (this.#state !== "ended") this.#sender.reported(this.#state === "broken");
-    for (const waiter of waiters.splice(0)) waiter.end();
+    const state = this.#state;
+    if (state !== "ended") this.#sender.reported(state === "broken");
+    for (const { atEnd, endsWithClose, resolve, reject } of waiters.splice(0)) {
+      if (state === "ended" || endsWithClose && state === "closed") resolve(atEnd);
+      else reject(this.#failure);
+    }
   }
 
   #end(state: "ended" | "failed" | "broken" | "closed", failure?: unknown): void {
@@ -221,7 +222,8 @@ export class MessageReceiver<T> {
     try {
       while (this.#waiters.length > 0 && !this.#isOver) {
         if (this.#hasMore) {
-          if (performance.now() - this.#turnStart > this.#turnMs) {
+          const now = performance.now();
+          if (now - (this.#turnStart ??= now) > this.#turnMs) {
             const hasCome = await othersTurn();
             this.#turnMs = hasCome ? MIN_TURN_MS : Math.min(2 * this.#turnMs, MAX_TURN_MS);
             this.#beginTurn();
@@ -269,7 +271,7 @@ export class MessageReceiver<T> {
 
   /** The event loop has run: what came since then is new. */
   #beginTurn(): void {
-    this.#turnStart = performance.now();
+    this.#turnStart = undefined;
     this.#sender.turned();
   }
 

@@ -255,7 +255,7 @@ export class MessageSender<T> {
           const count = await (this.#stall === undefined ? writing : this.#stall.watch(writing));
           if (this.#isOver) return;
           checkProgress("write()", count, this.#left.length);
-          this.#left = this.#left.subarray(count);
+          this.#left = count === this.#left.length ? NOTHING : this.#left.subarray(count);
           this.#written += count;
         }
         this.#out.release(segment);
