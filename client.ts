@@ -27,7 +27,7 @@ import {
   descriptorSockets,
   lowLatencyFor,
 } from "./_internal/connection/native_slot.ts";
-import { SocketConnection } from "./_internal/connection/socket_connection.ts";
+import { SocketConnection, type Transport } from "./_internal/connection/socket_connection.ts";
 import { connectRefusal } from "./_internal/path/connect_refusal.ts";
 import { connectWithin } from "./_internal/path/connect_tries.ts";
 
@@ -163,8 +163,8 @@ async function checkAndConnect(options: SocketPath | ConnectOptions): Promise<Co
   const descriptors = descriptorSockets(context, given);
   const lowLatency = lowLatencyFor(context, given);
   if (descriptors !== undefined || mayPrompt()) context.require(permissions("connect", path));
-  const raw = await connectWithin(context, given, {
-    open: async () => await (descriptors?.connect(path) ?? connectNatively(path)),
+  const raw = await connectWithin<Transport | Deno.UnixConn>(context, given, {
+    open: () => descriptors?.connect(path) ?? connectNatively(path),
     refusal: (cause) => refusalOf(context, cause),
   });
   const conn = new SocketConnection(raw, {

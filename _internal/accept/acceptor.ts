@@ -72,8 +72,6 @@ export interface Failing {
 
 /** Accepts from one listener. */
 export class Acceptor<Conn = Deno.UnixConn> {
-  /** Whether the last attempt to accept failed, and the next one waits. */
-  backingOff = false;
   /** Whether an accept is pending. */
   accepting = false;
   /** Called for each failure that accepting survives. */
@@ -85,7 +83,8 @@ export class Acceptor<Conn = Deno.UnixConn> {
   /** How many clients have left the backlog. */
   #taken = 0;
   #closed = false;
-  #wake = new AbortController();
+  /** Ends the pause after a failure, while there is one. */
+  #pause: AbortController | undefined;
 
   /**
    * @param listener The listener. Closing the acceptor closes it.
@@ -96,15 +95,20 @@ export class Acceptor<Conn = Deno.UnixConn> {
     this.#context = context;
   }
 
+  /** Whether the last attempt to accept failed, and the next one waits. */
+  get backingOff(): boolean {
+    return this.#pause !== undefined;
+  }
+
   /** Accepts one connection. One call at a time. */
   accept(): Promise<Conn> {
-    this.accepting = true;
-    const accepted = this.#accept().finally(() => this.accepting = false);
+    const accepted = this.#accept();
     this.#ended = accepted.catch(() => {});
     return accepted;
   }
 
   async #accept(): Promise<Conn> {
+    this.accepting = true;
     let pause = 0;
     let closedAnswers = 0;
     for (;;) {
@@ -113,11 +117,15 @@ export class Acceptor<Conn = Deno.UnixConn> {
         const conn = await this.listener.accept();
         recordAccepted(conn, since);
         this.#taken++;
+        this.accepting = false;
         return conn;
       } catch (cause) {
         closedAnswers = cause instanceof Deno.errors.BadResource ? closedAnswers + 1 : 0;
         const isLost = LOST.has(codeOf(cause) ?? "") || closedAnswers === MAX_CLOSED_ANSWERS;
-        if (this.#closed || isLost) throw this.#context.fail(cause);
+        if (this.#closed || isLost) {
+          this.accepting = false;
+          throw this.#context.fail(cause);
+        }
         if (cause instanceof Deno.errors.InvalidData) {
           // Deno accepted the client and dropped it. Each failure costs a connection, so no pause
           // is needed.
@@ -134,12 +142,11 @@ export class Acceptor<Conn = Deno.UnixConn> {
   }
 
   async #backOff(ms: number, failure: Error): Promise<void> {
-    this.backingOff = ms > 0;
-    this.#wake = new AbortController();
-    const paused = ms > 0 ? delay(ms, this.#wake.signal).catch(() => {}) : undefined;
+    this.#pause = ms > 0 ? new AbortController() : undefined;
+    const paused = this.#pause && delay(ms, this.#pause.signal).catch(() => {});
     this.#report(failure);
     await paused;
-    this.backingOff = false;
+    this.#pause = undefined;
   }
 
   #report(failure: Error): void {
@@ -152,7 +159,7 @@ export class Acceptor<Conn = Deno.UnixConn> {
 
   /** Ends the pause after a failure, because a descriptor may be free. */
   wake(): void {
-    this.#wake.abort();
+    this.#pause?.abort();
   }
 
   /**

@@ -61,9 +61,9 @@ export function checkOptions<T>(
       );
     }
   }
-  for (const [name, check] of Object.entries(known)) {
+  for (const name in known) {
     const value = (options as Record<string, unknown>)[name];
-    if (value !== undefined) check(name, value);
+    if (value !== undefined) known[name]!(name, value);
   }
 }
 

@@ -3,6 +3,9 @@
 /** Before 2.9.5 a closed connection could leave a pending write hanging (denoland/deno#36369). */
 const MINIMUM = [2, 9, 5] as const;
 
+/** The version that was found to be supported: each connection asks. */
+let supported: string | undefined;
+
 /**
  * Throws unless this system and this version of Deno are supported. Called when a socket is used,
  * not at import: a program may import the package and not use it.
@@ -19,10 +22,11 @@ export function requireRuntime(
       "Deno has no Unix domain sockets on Windows. Use Linux, macOS or WSL",
     );
   }
+  if (version === supported) return;
   const found = version.split(/[.+-]/).map(Number);
   for (const [i, least] of MINIMUM.entries()) {
     const number = found[i] ?? 0;
-    if (number > least) return;
+    if (number > least) break;
     if (number < least) {
       throw new Deno.errors.NotSupported(
         `@uds/uds needs Deno ${MINIMUM.join(".")} or later, and this is ${version}: earlier ones ` +
@@ -30,4 +34,5 @@ export function requireRuntime(
       );
     }
   }
+  supported = version;
 }

@@ -11,6 +11,9 @@ import { quoteAddress } from "./shown_address.ts";
  */
 const MAX_PATH_BYTES = Deno.build.os === "linux" || Deno.build.os === "android" ? 107 : 103;
 
+/** The valid address that was checked last: most programs connect to one, again and again. */
+let checked: string | undefined;
+
 /**
  * Checks the address of a socket, and makes a path absolute.
  *
@@ -21,6 +24,7 @@ export function absoluteSocketPath(path: string | URL): string {
   if (typeof text !== "string") {
     throw new TypeError(`Invalid socket path: expected a string or a file: URL, got ${show(text)}`);
   }
+  if (text === checked) return text;
   if (text === "") {
     throw new TypeError(
       "Invalid socket path: it is empty. Pass the path of a file, such as /run/app.sock",
@@ -38,7 +42,10 @@ export function absoluteSocketPath(path: string | URL): string {
   }
   if (text === "\0") throw invalid(text, "the abstract name is empty");
   const absolute = isAbstract ? text : absoluteFile(text);
-  return checkPathLength(absolute);
+  checkPathLength(absolute);
+  // Others depend on the working directory, or on symbolic links.
+  if (absolute === text) checked = text;
+  return absolute;
 }
 
 function invalid(path: string, state: string): TypeError {

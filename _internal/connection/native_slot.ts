@@ -115,6 +115,8 @@ export function recordAdopted(conn: unknown): void {
   plugged?.adopted(conn);
 }
 
+function asItIs(): void {}
+
 /**
  * Returns what to do with each connection for the option `lowLatency`. Throws if it is set and
  * cannot be had.
@@ -123,7 +125,7 @@ export function lowLatencyFor(
   context: ErrorContext<string | null>,
   { lowLatency, descriptors }: NativeOptions,
 ): (conn: SocketConnection) => void {
-  if (!lowLatency) return () => {};
+  if (!lowLatency) return asItIs;
   if (!descriptors) return native(context, "lowLatency").lowLatency(context);
   const state = "the options lowLatency and descriptors exclude each other, because a read that " +
     "takes descriptors makes its own system calls. Choose one of them";

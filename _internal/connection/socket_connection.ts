@@ -115,8 +115,11 @@ export let writeWith: (
 /** Replaces the transport of a connection, while it goes on. */
 export let replaceTransport: (conn: SocketConnection, transport: Transport) => void;
 
-/** Flushes and closes a connection after its handler has returned. Later calls say so. */
-export let endHandled: (conn: SocketConnection) => Promise<void>;
+/**
+ * Flushes and closes a connection after its handler has returned. Later calls say so. Returns a
+ * promise only if there is something to flush.
+ */
+export let endHandled: (conn: SocketConnection) => Promise<void> | undefined;
 
 /** A connection over a transport, which it owns. */
 export class SocketConnection {
@@ -130,7 +133,9 @@ export class SocketConnection {
     replaceTransport = (conn, transport) => conn.#transport = transport;
     endHandled = (conn) => {
       if (conn.#state === "open") conn.#closedBy = "returned";
-      return conn[Symbol.asyncDispose]();
+      if (conn.#queued > 0 || conn.#writable !== undefined) return conn[Symbol.asyncDispose]();
+      conn.close();
+      return undefined;
     };
   }
 
@@ -156,12 +161,8 @@ export class SocketConnection {
   #queued = 0;
   #lastJob: Promise<unknown> = Promise.resolve();
 
-  readonly #input = new Input({
-    mayRead: () => this.#state === "open" && this.#reading !== "end of file",
-    mayKeep: () => this.#state === "open" && this.#reading === "open",
-    read: (into, keep) => this.#read(into, keep),
-    stalled: () => this.#watch?.start(),
-  });
+  /** Made when a read has to wait for more than the kernel. */
+  #input: Input | undefined;
   #watch: PeerWatch | undefined;
   readonly #hasPeerExited: (() => boolean) | undefined;
   #keepsAlive = true;
@@ -186,7 +187,7 @@ export class SocketConnection {
     if (options.only === "read") this.#writing = "ended";
     // Bytes that were only looked at are not ahead.
     if (options.readAhead !== undefined && transport.peek === undefined) {
-      this.#input.putBack(options.readAhead.then((bytes) => {
+      this.putBack(options.readAhead.then((bytes) => {
         this.#came(bytes.length);
         return bytes;
       }));
@@ -211,7 +212,7 @@ export class SocketConnection {
   get closed(): Promise<void> {
     if (this.#watch === undefined && this.#state === "open") {
       this.#watch = new PeerWatch(() => this.#mayLeave(), () => this.#keepsAlive);
-      this.#input.keepAhead();
+      this.#openInput().keepAhead();
     }
     return this.ended;
   }
@@ -241,10 +242,20 @@ export class SocketConnection {
   }
 
   #readInTime(buffer: Uint8Array, signal?: AbortSignal, keep?: Keep): Promise<number | null> {
-    const reading = buffer.length === 0 || this.#state === "closed"
+    const isPlain = this.#input === undefined && signal === undefined && keep === undefined;
+    const reading = isPlain || buffer.length === 0 || this.#state === "closed"
       ? this.#read(buffer)
-      : this.#input.read(buffer, signal, keep);
+      : this.#openInput().read(buffer, signal, keep);
     return this.#idle === undefined ? reading : this.#idle.during(reading);
+  }
+
+  #openInput(): Input {
+    return this.#input ??= new Input({
+      mayRead: () => this.#state === "open" && this.#reading !== "end of file",
+      mayKeep: () => this.#state === "open" && this.#reading === "open",
+      read: (into, keep) => this.#read(into, keep),
+      stalled: () => this.#watch?.start(),
+    });
   }
 
   #read(buffer: Uint8Array, keep?: Keep): Promise<number | null> {
@@ -284,7 +295,7 @@ export class SocketConnection {
    * whether to ask again.
    */
   async #mayLeave(): Promise<boolean> {
-    if (!this.#input.isStalled || this.#state !== "open") return false;
+    if (!this.#input?.isStalled || this.#state !== "open") return false;
     const isGone = await this.#enqueue(async () => {
       // After our own end of file, every write fails.
       if (this.#closeWrite !== undefined) return false;
@@ -411,7 +422,7 @@ export class SocketConnection {
    * them may still be pending.
    */
   putBack(bytes: Uint8Array | Promise<Uint8Array>): void {
-    this.#input.putBack(bytes);
+    this.#openInput().putBack(bytes);
   }
 
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
@@ -460,7 +471,7 @@ export class SocketConnection {
     countSocket(-1);
     this.#idle?.stop();
     this.#stall?.stop();
-    this.#input.stop();
+    this.#input?.stop();
     this.#watch?.stop();
     this.#transport.close();
     this.#resolveClosed();

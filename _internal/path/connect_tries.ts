@@ -51,8 +51,8 @@ export async function connectWithin<T extends { close(): void }>(
   connecting: Connecting<T>,
 ): Promise<T> {
   const owners = owner === undefined ? undefined : [owner].flat();
-  const time = new ObservedTime();
-  const pauses = new GrowingPauses(FIRST_PAUSE_MS, LAST_PAUSE_MS);
+  let time: ObservedTime | undefined;
+  let pauses: GrowingPauses | undefined;
   for (;;) {
     let refusal: SocketError;
     try {
@@ -67,6 +67,9 @@ export async function connectWithin<T extends { close(): void }>(
       if (!again || timeout === 0) throw error;
       refusal = error as SocketError;
     }
+    // The first try took microseconds, because the kernel answers at once.
+    time ??= new ObservedTime();
+    pauses ??= new GrowingPauses(FIRST_PAUSE_MS, LAST_PAUSE_MS);
     const left = timeout - time.elapsed;
     if (left <= 0) {
       const state = `no connection within ${timeout} ms. The last attempt: ${refusal.message}`;

@@ -208,7 +208,8 @@ export class ConnectionServer implements UnixServer {
       // Connections that were cut off are counted, not reported.
       if (this.#state !== "finished") this.#reporter.report(error, this.#info);
     }
-    await endHandled(conn);
+    const flushing = endHandled(conn);
+    if (flushing !== undefined) await flushing;
     if (this.#open.has(conn)) this.#completed++;
   }
 
