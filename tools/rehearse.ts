@@ -8,10 +8,7 @@ import { dirname, join } from "@std/path/posix";
 import { COMMAND, samplesOf } from "./examples.ts";
 import { publishedFiles } from "./publish.ts";
 
-/**
- * A module whose sample is left out: in a sandbox it may import what comes from a registry, and from
- * a linked package only with more options (docs/pools.md).
- */
+/** A module of a sample that is written for a clone: it may import from the clone only. */
 const SANDBOXED = "pool/primes.ts";
 
 /** How long a sample may take. */

@@ -18,7 +18,7 @@ const HEIGHT = 2400;
 const PICTURES =
   /^(?:README|docs\/(?:first_daemon|command_line|messages|options|compatibility)|api\/(?:index|~\/(?:ServeOptions|serve)))\.html$/;
 
-/** The pages to open: those of Markdown, and of the reference those of modules and of two symbols. */
+/** Reports whether a page is opened. Of the reference those of modules and of two symbols are. */
 function isOpened({ html }: Page): boolean {
   return !html.includes("~") || PICTURES.test(html);
 }

@@ -21,7 +21,7 @@ td, th { border: 1px solid #ccc; padding: .3rem .6rem; text-align: left; vertica
 img { max-width: 100%; }
 `;
 
-/** Returns the identifier that GitHub gives to a heading, unless the page has it already. */
+/** Returns the identifier of a heading, as on GitHub, unless the page has it already. */
 export function anchorOf(heading: string, known: Set<string>): string {
   const slug = heading.trim().toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, "").replace(/\s/g, "-");
   let anchor = slug;
