@@ -5,6 +5,7 @@ import { MessageReceiver } from "../_internal/messages/receiver.ts";
 import { type EndingCall, PeerContext } from "../_internal/messages/peer_context.ts";
 import { resume } from "../_internal/messages/resume.ts";
 import { MessageSender } from "../_internal/messages/sender.ts";
+import { SocketConnection } from "../_internal/connection/socket_connection.ts";
 import {
   checkArguments,
   checkBoolean,
@@ -406,7 +407,9 @@ class MessageChannel<In, Out> implements Messages<In, Out> {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#endedBy !== undefined) return;
-    const failure = await this.#sender.finish();
+    // An earlier channel may have been detached before all that it sent was written.
+    const earlier = this.#conn instanceof SocketConnection ? this.#conn.flush() : undefined;
+    const [failure] = await Promise.all([this.#sender.finish(), earlier]);
     this.close();
     if (failure !== undefined) throw failure;
   }

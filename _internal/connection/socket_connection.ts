@@ -23,7 +23,7 @@ import { seenFrom } from "../base/caller_stack.ts";
 import { checkArguments, checkOptions, type Checks, checkSignal, show } from "../base/check.ts";
 import { arrived, turn } from "../base/event_loop.ts";
 import { codeOf, timedOut } from "../base/failure.ts";
-import { rejected } from "../base/rejection.ts";
+import { handled, rejected } from "../base/rejection.ts";
 import { countSocket, settlesWithin } from "../base/silence.ts";
 import { closedError, connectionFailure, type Operation } from "./connection_error.ts";
 import { IdleTimer } from "./idle_timer.ts";
@@ -405,11 +405,16 @@ export class SocketConnection {
   async [Symbol.asyncDispose](): Promise<void> {
     // A stream that was opened just now passes its chunks on only after its start.
     for (let i = 0; i < 3 && this.#writable !== undefined; i++) await undefined;
-    if (this.#queued > 0) await settlesWithin(this.#flush(), FLUSH_MS);
+    await this.flush();
     this.close();
   }
 
-  async #flush(): Promise<void> {
+  /** Waits for the queued writes, for at most 5 seconds. */
+  async flush(): Promise<void> {
+    if (this.#queued > 0) await settlesWithin(this.#writeQueued(), FLUSH_MS);
+  }
+
+  async #writeQueued(): Promise<void> {
     while (this.#queued > 0 && this.#state === "open") {
       await this.#lastJob;
       // The stream passes on one chunk after the other, and then its end.
@@ -439,6 +444,11 @@ export class SocketConnection {
 
   get writable(): WritableStream<Uint8Array> {
     return this.#writable ??= openWritable(this);
+  }
+
+  /** Lets writes, and a disposal, wait for what was written before there was this connection. */
+  writeAfter(earlier: Promise<void>): void {
+    handled(this.#enqueue(() => earlier));
   }
 
   /** Runs the jobs of the write direction one after another. */

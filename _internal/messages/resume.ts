@@ -45,7 +45,7 @@ function connectionOver(
   written: Promise<void>,
   late: Promise<Uint8Array> | undefined,
 ): SocketConnection {
-  return new SocketConnection({
+  const conn = new SocketConnection({
     async read(buffer) {
       await late;
       return await channel.read(buffer);
@@ -62,6 +62,8 @@ function connectionOver(
     ref: () => channel.ref?.(),
     unref: () => channel.unref?.(),
   }, { localAddr: unixAddress(channel.localAddr), remoteAddr: unixAddress(channel.remoteAddr) });
+  conn.writeAfter(written);
+  return conn;
 }
 
 /** Returns the address of a Unix socket. One of any other socket has no path. */

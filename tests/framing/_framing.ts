@@ -1,5 +1,6 @@
 /** Helpers that the tests of `framing` share. */
 
+import { Buffer } from "node:buffer";
 import {
   type Codec,
   type Connection,
@@ -232,5 +233,5 @@ export const FRAMES: [string, AnyCodec, unknown[], Uint8Array][] = [
 export const LIMIT = { maxBytes: 4 };
 
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+  return Buffer.compare(a, b) === 0;
 }

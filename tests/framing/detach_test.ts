@@ -16,6 +16,7 @@ import {
   decode,
   encode,
   isPending,
+  MIB,
   pseudoRandom,
   readAll,
   readText,
@@ -23,6 +24,7 @@ import {
   turn,
   untilFull,
 } from "../_helpers.ts";
+import { assertSameBytes } from "../connection/_connection.ts";
 import { concat, equalBytes, HELLO, unhex } from "./_framing.ts";
 
 /** Returns the two ends of a TCP connection, which are not connections of this package. */
@@ -149,6 +151,21 @@ for (const [kind, pair] of Object.entries(PAIRS)) {
     assertEquals(await behind, "and more");
     a.close();
     assertEquals(await readText(conn), null);
+  });
+
+  test(`detach() from ${kind}, and a disposal at once, lose nothing that was sent`, async () => {
+    const text = encode("x".repeat(MIB) + "\n");
+    for (
+      const used of [(conn: Connection) => conn, (conn: Connection) => messages(conn, lines())]
+    ) {
+      const [a, b] = await pair();
+      const channel = messages(a, lines());
+      channel.send("x".repeat(MIB));
+      const disposal = used(channel.detach())[Symbol.asyncDispose]();
+      assertSameBytes(await readAll(b), text);
+      await disposal;
+      b.close();
+    }
   });
 
   test(`detach() from ${kind} leaves what was sent in front of what is written then`, async () => {
