@@ -21,12 +21,13 @@ import { StallTimer } from "./stall_timer.ts";
 /**
  * ```text
  * open ──► ended ──► closed   closeWrite(), then close()
- *   ├────────┼─► detached     detach(): what was sent is still written
+ *   ├────────┼─► closing      a disposal: what was sent is still written, and then closed
+ *   ├────────┼─► detached     detach(): the same, and the connection stays open
  *   └────────┴─► failed       a write failed, or the peer did not read
  * ```
  * A failed sender can still be closed.
  */
-type State = "open" | "ended" | "detached" | "failed" | "closed";
+type State = "open" | "ended" | "closing" | "detached" | "failed" | "closed";
 
 /** A call that waits until everything that was sent before it is written. */
 interface Waiter extends PromiseWithResolvers<void> {
@@ -37,7 +38,12 @@ interface Waiter extends PromiseWithResolvers<void> {
 /** How long a disposal waits for what was sent. */
 const FLUSH_MS = 5000;
 
-const ENDED_BY = { ended: "closeWrite()", detached: "detach()", closed: "close()" } as const;
+const ENDED_BY = {
+  ended: "closeWrite()",
+  closing: "close()",
+  detached: "detach()",
+  closed: "close()",
+} as const;
 
 /** What `send` returns while it need not wait. */
 export const DONE: Promise<void> = Promise.resolve();
@@ -133,7 +139,8 @@ export class MessageSender<T> {
   }
 
   closeWrite(): Promise<void> {
-    if (this.#state === "closed" || this.#state === "detached") return this.#refuse();
+    const isOver = ["closing", "closed", "detached"].includes(this.#state);
+    if (isOver) return this.#refuse();
     const { busyError } = this.#out;
     if (busyError !== undefined) return rejected(busyError);
     if (this.#state === "open") this.#state = "ended";
@@ -173,6 +180,8 @@ export class MessageSender<T> {
 
   /** Waits until everything is written. Resolves to the failure if no call has reported it. */
   async finish(): Promise<Error | undefined> {
+    // Later messages could be lost, and nothing would report it.
+    if (this.#state === "open" || this.#state === "ended") this.#state = "closing";
     if (this.#failure === undefined && this.pending > 0) {
       if (this.#out.busyError !== undefined) throw this.#out.busyError;
       const settled = new Promise<void>((resolve) => this.#onSettled = resolve);

@@ -156,6 +156,20 @@ test("disposal writes what was sent first", async () => {
   theirs.close();
 });
 
+test("disposal refuses what is sent while it waits, which could be lost", async () => {
+  const { a, b, ours, theirs } = await channels(lines());
+  ours.send("x".repeat(500_000));
+  const disposal = ours[Symbol.asyncDispose]();
+  for (const late of [ours.send("late"), ours.closeWrite()]) {
+    await assertRejects(() => late, ConnectionClosed, "close() was called on this side");
+  }
+  assertEquals((await theirs.receive())?.length, 500_000);
+  assertEquals(await theirs.receive(), undefined);
+  await disposal;
+  a.close();
+  b.close();
+});
+
 test("disposal stops waiting for a peer that does not read", async () => {
   const { ours, theirs } = await channels(lengthPrefixed());
   for (let i = 0; i < 20; i++) await ours.send(new Uint8Array(50_000));
