@@ -2,6 +2,7 @@
 
 import { type Codec, contentLength, delimited, json, lengthPrefixed, lines, text } from "@uds/uds";
 import fc from "fast-check";
+import { pseudoRandom } from "../_helpers.ts";
 
 /** Small, so that random lengths are often too large. */
 const MAX_BYTES = 300;
@@ -38,14 +39,14 @@ function frames(
   }
 }
 
-function expectLengths(prefix: number, littleEndian: boolean) {
+function expectLengths(prefix: number, littleEndian: boolean, most = MAX_BYTES) {
   return (bytes: Uint8Array) =>
     frames(bytes, (rest) => {
       if (rest.length < prefix) return "truncated";
       const digits = rest.slice(0, prefix);
       if (littleEndian) digits.reverse();
       const size = digits.reduce((sum, digit) => sum * 256n + BigInt(digit), 0n);
-      if (size > BigInt(MAX_BYTES)) return "too large";
+      if (size > BigInt(most)) return "too large";
       const end = prefix + Number(size);
       if (rest.length < end) return "truncated";
       return { frame: rest.subarray(prefix, end), size: end };
@@ -132,21 +133,21 @@ function latin1(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
 }
 
-function expectDelimiter(byte: number) {
+function expectDelimiter(byte: number, most = MAX_BYTES) {
   return (bytes: Uint8Array) =>
     frames(bytes, (rest) => {
       const end = rest.indexOf(byte);
-      if ((end < 0 ? rest.length : end) > MAX_BYTES) return "too large";
+      if ((end < 0 ? rest.length : end) > most) return "too large";
       return end < 0 ? "truncated" : { frame: rest.subarray(0, end), size: end + 1 };
     });
 }
 
-function expectLines(bytes: Uint8Array): Outcome {
+function expectLines(bytes: Uint8Array, most = MAX_BYTES): Outcome {
   const split = frames(bytes, (rest) => {
     const end = rest.indexOf(10);
     let size = end < 0 ? rest.length : end;
     if (size > 0 && rest[size - 1] === 13) size--;
-    if (size > MAX_BYTES) return "too large";
+    if (size > most) return "too large";
     return end < 0 ? "truncated" : { frame: rest.subarray(0, size), size: end + 1 };
   });
   return mapped(split, utf8);
@@ -293,7 +294,7 @@ export const SUBJECTS: Subject[] = [
     "lines()",
     lines(LIMIT),
     textOf.map((value) => value.replaceAll("\n", "␤").replace(/\r$/, "␍")),
-    expectLines,
+    (bytes) => expectLines(bytes),
   ),
   subject("contentLength()", contentLength(LIMIT), bytesOf, expectContentLength),
   subject(
@@ -313,6 +314,35 @@ export const SUBJECTS: Subject[] = [
     json(contentLength(LIMIT)),
     fc.jsonValue({ maxDepth: 2 }).filter(fits),
     (bytes) => mapped(expectContentLength(bytes), (frame) => JSON.parse(utf8(frame))),
+  ),
+];
+
+/** Bytes of about the sizes of a read, of a block that is written, and of the kernel's buffer. */
+const largeBytes = fc.record({
+  size: fc.constantFrom(0, 1, 5_000, 16_384, 65_535, 65_536, 70_000, 150_000, 300_000),
+  less: fc.nat(9),
+}).map(({ size, less }) => pseudoRandom(Math.max(0, size - less), size).map((byte) => byte || 1));
+const LARGE_LIMIT = { maxBytes: 300_000 };
+
+/** Codecs with messages that take several reads and writes. */
+export const LARGE_SUBJECTS: Subject[] = [
+  subject(
+    "lengthPrefixed() of large messages",
+    lengthPrefixed(LARGE_LIMIT),
+    largeBytes,
+    expectLengths(4, false, LARGE_LIMIT.maxBytes),
+  ),
+  subject(
+    "delimited(0) of large messages",
+    delimited(0, LARGE_LIMIT),
+    largeBytes,
+    expectDelimiter(0, LARGE_LIMIT.maxBytes),
+  ),
+  subject(
+    "lines() of large messages",
+    lines(LARGE_LIMIT),
+    largeBytes.map((bytes) => "x".repeat(bytes.length)),
+    (bytes) => expectLines(bytes, LARGE_LIMIT.maxBytes),
   ),
 ];
 
