@@ -78,8 +78,8 @@ export class MessageSender<T> {
   readonly #waiters: Waiter[] = [];
   /** Resolves when fewer than `maxPending` bytes wait. */
   #below: PromiseWithResolvers<void> | undefined;
-  /** Called when nothing is left to write. */
-  #onSettled: (() => void) | undefined;
+  /** Resolves when nothing is left to write. All disposals wait for it. */
+  #settled: PromiseWithResolvers<void> | undefined;
   #closeWrite: Promise<void> | undefined;
 
   /** @param onTimeout Called with the failure when the peer has not read for `writeTimeout`. */
@@ -184,7 +184,7 @@ export class MessageSender<T> {
     if (this.#state === "open" || this.#state === "ended") this.#state = "closing";
     if (this.#failure === undefined && this.pending > 0) {
       if (this.#out.busyError !== undefined) throw this.#out.busyError;
-      const settled = new Promise<void>((resolve) => this.#onSettled = resolve);
+      const settled = (this.#settled ??= Promise.withResolvers<void>()).promise;
       this.#writeAll();
       await settlesWithin(settled, FLUSH_MS);
       if (this.#state === "closed") return undefined;
@@ -290,7 +290,7 @@ export class MessageSender<T> {
       this.#below.resolve();
       this.#below = undefined;
     }
-    if (this.pending === 0) this.#onSettled?.();
+    if (this.pending === 0) this.#settled?.resolve();
   }
 
   #rejectWaiters(error: Error): void {
@@ -298,7 +298,7 @@ export class MessageSender<T> {
     this.#below = undefined;
     if (this.#waiters.length > 0) this.#isReported = true;
     for (const { reject } of this.#waiters.splice(0)) reject(error);
-    this.#onSettled?.();
+    this.#settled?.resolve();
   }
 
   #fail(cause: unknown, left: Uint8Array): Error {

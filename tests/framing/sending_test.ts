@@ -170,6 +170,13 @@ test("disposal refuses what is sent while it waits, which could be lost", async 
   b.close();
 });
 
+test("disposals at the same time all end when everything is written", async () => {
+  const { b, ours } = await channels(lines());
+  ours.send("last");
+  await within(2000, Promise.all([ours[Symbol.asyncDispose](), ours[Symbol.asyncDispose]()]));
+  b.close();
+});
+
 test("disposal stops waiting for a peer that does not read", async () => {
   const { ours, theirs } = await channels(lengthPrefixed());
   for (let i = 0; i < 20; i++) await ours.send(new Uint8Array(50_000));
