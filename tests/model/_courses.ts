@@ -8,7 +8,7 @@ const CASES = Number(Deno.env.get("UDS_CASES") ?? 300);
 const SEED = Number(Deno.env.get("UDS_SEED") ?? Math.floor(Math.random() * 2 ** 31));
 
 /** How many courses run at once. */
-const LANES = 64;
+const LANES = 24;
 
 /** How long, in milliseconds, a course may take before it counts as hanging. */
 const COURSE_MS = 5000;
