@@ -266,6 +266,7 @@ export class SocketConnection {
     return this.#transport.read(buffer, keep).then(this.#hasRead, this.#hasFailedToRead);
   }
 
+  // deno-lint-ignore require-await -- its errors reject
   async #readNothing(buffer: Uint8Array): Promise<number | null> {
     if (this.#failure !== undefined) throw this.#failed("read", undefined);
     if (this.#state === "closed") throw closedError(this, "read", this.#closedBy);
@@ -446,7 +447,7 @@ export class SocketConnection {
     return this.#writable ??= openWritable(this);
   }
 
-  /** Lets writes, and a disposal, wait for what was written before there was this connection. */
+  /** Makes writes, and a disposal, wait for what was written before there was this connection. */
   writeAfter(earlier: Promise<void>): void {
     handled(this.#enqueue(() => earlier));
   }

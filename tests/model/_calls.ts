@@ -165,18 +165,17 @@ export class CallingEnd implements Side {
 
   #callAborted(n: number): void {
     const controller = new AbortController();
-    let made: Made | undefined;
-    const abort = () => {
+    const abort = (made?: Made) => {
       if (made !== undefined) made.givenUpAt = this.#clock.tick();
       controller.abort(new DOMException("as asked", "AbortError"));
     };
     const isBefore = n % 4 === 0;
     if (isBefore) abort();
-    made = this.#call(CALLED[n % CALLED.length]!, { signal: controller.signal });
+    const made = this.#call(CALLED[n % CALLED.length]!, { signal: controller.signal });
     if (isBefore) made.givenUpAt = 0;
-    else if (n % 4 === 1) abort();
-    else if (n % 4 === 2) queueMicrotask(abort);
-    else this.#aborts.push(abort);
+    else if (n % 4 === 1) abort(made);
+    else if (n % 4 === 2) queueMicrotask(() => abort(made));
+    else this.#aborts.push(() => abort(made));
   }
 
   /** Waits until the peer has aborted every method of a call that this end has given up. */
@@ -187,7 +186,7 @@ export class CallingEnd implements Side {
     while (peer.limits.maxQueued >= MANY && this.made.some(isHeld)) await turn();
   }
 
-  /** Lets all methods return, also later ones. */
+  /** Makes all methods return, also later ones. */
   releaseAll(): void {
     this.#holds = false;
     for (const release of this.#held.splice(0)) release();

@@ -184,7 +184,7 @@ export class End {
     const isSure = act === "flush" || act === "closeWrite" || act === "dispose" ||
       phase.channel === undefined;
     this.watch(this.outgoing, act, phase, isLate, call(), () => {
-      // A disposal gives up after 5 seconds, which pass on a machine that is busy.
+      // A disposal stops waiting after 5 seconds, which pass on a machine that is busy.
       const isDone = act !== "dispose" || performance.now() - start < DISPOSAL_MS;
       if (isSure && !isLate && isDone) this.sent.sure = Math.max(this.sent.sure, size);
       return { values: [] };
@@ -260,18 +260,17 @@ export class End {
 
   receiveAborted(phase: Phase, n: number): void {
     const controller = new AbortController();
-    const abort = () => {
+    const abort = (call?: Call) => {
       if (call !== undefined) call.abortedAt = this.clock.tick();
       controller.abort(new DOMException("as asked", "AbortError"));
     };
-    let call: Call | undefined;
     const isBefore = n % 4 === 0;
     if (isBefore) abort();
-    call = this.receive(phase, "receive", controller.signal, 1 + n % 50);
+    const call = this.receive(phase, "receive", controller.signal, 1 + n % 50);
     if (isBefore) call.abortedAt = 0;
-    else if (n % 4 === 1) abort();
-    else if (n % 4 === 2) queueMicrotask(abort);
-    else this.#aborts.push(abort);
+    else if (n % 4 === 1) abort(call);
+    else if (n % 4 === 2) queueMicrotask(() => abort(call));
+    else this.#aborts.push(() => abort(call));
   }
 
   detach(phase: Phase): void {

@@ -1,4 +1,4 @@
-/** What may come of a random course: every byte once and in order, and no error without its cause. */
+/** What may come of a random course: every byte once and in order, no error without its cause. */
 
 import { ConnectionClosed, MessageTooLarge, TruncatedMessage } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
