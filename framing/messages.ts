@@ -367,7 +367,7 @@ class MessageChannel<In, Out> implements Messages<In, Out> {
       checkOptions("receive", options, RECEIVE_CHECKS);
       options.signal?.throwIfAborted();
     } catch (error) {
-      return Promise.reject(error);
+      return Promise.reject(seenFrom(this.receive, error));
     }
     return this.#receiver.receive(options.signal);
   }

@@ -1,6 +1,10 @@
 /** The stack of an error that leaves a public function. */
 
 import { isSocketError } from "../../errors.ts";
+import { handled } from "./rejection.ts";
+
+/** A function of this package. */
+type Called = (...args: never[]) => unknown;
 
 /**
  * Cuts the stack of an error, so that it begins where a public function was called. Returns the
@@ -9,12 +13,46 @@ import { isSocketError } from "../../errors.ts";
  * - Deno prints the first line of the stack of an uncaught error. That line should be the caller's.
  * - An error without the shape of this package keeps its stack: it may be a fault of ours.
  *
- * @param called The public function, which must be running.
+ * @param called The public function, which must be running or awaited.
  * @param error What it throws.
+ * @param inner What counts if `called` is not in the stack: the first of these that is.
  */
-export function seenFrom(called: (...args: never[]) => unknown, error: unknown): unknown {
+export function seenFrom(called: Called, error: unknown, ...inner: Called[]): unknown {
   if (error instanceof Error && (isSocketError(error) || error.message.startsWith("Invalid "))) {
-    Error.captureStackTrace(error, called);
+    const seen = inner.length === 0 ? called : [called, ...inner].find(isInStack);
+    if (seen !== undefined) Error.captureStackTrace(error, seen);
   }
   return error;
+}
+
+/** Reports whether a function is in the stack, with a caller below it. */
+function isInStack(called: Called): boolean {
+  const probe: { stack?: string } = {};
+  Error.captureStackTrace(probe, called);
+  return probe.stack?.includes("\n    at ") === true;
+}
+
+/**
+ * Rejects a promise, with a stack that begins where it is awaited. V8 finds that place only from an
+ * async function that the promise follows. So the promise resolves to that of one that throws.
+ *
+ * @param resolve Resolves the promise.
+ * @param error What it rejects with.
+ * @param promise The promise, if its rejection need not be awaited.
+ */
+export function rejectSeen(
+  resolve: (value: Promise<never>) => void,
+  error: unknown,
+  promise?: Promise<unknown>,
+): void {
+  const rejection = async (): Promise<never> => {
+    // The promise follows this one in the next microtask.
+    await undefined;
+    await undefined;
+    const seen = isInStack(rejection) ? seenFrom(rejection, error) : error;
+    // Not before: V8 follows a promise with one listener only.
+    if (promise !== undefined) handled(promise);
+    throw seen;
+  };
+  resolve(rejection());
 }

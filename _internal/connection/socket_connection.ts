@@ -269,9 +269,9 @@ export class SocketConnection {
   // deno-lint-ignore require-await -- its errors reject
   async #readNothing(buffer: Uint8Array): Promise<number | null> {
     if (this.#failure !== undefined) throw this.#failed("read", undefined);
-    if (this.#state === "closed") throw closedError(this, "read", this.#closedBy);
+    if (this.#state === "closed") throw this.#seen(closedError(this, "read", this.#closedBy));
     if (this.#reading === "end of file") return null;
-    if (this.#state === "over") throw closedError(this, "read", "over");
+    if (this.#state === "over") throw this.#seen(closedError(this, "read", "over"));
     return buffer.length;
   }
 
@@ -334,7 +334,7 @@ export class SocketConnection {
 
   #writeNext(data: Uint8Array, descriptors?: Descriptors): Promise<number> {
     if (this.#closeWrite !== undefined && this.#state !== "closed") {
-      return rejected(closedError(this, "write", "closeWrite", data));
+      return rejected(this.#seen(closedError(this, "write", "closeWrite", data)));
     }
     return this.#enqueue(() => this.#write(data, descriptors));
   }
@@ -367,22 +367,23 @@ export class SocketConnection {
   }
 
   closeWrite(): Promise<void> {
-    this.#closeWrite ??= this.#enqueue(async () => {
-      if (this.#state === "closed") throw this.#failed("closeWrite", undefined);
-      // If nothing is left to read, closing the descriptor sends the end of file.
-      if (this.#state === "open" && this.#writing === "open" && this.#reading === "open") {
-        try {
-          await this.#transport.closeWrite();
-        } catch (cause) {
-          // ENOTCONN, EPIPE: the peer is gone, and so is the direction.
-          const isGone = ["ENOTCONN", "EPIPE"].includes(codeOf(cause) ?? "");
-          if (this.#isClosed || !isGone) throw this.#failed("closeWrite", cause);
-        }
+    return this.#closeWrite ??= this.#enqueue(() => this.#endWriting());
+  }
+
+  async #endWriting(): Promise<void> {
+    if (this.#state === "closed") throw this.#failed("closeWrite", undefined);
+    // If nothing is left to read, closing the descriptor sends the end of file.
+    if (this.#state === "open" && this.#writing === "open" && this.#reading === "open") {
+      try {
+        await this.#transport.closeWrite();
+      } catch (cause) {
+        // ENOTCONN, EPIPE: the peer is gone, and so is the direction.
+        const isGone = ["ENOTCONN", "EPIPE"].includes(codeOf(cause) ?? "");
+        if (this.#isClosed || !isGone) throw this.#failed("closeWrite", cause);
       }
-      this.#writing = "ended";
-      this.#settle();
-    });
-    return this.#closeWrite;
+    }
+    this.#writing = "ended";
+    this.#settle();
   }
 
   close(): void {
@@ -417,7 +418,7 @@ export class SocketConnection {
 
   async #writeQueued(): Promise<void> {
     while (this.#queued > 0 && this.#state === "open") {
-      await this.#lastJob;
+      await this.#lastJob.catch(() => {});
       // The stream passes on one chunk after the other, and then its end.
       if (this.#writable !== undefined && !this.#isClosed) await turn();
     }
@@ -454,13 +455,21 @@ export class SocketConnection {
 
   /** Runs the jobs of the write direction one after another. */
   #enqueue<T>(job: () => Promise<T>): Promise<T> {
-    const result = this.#queued === 0 ? job() : this.#lastJob.then(job);
+    const result = this.#queued === 0 ? job() : this.#lastJob.then(job, job);
     this.#queued++;
-    this.#lastJob = result.then(this.#jobDone, this.#jobDone);
-    return result;
+    // V8 finds the function that awaits a promise if that has one listener: until it fails.
+    const ended = result.then(this.#jobDone, (error) => {
+      this.#queued--;
+      handled(ended);
+      throw error;
+    });
+    return this.#lastJob = ended;
   }
 
-  readonly #jobDone = (): void => void this.#queued--;
+  readonly #jobDone = <T>(value: T): T => {
+    this.#queued--;
+    return value;
+  };
 
   // Getters, because TypeScript does not expect that the state changes during an `await`.
   get #isClosed(): boolean {
@@ -488,8 +497,19 @@ export class SocketConnection {
     this.#resolveClosed();
   }
 
+  /** Cuts the stack of an error of this connection, so that it begins at the caller. */
+  #seen(error: Error): Error {
+    const { read, write, writeText, closeWrite } = this;
+    const inner = [this.#hasFailedToRead, this.#readNothing, this.#write, this.#endWriting];
+    return seenFrom(read, error, write, writeText, closeWrite, ...inner) as Error;
+  }
+
   /** Changes the state after a failure, and returns the error to throw. */
   #failed(operation: Operation, cause: unknown, unsent?: Uint8Array): Error {
+    return this.#seen(this.#errorOf(operation, cause, unsent));
+  }
+
+  #errorOf(operation: Operation, cause: unknown, unsent?: Uint8Array): Error {
     const before = this.#failure;
     if (before !== undefined) {
       if (operation === "read" && before.operation === "read") return before;

@@ -8,6 +8,7 @@
  */
 
 import type { ByteChannel } from "../../framing/codec.ts";
+import { rejectSeen } from "../base/caller_stack.ts";
 import { onAbort, othersTurn } from "../base/event_loop.ts";
 import { timedOut } from "../base/failure.ts";
 import { afterPolling } from "../base/silence.ts";
@@ -41,8 +42,7 @@ interface Waiter<R = unknown> {
   readonly atEnd: R;
   /** Whether `close()` counts as an end. */
   readonly endsWithClose: boolean;
-  resolve(result: R): void;
-  reject(failure: unknown): void;
+  resolve(result: R | Promise<never>): void;
 }
 
 /** Reads messages from a connection. */
@@ -174,7 +174,7 @@ export class MessageReceiver<T> {
   /** Waits for messages behind earlier calls. For the values, see {@linkcode Waiter}. */
   #wait<R>(take: () => R, atEnd: R, endsWithClose: boolean, signal?: AbortSignal): Promise<R> {
     const { promise, resolve, reject } = Promise.withResolvers<R>();
-    const waiter: Waiter<R> = { take, atEnd, endsWithClose, resolve, reject };
+    const waiter: Waiter<R> = { take, atEnd, endsWithClose, resolve };
     if (signal !== undefined) {
       const stop = onAbort(signal, () => {
         const place = this.#waiters.indexOf(waiter);
@@ -199,9 +199,9 @@ export class MessageReceiver<T> {
     if (!this.#isOver || waiters.length === 0) return;
     const state = this.#state;
     if (state !== "ended") this.#sender.reported(state === "broken");
-    for (const { atEnd, endsWithClose, resolve, reject } of waiters.splice(0)) {
+    for (const { atEnd, endsWithClose, resolve } of waiters.splice(0)) {
       if (state === "ended" || endsWithClose && state === "closed") resolve(atEnd);
-      else reject(this.#failure);
+      else rejectSeen(resolve, this.#failure);
     }
   }
 

@@ -1,9 +1,9 @@
 /** Our own calls that wait for an answer. */
 
 import { CallInterrupted, ConnectionClosed, RpcError } from "../../errors.ts";
+import { rejectSeen } from "../base/caller_stack.ts";
 import { ErrorContext } from "../base/error_context.ts";
 import { timedOut } from "../base/failure.ts";
-import { handled } from "../base/rejection.ts";
 import { quoteAddress } from "../base/shown_address.ts";
 import { limitWait } from "../base/silence.ts";
 import type { WireError } from "./wire.ts";
@@ -33,7 +33,6 @@ export interface Call {
   readonly method: string;
   readonly promise: Promise<unknown>;
   readonly resolve: (result: unknown) => void;
-  readonly reject: (error: unknown) => void;
   /** How many bytes were encoded before it. */
   readonly start: number;
   /** Leaves no timer and no listener behind. */
@@ -89,8 +88,8 @@ export class Calls {
 
   /** Waits for the answer to a call that was encoded. */
   wait(id: number, method: string, start: number, options: CallOptions): Promise<unknown> {
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    const call: Call = { method, promise, resolve, reject, start, stop: undefined };
+    const { promise, resolve } = Promise.withResolvers<unknown>();
+    const call: Call = { method, promise, resolve, start, stop: undefined };
     this.#waiting.set(id, call);
     const { timeout = Infinity, signal } = options;
     if (timeout !== Infinity || signal !== undefined) this.#limit(id, call, timeout, signal);
@@ -199,7 +198,6 @@ export class Calls {
 
   #reject(call: Call, error: unknown): void {
     call.stop?.();
-    handled(call.promise);
-    call.reject(error);
+    rejectSeen(call.resolve, error, call.promise);
   }
 }

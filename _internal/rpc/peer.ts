@@ -11,6 +11,7 @@ import type { Connection } from "../../connection.ts";
 import { ConnectionClosed, isSocketError } from "../../errors.ts";
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
 import { type Messages, messages } from "../../framing/messages.ts";
+import { seenFrom } from "../base/caller_stack.ts";
 import { checkOptions, type Checks, checkSignal, duration, show } from "../base/check.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { malformed } from "../messages/codec_support.ts";
@@ -135,7 +136,7 @@ export class Peer {
       if (sent !== DONE) sent.catch((error) => this.#notSent(id, method, start, error));
       return answer;
     } catch (error) {
-      return rejected(error);
+      return rejected(seenFrom(this.call, error));
     }
   }
 
