@@ -53,6 +53,6 @@ export class EncodedBytes<Out> implements EncodedMessage<Out> {
 export const ENCODED: { encode(bytes: Uint8Array, out: OutputBuffer): void } = {
   encode(bytes, out) {
     out.bytes(bytes);
-    out.isBorrowing = false;
+    out.isLarge = false;
   },
 };

@@ -49,8 +49,8 @@ export class OutputBuffer implements ByteWriter {
   #sealed: Segment[] = [];
   #sealedBytes = 0;
   #isEncoding = false;
-  /** Whether the last message is partly sent from memory of the caller. */
-  isBorrowing = false;
+  /** Whether the last message has bytes of a block or more: some may be memory of the caller. */
+  isLarge = false;
 
   /** The number of bytes that were not taken yet. */
   get size(): number {
@@ -79,7 +79,7 @@ export class OutputBuffer implements ByteWriter {
     const length = this.#length;
     const count = this.#sealed.length;
     this.#start = length;
-    this.isBorrowing = false;
+    this.isLarge = false;
     this.#isEncoding = true;
     try {
       const result: unknown = codec.encode(message, this);
@@ -123,6 +123,7 @@ export class OutputBuffer implements ByteWriter {
   bytes(data: Uint8Array): void {
     checkBytes(data);
     const size = data.length;
+    if (size >= BLOCK_BYTES) this.isLarge = true;
     if (size > this.#block.length - this.#length) return this.#spread(data);
     this.#block.set(data, this.#length);
     this.#length += size;
@@ -135,9 +136,9 @@ export class OutputBuffer implements ByteWriter {
     const most = 3 * length;
     if (most > BLOCK_BYTES) {
       const bytes = ENCODER.encode(value);
-      const { isBorrowing } = this;
+      const { isLarge } = this;
       this.bytes(bytes);
-      this.isBorrowing = isBorrowing;
+      this.isLarge = isLarge;
       return bytes.length;
     }
     if (most > this.#block.length - this.#length) this.#renew(most);
@@ -220,7 +221,6 @@ export class OutputBuffer implements ByteWriter {
       if (this.#length > 0) this.#seal();
       this.#sealed.push({ bytes: rest, block: undefined });
       this.#sealedBytes += rest.length;
-      this.isBorrowing = true;
     } else {
       this.#renew(rest.length);
       this.#block.set(rest, this.#length);

@@ -121,10 +121,13 @@ export class MessageSender<T> {
       return rejected(error);
     }
     if (!this.#isScheduled) this.#schedule();
-    if (out.isSealed) {
-      if (!this.#isWriting) this.#write();
-      if (out.isBorrowing) return this.#whenWritten();
+    // The next one then finds a block that is still in the processor's cache.
+    if (out.isLarge) {
+      const written = this.#whenWritten();
+      this.#writeAll();
+      return written;
     }
+    if (out.isSealed && !this.#isWriting) this.#write();
     return this.pending < this.#maxPending ? DONE : (this.#below ??= waiting()).promise;
   }
 
