@@ -62,7 +62,7 @@ interface Met {
   cutBy: (number | undefined)[];
 }
 
-/** Lets clients connect again and again, with a few requests each, while something is done. */
+/** Connects clients again and again, with a few requests each, while something is done. */
 async function whileClientsConnect(path: string, work: () => Promise<void>): Promise<Met> {
   const met: Met = { answered: 0, cutBy: [] };
   let isOver = false;
@@ -164,7 +164,7 @@ test(
 
 /**
  * Fault: The module hangs when the workers are replaced
- * How: `reload()` 3 times, of a module that never loads, with `startTimeout`, under the same clients
+ * How: `reload()` 3 times, of a module that never loads, with `startTimeout` and the same clients
  * Then: Each `reload()` rejects with `TimedOut`. The old workers go on, and cut off no client
  */
 test("3 reloads of a module that hangs are refused, and the old workers go on", async () => {
