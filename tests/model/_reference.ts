@@ -258,9 +258,10 @@ function checkFailure(
   if (phase.framing === undefined) refuse();
   const next = reference.next();
   if (error instanceof TimedOut) {
-    // What another framing has sent may be a message in several parts.
-    const isPart = next === "truncated" ||
-      typeof next === "object" && (next.size > ONE_READ_BYTES || next.size === 0);
+    // What another framing has sent may be a message, or malformed, only after several parts.
+    const isPart = typeof next === "string"
+      ? next !== "whole"
+      : next.size > ONE_READ_BYTES || next.size === 0;
     if (end.options.frameTimeout === undefined || !isPart && !isGone(peer, settledAt)) refuse();
   } else if (error instanceof TruncatedMessage) {
     if (!isGone(peer, settledAt) && !(next === "truncated" && peer.endedAt < settledAt)) refuse();
