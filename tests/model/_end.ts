@@ -69,6 +69,8 @@ export interface Phase {
   channel?: Messages<unknown>;
   /** Whether this side had ended its direction before: a channel learns of it when it writes. */
   hasEnded: boolean;
+  /** Whether something was sent: flushing a channel that has sent nothing waits for nothing. */
+  hasSent: boolean;
   draining: AbortController;
   drainedAt: number;
   detachedAt: number;
@@ -130,6 +132,7 @@ export class End {
     this.phases.push({
       ...(framing && channel && { framing, channel }),
       hasEnded: this.endedAt !== NEVER,
+      hasSent: false,
       draining,
       drainedAt: NEVER,
       detachedAt: NEVER,
@@ -178,10 +181,13 @@ export class End {
   #call(act: string, phase: Phase, part: Part | undefined, call: () => Promise<unknown>): void {
     const isLate = this.closedAt !== NEVER || phase.detachedAt !== NEVER ||
       part !== undefined && this.endedAt !== NEVER;
-    if (part !== undefined && !isLate) this.sent.append(part);
+    if (part !== undefined && !isLate) {
+      this.sent.append(part);
+      phase.hasSent = true;
+    }
     const { size } = this.sent;
     const start = performance.now();
-    const isSure = act === "flush" || act === "closeWrite" || act === "dispose" ||
+    const isSure = act === "flush" && phase.hasSent || act === "closeWrite" || act === "dispose" ||
       phase.channel === undefined;
     this.watch(this.outgoing, act, phase, isLate, call(), () => {
       // A disposal stops waiting after 5 seconds, which pass on a machine that is busy.
