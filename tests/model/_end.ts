@@ -190,8 +190,10 @@ export class End {
     const isSure = act === "flush" && phase.hasSent || act === "closeWrite" || act === "dispose" ||
       phase.channel === undefined;
     this.watch(this.outgoing, act, phase, isLate, call(), () => {
-      // A disposal stops waiting after 5 seconds, which pass on a machine that is busy.
-      const isDone = act !== "dispose" || performance.now() - start < DISPOSAL_MS;
+      // A disposal stops waiting after 5 seconds, which pass on a machine that is busy. It does not
+      // repeat what a call has reported.
+      const isReported = this.outgoing.some(({ result }) => result && "error" in result);
+      const isDone = act !== "dispose" || !isReported && performance.now() - start < DISPOSAL_MS;
       if (isSure && !isLate && isDone) this.sent.sure = Math.max(this.sent.sure, size);
       return { values: [] };
     });
