@@ -183,7 +183,8 @@ export class LookAhead implements Transport {
     const others = isLate ? othersTurn() : new Promise((resolve) => setImmediate(resolve));
     const reading = others.then(() => {
       this.#others = undefined;
-      return this.#fd < 0 ? this.#wait(buffer) : this.#look(buffer, performance.now());
+      const isBelow = this.#fd < 0 || this.#below.hasBytes === true;
+      return isBelow ? this.#wait(buffer) : this.#look(buffer, performance.now());
     });
     this.#others = reading.then(() => {}, () => {});
     return reading;
