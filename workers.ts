@@ -103,10 +103,11 @@ export interface ServeWorkersOptions extends
 export interface ServeWorkersFdOptions
   extends Omit<ServeWorkersOptions, keyof ClaimOptions | "path" | "fd"> {
   /**
-   * The number of a descriptor, from 3 on, that this process was given, for example by
-   * `listenFds()`:
-   * a Unix stream socket that is listening, or bound.
+   * The number of a descriptor from 3 on, for example of `listenFds()`: a Unix stream socket that
+   * is listening, or bound. Children must inherit it, so it must not be close-on-exec.
    *
+   * - It is closed in this process at the end, also if a worker does not start. A descriptor that
+   *   is refused stays open.
    * - It has a path already, or none. Nothing is locked, created or removed, and `addr` has no
    *   path. Every option about a file is refused.
    * - A shutdown serves the clients that have connected, for half a second at most. Later ones wait

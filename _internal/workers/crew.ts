@@ -84,13 +84,15 @@ export class Crew {
     for (const worker of [...this.#workers]) {
       if (this.#isClosing) return;
       await this.#add().catch((error) => {
-        throw withRest(error);
+        throw this.#isClosing ? error : withRest(error);
       });
       // It may have ended meanwhile, and have been replaced.
       if (!this.#workers.delete(worker) || this.#isClosing) continue;
       const left = worker.drain(Infinity, true);
       this.#leaving.set(worker, left);
       left.then(() => this.#leaving.delete(worker));
+      // The answer comes after the worker has stopped accepting.
+      await worker.figures();
     }
   }
 
@@ -148,8 +150,8 @@ export class Crew {
     const abort = new AbortController();
     const stop = onAbort(this.#closing.signal, () => abort.abort());
     const timer = new SilenceTimer(() => {
-      const state = `it has not loaded within ${startTimeout} ms. Raise startTimeout, or let it ` +
-        "wait for nothing when it is imported";
+      const state = `it has not loaded within ${startTimeout} ms. Raise startTimeout, or await ` +
+        "less in the module itself";
       abort.abort(startContext.error(Deno.errors.TimedOut, state));
     });
     timer.start(startTimeout);
@@ -195,8 +197,6 @@ export class Crew {
 
 /** Returns the error of a reload that has failed. */
 function withRest(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
-  const Class = error.constructor as ErrorConstructor;
-  const message = `${error.message}. The workers that were not replaced go on`;
-  return Object.assign(new Class(message, { cause: error }), error);
+  if (error instanceof Error) error.message += ". The workers that were not replaced go on";
+  return error;
 }

@@ -1,5 +1,6 @@
 /** A worker, as its owner sees it. */
 
+import { RpcError } from "../../errors.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { type ChildProcess, KILLED_MS } from "../child/process.ts";
@@ -50,7 +51,8 @@ export class Worker {
     if (fault === null) return worker;
     worker.#peer.close();
     const end = endOf(await worker.ended);
-    const state = fault ?? `its process ${worker.pid} ${end} before it served`;
+    const reason = cause instanceof RpcError ? cause.message : undefined;
+    const state = fault ?? reason ?? `its process ${worker.pid} ${end} before it served`;
     throw context.error(Deno.errors.InvalidData, state, { cause } as never);
   }
 
