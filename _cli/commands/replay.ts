@@ -1,6 +1,7 @@
 /** `uds replay FILE PATH`: plays one side of a recording, and compares what the other sends. */
 
 import { requireGrants } from "../../_internal/base/deno_permissions.ts";
+import { handled } from "../../_internal/base/rejection.ts";
 import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
 import { listen } from "../../listener.ts";
@@ -128,6 +129,8 @@ async function playServer(
       if (serving.size === 0) limit.restart();
     });
     serving.add(served);
+    // A failure ends the loop below, or the command.
+    handled(served);
     // There is nothing to play for others: refuse them at once.
     if (waiting.length === 0) await listener.close();
   }

@@ -75,14 +75,12 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
   // Also during the start, which the signal would end otherwise.
   onSignal("SIGHUP", async () => {
     const server = await starting.catch(() => undefined);
-    if (server === undefined) return;
+    if (server === undefined || signal.aborted) return;
     await tellReloading(isGiven);
-    try {
-      await server.reload();
-      reporter.say("reloaded", { event: "reloaded" });
-    } catch (error) {
-      reporter.report(error);
-    }
+    const failure = await server.reload().catch((error) => error);
+    if (signal.aborted) return;
+    if (failure === undefined) reporter.say("reloaded", { event: "reloaded" });
+    else reporter.report(failure);
     // Also if the old processes go on.
     await tellReady(isGiven).catch((error) => reporter.report(error));
   });
