@@ -121,7 +121,7 @@ export class MessageSender<T> {
       return rejected(error);
     }
     if (!this.#isScheduled) this.#schedule();
-    // The next one then finds a block that is still in the processor's cache.
+    // Waits for the kernel: the next message then finds a free block.
     if (out.isLarge) {
       const written = this.#whenWritten();
       this.#writeAll();
@@ -183,10 +183,11 @@ export class MessageSender<T> {
 
   /** Waits until everything is written. Resolves to the failure if no call has reported it. */
   async finish(): Promise<Error | undefined> {
+    const { busyError } = this.#out;
+    if (busyError !== undefined && this.#failure === undefined && this.pending > 0) throw busyError;
     // Later messages could be lost, and nothing would report it.
     if (this.#state === "open" || this.#state === "ended") this.#state = "closing";
     if (this.#failure === undefined && this.pending > 0) {
-      if (this.#out.busyError !== undefined) throw this.#out.busyError;
       const settled = (this.#settled ??= Promise.withResolvers<void>()).promise;
       this.#writeAll();
       await settlesWithin(settled, FLUSH_MS);
