@@ -61,7 +61,7 @@ export function checkOptions<T>(
       );
     }
   }
-  for (const name in known) {
+  for (const name of Object.keys(known)) {
     const value = (options as Record<string, unknown>)[name];
     if (value !== undefined) known[name]!(name, value);
   }
