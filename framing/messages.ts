@@ -114,8 +114,8 @@ export interface Messages<out In, in Out = In>
    * 64 KiB or more, which must not change before the promise resolves.
    *
    * - It resolves at once while fewer than `maxPending` bytes wait to be written. For bytes of 64
-   *   KiB or more, it may wait until the kernel has them. In both cases the peer may not have read
-   *   them yet.
+   *   KiB or more, it waits until the kernel has them, except in `sendEncoded()`. In both cases the
+   *   peer may not have read them yet.
    * - A rejection that is not awaited does not end the process.
    *
    * @param message The message.

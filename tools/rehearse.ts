@@ -1,6 +1,6 @@
 /**
- * Rehearses a release. The files that would be published are copied, and linked from a project of
- * their own. From there it runs each sample of the pages with the flags that its first line names,
+ * Rehearses a release. The files that would be published are copied, and linked from a separate
+ * project. There it runs each sample of the pages with the flags that its first line names,
  * checks the types of the examples, and starts the command line.
  */
 

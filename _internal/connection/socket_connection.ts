@@ -262,7 +262,7 @@ export class SocketConnection {
     if (this.#state !== "open" || this.#reading === "end of file" || buffer.length === 0) {
       return this.#readNothing(buffer);
     }
-    // Without a function of its own, and without `await`: a read costs a third less.
+    // No closure and no `await` for each read: it then costs a third less.
     return this.#transport.read(buffer, keep).then(this.#hasRead, this.#hasFailedToRead);
   }
 

@@ -34,7 +34,7 @@ const MAX_TURN_MS = 1;
  */
 type State = "idle" | "reading" | "ended" | "failed" | "broken" | "closed";
 
-/** A call that waits for messages. It has values and not functions, which cost memory each. */
+/** A call that waits for messages. It is made without closures, because each costs memory. */
 interface Waiter<R = unknown> {
   /** Takes at least one message. */
   take(): R;
@@ -171,7 +171,7 @@ export class MessageReceiver<T> {
     this.#next = 0;
   }
 
-  /** Waits for messages behind earlier calls. For the values, see {@linkcode Waiter}. */
+  /** Waits for messages behind earlier calls. */
   #wait<R>(take: () => R, atEnd: R, endsWithClose: boolean, signal?: AbortSignal): Promise<R> {
     const { promise, resolve, reject } = Promise.withResolvers<R>();
     const waiter: Waiter<R> = { take, atEnd, endsWithClose, resolve };

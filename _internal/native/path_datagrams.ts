@@ -20,7 +20,7 @@ import { PathReceiver, type Sender } from "./path_receiver.ts";
  * @category Packets
  */
 export interface Datagram {
-  /** The bytes, in memory of their own. */
+  /** The bytes. Nothing else uses their memory. */
   readonly packet: Uint8Array<ArrayBuffer>;
   /**
    * The name of the sender, to which `send` can answer; `null` if it has none, or one that is not

@@ -18,7 +18,10 @@ const HEIGHT = 2400;
 const PICTURES =
   /^(?:README|docs\/(?:first_daemon|command_line|messages|options|compatibility)|api\/(?:index|~\/(?:ServeOptions|serve)))\.html$/;
 
-/** Reports whether a page is opened. Of the reference those of modules and of two symbols are. */
+/**
+ * Reports whether a page is opened. Of the reference, only the pages of modules and of two symbols
+ * are opened.
+ */
 function isOpened({ html }: Page): boolean {
   return !html.includes("~") || PICTURES.test(html);
 }

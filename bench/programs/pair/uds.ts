@@ -1,7 +1,7 @@
 /** A child on `pair`, with `inherited` at its end. */
 
 import type { Connection } from "@uds/uds";
-import { inherited, pair } from "@uds/uds/pair";
+import { inherited } from "@uds/uds/child";
 import { type End, run } from "./_pair.ts";
 
 const buffer = new Uint8Array(256 * 1024);
@@ -27,6 +27,8 @@ function endOf(conn: Connection, ended?: Promise<unknown>): End {
 }
 
 await run(import.meta.url, async (args) => {
+  // The child does not load it.
+  const { pair } = await import("@uds/uds/pair");
   const { conn, status } = await pair(Deno.execPath(), { args });
   return endOf(conn, status);
 }, () => endOf(inherited()));
