@@ -16,6 +16,15 @@ export function internals<T>(name: string): T {
   return (process as unknown as WithBinding).binding(name);
 }
 
+/** What a handle of node:net is for. */
+export const SOCKET = 0;
+export const SERVER = 1;
+
+/** Returns the class of the handles that node:net has for Unix sockets, which it calls pipes. */
+export function pipeClass<Handle>(): new (type: number) => Handle {
+  return internals<{ Pipe: new (type: number) => Handle }>("pipe_wrap").Pipe;
+}
+
 /** Reports whether this process has internals: the sandbox of a module has not. */
 export function hasInternals(): boolean {
   // deno-lint-ignore no-process-global

@@ -8,10 +8,11 @@
 
 import { NotASocket } from "../../errors.ts";
 import type { ErrorContext } from "../base/error_context.ts";
-import { builtin, internals } from "../base/node.ts";
+import { pipeClass, SERVER, SOCKET } from "../base/node.ts";
 import { errorOfCode } from "../base/system_code.ts";
 import { FdSocket } from "./fd_socket.ts";
 import { requireMainThread, requireUnixStream } from "./inherited_fd.ts";
+import { failureOf } from "./node_error.ts";
 import { PokedListener } from "./poked_listener.ts";
 
 /** The queue of the kernel, which caps it at net.core.somaxconn. The handle adds one. */
@@ -40,10 +41,6 @@ export interface Handle {
   unref(): void;
   close(): void;
 }
-
-/** The types of a handle. */
-const SOCKET = 0;
-const SERVER = 1;
 
 /** The handles of descriptors that were refused. */
 const refused = new Map<number, Handle>();
@@ -92,7 +89,7 @@ export class FdListener extends PokedListener {
     const spare = this.#handle.fdForIpc();
     if (spare < 0) return errorOfCode("EMFILE", "Too many open files (os error 24)");
     // Another handle closes the duplicate: nothing else closes a bare number.
-    const closer = newHandle(SERVER);
+    const closer = new (pipeClass<Handle>())(SERVER);
     closer.open(spare);
     closer.close();
     return undefined;
@@ -105,7 +102,7 @@ export class FdListener extends PokedListener {
   /** Takes a client out of the handle, if it may pass one. */
   #take(status: number): void {
     if (!this.takesClient) return;
-    const client = newHandle(SOCKET);
+    const client = new (pipeClass<Handle>())(SOCKET);
     const result = status || this.#handle.accept(client);
     if (result !== 0) this.fail(failureOf(result, "accept"));
     else this.deliver(FdSocket.fromHandle(client, undefined, BUFFER_SIZE));
@@ -138,27 +135,16 @@ export function openListening(
   return handle;
 }
 
-function newHandle(type: number): Handle {
-  const { Pipe } = internals<{ Pipe: new (type: number) => Handle }>("pipe_wrap");
-  return new Pipe(type);
-}
-
 function openHandle(context: ErrorContext<null>, fd: number): Handle {
-  const handle = newHandle(SERVER);
+  const handle = new (pipeClass<Handle>())(SERVER);
   const result = handle.open(fd);
   if (result === 0) return handle;
-  const cause = failureOf(result, "open") as Error & { code: string };
+  const cause = failureOf(result, "open");
   if (cause.code !== "EEXIST") throw context.fail(cause);
   const state = "this process uses it already. Pass each descriptor once";
   throw Object.assign(context.error(Deno.errors.Busy, state, { cause } as never), {
     code: cause.code,
   });
-}
-
-/** Returns the error of a call of a handle. */
-function failureOf(result: number, call: string): Error {
-  const code = builtin("node:util").getSystemErrorName(result);
-  return errorOfCode(code, `${call} ${code}`);
 }
 
 function refusalOf(context: ErrorContext<null>, cause: unknown): Error {

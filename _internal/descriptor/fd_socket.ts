@@ -10,14 +10,10 @@
  */
 
 import type { Socket, SocketConstructorOpts } from "node:net";
-import { NotASocket } from "../../errors.ts";
 import { builtin } from "../base/node.ts";
 import { readBuffer } from "../base/read_buffer.ts";
 import { BUFFER_SIZE, CallbackSocket } from "./callback_socket.ts";
-import { fromNode } from "./node_error.ts";
-
-/** The codes with which the first use reports that a descriptor is not a connected socket. */
-const UNCONNECTED = ["EBADF", "EINVAL", "ENOTCONN"];
+import { fromNode, unconnected } from "./node_error.ts";
 
 /** The handle of a `net.Socket`, which has no public name. */
 type WithHandle = { _handle: { fd?: number } | null | undefined };
@@ -162,8 +158,6 @@ export class FdSocket extends CallbackSocket {
 }
 
 /** Returns an error of the socket as a `Deno.UnixConn` would throw it. */
-function translate(cause: Error & { code?: string }): Error {
-  if (!UNCONNECTED.includes(cause.code ?? "")) return fromNode(cause);
-  const state = "the descriptor is not a connected Unix stream socket";
-  return new NotASocket(state, { operation: "inherited", path: null, cause });
+function translate(cause: Error): Error {
+  return unconnected(cause) ?? fromNode(cause);
 }

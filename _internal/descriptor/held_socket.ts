@@ -12,14 +12,11 @@
 
 import type { ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
-import { builtin } from "../base/node.ts";
+import { builtin, internals, pipeClass, SERVER, SOCKET } from "../base/node.ts";
 import { GIVEN_BACKLOG, type Handle, openListening } from "./fd_listener.ts";
 
 type HandleClass = new (type: number) => Handle;
-type Binding = (name: string) => Record<string, HandleClass>;
 
-const SOCKET = 0;
-const SERVER = 1;
 /** As many as Deno's own listeners have. */
 const BACKLOG = 1023;
 
@@ -52,7 +49,7 @@ export class HeldSocket implements Disposable {
   /** The length of its queue. */
   readonly backlog: number;
   #bound: Handle;
-  readonly #Pipe: HandleClass = handleClass("pipe_wrap", "Pipe");
+  readonly #Pipe: HandleClass = pipeClass();
   #refuser: Handle | undefined;
 
   private constructor(bound: Handle, backlog: number) {
@@ -62,7 +59,7 @@ export class HeldSocket implements Disposable {
 
   /** Binds a path. Clients are refused until {@linkcode listen}. */
   static bind(path: string): HeldSocket {
-    const handle = new (handleClass("pipe_wrap", "Pipe"))(SERVER);
+    const handle = new (pipeClass<Handle>())(SERVER);
     check("bind", handle.bind(path));
     inheritable.add(handle.fd);
     return new HeldSocket(handle, BACKLOG);
@@ -126,7 +123,7 @@ export class HeldSocket implements Disposable {
   /** Resolves when a client waits in the backlog, or when the signal aborts. */
   async clientWaits(signal: AbortSignal): Promise<void> {
     // A new one each time: Deno does not notice that the last client was accepted elsewhere.
-    const watch = this.#open(handleClass("tcp_wrap", "TCP"), SOCKET);
+    const watch = this.#open(internals<{ TCP: HandleClass }>("tcp_wrap").TCP, SOCKET);
     const { promise, resolve } = Promise.withResolvers<void>();
     const stop = onAbort(signal, resolve);
     watch.onread = resolve;
@@ -152,8 +149,4 @@ function check(call: string, result: number): void {
   if (result === 0) return;
   const code = builtin("node:util").getSystemErrorName(result);
   throw Object.assign(new Error(`${call} failed with ${code}`), { code });
-}
-
-function handleClass(binding: string, name: string): HandleClass {
-  return (builtin("node:process") as unknown as { binding: Binding }).binding(binding)[name]!;
 }

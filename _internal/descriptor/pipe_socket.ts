@@ -7,11 +7,10 @@
  *   function, and uses {@linkcode FdSocket}.
  */
 
-import { NotASocket } from "../../errors.ts";
-import { builtin, internals } from "../base/node.ts";
+import { internals, pipeClass, SOCKET } from "../base/node.ts";
 import { readBuffer } from "../base/read_buffer.ts";
-import { errorOfCode } from "../base/system_code.ts";
 import { BUFFER_SIZE, CallbackSocket } from "./callback_socket.ts";
+import { failureOf, unconnected } from "./node_error.ts";
 
 /** A handle of node:net. Its methods return 0, or the negative number of an error. */
 interface Handle {
@@ -43,14 +42,10 @@ interface Streams {
   kLastWriteWasAsync: number;
 }
 
-const SOCKET = 0;
 /** The status of the end of file (libuv, UV_EOF). */
 const END_OF_FILE = -4095;
 /** The status of a request that a close has ended (libuv, UV_ECANCELED on Linux). */
 const CANCELED = -125;
-
-/** The codes with which the first use reports that a descriptor is not a connected socket. */
-const UNCONNECTED = ["EBADF", "EINVAL", "ENOTCONN"];
 
 /** A socket at an inherited descriptor. */
 export class PipeSocket extends CallbackSocket {
@@ -65,11 +60,10 @@ export class PipeSocket extends CallbackSocket {
   /** @param fd The descriptor. Throws unless a socket can be open there. */
   constructor(fd: number) {
     super();
-    const { Pipe } = internals<{ Pipe: new (type: number) => Handle }>("pipe_wrap");
     this.#streams = internals<Streams>("stream_wrap");
-    this.#handle = new Pipe(SOCKET);
+    this.#handle = new (pipeClass<Handle>())(SOCKET);
     const status = this.#handle.open(fd);
-    if (status !== 0) throw errorOf("open", status);
+    if (status !== 0) throw failureOf(status, "open");
     this.#handle.useUserBuffer(this.#buffer);
     this.#handle.onread = () => this.#came();
     this.#handle.unref();
@@ -152,16 +146,8 @@ export class PipeSocket extends CallbackSocket {
   }
 }
 
-/** Returns an error of the handle. */
-function errorOf(call: string, status: number): Error {
-  const code = builtin("node:util").getSystemErrorName(status);
-  return errorOfCode(code, `${call} ${code}`);
-}
-
 /** Returns an error of the handle as a `Deno.UnixConn` would throw it. */
 function translate(call: string, status: number): Error {
-  const cause = errorOf(call, status) as Error & { code: string };
-  if (!UNCONNECTED.includes(cause.code)) return cause;
-  const state = "the descriptor is not a connected Unix stream socket";
-  return new NotASocket(state, { operation: "inherited", path: null, cause });
+  const cause = failureOf(status, call);
+  return unconnected(cause) ?? cause;
 }
