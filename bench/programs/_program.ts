@@ -93,8 +93,3 @@ export const raw: Way<Deno.UnixConn> = {
     }
   },
 };
-
-/** Returns the way that the words name, `raw` or `uds`. Only the latter loads the library. */
-export async function way(): Promise<Way> {
-  return (TASK.words.includes("raw") ? raw : (await import("./_uds.ts")).uds) as Way;
-}

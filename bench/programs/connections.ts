@@ -7,17 +7,8 @@
  * - `connect` is a connection for each byte.
  */
 
-import {
-  type Conn,
-  counted,
-  offsetBuffer,
-  PASSES,
-  raw,
-  report,
-  TASK,
-  timed,
-  way,
-} from "./_program.ts";
+import { type Conn, counted, offsetBuffer, PASSES, raw, report, TASK, timed } from "./_program.ts";
+import { way } from "./_way.ts";
 
 const { size, words } = TASK;
 const { connect, serve, write } = await way();

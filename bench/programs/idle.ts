@@ -4,7 +4,8 @@
  * while nothing happens.
  */
 
-import { type Conn, counted, report, TASK, way } from "./_program.ts";
+import { type Conn, counted, report, TASK } from "./_program.ts";
+import { way } from "./_way.ts";
 
 const { role, size, warm, count, words } = TASK;
 const { connect, serve } = await way();
