@@ -57,7 +57,7 @@ export function verdictOf(subject: Subject, figures: SubjectFigures, line: Line)
   const [ours, baseline] = [line.ours, line.baseline].map((name) => {
     const found = figures.get(name!);
     if (found !== undefined || name === undefined) return found;
-    throw new Error(`${subject.name}: there is no contender ${name}`);
+    throw new Error(`${subject.name}: no contender is called ${name}`);
   }) as [Figures, Figures | undefined];
   const why = [ours, baseline].map((each) =>
     each?.missing ?? (each?.failed && `failed: ${each.failed}`)

@@ -112,7 +112,7 @@ exit code is 1 if anything differs. How reads split the bytes does not matter.
 With --listen it serves PATH instead. Each client is answered as the next connection of FILE was, once
 it has sent as many bytes. The first byte that differs ends it, with exit code 1. With all connections
 played it exits with 0. --timeout is then how long to wait for a client, and for what it sends; by
-default there is no limit. A signal ends it, with exit code 1 unless all was played.
+default it waits without a limit. A signal ends it, with exit code 1 unless all was played.
 FILE has an object on each line, which is what uds tap --json prints: connection, event ("data" or
 "end"), direction ("to-target" or "to-client"), and text or hex. Other events are not played.`,
     options: {

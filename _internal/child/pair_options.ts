@@ -36,7 +36,7 @@ export interface PairOptions {
   env?: Record<string, string> | undefined;
   /**
    * Whether the child gets only the variables of `env`. Otherwise this process needs `--allow-env`,
-   * to pass on all of its own. In both cases node:child_process adds `DENO_EXTRA_STDIO_FDS`, and
+   * to pass on all that it has. In both cases node:child_process adds `DENO_EXTRA_STDIO_FDS`, and
    * `NODE_V8_COVERAGE` if this process has it. A module also gets the variables that lead to Deno's
    * cache.
    *

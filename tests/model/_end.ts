@@ -59,7 +59,7 @@ export interface Call {
   settledAt: number;
   /** When its signal aborted. */
   abortedAt: number;
-  /** Whether it was called after an end of its own side, which must refuse it. */
+  /** Whether it was called after its side had ended, which must refuse it. */
   isLate: boolean;
 }
 
