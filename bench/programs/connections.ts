@@ -105,7 +105,8 @@ const WORKS: Record<string, [(conn: Conn) => Promise<void>, () => Promise<number
     counted.bytes += totals.next().value!;
   }, () => Promise.reject()],
   connect: [async (conn) => {
-    counted.bytes += await conn.read(new Uint8Array(16)) ?? 0;
+    const count = await conn.read(new Uint8Array(16));
+    counted.bytes += count ?? 0;
   }, () =>
     timed(async (items) => {
       for (let i = 0; i < items; i++) {
@@ -123,7 +124,9 @@ if (TASK.role === "client") {
 } else if (work === "relay") {
   const [{ relay }, { uds }] = [await import("@uds/uds"), await import("./_uds.ts")];
   await uds.serve(async (conn) => {
-    counted.bytes += (await relay(conn, conn)).aToB;
+    // Not added in one expression: another handler adds while this one waits.
+    const { aToB } = await relay(conn, conn);
+    counted.bytes += aToB;
   });
   report();
 } else {

@@ -58,7 +58,8 @@ if (role === "server") {
   })();
   await serve(async (conn) => {
     const buffer = new Uint8Array(1024);
-    counted.bytes += await conn.read(buffer) ?? 0;
+    const count = await conn.read(buffer);
+    counted.bytes += count ?? 0;
     await conn.write(buffer.subarray(0, size));
     counted.items++;
     first.resolve(conn);
