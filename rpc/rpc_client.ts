@@ -24,7 +24,6 @@ import {
 import { ErrorContext } from "../_internal/base/error_context.ts";
 import { type ClientCallOptions, ReconnectingClient } from "../_internal/rpc/client.ts";
 import { RPC_CHECKS, withDefaults } from "../_internal/rpc/options.ts";
-import type { Peer } from "../_internal/rpc/peer.ts";
 
 export type { ClientCallOptions } from "../_internal/rpc/client.ts";
 
@@ -205,7 +204,7 @@ export function rpcClient<Remote = AnyMethods>(
       context,
       async open(timeout, signal) {
         const conn = await connect({ path: context.path, wait: true, timeout, signal, ...owners });
-        return rpc(conn, others) as unknown as Peer;
+        return rpc(conn, others);
       },
       onConnect: onConnect as ((peer: unknown) => unknown) | undefined,
       idempotent: new Set<string>(idempotent),

@@ -45,12 +45,15 @@ export interface ClientCallOptions extends CallOptions {
   idempotent?: boolean | undefined;
 }
 
+/** What a client needs of the peer at the end of a connection. */
+type ConnectedPeer = Pick<Peer, "call" | "notify" | "closed" | "close"> & AsyncDisposable;
+
 /** What a client needs: its options, and a way to connect. */
 export interface ReconnectingOptions {
   readonly context: ErrorContext;
   /** Connects. Tries again for `timeout` milliseconds while the server is not there. */
-  readonly open: (timeout: number, signal: AbortSignal) => Promise<Peer>;
-  readonly onConnect: ((peer: Peer) => unknown) | undefined;
+  readonly open: (timeout: number, signal: AbortSignal) => Promise<ConnectedPeer>;
+  readonly onConnect: ((peer: ConnectedPeer) => unknown) | undefined;
   readonly idempotent: ReadonlySet<string>;
   readonly connectTimeout: number;
   readonly timeout: number;
@@ -59,7 +62,7 @@ export interface ReconnectingOptions {
 
 /** A connection. */
 interface Link {
-  readonly peer: Peer;
+  readonly peer: ConnectedPeer;
   /** The calls that wait for their answer. */
   calls: number;
   /** Whether a call was answered. */
@@ -262,7 +265,7 @@ export class ReconnectingClient {
   }
 
   /** Connects as soon as the server is there. */
-  async #reach(signal: AbortSignal): Promise<Peer> {
+  async #reach(signal: AbortSignal): Promise<ConnectedPeer> {
     for (let round = 0;; round++) {
       try {
         return await this.#options.open(ROUNDS_MS[round] ?? LAST_ROUND_MS, signal);
