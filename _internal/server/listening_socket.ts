@@ -59,6 +59,8 @@ export class ListeningSocket {
   #closed: Promise<void> | undefined;
   /** Ends the accepting of a listener at a descriptor. */
   #retire = async () => {};
+  /** Ends at the latest when the listener closes. */
+  #retiring: Promise<void> | undefined;
   #watch: PathWatch | undefined;
   #healer: Healer | undefined;
   #drain: Drain | undefined;
@@ -216,7 +218,8 @@ export class ListeningSocket {
       this.#drain = new Drain(this.addr.path, this.#owned);
       await this.#drain.run(this.queue, signal, connections, onMarker);
     }
-    await Promise.race([this.#retire(), aborted]);
+    this.#retiring = this.#retire();
+    await Promise.race([this.#retiring, aborted]);
     // The clients of its old listeners had connected before the path was lost.
     if (this.#healer?.retiring) await Promise.race([this.#healer.retiring, aborted]);
   }
@@ -251,6 +254,7 @@ export class ListeningSocket {
       () => owned?.removeName(publishLock),
       () => owned?.moveAside(closeListener, publishLock),
       closeListener,
+      () => this.#retiring,
       () => owned?.release(publishLock),
       () => publishLock?.release(),
     ];
