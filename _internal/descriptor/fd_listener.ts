@@ -9,10 +9,9 @@
 import { NotASocket } from "../../errors.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { pipeClass, SERVER, SOCKET } from "../base/node.ts";
-import { errorOfCode } from "../base/system_code.ts";
 import { FdSocket } from "./fd_socket.ts";
 import { requireMainThread, requireUnixStream } from "./inherited_fd.ts";
-import { failureOf } from "./node_error.ts";
+import { failureOf, noDescriptorLeft } from "./node_error.ts";
 import { PokedListener } from "./poked_listener.ts";
 
 /** The queue of the kernel, which caps it at net.core.somaxconn. The handle adds one. */
@@ -35,7 +34,7 @@ export interface Handle {
   accept(client: Handle): number;
   readStart(): number;
   readStop(): number;
-  /** Returns a duplicate of the descriptor, or a negative number if that fails. */
+  /** Returns a duplicate of the descriptor, or -1 if none is left. */
   fdForIpc(): number;
   ref(): void;
   unref(): void;
@@ -87,7 +86,7 @@ export class FdListener extends PokedListener {
 
   protected override lackOfDescriptors(): unknown {
     const spare = this.#handle.fdForIpc();
-    if (spare < 0) return errorOfCode("EMFILE", "Too many open files (os error 24)");
+    if (spare < 0) return noDescriptorLeft();
     // Another handle closes the duplicate: nothing else closes a bare number.
     const closer = new (pipeClass<Handle>())(SERVER);
     closer.open(spare);
@@ -126,11 +125,15 @@ export function openListening(
     throw refusalOf(context, cause);
   }
   const handle = refused.get(fd) ?? openHandle(context, fd);
-  const result = listen(handle);
-  if (result !== 0) {
-    refused.set(fd, handle);
-    throw refusalOf(context, failureOf(result, "listen"));
+  // Until it listens.
+  refused.set(fd, handle);
+  let result: number;
+  try {
+    result = listen(handle);
+  } catch (cause) {
+    throw context.fail(cause);
   }
+  if (result !== 0) throw refusalOf(context, failureOf(result, "listen"));
   refused.delete(fd);
   return handle;
 }

@@ -14,6 +14,7 @@ import type { ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { builtin, internals, pipeClass, SERVER, SOCKET } from "../base/node.ts";
 import { GIVEN_BACKLOG, type Handle, openListening } from "./fd_listener.ts";
+import { noDescriptorLeft } from "./node_error.ts";
 
 type HandleClass = new (type: number) => Handle;
 
@@ -115,8 +116,10 @@ export class HeldSocket implements Disposable {
 
   /** Opens another handle on it. */
   #open(Class: HandleClass, type: number): Handle {
+    const fd = this.#bound.fdForIpc();
+    if (fd < 0) throw noDescriptorLeft();
     const handle = new Class(type);
-    check("open", handle.open(this.#bound.fdForIpc()));
+    check("open", handle.open(fd));
     return handle;
   }
 

@@ -22,6 +22,11 @@ export function failureOf(result: number, call: string): Error & { code: string 
   return errorOfCode(code, `${call} ${code}`) as Error & { code: string };
 }
 
+/** Returns the error of a duplicate that could not be made. */
+export function noDescriptorLeft(): Error {
+  return errorOfCode("EMFILE", "Too many open files (os error 24)");
+}
+
 /** Returns the error of a descriptor that is not a connected socket, if that is the cause. */
 export function unconnected(cause: Error): NotASocket | undefined {
   if (!UNCONNECTED.includes(codeOf(cause) ?? "")) return undefined;

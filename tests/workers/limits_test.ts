@@ -1,7 +1,7 @@
 import { connect } from "@uds/uds";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Process } from "../_cli.ts";
-import { denoArgs, readText, TempDir, test } from "../_helpers.ts";
+import { denoArgs, fixturePath, Program, readText, TempDir, test } from "../_helpers.ts";
 
 const DESCRIPTORS = 48;
 const CLIENTS = 60;
@@ -32,3 +32,19 @@ test("a worker without descriptors reports it, and serves all clients later", as
   await Promise.all(clients);
   assertEquals(greeted, CLIENTS);
 }, { deadline: 20_000 });
+
+test("serveWorkers({ fd }) without a descriptor left says so, and serves it later", async () => {
+  await using dir = new TempDir();
+  const launch = ["python3", fixturePath("fd_launch.py"), dir.path, "a listener", "--"];
+  const args = ["-c", 'ulimit -n 64; exec "$0" "$@"', ...launch, Deno.execPath()];
+  await using owner = new Program("sh", [...args, ...denoArgs("workers_exhausted.ts", ["-A"])]);
+  assertEquals(JSON.parse(await owner.line()), {
+    name: "Error",
+    message:
+      "Cannot serve on descriptor 3: this process has too many open files. Raise its limit " +
+      "(ulimit -n)",
+    operation: "serve",
+    code: "EMFILE",
+  });
+  assertEquals(await owner.line(), "serving");
+}, { needs: ["python3"] });
