@@ -9,7 +9,7 @@ import { withOwnVariables } from "./environment.ts";
 import { descriptorSockets, native } from "../connection/native_slot.ts";
 import type { SocketConnection, Transport } from "../connection/socket_connection.ts";
 import { FdSocket } from "../descriptor/fd_socket.ts";
-import { hidingSockets } from "../descriptor/held_socket.ts";
+import { hidingSockets } from "../descriptor/inheritable.ts";
 import { childFdBeside } from "../descriptor/inherited_fd.ts";
 import type { PairOptions } from "./pair_options.ts";
 import { type ChildConn, ChildProcess, type ChildStdio } from "./process.ts";

@@ -14,36 +14,13 @@ import type { ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { builtin, internals, pipeClass, SERVER, SOCKET } from "../base/node.ts";
 import { GIVEN_BACKLOG, type Handle, openListening } from "./fd_listener.ts";
+import { inheritable } from "./inheritable.ts";
 import { noDescriptorLeft } from "./node_error.ts";
 
 type HandleClass = new (type: number) => Handle;
 
 /** As many as Deno's own listeners have. */
 const BACKLOG = 1023;
-
-/** The descriptors that every child would inherit. */
-const inheritable = new Set<number>();
-
-/**
- * Returns what a child gets at each of its descriptors.
- *
- * @param stdio What it gets at its first ones.
- * @param kept The held socket that it inherits, if any.
- * @returns The same, with a pipe in the place of each other held socket.
- */
-export function hidingSockets<Way>(
-  stdio: readonly Way[],
-  kept: number | undefined,
-): (Way | "pipe" | "ignore")[] {
-  const ways: (Way | "pipe" | "ignore")[] = [...stdio];
-  for (const fd of inheritable) {
-    if (fd === kept || fd < stdio.length) continue;
-    // Node leaves a further descriptor that it should ignore as it is.
-    while (ways.length < fd) ways.push("ignore");
-    ways[fd] = "pipe";
-  }
-  return ways;
-}
 
 /** A socket that others accept from. */
 export class HeldSocket implements Disposable {
