@@ -10,6 +10,7 @@ import { NotASocket } from "../../errors.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { pipeClass, SERVER, SOCKET } from "../base/node.ts";
 import { FdSocket } from "./fd_socket.ts";
+import { inheritable } from "./inheritable.ts";
 import { requireMainThread, requireUnixStream } from "./inherited_fd.ts";
 import { failureOf, noDescriptorLeft } from "./node_error.ts";
 import { PokedListener } from "./poked_listener.ts";
@@ -95,6 +96,7 @@ export class FdListener extends PokedListener {
   }
 
   protected override endListening(): void {
+    inheritable.delete(this.#handle.fd);
     this.#handle.close();
   }
 
@@ -135,6 +137,7 @@ export function openListening(
   }
   if (result !== 0) throw refusalOf(context, failureOf(result, "listen"));
   refused.delete(fd);
+  inheritable.add(fd);
   return handle;
 }
 

@@ -50,7 +50,6 @@ export class HeldSocket implements Disposable {
       socket = new HeldSocket(handle, GIVEN_BACKLOG);
       return socket.#listen();
     });
-    inheritable.add(fd);
     return socket;
   }
 

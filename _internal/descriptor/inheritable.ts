@@ -8,7 +8,7 @@ export const inheritable: Set<number> = new Set();
  *
  * @param stdio What it gets at its first ones.
  * @param kept The held socket that it inherits, if any.
- * @returns The same, with a pipe in the place of each other held socket.
+ * @returns The same, with a pipe in the place of each other listening socket.
  */
 export function hidingSockets<Way>(
   stdio: readonly Way[],

@@ -177,3 +177,14 @@ for (const error of ["EMFILE", "ECONNABORTED"]) {
     assertEquals((await end(server)).served, 10);
   }, { needs: ["python3", "strace"] });
 }
+
+test("the children of a process do not inherit the descriptors of listen({ fd })", async () => {
+  await using dir = new TempDir();
+  const kinds = ["a listener", "a listener", "a listener"];
+  await using program = start(kinds, dir, denoArgs("fd_children.ts", ["-A"]));
+  for (let i = 0; i < 2; i++) {
+    assertEquals(JSON.parse(await program.line()), [false, false, false]);
+  }
+  assertEquals(JSON.parse(await program.line()), [null, null, null]);
+  await program.stdin.close();
+}, NEEDS);
