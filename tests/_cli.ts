@@ -1,6 +1,7 @@
 /** Runs the command line as a process, for its tests. */
 
-import { COVERAGE, denoArgs, encode, killChild } from "./_helpers.ts";
+import { report, running, type RunningProgram } from "./_deadline.ts";
+import { COVERAGE, decode, denoArgs, encode, killChild } from "./_helpers.ts";
 
 /** Deno permissions for everything but `uds run`. */
 export const FLAGS: string[] = ["--allow-read", "--allow-write", "--allow-net"];
@@ -59,6 +60,16 @@ class Output {
     ]);
   }
 
+  /** The texts that are waited for, as they are in the code. */
+  get awaited(): string {
+    return this.#waiting.map(([text]) => text).join(", ");
+  }
+
+  /** Its last chunks. */
+  get last(): string {
+    return this.#chunks.slice(-8).map(decode).join("");
+  }
+
   text(): Promise<string> {
     return new Blob(this.#chunks).text();
   }
@@ -69,7 +80,8 @@ class Output {
 }
 
 /** A process with collected output. If it outlives the test it is killed, by its own pid. */
-export class Process implements AsyncDisposable {
+export class Process implements AsyncDisposable, RunningProgram {
+  readonly #command: readonly string[];
   readonly #child: Deno.ChildProcess;
   readonly #input: ProcessOptions["input"];
   readonly #fed: Promise<void> | undefined;
@@ -83,6 +95,7 @@ export class Process implements AsyncDisposable {
     [command, ...args]: readonly string[],
     { input, env, ...options }: ProcessOptions = {},
   ) {
+    this.#command = [command!, ...args];
     this.#input = input;
     this.#child = new Deno.Command(command!, {
       args,
@@ -98,7 +111,23 @@ export class Process implements AsyncDisposable {
     }
     this.stdout = new Output(this.#child.stdout);
     this.stderr = new Output(this.#child.stderr);
+    running.add(this);
     this.ended = this.#end();
+  }
+
+  describe(): string {
+    const { stdout, stderr } = this;
+    return report(this.#command, {
+      state: this.#isOver ? "it has exited, another process has its output" : "",
+      "waited for in stdout": stdout.awaited,
+      stdout: stdout.last,
+      "waited for in stderr": stderr.awaited,
+      stderr: stderr.last,
+    });
+  }
+
+  stop(): void {
+    if (!this.#isOver) killChild(this.#child, "SIGKILL");
   }
 
   async #feed(input: Uint8Array): Promise<void> {
@@ -111,6 +140,7 @@ export class Process implements AsyncDisposable {
     const { code } = await this.#child.status;
     this.#isOver = true;
     await Promise.all([this.stdout.ended, this.stderr.ended, this.#fed]);
+    running.delete(this);
     return { code, stdout: await this.stdout.bytes(), stderr: await this.stderr.text() };
   }
 
@@ -135,7 +165,7 @@ export class Process implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#isOver) killChild(this.#child, "SIGKILL");
+    this.stop();
     await this.ended;
     if (this.#input === "open") await this.endInput();
   }

@@ -5,6 +5,9 @@
 
 import { basename, fromFileUrl, join } from "@std/path/posix";
 import type { Connection } from "@uds/uds";
+import { report, running, type RunningProgram, runWithin } from "./_deadline.ts";
+
+export { within } from "./_deadline.ts";
 
 /** Options of a test. */
 export interface TestOptions {
@@ -78,56 +81,9 @@ function register(
     ...(permissions && { permissions }),
     fn: async (t) => {
       if (missing.length > 0) throw new Error(`Cannot run the test: ${missing.join(", ")}`);
-      await within(SLOW_MACHINE_FACTOR * deadline, fn(t));
+      await runWithin(SLOW_MACHINE_FACTOR * deadline, () => fn(t));
     },
   });
-}
-
-/** How often the load of the machine is looked at. */
-const LOOK_MS = 250;
-
-/**
- * Rejects if the work takes longer than `ms` milliseconds. While more processes want a processor
- * than there are, only our share of that time counts.
- */
-export async function within<T>(ms: number, work: Promise<T> | T): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const start = performance.now();
-    let left = ms;
-    const wait = () => {
-      const began = performance.now();
-      timer = setTimeout(() => {
-        left -= (performance.now() - began) * shareOfProcessors();
-        if (left > 0) return wait();
-        const took = Math.round(performance.now() - start);
-        reject(new Error(`not done within ${ms} ms (with the load of the machine, ${took} ms)`));
-      }, Math.min(left, LOOK_MS));
-    };
-    wait();
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-const LOADAVG = "/proc/loadavg";
-
-/** Returns which part of the time a process that wants a processor has one now, up to 1. */
-function shareOfProcessors(): number {
-  if (Deno.build.os !== "linux") return 1;
-  // Below /proc, Deno refuses also what a query calls granted.
-  const { state } = Deno.permissions.querySync({ name: "read", path: LOADAVG });
-  try {
-    if (state !== "granted") return 1;
-    // "0.20 0.18 0.12 3/80 11206": 3 of 80 threads want one.
-    const wanting = Number(Deno.readTextFileSync(LOADAVG).match(/(\d+)\//)?.[1]);
-    return Math.min(1, navigator.hardwareConcurrency / wanting);
-  } catch {
-    return 1;
-  }
 }
 
 /** Reports whether a program is on the path. */
@@ -183,9 +139,13 @@ export function killChild(child: Deno.ChildProcess, signal: Deno.Signal): void {
 }
 
 /** A running program. If it outlives the test it is killed, by its own pid. */
-export class Program implements AsyncDisposable {
+export class Program implements AsyncDisposable, RunningProgram {
+  readonly #command: string[];
   readonly #child: Deno.ChildProcess;
   readonly #lines: ReadableStreamDefaultReader<string>;
+  /** The last line that was read. */
+  #line = "";
+  #printed = "";
   readonly #rest: Promise<string>;
   readonly #piped: boolean;
   #ended = false;
@@ -202,12 +162,30 @@ export class Program implements AsyncDisposable {
       ...(options.env && { env: options.env }),
       ...(options.cwd && { cwd: options.cwd }),
     }).spawn();
+    this.#command = [command, ...args];
     this.#lines = lines(this.#child.stdout).getReader();
-    this.#rest = new Response(this.#child.stderr).text();
+    this.#rest = this.#collect();
     this.status = this.#child.status.then((status) => {
       this.#ended = true;
+      running.delete(this);
       return status;
     });
+    running.add(this);
+  }
+
+  async #collect(): Promise<string> {
+    for await (const text of this.#child.stderr.pipeThrough(new TextDecoderStream())) {
+      this.#printed += text;
+    }
+    return this.#printed;
+  }
+
+  describe(): string {
+    return report(this.#command, { "last line": this.#line, stderr: this.#printed });
+  }
+
+  stop(): void {
+    this.kill("SIGKILL");
   }
 
   get pid(): number {
@@ -222,7 +200,7 @@ export class Program implements AsyncDisposable {
   async line(): Promise<string> {
     const { value, done } = await this.#lines.read();
     if (done) throw new Error(`The program has ended: ${await this.#rest}`);
-    return value;
+    return this.#line = value;
   }
 
   /** Resolves to all further lines, once it has ended. */
