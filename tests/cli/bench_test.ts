@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { lines, messages, serve } from "@uds/uds";
+import { delay } from "../../_internal/base/event_loop.ts";
 import { histogram, quantile } from "../../_cli/text/histogram.ts";
 import { onTerminal, Process, uds, udsCommand } from "../_cli.ts";
 import { decode, encode, TempDir, test } from "../_helpers.ts";
@@ -20,6 +21,22 @@ test("uds bench --json reports round trips, bulk and messages of a server", asyn
     assert(figure > 0, stdout);
   }
   assert(median <= p99 && p99 <= longest, stdout);
+});
+
+test("uds bench measures a server that first answers when the time is over", async () => {
+  await using dir = new TempDir();
+  let connections = 0;
+  await using _server = await serve(dir.file("s.sock"), async (conn) => {
+    if (++connections > 1) await delay(200);
+    await conn.readable.pipeTo(conn.writable);
+  });
+  const args = ["bench", "--json", "--seconds", "0.1", dir.file("s.sock")];
+  const { code, stdout, stderr } = await uds(args);
+  assertEquals([code, stderr], [0, ""]);
+  const { roundTrips, bulk, messages } = JSON.parse(stdout);
+  for (const figure of [roundTrips.median, bulk.bytesPerSecond, messages.perSecond]) {
+    assert(figure > 0, stdout);
+  }
 });
 
 test(
