@@ -428,10 +428,13 @@ export async function isPending(promise: Promise<unknown>): Promise<boolean> {
 }
 
 /**
- * Returns the number of descriptors that this process has open. The files of Deno's caches do not
- * count: a thread of Deno opens them some time after the start.
+ * Returns the number of descriptors that this process has open. Those that Deno opens some time
+ * after its start do not count: the files of its caches, and two sockets for signals.
  */
 export function openDescriptors(): number {
+  // Deno opens those sockets now, unless it has done so.
+  Deno.addSignalListener("SIGWINCH", noop);
+  Deno.removeSignalListener("SIGWINCH", noop);
   return [...Deno.readDirSync("/dev/fd")].filter(({ name }) => {
     try {
       return !/_cache_v\d+(-\w+)?$/.test(Deno.readLinkSync(`/dev/fd/${name}`));
