@@ -47,9 +47,13 @@ export async function runWithin(ms: number, test: () => Promise<void> | void): P
 /** How often, in milliseconds, the load of the machine is looked at. */
 const LOOK_MS = 250;
 
+/** The longest time between two looks that counts: in a longer one this process stood still. */
+const LONGEST_LOOK_MS = 500;
+
 /**
  * Rejects if the work takes longer than `ms` milliseconds. While more processes want a processor
- * than there are, only our share of that time counts.
+ * than there are, only our share of that time counts. Time for which the machine was stopped does
+ * not count.
  */
 export async function within<T>(ms: number, work: Promise<T> | T): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -59,7 +63,7 @@ export async function within<T>(ms: number, work: Promise<T> | T): Promise<T> {
     const wait = () => {
       const began = performance.now();
       timer = setTimeout(() => {
-        left -= (performance.now() - began) * shareOfProcessors();
+        left -= Math.min(performance.now() - began, LONGEST_LOOK_MS) * shareOfProcessors();
         if (left > 0) return wait();
         const took = Math.round(performance.now() - start);
         const state = `not done within ${ms} ms (with the load of the machine, ${took} ms)`;

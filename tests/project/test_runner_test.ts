@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { writeExamples } from "../../tools/examples.ts";
 import { processesOf, type TestResult } from "../../tools/test.ts";
 import { decode, TempDir, test } from "../_helpers.ts";
@@ -43,6 +43,29 @@ test("runTests() shows a line for a file that passes, and the failures of others
   assertEquals([ok, counts], [false, { passed: 1, failed: 2, ignored: 0 }]);
   const named = failed.filter((line) => !line.startsWith(" "));
   assertEquals(named, [files.join(" "), files[0], files[1]]);
+});
+
+test("a test that hangs reports its programs, and leaves nothing to the next one", async () => {
+  await using dir = new TempDir();
+  const [file] = write(dir, {
+    "hangs_test.ts": `import { test } from "${import.meta.resolve("../_helpers.ts")}";
+      import { Process } from "${import.meta.resolve("../_cli.ts")}";
+      test("hangs", async () => {
+        await using process = new Process(["sh", "-c", "echo so far; exec sleep 100"]);
+        await process.stdout.until("so far");
+        await process.stderr.until("what never comes");
+      }, { deadline: 100 });
+      test("next", () => {});`,
+  }) as [string];
+  const args = ["test", "-A", "--no-check", "--sanitize-ops", "--sanitize-resources", file];
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: [...args, "--config", "deno.json"],
+    env: { NO_COLOR: "1" },
+  }).output();
+  const text = decode(stdout);
+  assertMatch(text, /^error: Error: not done within 300 ms .*\nrunning: sh -c .*sleep 100$/m);
+  assertMatch(text, /^ {2}stdout: "so far\\n"\n {2}waited for in stderr: "what never comes"$/m);
+  assertMatch(text, /^next \.\.\. ok/m);
 });
 
 test("writeExamples() takes the permissions of a page's example from its first line", async () => {
