@@ -87,6 +87,19 @@ export function testFiles(directory = "tests"): string[] {
   return files.sort((a, b) => size(b) - size(a));
 }
 
+/** Returns the test files of a path that was given. Ends the process if nothing can be tested. */
+function filesAt(name: string): string[] {
+  const path = name.replace(/\/+$/, "");
+  try {
+    return Deno.statSync(path).isFile ? [path] : testFiles(path);
+  } catch (error) {
+    const isRefused = error instanceof Deno.errors.NotCapable;
+    const state = isRefused ? "it is not below tests/" : "there is no such file or directory";
+    console.error(`Cannot test "${name}": ${state}. Pass some of tests/, such as tests/rpc`);
+    Deno.exit(2);
+  }
+}
+
 /** Returns all files below a directory, except those in some directories. */
 function filesBelow(directory: string, without: string[]): string[] {
   return [...Deno.readDirSync(directory)].flatMap(({ name, isDirectory }) => {
@@ -212,9 +225,7 @@ export function summary({ counts: { passed, failed, ignored }, failed: what }: T
 }
 
 if (import.meta.main) {
-  const given = Deno.args.filter((arg) => !arg.startsWith("-")).flatMap((name) =>
-    name.endsWith(".ts") ? [name] : testFiles(name.replace(/\/+$/, ""))
-  );
+  const given = Deno.args.filter((arg) => !arg.startsWith("-")).flatMap(filesAt);
   const files = given.length > 0 ? given : testFiles();
   if (!await checkTypes(files)) Deno.exit(1);
   const result = await runTests({

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { writeExamples } from "../../tools/examples.ts";
 import { processesOf, type TestResult } from "../../tools/test.ts";
-import { decode, TempDir, test } from "../_helpers.ts";
+import { decode, ROOT, TempDir, test } from "../_helpers.ts";
 
 /** Writes files into a directory. Returns their paths. */
 function write(dir: TempDir, files: Record<string, string>): string[] {
@@ -67,6 +67,23 @@ test("a test that hangs reports its programs, and leaves nothing to the next one
   assertMatch(text, /^ {2}stdout: "so far\\n"\n {2}waited for in stderr: "what never comes"$/m);
   assertMatch(text, /^next \.\.\. ok/m);
 });
+
+for (
+  const [name, state] of [
+    ["tests/nothere", "there is no such file or directory"],
+    ["tests/nothere_test.ts", "there is no such file or directory"],
+    ["nothere", "it is not below tests/"],
+  ]
+) {
+  test(`deno task test refuses ${name}`, async () => {
+    const runner = new URL("../../tools/test.ts", import.meta.url).pathname;
+    const args = ["run", "--no-prompt", "--allow-read=tests", runner, name!];
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd: ROOT }).output();
+    const remedy = "Pass some of tests/, such as tests/rpc";
+    assertEquals(decode(stderr), `Cannot test "${name}": ${state}. ${remedy}\n`);
+    assertEquals(code, 2);
+  });
+}
 
 test("writeExamples() takes the permissions of a page's example from its first line", async () => {
   await using dir = new TempDir();
