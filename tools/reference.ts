@@ -99,9 +99,10 @@ function typeOf(property: Member): string {
     .replace(/\s+/g, " ").replace(/^\(+ ?(\([^]*\) => [^()]*)\)$/, "$1");
 }
 
-/** Reports whether a symbol has options. `StoreFds` is the value of one. */
-function isOptions({ name }: Symbol): boolean {
-  return name.endsWith("Options") || name === "StoreFds";
+/** Reports whether a symbol has options: its name says so, or its file has the checks of them. */
+function isOptions({ name, declaration }: Symbol): boolean {
+  return name.endsWith("Options") ||
+    Deno.readTextFileSync(fileOf(declaration)).includes(`: Checks<${name}>`);
 }
 
 function optionsPage(): string {
