@@ -73,6 +73,10 @@ export interface InheritedOptions {
 /**
  * Options of {@linkcode inherited} for a socket of packets.
  *
+ * Besides the properties below, it has:
+ *
+ * - {@linkcode InheritedOptions.fd | fd}: The descriptor that was agreed on with the parent.
+ *
  * @category Packets
  */
 export interface PacketInheritedOptions

@@ -28,6 +28,18 @@ export type { UnixListener } from "./_internal/server/listener.ts";
 /**
  * Options of {@linkcode listen}.
  *
+ * Besides the properties below, it has:
+ *
+ * - {@linkcode ClaimOptions.mode | mode}: The permission bits of the socket file, at most `0o777`,
+ *   with the owner's write bit.
+ * - {@linkcode ClaimOptions.uid | uid}: The user that owns the socket file.
+ * - {@linkcode ClaimOptions.gid | gid}: The group of the socket file.
+ * - {@linkcode ClaimOptions.createDirectory | createDirectory}: Whether to create the directory of
+ *   the socket, and missing ones above it, with mode 0700.
+ * - {@linkcode ClaimOptions.verifyDirectory | verifyDirectory}: Whether to reject with
+ *   `InsecurePath` unless the directory of the socket is safe: no other user can put another file
+ *   in the place of the socket.
+ *
  * @category Servers
  */
 export interface ListenOptions extends Omit<ClaimOptions, "existing"> {

@@ -38,6 +38,28 @@ export type { PoolCallOptions } from "./_internal/pool/task.ts";
 /**
  * Options of {@linkcode pool}.
  *
+ * Besides the properties below, it has:
+ *
+ * - {@linkcode PairOptions.args | args}: The arguments of the program; those of a module are its
+ *   `Deno.args`.
+ * - {@linkcode PairOptions.cwd | cwd}: The directory to start in.
+ * - {@linkcode PairOptions.env | env}: Environment variables, in addition to the inherited ones.
+ * - {@linkcode PairOptions.clearEnv | clearEnv}: Whether the child gets only the variables of
+ *   `env`.
+ * - {@linkcode PairOptions.permissions | permissions}: For a module: what it may do besides reading
+ *   its own directories, as for a worker.
+ * - {@linkcode PairOptions.modules | modules}: For a module: the directories that it may import
+ *   from, and therefore read.
+ * - {@linkcode PairOptions.config | config}: For a module: the `file:` URL of a `deno.json` with
+ *   its import map and settings.
+ * - {@linkcode PairOptions.grace | grace}: How long, in milliseconds, disposal waits for the child
+ *   to exit before it sends SIGTERM, and again before it sends SIGKILL.
+ * - {@linkcode RpcOptions.methods | methods}: The methods that the peer may call: an object of
+ *   functions.
+ * - {@linkcode RpcOptions.codec | codec}: The codec of the messages: `json(contentLength())` for
+ *   language servers, or a codec of objects in another format.
+ * - {@linkcode RpcOptions.onError | onError}: Called with each failure that no call rejects with.
+ *
  * @category Children
  */
 export interface PoolOptions<Remote = AnyMethods> extends

@@ -40,6 +40,37 @@ export type {
 /**
  * Options of {@linkcode serve}.
  *
+ * Besides the properties below, it has:
+ *
+ * - {@linkcode ListenOptions.path | path}: The path of the socket, or an abstract name.
+ * - {@linkcode ListenOptions.publish | publish}: How the socket file gets its name.
+ * - {@linkcode ListenOptions.existing | existing}: What to do if a socket file exists.
+ * - {@linkcode ListenOptions.selfHeal | selfHeal}: Whether to bind the path again after its socket
+ *   file was removed.
+ * - {@linkcode ListenOptions.onReplaced | onReplaced}: Called once, when a successor with
+ *   `existing: "replace"` has taken over the path.
+ * - {@linkcode ListenOptions.onPathLost | onPathLost}: Called within a second when the path no
+ *   longer leads to this server, because its socket file was removed or replaced: once for each
+ *   loss.
+ * - {@linkcode ListenOptions.descriptors | descriptors}: Whether descriptors can be sent and
+ *   received over the accepted connections, by `sendDescriptors()` and `receiveDescriptors()` of
+ *   `@uds/uds/native`.
+ * - {@linkcode ListenOptions.lowLatency | lowLatency}: Whether a read of an accepted connection
+ *   looks for bytes for some microseconds before it waits: see `lowLatency()` of `@uds/uds/native`,
+ *   for when this pays.
+ * - {@linkcode ListenOptions.backlog | backlog}: The maximum number of clients that wait to be
+ *   accepted.
+ * - {@linkcode ListenOptions.signal | signal}: Closes the listener, or shuts down the server.
+ * - {@linkcode ClaimOptions.mode | mode}: The permission bits of the socket file, at most `0o777`,
+ *   with the owner's write bit.
+ * - {@linkcode ClaimOptions.uid | uid}: The user that owns the socket file.
+ * - {@linkcode ClaimOptions.gid | gid}: The group of the socket file.
+ * - {@linkcode ClaimOptions.createDirectory | createDirectory}: Whether to create the directory of
+ *   the socket, and missing ones above it, with mode 0700.
+ * - {@linkcode ClaimOptions.verifyDirectory | verifyDirectory}: Whether to reject with
+ *   `InsecurePath` unless the directory of the socket is safe: no other user can put another file
+ *   in the place of the socket.
+ *
  * @category Servers
  */
 export interface ServeOptions extends ListenOptions {
@@ -136,6 +167,34 @@ export interface ServeOptions extends ListenOptions {
 
 /**
  * Options of {@linkcode serve} at a descriptor that another process opened.
+ *
+ * It has:
+ *
+ * - {@linkcode ListenFdOptions.fd | fd}: The number of a descriptor that this process was given,
+ *   for example by `listenFds()`: a Unix stream socket that is listening, or bound.
+ * - {@linkcode ListenFdOptions.descriptors | descriptors}: Whether descriptors can be sent and
+ *   received over the accepted connections: see `ListenOptions.descriptors`.
+ * - {@linkcode ListenFdOptions.lowLatency | lowLatency}: Whether a read looks for bytes before it
+ *   waits: see `ListenOptions.lowLatency`.
+ * - {@linkcode ListenFdOptions.signal | signal}: Closes the listener, or shuts down the server.
+ * - {@linkcode ServeOptions.maxConnections | maxConnections}: The maximum number of connections
+ *   that are served at the same time.
+ * - {@linkcode ServeOptions.overflow | overflow}: What happens to a client beyond `maxConnections`.
+ * - {@linkcode ServeOptions.onRefuse | onRefuse}: Called with each connection that `overflow:
+ *   "refuse"` refuses.
+ * - {@linkcode ServeOptions.authorize | authorize}: Decides whether a connection reaches the
+ *   handler.
+ * - {@linkcode ServeOptions.authorizeTimeout | authorizeTimeout}: How long, in milliseconds,
+ *   `authorize` may take, its reads and writes included.
+ * - {@linkcode ServeOptions.idleTimeout | idleTimeout}: How long, in milliseconds, a read may wait
+ *   for data before it rejects with `Deno.errors.TimedOut` and the connection closes.
+ * - {@linkcode ServeOptions.firstByteTimeout | firstByteTimeout}: How long, in milliseconds, a read
+ *   may wait for the first byte of a connection.
+ * - {@linkcode ServeOptions.writeTimeout | writeTimeout}: How long, in milliseconds, a write may
+ *   wait while the client reads nothing.
+ * - {@linkcode ServeOptions.onListen | onListen}: Called once, with the address, when the server
+ *   listens.
+ * - {@linkcode ServeOptions.onError | onError}: Called with each failure.
  *
  * @category Servers
  */

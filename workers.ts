@@ -42,6 +42,42 @@ export type {
 /**
  * Options of {@linkcode serveWorkers}.
  *
+ * Besides the properties below, it has:
+ *
+ * - {@linkcode ClaimOptions.mode | mode}: The permission bits of the socket file, at most `0o777`,
+ *   with the owner's write bit.
+ * - {@linkcode ClaimOptions.uid | uid}: The user that owns the socket file.
+ * - {@linkcode ClaimOptions.gid | gid}: The group of the socket file.
+ * - {@linkcode ClaimOptions.existing | existing}: What to do about a socket file that exists
+ *   already.
+ * - {@linkcode ClaimOptions.onReplaced | onReplaced}: Called once, when a successor with `existing:
+ *   "replace"` has taken over the path.
+ * - {@linkcode ClaimOptions.createDirectory | createDirectory}: Whether to create the directory of
+ *   the socket, and missing ones above it, with mode 0700.
+ * - {@linkcode ClaimOptions.verifyDirectory | verifyDirectory}: Whether to reject with
+ *   `InsecurePath` unless the directory of the socket is safe: no other user can put another file
+ *   in the place of the socket.
+ * - {@linkcode PairOptions.args | args}: The arguments of the program; those of a module are its
+ *   `Deno.args`.
+ * - {@linkcode PairOptions.cwd | cwd}: The directory to start in.
+ * - {@linkcode PairOptions.env | env}: Environment variables, in addition to the inherited ones.
+ * - {@linkcode PairOptions.clearEnv | clearEnv}: Whether the child gets only the variables of
+ *   `env`.
+ * - {@linkcode PairOptions.permissions | permissions}: For a module: what it may do besides reading
+ *   its own directories, as for a worker.
+ * - {@linkcode PairOptions.modules | modules}: For a module: the directories that it may import
+ *   from, and therefore read.
+ * - {@linkcode PairOptions.config | config}: For a module: the `file:` URL of a `deno.json` with
+ *   its import map and settings.
+ * - {@linkcode PairOptions.grace | grace}: How long, in milliseconds, disposal waits for the child
+ *   to exit before it sends SIGTERM, and again before it sends SIGKILL.
+ * - {@linkcode ServeOptions.idleTimeout | idleTimeout}: How long, in milliseconds, a read may wait
+ *   for data before it rejects with `Deno.errors.TimedOut` and the connection closes.
+ * - {@linkcode ServeOptions.firstByteTimeout | firstByteTimeout}: How long, in milliseconds, a read
+ *   may wait for the first byte of a connection.
+ * - {@linkcode ServeOptions.writeTimeout | writeTimeout}: How long, in milliseconds, a write may
+ *   wait while the client reads nothing.
+ *
  * @category Servers
  */
 export interface ServeWorkersOptions extends
@@ -97,6 +133,39 @@ export interface ServeWorkersOptions extends
 
 /**
  * Options of {@linkcode serveWorkers} at a descriptor that another process opened.
+ *
+ * Besides the properties below, it has:
+ *
+ * - {@linkcode ServeWorkersOptions.count | count}: The number of workers.
+ * - {@linkcode ServeWorkersOptions.maxConnections | maxConnections}: The maximum number of
+ *   connections that one worker serves at the same time.
+ * - {@linkcode ServeWorkersOptions.maxRestartPause | maxRestartPause}: The longest pause, in
+ *   milliseconds, before a worker that has ended is replaced.
+ * - {@linkcode ServeWorkersOptions.startTimeout | startTimeout}: How long, in milliseconds, a
+ *   worker may take to load its module, with what the module awaits when it is imported.
+ * - {@linkcode ServeWorkersOptions.onError | onError}: Called with each failure: a worker has
+ *   ended, or another one could not start in its place.
+ * - {@linkcode ServeWorkersOptions.signal | signal}: Shuts down.
+ * - {@linkcode PairOptions.args | args}: The arguments of the program; those of a module are its
+ *   `Deno.args`.
+ * - {@linkcode PairOptions.cwd | cwd}: The directory to start in.
+ * - {@linkcode PairOptions.env | env}: Environment variables, in addition to the inherited ones.
+ * - {@linkcode PairOptions.clearEnv | clearEnv}: Whether the child gets only the variables of
+ *   `env`.
+ * - {@linkcode PairOptions.permissions | permissions}: For a module: what it may do besides reading
+ *   its own directories, as for a worker.
+ * - {@linkcode PairOptions.modules | modules}: For a module: the directories that it may import
+ *   from, and therefore read.
+ * - {@linkcode PairOptions.config | config}: For a module: the `file:` URL of a `deno.json` with
+ *   its import map and settings.
+ * - {@linkcode PairOptions.grace | grace}: How long, in milliseconds, disposal waits for the child
+ *   to exit before it sends SIGTERM, and again before it sends SIGKILL.
+ * - {@linkcode ServeOptions.idleTimeout | idleTimeout}: How long, in milliseconds, a read may wait
+ *   for data before it rejects with `Deno.errors.TimedOut` and the connection closes.
+ * - {@linkcode ServeOptions.firstByteTimeout | firstByteTimeout}: How long, in milliseconds, a read
+ *   may wait for the first byte of a connection.
+ * - {@linkcode ServeOptions.writeTimeout | writeTimeout}: How long, in milliseconds, a write may
+ *   wait while the client reads nothing.
  *
  * @category Servers
  */

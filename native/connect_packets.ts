@@ -32,6 +32,17 @@ import type { PacketSocket, PacketType } from "./packet_socket.ts";
 /**
  * Options of {@linkcode connectPackets}.
  *
+ * Besides the properties below, it has:
+ *
+ * - {@linkcode ConnectOptions.path | path}: The path of the socket, or an abstract name.
+ * - {@linkcode ConnectOptions.timeout | timeout}: How long, in milliseconds, to try.
+ * - {@linkcode ConnectOptions.wait | wait}: Whether to wait for a server that is still starting: to
+ *   try again while the file does not exist, no server listens on it, or the file system denies
+ *   access.
+ * - {@linkcode ConnectOptions.owner | owner}: The user, or a list of users, that must own the
+ *   socket file.
+ * - {@linkcode ConnectOptions.signal | signal}: Stops trying.
+ *
  * @category Packets
  */
 export interface ConnectPacketsOptions

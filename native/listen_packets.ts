@@ -32,6 +32,25 @@ export type { PacketPathOptions } from "../_internal/native/path_options.ts";
 /**
  * Options of {@linkcode listenPackets}.
  *
+ * Besides the properties below, it has:
+ *
+ * - {@linkcode PacketPathOptions.existing | existing}: What to do if a socket file exists, of
+ *   whatever type.
+ * - {@linkcode ListenOptions.path | path}: The path of the socket, or an abstract name.
+ * - {@linkcode ListenOptions.onPathLost | onPathLost}: Called within a second when the path no
+ *   longer leads to this server, because its socket file was removed or replaced: once for each
+ *   loss.
+ * - {@linkcode ListenOptions.signal | signal}: Closes the listener, or shuts down the server.
+ * - {@linkcode ClaimOptions.mode | mode}: The permission bits of the socket file, at most `0o777`,
+ *   with the owner's write bit.
+ * - {@linkcode ClaimOptions.uid | uid}: The user that owns the socket file.
+ * - {@linkcode ClaimOptions.gid | gid}: The group of the socket file.
+ * - {@linkcode ClaimOptions.createDirectory | createDirectory}: Whether to create the directory of
+ *   the socket, and missing ones above it, with mode 0700.
+ * - {@linkcode ClaimOptions.verifyDirectory | verifyDirectory}: Whether to reject with
+ *   `InsecurePath` unless the directory of the socket is safe: no other user can put another file
+ *   in the place of the socket.
+ *
  * @category Packets
  */
 export interface ListenPacketsOptions extends PacketPathOptions {

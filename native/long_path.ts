@@ -32,6 +32,19 @@ import { connectWithin } from "../_internal/path/connect_tries.ts";
 /**
  * Options of {@linkcode connectLongPath}: those of `connect()`.
  *
+ * It has:
+ *
+ * - {@linkcode ConnectOptions.path | path}: The path of the socket, or an abstract name.
+ * - {@linkcode ConnectOptions.timeout | timeout}: How long, in milliseconds, to try.
+ * - {@linkcode ConnectOptions.wait | wait}: Whether to wait for a server that is still starting: to
+ *   try again while the file does not exist, no server listens on it, or the file system denies
+ *   access.
+ * - {@linkcode ConnectOptions.owner | owner}: The user, or a list of users, that must own the
+ *   socket file.
+ * - {@linkcode ConnectOptions.descriptors | descriptors}: Whether descriptors can be sent and
+ *   received, by `sendDescriptors()` and `receiveDescriptors()` of `@uds/uds/native`.
+ * - {@linkcode ConnectOptions.signal | signal}: Stops trying.
+ *
  * @category Native
  */
 export interface ConnectLongPathOptions

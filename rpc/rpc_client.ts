@@ -30,6 +30,24 @@ export type { ClientCallOptions } from "../_internal/rpc/client.ts";
 /**
  * Options of {@linkcode rpcClient}.
  *
+ * Besides the properties below, it has:
+ *
+ * - {@linkcode RpcOptions.methods | methods}: The methods that the peer may call: an object of
+ *   functions.
+ * - {@linkcode RpcOptions.codec | codec}: The codec of the messages: `json(contentLength())` for
+ *   language servers, or a codec of objects in another format.
+ * - {@linkcode RpcOptions.maxConcurrent | maxConcurrent}: The maximum number of methods that run at
+ *   the same time.
+ * - {@linkcode RpcOptions.maxQueued | maxQueued}: The maximum number of requests that wait to run.
+ * - {@linkcode RpcOptions.maxBatch | maxBatch}: The maximum number of requests in a batch.
+ * - {@linkcode RpcOptions.maxCalls | maxCalls}: The maximum number of calls of this side that wait
+ *   for an answer.
+ * - {@linkcode RpcOptions.timeout | timeout}: How long, in milliseconds, a call waits for its
+ *   answer, unless it has its own `timeout`.
+ * - {@linkcode RpcOptions.cancelMethod | cancelMethod}: The notification about a call that was
+ *   given up, in both directions.
+ * - {@linkcode RpcOptions.onError | onError}: Called with each failure that no call rejects with.
+ *
  * @category Calls
  */
 export interface RpcClientOptions<Remote = AnyMethods> extends Omit<RpcOptions, "draining"> {

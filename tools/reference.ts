@@ -1,9 +1,11 @@
 /**
- * Writes `llms.txt` and docs/options.md from README.md, the doc comments and the examples.
+ * Writes `llms.txt`, docs/options.md, and lists in doc comments, from README.md, the doc comments
+ * and the examples.
  *
  * - `llms.txt` has all pages, functions, errors and examples, a line each.
- * - docs/options.md has all properties of each type of options. `deno doc` shows only those that
- *   the type declares itself, and not those of the types that it extends.
+ * - docs/options.md has all properties of each type of options.
+ * - `deno doc` shows only the properties that a type declares itself. So the doc comment of a type
+ *   of options lists those of the types that it extends.
  * - With `--check` it fails if one of them differs.
  */
 
@@ -105,11 +107,55 @@ function isOptions({ name, declaration }: Symbol): boolean {
     Deno.readTextFileSync(fileOf(declaration)).includes(`: Checks<${name}>`);
 }
 
+/** Returns all properties of a type but those that are only `undefined`, which are refused. */
+function allowedPropertiesOf(symbol: Symbol): Member[] {
+  return allPropertiesOf(symbol).filter((each) => typeOf(each) !== "undefined");
+}
+
+const LIST = / \*\n \* (?:Besides the properties below, it|It) has:\n \*\n(?: \* [- ] .*\n)+/;
+const COMMENT_WIDTH = 100;
+
+/** Returns lines of a doc comment with a list of the properties that a type inherits. */
+function inheritedList(symbol: Symbol): string {
+  const own = symbol.declaration.def?.properties ?? [];
+  const items = allowedPropertiesOf(symbol).filter((each) => !own.includes(each)).map((each) => {
+    const owner = symbols.find(({ declaration: { def } }) => def?.properties?.includes(each));
+    const text = `{@linkcode\0${owner?.name}.${each.name}\0|\0${each.name}}: ${
+      summaryOf(each.jsDoc)
+    }`;
+    let lines = " * -";
+    let width = lines.length;
+    for (const word of text.split(" ")) {
+      // The next line begins with ` *   `.
+      const breaks = width + 1 + word.length > COMMENT_WIDTH;
+      lines += breaks ? `\n *   ${word}` : ` ${word}`;
+      width = breaks ? 5 + word.length : width + 1 + word.length;
+    }
+    return `${lines.replaceAll("\0", " ")}\n`;
+  });
+  if (items.length === 0) return "";
+  const start = own.length === 0 ? "It" : "Besides the properties below, it";
+  return ` *\n * ${start} has:\n *\n${items.join("")}`;
+}
+
+/** Returns the files that declare options, with the lists in their doc comments. */
+function sourcesWithLists(): Map<string, string> {
+  const sources = new Map<string, string>();
+  for (const symbol of symbols.filter(isOptions)) {
+    const file = fileOf(symbol.declaration);
+    const text = sources.get(file) ?? Deno.readTextFileSync(file);
+    const end = text.indexOf(`\nexport interface ${symbol.name}`);
+    const start = text.lastIndexOf("\n/**\n", end);
+    const comment = text.slice(start, end).replace(LIST, "")
+      .replace(/ \*\n \* @/, (tags) => inheritedList(symbol) + tags);
+    sources.set(file, text.slice(0, start) + comment + text.slice(end));
+  }
+  return sources;
+}
+
 function optionsPage(): string {
   const sections = symbols.filter(isOptions).map((symbol) => {
-    // One that is only `undefined` is refused.
-    const allowed = allPropertiesOf(symbol).filter((each) => typeOf(each) !== "undefined");
-    const properties = allowed.map((property) => {
+    const properties = allowedPropertiesOf(symbol).map((property) => {
       const { name, optional, jsDoc } = property;
       const fallback = tagOf(jsDoc, "default")?.replace(/^\{([^]*)\}$/, "$1");
       // A default in words has its code in backticks already.
@@ -169,10 +215,14 @@ async function index(): Promise<string> {
 }
 
 const isCheck = Deno.args.includes("--check");
-for (const [path, text] of [["docs/options.md", optionsPage()], ["llms.txt", await index()]]) {
-  const formatted = await formatMarkdown(text as string);
-  if (!isCheck) await Deno.writeTextFile(path as string, formatted);
-  else if (await Deno.readTextFile(path as string) !== formatted) {
+const texts = new Map([
+  ["docs/options.md", await formatMarkdown(optionsPage())],
+  ["llms.txt", await formatMarkdown(await index())],
+  ...sourcesWithLists(),
+]);
+for (const [path, text] of texts) {
+  if (!isCheck) await Deno.writeTextFile(path, text);
+  else if (await Deno.readTextFile(path) !== text) {
     console.error(`${path} is out of date: deno run -A tools/reference.ts`);
     Deno.exitCode = 1;
   }

@@ -168,6 +168,23 @@ export interface PairOptions {
 /**
  * Options of {@linkcode pair} for a child that gets a socket of packets.
  *
+ * Besides the properties below, it has:
+ *
+ * - {@linkcode PairOptions.args | args}: The arguments of the program; those of a module are its
+ *   `Deno.args`.
+ * - {@linkcode PairOptions.cwd | cwd}: The directory to start in.
+ * - {@linkcode PairOptions.env | env}: Environment variables, in addition to the inherited ones.
+ * - {@linkcode PairOptions.clearEnv | clearEnv}: Whether the child gets only the variables of
+ *   `env`.
+ * - {@linkcode PairOptions.stdin | stdin}: Standard input.
+ * - {@linkcode PairOptions.stdout | stdout}: Standard output.
+ * - {@linkcode PairOptions.stderr | stderr}: Standard error, as standard output.
+ * - {@linkcode PairOptions.detached | detached}: Whether to start the child in a new session and a
+ *   new process group.
+ * - {@linkcode PairOptions.grace | grace}: How long, in milliseconds, disposal waits for the child
+ *   to exit before it sends SIGTERM, and again before it sends SIGKILL.
+ * - {@linkcode PairOptions.signal | signal}: Ends the child: SIGTERM, and SIGKILL after `grace`.
+ *
  * @category Packets
  */
 export interface PacketPairOptions extends

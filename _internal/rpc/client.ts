@@ -27,6 +27,11 @@ import { checkCall, type Peer } from "./peer.ts";
 /**
  * Options of {@linkcode RpcClient.call}.
  *
+ * Besides the properties below, it has:
+ *
+ * - {@linkcode CallOptions.signal | signal}: Cancels the call: its promise rejects with the
+ *   signal's reason.
+ *
  * @category Calls
  */
 export interface ClientCallOptions extends CallOptions {
