@@ -2,7 +2,7 @@
  * A pool of child processes that count primes, on one core and on two. Then a child is killed, and
  * a call crashes its child.
  *
- * Terminal: deno run --allow-run --allow-env --allow-read examples/pool.ts
+ * Terminal: deno run --allow-run --allow-env=NODE_V8_COVERAGE examples/pool.ts
  */
 
 import { pool, type PoolOptions } from "@uds/uds/pool";

@@ -2,7 +2,7 @@
  * Asks an untrusted module. It runs in a separate process with nothing but a socket. Whatever it
  * does (throw, loop endlessly, flood) costs the parent no more than one answer.
  *
- * Terminal: deno run --allow-run --allow-env --allow-read examples/sandbox.ts
+ * Terminal: deno run --allow-run --allow-env=NODE_V8_COVERAGE examples/sandbox.ts
  */
 
 import { pair } from "@uds/uds";

@@ -1,7 +1,7 @@
 /**
  * A parent and its child on a socket pair: ping, pong. The child runs this same file.
  *
- * Terminal: deno run --allow-run --allow-env --allow-read examples/socketpair.ts
+ * Terminal: deno run --allow-run --allow-env=NODE_V8_COVERAGE examples/socketpair.ts
  */
 
 import { type Connection, inherited, pair } from "@uds/uds";

@@ -1,11 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
-import { dirname, join } from "@std/path/posix";
+import { basename, dirname, join } from "@std/path/posix";
 import { Process } from "../_cli.ts";
 import { decode, ROOT, TempDir, test } from "../_helpers.ts";
 
 // Runs the shell blocks of README.md and docs/. The gate also runs their TypeScript. A block of
 // `sh` has commands that must succeed. A block of `console` has commands after "$ ", and the output
-// that they must print. It finds the programs of its page in its temporary directory.
+// that they must print. If it uses a program of its page, it runs in the directory of that.
 
 /** Other programs that the blocks run. */
 const PEERS = [
@@ -83,8 +83,8 @@ class Shell implements AsyncDisposable {
   #seen = 0;
   #commands = 0;
 
-  constructor(env: Record<string, string>) {
-    this.#process = new Process(["sh"], { input: "open", env, cwd: ROOT });
+  constructor(env: Record<string, string>, cwd: string) {
+    this.#process = new Process(["sh"], { input: "open", env, cwd });
   }
 
   /** Runs a command to its end, and returns its output. */
@@ -135,8 +135,12 @@ function steps(text: string): { command: string; output: string }[] {
   });
 }
 
-async function runTranscript(text: string, env: Record<string, string>): Promise<void> {
-  await using shell = new Shell(env);
+async function runTranscript(
+  text: string,
+  env: Record<string, string>,
+  cwd: string,
+): Promise<void> {
+  await using shell = new Shell(env, cwd);
   for (const { command, output } of steps(text)) {
     const found = command.endsWith("&")
       ? await shell.start(command, output)
@@ -146,8 +150,12 @@ async function runTranscript(text: string, env: Record<string, string>): Promise
   }
 }
 
-async function runCommands(text: string, env: Record<string, string>): Promise<void> {
-  await using process = new Process(["sh", "-ec", text], { cwd: ROOT, env });
+async function runCommands(
+  text: string,
+  env: Record<string, string>,
+  cwd = ROOT,
+): Promise<void> {
+  await using process = new Process(["sh", "-ec", text], { cwd, env });
   const { code, stdout, stderr } = await process.ended;
   assertEquals(code, 0, decode(stdout) + stderr);
 }
@@ -185,8 +193,11 @@ for (const { page, line, kind, text } of pages.flatMap(blocksOf)) {
   test(`${page}, line ${line}: the ${kind} block does what it shows`, async () => {
     await using dir = new TempDir();
     const env = await installOnce();
-    writePrograms(page, dir);
-    await (kind === "sh" ? runCommands : runTranscript)(runnable(text, dir), env);
+    const usesProgram = writePrograms(page, dir).some((file) =>
+      text.includes(` ${basename(file)}`)
+    );
+    const cwd = usesProgram ? dir.path : ROOT;
+    await (kind === "sh" ? runCommands : runTranscript)(runnable(text, dir), env, cwd);
   }, { needs, deadline: 15_000 });
 }
 
