@@ -37,7 +37,7 @@ export class PathOwner {
     this.fd = fd;
     this.#owned = owned;
     if (owned === undefined) return;
-    this.#watch = new PathWatch(() => owned.look(), {
+    this.#watch = new PathWatch(owned, {
       // Only a path that was published by rename can be.
       replaced() {},
       lost: (isFirst) => {

@@ -51,7 +51,7 @@ export class ClaimedServer {
   ) {
     this.#owned = owned;
     this.#server = server;
-    this.#watch = new PathWatch(() => owned.look(), {
+    this.#watch = new PathWatch(owned, {
       replaced: () => {
         new Reporter().call(onReplaced);
         // The release of the claim rejects with the failure.

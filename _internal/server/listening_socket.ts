@@ -170,7 +170,7 @@ export class ListeningSocket {
       const { signal } = this.#closing;
       this.#healer = new Healer(owned, this.queue, reporter, this.#listen, signal);
     }
-    const watch = new PathWatch(() => owned.look(), {
+    const watch = new PathWatch(owned, {
       replaced: () => {
         this.isReplaced = true;
         this.#stopListeningToSignal();
