@@ -91,8 +91,7 @@ export class Crew {
       const left = worker.drain(Infinity, true);
       this.#leaving.set(worker, left);
       left.then(() => this.#leaving.delete(worker));
-      // The answer comes after the worker has stopped accepting.
-      await worker.figures();
+      await worker.untilRetired();
     }
   }
 

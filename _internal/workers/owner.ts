@@ -46,7 +46,8 @@ export interface WorkerServer extends AsyncDisposable {
    * - One worker after the other: a new one accepts before the old one stops.
    * - An old worker aborts `draining`, finishes its connections without a deadline, and exits. A
    *   client that never ends keeps it: heed `draining`.
-   * - It resolves when only new workers accept. A second call begins after the first.
+   * - It resolves when only new workers accept. An old one that computes delays that by five
+   *   seconds at most. A second call begins after the first.
    *
    * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or throws. The workers that
    * were not replaced go on.

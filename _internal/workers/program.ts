@@ -70,6 +70,7 @@ export default function run(module: Record<string, unknown>, fd: number, url: st
   openSignals();
   const ownFd = childFdBeside(fd);
   const conn = unnamedConnection(takeOver(contextAt(ownFd)("take over"), ownFd));
+  let listener: SharedListener | undefined;
   let socket: ListeningSocket | undefined;
   let server: ConnectionServer | undefined;
   let accepted = 0;
@@ -84,7 +85,7 @@ export default function run(module: Record<string, unknown>, fd: number, url: st
       const reporter = new Reporter();
       const served = servedBy(module, limits, reporter.report);
       if (typeof served === "string") return served;
-      const listener = await SharedListener.open(contextAt(fd)("serve"), fd, backlog, new URL(url));
+      listener = await SharedListener.open(contextAt(fd)("serve"), fd, backlog, new URL(url));
       socket = ListeningSocket.openShared(contextAt(fd), listener, reporter);
       server = new ConnectionServer(socket, (conn, info) => {
         accepted++;
@@ -93,6 +94,8 @@ export default function run(module: Record<string, unknown>, fd: number, url: st
       return null;
     },
     figures: (): Figures => ({ connections: server!.connections, accepted }),
+    /** Resolves when it accepts no more. */
+    untilRetired: () => listener!.ended,
     drain,
   };
   const peer = new Peer(conn, withDefaults({ methods }));

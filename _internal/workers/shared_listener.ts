@@ -30,6 +30,9 @@ export class SharedListener extends PokedListener {
   readonly #file: URL;
   /** How many times Deno was made to accept during this wait. */
   #pokes = 0;
+  readonly #ended = Promise.withResolvers<void>();
+  /** Resolves when it takes no more clients from the backlog. */
+  readonly ended: Promise<void> = this.#ended.promise;
 
   /**
    * Listens at a descriptor. Closing the listener closes it.
@@ -93,5 +96,6 @@ export class SharedListener extends PokedListener {
 
   protected override endListening(): void {
     this.#server.close();
+    this.#ended.resolve();
   }
 }

@@ -14,6 +14,8 @@ import type { Figures, ServeParams } from "./program.ts";
 const LATE_MS = 2000;
 /** How long to wait for the figures of a worker, which may compute. */
 const FIGURES_MS = 1000;
+/** How long to wait, in milliseconds, until a worker that drains accepts no more. */
+const RETIRE_MS = 5000;
 
 /** A worker. */
 export class Worker {
@@ -87,6 +89,14 @@ export class Worker {
       this.#peer.close();
       await this.ended;
     }
+  }
+
+  /**
+   * Waits until it accepts no more, because it drains. A worker that computes accepts nothing
+   * either, and is waited for a limited time. Never rejects.
+   */
+  async untilRetired(): Promise<void> {
+    await this.#peer.call("untilRetired", {}, { timeout: RETIRE_MS }).catch(() => {});
   }
 
   kill(): void {

@@ -83,6 +83,22 @@ test("reload() replaces the workers, and the old ones finish", async () => {
   conn.close();
 });
 
+test("after reload() only new workers accept, also if the old ones compute meanwhile", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  await using server = await pids({ path });
+  for (let round = 0; round < 3; round++) {
+    const before = await accepting(server);
+    // They are busy when they should stop accepting, and the new ones when clients come.
+    const busy = Array.from({ length: 4 }, () => ask(path, "compute 300"));
+    await server.reload();
+    const asked = Array.from({ length: 8 }, () => ask(path, "compute 50"));
+    const answers = await Promise.all(asked);
+    assertEquals(answers.filter(({ pid }) => before.includes(pid)), []);
+    await Promise.all(busy);
+  }
+}, { deadline: 20_000 });
+
 test("reload() under load refuses and resets no client", async () => {
   await using dir = new TempDir();
   const path = dir.file("app.sock");
