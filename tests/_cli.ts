@@ -1,6 +1,6 @@
 /** Runs the command line as a process, for its tests. */
 
-import { report, running, type RunningProgram } from "./_deadline.ts";
+import { ending, report, running, type RunningProgram } from "./_deadline.ts";
 import { COVERAGE, decode, denoArgs, encode, killChild } from "./_helpers.ts";
 
 /** Deno permissions for everything but `uds run`. */
@@ -26,15 +26,19 @@ export interface Ended {
 class Output {
   readonly #chunks: Uint8Array<ArrayBuffer>[] = [];
   #waiting: [text: string, resolve: () => void][] = [];
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
   readonly ended: Promise<void>;
 
   constructor(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
-    this.ended = this.#collect(stream);
+    this.#reader = stream.getReader();
+    this.ended = this.#collect();
   }
 
-  async #collect(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
-    for await (const chunk of stream) {
-      this.#chunks.push(chunk);
+  async #collect(): Promise<void> {
+    for (;;) {
+      const { value, done } = await this.#reader.read();
+      if (done) break;
+      this.#chunks.push(value);
       if (this.#waiting.length > 0) await this.#tell();
     }
     for (const [, resolve] of this.#waiting) resolve();
@@ -58,6 +62,11 @@ class Output {
       }),
       this.ended,
     ]);
+  }
+
+  /** Ends it, although a process may still write. */
+  cancel(): Promise<void> {
+    return this.#reader.cancel();
   }
 
   /** The texts that are waited for, as they are in the code. */
@@ -166,7 +175,8 @@ export class Process implements AsyncDisposable, RunningProgram {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.stop();
-    await this.ended;
+    const outputs = [this.stdout, this.stderr];
+    await ending(this.ended, () => outputs.map((output) => output.cancel()));
     if (this.#input === "open") await this.endInput();
   }
 }

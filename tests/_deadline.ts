@@ -25,6 +25,23 @@ export function report(command: readonly string[], details: Record<string, strin
   return [`running: ${command.join(" ").slice(-MOST_SHOWN)}`, ...lines].join("\n");
 }
 
+/** How long, in milliseconds, the output of a program may take to end after it was killed. */
+const OUTPUT_MS = 5000;
+
+/**
+ * Waits for the end of a program's output. Rejects if another process, which the program has
+ * started, holds it open: the failure of the test would otherwise look like one that hangs.
+ */
+export async function ending(ended: Promise<unknown>, cancel: () => unknown): Promise<void> {
+  try {
+    await within(OUTPUT_MS, ended);
+  } catch (error) {
+    cancel();
+    await ended;
+    throw error;
+  }
+}
+
 /** How long, in milliseconds, a test that was too late may take to end without its programs. */
 const STOPPED_MS = 5000;
 
@@ -40,8 +57,16 @@ export async function runWithin(ms: number, test: () => Promise<void> | void): P
   } catch (error) {
     for (const program of running) if (!others.has(program)) program.stop();
     await within(STOPPED_MS, work).catch(() => {});
-    throw error;
+    throw firstOf(error);
   }
+}
+
+/** Returns the failure itself, with that of the cleanup after it. Deno shows neither of the two. */
+function firstOf(error: unknown): unknown {
+  if (!(error instanceof SuppressedError)) return error;
+  const first = firstOf(error.suppressed);
+  if (first instanceof Error) first.message += `\nIts cleanup failed, too: ${error.error}`;
+  return first;
 }
 
 /** How often, in milliseconds, the load of the machine is looked at. */

@@ -5,7 +5,7 @@
 
 import { basename, fromFileUrl, join } from "@std/path/posix";
 import type { Connection } from "@uds/uds";
-import { report, running, type RunningProgram, runWithin } from "./_deadline.ts";
+import { ending, report, running, type RunningProgram, runWithin } from "./_deadline.ts";
 
 export { within } from "./_deadline.ts";
 
@@ -146,6 +146,7 @@ export class Program implements AsyncDisposable, RunningProgram {
   /** The last line that was read. */
   #line = "";
   #printed = "";
+  readonly #errors: ReadableStreamDefaultReader<string>;
   readonly #rest: Promise<string>;
   readonly #piped: boolean;
   #ended = false;
@@ -164,6 +165,7 @@ export class Program implements AsyncDisposable, RunningProgram {
     }).spawn();
     this.#command = [command, ...args];
     this.#lines = lines(this.#child.stdout).getReader();
+    this.#errors = this.#child.stderr.pipeThrough(new TextDecoderStream()).getReader();
     this.#rest = this.#collect();
     this.status = this.#child.status.then((status) => {
       this.#ended = true;
@@ -174,10 +176,11 @@ export class Program implements AsyncDisposable, RunningProgram {
   }
 
   async #collect(): Promise<string> {
-    for await (const text of this.#child.stderr.pipeThrough(new TextDecoderStream())) {
-      this.#printed += text;
+    for (;;) {
+      const { value, done } = await this.#errors.read();
+      if (done) return this.#printed;
+      this.#printed += value;
     }
-    return this.#printed;
   }
 
   describe(): string {
@@ -223,14 +226,15 @@ export class Program implements AsyncDisposable, RunningProgram {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#ended) {
-      killChild(this.#child, "SIGKILL");
-      // SIGKILL ends a stopped process, too. Its pipes are closed then.
-    }
+    // SIGKILL ends a stopped process, too.
+    this.stop();
     await this.status;
-    await this.output();
+    const outputs = [this.#lines, this.#errors];
+    await ending(
+      Promise.all([this.output(), this.#rest]),
+      () => outputs.map((output) => output.cancel()),
+    );
     this.#lines.releaseLock();
-    await this.#rest;
     if (this.#piped && !this.stdin.locked) await this.stdin.close().catch(noop);
   }
 }
