@@ -70,7 +70,7 @@ test(
     await using dir = new TempDir();
     const path = dir.file("s.sock");
     const shown = inTerminal({ operation: "claim", path }, permissionFlags(owning(path)));
-    await using conn = await connect({ path, wait: true });
+    await using conn = await connect({ path, wait: true, timeout: Infinity });
     assertEquals(decode(await readAll(conn)), "hello");
     assertEquals(await shown, "ready\ndone");
   },

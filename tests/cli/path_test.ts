@@ -52,7 +52,7 @@ test("uds permissions prints what a server needs below a symbolic link", async (
   assertEquals(printed.code, 0, printed.stderr);
   const flags = printed.stdout.split(" ").filter((word) => word.startsWith("--allow-"));
   await using server = new Program(Deno.execPath(), denoArgs("./cli.ts", flags, args));
-  (await connect({ path, wait: true })).close();
+  (await connect({ path, wait: true, timeout: Infinity })).close();
   server.kill("SIGTERM");
   await server.status;
   assertEquals([...Deno.readDirSync(dir.file("real"))], []);

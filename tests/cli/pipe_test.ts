@@ -253,7 +253,7 @@ test("uds listen takes one client, and removes the path for the others", async (
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   await using server = new Process(udsCommand(["listen", path]), { input: "open" });
-  await using conn = await connect({ path, wait: true });
+  await using conn = await connect({ path, wait: true, timeout: Infinity });
   await conn.write(encode("hello\n"));
   await server.stdout.until("hello\n");
   assertEquals((await uds(["probe", path])).stdout, "free\n");
@@ -268,7 +268,7 @@ test("uds listen --keep serves one client after the other, also after one that f
   const path = dir.file("s.sock");
   await using server = new Process(udsCommand(["listen", "-k", path]), { input: "open" });
   {
-    await using first = await connect({ path, wait: true });
+    await using first = await connect({ path, wait: true, timeout: Infinity });
     await server.type("for the first\n");
     const buffer = new Uint8Array(64);
     assertEquals(await first.read(buffer), 14);
@@ -322,7 +322,7 @@ for (const [command, code] of [["echo", 130], ["listen", 0]] as const) {
     const path = dir.file("s.sock");
     await using server = new Process(udsCommand([command, path]), { input: "open" });
     // A connected client delays the graceful end.
-    await using conn = await connect({ path, wait: true });
+    await using conn = await connect({ path, wait: true, timeout: Infinity });
     await conn.write(encode("x"));
     if (command === "echo") await conn.read(new Uint8Array(1));
     else await server.stdout.until("x");
@@ -342,7 +342,7 @@ test("uds listen passes on what a client still sends after the first signal", as
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   await using server = new Process(udsCommand(["listen", path]), { input: "open" });
-  await using conn = await connect({ path, wait: true });
+  await using conn = await connect({ path, wait: true, timeout: Infinity });
   await conn.write(encode("before\n"));
   await server.stdout.until("before\n");
   server.kill("SIGTERM");
@@ -357,7 +357,7 @@ test("uds listen closes a client that does not end after the first signal", asyn
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   await using server = new Process(udsCommand(["listen", "--quiet", path]), { input: "open" });
-  await using conn = await connect({ path, wait: true });
+  await using conn = await connect({ path, wait: true, timeout: Infinity });
   await conn.write(encode("x"));
   await server.stdout.until("x");
   server.kill("SIGTERM");

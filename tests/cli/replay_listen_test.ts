@@ -73,7 +73,7 @@ test("uds replay --listen reports a client that ends early, and one that sends m
   await using dir = new TempDir();
   await using server = await replay(dir, "--json", "--connection", "2");
   {
-    await using conn = await connect({ path: dir.file("s"), wait: true });
+    await using conn = await connect({ path: dir.file("s"), wait: true, timeout: Infinity });
     await conn.write(new Uint8Array([0xff]));
     await conn.closeWrite();
     assertEquals(await conn.read(new Uint8Array(1)), null);
@@ -134,7 +134,7 @@ test("uds replay --listen is Redis for redis-cli, as it was recorded", async () 
   const options = ["--port", "0", "--unixsocket", path, "--save", "", "--dir", dir.path];
   {
     await using _redis = new Program("redis-server", options);
-    (await connect({ path, wait: true })).close();
+    (await connect({ path, wait: true, timeout: Infinity })).close();
     await using tap = new Process(udsCommand(["tap", "--output", file, tapped, path]));
     await tap.stderr.until("listening on");
     const { stdout } = await cli(tapped, "value");

@@ -15,7 +15,7 @@ async function serving(command: string[]): Promise<Process> {
 
 /** Connects, and waits for an answer, so that the connection has been accepted. */
 async function client(path: string): Promise<Connection> {
-  const conn = await connect({ path, wait: true });
+  const conn = await connect({ path, wait: true, timeout: Infinity });
   await conn.write(encode("part one "));
   assertEquals(await readText(conn), "part one ");
   return conn;
@@ -218,7 +218,7 @@ test(
     const script = "trap '' TERM; (trap '' TERM; echo $(exec sh -c 'echo $PPID'); sleep 60); :";
     const command = udsCommand(["serve", dir.file("s"), "--", "sh", "-c", script], ALL);
     await using terminal = new Process(onTerminal(command), { input: "open" });
-    await using conn = await connect({ path: dir.file("s"), wait: true });
+    await using conn = await connect({ path: dir.file("s"), wait: true, timeout: Infinity });
     const pid = Number(await readText(conn));
     assert(pid > 1);
     await terminal.type(CTRL_C);

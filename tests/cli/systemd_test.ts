@@ -15,7 +15,7 @@ function activate(path: string, args: string[], options: string[] = [], flags = 
 
 /** Sends a text to a socket that is there soon, and returns the answer. */
 async function ask(path: string, text: string): Promise<string> {
-  await using conn = await connect({ path, wait: true });
+  await using conn = await connect({ path, wait: true, timeout: Infinity });
   await conn.write(encode(text));
   await conn.closeWrite();
   return decode(await readAll(conn));
@@ -97,7 +97,7 @@ for (
     await using dir = new TempDir();
     const path = dir.file("app.sock");
     await using process = activate(path, [...args, path], [...options]);
-    await using _client = await connect({ path, wait: true });
+    await using _client = await connect({ path, wait: true, timeout: Infinity });
     const ended = await process.ended;
     assertEquals(ended.code, code, ended.stderr);
     assertMatch(ended.stderr, message);

@@ -82,7 +82,7 @@ for (const command of ["echo", "listen"]) {
 test("uds echo on a terminal ends at once at the second Ctrl-C", async () => {
   await using dir = new TempDir();
   await using terminal = typing(["echo", dir.file("s.sock")]);
-  await using conn = await connect({ path: dir.file("s.sock"), wait: true });
+  await using conn = await connect({ path: dir.file("s.sock"), wait: true, timeout: Infinity });
   await conn.write(encode("x"));
   await readText(conn);
   await terminal.type(CTRL_C);

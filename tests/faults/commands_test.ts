@@ -21,7 +21,7 @@ test("uds serve ends a command that ignores SIGTERM with all of its processes", 
   const script = "trap '' TERM; echo $$; while :; do sleep 60; done";
   const command = udsCommand(["serve", dir.file("s"), "--", "sh", "-c", script], ALL);
   await using server = new Process(command);
-  await using conn = await connect({ path: dir.file("s"), wait: true });
+  await using conn = await connect({ path: dir.file("s"), wait: true, timeout: Infinity });
   assertMatch(await readText(conn) ?? "", /^\d+\n$/);
   const start = performance.now();
   server.kill("SIGTERM");
@@ -86,7 +86,7 @@ test("uds serve shuts down gracefully under timeout, which sends SIGTERM twice",
   await using dir = new TempDir();
   const command = udsCommand(["serve", dir.file("s"), "--", "cat"], ALL);
   await using server = new Process(["timeout", "--preserve-status", "4", ...command]);
-  await using conn = await connect({ path: dir.file("s"), wait: true });
+  await using conn = await connect({ path: dir.file("s"), wait: true, timeout: Infinity });
   await conn.write(encode("part one "));
   await readText(conn);
   await server.stderr.until("ending");

@@ -225,7 +225,7 @@ for (const piece of [[], ["--piece", "7"]]) {
     const path = dir.file("e.sock");
     await using server = fixture("./cli.ts", ["-A"], ["echo", path, ...piece]);
     const tally: Tally = { connections: 0, sent: 0, got: 0, checked: 0 };
-    const first = await connect({ path, wait: true });
+    const first = await connect({ path, wait: true, timeout: Infinity });
     const descriptors = () => [...Deno.readDirSync(`/proc/${server.pid}/fd`)].length;
     first.close();
     console.log(`UDS_SEED=${SEED}`);

@@ -59,7 +59,7 @@ async function writeLine(program: Program, line: string): Promise<void> {
 
 /** Returns the pid, or the name, of the server that answers at a path. */
 async function ask(path: string): Promise<string> {
-  await using conn = await connect({ path, wait: true });
+  await using conn = await connect({ path, wait: true, timeout: Infinity });
   await conn.write(encode("pid\n"));
   return `${await readText(conn)}`.split(" ")[0] as string;
 }

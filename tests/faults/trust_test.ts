@@ -175,7 +175,7 @@ test("serve() refuses the live socket of another user, and connect() with owner 
   await using dir = new TempDir(0o1777);
   const path = dir.file("a.sock");
   await using hostile = await startHostile(path);
-  assertEquals(await greeting(await connect({ path, wait: true })), "hostile");
+  assertEquals(await greeting(await connect({ path, wait: true, timeout: Infinity })), "hostile");
   const serving = await serve(path, async () => {}).catch((error) => error);
   assertInstanceOf(serving, SocketInUse);
   const connecting = await connect({ path, owner: 0 }).catch((error) => error);
@@ -197,7 +197,7 @@ test(
     await using dir = new TempDir(0o1777);
     const path = dir.file("a.sock");
     await using hostile = await startHostile(path);
-    (await connect({ path, wait: true })).close();
+    (await connect({ path, wait: true, timeout: Infinity })).close();
     hostile.kill("SIGKILL");
     await hostile.status;
     assertEquals(Deno.lstatSync(path).uid, NOBODY);

@@ -256,7 +256,7 @@ for (const [name, peer] of Object.entries(PEERS)) {
         await using peer = new Process(await command("server", first, path, dir), {
           input: THEIRS,
         });
-        await using conn = await connect({ path, wait: true });
+        await using conn = await connect({ path, wait: true, timeout: Infinity });
         assertSameBytes(await exchange(conn, first, OURS), THEIRS);
         assertSameBytes(await printed(peer), OURS);
         await conn.closed;
@@ -283,7 +283,7 @@ test("connect() sends to nc -lU, byte for byte, until nc ends at our end of file
   await using dir = new TempDir();
   const path = dir.file("i.sock");
   await using peer = new Process(["nc", "-lU", path], { input: "" });
-  await using conn = await connect({ path, wait: true });
+  await using conn = await connect({ path, wait: true, timeout: Infinity });
   assertEquals((await exchange(conn, "us", OURS)).length, 0);
   assertSameBytes(await printed(peer), OURS);
   await conn.closed;

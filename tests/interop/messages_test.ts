@@ -75,7 +75,7 @@ test("a codec over lengthPrefixed() lists the keys of ssh-agent", async () => {
   await using dir = new TempDir();
   const path = dir.file("agent.sock");
   await using _agent = new Program("ssh-agent", ["-D", "-a", path]);
-  await using agent = messages(await connect({ path, wait: true }), agentCodec);
+  await using agent = messages(await connect({ path, wait: true, timeout: Infinity }), agentCodec);
   assertEquals(await identities(agent), []);
 
   const file = dir.file("key");
@@ -172,7 +172,10 @@ test(
       "--dir",
       dir.path,
     ]);
-    await using redis = messages(await connect({ path, wait: true }), redisCodec);
+    await using redis = messages(
+      await connect({ path, wait: true, timeout: Infinity }),
+      redisCodec,
+    );
     const ask = async (...words: (string | Uint8Array)[]) => {
       await redis.send(command(...words));
       return await redis.receive();
@@ -222,7 +225,10 @@ test("json(contentLength()) talks to vscode-jsonrpc in a Node process, both ways
   assertEquals(installed.code, 0, installed.stderr);
   const path = dir.file("rpc.sock");
   await using peer = new Program("node", [fixturePath("peer_jsonrpc.mjs"), path, dir.path]);
-  await using server = messages(await connect({ path, wait: true }), json<Rpc>(contentLength()));
+  await using server = messages(
+    await connect({ path, wait: true, timeout: Infinity }),
+    json<Rpc>(contentLength()),
+  );
 
   const long = "grün ".repeat(100_000);
   await server.send({ jsonrpc: "2.0", id: 1, method: "upper", params: [long] });

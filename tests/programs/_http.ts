@@ -116,7 +116,7 @@ export class Proxy implements AsyncDisposable {
   static async start(name: string, dir: UserDir, target: string): Promise<Proxy> {
     const proxy = new Proxy(name, dir, target);
     await Promise.race([
-      connect({ path: proxy.path, wait: true }).then((conn) => conn.close()),
+      connect({ path: proxy.path, wait: true, timeout: Infinity }).then((conn) => conn.close()),
       proxy.#program.status.then(async () => {
         throw new Error(`${name} has ended: ${await proxy.#program.stderr()}`);
       }),

@@ -98,7 +98,7 @@ test("ssh forwards an agent that is behind uds relay", async () => {
 
 /** Sends 1 MB to a path that sends everything back, and compares. */
 async function echoed(path: string, seed: number): Promise<void> {
-  await using conn = await connect({ path, wait: true });
+  await using conn = await connect({ path, wait: true, timeout: Infinity });
   const data = pseudoRandom(1_000_000, seed);
   const sent = conn.write(data).then(() => conn.closeWrite());
   assertEquals(await readAll(conn), data);

@@ -73,7 +73,7 @@ test("messages() calls a Varlink server of systemd", async () => {
   await using server = new Program(program, args);
   // A message ends with a byte of zero.
   const codec = json<Reply, unknown>(text(delimited(encode("\0"))));
-  await using session = messages(await connect({ path, wait: true }), codec);
+  await using session = messages(await connect({ path, wait: true, timeout: Infinity }), codec);
   const service = "io.systemd.NameServiceSwitch";
   const call = async (method: string, parameters: unknown, more = false) => {
     await session.send({ method, parameters, ...(more && { more }) });

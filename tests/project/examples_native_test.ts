@@ -96,7 +96,7 @@ test("examples/service.ts serves the socket of systemd-socket-activate", async (
   await using manager = new Program("systemd-socket-activate", [
     ...["-l", path, "-E", "HOME", "-E", "DENO_DIR", ...deno, "examples/service.ts"],
   ], { cwd: ROOT });
-  await using conn = await connect({ path, wait: true });
+  await using conn = await connect({ path, wait: true, timeout: Infinity });
   await conn.write(new TextEncoder().encode("hello"));
   await conn.closeWrite();
   assertEquals(await readText(conn), "hello");

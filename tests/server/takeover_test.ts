@@ -343,7 +343,7 @@ for (
       ...[...DIES, ...deno],
     ]);
     assertEquals([killed.code, killed.stdout], [137, ""]);
-    await using conn = await connect({ path, wait: true });
+    await using conn = await connect({ path, wait: true, timeout: Infinity });
     await conn.write(encode("x\n"));
     assertEquals(await readText(conn), `${old.pid} x\n`);
     // Its leftovers do not disturb the next one.

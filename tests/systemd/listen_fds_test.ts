@@ -27,7 +27,7 @@ function activated(options: string[], script: string, flags: string[]): Program 
 
 /** Sends a text, and returns the answer. The socket is there soon. */
 async function ask(path: string, text: string): Promise<string> {
-  await using conn = await connect({ path, wait: true });
+  await using conn = await connect({ path, wait: true, timeout: Infinity });
   await conn.write(encode(text));
   return decode(await readAll(conn));
 }

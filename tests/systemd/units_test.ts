@@ -39,7 +39,7 @@ test("the first example of docs/systemd.md runs with the flags of its unit", asy
     ...config,
     program,
   ]);
-  await using conn = await connect({ path, wait: true });
+  await using conn = await connect({ path, wait: true, timeout: Infinity });
   await conn.write(encode("hello"));
   assertEquals(await readText(conn), "hello");
   await conn.closeWrite();
