@@ -50,15 +50,22 @@ const STOPPED_MS = 5000;
  * it would go on during the next test, which would fail by its leaks.
  */
 export async function runWithin(ms: number, test: () => Promise<void> | void): Promise<void> {
-  const others = new Set(running);
+  const before = new Set(running);
   const work = (async () => await test())();
   try {
     await within(ms, work);
   } catch (error) {
-    for (const program of running) if (!others.has(program)) program.stop();
-    await within(STOPPED_MS, work).catch(() => {});
+    for (const program of running) if (!before.has(program)) program.stop();
+    const others = () => [...running].some((program) => !before.has(program));
+    const isOver = work.catch(() => {}).then(() => until(() => !others()));
+    await within(STOPPED_MS, isOver).catch(() => {});
     throw firstOf(error);
   }
+}
+
+/** Resolves when a condition holds. */
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10));
 }
 
 /** Returns the failure itself, with that of the cleanup after it. Deno shows neither of the two. */
