@@ -39,7 +39,11 @@ export interface RelayResult {
   bToA: number;
 }
 
-const BUFFER_BYTES = 256 * 1024;
+/**
+ * By default a socket of Linux holds this much (`net.core.wmem_default`), and a little more. A read
+ * that brings the little more takes a second write, with its own turn of the event loop.
+ */
+const BUFFER_BYTES = 208 * 1024;
 
 /**
  * Relays bytes between two connections, both ways, until both directions have ended.
@@ -50,7 +54,7 @@ const BUFFER_BYTES = 256 * 1024;
  *   What it has sent is still relayed, up to its end. Then both are closed. Meanwhile the other
  *   connection can write no more than the kernel holds.
  * - **Resets**: what a connection sent before it was reset is relayed first. Then both are closed.
- * - **Backpressure**: each direction holds one buffer of 256 KiB. While the slower side does not
+ * - **Backpressure**: each direction holds one buffer of 208 KiB. While the slower side does not
  *   take it, nothing more is read from the faster one.
  * - **Ownership**: it owns both connections from the start, and closes both before it settles.
  * - **Bytes only**: the descriptors that a peer sends along (`SCM_RIGHTS`) are dropped.
