@@ -40,8 +40,8 @@ export interface RelayResult {
 }
 
 /**
- * By default a socket of Linux holds this much (`net.core.wmem_default`), and a little more. A read
- * that brings the little more takes a second write, with its own turn of the event loop.
+ * By default a socket of Linux takes this much at once (`net.core.wmem_default`). More needs a
+ * second write, with its own turn of the event loop.
  */
 const BUFFER_BYTES = 208 * 1024;
 
