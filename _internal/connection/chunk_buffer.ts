@@ -4,12 +4,14 @@
  * - It grows with what comes, from 16 to 256 KiB, and shrinks again.
  * - Each chunk is a copy. Reading into new memory takes twice as long: it is zeroed first, and the
  *   kernel is slow to write to pages that are not mapped yet.
+ * - From the largest size on, freed memory is kept: page faults cost more than the copy.
  */
 
+import { keepFreedMemory } from "../base/freed_memory.ts";
 import { readBuffer } from "../base/read_buffer.ts";
 
 export const MIN_CHUNK_BYTES: number = 16 * 1024;
-export const MAX_CHUNK_BYTES: number = 256 * 1024;
+const MAX_CHUNK_BYTES = 256 * 1024;
 
 /** A buffer for one read at a time. */
 export class ChunkBuffer {
@@ -30,7 +32,9 @@ export class ChunkBuffer {
   }
 
   #resize(size: number): void {
-    if (size !== this.#size) this.#buffer = undefined;
+    if (size === this.#size) return;
+    if (size === MAX_CHUNK_BYTES) keepFreedMemory();
+    this.#buffer = undefined;
     this.#size = size;
   }
 }
