@@ -141,10 +141,7 @@ export class SocketConnection {
 
   readonly localAddr: UnixAddr;
   readonly remoteAddr: UnixAddr;
-  /** Resolves when the connection has closed; see {@linkcode SocketConnection.closed}. */
-  readonly ended: Promise<void>;
   #transport: Transport;
-  readonly #resolveClosed: () => void;
   readonly #idle: IdleTimer | undefined;
   readonly #stall: IdleTimer | undefined;
   #bytesRead = 0;
@@ -159,7 +156,10 @@ export class SocketConnection {
   #closeWrite: Promise<void> | undefined;
 
   #queued = 0;
-  #lastJob: Promise<unknown> = Promise.resolve();
+  /** The last job of the write direction, while there is one. */
+  #lastJob: Promise<unknown> | undefined;
+  /** Made when it is asked for: most connections close before. */
+  #ended: PromiseWithResolvers<void> | undefined;
 
   /** Made when a read has to wait for more than the kernel. */
   #input: Input | undefined;
@@ -192,9 +192,6 @@ export class SocketConnection {
         return bytes;
       }));
     }
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.ended = promise;
-    this.#resolveClosed = resolve;
     countSocket(1);
   }
 
@@ -204,6 +201,15 @@ export class SocketConnection {
 
   get bytesWritten(): number {
     return this.#bytesWritten;
+  }
+
+  /** Resolves when the connection has closed; see {@linkcode SocketConnection.closed}. */
+  get ended(): Promise<void> {
+    if (this.#ended === undefined) {
+      this.#ended = Promise.withResolvers();
+      if (this.#state !== "open") this.#ended.resolve();
+    }
+    return this.#ended.promise;
   }
 
   /**
@@ -303,7 +309,7 @@ export class SocketConnection {
       if (this.#hasPeerExited?.() && this.#reading === "end of file") return true;
       return await this.#write(NOTHING).then(() => false, () => true);
     });
-    if (isGone) this.#resolveClosed();
+    if (isGone) this.#ended?.resolve();
     return !isGone && this.#closeWrite === undefined;
   }
 
@@ -336,11 +342,41 @@ export class SocketConnection {
     if (this.#closeWrite !== undefined && this.#state !== "closed") {
       return rejected(this.#seen(closedError(this, "write", "closeWrite", data)));
     }
-    return this.#enqueue(() => this.#write(data, descriptors));
+    const isPlain = this.#lastJob === undefined && this.#state === "open" &&
+      this.#stall === undefined && descriptors === undefined && data.length > 0;
+    return isPlain ? this.#writeAtOnce(data) : this.#enqueue(() => this.#write(data, descriptors));
   }
 
-  async #write(data: Uint8Array, descriptors?: Descriptors): Promise<number> {
-    let sent = 0;
+  /** The first job of the queue. If all bytes fit, it needs no `await` and one promise less. */
+  #writeAtOnce(data: Uint8Array): Promise<number> {
+    const hasFailed = (cause: unknown): never => {
+      const error = this.#seen(this.#errorOf("write", cause, data), hasFailed);
+      this.#endJob();
+      handled(ended);
+      throw error;
+    };
+    const ended: Promise<number> = this.#transport.write(data).then((count) => {
+      this.#bytesWritten += count;
+      if (count < data.length) return this.#writeRest(data, count, ended);
+      this.#endJob();
+      return count;
+    }, hasFailed);
+    this.#queued++;
+    return this.#lastJob = ended;
+  }
+
+  async #writeRest(data: Uint8Array, sent: number, ended: Promise<number>): Promise<number> {
+    try {
+      return await this.#write(data, undefined, sent);
+    } catch (error) {
+      handled(ended);
+      throw error;
+    } finally {
+      this.#endJob();
+    }
+  }
+
+  async #write(data: Uint8Array, descriptors?: Descriptors, sent = 0): Promise<number> {
     // At least once: even a write of no bytes shows whether the peer is still there.
     do {
       const rest = sent === 0 ? data : data.subarray(sent);
@@ -418,7 +454,7 @@ export class SocketConnection {
 
   async #writeQueued(): Promise<void> {
     while (this.#queued > 0 && this.#state === "open") {
-      await this.#lastJob.catch(() => {});
+      await this.#lastJob?.catch(() => {});
       // The stream passes on one chunk after the other, and then its end.
       if (this.#writable !== undefined && !this.#isClosed) await turn();
     }
@@ -455,21 +491,23 @@ export class SocketConnection {
 
   /** Runs the jobs of the write direction one after another. */
   #enqueue<T>(job: () => Promise<T>): Promise<T> {
-    const result = this.#queued === 0 ? job() : this.#lastJob.then(job, job);
+    const result = this.#lastJob === undefined ? job() : this.#lastJob.then(job, job);
     this.#queued++;
     // V8 finds the function that awaits a promise if that has one listener: until it fails.
-    const ended = result.then(this.#jobDone, (error) => {
-      this.#queued--;
+    const ended = result.then((value) => {
+      this.#endJob();
+      return value;
+    }, (error) => {
+      this.#endJob();
       handled(ended);
       throw error;
     });
     return this.#lastJob = ended;
   }
 
-  readonly #jobDone = <T>(value: T): T => {
-    this.#queued--;
-    return value;
-  };
+  #endJob(): void {
+    if (--this.#queued === 0) this.#lastJob = undefined;
+  }
 
   // Getters, because TypeScript does not expect that the state changes during an `await`.
   get #isClosed(): boolean {
@@ -494,13 +532,13 @@ export class SocketConnection {
     this.#input?.stop();
     this.#watch?.stop();
     this.#transport.close();
-    this.#resolveClosed();
+    this.#ended?.resolve();
   }
 
   /** Cuts the stack of an error of this connection, so that it begins at the caller. */
-  #seen(error: Error): Error {
+  #seen(error: Error, hasFailed: (cause: never) => unknown = this.#hasFailedToRead): Error {
     const { read, write, writeText, closeWrite } = this;
-    const inner = [this.#hasFailedToRead, this.#readNothing, this.#write, this.#endWriting];
+    const inner = [hasFailed, this.#readNothing, this.#writeRest, this.#write, this.#endWriting];
     return seenFrom(read, error, write, writeText, closeWrite, ...inner) as Error;
   }
 

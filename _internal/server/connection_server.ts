@@ -186,31 +186,29 @@ export class ConnectionServer implements UnixServer {
     }
   }
 
+  /** One function for all of it: each frame that waits takes memory while the connection is open. */
   async #serve(conn: SocketConnection): Promise<void> {
-    if (!this.#authorizes || await this.#admission.authorize(conn)) await this.#handle(conn);
-    else conn.close();
+    if (!this.#authorizes || await this.#admission.authorize(conn)) {
+      try {
+        const working: unknown = this.#handler(conn, this.#info);
+        if (typeof (working as PromiseLike<unknown> | undefined)?.then !== "function") {
+          this.#reportNotAsync(working);
+        }
+        await working;
+      } catch (error) {
+        // Connections that were cut off are counted, not reported.
+        if (this.#state !== "finished") this.#reporter.report(error, this.#info);
+      }
+      const flushing = endHandled(conn);
+      if (flushing !== undefined) await flushing;
+      if (this.#open.has(conn)) this.#completed++;
+    } else conn.close();
     this.#open.delete(conn);
     this.#handlers--;
     this.#socket.queue.wake();
     this.#onRoom();
     this.#startHandlers();
     if (this.#open.size === 0) this.#onEmpty();
-  }
-
-  async #handle(conn: SocketConnection): Promise<void> {
-    try {
-      const working: unknown = this.#handler(conn, this.#info);
-      if (typeof (working as PromiseLike<unknown> | undefined)?.then !== "function") {
-        this.#reportNotAsync(working);
-      }
-      await working;
-    } catch (error) {
-      // Connections that were cut off are counted, not reported.
-      if (this.#state !== "finished") this.#reporter.report(error, this.#info);
-    }
-    const flushing = endHandled(conn);
-    if (flushing !== undefined) await flushing;
-    if (this.#open.has(conn)) this.#completed++;
   }
 
   /** Reports, once, a handler that does not say when it has finished. */
