@@ -30,7 +30,7 @@ function isOpened({ html }: Page): boolean {
 async function tooWide(pages: Page[], output: string): Promise<string[]> {
   const problems: string[] = [];
   await using browser = await Browser.start();
-  await Deno.mkdir(`${output}/pictures`);
+  await Deno.mkdir(`${output}/pictures`, { recursive: true });
   for (const width of WIDTHS) {
     for (const { html, source } of pages) {
       const actual = await browser.open(`file://${output}/${html}`, width);
