@@ -6,7 +6,7 @@
 
 import { resolveSocketPath, type SocketPath } from "./address.ts";
 import { InsecurePath } from "./errors.ts";
-import { seenFrom } from "./_internal/base/caller_stack.ts";
+import { seen, seenFrom } from "./_internal/base/caller_stack.ts";
 import { checkArguments, checkFunction, checkOptions } from "./_internal/base/check.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
 import { turn } from "./_internal/base/event_loop.ts";
@@ -154,7 +154,11 @@ class Claim implements SocketClaim {
     this.#onReplaced = onReplaced;
   }
 
-  async bind<T extends Disposable | AsyncDisposable>(open: (path: string) => T): Promise<T> {
+  bind<T extends Disposable | AsyncDisposable>(open: (path: string) => T): Promise<T> {
+    return seen(this.#bindOnce(open));
+  }
+
+  async #bindOnce<T extends Disposable | AsyncDisposable>(open: (path: string) => T): Promise<T> {
     checkFunction("open", open);
     if (this.#released !== undefined) throw this.#refuse("the claim has been released");
     if (this.#binding !== undefined && this.#owned.bindPath !== this.path) {
@@ -187,8 +191,7 @@ class Claim implements SocketClaim {
   }
 
   release(): Promise<void> {
-    this.#released ??= this.#server?.leave() ?? this.#release();
-    return this.#released;
+    return this.#released ??= seen(this.#server?.leave() ?? this.#release());
   }
 
   async #release(): Promise<void> {

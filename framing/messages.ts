@@ -385,12 +385,16 @@ class MessageChannel<In, Out> implements Messages<In, Out> {
   }
 
   detach(): Connection {
-    if (this.#endedBy !== undefined) {
-      throw new PeerContext("detach", this.#conn).closed(this.#endedBy);
+    try {
+      if (this.#endedBy !== undefined) {
+        throw new PeerContext("detach", this.#conn).closed(this.#endedBy);
+      }
+      const conn = resume(this.#conn, this.#receiver, this.#sender);
+      this.#endedBy = "detach()";
+      return conn;
+    } catch (error) {
+      throw seenFrom(this.detach, error);
     }
-    const conn = resume(this.#conn, this.#receiver, this.#sender);
-    this.#endedBy = "detach()";
-    return conn;
   }
 
   close(): void {
@@ -411,6 +415,6 @@ class MessageChannel<In, Out> implements Messages<In, Out> {
     const earlier = this.#conn instanceof SocketConnection ? this.#conn.flush() : undefined;
     const [failure] = await Promise.all([this.#sender.finish(), earlier]);
     this.close();
-    if (failure !== undefined) throw failure;
+    if (failure !== undefined) throw seenFrom(this[Symbol.asyncDispose], failure);
   }
 }

@@ -15,14 +15,51 @@ type Called = (...args: never[]) => unknown;
  *
  * @param called The public function, which must be running or awaited.
  * @param error What it throws.
- * @param inner What counts if `called` is not in the stack: the first of these that is.
+ * @param inner What counts if `called` is not in the stack: the first of these that is. Without any
+ * of them there, the stack stays.
  */
 export function seenFrom(called: Called, error: unknown, ...inner: Called[]): unknown {
   if (error instanceof Error && (isSocketError(error) || error.message.startsWith("Invalid "))) {
-    const seen = inner.length === 0 ? called : [called, ...inner].find(isInStack);
+    const seen = [called, ...inner].find(isInStack);
     if (seen !== undefined) Error.captureStackTrace(error, seen);
   }
   return error;
+}
+
+/**
+ * Returns a promise with the same result. An error has a stack that begins where the promise is
+ * awaited.
+ *
+ * @param work What it follows.
+ * @param mayBeIgnored Whether a rejection need not be awaited.
+ */
+export function seen<T>(work: Promise<T>, mayBeIgnored = false): Promise<T> {
+  const fail = (error: unknown): never => {
+    const shown = seenFrom(fail, error);
+    // Not before: V8 follows a promise with one listener only.
+    if (mayBeIgnored) handled(promise);
+    throw shown;
+  };
+  const promise = work.catch(fail);
+  return promise;
+}
+
+/** Returns a promise that rejects as that of {@linkcode seen}, and need not be awaited. */
+export function rejectedSeen(error: unknown): Promise<never> {
+  return seen(Promise.reject(error), true);
+}
+
+/** Makes methods of an object return promises as {@linkcode seen} does. */
+export function showCallers<Name extends string>(
+  object: Record<Name, (...args: never[]) => Promise<unknown>>,
+  ...names: Name[]
+): void {
+  for (const name of names) {
+    const method = object[name];
+    object[name] = function (this: unknown, ...args) {
+      return seen(method.apply(this, args));
+    };
+  }
 }
 
 /** Reports whether a function is in the stack, with a caller below it. */
@@ -49,10 +86,13 @@ export function rejectSeen(
     // The promise follows this one in the next microtask.
     await undefined;
     await undefined;
-    const seen = isInStack(rejection) ? seenFrom(rejection, error) : error;
+    const shown = seenFrom(rejection, error);
     // Not before: V8 follows a promise with one listener only.
+    handled(work);
     if (promise !== undefined) handled(promise);
-    throw seen;
+    throw shown;
   };
-  resolve(rejection());
+  const work = rejection();
+  // Nothing follows it if the promise was settled before.
+  resolve(work);
 }

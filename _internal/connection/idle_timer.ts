@@ -6,6 +6,7 @@
  * - The time for which this process was stopped does not count: see base/silence.ts.
  */
 
+import { seenFrom } from "../base/caller_stack.ts";
 import { SilenceTimer } from "../base/silence.ts";
 
 /** A limit on how long a connection may wait for its peer. */
@@ -40,6 +41,8 @@ export class IdleTimer {
     if (this.#waiting++ === 0) this.restart();
     try {
       return await operation;
+    } catch (error) {
+      throw seenFrom(this.during, error);
     } finally {
       this.#waiting--;
     }

@@ -9,6 +9,7 @@
  * - With `preventAbort`, and if an end is locked, closed or broken, Deno's own runs.
  */
 
+import { showCallers } from "../base/caller_stack.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { readBuffer } from "../base/read_buffer.ts";
 import { MIN_CHUNK_BYTES } from "./chunk_buffer.ts";
@@ -57,6 +58,7 @@ export function addPipeSource(readable: ReadableStream<Bytes>): void {
     }
     return ReadableStream.prototype.pipeTo.call(this, target, known);
   };
+  showCallers(readable, "pipeTo");
 }
 
 /** Reads each option once, in the order of the standard. A getter may throw or take a lock. */

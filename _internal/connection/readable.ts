@@ -15,6 +15,7 @@
  * reader gets them, whichever comes first. Neither locks the stream for the other.
  */
 
+import { seen, showCallers } from "../base/caller_stack.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
 import { concat } from "./input.ts";
 import { addPipeSource } from "./pipe.ts";
@@ -61,6 +62,7 @@ export class ReadableSide {
       cancel: () => this.#cancel(),
     }, { highWaterMark: 0 });
     addPipeSource(this.stream);
+    watchIterators(this.stream);
     watchReaders(this.stream, () => void (this.#hasByobReader = true), () => this.#released());
   }
 
@@ -161,7 +163,21 @@ export class ReadableSide {
   }
 }
 
-/** Calls back when a reader with its own memory takes the stream, and when it releases it. */
+/** Makes the errors of all iterators begin where they are awaited. */
+function watchIterators(stream: ReadableStream<Bytes>): void {
+  const values = stream.values.bind(stream);
+  stream.values = stream[Symbol.asyncIterator] = (options) => {
+    const iterator = values(options);
+    const next = iterator.next.bind(iterator);
+    iterator.next = () => seen(next());
+    return iterator;
+  };
+}
+
+/**
+ * Calls back when a reader with its own memory takes the stream, and when it releases it. Makes the
+ * errors of all readers begin where they are awaited.
+ */
 function watchReaders(
   stream: ReadableStream<Bytes>,
   taken: () => void,
@@ -170,6 +186,7 @@ function watchReaders(
   const getReader = stream.getReader.bind(stream);
   stream.getReader = ((options: { mode: "byob" }) => {
     const reader = getReader(options);
+    showCallers(reader, "read");
     if (reader instanceof ReadableStreamBYOBReader) {
       taken();
       reader.releaseLock = () => {

@@ -1,5 +1,6 @@
 /** The `writable` of a connection. */
 
+import { showCallers } from "../base/caller_stack.ts";
 import { addPipeTarget, removePipeTarget } from "./pipe.ts";
 
 /** The writing side of a connection. */
@@ -22,5 +23,12 @@ export function openWritable(conn: Sink): WritableStream<Uint8Array> {
     abort: () => conn.close(),
   });
   addPipeTarget(stream);
+  const getWriter = stream.getWriter.bind(stream);
+  stream.getWriter = () => {
+    const writer = getWriter();
+    // Not of close(), which settles before `closed`.
+    showCallers(writer, "write");
+    return writer;
+  };
   return stream;
 }

@@ -181,7 +181,10 @@ export class MessageReceiver<T> {
         if (place >= 0) this.#waiters.splice(place, 1);
         reject(signal.reason);
       });
-      promise.then(stop, stop);
+      waiter.resolve = (result) => {
+        stop();
+        resolve(result);
+      };
     }
     this.#waiters.push(waiter);
     if (this.#isOver) this.#deliver();

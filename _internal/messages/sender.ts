@@ -9,8 +9,9 @@
 
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
 import type { EncodedMessage } from "./encoded_bytes.ts";
+import { rejectedSeen, rejectSeen, seen } from "../base/caller_stack.ts";
 import { timedOut } from "../base/failure.ts";
-import { handled, rejected } from "../base/rejection.ts";
+import { handled } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { stateAlone } from "../connection/connection_error.ts";
 import { ENCODED, EncodedBytes } from "./encoded_bytes.ts";
@@ -108,7 +109,7 @@ export class MessageSender<T> {
     try {
       return this.#append(ENCODED, EncodedBytes.bytesFor(this.#codec, message));
     } catch (error) {
-      return rejected(error);
+      return rejectedSeen(error);
     }
   }
 
@@ -118,7 +119,7 @@ export class MessageSender<T> {
     try {
       out.append(encoder, message);
     } catch (error) {
-      return rejected(error);
+      return rejectedSeen(error);
     }
     if (!this.#isScheduled) this.#schedule();
     // Waits for the kernel: the next message then finds a free block.
@@ -128,13 +129,15 @@ export class MessageSender<T> {
       return written;
     }
     if (out.isSealed && !this.#isWriting) this.#write();
-    return this.pending < this.#maxPending ? DONE : (this.#below ??= waiting()).promise;
+    return this.pending < this.#maxPending
+      ? DONE
+      : (this.#below ??= Promise.withResolvers()).promise;
   }
 
   flush(): Promise<void> {
     if (this.#failure !== undefined || this.#state === "detached") return this.#refuse();
     const { busyError } = this.#out;
-    if (busyError !== undefined) return rejected(busyError);
+    if (busyError !== undefined) return rejectedSeen(busyError);
     if (this.pending === 0) return DONE;
     const written = this.#whenWritten();
     this.#writeAll();
@@ -145,9 +148,12 @@ export class MessageSender<T> {
     const isOver = ["closing", "closed", "detached"].includes(this.#state);
     if (isOver) return this.#refuse();
     const { busyError } = this.#out;
-    if (busyError !== undefined) return rejected(busyError);
+    if (busyError !== undefined) return rejectedSeen(busyError);
     if (this.#state === "open") this.#state = "ended";
-    return this.#closeWrite ??= handled(this.flush().then(() => this.#conn.closeWrite?.()));
+    return this.#closeWrite ??= seen(
+      this.flush().then(() => this.#conn.closeWrite?.()),
+      true,
+    );
   }
 
   /**
@@ -224,14 +230,14 @@ export class MessageSender<T> {
   /** Rejects a call after the end. */
   #refuse(): Promise<never> {
     if (this.#failure === undefined) {
-      return rejected(this.#context.closed(ENDED_BY[this.#state as keyof typeof ENDED_BY]));
+      return rejectedSeen(this.#context.closed(ENDED_BY[this.#state as keyof typeof ENDED_BY]));
     }
     this.#isReported = true;
-    return rejected(this.#failure);
+    return rejectedSeen(this.#failure);
   }
 
   #whenWritten(): Promise<void> {
-    const waiter = { ...waiting(), target: this.#written + this.pending };
+    const waiter = { ...Promise.withResolvers<void>(), target: this.#written + this.pending };
     this.#waiters.push(waiter);
     return waiter.promise;
   }
@@ -301,7 +307,7 @@ export class MessageSender<T> {
     if (this.#below !== undefined) this.#waiters.push({ ...this.#below, target: Infinity });
     this.#below = undefined;
     if (this.#waiters.length > 0) this.#isReported = true;
-    for (const { reject } of this.#waiters.splice(0)) reject(error);
+    for (const { resolve, promise } of this.#waiters.splice(0)) rejectSeen(resolve, error, promise);
     this.#settled?.resolve();
   }
 
@@ -324,11 +330,4 @@ export class MessageSender<T> {
 
 function didNotRead(ms: number): Error {
   return timedOut(`the peer did not read for ${ms} ms`);
-}
-
-/** Returns the error at the end of a chain of causes. */
-function waiting(): PromiseWithResolvers<void> {
-  const waiter = Promise.withResolvers<void>();
-  handled(waiter.promise);
-  return waiter;
 }

@@ -15,9 +15,10 @@
 import type { UnixAddr } from "../../address.ts";
 import { ConnectionClosed, MessageTooLarge } from "../../errors.ts";
 import type { PacketSocket, PacketType, PacketWaitOptions } from "../../native/packet_socket.ts";
+import { rejectedSeen, seen, seenFrom } from "../base/caller_stack.ts";
 import { checkOptions, type Checks, checkSignal, show } from "../base/check.ts";
 import { codeOf, stateOf, systemError } from "../base/failure.ts";
-import { handled, rejected } from "../base/rejection.ts";
+import { rejected } from "../base/rejection.ts";
 import { quoteAddress } from "../base/shown_address.ts";
 import { settlesWithin } from "../base/silence.ts";
 import type { Libc } from "../libc/library.ts";
@@ -105,9 +106,9 @@ export class TransportPacketSocket implements PacketSocket {
       const isNext = this.#sends.length === 0;
       const others = isNext ? this.#pace.next() : undefined;
       if (isNext && others === undefined && this.#put(packet)) return Promise.resolve();
-      return handled(this.#sends.add(packet, signal, others).then(() => {}));
+      return seen(this.#sends.add(packet, signal, others).then(() => {}), true);
     } catch (error) {
-      return rejected(error);
+      return rejected(seenFrom(this.send, error));
     }
   }
 
@@ -128,7 +129,7 @@ export class TransportPacketSocket implements PacketSocket {
       }
       return this.#receives.add(undefined, signal, others);
     } catch (error) {
-      return Promise.reject(error);
+      return seen(Promise.reject(error));
     }
   }
 
@@ -183,10 +184,9 @@ export class TransportPacketSocket implements PacketSocket {
     if (this.type === "dgram") {
       const state = "a datagram socket has no end. Send a packet that means it, by agreement";
       const error = new Deno.errors.NotSupported(`${this.#start("closeWrite")}: ${state}`);
-      return rejected(Object.assign(error, { operation: "closeWrite", path: this.#path }));
+      return rejectedSeen(Object.assign(error, { operation: "closeWrite", path: this.#path }));
     }
-    this.#closeWrite ??= handled(this.#endSending());
-    return this.#closeWrite;
+    return this.#closeWrite ??= seen(this.#endSending(), true);
   }
 
   async #endSending(): Promise<void> {
@@ -217,7 +217,11 @@ export class TransportPacketSocket implements PacketSocket {
   }
 
   async *[Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array<ArrayBuffer>> {
-    for (let packet; (packet = await this.receive()) !== null;) yield packet;
+    try {
+      for (let packet; (packet = await this.receive()) !== null;) yield packet;
+    } catch (error) {
+      throw seenFrom(this[Symbol.asyncIterator], error);
+    }
   }
 
   [Symbol.dispose](): void {

@@ -4,6 +4,7 @@
  *     add ──▶ [wait until ready ──▶ try as many as go] … ──▶ none is left
  */
 
+import { rejectSeen } from "../base/caller_stack.ts";
 import { delay, onAbort } from "../base/event_loop.ts";
 import { GrowingPauses } from "../base/growing_pauses.ts";
 
@@ -73,7 +74,7 @@ export class PacketWaits<Job, Result> {
         },
         reject(error) {
           ignore();
-          reject(error);
+          rejectSeen(resolve, error);
         },
       };
       this.#waits.push(wait);

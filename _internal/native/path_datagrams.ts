@@ -2,6 +2,7 @@
 
 import type { SocketPath, UnixAddr } from "../../address.ts";
 import type { PacketWaitOptions } from "../../native/packet_socket.ts";
+import { seenFrom } from "../base/caller_stack.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { rejected } from "../base/rejection.ts";
 import { absoluteSocketPath } from "../base/socket_path.ts";
@@ -160,7 +161,7 @@ export class PathDatagrams implements DatagramSocket {
       if (this.#closed !== undefined) throw receiver.closedError(packet);
       return receiver.send(packet, signal, this.#pace.next());
     } catch (error) {
-      return rejected(error);
+      return rejected(seenFrom(this.send, error));
     }
   }
 
@@ -183,16 +184,20 @@ export class PathDatagrams implements DatagramSocket {
   }
 
   async receive(options?: PacketWaitOptions): Promise<Datagram> {
-    // Such a socket has no end.
-    const { packet, from } = (await this.#socket.receiveFrom(options))!;
-    return { packet, from: from === "" ? null : from };
+    try {
+      // Such a socket has no end.
+      const { packet, from } = (await this.#socket.receiveFrom(options))!;
+      return { packet, from: from === "" ? null : from };
+    } catch (error) {
+      throw seenFrom(this.receive, error);
+    }
   }
 
   async *[Symbol.asyncIterator](): AsyncIterableIterator<Datagram> {
     try {
       for (;;) yield await this.receive();
     } catch (error) {
-      if (this.#closed === undefined) throw error;
+      if (this.#closed === undefined) throw seenFrom(this[Symbol.asyncIterator], error);
     }
   }
 

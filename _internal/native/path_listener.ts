@@ -3,6 +3,7 @@
 import type { UnixAddr } from "../../address.ts";
 import type { PacketSocket } from "../../native/packet_socket.ts";
 import { Acceptor, type Listening } from "../accept/acceptor.ts";
+import { seen, seenFrom } from "../base/caller_stack.ts";
 import { ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { EAGAIN, SOCK_CLOEXEC, SOCK_NONBLOCK } from "../libc/constants.ts";
@@ -86,14 +87,14 @@ export class PathListener implements PacketListener {
   accept(): Promise<PacketSocket> {
     const next = this.#last.then(() => this.#acceptor.accept());
     this.#last = next.catch(() => {});
-    return next;
+    return seen(next);
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<PacketSocket> {
     try {
       for (;;) yield await this.accept();
     } catch (error) {
-      if (this.#closed === undefined) throw error;
+      if (this.#closed === undefined) throw seenFrom(this[Symbol.asyncIterator], error);
     }
   }
 

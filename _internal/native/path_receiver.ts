@@ -6,9 +6,9 @@
  */
 
 import { ConnectionClosed, MessageTooLarge } from "../../errors.ts";
+import { seen } from "../base/caller_stack.ts";
 import { ErrorContext } from "../base/error_context.ts";
 import { codeOf } from "../base/failure.ts";
-import { handled } from "../base/rejection.ts";
 import { quoteAddress } from "../base/shown_address.ts";
 import { socketPermissions } from "../base/socket_permissions.ts";
 import { EAGAIN, EINTR, MSG_DONTWAIT, MSG_NOSIGNAL } from "../libc/constants.ts";
@@ -72,7 +72,7 @@ export class PathReceiver {
     const { maxPacketBytes } = this.#sender;
     if (packet.length > maxPacketBytes) throw this.#tooLarge(packet, maxPacketBytes);
     if (first === undefined && this.isIdle && this.#put(packet)) return Promise.resolve();
-    return handled(this.#waits.add(packet, signal, first).then(() => {}));
+    return seen(this.#waits.add(packet, signal, first).then(() => {}), true);
   }
 
   /** Ends the packets that wait. */

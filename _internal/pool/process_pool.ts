@@ -9,6 +9,7 @@
 
 import { CallInterrupted } from "../../errors.ts";
 import type { Child } from "../../pair.ts";
+import { seenFrom } from "../base/caller_stack.ts";
 import {
   checkBoolean,
   checkFunction,
@@ -118,7 +119,7 @@ export class ProcessPool {
       this.#dispatch();
       return task.promise;
     } catch (error) {
-      return rejected(error);
+      return rejected(seenFrom(this.call, error));
     }
   }
 

@@ -8,7 +8,7 @@
  * ```
  */
 
-import { handled } from "../base/rejection.ts";
+import { rejectSeen } from "../base/caller_stack.ts";
 import { limitWait } from "../base/silence.ts";
 import type { CallOptions } from "../rpc/calls.ts";
 
@@ -81,7 +81,7 @@ export class Task {
     this.idempotent = idempotent;
     this.#onProgress = onProgress;
     this.#settle = Promise.withResolvers();
-    this.promise = handled(this.#settle.promise);
+    this.promise = this.#settle.promise;
     this.#stopLimits = limitWait(timeout, signal, giveUp.onTimeout, giveUp.onAbort);
   }
 
@@ -92,7 +92,7 @@ export class Task {
 
   reject(error: unknown): void {
     this.#stop();
-    this.#settle.reject(error);
+    rejectSeen(this.#settle.resolve, error, this.promise);
   }
 
   /** Passes on what the method reports of its progress. */

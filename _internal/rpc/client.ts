@@ -14,11 +14,11 @@ import {
   ConnectTimeout,
   RpcError,
 } from "../../errors.ts";
+import { seen } from "../base/caller_stack.ts";
 import { checkBoolean, checkOptions, type Checks, checkSignal, duration } from "../base/check.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { delay, onAbort } from "../base/event_loop.ts";
 import { GrowingPauses } from "../base/growing_pauses.ts";
-import { handled } from "../base/rejection.ts";
 import { limitWait } from "../base/silence.ts";
 import type { CallOptions } from "./calls.ts";
 import { RPC_CODES } from "./codes.ts";
@@ -113,11 +113,11 @@ export class ReconnectingClient {
   }
 
   call(method: string, params?: object, options?: ClientCallOptions): Promise<unknown> {
-    return handled(this.#call(method, params, options));
+    return seen(this.#call(method, params, options), true);
   }
 
   notify(method: string, params?: object): Promise<void> {
-    return handled(this.#notify(method, params));
+    return seen(this.#notify(method, params), true);
   }
 
   async #call(

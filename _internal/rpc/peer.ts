@@ -11,7 +11,7 @@ import type { Connection } from "../../connection.ts";
 import { ConnectionClosed, isSocketError } from "../../errors.ts";
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
 import { type Messages, messages } from "../../framing/messages.ts";
-import { seenFrom } from "../base/caller_stack.ts";
+import { seen, seenFrom } from "../base/caller_stack.ts";
 import { checkOptions, type Checks, checkSignal, duration, show } from "../base/check.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { malformed } from "../messages/codec_support.ts";
@@ -150,11 +150,12 @@ export class Peer {
       checkCall(method, params);
       const sent = this.#send(this.#wire.request(undefined, method, params));
       if (sent === DONE) return sent;
-      return handled(sent.catch((error) => {
+      const changed = sent.catch((error) => {
         throw isSendFailure(error) ? this.#calls.notSent(method, error) : error;
-      }));
+      });
+      return seen(changed, true);
     } catch (error) {
-      return rejected(error);
+      return rejected(seenFrom(this.notify, error));
     }
   }
 
@@ -171,6 +172,8 @@ export class Peer {
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       if (this.#state !== "over") await this.#channel[Symbol.asyncDispose]();
+    } catch (error) {
+      throw seenFrom(this[Symbol.asyncDispose], error);
     } finally {
       this.close();
       await this.closed;

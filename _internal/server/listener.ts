@@ -2,6 +2,7 @@
 
 import type { UnixAddr } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
+import { seen, seenFrom } from "../base/caller_stack.ts";
 import type { ListeningSocket } from "./listening_socket.ts";
 
 /**
@@ -53,19 +54,19 @@ export class Listener implements UnixListener {
   }
 
   accept(): Promise<Connection> {
-    return this.#socket.accept();
+    return seen<Connection>(this.#socket.accept());
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Connection> {
     try {
       for (;;) yield await this.accept();
     } catch (error) {
-      if (!this.#socket.queue.isClosed) throw error;
+      if (!this.#socket.queue.isClosed) throw seenFrom(this[Symbol.asyncIterator], error);
     }
   }
 
   close(): Promise<void> {
-    return this.#socket.close().finally(() => this.#socket.reporter.flush());
+    return seen(this.#socket.close().finally(() => this.#socket.reporter.flush()));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -2,6 +2,7 @@
 
 import type { UnixAddr } from "../../address.ts";
 import type { SocketClaim } from "../../claim.ts";
+import { seen, seenFrom } from "../base/caller_stack.ts";
 import { checkOptions, type Checks, duration } from "../base/check.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
@@ -177,7 +178,7 @@ export class Owner implements WorkerServer {
   }
 
   reload(): Promise<void> {
-    return this.#crew.reload();
+    return seen(this.#crew.reload());
   }
 
   async statistics(): Promise<WorkersStatistics> {
@@ -188,10 +189,10 @@ export class Owner implements WorkerServer {
     try {
       checkOptions("shutdown", options, SHUTDOWN_CHECKS);
     } catch (error) {
-      return Promise.reject(error);
+      return Promise.reject(seenFrom(this.shutdown, error));
     }
     this.#timeout = options.timeout ?? DEFAULT_TIMEOUT_MS;
-    return this.#shutdown ??= this.#leave();
+    return this.#shutdown ??= seen(this.#leave());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

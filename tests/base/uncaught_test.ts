@@ -14,12 +14,15 @@ const CALLS = [
   "write behind another one",
   "writeText",
   "closeWrite",
+  "readable",
+  "send",
   "receive",
   "for await",
   "call",
   "call that is interrupted",
   "connect",
   "listen",
+  "accept",
   "pair",
 ];
 
