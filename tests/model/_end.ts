@@ -143,10 +143,15 @@ export class End {
   /** Performs an action. It ends at once, although what it calls may not. */
   act(name: string, n: number): void {
     if (name === "abort") return this.#aborts.shift()?.();
-    // While a disposal waits, calls are not refused yet.
-    if (this.#isDisposing) return;
-    if (this.closedAt !== NEVER && name !== "close") this.#actLate(n);
+    // A channel that is detached while it is disposed of leaves its connection open.
+    if (this.#isDisposing && name === "change") return;
+    if (this.#isOver && name !== "close") this.#actLate(n);
     else ACTIONS[name]!(this, n, this.phase);
+  }
+
+  /** Whether it has ended for sure. While a disposal waits, only messages are refused. */
+  get #isOver(): boolean {
+    return this.closedAt !== NEVER && !this.#isDisposing;
   }
 
   /** After its own end, everything is refused. */
@@ -179,7 +184,8 @@ export class End {
 
   /** Calls something that sends, and appends what it sends if it must. */
   #call(act: string, phase: Phase, part: Part | undefined, call: () => Promise<unknown>): void {
-    const isLate = this.closedAt !== NEVER || phase.detachedAt !== NEVER ||
+    const isRefused = this.#isOver || act === "send" && this.closedAt !== NEVER;
+    const isLate = isRefused || phase.detachedAt !== NEVER ||
       part !== undefined && this.endedAt !== NEVER;
     if (part !== undefined && !isLate) {
       this.sent.append(part);
@@ -228,7 +234,7 @@ export class End {
   /** Receives in some way, or reads. Returns what aborts it. */
   receive(phase: Phase, act: string, signal: AbortSignal | undefined, size = 1000): Call {
     const { channel } = phase;
-    const isLate = this.closedAt !== NEVER || phase.detachedAt !== NEVER;
+    const isLate = this.#isOver || phase.detachedAt !== NEVER;
     const options = signal && { signal };
     const watch = (promise: Promise<unknown>, resultOf: (value: unknown) => Result) => {
       this.#pendingReads++;
@@ -300,14 +306,16 @@ export class End {
 
   close(phase: Phase): void {
     (phase.channel ?? this.conn).close();
+    this.#isDisposing = false;
     if (this.closedAt === NEVER) this.closedAt = this.clock.tick();
   }
 
   dispose(phase: Phase): void {
     this.#isDisposing = true;
     const disposal = Promise.resolve((phase.channel ?? this.conn)[Symbol.asyncDispose]());
-    this.#call("dispose", phase, undefined, () => disposal);
-    this.closedAt = this.clock.tick();
+    const over = () => void (this.#isDisposing = false);
+    this.#call("dispose", phase, undefined, () => disposal.finally(over));
+    if (this.closedAt === NEVER) this.closedAt = this.clock.tick();
   }
 
   /** Receives all that is left, also behind what the framing refuses. */

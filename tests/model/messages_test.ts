@@ -41,7 +41,7 @@ async function run(
 ): Promise<void> {
   const clock = new Clock();
   const [a, b] = await socketpair();
-  using ends = new Ends(
+  await using ends = new Ends(
     new End(a, clock, { ...options[0], framing: framings[0] }),
     new End(b, clock, { ...options[1], framing: framings[1] }),
   );
@@ -60,15 +60,17 @@ async function run(
 }
 
 /** Both ends, which are closed also after a failure. */
-class Ends implements Disposable {
+class Ends implements AsyncDisposable {
   readonly both: readonly [End, End];
 
   constructor(...both: [End, End]) {
     this.both = both;
   }
 
-  [Symbol.dispose](): void {
-    for (const { conn } of this.both) conn.close();
+  async [Symbol.asyncDispose](): Promise<void> {
+    // A channel stops its timers. A connection would only when a read that was given up has ended.
+    for (const { phase, conn } of this.both) (phase.channel ?? conn).close();
+    await Promise.all(this.both.map(({ conn }) => conn.closed));
   }
 }
 
