@@ -24,7 +24,9 @@ const KINDS: Record<string, (use: (conn: Connection) => Promise<void>) => Promis
     peer.close();
   },
   "pair()": async (use) => {
-    await using child = await pair("sh", { args: ["-c", "exec cat <&3 >&3"], grace: 100 });
+    // cat reports a connection that is reset.
+    const args = ["-c", "exec cat <&3 >&3"];
+    await using child = await pair("sh", { args, stderr: "null", grace: 100 });
     await use(child.conn);
   },
 };

@@ -1,6 +1,6 @@
 // Failures that an accept loop survives: a client name that Deno cannot read, and system errors.
 import { connect, type Connection, listen, serve } from "@uds/uds";
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Acceptor } from "../../_internal/accept/acceptor.ts";
 import { ErrorContext } from "../../_internal/base/error_context.ts";
 import { connectToSelf } from "../../_internal/accept/marker.ts";
@@ -27,6 +27,13 @@ async function hostile(path: string, count: number): Promise<Program> {
   });
   assertEquals(await program.line(), String(count));
   return program;
+}
+
+/** Passes what this process would print on standard error to a function. */
+function redirected(print: (line: unknown) => void): Disposable {
+  const { error } = console;
+  console.error = print;
+  return { [Symbol.dispose]: () => void (console.error = error) };
 }
 
 /** Says hello to a client, and ends. */
@@ -63,6 +70,8 @@ test(
 test("listen() goes on with its loop after a client with a name that is not UTF-8", async () => {
   await using dir = new TempDir();
   const path = dir.file("l.sock");
+  const printed: unknown[] = [];
+  using _stderr = redirected((line) => printed.push(line));
   await using listener = await listen(path);
   const served = (async () => {
     let count = 0;
@@ -79,6 +88,8 @@ test("listen() goes on with its loop after a client with a name that is not UTF-
   assertEquals(await Promise.all([greeting(path), greeting(path)]), ["hello", "hello"]);
   await listener.close();
   assertEquals(await served, 3);
+  const state = "a client was dropped, because its own path is not UTF-8";
+  assertStringIncludes(`${printed[0]}`, `uds: Cannot accept on "${path}": ${state}`);
 }, NEEDS);
 
 test(
