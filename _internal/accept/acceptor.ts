@@ -103,8 +103,7 @@ export class Acceptor<Conn = Deno.UnixConn> {
   /** Accepts one connection. One call at a time. */
   accept(): Promise<Conn> {
     const accepted = this.#accept();
-    this.#ended = accepted.catch(() => {});
-    return accepted;
+    return this.#ended = accepted;
   }
 
   async #accept(): Promise<Conn> {
@@ -199,6 +198,6 @@ export class Acceptor<Conn = Deno.UnixConn> {
     this.#closed = true;
     this.wake();
     this.listener.close();
-    await this.#ended;
+    await this.#ended.catch(() => {});
   }
 }

@@ -27,6 +27,9 @@ import { Drain } from "./drain.ts";
 import { Healer } from "./heal.ts";
 import type { Reporter } from "./reporter.ts";
 
+/** The address of all clients that have no name, which is most of them. */
+const NAMELESS_CLIENT: UnixAddr = Object.freeze({ transport: "unix", path: null });
+
 /** The listener or the server over a listening socket. */
 export interface SocketUser {
   /** Ends it, because the signal has aborted. */
@@ -195,8 +198,8 @@ export class ListeningSocket {
       const wrapped = new SocketConnection(conn, {
         ...timeouts,
         localAddr: this.addr,
-        remoteAddr: { transport: "unix", path: "remoteAddr" in conn ? conn.remoteAddr.path : null },
-        ...(readAhead !== undefined && { readAhead }),
+        remoteAddr: addressOf("remoteAddr" in conn ? conn.remoteAddr.path : null),
+        readAhead,
       });
       this.prepare(wrapped);
       if (readAhead !== undefined) this.#drain?.inspect(readAhead, wrapped);
@@ -269,6 +272,10 @@ export class ListeningSocket {
     }
     if (failures.length > 0) throw owned?.failureToLeave(failures[0]);
   }
+}
+
+function addressOf(path: string | null): UnixAddr {
+  return path === null ? NAMELESS_CLIENT : { transport: "unix", path };
 }
 
 /** Listens on an abstract name. */
