@@ -12,10 +12,10 @@
 
 import type { ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
-import { builtin, internals, pipeClass, SERVER, SOCKET } from "../base/node.ts";
+import { internals, pipeClass, SERVER, SOCKET } from "../base/node.ts";
 import { GIVEN_BACKLOG, type Handle, openListening } from "./fd_listener.ts";
 import { inheritable } from "./inheritable.ts";
-import { noDescriptorLeft } from "./node_error.ts";
+import { failureOf, noDescriptorLeft } from "./node_error.ts";
 
 type HandleClass = new (type: number) => Handle;
 
@@ -123,9 +123,7 @@ export class HeldSocket implements Disposable {
   }
 }
 
-/** Throws if a call has failed, with the code of the system. */
+/** Throws if a call has failed. */
 function check(call: string, result: number): void {
-  if (result === 0) return;
-  const code = builtin("node:util").getSystemErrorName(result);
-  throw Object.assign(new Error(`${call} failed with ${code}`), { code });
+  if (result !== 0) throw failureOf(result, call);
 }
