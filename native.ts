@@ -8,18 +8,7 @@
  * @module
  */
 
-import { plugIn } from "./_internal/connection/native_slot.ts";
-import { descriptors, listenAndFind } from "./_internal/native/descriptor_openings.ts";
-import { requireLibc } from "./_internal/libc/library.ts";
-import {
-  beforeAccept,
-  connectAndRecord,
-  recordAccepted,
-  recordOpen,
-} from "./_internal/native/connection_descriptors.ts";
-import { lookAhead } from "./_internal/native/low_latency.ts";
-import { childPackets, inheritedPackets } from "./_internal/native/packet_pair.ts";
-import { nativePermissions } from "./native/native_permissions.ts";
+import "./_internal/native/plug_in.ts";
 
 export * from "./native/allow.ts";
 export * from "./native/long_path.ts";
@@ -34,19 +23,3 @@ export * from "./native/peer_credentials.ts";
 export * from "./native/socket_options.ts";
 export * from "./native/peer_process.ts";
 export * from "./native/socketpair.ts";
-
-plugIn({
-  listen: (path, backlog) => listenAndFind(path, backlog).listener,
-  connect: connectAndRecord,
-  beforeAccept,
-  accepted: recordAccepted,
-  adopted: recordOpen,
-  permissions: nativePermissions,
-  descriptors,
-  childPackets,
-  inheritedPackets,
-  lowLatency(context) {
-    requireLibc(context);
-    return (conn) => void lookAhead(context, conn);
-  },
-});

@@ -1,6 +1,7 @@
 /** A relay of two connections that passes descriptors on, or counts and drops them. */
 
-import { type Descriptor, receiveDescriptors, sendDescriptors } from "../../native.ts";
+import "../../_internal/native/plug_in.ts";
+import { type Descriptor, receiveDescriptors, sendDescriptors } from "../../native/descriptors.ts";
 import type { Connection } from "../../connection.ts";
 import type { ByteStream } from "./byte_stream.ts";
 import type { Direction } from "./tapped_stream.ts";

@@ -2,15 +2,15 @@
 
 import { areGranted, requireGrants } from "../../_internal/base/deno_permissions.ts";
 import type { Connection } from "../../connection.ts";
-import type { PeerCredentials } from "../../native.ts";
+import type { PeerCredentials } from "../../native/peer_credentials.ts";
 import type { Needs } from "../parse/command.ts";
 
 /** The native module. */
-export type Native = typeof import("../../native.ts");
+export type Native = typeof import("./native.ts");
 
 /** Returns the Deno permission to identify clients. */
 export async function identityNeeds(): Promise<Needs> {
-  return (await import("../../native.ts")).nativePermissions();
+  return (await import("../../native/native_permissions.ts")).nativePermissions();
 }
 
 /**
@@ -20,7 +20,7 @@ export async function identityNeeds(): Promise<Needs> {
  * @param needs All that the command needs.
  */
 export async function loadNative(operation: string, needs: Needs): Promise<Native> {
-  const native = await import("../../native.ts");
+  const native = await import("./native.ts");
   if (!areGranted(native.nativePermissions())) {
     requireGrants("Cannot identify clients", needs, { operation, path: null });
   }

@@ -1,7 +1,7 @@
 /** A connection that shows what is read from it. */
 
 import { InputBuffer } from "../../_internal/messages/input.ts";
-import type { PeerCredentials } from "../../native.ts";
+import type { PeerCredentials } from "../../native/peer_credentials.ts";
 import type { FramingFlags } from "../parse/options.ts";
 import type { ByteStream } from "./byte_stream.ts";
 import { codecOf } from "./framing.ts";

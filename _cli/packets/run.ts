@@ -1,6 +1,6 @@
 /** `uds run` on a pair of sockets of packets. */
 
-import "../../native.ts";
+import "../../_internal/native/plug_in.ts";
 import type { PacketType } from "../../native/packet_socket.ts";
 import { type Child, pair } from "../../pair.ts";
 import { onStdio, SHELL } from "../io/child.ts";
