@@ -106,6 +106,8 @@ export class End {
   readonly #aborts: (() => void)[] = [];
   #pendingReads = 0;
   #isDisposing = false;
+  /** Whether `close()` was called, which ends a disposal early. */
+  #isClosed = false;
   readonly #settled: Promise<void>[] = [];
 
   constructor(conn: Connection, clock: Clock, options: EndOptions) {
@@ -199,7 +201,8 @@ export class End {
       // A disposal stops waiting after 5 seconds, which pass on a machine that is busy. It does not
       // repeat what a call has reported.
       const isReported = this.outgoing.some(({ result }) => result && "error" in result);
-      const isDone = act !== "dispose" || !isReported && performance.now() - start < DISPOSAL_MS;
+      const isDone = act !== "dispose" ||
+        !isReported && !this.#isClosed && performance.now() - start < DISPOSAL_MS;
       if (isSure && !isLate && isDone) this.sent.sure = Math.max(this.sent.sure, size);
       return { values: [] };
     });
@@ -307,6 +310,7 @@ export class End {
   close(phase: Phase): void {
     (phase.channel ?? this.conn).close();
     this.#isDisposing = false;
+    this.#isClosed = true;
     if (this.closedAt === NEVER) this.closedAt = this.clock.tick();
   }
 
