@@ -1,12 +1,33 @@
 import { NotASocket } from "@uds/uds";
 import { serveWorkers, type ServeWorkersOptions } from "@uds/uds/workers";
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { fixture, TempDir, test } from "../_helpers.ts";
+import { decode, fixture, TempDir, test } from "../_helpers.ts";
 import { accepting, ask, moduleOf } from "./_workers.ts";
+
+/**
+ * Keeps what workers print on the standard error of this process from being shown. Disposal waits
+ * for a text among it.
+ */
+function printing(text: string): AsyncDisposable {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let printed = "";
+  Deno.stderr.write = (data) => {
+    printed += decode(data);
+    if (printed.includes(text)) resolve();
+    return Promise.resolve(data.length);
+  };
+  return {
+    async [Symbol.asyncDispose]() {
+      await promise;
+      delete (Deno.stderr as Partial<typeof Deno.stderr>).write;
+    },
+  };
+}
 
 test("serveWorkers() names a module that throws when it is imported, and what it throws", async () => {
   await using dir = new TempDir();
   const module = moduleOf("throws.ts");
+  await using _printed = printing(`    at ${module.href}:`);
   const error = await assertRejects(
     () => serveWorkers({ path: dir.file("app.sock"), count: 1 }, module),
     Deno.errors.InvalidData,
@@ -54,6 +75,7 @@ test("reload() of a module that throws rejects, and the old workers go on", asyn
   await using server = await serveWorkers({ path, count: 1 }, new URL(`file://${file}`));
   const before = await accepting(server);
   await write("throw new Error('of today')");
+  await using _printed = printing(`    at file://${file}:1:7\n`);
   await assertRejects(
     () => server.reload(),
     Deno.errors.InvalidData,
