@@ -159,9 +159,10 @@ export const connections: Subject[] = [
         "uds connect/serve",
         "Deno raw",
         "Each end does more: the client checks its arguments and the path, the server counts its " +
-          "connections, flushes and closes. Tried: no permission query if Deno cannot prompt, which " +
-          "reduced the cost from 1.33 to 1.19. Under different loads of the machine the same code " +
-          "reached between 0.72 and 0.87.",
+          "connections, flushes and closes. Both make the same system calls per connection as the raw " +
+          "loops: the rest is this code, most of it before it is compiled. Tried: no permission query " +
+          "if Deno cannot prompt, which reduced the cost from 1.33 to 1.19. Under different loads of " +
+          "the machine the same code reached between 0.72 and 0.87.",
       ),
     ],
   },
