@@ -4,6 +4,7 @@ import {
   MAX_BYTES,
   maxBytesUpTo,
   tooLarge,
+  withContents,
 } from "../_internal/messages/codec_support.ts";
 import { checkArguments, checkOptions, type Checks } from "../_internal/base/check.ts";
 import type { Codec } from "./codec.ts";
@@ -75,7 +76,7 @@ export function contentLength(options: ContentLengthOptions = {}): Codec<Uint8Ar
   checkArguments("contentLength", arguments, 1, "contentLength({ maxBytes })");
   checkOptions("contentLength", options, CHECKS);
   const { maxBytes = MAX_BYTES } = options;
-  return {
+  const codec: Codec<Uint8Array> = {
     maxBytes,
     encode(message, out) {
       checkBytes(message, maxBytes);
@@ -91,6 +92,7 @@ export function contentLength(options: ContentLengthOptions = {}): Codec<Uint8Ar
       return end > bytes.length ? end : { message: bytes.subarray(start, end), end };
     },
   };
+  return withContents(codec, "bytes");
 }
 
 /** Returns the length that a header block contains. */

@@ -3,6 +3,7 @@ import {
   MAX_BYTES,
   maxBytesUpTo,
   tooLarge,
+  withContents,
 } from "../_internal/messages/codec_support.ts";
 import {
   checkArguments,
@@ -102,7 +103,7 @@ export function delimited(
     throw new RangeError(`Cannot encode a message: ${what}, ${end.join(" ")}, at byte ${place}`);
   }
 
-  return {
+  const codec: Codec<Uint8Array> = {
     maxBytes,
     encode(message, out) {
       checkBytes(message, maxBytes);
@@ -136,6 +137,7 @@ export function delimited(
       return at;
     },
   };
+  return withContents(codec, "bytes");
 }
 
 /** Returns the bytes of a delimiter, or throws if it is not one. */

@@ -3,6 +3,7 @@ import {
   jsonParts,
   malformed,
   overFrames,
+  withContents,
 } from "../_internal/messages/codec_support.ts";
 import { checkArguments, checkFunction, show } from "../_internal/base/check.ts";
 import type { Codec, TextCodec } from "./codec.ts";
@@ -80,7 +81,7 @@ export function json<In = unknown, Out = In>(
     parse === undefined ? parseJson<In> : (text) => parse(parseJson(text)),
   );
   jsonParts.set(codec, { frames, parse });
-  return codec;
+  return withContents(codec, "none");
 }
 
 function parseJson<T>(text: string): T {

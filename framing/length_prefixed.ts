@@ -4,6 +4,7 @@ import {
   MAX_BYTES,
   maxBytesUpTo,
   tooLarge,
+  withContents,
 } from "../_internal/messages/codec_support.ts";
 import {
   checkArguments,
@@ -211,7 +212,7 @@ export function lengthPrefixed(options: LengthPrefixedOptions = {}): Codec<Uint8
     }
   }
 
-  return {
+  const codec: Codec<Uint8Array> = {
     maxBytes,
     encode(message, out) {
       checkBytes(message, maxBytes);
@@ -253,6 +254,7 @@ export function lengthPrefixed(options: LengthPrefixedOptions = {}): Codec<Uint8
       return at;
     },
   };
+  return withContents(codec, "bytes");
 }
 
 /** Returns where a varint ends, or `Infinity` if not all of it is there. */

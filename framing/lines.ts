@@ -7,6 +7,7 @@ import {
   maxBytesUpTo,
   tooLarge,
   truncated,
+  withContents,
 } from "../_internal/messages/codec_support.ts";
 import {
   checkArguments,
@@ -185,7 +186,7 @@ export function lines(options: LinesOptions = {}): TextCodec {
     }),
   };
   lineCodecs.add(codec);
-  return codec;
+  return withContents(codec, "none");
 }
 
 /** Returns the number of bytes of a text. */

@@ -98,9 +98,10 @@ export interface ReceiveOptions {
  * - **Fairness**: about a hundred messages are decoded at a time. A peer that floods tiny ones
  *   takes a quarter of a millisecond at a time, and up to one if nothing else is due. Then other
  *   connections are served.
- * - **Memory**: received bytes are views of the memory that they were read into. It is not used
- *   again, and lives as long as one of them: 16 to 256 KiB, or what a large message needed. To keep
- *   a message for long, keep a copy: `message.slice()`. JSON values and texts have their own
+ * - **Memory**: small received bytes are views of the memory that they were read into. It is not
+ *   used again, and lives as long as one of them: 16 to 256 KiB. To keep a small message for long,
+ *   keep a copy: `message.slice()`. Bytes of 16 KiB or more have their own memory, unless smaller
+ *   ones came with them or the codec is one of your own. JSON values and texts have their own
  *   memory, but the texts of `lines()` may be slices of a longer one.
  *
  * @template In What is received.

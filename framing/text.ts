@@ -3,6 +3,7 @@ import {
   checkTextFrames,
   malformed,
   overFrames,
+  withContents,
 } from "../_internal/messages/codec_support.ts";
 import { checkArguments } from "../_internal/base/check.ts";
 import { checkWellFormed, decodeUtf8 } from "../_internal/messages/utf8.ts";
@@ -50,7 +51,7 @@ export function text(frames: Codec<Uint8Array>): TextCodec {
   checkTextFrames(frames);
   if ("text" in frames) throw new TypeError("Invalid frames: its messages are texts already");
   const encode = (message: string, out: ByteWriter) => encodeText(message, frames, out);
-  return { text: true, ...overFrames(frames, encode, decodeText) };
+  return withContents({ text: true, ...overFrames(frames, encode, decodeText) }, "none");
 }
 
 function encodeText(message: string, frames: Codec<Uint8Array>, out: ByteWriter): void {

@@ -101,6 +101,25 @@ export interface JsonParts {
 /** The parts of each codec of `json()`: a reader of frames can go on after one that is not JSON. */
 export const jsonParts: WeakMap<object, JsonParts> = new WeakMap();
 
+/**
+ * What messages have of the bytes that a codec gets: nothing, nothing but themselves being a view
+ * of them, or views somewhere in them.
+ */
+export type Contents = "none" | "bytes" | "views";
+
+const contents = new WeakMap<object, Contents>();
+
+/** Notes what the messages of a codec have of the bytes that it gets. Returns the codec. */
+export function withContents<C extends object>(codec: C, what: Contents): C {
+  contents.set(codec, what);
+  return codec;
+}
+
+/** Returns what the messages of a codec have of the bytes that it gets. */
+export function contentsOf(codec: object): Contents {
+  return contents.get(codec) ?? "views";
+}
+
 /** The codecs of `lines()`, which have an end also after bytes that are not UTF-8. */
 export const lineCodecs: WeakSet<TextCodec> = new WeakSet();
 

@@ -1,0 +1,89 @@
+import {
+  type Codec,
+  contentLength,
+  decodeStream,
+  delimited,
+  lengthPrefixed,
+  messages,
+  socketpair,
+} from "@uds/uds";
+import { assert, assertEquals } from "@std/assert";
+import { pseudoRandom, test } from "../_helpers.ts";
+import { channels, equalBytes } from "./_framing.ts";
+
+/** Sizes below, at and above those from which on messages have memory of their own. */
+const SIZES = [9, 100, 17_000, 65_536, 3, 40_000, 70_000, 300_000, 0, 20_000, 65_536, 65_536, 900];
+
+/** Sends random messages without a zero, several times over, and receives them all. */
+async function receiveAll(codec: Codec<Uint8Array>): Promise<[Uint8Array, Uint8Array][]> {
+  const { ours, theirs } = await channels(codec);
+  const sent = Array.from(
+    { length: 5 * SIZES.length },
+    (_, i) => pseudoRandom(SIZES[i % SIZES.length]!, i + 1).map((byte) => byte || 1),
+  );
+  const sending = (async () => {
+    for (const message of sent) await ours.send(message);
+    await ours.closeWrite();
+  })();
+  const received = await Array.fromAsync(theirs);
+  await sending;
+  ours.close();
+  theirs.close();
+  assertEquals(received.length, sent.length);
+  return sent.map((message, i) => [message, received[i]!]);
+}
+
+for (
+  const [name, codec] of Object.entries({
+    "lengthPrefixed()": lengthPrefixed(),
+    "delimited(0)": delimited(0),
+    "contentLength()": contentLength(),
+    "a codec of one's own": { ...lengthPrefixed() },
+  })
+) {
+  test(`messages of ${name} do not change when later ones come, whatever their sizes`, async () => {
+    for (const [i, [sent, received]] of (await receiveAll(codec)).entries()) {
+      assert(equalBytes(received, sent), `message ${i}`);
+    }
+  });
+}
+
+test("a codec of one's own may have views in its messages, beside a message of bytes", async () => {
+  const { decodeAll: _, ...frames } = lengthPrefixed();
+  const rests = new Map<Uint8Array, Uint8Array>();
+  const own: Codec<Uint8Array> = {
+    ...frames,
+    decode(bytes, scanned) {
+      const found = frames.decode(bytes, scanned);
+      if (typeof found === "object") rests.set(found.message, found.message.subarray(1));
+      return found;
+    },
+  };
+  for (const [i, [sent, received]] of (await receiveAll(own)).entries()) {
+    assert(equalBytes(rests.get(received)!, sent.subarray(1)), `message ${i}`);
+  }
+});
+
+test("a message of 64 KiB keeps no other memory than its own", async () => {
+  const [a, b] = await socketpair();
+  await using ours = messages(a, lengthPrefixed());
+  await using theirs = messages(b, lengthPrefixed());
+  for (let i = 0; i < 20; i++) {
+    const sending = ours.send(pseudoRandom(65_536, i + 1));
+    const message = (await theirs.receive())!;
+    await sending;
+    assertEquals(message.buffer.byteLength, 65_536);
+  }
+});
+
+test("decodeStream() does not change the chunks that it gets", async () => {
+  const message = pseudoRandom(40_000, 1);
+  const frame = new Uint8Array([0, 0, 40_000 >> 8, 40_000 & 0xff, ...message]);
+  const bytes = new Uint8Array([...frame, ...frame, ...frame, ...frame, ...frame]);
+  const chunks = [0, 90_000, 150_000].map((at, i, all) => bytes.slice(at, all[i + 1]));
+  const before = chunks.map((chunk) => chunk.slice());
+  const stream = ReadableStream.from(chunks).pipeThrough(decodeStream(lengthPrefixed()));
+  const received = await Array.fromAsync(stream);
+  assertEquals(received.map((each) => equalBytes(each, message)), Array(5).fill(true));
+  assertEquals(chunks.map((chunk, i) => equalBytes(chunk, before[i]!)), [true, true, true]);
+});
