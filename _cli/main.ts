@@ -4,8 +4,7 @@ import { FAILURE, OK } from "./exit_codes.ts";
 import { errorsPrinted, print } from "./io/output.ts";
 import { reporter, setReporter } from "./io/reporter.ts";
 import { endAsInit } from "./io/signals.ts";
-import { parse } from "./parse/command_line.ts";
-import { COMMANDS } from "./table.ts";
+import { type Commands, parse } from "./parse/command_line.ts";
 
 /**
  * Runs the command line.
@@ -19,7 +18,7 @@ export async function main(args: readonly string[]): Promise<number> {
   reportUncaught();
   try {
     endAsInit();
-    const parsed = await parse(args, COMMANDS);
+    const parsed = await parse(args, await tableWith(args[0]));
     if (typeof parsed !== "string") {
       setReporter(parsed.flags);
       return await parsed.run();
@@ -33,6 +32,21 @@ export async function main(args: readonly string[]): Promise<number> {
     reporter.flush();
     await errorsPrinted();
   }
+}
+
+/** The tables of commands, those that start most often first. */
+const TABLES = [
+  async () => (await import("./table/paths.ts")).PATHS,
+  async () => (await import("./table/calling.ts")).CALLING,
+];
+
+/** Returns a table that has a command. The others would take a part of its start. */
+async function tableWith(name = ""): Promise<Commands> {
+  for (const load of TABLES) {
+    const table = await load();
+    if (Object.hasOwn(table, name)) return new Map(Object.entries(table));
+  }
+  return (await import("./table.ts")).COMMANDS;
 }
 
 /** Ends this process at an uncaught error: Deno would print a line of our source first. */
