@@ -1,13 +1,9 @@
 /** Memory to read into. */
 
+import { countAllocated } from "./freed_memory.ts";
+
 /** The kernel's memory pages. */
 const PAGE = 4096;
-/** How much memory is allocated before freed memory is kept: a program may need it once only. */
-const MUCH_BYTES = 32 * 1024 * 1024;
-/** The most that glibc takes, 32 MiB, less its own bytes and those of a page. */
-const KEPT_BYTES = 32 * 1024 * 1024 - 2 * PAGE;
-
-let allocated = 0;
 
 /**
  * Returns a buffer to read into, which starts in the middle of a memory page.
@@ -19,17 +15,4 @@ let allocated = 0;
 export function readBuffer(size: number): Uint8Array<ArrayBuffer> {
   countAllocated(size);
   return new Uint8Array(new ArrayBuffer(size + PAGE), PAGE / 2, size);
-}
-
-/**
- * Counts memory that is allocated again and again. From 32 MiB on, the process keeps what it frees.
- *
- * glibc returns freed memory to the kernel, and a new page of it costs more than what is read into
- * it. It keeps twice the largest block that was freed, see M_TRIM_THRESHOLD of mallopt(3).
- */
-export function countAllocated(size: number): void {
-  if (allocated >= MUCH_BYTES) return;
-  allocated += size;
-  // This block is freed at once, and never touched.
-  if (allocated >= MUCH_BYTES) new ArrayBuffer(KEPT_BYTES).transfer(0);
 }

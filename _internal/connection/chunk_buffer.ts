@@ -4,10 +4,9 @@
  * - It grows with what comes, from 16 to 256 KiB, and shrinks again.
  * - Each chunk is a copy. Reading into new memory takes twice as long: it is zeroed first, and the
  *   kernel is slow to write to pages that are not mapped yet.
- * - From the largest size on, freed memory is kept: page faults cost more than the copy.
  */
 
-import { keepFreedMemory } from "../base/freed_memory.ts";
+import { countAllocated } from "../base/freed_memory.ts";
 import { readBuffer } from "../base/read_buffer.ts";
 
 export const MIN_CHUNK_BYTES: number = 16 * 1024;
@@ -26,6 +25,7 @@ export class ChunkBuffer {
   /** Returns the chunk that was read, which owns its memory. */
   take(count: number): Uint8Array<ArrayBuffer> {
     const chunk = new Uint8Array(this.bytes.subarray(0, count));
+    countAllocated(count);
     if (count === this.#size) this.#resize(Math.min(2 * count, MAX_CHUNK_BYTES));
     else if (count * 8 < this.#size) this.#resize(Math.max(this.#size / 2, MIN_CHUNK_BYTES));
     return chunk;
@@ -33,7 +33,6 @@ export class ChunkBuffer {
 
   #resize(size: number): void {
     if (size === this.#size) return;
-    if (size === MAX_CHUNK_BYTES) keepFreedMemory();
     this.#buffer = undefined;
     this.#size = size;
   }

@@ -15,7 +15,8 @@ import { MessageTooLarge } from "../../errors.ts";
 import type { Codec } from "../../framing/codec.ts";
 import { type Contents, contentsOf, tooLarge, truncated } from "./codec_support.ts";
 import { show } from "../base/check.ts";
-import { countAllocated, readBuffer } from "../base/read_buffer.ts";
+import { countAllocated } from "../base/freed_memory.ts";
+import { readBuffer } from "../base/read_buffer.ts";
 
 /** Chunks grow between these sizes with the bytes that come. */
 const MIN_CHUNK_BYTES = 16 * 1024;

@@ -116,7 +116,7 @@ export class PathWatch {
     if (this.#lost > 1) this.#events.lost(this.#lost === 2);
   }
 
-  /** Looks at the next report. There is none if this process may not have one more of them. */
+  /** Looks at the next report, if this process may have one more watcher. */
   #beginReports(): void {
     const { path } = this.#owned;
     let reports: Deno.FsWatcher & { unref?(): void } | undefined;
