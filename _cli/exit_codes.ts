@@ -13,7 +13,7 @@ export const USAGE = 2;
 export const ABSENT = 3;
 /** The socket is stale: no process listens on it. */
 export const STALE = 4;
-/** It is in use, claimed, or its backlog is full. */
+/** It is in use, claimed, of another type, or its backlog is full. */
 export const IN_USE = 5;
 /** The system denies it. */
 export const DENIED = 6;

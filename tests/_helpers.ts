@@ -433,10 +433,12 @@ export async function isPending(promise: Promise<unknown>): Promise<boolean> {
 
 /**
  * Returns the number of descriptors that this process has open. Those that Deno opens some time
- * after its start do not count: the files of its caches, and two sockets for signals.
+ * after its start do not count: the files of its caches, two sockets for signals, and what
+ * watches files.
  */
 export function openDescriptors(): number {
-  // Deno opens those sockets now, unless it has done so.
+  // Deno opens these now, unless it has done so.
+  Deno.watchFs("/dev/null", { recursive: false }).close();
   Deno.addSignalListener("SIGWINCH", noop);
   Deno.removeSignalListener("SIGWINCH", noop);
   return [...Deno.readDirSync("/dev/fd")].filter(({ name }) => {

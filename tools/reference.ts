@@ -207,7 +207,7 @@ async function index(): Promise<string> {
   return [
     `# ${title}`,
     `> ${summary.replace(/\n/g, " ")}`,
-    "Import from `jsr:@uds/uds`, unless another module is named. Each sample of the pages begins with the flags that it needs.",
+    "Import from `jsr:@uds/uds`, unless another module is named. The first line of each sample of the pages is the command that runs it, or the name of its file.",
     `## Pages\n\n${pages.join("\n")}`,
     ...api,
     `## Examples\n\n${examples.join("\n")}`,

@@ -169,7 +169,7 @@ async function openFramed(
     exchange: () =>
       limited(conn, async () => {
         await channel.send(request);
-        if (await channel.receive() === null) throw noAnswer();
+        if (await channel.receive() === undefined) throw noAnswer();
       }),
     [Symbol.asyncDispose]: () => channel[Symbol.asyncDispose](),
   };

@@ -86,6 +86,7 @@ connecting. With --notify it does not wait. For language servers, use --framing 
     notes:
       `It sends the input and its end, and prints what the server sends until the server ends (nc -U -N). If
 the server ends only its own direction, the input is still sent. If the server closes, the command ends.
+With --expect, --timeout also limits how long the messages may take.
 ${MESSAGES}
 ${PACKETS}
 Datagrams have no end: the command ends when nothing has come for half a second after the input.`,
@@ -113,7 +114,8 @@ With --listen it serves PATH instead. Each client is answered as the next connec
 it has sent as many bytes. The first byte that differs ends it, with exit code 1. With all connections
 played it exits with 0. --timeout is then how long to wait for a client, and for what it sends; by
 default it waits without a limit. A signal ends it, with exit code 1 unless all was played.
-FILE has an object on each line, which is what uds tap --json prints: connection, event ("data" or
+FILE has an object on each line, which is what uds tap --json prints without
+--framing: connection, event ("data" or
 "end"), direction ("to-target" or "to-client"), and text or hex. Other events are not played.`,
     options: {
       ...CONNECTING,

@@ -26,11 +26,12 @@ A file with a name that is not UTF-8 is reported and left out: Deno cannot name 
 The state comes from the lock beside a socket: "claimed" means that a program with this package holds
 it, and its process is named. "stale" means that such a program has ended without removing it. Other
 sockets are "unknown", unless the kernel's table can be read: then those of every program are
-"listening" or "bound" (datagrams), and their process is named. That needs all permissions (-A),
-because Deno shows /proc to no other process, and root for the processes of other users.
+"listening" or "bound" (datagrams), and their process is named. That needs all permissions, because
+Deno shows /proc only to a process that has them: deno run -A jsr:@uds/uds/cli ls. For the processes
+of other users it needs root.
 With --probe it connects, which the servers notice, and prints "alive", "full", "stale", "denied" or
 "other-type". With --listeners it also connects to those that are alive, and prints the process that
-called listen, as the kernel noted it. That needs --allow-ffi for libc.
+began to listen. That needs --allow-ffi for libc.
 With --all it prints the kernel's table: every socket of this network namespace that listens or
 receives datagrams, with its type, and the name that it was bound to. @NAME is an abstract name. Files
 that no socket belongs to are not listed. That needs all permissions too.`,

@@ -118,8 +118,8 @@ ${ENDS}`,
 time without a byte in either direction. When one direction ends, its end is relayed, and the other
 direction continues. Data that a side sent before it failed arrives. TARGET is tried again for --timeout
 while no server listens there. Descriptors that a program sends (SCM_RIGHTS), as tmux and Wayland clients
-do, are dropped unless --descriptors is given. With --allow-ffi for libc, uds relay then says so once a
-connection, unless the connection is busy all the time, and uds tap shows all of them.
+do, are dropped unless --descriptors is given. With --allow-ffi for libc, uds relay then reports it
+once for each connection, and may miss it on one that is always busy. uds tap shows all of them.
 A port has no owner and no mode: every client that reaches it is accepted. tls: encrypts, and verifies
 the server. With --client-ca it accepts only clients that have a certificate of that authority, which
 the relay of their side shows with --cert and --key. It knows no revoked certificates: HAProxy and nginx
@@ -156,10 +156,10 @@ With --reply or --reply-file it runs no command, and sends the same reply to eac
 Without --framing, a request ends at a pause of 50 ms, or at the end of file. With --hex, TEXT or FILE
 is in hexadecimal. With --framing lines, a newline at the end of FILE is not part of the reply.
 With --allow-user or --allow-group the kernel identifies each client. It is served if its user or one
-of its groups is listed; the owner of the socket file is not by itself. The default mode is then 666:
+of its groups is listed. The owner of the socket file must be listed too. The default mode is then 666:
 any user may connect, and is closed unless listed. --mode 660 --group NAME keeps all others out.
 With --peer-env the command has UDS_PEER_PID, UDS_PEER_UID and UDS_PEER_GID: the client as it was when
-it connected. These three options need --allow-ffi for libc.
+it connected. --allow-user, --allow-group and --peer-env need --allow-ffi for libc.
 With --module it runs FILE in --workers processes, which accept clients themselves. FILE exports fetch,
 as for deno serve, or connection, which gets each connection. It runs in a sandbox: it may read its own
 directory, and what --allow adds, such as "read=/data,/etc net=db:5432 env". A process that ends is

@@ -123,6 +123,19 @@ test("uds bench --send measures any server: kept, framed, or with a connection e
   assert(connections > 1);
 });
 
+test("uds bench --framing counts an answer that does not come as an error", async () => {
+  await using dir = new TempDir();
+  await using _server = await serve(dir.file("s.sock"), async (conn) => {
+    await conn.closeWrite();
+    while (await conn.read(new Uint8Array(100)) !== null);
+  });
+  const options = ["--framing", "lines", "--seconds", "0.1", "--json"];
+  const { code, stdout } = await uds(["bench", "--send", "x", ...options, dir.file("s.sock")]);
+  assertEquals(code, 1);
+  const [message] = Object.keys(JSON.parse(stdout).errors);
+  assertMatch(message!, /ended the connection/);
+});
+
 test("uds bench --send counts errors, and has exit code 1", async () => {
   await using dir = new TempDir();
   let requests = 0;

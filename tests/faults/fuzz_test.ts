@@ -142,7 +142,6 @@ interface Seen {
 /**
  * Fault: Random bytes, changed messages, closes, half-closes and delays
  * How: 1,500 connections to a server with each of 11 codecs
- * Then: Valid messages come back whole. All errors are documented. Nothing hangs, and descriptors
  * Then: Valid messages come back whole. All errors are documented. Nothing hangs. Descriptors and
  * memory are freed
  */
