@@ -87,15 +87,7 @@ export function foreignKind(info: Deno.FileInfo): string | undefined {
  * Opens a file that may be a lock by its kind and size. Compare the opened file with the one that
  * was found: another file may have taken its place.
  */
-export async function openLock(path: string, found: Deno.FileInfo): Promise<Deno.FsFile> {
-  // The first use of another thread takes 3 to 9 ms of a start.
-  if (isOurs(found) && isGranted("write", path)) {
-    try {
-      return openLockSync(path);
-    } catch (error) {
-      if (codeOf(error) !== "EROFS") throw error;
-    }
-  }
+export async function openLock(path: string): Promise<Deno.FsFile> {
   if (blocked.has(path)) throw tooLate();
   const opening = openFirst(path);
   // Not setTimeout: its first use loads Node's timers, 12 to 15 ms of a start (Deno 2.9.6).
@@ -109,11 +101,6 @@ export async function openLock(path: string, found: Deno.FileInfo): Promise<Deno
   blocked.add(path);
   opening.then((file) => file.close(), () => {}).finally(() => blocked.delete(path));
   throw tooLate();
-}
-
-/** Reports whether a file is known to be this user's. */
-function isOurs({ uid }: Deno.FileInfo): boolean {
-  return isGranted("sys", "uid") && uid === Deno.uid();
 }
 
 async function openFirst(path: string): Promise<Deno.FsFile> {

@@ -66,7 +66,7 @@ export class PathLock implements Disposable {
       if (found === null) return PathLock.#create(path);
       const foreign = foreignKind(found);
       if (foreign !== undefined) return refusal(path, foreign, found);
-      return PathLock.#replace(path, found, await openLock(path, found));
+      return PathLock.#replace(path, found, await openLock(path));
     } catch (error) {
       return obstacleOf(context, path, found, error);
     }

@@ -71,7 +71,7 @@ async function examine(
   if (info === null) return "absent";
   if (foreignKind(info) !== undefined) return "foreign";
   try {
-    using file = await openLock(path, info);
+    using file = await openLock(path);
     if (!isSameFile(info, statOpen(file) ?? info)) return "changed";
     const record = readRecord(file);
     if (record === undefined) return "foreign";
