@@ -10,7 +10,6 @@
 
 import { kindOf } from "../base/file.ts";
 import { isGranted } from "../base/deno_permissions.ts";
-import { onAbort } from "../base/event_loop.ts";
 import { codeOf, stateOf } from "../base/failure.ts";
 
 /** The mode of a lock file. The other programs' locks are not executable. */
@@ -90,13 +89,11 @@ export function foreignKind(info: Deno.FileInfo): string | undefined {
 export async function openLock(path: string): Promise<Deno.FsFile> {
   if (blocked.has(path)) throw tooLate();
   const opening = openFirst(path);
-  // Not setTimeout: its first use loads Node's timers, 12 to 15 ms of a start (Deno 2.9.6).
-  const limit = AbortSignal.timeout(OPEN_MS);
-  let stop = () => {};
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<undefined>((resolve) => {
-    stop = onAbort(limit, () => resolve(undefined));
+    timer = setTimeout(() => resolve(undefined), OPEN_MS);
   });
-  const file = await Promise.race([opening, late]).finally(stop);
+  const file = await Promise.race([opening, late]).finally(() => clearTimeout(timer));
   if (file !== undefined) return file;
   blocked.add(path);
   opening.then((file) => file.close(), () => {}).finally(() => blocked.delete(path));
