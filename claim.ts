@@ -191,7 +191,9 @@ class Claim implements SocketClaim {
   }
 
   release(): Promise<void> {
-    return this.#released ??= seen(this.#server?.leave() ?? this.#release());
+    return this.#released ??= this.#server === undefined
+      ? seen(this.#release())
+      : seen(this.#server.leave(), true);
   }
 
   async #release(): Promise<void> {

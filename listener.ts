@@ -107,8 +107,9 @@ export interface ListenOptions extends Omit<ClaimOptions, "existing"> {
    */
   onReplaced?: (() => void) | undefined;
   /**
-   * Called within a second when the path no longer leads to this server, because its socket file
-   * was removed or replaced: once for each loss. Open connections go on.
+   * Called when the path no longer leads to this server, because its socket file was removed or
+   * replaced: once for each loss. Open connections go on. It takes up to a second, and up to six if
+   * the directory was moved or another machine made the change.
    *
    * @default {prints a line on standard error}
    */

@@ -49,9 +49,8 @@ export type {
  *   file was removed.
  * - {@linkcode ListenOptions.onReplaced | onReplaced}: Called once, when a successor with
  *   `existing: "replace"` has taken over the path.
- * - {@linkcode ListenOptions.onPathLost | onPathLost}: Called within a second when the path no
- *   longer leads to this server, because its socket file was removed or replaced: once for each
- *   loss.
+ * - {@linkcode ListenOptions.onPathLost | onPathLost}: Called when the path no longer leads to this
+ *   server, because its socket file was removed or replaced: once for each loss.
  * - {@linkcode ListenOptions.descriptors | descriptors}: Whether descriptors can be sent and
  *   received over the accepted connections, by `sendDescriptors()` and `receiveDescriptors()` of
  *   `@uds/uds/native`.

@@ -34,13 +34,13 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-/** The tables of commands, those that start most often first. */
+/** Tables of commands, the most frequent first. */
 const TABLES = [
   async () => (await import("./table/paths.ts")).PATHS,
   async () => (await import("./table/calling.ts")).CALLING,
 ];
 
-/** Returns a table that has a command. The others would take a part of its start. */
+/** Returns the first table that has a command. Loading the others slows down its start. */
 async function tableWith(name = ""): Promise<Commands> {
   for (const load of TABLES) {
     const table = await load();

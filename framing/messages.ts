@@ -100,9 +100,10 @@ export interface ReceiveOptions {
  *   connections are served.
  * - **Memory**: small received bytes are views of the memory that they were read into. It is not
  *   used again, and lives as long as one of them: 16 to 256 KiB. To keep a small message for long,
- *   keep a copy: `message.slice()`. Bytes of 16 KiB or more have their own memory, unless smaller
- *   ones came with them or the codec is one of your own. JSON values and texts have their own
- *   memory, but the texts of `lines()` may be slices of a longer one.
+ *   keep a copy: `message.slice()`. Bytes of 16 to 256 KiB have their own memory, and so do larger
+ *   ones with a length in front. Small ones that came with them, and codecs of your own, are the
+ *   exceptions. JSON values and texts have their own memory, but the texts of `lines()` may be
+ *   slices of a longer one.
  *
  * @template In What is received.
  * @template Out What is sent, if it is of another type.

@@ -33,9 +33,8 @@ export type { Datagram, DatagramSocket } from "../_internal/native/path_datagram
  *
  * - {@linkcode PacketPathOptions.existing | existing}: What to do if a socket file exists, of
  *   whatever type.
- * - {@linkcode ListenOptions.onPathLost | onPathLost}: Called within a second when the path no
- *   longer leads to this server, because its socket file was removed or replaced: once for each
- *   loss.
+ * - {@linkcode ListenOptions.onPathLost | onPathLost}: Called when the path no longer leads to this
+ *   server, because its socket file was removed or replaced: once for each loss.
  * - {@linkcode ListenOptions.signal | signal}: Closes the listener, or shuts down the server.
  * - {@linkcode ClaimOptions.mode | mode}: The permission bits of the socket file, at most `0o777`,
  *   with the owner's write bit.

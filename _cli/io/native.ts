@@ -1,4 +1,4 @@
-/** What identifies clients by calls of libc. It is loaded for this only. */
+/** The native functions that identify clients. They are loaded for this only. */
 
 import "../../_internal/native/plug_in.ts";
 

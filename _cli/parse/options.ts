@@ -144,7 +144,11 @@ export const RELAYING: Options<RelayingFlags> = {
     "w",
   ),
   max: value(positive, "COUNT", "the maximum number of connections at a time (default: no limit)"),
-  idle: value(duration, "SECONDS", "close a connection after SECONDS without a byte (default: never)"),
+  idle: value(
+    duration,
+    "SECONDS",
+    "close a connection after SECONDS without a byte (default: never)",
+  ),
   cert: value(text, "FILE", "the certificate of LISTEN tls:, or else one for TARGET tls:"),
   key: value(text, "FILE", "its key"),
   ca: value(text, "FILE", "also trust this certificate or authority of TARGET tls:"),

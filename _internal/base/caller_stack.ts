@@ -3,6 +3,9 @@
 import { isSocketError } from "../../errors.ts";
 import { handled } from "./rejection.ts";
 
+/** Where the code of this package is. */
+const ROOT = new URL("../..", import.meta.url).href;
+
 /** A function of this package. */
 type Called = (...args: never[]) => unknown;
 
@@ -15,15 +18,21 @@ type Called = (...args: never[]) => unknown;
  *
  * @param called The public function, which must be running or awaited.
  * @param error What it throws.
- * @param inner What counts if `called` is not in the stack: the first of these that is. Without any
- * of them there, the stack stays.
+ * @param inner What counts if `called` is not in the stack: the first of these that is. If none is
+ * in the stack, the stack stays as it is.
  */
 export function seenFrom(called: Called, error: unknown, ...inner: Called[]): unknown {
-  if (error instanceof Error && (isSocketError(error) || error.message.startsWith("Invalid "))) {
-    const seen = [called, ...inner].find(isInStack);
-    if (seen !== undefined) Error.captureStackTrace(error, seen);
+  if (error instanceof Error && (isSocketError(error) || isOfArguments(error))) {
+    const outermost = [called, ...inner].find(isInStack);
+    if (outermost !== undefined) Error.captureStackTrace(error, outermost);
   }
   return error;
+}
+
+/** Reports whether this package made an error of arguments. Those of V8 begin in the same way. */
+function isOfArguments({ message, stack }: Error): boolean {
+  const [, frame] = stack?.split("\n    at ") ?? [];
+  return message.startsWith("Invalid ") && frame?.includes(ROOT) === true;
 }
 
 /**

@@ -18,6 +18,11 @@ let allocated = 0;
 export function countAllocated(size: number): void {
   if (allocated >= MUCH_BYTES) return;
   allocated += size;
-  // This block is freed at once, and none of its pages was touched.
-  if (allocated >= MUCH_BYTES) new ArrayBuffer(BLOCK_BYTES).transfer(0);
+  if (allocated < MUCH_BYTES) return;
+  try {
+    // This block is freed at once, and none of its pages was touched.
+    new ArrayBuffer(BLOCK_BYTES).transfer(0);
+  } catch {
+    // Where memory is limited (ulimit -v), it goes back to the kernel.
+  }
 }

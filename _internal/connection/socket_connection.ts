@@ -160,7 +160,7 @@ export class SocketConnection {
   #queued = 0;
   /** The last job of the write direction, while there is one. */
   #lastJob: Promise<unknown> | undefined;
-  /** Made when it is asked for: most connections close before. */
+  /** Made on demand: most connections close first. */
   #ended: PromiseWithResolvers<void> | undefined;
 
   /** Made when a read has to wait for more than the kernel. */
@@ -349,7 +349,7 @@ export class SocketConnection {
     return isPlain ? this.#writeAtOnce(data) : this.#enqueue(() => this.#write(data, descriptors));
   }
 
-  /** The first job of the queue. If all bytes fit, it needs no `await` and one promise less. */
+  /** Writes as the first job of the queue. If all bytes fit, that takes one promise less. */
   #writeAtOnce(data: Uint8Array): Promise<number> {
     const hasFailed = (cause: unknown): never => {
       const error = this.#seen(this.#errorOf("write", cause, data), hasFailed);
@@ -443,7 +443,7 @@ export class SocketConnection {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // A stream passes a chunk on some microtasks after its start, or after the chunk before it.
+    // A stream passes on a chunk a few microtasks after its start, or after the chunk before it.
     const mayQueue = () => this.#writable !== undefined && this.#queued === 0;
     for (let i = 0; i < STREAM_TICKS && mayQueue(); i++) await undefined;
     await this.flush();

@@ -26,7 +26,7 @@ export function openWritable(conn: Sink): WritableStream<Uint8Array> {
   const getWriter = stream.getWriter.bind(stream);
   stream.getWriter = () => {
     const writer = getWriter();
-    // Not of close(), which settles before `closed`.
+    // Not for close(): its promise must settle before `closed`.
     showCallers(writer, "write");
     return writer;
   };

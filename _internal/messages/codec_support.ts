@@ -102,20 +102,20 @@ export interface JsonParts {
 export const jsonParts: WeakMap<object, JsonParts> = new WeakMap();
 
 /**
- * What messages have of the bytes that a codec gets: nothing, nothing but themselves being a view
- * of them, or views somewhere in them.
+ * How messages share memory with the bytes that a codec gets: not at all, as a `Uint8Array` that is
+ * a view of them, or by views anywhere inside.
  */
 export type Contents = "none" | "bytes" | "views";
 
 const contents = new WeakMap<object, Contents>();
 
-/** Notes what the messages of a codec have of the bytes that it gets. Returns the codec. */
+/** Notes how the messages of a codec share memory. Returns the codec. */
 export function withContents<C extends object>(codec: C, what: Contents): C {
   contents.set(codec, what);
   return codec;
 }
 
-/** Returns what the messages of a codec have of the bytes that it gets. */
+/** Returns how the messages of a codec share memory. */
 export function contentsOf(codec: object): Contents {
   return contents.get(codec) ?? "views";
 }

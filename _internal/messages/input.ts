@@ -3,8 +3,8 @@
  *
  * - A chunk is filled from its start to its end. It is not overwritten while a message may be a
  *   view of it.
- * - Bytes of 16 KiB to 256 KiB are copied out of their chunk, which is then overwritten. A copy out
- *   of memory that is in the processor's cache is faster than a read into memory that is not.
+ * - Bytes of 16 KiB to 256 KiB are copied out of their chunk, which is then overwritten. Copying
+ *   from cached memory is faster than reading into memory that is not cached.
  * - About a hundred messages are decoded at a time. Otherwise a peer could make as many objects as
  *   a chunk has bytes, and keep the rest of the process waiting.
  * - Other bytes are copied only if a message continues in a new chunk. Of a large message with a
@@ -24,8 +24,8 @@ const MAX_CHUNK_BYTES = 256 * 1024;
 /** From this size on, messages of bytes are copied out of their chunk. */
 const COPIED_BYTES = 16 * 1024;
 /**
- * From this size on, a message that announces its size has its own chunk, unless it can be copied
- * out of one. Then it need not be joined, and one that is kept keeps nothing else.
+ * From this size on, a message that announces its size has its own chunk, unless its chunk
+ * can be used again. Then it need not be joined, and one that is kept keeps nothing else.
  */
 const MIN_LARGE_BYTES = 32 * 1024;
 /**
@@ -115,7 +115,11 @@ export class InputBuffer<T> {
 
   /** Returns where to put the next bytes. Call {@linkcode filled} with their number. */
   room(): Uint8Array {
-    if (!this.#isViewed && this.#rest === 0) this.#start = this.#end = 0;
+    if (!this.#isViewed && this.#rest === 0) {
+      this.#start = this.#end = 0;
+      // An idle channel does not hold what a burst needed.
+      if (!this.#reuse && this.#chunk.length > 4 * this.#chunkBytes) this.#chunk = NOTHING;
+    }
     const isLarge = this.#isLarge;
     const free = this.#chunk.length - this.#end;
     const isTight = isLarge

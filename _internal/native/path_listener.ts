@@ -87,7 +87,7 @@ export class PathListener implements PacketListener {
   accept(): Promise<PacketSocket> {
     const next = this.#last.then(() => this.#acceptor.accept());
     this.#last = next.catch(() => {});
-    return seen(next);
+    return seen(next, true);
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<PacketSocket> {

@@ -18,9 +18,8 @@ import { FILE_CHECKS } from "../path/claim_options.ts";
  * Besides the properties below, it has:
  *
  * - {@linkcode ListenOptions.path | path}: The path of the socket, or an abstract name.
- * - {@linkcode ListenOptions.onPathLost | onPathLost}: Called within a second when the path no
- *   longer leads to this server, because its socket file was removed or replaced: once for each
- *   loss.
+ * - {@linkcode ListenOptions.onPathLost | onPathLost}: Called when the path no longer leads to this
+ *   server, because its socket file was removed or replaced: once for each loss.
  * - {@linkcode ListenOptions.signal | signal}: Closes the listener, or shuts down the server.
  * - {@linkcode ClaimOptions.mode | mode}: The permission bits of the socket file, at most `0o777`,
  *   with the owner's write bit.

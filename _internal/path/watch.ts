@@ -1,9 +1,9 @@
 /**
  * A watch on a path that is ours.
  *
- * - The path and its lock are examined by two `lstat`: every 250 ms for a second. From then on,
- *   while nothing changes, when the kernel reports a change of one of both files, and every 5 s:
- *   not reported are a move of the directory, and what another machine does.
+ * - Two `lstat` examine the path and its lock, every 250 ms for a second. After that they run when
+ *   the kernel reports a change of either file, and every 5 s. The kernel does not report a move of
+ *   the directory, or a change by another machine.
  * - Looking every 250 ms costs an idle process 0.3 % of a core, because each time it wakes up. A
  *   report costs nothing until it comes, and needs no other permission.
  * - A successor has the path for an instant before it has the lock. So a path that leads to another
@@ -41,7 +41,7 @@ const LOOK_MS = 250;
 const DOUBT_MS = 50;
 /** How often to look while the kernel reports changes. */
 const REPORTED_LOOK_MS = 5000;
-/** After so many looks without a change, reports are asked for: most changes follow a start. */
+/** How many looks come before reports are requested: most changes follow a start. */
 const QUIET_LOOKS = 4;
 
 /** What happens to a path. */
@@ -58,6 +58,7 @@ export class PathWatch {
   readonly #events: PathEvents;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #reports: Deno.FsWatcher | undefined;
+  #isStopped = false;
   /** The number of consecutive looks at which the path was ours. */
   #quiet = 0;
   /** The number of consecutive looks at which the path was lost. */
@@ -73,15 +74,17 @@ export class PathWatch {
     this.#wait(LOOK_MS);
   }
 
-  /** Begins anew after the path was bound again. */
+  /** Begins anew after the path was bound again, unless the watch has ended. */
   renew(): void {
-    this.stop();
+    if (this.#isStopped) return;
+    this.#endReports();
     this.#lost = 0;
     this.#wait(LOOK_MS);
   }
 
   /** Ends the watch. */
   stop(): void {
+    this.#isStopped = true;
     clearTimeout(this.#timer);
     this.#endReports();
   }
@@ -100,6 +103,7 @@ export class PathWatch {
       state = this.#owned.look();
     } catch {
       // It cannot be examined just now. That does not mean that it is lost.
+      this.#endReports();
       return this.#wait(LOOK_MS);
     }
     if (state === "ours") {
@@ -122,8 +126,9 @@ export class PathWatch {
     let reports: Deno.FsWatcher & { unref?(): void } | undefined;
     try {
       reports = Deno.watchFs([path, `${path}.lock`]);
-      reports[Symbol.asyncIterator]().next().then(() => this.#reported(reports), () => {});
-      // Deno's types do not have it. Without it the process could not exit, so it must be there.
+      const look = () => this.#reported(reports);
+      reports[Symbol.asyncIterator]().next().then(look, look);
+      // Deno's types do not have it. Without it the process could not exit.
       reports.unref!();
       this.#reports = reports;
     } catch {

@@ -187,7 +187,7 @@ export class ConnectionServer implements UnixServer {
     }
   }
 
-  /** One function does all of it: each frame that waits takes memory. */
+  /** Serves a connection. It is one function because each frame that waits takes memory. */
   async #serve(conn: SocketConnection): Promise<void> {
     if (!this.#authorizes || await this.#admission.authorize(conn)) {
       try {

@@ -72,6 +72,8 @@ export class Healer {
       const heals = await owned.canRebind(publishLock, this.#closing);
       if (heals === undefined) return;
       this.#reportLoss(heals);
+      // The callback may have closed the listener.
+      this.#closing.throwIfAborted();
       if (heals) {
         // Published before the old listener closes: clients need not wait for its backlog, and
         // closing it removes a name at which nothing is any more.

@@ -91,7 +91,7 @@ export class Crew {
       const left = worker.drain(Infinity, true);
       this.#leaving.set(worker, left);
       left.then(() => this.#leaving.delete(worker));
-      await worker.untilRetired();
+      await worker.untilRetired(this.#closing.signal);
     }
   }
 

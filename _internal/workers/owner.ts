@@ -178,7 +178,7 @@ export class Owner implements WorkerServer {
   }
 
   reload(): Promise<void> {
-    return seen(this.#crew.reload());
+    return seen(this.#crew.reload(), true);
   }
 
   async statistics(): Promise<WorkersStatistics> {

@@ -12,7 +12,7 @@ import type { Figures, ServeParams } from "./program.ts";
 
 /** How much longer than its handlers have a worker may take to end, in milliseconds. */
 const LATE_MS = 2000;
-/** How long to wait for the figures of a worker, which may compute. */
+/** How long to wait, in milliseconds, for the figures of a worker, which may compute. */
 const FIGURES_MS = 1000;
 /** How long to wait, in milliseconds, until a worker that drains accepts no more. */
 const RETIRE_MS = 5000;
@@ -92,11 +92,14 @@ export class Worker {
   }
 
   /**
-   * Waits until it accepts no more, because it drains. A worker that computes accepts nothing
-   * either, and is waited for a limited time. Never rejects.
+   * Waits until it accepts no more, for at most 5 seconds: a worker that computes accepts nothing
+   * either. Never rejects.
+   *
+   * @param signal Ends the wait.
    */
-  async untilRetired(): Promise<void> {
-    await this.#peer.call("untilRetired", {}, { timeout: RETIRE_MS }).catch(() => {});
+  async untilRetired(signal: AbortSignal): Promise<void> {
+    const limit = { timeout: RETIRE_MS, signal };
+    await this.#peer.call("untilRetired", {}, limit).catch(() => {});
   }
 
   kill(): void {

@@ -51,3 +51,20 @@ testAlone("PathWatch looks every 250 ms if the kernel can report nothing", async
   await within(4000, looked.opened);
   watch.stop();
 });
+
+testAlone("PathWatch does not begin anew after its end", async () => {
+  await using dir = new TempDir();
+  let looks = 0;
+  const owned = {
+    path: dir.file("a.sock"),
+    look() {
+      looks++;
+      return "ours" as const;
+    },
+  };
+  const watch = new PathWatch(owned, { replaced() {}, lost() {} });
+  watch.stop();
+  watch.renew();
+  await pause(400);
+  assertEquals(looks, 0);
+});
