@@ -19,7 +19,7 @@
 
 import type { UnixAddr } from "../../address.ts";
 import type { SocketError } from "../../errors.ts";
-import { seen, seenFrom } from "../base/caller_stack.ts";
+import { seenFrom } from "../base/caller_stack.ts";
 import { checkArguments, checkOptions, type Checks, checkSignal, show } from "../base/check.ts";
 import { arrived, turn } from "../base/event_loop.ts";
 import { codeOf, timedOut } from "../base/failure.ts";
@@ -253,7 +253,7 @@ export class SocketConnection {
     const isPlain = this.#input === undefined && signal === undefined && keep === undefined;
     const reading = isPlain || buffer.length === 0 || this.#state === "closed"
       ? this.#read(buffer)
-      : seen(this.#openInput().read(buffer, signal, keep));
+      : this.#openInput().read(buffer, signal, keep);
     return this.#idle === undefined ? reading : this.#idle.during(reading);
   }
 

@@ -85,10 +85,6 @@ const CALLS: Record<string, (path: string) => Promise<unknown>> = {
     const conn = await leaving();
     await conn.read(BYTES); // caller
   },
-  async "read() with a signal"() {
-    const conn = await leaving();
-    await conn.read(BYTES, { signal: new AbortController().signal }); // caller
-  },
   async "writeText() that waits"() {
     const conn = await leaving();
     await conn.writeText(TEXT); // caller
