@@ -14,7 +14,7 @@ import {
   checkSignal,
   show,
 } from "./_internal/base/check.ts";
-import { readBuffer } from "./_internal/base/read_buffer.ts";
+import { readBuffer, SOCKET_BYTES } from "./_internal/base/read_buffer.ts";
 import { systemError } from "./_internal/base/failure.ts";
 
 /**
@@ -38,12 +38,6 @@ export interface RelayResult {
   /** Bytes from `b` to `a`. */
   bToA: number;
 }
-
-/**
- * By default a socket of Linux takes this much at once (`net.core.wmem_default`). More needs a
- * second write, with its own turn of the event loop.
- */
-const BUFFER_BYTES = 208 * 1024;
 
 /**
  * Relays bytes between two connections, both ways, until both directions have ended.
@@ -156,7 +150,7 @@ async function relayOneWay(
   failures: Failure[],
   close: () => void,
 ): Promise<number> {
-  const buffer = readBuffer(BUFFER_BYTES);
+  const buffer = readBuffer(SOCKET_BYTES);
   for (let total = 0;;) {
     let count;
     try {

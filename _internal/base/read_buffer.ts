@@ -6,6 +6,12 @@ import { countAllocated } from "./freed_memory.ts";
 const PAGE = 4096;
 
 /**
+ * How much a socket of Linux takes at once by default (`net.core.wmem_default`). More needs a
+ * second write, with its own turn of the event loop.
+ */
+export const SOCKET_BYTES: number = 208 * 1024;
+
+/**
  * Returns a buffer to read into, which starts in the middle of a memory page.
  *
  * The kernel's socket buffers start at page boundaries, and so do large typed arrays. On common

@@ -11,13 +11,10 @@
 
 import { showCallers } from "../base/caller_stack.ts";
 import { onAbort } from "../base/event_loop.ts";
-import { readBuffer } from "../base/read_buffer.ts";
+import { readBuffer, SOCKET_BYTES } from "../base/read_buffer.ts";
 import { MIN_CHUNK_BYTES } from "./chunk_buffer.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
-
-/** By default a socket of Linux takes this much at once. More needs a second write. */
-const MAX_BUFFER_BYTES = 208 * 1024;
 
 /** The streams that need a chunk only until its write resolves. */
 const targets = new WeakSet<WritableStream<Uint8Array>>();
@@ -101,8 +98,8 @@ async function pipe(
       if (done) break;
       await writer.write(value);
       if (stopped !== undefined) throw signal?.reason;
-      buffer = value.length === size && size < MAX_BUFFER_BYTES
-        ? readBuffer(Math.min(2 * size, MAX_BUFFER_BYTES))
+      buffer = value.length === size && size < SOCKET_BYTES
+        ? readBuffer(Math.min(2 * size, SOCKET_BYTES))
         : new Uint8Array(value.buffer, value.byteOffset, size);
     }
     // From here on there is nothing to abort.
