@@ -42,8 +42,8 @@ export interface Handle {
   close(): void;
 }
 
-/** The handles of descriptors that were refused. */
-const refused = new Map<number, Handle>();
+/** The handles that do not listen, by their descriptors. The next try finds its own again. */
+const unused = new Map<number, Handle>();
 
 /** A listener at a descriptor. One call may wait at a time. */
 export class FdListener extends PokedListener {
@@ -126,9 +126,8 @@ export function openListening(
   } catch (cause) {
     throw refusalOf(context, cause);
   }
-  const handle = refused.get(fd) ?? openHandle(context, fd);
-  // Until it listens.
-  refused.set(fd, handle);
+  const handle = unused.get(fd) ?? openHandle(context, fd);
+  unused.set(fd, handle);
   let result: number;
   try {
     result = listen(handle);
@@ -136,7 +135,7 @@ export function openListening(
     throw context.fail(cause);
   }
   if (result !== 0) throw refusalOf(context, failureOf(result, "listen"));
-  refused.delete(fd);
+  unused.delete(fd);
   inheritable.add(fd);
   return handle;
 }

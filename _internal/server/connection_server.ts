@@ -15,7 +15,7 @@
  */
 
 import type { UnixAddr } from "../../address.ts";
-import { seen, seenFrom } from "../base/caller_stack.ts";
+import { seenFrom } from "../base/caller_stack.ts";
 import { checkArguments, checkOptions, type Checks, duration, show } from "../base/check.ts";
 import { onAbort, turn } from "../base/event_loop.ts";
 import { SilenceTimer } from "../base/silence.ts";
@@ -122,7 +122,7 @@ export class ConnectionServer implements UnixServer {
     } catch (error) {
       return Promise.reject(seenFrom(this.shutdown, error));
     }
-    return this.#shutdown ??= seen(this.#end(options.timeout ?? DEFAULT_TIMEOUT_MS));
+    return this.#shutdown ??= this.#end(options.timeout ?? DEFAULT_TIMEOUT_MS);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
