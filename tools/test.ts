@@ -94,7 +94,7 @@ function filesAt(name: string): string[] {
     return Deno.statSync(path).isFile ? [path] : testFiles(path);
   } catch (error) {
     const isRefused = error instanceof Deno.errors.NotCapable;
-    const state = isRefused ? "it is not below tests/" : "there is no such file or directory";
+    const state = isRefused ? "it is not below tests/" : "it does not exist";
     console.error(`Cannot test "${name}": ${state}. Pass some of tests/, such as tests/rpc`);
     Deno.exit(2);
   }

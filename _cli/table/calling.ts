@@ -114,9 +114,9 @@ With --listen it serves PATH instead. Each client is answered as the next connec
 it has sent as many bytes. The first byte that differs ends it, with exit code 1. With all connections
 played it exits with 0. --timeout is then how long to wait for a client, and for what it sends; by
 default it waits without a limit. A signal ends it, with exit code 1 unless all was played.
-FILE has an object on each line, which is what uds tap --json prints without
---framing: connection, event ("data" or
-"end"), direction ("to-target" or "to-client"), and text or hex. Other events are not played.`,
+FILE has an object on each line, which is what uds tap --json prints without --framing: connection,
+event ("data" or "end"), direction ("to-target" or "to-client"), and text or hex. Other events are not
+played.`,
     options: {
       ...CONNECTING,
       listen: { brief: "serve PATH as the recorded server, and compare what clients send" },

@@ -70,8 +70,8 @@ test("a test that hangs reports its programs, and leaves nothing to the next one
 
 for (
   const [name, state] of [
-    ["tests/nothere", "there is no such file or directory"],
-    ["tests/nothere_test.ts", "there is no such file or directory"],
+    ["tests/nothere", "it does not exist"],
+    ["tests/nothere_test.ts", "it does not exist"],
     ["nothere", "it is not below tests/"],
   ]
 ) {
