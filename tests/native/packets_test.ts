@@ -133,7 +133,8 @@ for (const type of TYPES) {
       await ends.b.receive();
     }
     clearInterval(timer);
-    assertEquals(ticks, 20);
+    // One exchange can take more than one tick.
+    assert(ticks >= 20, `${ticks}`);
   });
 
   // The end of this side --------------------------------------------------------------------------
