@@ -5,7 +5,15 @@
  * Terminal 2: deno run -RWN cli.ts connect /tmp/chat.sock
  */
 
-import { encodeMessage, lines, type Messages, messages, serve, shutdownOnSignal } from "@uds/uds";
+import {
+  type Codec,
+  encodeMessage,
+  lines,
+  type Messages,
+  messages,
+  serve,
+  shutdownOnSignal,
+} from "@uds/uds";
 
 interface Guest {
   name: string;
@@ -13,7 +21,8 @@ interface Guest {
 }
 
 const path = Deno.args[0] ?? "./chat.sock";
-const codec = lines({ maxBytes: 1000 });
+/** A guest's line has 1000 bytes at most. One for a guest may be longer: it has names, too. */
+const codec: Codec<string> = { ...lines({ maxBytes: 1000 }), encode: lines().encode };
 const room = new Set<Guest>();
 /** How much may wait for a guest that does not read, in bytes. */
 const MOST_PENDING = 1024 * 1024;

@@ -1,6 +1,17 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { connect, lines, messages } from "@uds/uds";
-import { denoArgs, fixture, IS_ROOT, Program, ROOT, run, TempDir, test } from "../_helpers.ts";
+import { connect, lines, type Messages, messages } from "@uds/uds";
+import {
+  denoArgs,
+  fixture,
+  IS_ROOT,
+  MIB,
+  Program,
+  readAll,
+  ROOT,
+  run,
+  TempDir,
+  test,
+} from "../_helpers.ts";
 
 test("examples/echo_server.ts and echo_client.ts print the classic transcripts", async () => {
   await using dir = new TempDir();
@@ -126,6 +137,60 @@ test("examples/chat_server.ts sends each line to all others", async () => {
   assertEquals(await ada.receive(), "* Bob has left");
   await stopped(server, dir);
   assertEquals(await ada.receive(), undefined);
+});
+
+test("examples/chat_server.ts closes a guest that never reads, and delays none of 99 others", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("chat.sock");
+  await using server = await started("chat_server.ts", path);
+  await using open = new AsyncDisposableStack();
+  const enter = async (name: string) => {
+    const conn = open.use(await connect(path));
+    const channel = messages(conn, lines());
+    assertEquals(await channel.receive(), "What is your name?");
+    await channel.send(name);
+    return { conn, channel };
+  };
+  const others: Messages<string>[] = [];
+  for (let i = 1; i < 100; i++) {
+    const { channel } = await enter(`guest number ${i}`);
+    assertMatch(await channel.receive() ?? "", new RegExp(`^Hello guest number ${i}, here: `));
+    for (const other of others) {
+      assertEquals(await other.receive(), `* guest number ${i} has joined`);
+    }
+    others.push(channel);
+  }
+  const { conn: deaf } = await enter("deaf");
+  for (const other of others) assertEquals(await other.receive(), "* deaf has joined");
+
+  // A round ends when all others have its lines. Meanwhile the deaf guest has not read any.
+  const [speaker, ...listeners] = others;
+  let bytes = 0;
+  let hasLeft = false;
+  for (let round = 1; !hasLeft; round++) {
+    assert(bytes < 3 * MIB, `the deaf guest has not left after ${bytes} bytes`);
+    // The longest lines that the server accepts.
+    const said = Array.from({ length: 50 }, (_, i) => `${round}.${i} `.padEnd(1000, "x"));
+    for (const line of said) speaker!.send(line);
+    const expected = said.map((line) => `guest number 1: ${line}`);
+    await Promise.all(listeners.map(async (listener) => {
+      for (const line of expected) {
+        let found = await listener.receive();
+        if (found === "* deaf has left") {
+          hasLeft = true;
+          found = await listener.receive();
+        }
+        assertEquals(found, line);
+      }
+    }));
+    bytes += expected.join("\n").length + 1;
+  }
+  assertEquals(await speaker!.receive(), "* deaf has left");
+
+  // What the kernel took before is still there. The server has kept the rest for it.
+  const kept = bytes - (await readAll(deaf)).length;
+  assert(kept > MIB / 2 && kept < 1.2 * MIB, `${kept}`);
+  await stopped(server, dir);
 });
 
 test("examples/json_server.ts answers json_client.ts when each answer is ready", async () => {
