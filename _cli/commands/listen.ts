@@ -4,7 +4,7 @@ import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import { ConnectionClosed } from "../../errors.ts";
 import { listen } from "../../listener.ts";
 import { QuietEnd } from "../exit_codes.ts";
-import { givenDescriptor, tellReady, tellStopping } from "../io/activation.ts";
+import { givenDescriptor, orManagers, tellReady, tellStopping } from "../io/activation.ts";
 import { checkFraming, stdinItems, wireOf } from "../io/framing.ts";
 import { pipeStdio } from "../io/pipe_stdio.ts";
 import { reporter } from "../io/reporter.ts";
@@ -36,7 +36,8 @@ export async function run(flags: ListenFlags, path: SocketPath): Promise<void> {
   const fd = await givenDescriptor(path, flags);
   const isGiven = fd !== undefined;
   const signal = stopSignal();
-  await using listener = await listen({ ...isGiven ? { fd } : { path, mode: flags.mode }, signal });
+  const opening = listen({ ...isGiven ? { fd } : { path, mode: flags.mode }, signal });
+  await using listener = await orManagers(opening, flags);
   reporter.listening(resolveSocketPath(path));
   let stopping: Promise<void> | undefined;
   signal.addEventListener("abort", () => {

@@ -66,6 +66,22 @@ export async function givenDescriptor(
   return found.fd;
 }
 
+/** Adds to the refusal of a path that a service manager may listen there, which holds no lock. */
+export async function orManagers<Server>(
+  opening: Promise<Server>,
+  flags: ActivationFlags,
+): Promise<Server> {
+  try {
+    return await opening;
+  } catch (error) {
+    if (error instanceof SocketInUse && error.holder === undefined && !flags.systemd) {
+      error.message +=
+        ". If a service manager listens there, let it start this command, with --systemd";
+    }
+    throw error;
+  }
+}
+
 /** Throws if a service manager has opened a socket for a path that cannot be served with it. */
 export async function refuseGiven(path: SocketPath, flags: FileFlags): Promise<void> {
   if (await givenDescriptor(path, flags) === undefined) return;

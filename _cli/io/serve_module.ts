@@ -13,7 +13,13 @@ import {
   ownershipNeeds,
   ownershipPermissions,
 } from "../parse/ownership.ts";
-import { givenDescriptor, tellReady, tellReloading, tellStopping } from "./activation.ts";
+import {
+  givenDescriptor,
+  orManagers,
+  tellReady,
+  tellReloading,
+  tellStopping,
+} from "./activation.ts";
 import { reporter } from "./reporter.ts";
 import { onSignal, stopSignal } from "./signals.ts";
 
@@ -84,7 +90,7 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
     // Also if the old processes go on.
     await tellReady(isGiven).catch((error) => reporter.report(error));
   });
-  await using server = await starting;
+  await using server = await orManagers(starting, flags);
   let stopping: Promise<void> | undefined;
   signal.addEventListener("abort", () => {
     reporter.ending();

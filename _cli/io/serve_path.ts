@@ -7,7 +7,7 @@ import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import { serve, type ServeFdOptions, type ServeHandler, type ServeOptions } from "../../server.ts";
 import { ownership, type OwnershipFlags } from "../parse/ownership.ts";
 import type { ActivationFlags } from "../parse/activation.ts";
-import { givenDescriptor, tellReady, tellStopping } from "./activation.ts";
+import { givenDescriptor, orManagers, tellReady, tellStopping } from "./activation.ts";
 import { reporter } from "./reporter.ts";
 
 /** Options of {@linkcode servePath}, besides those of `serve()`. */
@@ -42,7 +42,7 @@ export async function servePath(
   const isGiven = fd !== undefined;
   const own = { path, existing, publish, onReplaced, ...await ownership({ ...flags, mode }) };
   const addr = { transport: "unix", path: resolveSocketPath(path) } as const;
-  await using server = await serve({
+  const opening = serve({
     ...isGiven ? { fd } : own,
     signal,
     maxConnections: flags.max,
@@ -50,6 +50,7 @@ export async function servePath(
     onError: (error) => hasLeft(error) ? reporter.reportLeft(error) : reporter.report(error),
     ...serving,
   }, handler);
+  await using server = await orManagers(opening, flags);
   let stopping: Promise<void> | undefined;
   signal.addEventListener("abort", () => {
     reporter.ending();

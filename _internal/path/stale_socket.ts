@@ -48,7 +48,7 @@ export async function requireReplaceable(
   return info;
 }
 
-/** How another program uses the socket. */
+/** How another process uses the socket. */
 const USES = {
   alive: "listens there",
   full: "listens there, and its backlog is full",
@@ -74,7 +74,7 @@ function refusalOf(
   }
   return context.error(
     SocketInUse,
-    `a program that does not use its lock ${
+    `a process that does not use its lock ${
       USES[answer]
     }. Stop that one first, or choose another path`,
     { cause },

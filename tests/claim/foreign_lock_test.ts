@@ -60,7 +60,7 @@ for (const [what, plant] of Object.entries(FOREIGN)) {
     await Promise.all(
       Object.values(OWNERS).map(async (own) => {
         const error = await assertRejects(() => own(path), SocketInUse);
-        assertStringIncludes(error.message, "a program that does not use its lock listens there");
+        assertStringIncludes(error.message, "a process that does not use its lock listens there");
         assertEquals([error.path, error.holder], [path, undefined]);
       }),
     );

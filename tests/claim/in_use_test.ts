@@ -125,7 +125,7 @@ testAlone(
     const before = look(path);
     await assertRefused<SocketInUse>(() => claim(path), {
       is: SocketInUse,
-      says: "a program that does not use its lock listens there.",
+      says: "a process that does not use its lock listens there.",
       operation: "claim",
       path,
       code: "EADDRINUSE",

@@ -64,7 +64,7 @@ const THINGS: Record<string, (path: string) => Promise<Thing> | Thing> = {
     await server.line();
     return {
       says:
-        "a program that does not use its lock has a datagram or sequenced-packet socket there. " +
+        "a process that does not use its lock has a datagram or sequenced-packet socket there. " +
         "Stop that one first, or choose another path",
       is: SocketInUse,
       async [Symbol.asyncDispose]() {

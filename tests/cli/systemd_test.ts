@@ -104,6 +104,26 @@ for (
   }, NEEDS);
 }
 
+test("uds serve and uds listen name --systemd where a service manager may listen", async () => {
+  await using dir = new TempDir();
+  const [path, file] = [dir.file("app.sock"), dir.file("app.ts")];
+  await Deno.writeTextFile(file, "export const connection = () => {};");
+  using _manager = Deno.listen({ transport: "unix", path });
+  const lines = [["serve", "--module", file, path], ["serve", "--reply", "x", path], [
+    "listen",
+    path,
+  ]];
+  for (const line of lines) {
+    await using process = new Process(udsCommand(line, ALL));
+    const { code, stderr } = await process.ended;
+    assertEquals(code, 5, stderr);
+    assertMatch(
+      stderr,
+      /: a process that does not use its lock listens there\..*\. If a service manager listens there, let it start this command, with --systemd\n$/,
+    );
+  }
+}, { deadline: 20_000 });
+
 test("uds echo --systemd without a manager fails, and --systemd is for a LISTEN unix:", async () => {
   await using dir = new TempDir();
   const path = dir.file("app.sock");

@@ -40,7 +40,7 @@ const OWNING: Failure[] = ([
     is: SocketInUse,
     operation,
     code: "EADDRINUSE",
-    says: "a program that does not use its lock listens there",
+    says: "a process that does not use its lock listens there",
     causedBy: null,
     fields: (error) => assertEquals(error.holder, undefined),
   },

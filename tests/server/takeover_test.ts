@@ -230,7 +230,7 @@ const IRREPLACEABLE: Record<string, (path: string) => Promise<Incumbent>> = {
     const serving = (async () => {
       for await (const conn of listener) conn.close();
     })();
-    return Promise.resolve(incumbent("a program that does not use its lock listens there", {
+    return Promise.resolve(incumbent("a process that does not use its lock listens there", {
       async [Symbol.asyncDispose]() {
         listener.close();
         await serving;
@@ -251,7 +251,7 @@ const IRREPLACEABLE: Record<string, (path: string) => Promise<Incumbent>> = {
       listener.close();
       await serving;
     });
-    return incumbent("a program that does not use its lock listens there", stack);
+    return incumbent("a process that does not use its lock listens there", stack);
   },
 };
 
