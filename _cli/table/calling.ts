@@ -4,7 +4,15 @@ import { permissions } from "../../permissions.ts";
 import { needsOfType } from "../io/packet_needs.ts";
 import { type Command, command } from "../parse/command.ts";
 import { CONNECTING, EXCHANGING, FRAMING, PATH, PIECE, TYPE, value } from "../parse/options.ts";
-import { CALL_FRAMINGS, duration, jsonValue, oneOf, positive, text } from "../parse/parameters.ts";
+import {
+  CALL_FRAMINGS,
+  duration,
+  jsonValue,
+  oneOf,
+  positive,
+  seconds,
+  text,
+} from "../parse/parameters.ts";
 import { CMD, MESSAGES, PACKETS } from "./notes.ts";
 
 /** What datagrams need to be answered: a name that the system chooses. */
@@ -112,13 +120,19 @@ bytes that differs is a line on standard output, with its offset in the answer o
 exit code is 1 if anything differs. How reads split the bytes does not matter.
 With --listen it serves PATH instead. Each client is answered as the next connection of FILE was, once
 it has sent as many bytes. The first byte that differs ends it, with exit code 1. With all connections
-played it exits with 0. --timeout is then how long to wait for a client, and for what it sends; by
-default it waits without a limit. A signal ends it, with exit code 1 unless all was played.
+played it exits with 0. --timeout is then how long to wait for a client, and for what it sends. A signal
+ends it, with exit code 1 unless all was played.
 FILE has an object on each line, which is what uds tap --json prints without --framing: connection,
 event ("data" or "end"), direction ("to-target" or "to-client"), and text or hex. Other events are not
 played.`,
     options: {
       ...CONNECTING,
+      timeout: value(
+        seconds,
+        "SECONDS",
+        "how long to try and to wait (default 5, with --listen: no limit)",
+        "w",
+      ),
       listen: { brief: "serve PATH as the recorded server, and compare what clients send" },
       connection: value(positive, "NUMBER", "play only this one"),
     },

@@ -47,6 +47,13 @@ for (const command of NAMES) {
   });
 }
 
+test("the help of replay names both defaults of --timeout", async () => {
+  assertMatch(
+    String(await parse(["replay", "--help"], COMMANDS)),
+    /^ {2}-w, --timeout SECONDS +how long to try and to wait \(default 5, with --listen: no limit\)$/m,
+  );
+});
+
 test("uds --version prints the version of the package", async () => {
   const { version } = JSON.parse(
     await Deno.readTextFile(new URL("../../deno.json", import.meta.url)),
