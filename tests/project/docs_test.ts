@@ -47,9 +47,18 @@ function writePrograms(page: string, dir: TempDir, directory = dir.path): string
     Deno.writeTextFileSync(dir.file("deno.json"), JSON.stringify({ links: [ROOT] }));
   }
   return programs.map(([, name = "", program = ""]) => {
-    Deno.writeTextFileSync(join(directory, name), runnable(program, dir));
+    Deno.writeTextFileSync(join(directory, name), runnable(fromClone(text, program), dir));
     return join(directory, name);
   });
+}
+
+/** Returns a program of a page, with the statement that the page has for programs from a clone. */
+function fromClone(page: string, program: string): string {
+  const [, section = ""] = page.match(/^## From a clone\n(.*?)(?=^## )/ms) ?? [];
+  const [, statement = "", start] = section.match(/^```ts ignore\n(([\w ]+ = ).*?)\n```$/ms) ?? [];
+  if (start === undefined) return program;
+  const lines = program.split("\n").map((line) => line.startsWith(start) ? statement : line);
+  return lines.join("\n").replace("/path/of/the/clone", ROOT);
 }
 
 /** Returns a block that runs here: from this clone, in a temporary directory, without the gate. */
@@ -213,6 +222,24 @@ test("the programs of the pages have no type errors", async () => {
   const { code, stderr } = await process.ended;
   assertEquals(code, 0, stderr);
 }, { deadline: 60_000 });
+
+/** Programs that no block runs, and what does. */
+const OTHER_PROGRAMS = {
+  "docs/scaling.md hub.ts": "tests/interop/scaling_test.ts",
+  // It needs a manager that stores descriptors. Its types are checked.
+  "docs/systemd.md keep.ts": "tests/systemd/notify_test.ts",
+};
+
+test("every program of a page is run by a block of it, or loaded by another program", () => {
+  const left = pages.flatMap((page) => {
+    const text = Deno.readTextFileSync(join(ROOT, page));
+    const commands = blocksOf(page).map((block) => block.text).join("");
+    const names = [...text.matchAll(/^```ts ignore\n\/\/ (\w+\.ts)\b/gm)].map(([, name]) => name);
+    return names.filter((name) => !commands.includes(` ${name}`) && !text.includes(`"./${name}"`))
+      .map((name) => `${page} ${name}`);
+  });
+  assertEquals(left, Object.keys(OTHER_PROGRAMS));
+});
 
 /** Pages without blocks that run. */
 const OTHER_PAGES = [
