@@ -43,6 +43,8 @@ const MAX_UNREAD_REFUSALS = 10_000;
 const LINGER_MS = 50;
 /** How long a write may take until what it has written is known. */
 const FLUSH_MS = 1000;
+/** How much of many calls in one turn is written before the turn ends. */
+const EARLY_BYTES = 16 * 1024;
 
 const CALL_CHECKS: Checks<CallOptions> = { signal: checkSignal, timeout: duration(1) };
 
@@ -389,7 +391,12 @@ export class Peer {
 
   /** Sends a frame. While the peer does not read, requests are held back. */
   #send(frame: unknown): Promise<void> {
+    const before = this.#channel.pending;
     const sent = this.#channel.send(frame);
+    // The peer can begin with these while the next ones are encoded.
+    if (before < EARLY_BYTES && this.#channel.pending >= EARLY_BYTES) {
+      handled(this.#channel.flush());
+    }
     if (sent !== DONE && sent !== this.#held) {
       this.#held = sent;
       this.#requests.hold(true);
