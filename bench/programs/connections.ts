@@ -3,10 +3,12 @@
  *
  * - `trips` sends an item and reads it back, on as many connections at once as the words say.
  * - `bulk` and `echo` move chunks, with buffers that start at a page boundary (`plain`) or not.
- *   `streams` and `pipeTo` are the same with Web streams, `relay` echoes with `relay()`.
+ *   With `sendBuffer` the kernel takes a chunk of `bulk` at once. `streams` and `pipeTo` are the
+ *   same with Web streams, `relay` echoes with `relay()`.
  * - `connect` is a connection for each byte.
  */
 
+import type { Connection } from "@uds/uds";
 import { type Conn, counted, offsetBuffer, PASSES, raw, report, TASK, timed } from "./_program.ts";
 import { way } from "./_way.ts";
 
@@ -44,6 +46,11 @@ async function send(conn: Conn, items: number, write: () => Promise<unknown>): P
   await conn.read(nothing);
 }
 
+async function enlargeSendBuffer(conn: Conn): Promise<void> {
+  const { setBufferSizes } = await import("@uds/uds/native");
+  setBufferSizes(conn as Connection, { send: size });
+}
+
 /** Each work: the server's handler of a connection, and the client, which returns the seconds. */
 const WORKS: Record<string, [(conn: Conn) => Promise<void>, () => Promise<number>]> = {
   trips: [(conn) => echo(conn, new Uint8Array(1024)), async () => {
@@ -71,6 +78,7 @@ const WORKS: Record<string, [(conn: Conn) => Promise<void>, () => Promise<number
     () =>
       timed(async (items) => {
         using conn = await connect();
+        if (words.includes("sendBuffer")) await enlargeSendBuffer(conn);
         await send(conn, items, () => write(conn, buffer));
       }),
   ],

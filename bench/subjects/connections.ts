@@ -77,6 +77,7 @@ export const connections: Subject[] = [
     contenders: [
       by("uds read/write", "connections.ts bulk uds offset", GIB),
       by("uds lowLatency", "connections.ts bulk uds offset lowLatency", GIB),
+      by("uds larger send buffer", "connections.ts bulk uds offset sendBuffer", GIB),
       by("uds streams", "connections.ts streams uds", GIB),
       by("Deno raw loop, plain", "connections.ts bulk raw plain", GIB),
       by("Deno raw loop, offset", "connections.ts bulk raw offset", GIB),
@@ -103,6 +104,7 @@ export const connections: Subject[] = [
           "it had 256 MiB, and the growth of the heap took most of the time.",
       ),
       atLeast(0.95, "uds lowLatency", "uds read/write", SAME_CALLS),
+      atLeast(1.1, "uds larger send buffer", "uds read/write"),
     ],
   },
   {
