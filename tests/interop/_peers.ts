@@ -16,6 +16,11 @@ export function peerCommand(name: string, args: string[] = []): string[] {
   return [Deno.execPath(), "run", "--quiet", "-A", ...config, program, ...args];
 }
 
+/** Returns the version of a package. */
+export function packageVersion(name: string): string {
+  return imports[name]!.split("@").at(-1)!;
+}
+
 /** Starts a package or a script with the socket as its standard input and output. */
 export function startPeer(
   name: string,

@@ -2,8 +2,7 @@ import { connect, type Connection, contentLength, json, pair, RpcError } from "@
 import { rpc, RPC_CODES } from "@uds/uds/rpc";
 import { assertEquals, assertRejects } from "@std/assert";
 import { Process, udsCommand } from "../_cli.ts";
-import { fixturePath, gate, pseudoRandom, readAll, ROOT, run, test } from "../_helpers.ts";
-import { startPeer } from "../interop/_peers.ts";
+import { fixturePath, gate, pseudoRandom, readAll, run, test } from "../_helpers.ts";
 import { checked, missingModules, UserDir } from "./_programs.ts";
 
 for (
@@ -105,40 +104,6 @@ test("rpc() works with Deno's language server over uds serve", async () => {
   assertEquals((await server.ended).code, 0);
   const way = "`uds serve`, `connect()`, `rpc()`";
   await checked("Deno's language server", [Deno.execPath(), "--version"], way, EDITED);
-}, { deadline: 60_000 });
-
-const MCP = "@modelcontextprotocol/server-memory";
-
-interface McpServer {
-  initialize(params: object): { protocolVersion: string };
-  "notifications/initialized"(): void;
-  "tools/list"(): { tools: { name: string }[] };
-  "tools/call"(params: object): { content: { text: string }[] };
-}
-
-test("rpc() uses a server of the Model Context Protocol", async () => {
-  await using dir = new UserDir();
-  await using child = await startPeer(MCP, [], { MEMORY_FILE_PATH: dir.file("memory.jsonl") });
-  const server = rpc<McpServer>(child.conn);
-  const protocolVersion = "2025-06-18";
-  const client = { capabilities: {}, clientInfo: { name: "uds", version: "1.0.0" } };
-  const answer = await server.call("initialize", { protocolVersion, ...client });
-  assertEquals(answer.protocolVersion, protocolVersion);
-  await server.notify("notifications/initialized");
-  const entities = [{ name: "uds", entityType: "package", observations: ["has sockets"] }];
-  await server.call("tools/call", { name: "create_entities", arguments: { entities } });
-  const read = { name: "read_graph", arguments: {} };
-  const graphs = await Promise.all(
-    Array.from({ length: 100 }, () => server.call("tools/call", read)),
-  );
-  for (const { content } of graphs) assertEquals(JSON.parse(content[0]!.text).entities, entities);
-  await child.conn.closeWrite();
-  await server.closed;
-  assertEquals((await child.status).code, 0);
-  const { imports } = JSON.parse(await Deno.readTextFile(`${ROOT}/tests/interop/peers/deno.json`));
-  const what = "start-up, a tool that writes, 100 calls at once of one that reads, the end";
-  const way = '`pair()` with `socket: "stdio"`, `rpc()`';
-  await checked("MCP, `server-memory`", ["echo", imports[MCP].split("@").at(-1)], way, what);
 }, { deadline: 60_000 });
 
 const PYLSP = `
