@@ -30,15 +30,18 @@ export interface SocketClaim extends AsyncDisposable {
    * - `open` must bind the path that it gets before it returns, as `Deno.listen`, `Deno.serve` and
    *   the `listen` of a `node:http` or `node:net` server do. With `publish: "rename"` that is
    *   `<path>.new`, which is renamed then.
+   * - Or `open` returns a promise, and binds the path before that resolves: another program takes a
+   *   while to do so. Reject if it fails, and end what you have started.
    * - The file gets the owner and the mode of the claim. With `--allow-sys` it is created under a
-   *   umask, so it never has a wider mode than that.
+   *   umask, so it never has a wider mode than that. A program that `open` starts before its first
+   *   `await` inherits the umask.
    * - Without `--allow-sys`, a process umask that allows others to write (such as 000 or 002) would
    *   allow them to connect before the mode is set. The claim cannot recognize their connections
    *   later. So it disposes of what `open` returned, and rejects.
    * - With `publish: "rename"` call it once, and soon after `claim()`. Until it resolves, no other
    *   server can start or end at the path.
    *
-   * @param open Starts a listener on the path that it gets, and returns it.
+   * @param open Starts a listener on the path that it gets, and returns it or a promise of it.
    * @returns What `open` returned. Close it before {@linkcode release}, unless the claim does.
    * @throws {Deno.errors.BadResource} when the claim has been released, or with `publish: "rename"`
    * was bound before.
@@ -46,7 +49,7 @@ export interface SocketClaim extends AsyncDisposable {
    * the lock file, or its mode or owner cannot be set safely in its directory.
    * @throws {TypeError} when `open` bound nothing at the path.
    */
-  bind<T extends Disposable | AsyncDisposable>(open: (path: string) => T): Promise<T>;
+  bind<T extends Disposable | AsyncDisposable>(open: (path: string) => T | Promise<T>): Promise<T>;
   /**
    * Removes the socket file if it is still the one that was bound, then the lock file, and unlocks
    * the path. Close what {@linkcode bind} returned first. Idempotent; disposal does the same.
@@ -137,6 +140,8 @@ async function acquire(path: SocketPath, options: ClaimOptions): Promise<SocketC
   return new Claim(context, owned, options.onReplaced);
 }
 
+type Open<T> = (path: string) => T | Promise<T>;
+
 class Claim implements SocketClaim {
   readonly path: string;
   readonly #context: ErrorContext;
@@ -154,11 +159,11 @@ class Claim implements SocketClaim {
     this.#onReplaced = onReplaced;
   }
 
-  bind<T extends Disposable | AsyncDisposable>(open: (path: string) => T): Promise<T> {
+  bind<T extends Disposable | AsyncDisposable>(open: Open<T>): Promise<T> {
     return seen(this.#bindOnce(open));
   }
 
-  async #bindOnce<T extends Disposable | AsyncDisposable>(open: (path: string) => T): Promise<T> {
+  async #bindOnce<T extends Disposable | AsyncDisposable>(open: Open<T>): Promise<T> {
     checkFunction("open", open);
     if (this.#released !== undefined) throw this.#refuse("the claim has been released");
     if (this.#binding !== undefined && this.#owned.bindPath !== this.path) {
@@ -171,7 +176,7 @@ class Claim implements SocketClaim {
     return await binding;
   }
 
-  async #bind<T extends Disposable | AsyncDisposable>(open: (path: string) => T): Promise<T> {
+  async #bind<T extends Disposable | AsyncDisposable>(open: Open<T>): Promise<T> {
     const owned = this.#owned;
     const server = await owned.bind(() => open(owned.bindPath), () => {
       throw this.#context.error(

@@ -135,7 +135,7 @@ export class OwnedPath {
   }
 
   /**
-   * Binds synchronously by `open`, sets the owner and the mode of the file, and publishes it. If
+   * Binds by `open`, sets the owner and the mode of the file, and publishes it. If
    * anything fails, what `open` returned is disposed of.
    *
    * @param open Binds {@linkcode bindPath}.
@@ -144,7 +144,7 @@ export class OwnedPath {
    * @param publishLock The publish lock: by default the one under which this server starts.
    */
   async bind<T extends Disposable | AsyncDisposable>(
-    open: () => T,
+    open: () => T | Promise<T>,
     dropEarly: (value: T) => Promise<void>,
     publishLock: PublishLock = this.#locks.start,
   ): Promise<T> {
@@ -153,7 +153,8 @@ export class OwnedPath {
     const access = new SocketAccess(this.#context, this.bindPath, this.#options, unsafe);
     let value: T;
     try {
-      value = access.bind(open);
+      const opened = access.bind(open);
+      value = opened instanceof Promise ? await opened : opened;
     } catch (error) {
       const failure = this.#failure(error);
       if (codeOf(error) !== "EADDRINUSE") {
@@ -396,10 +397,8 @@ function tryLink(path: string, other: string): void {
   }
 }
 
-/** Disposes of a listener, or of the promise of one. */
+/** Disposes of a listener. */
 export async function dispose(value: Disposable | AsyncDisposable): Promise<void> {
-  // An `open` that is wrongly asynchronous may have bound something by now.
-  const opened = await value;
-  if (Symbol.asyncDispose in opened) await opened[Symbol.asyncDispose]();
-  else opened[Symbol.dispose]();
+  if (Symbol.asyncDispose in value) await value[Symbol.asyncDispose]();
+  else value[Symbol.dispose]();
 }

@@ -56,7 +56,10 @@ export class SocketAccess {
     this.#changesOwner = unsafe === undefined && (options.uid ?? options.gid) !== undefined;
   }
 
-  /** Calls `open`, which binds the path, under a umask that leaves no gap. */
+  /**
+   * Calls `open`, which binds the path, under a umask that leaves no gap. If it returns a promise,
+   * what it does later is not under that umask.
+   */
   bind<T>(open: () => T): T {
     const mask = this.#changesOwner ? 0o077 : ~this.#options.mode & 0o077;
     try {
@@ -84,10 +87,10 @@ export class SocketAccess {
     const { start, path } = this.#context;
     const found = there === null ? "nothing" : kindOf(there);
     const [where, remedy] = this.#bindPath === path
-      ? ["", "Bind exactly this path, synchronously"]
+      ? ["", "Bind exactly this path before open has ended"]
       : [
         ` at ${JSON.stringify(this.#bindPath)}`,
-        "Bind the path that open gets as its argument, synchronously: it is renamed then",
+        "Bind the path that open gets as its argument before it has ended: it is renamed then",
       ];
     return new TypeError(`${start}: there is ${found}${where} after the bind. ${remedy}`, {
       cause,

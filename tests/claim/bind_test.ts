@@ -1,7 +1,7 @@
-import { claim, listen, SocketInUse } from "@uds/uds";
+import { claim, InsecurePath, listen, SocketInUse } from "@uds/uds";
 import { assertEquals, assertRejects } from "@std/assert";
 import * as http from "node:http";
-import { makeStale, run, TempDir, test } from "../_helpers.ts";
+import { gate, isPending, makeStale, run, TempDir, test } from "../_helpers.ts";
 import { assertRefused, look, modeOf } from "./_claim.ts";
 
 /** HTTP servers that a claim protects. */
@@ -55,7 +55,7 @@ test("bind() refuses an open that binds nothing, and disposes of what it returne
   await assertRejects(
     () => owned.bind(() => ({ [Symbol.dispose]: () => void (disposed = true) })),
     TypeError,
-    `Cannot claim "${path}": there is nothing after the bind. Bind exactly this path, synchronously`,
+    `Cannot claim "${path}": there is nothing after the bind. Bind exactly this path before open has ended`,
   );
   assertEquals(disposed, true);
   assertEquals(dir.list(), ["a.sock.lock"]);
@@ -93,26 +93,71 @@ test("bind() refuses an open that writes a file instead, and leaves it", async (
   assertEquals(dir.list(), ["a.sock"]);
 });
 
-test("bind() refuses an open that binds later, and disposes of the listener", async () => {
+test("bind() waits for an open that binds later, and a release waits for both", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  const owned = await claim(path);
+  const { opened, open } = gate();
+  const binding = owned.bind(async (path) => {
+    await opened;
+    return watched(path);
+  });
+  const released = owned.release();
+  assertEquals(await isPending(released), true);
+  open();
+  using listener = await binding;
+  await released;
+  assertEquals(listener.disposed, false);
+  assertEquals(dir.list(), []);
+});
+
+test("bind() passes on why an open that binds later fails, and removes the socket it has left", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
   await using owned = await claim(path);
-  const opened = Promise.withResolvers<ReturnType<typeof watched>>();
+  const reason = new Error("not today");
   const open = async () => {
-    await Promise.resolve();
-    const listener = watched(path);
-    opened.resolve(listener);
-    return listener;
+    await makeStale(path);
+    throw reason;
   };
+  assertEquals(await assertRejects(() => owned.bind(open), Error), reason);
+  assertEquals(dir.list(), ["a.sock.lock"]);
+  using _listener = await owned.bind(() => Promise.resolve(watched(path)));
+  assertEquals(modeOf(path), 0o600);
+});
+
+test("bind() refuses an open that binds nothing later, and disposes of what it resolved to", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  await using owned = await claim(path);
+  const listener = watched(dir.file("b.sock"));
   await assertRejects(
-    () => owned.bind(open as unknown as () => Disposable),
+    () => owned.bind(() => Promise.resolve(listener)),
     TypeError,
-    "synchronously",
+    "there is nothing after the bind",
   );
-  using listener = await opened.promise;
-  // A promise settles in fewer than two turns.
-  for (let i = 0; i < 2; i++) await new Promise((resolve) => setTimeout(resolve, 0));
   assertEquals(listener.disposed, true);
+  assertEquals(dir.list(), ["a.sock.lock"]);
+});
+
+test("bind() starts a program under its umask, and refuses a later bind under a wider one", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  await using owned = await claim(path, { mode: 0o620 });
+  let listener: ReturnType<typeof watched> | undefined;
+  let umask = "";
+  const open = async (path: string) => {
+    umask = (await run("sh", ["-c", "umask"])).stdout;
+    return listener = watched(path);
+  };
+  const before = Deno.umask(0);
+  try {
+    await assertRejects(() => owned.bind(open), InsecurePath, "umask");
+  } finally {
+    Deno.umask(before);
+  }
+  assertEquals(umask, "0057\n");
+  assertEquals(listener?.disposed, true);
   assertEquals(dir.list(), ["a.sock.lock"]);
 });
 

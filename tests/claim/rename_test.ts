@@ -198,7 +198,7 @@ test("bind() refuses an open that binds the path of the claim instead of the one
   assertEquals(
     error.message,
     `Cannot claim "${path}": there is nothing at "${path}.new" after the bind. ` +
-      `Bind the path that open gets as its argument, synchronously: it is renamed then`,
+      `Bind the path that open gets as its argument before it has ended: it is renamed then`,
   );
 });
 
