@@ -125,6 +125,21 @@ export class Relay implements AsyncDisposable {
   }
 }
 
+/** Starts a command of uds as the user of the tests, and waits until it listens. */
+export async function startUds(...args: string[]): Promise<Process> {
+  const server = new Process(udsCommand(args, ["-A"]));
+  await server.stderr.until("listening on");
+  return server;
+}
+
+/** Ends a command of uds by a signal. Returns its standard output. */
+export async function endUds(server: Process): Promise<string> {
+  server.kill("SIGTERM");
+  const { code, stdout, stderr } = await server.ended;
+  assertEquals(code, 0, stderr);
+  return new TextDecoder().decode(stdout);
+}
+
 /** Returns the version in what a command prints. */
 export async function version(...command: string[]): Promise<string> {
   const [program = "", ...args] = command;

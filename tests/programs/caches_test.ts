@@ -1,5 +1,6 @@
 import { connect, delimited, messages, text } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
+import { uds } from "../_cli.ts";
 import { encode, test } from "../_helpers.ts";
 import { checked, output, Relay, start, stop, UserDir } from "./_programs.ts";
 
@@ -56,6 +57,69 @@ test(
   },
   { needs: ["redis-server", "redis-cli"], deadline: 60_000 },
 );
+
+test("uds replay plays what redis-cli sent to another Redis, which answers the same", async () => {
+  await using dir = new UserDir();
+  const [path, relayed] = [dir.file("redis.sock"), dir.file("relayed.sock")];
+  const command = ["redis-server", "--port", "0", "--unixsocket", path, "--save", ""];
+  {
+    await using server = await start(command, path, { cwd: dir.path });
+    await using tap = await Relay.run("tap", "--output", dir.file("tap"), relayed, path);
+    const commands = Array.from({ length: 2000 }, (_, i) => `RPUSH list ${i}\r\n`).join("");
+    const printed = await output(["redis-cli", "-s", relayed, "--pipe"], { input: commands });
+    assert(printed.includes("errors: 0, replies: 2000"), printed);
+    await tap.end();
+    await stop(server);
+  }
+  await using server = await start(command, path, { cwd: dir.path });
+  const replay = () => uds(["replay", dir.file("tap"), path], { flags: ["-A"] });
+  const same = { code: 0, stdout: "", stderr: "connections: 1, differences: 0\n" };
+  assertEquals(await replay(), same);
+  // The list has elements now, so its length is another.
+  const { code, stdout } = await replay();
+  assertEquals(code, 1);
+  assert(stdout.startsWith('connection 1, byte 1: expected "1'), stdout);
+  await stop(server);
+  const what = "2,000 commands recorded, and played to another server, which answers the same";
+  const way = "`uds tap --output`, `uds replay`";
+  await checked("Redis, `redis-cli --pipe`", ["redis-server", "-v"], way, what);
+}, { needs: ["redis-server", "redis-cli"], deadline: 60_000 });
+
+test("messages() and delimited() use Redis, and hear what is published", async () => {
+  await using dir = new UserDir();
+  const path = dir.file("redis.sock");
+  const command = ["redis-server", "--port", "0", "--unixsocket", path, "--save", ""];
+  await using server = await start(command, path, { cwd: dir.path });
+  await using subscriber = messages(await connect(path), LINES);
+  /** Receives the parts of an array of three, each after its length. */
+  const published = async () => {
+    assertEquals(await subscriber.receive(), "*3");
+    const parts = [];
+    for (let i = 0; i < 3; i++) {
+      const head = (await subscriber.receive())!;
+      parts.push(head.startsWith("$") ? await subscriber.receive() : head);
+    }
+    return parts;
+  };
+  await subscriber.send("SUBSCRIBE news");
+  assertEquals(await published(), ["subscribe", "news", ":1"]);
+  await using session = messages(await connect(path), LINES);
+  // All are sent before an answer is read.
+  for (let i = 0; i < 10_000; i++) session.send("INCR n");
+  for (let i = 0; i < 1000; i++) session.send(`PUBLISH news ${i}`);
+  session.send("LPUSH n 1");
+  await session.send("QUIT");
+  for (let i = 1; i <= 10_000; i++) assertEquals(await session.receive(), `:${i}`);
+  for (let i = 0; i < 1000; i++) assertEquals(await session.receive(), ":1");
+  const error = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+  assertEquals([await session.receive(), await session.receive()], [error, "+OK"]);
+  assertEquals(await session.receive(), undefined);
+  for (let i = 0; i < 1000; i++) assertEquals(await published(), ["message", "news", `${i}`]);
+  await stop(server);
+  const what = "10,000 commands in a pipeline, 1,000 messages published and received, an error";
+  const way = "`messages()` with `delimited()`";
+  await checked("Redis", ["redis-server", "-v"], way, what);
+}, { needs: ["redis-server"], deadline: 30_000 });
 
 test("messages() and delimited() use memcached", async () => {
   await using dir = new UserDir();

@@ -1,9 +1,8 @@
 import { connect, type Connection, contentLength, json, pair, RpcError } from "@uds/uds";
 import { rpc, RPC_CODES } from "@uds/uds/rpc";
 import { assertEquals, assertRejects } from "@std/assert";
-import { Process, udsCommand } from "../_cli.ts";
-import { fixturePath, gate, pseudoRandom, readAll, run, test } from "../_helpers.ts";
-import { checked, missingModules, UserDir } from "./_programs.ts";
+import { fixturePath, gate, pseudoRandom, readAll, run, TempDir, test } from "../_helpers.ts";
+import { checked, endUds, missingModules, startUds, UserDir } from "./_programs.ts";
 
 for (
   const [name, versionOf, command] of [
@@ -83,6 +82,7 @@ async function edit(conn: Connection): Promise<void> {
 }
 
 const EDITED = "a document opened, hovered, diagnosed, an error, the end";
+const SHOWN = "the same, and the tap shows each call";
 
 test("rpc() works with Deno's language server as a child", async () => {
   const args = ["lsp", "--quiet"];
@@ -93,17 +93,29 @@ test("rpc() works with Deno's language server as a child", async () => {
   await checked("Deno's language server", [Deno.execPath(), "--version"], way, EDITED);
 }, { deadline: 60_000 });
 
-test("rpc() works with Deno's language server over uds serve", async () => {
-  await using dir = new UserDir();
-  const path = dir.file("lsp.sock");
-  const command = udsCommand(["serve", path, "--", Deno.execPath(), "lsp", "--quiet"], ["-A"]);
-  await using server = new Process(command);
-  await server.stderr.until("listening on");
+test("rpc() works with Deno's language server over uds serve, through uds tap", async () => {
+  await using dir = new TempDir();
+  const [path, tapped] = [dir.file("lsp.sock"), dir.file("tapped.sock")];
+  await using server = await startUds("serve", path, "--", Deno.execPath(), "lsp", "--quiet");
   await edit(await connect(path));
-  server.kill("SIGTERM");
-  assertEquals((await server.ended).code, 0);
-  const way = "`uds serve`, `connect()`, `rpc()`";
-  await checked("Deno's language server", [Deno.execPath(), "--version"], way, EDITED);
+  await using tap = await startUds("tap", "--framing", "content-length", tapped, path);
+  await edit(await connect(tapped));
+  const sent = (await endUds(tap)).trimEnd().split("\n").map((line) => JSON.parse(line))
+    .filter(({ event, direction }) => event === "data" && direction === "to-target")
+    .map(({ text }) => JSON.parse(text).method).filter((method) => method !== undefined);
+  assertEquals(sent, [
+    "initialize",
+    "initialized",
+    "textDocument/didOpen",
+    "textDocument/hover",
+    "absent/method",
+    "shutdown",
+    "exit",
+  ]);
+  await endUds(server);
+  const version = [Deno.execPath(), "--version"];
+  await checked("Deno's language server", version, "`uds serve`, `connect()`, `rpc()`", EDITED);
+  await checked("Deno's language server", version, "`uds serve`, `uds tap`, `rpc()`", SHOWN);
 }, { deadline: 60_000 });
 
 const PYLSP = `

@@ -22,31 +22,6 @@ async function startBus(dir: UserDir): Promise<Program> {
   return await start([...command, "--nopidfile"], path);
 }
 
-test("dbus-send calls D-Bus through uds relay, which it accepts as the same user", async () => {
-  await using dir = new UserDir();
-  await using bus = await startBus(dir);
-  const relayed = dir.file("relayed.sock");
-  await using relay = await Relay.start("--descriptors", relayed, dir.file("bus.sock"));
-  const send = ["dbus-send", `--bus=unix:path=${relayed}`, "--print-reply=literal"];
-  const call = (method: string, ...args: string[]) =>
-    output([
-      ...send,
-      "--dest=org.freedesktop.DBus",
-      "/",
-      `org.freedesktop.DBus.${method}`,
-      ...args,
-    ]);
-  assertEquals((await call("ListNames")).match(/org\.freedesktop\.DBus/g)?.length, 1);
-  const user = Deno.uid() === 0 ? 65534 : Deno.uid();
-  const asked = await call("GetConnectionUnixUser", "string:org.freedesktop.DBus");
-  assertEquals(asked.trim(), `uint32 ${user}`);
-  await relay.end();
-  await stop(bus);
-  const what = "authentication as the same user, two calls of the bus";
-  const version = ["dbus-daemon", "--version"];
-  await checked("D-Bus, `dbus-send`", version, "`uds relay --descriptors`", what);
-}, { needs: ["dbus-daemon", "dbus-send"] });
-
 const SERVICE = `
 import dbus, dbus.service, dbus.bus, os, sys
 from dbus.mainloop.glib import DBusGMainLoop
@@ -80,23 +55,50 @@ for i in range(100):
 print("done")
 `;
 
-test("D-Bus passes 200 descriptors through uds relay --descriptors", async () => {
-  await using dir = new UserDir();
-  await using bus = await startBus(dir);
-  const [path, relayed] = [dir.file("bus.sock"), dir.file("relayed.sock")];
-  await using relay = await Relay.start("--descriptors", relayed, path);
-  const [program = "", ...args] = asUser("/usr/bin/python3", "-c", SERVICE, `unix:path=${path}`);
-  await using service = new Program(program, args);
-  assertEquals(await service.line(), "ready");
-  const client = ["/usr/bin/python3", "-c", CLIENT, `unix:path=${relayed}`];
-  assertEquals(await output(client), "done\n");
-  await relay.end();
-  await stop(service);
-  await stop(bus);
-  const what = "200 descriptors with calls and their answers, 100 each way";
-  const version = ["dbus-daemon", "--version"];
-  await checked("D-Bus, python3-dbus", version, "`uds relay --descriptors`", what);
-}, { needs: ["dbus-daemon"], deadline: 30_000 });
+for (const way of ["relay", "tap"]) {
+  test(`dbus-send calls D-Bus through uds ${way}, which it accepts as the same user`, async () => {
+    await using dir = new UserDir();
+    await using bus = await startBus(dir);
+    const relayed = dir.file("relayed.sock");
+    await using relay = await Relay.run(way, "--descriptors", relayed, dir.file("bus.sock"));
+    const send = ["dbus-send", `--bus=unix:path=${relayed}`, "--print-reply=literal"];
+    const call = (method: string, ...args: string[]) =>
+      output([
+        ...send,
+        "--dest=org.freedesktop.DBus",
+        "/",
+        `org.freedesktop.DBus.${method}`,
+        ...args,
+      ]);
+    assertEquals((await call("ListNames")).match(/org\.freedesktop\.DBus/g)?.length, 1);
+    const user = Deno.uid() === 0 ? 65534 : Deno.uid();
+    const asked = await call("GetConnectionUnixUser", "string:org.freedesktop.DBus");
+    assertEquals(asked.trim(), `uint32 ${user}`);
+    await relay.end();
+    await stop(bus);
+    const what = "authentication as the same user, two calls of the bus";
+    const version = ["dbus-daemon", "--version"];
+    await checked("D-Bus, `dbus-send`", version, `\`uds ${way} --descriptors\``, what);
+  }, { needs: ["dbus-daemon", "dbus-send"] });
+
+  test(`D-Bus passes 200 descriptors through uds ${way} --descriptors`, async () => {
+    await using dir = new UserDir();
+    await using bus = await startBus(dir);
+    const [path, relayed] = [dir.file("bus.sock"), dir.file("relayed.sock")];
+    await using relay = await Relay.run(way, "--descriptors", relayed, path);
+    const [program = "", ...args] = asUser("/usr/bin/python3", "-c", SERVICE, `unix:path=${path}`);
+    await using service = new Program(program, args);
+    assertEquals(await service.line(), "ready");
+    const client = ["/usr/bin/python3", "-c", CLIENT, `unix:path=${relayed}`];
+    assertEquals(await output(client), "done\n");
+    await relay.end();
+    await stop(service);
+    await stop(bus);
+    const what = "200 descriptors with calls and their answers, 100 each way";
+    const version = ["dbus-daemon", "--version"];
+    await checked("D-Bus, python3-dbus", version, `\`uds ${way} --descriptors\``, what);
+  }, { needs: ["dbus-daemon"], deadline: 30_000 });
+}
 
 test("X11 clients use Xvfb through uds relay", async () => {
   const sockets = "/tmp/.X11-unix";

@@ -6,7 +6,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Process, udsCommand } from "../_cli.ts";
 import { decode, Program, TempDir, test } from "../_helpers.ts";
 import { packageVersion, peerCommand, startPeer } from "../interop/_peers.ts";
-import { checked } from "./_programs.ts";
+import { checked, endUds, startUds } from "./_programs.ts";
 
 const MEMORY = "@modelcontextprotocol/server-memory";
 const EVERYTHING = "@modelcontextprotocol/server-everything";
@@ -59,24 +59,9 @@ test("rpc() uses a server of the Model Context Protocol", async () => {
   await checkedWith(MEMORY, '`pair()` with `socket: "stdio"`, `rpc()`', what);
 }, { deadline: 60_000 });
 
-/** Starts a command of uds, and waits until it listens. */
-async function listening(...args: string[]): Promise<Process> {
-  const server = new Process(udsCommand(args, ["-A"]));
-  await server.stderr.until("listening on");
-  return server;
-}
-
 /** Starts `uds serve`, with a process of `server-everything` for each connection. */
 function serveEverything(path: string): Promise<Process> {
-  return listening("serve", path, "--", ...peerCommand(EVERYTHING));
-}
-
-/** Ends a command of uds by a signal. Returns its standard output. */
-async function end(server: Process): Promise<string> {
-  server.kill("SIGTERM");
-  const { code, stdout } = await server.ended;
-  assertEquals(code, 0);
-  return decode(stdout);
+  return startUds("serve", path, "--", ...peerCommand(EVERYTHING));
 }
 
 test(
@@ -85,7 +70,7 @@ test(
     await using dir = new TempDir();
     const [path, tapped] = [dir.file("mcp.sock"), dir.file("tapped.sock")];
     await using served = await serveEverything(path);
-    await using tap = await listening("tap", "--framing", "lines", tapped, path);
+    await using tap = await startUds("tap", "--framing", "lines", tapped, path);
     const progress: unknown[] = [];
     await using conn = await connect(tapped);
     const server = await initialize(conn, { sampling: {} }, {
@@ -111,7 +96,7 @@ test(
     }
     await conn.closeWrite();
     await server.closed;
-    const events = (await end(tap)).trimEnd().split("\n").map((line) => JSON.parse(line));
+    const events = (await endUds(tap)).trimEnd().split("\n").map((line) => JSON.parse(line));
     const shown = events.filter(({ event }) => event === "data")
       .map(({ direction, text }) => `${direction} ${JSON.parse(text).method ?? "result"}`);
     const count = (line: string) => shown.filter((each) => each === line).length;
@@ -120,7 +105,7 @@ test(
       count("to-client sampling/createMessage"),
       count("to-client notifications/progress"),
     ], [21, 20, 5]);
-    await end(served);
+    await endUds(served);
     const what =
       "5 reports of progress in order, 20 calls back of the server, all shown by the tap";
     await checkedWith(EVERYTHING, "`uds serve`, `uds tap`, `rpc()`", what);
@@ -161,7 +146,7 @@ test(
     const path = dir.file("mcp.sock");
     await using served = await serveEverything(path);
     await Promise.all([1, 2, 3].map(() => use(udsCommand(["connect", path]))));
-    await end(served);
+    await endUds(served);
     await checkedWith(EVERYTHING, "`uds serve`, `uds connect`", USED);
   },
   { deadline: 60_000 },

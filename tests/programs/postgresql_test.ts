@@ -1,5 +1,5 @@
 import { connect, lengthPrefixed, messages } from "@uds/uds";
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Process } from "../_cli.ts";
 import { decode, encode, type Program, test } from "../_helpers.ts";
 import { asUser, checked, output, Relay, start, stop, UserDir } from "./_programs.ts";
@@ -34,13 +34,17 @@ async function psql(directory: string, script: string): Promise<string> {
 }
 
 /** Relays from the directory "relayed", because clients name the directory of a socket. */
-async function startRelay(dir: UserDir): Promise<Relay> {
+async function startRelay(dir: UserDir, way: "relay" | "tap" = "relay"): Promise<Relay> {
   await output(["mkdir", "-m", "700", dir.file("relayed")]);
-  return await Relay.start(dir.file(`relayed/${SOCKET}`), dir.file(SOCKET));
+  return await Relay.run(way, dir.file(`relayed/${SOCKET}`), dir.file(SOCKET));
 }
 
 /** How many lines COPY sends: 100 characters and a line end each, so 202 MB. */
 const LINES = 2_000_000;
+/** As many through a tap, which prints them: 20 MB. */
+const TAPPED_LINES = 200_000;
+/** The format of a line. */
+const LINE = "0123456789abcdef".repeat(5) + "%020.0f";
 
 test("PostgreSQL copies 200 MB into a table and out of it through uds relay", async () => {
   await using dir = new UserDir();
@@ -48,8 +52,7 @@ test("PostgreSQL copies 200 MB into a table and out of it through uds relay", as
   const relayed = dir.file("relayed");
   await using relay = await startRelay(dir);
   const file = dir.file("lines");
-  const line = "0123456789abcdef".repeat(5) + "%020.0f";
-  await output(["sh", "-c", `seq -f ${line} ${LINES} > ${file}`]);
+  await output(["sh", "-c", `seq -f ${LINE} ${LINES} > ${file}`]);
   assertEquals((await Deno.stat(file)).size, 101 * LINES);
   const digest = (await output(["sh", "-c", `sha256sum < ${file}`])).trim();
 
@@ -62,6 +65,35 @@ test("PostgreSQL copies 200 MB into a table and out of it through uds relay", as
   const what = "`COPY` of 202 MB into a table and out of it, compared by checksum";
   await checked("PostgreSQL, `psql`", VERSION, "`uds relay`", what);
 }, { needs: NEEDS, deadline: 180_000 });
+
+test("psql copies 20 MB into PostgreSQL and out of it through uds tap", async () => {
+  await using dir = new UserDir();
+  await using server = await startPostgres(dir);
+  const relayed = dir.file("relayed");
+  await using tap = await startRelay(dir, "tap");
+  await psql(relayed, `psql -c "create unlogged table t (line text)"`);
+  const lines = `seq -f ${LINE} ${TAPPED_LINES}`;
+  await psql(relayed, `${lines} | psql -c "copy t from stdin"`);
+  const copied = await psql(relayed, `psql -c "copy t to stdout" | sha256sum`);
+  assertEquals(copied, await psql(relayed, `${lines} | sha256sum`));
+  const shown = { "to-target": 0, "to-client": 0 };
+  for (const line of (await tap.end()).trimEnd().split("\n")) {
+    const { event, direction, text, hex } = JSON.parse(line) as Shown;
+    if (event === "data") shown[direction] += hex ? hex.length / 2 : encode(text).length;
+  }
+  for (const bytes of Object.values(shown)) assert(bytes > 101 * TAPPED_LINES, String(bytes));
+  await stop(server, "SIGINT");
+  const what = "`COPY` of 20 MB into a table and out of it, compared by checksum, all of it shown";
+  await checked("PostgreSQL, `psql`", VERSION, "`uds tap`", what);
+}, { needs: NEEDS, deadline: 60_000 });
+
+/** A line of the tap, which has a text or bytes in hexadecimal if the event is "data". */
+interface Shown {
+  event: string;
+  direction: "to-target" | "to-client";
+  text: string;
+  hex?: string;
+}
 
 test("psql cancels a query of PostgreSQL through uds relay", async () => {
   await using dir = new UserDir();

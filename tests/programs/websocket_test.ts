@@ -50,15 +50,17 @@ test("Python's websockets talk to Deno.upgradeWebSocket on a claimed path", asyn
   await checked("WebSocket, python3-websockets", ["echo", found], way, WHAT);
 }, { needs: missingModules("websockets"), deadline: 30_000 });
 
-test("Python's websockets talk to each other through uds relay", async () => {
-  await using dir = new UserDir();
-  const [path, relayed] = [dir.file("ws.sock"), dir.file("relayed.sock")];
-  const [program = "", ...args] = asUser(PYTHON, "-c", SERVER, path);
-  await using server = new Program(program, args);
-  assertEquals(await server.line(), "ready");
-  await using relay = await Relay.start(relayed, path);
-  const found = (await output([PYTHON, "-c", CLIENT, relayed])).trim();
-  await relay.end();
-  await stop(server);
-  await checked("WebSocket, python3-websockets", ["echo", found], "`uds relay`", WHAT);
-}, { needs: missingModules("websockets"), deadline: 30_000 });
+for (const way of ["relay", "tap"]) {
+  test(`Python's websockets talk to each other through uds ${way}`, async () => {
+    await using dir = new UserDir();
+    const [path, relayed] = [dir.file("ws.sock"), dir.file("relayed.sock")];
+    const [program = "", ...args] = asUser(PYTHON, "-c", SERVER, path);
+    await using server = new Program(program, args);
+    assertEquals(await server.line(), "ready");
+    await using relay = await Relay.run(way, relayed, path);
+    const found = (await output([PYTHON, "-c", CLIENT, relayed])).trim();
+    await relay.end();
+    await stop(server);
+    await checked("WebSocket, python3-websockets", ["echo", found], `\`uds ${way}\``, WHAT);
+  }, { needs: missingModules("websockets"), deadline: 30_000 });
+}
