@@ -59,6 +59,7 @@ const KINDS: Record<string, Kind> = {
       `daemon off; worker_processes 2; pid ${dir.file("pid")}; error_log stderr;
       events {}
       http {
+        map $http_upgrade $kept { default upgrade; "" close; }
         access_log off; keepalive_timeout 0;
         ${
         ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) =>
@@ -69,6 +70,9 @@ const KINDS: Record<string, Kind> = {
           listen unix:${front};
           location / {
             proxy_pass http://unix:${target};
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $kept;
             add_header X-Reload ${number} always;
           }
         }
@@ -83,6 +87,7 @@ const KINDS: Record<string, Kind> = {
         timeout client 10s
         timeout connect 5s
         timeout server 10s
+        timeout tunnel 60s
         option idle-close-on-response
       listen app
         bind unix@${front}
@@ -99,6 +104,8 @@ export class Proxy implements AsyncDisposable {
   readonly #target: string;
   readonly #program: Program;
   #number = 0;
+  /** The number of its workers before it was reloaded. */
+  #before = Infinity;
   readonly path: string;
 
   private constructor(name: string, dir: UserDir, target: string) {
@@ -135,19 +142,20 @@ export class Proxy implements AsyncDisposable {
     return Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`).trim().split(" ").length;
   }
 
-  /**
-   * Reloads it with another configuration. Waits until a client is answered by that, and until the
-   * workers before have served theirs.
-   */
+  /** Reloads it with another configuration. Waits until a client is answered by that. */
   async reload(): Promise<void> {
     this.#number++;
     this.#configure();
-    const workers = this.#workers();
+    this.#before = this.#workers();
     this.#program.kill(this.#kind.reload);
     const curl = ["-sS", "-D", "-", "--unix-socket", this.path, "http://localhost/"];
     const isReloaded = new RegExp(`^x-reload: ${this.#number}\r$`, "im");
     while (!isReloaded.test((await run("curl", curl)).stdout));
-    while (this.#workers() > workers) await turn();
+  }
+
+  /** Waits until the workers from before it was reloaded have served their clients. */
+  async settled(): Promise<void> {
+    while (this.#workers() > this.#before) await turn();
   }
 
   /** Ends it and its workers. */

@@ -56,11 +56,22 @@ test("curl imports an image into podman by Docker's API through uds relay", asyn
     await curl("-X", "DELETE", "http://d/v1.40/images/uds");
     assertEquals(await curl("http://d/v1.40/images/json"), "[]\n");
     await relay.end();
+    const tapped = dir.file("tapped.sock");
+    await using tap = await Relay.run("tap", tapped, path);
+    const absent = "http://d/v1.40/containers/absent/json";
+    const asked = ["curl", "-sS", "--unix-socket", tapped, "http://d/v1.40/version", absent];
+    assertStringIncludes(await output(asked), "no such container");
+    const shown = await tap.end();
+    for (const line of ["GET /v1.40/version HTTP/1.1", "HTTP/1.1 404 Not Found"]) {
+      assertStringIncludes(shown, line);
+    }
   } finally {
     await stop(server);
     // Files of a namespace are those of this user, in directories that may be read-only.
     await output(["chmod", "-R", "u+rwX", dir.path]);
   }
   const what = "an image of 30 MB imported, listed, saved and compared by checksum, and removed";
-  await checked("podman, `curl`", ["podman", "--version"], "`uds relay`", what);
+  const version = ["podman", "--version"];
+  await checked("podman, `curl`", version, "`uds relay`", what);
+  await checked("podman, `curl`", version, "`uds tap`", "two requests and their answers are shown");
 }, { needs: ["podman", "curl", "unshare"], deadline: 60_000 });

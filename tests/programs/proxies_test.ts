@@ -16,6 +16,7 @@ async function reloadUnderLoad(dir: UserDir, proxy: Proxy, path: string): Promis
   for (let i = 0; i < RELOADS; i++) {
     await load.answered();
     await proxy.reload();
+    await proxy.settled();
   }
   await load.answered();
   assert(await load.end() > RELOADS * 1000);
