@@ -121,13 +121,13 @@ export class MessageSender<T> {
     } catch (error) {
       return rejectedSeen(error);
     }
-    if (!this.#isScheduled) this.#schedule();
     // Waits for the kernel: the next message then finds a free block.
     if (out.isLarge) {
       const written = this.#whenWritten();
       this.#writeAll();
       return written;
     }
+    if (!this.#isScheduled) this.#schedule();
     if (out.isSealed && !this.#isWriting) this.#write();
     return this.pending < this.#maxPending
       ? DONE
