@@ -38,7 +38,7 @@ export interface PairOptions {
    * Whether the child gets only the variables of `env`. Otherwise this process needs `--allow-env`,
    * to pass on all that it has. In both cases node:child_process adds `DENO_EXTRA_STDIO_FDS`, and
    * `NODE_V8_COVERAGE` if this process has it. A module also gets the variables that lead to Deno's
-   * cache.
+   * cache and registries.
    *
    * @default {false for a program, true for a module}
    */

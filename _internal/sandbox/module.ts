@@ -12,8 +12,11 @@ import { startChild, type StartOptions } from "../child/start.ts";
 import { FAILED, LOADED, type Runtime } from "./entry.ts";
 import { sandboxArgs } from "./flags.ts";
 
-/** The variables that say where Deno has its cache. */
-const CACHE_VARIABLES = ["DENO_DIR", "XDG_CACHE_HOME", "HOME"];
+/** The variables that say where Deno has its cache, and from which registries its packages are. */
+const CACHE_VARIABLES = [
+  ...["DENO_DIR", "XDG_CACHE_HOME", "HOME"],
+  ...["JSR_URL", "NPM_CONFIG_REGISTRY"],
+];
 
 /** Keeps Deno from looking for packages beside the module, and for a newer Deno on the network. */
 const QUIET = { DENO_NO_PACKAGE_JSON: "1", DENO_NO_UPDATE_CHECK: "1" };

@@ -1,6 +1,6 @@
 import { pair } from "@uds/uds";
 import { assert, assertEquals } from "@std/assert";
-import { decode, TempDir, test } from "../_helpers.ts";
+import { decode, fixture, TempDir, test } from "../_helpers.ts";
 import { moduleOf, said, saidJson, saying, STOLEN, write } from "./_sandbox.ts";
 
 /** Settings with which Deno allows imports of everything below any `node_modules`. */
@@ -87,6 +87,63 @@ test("pair(module) copies nothing from the cache into its directory", async () =
   assertEquals(await saidJson(url, { env, config: new URL("deno.json", url) }), 1);
   const names = [...Deno.readDirSync(dir.file("own"))].map((entry) => entry.name);
   assertEquals(names.sort(), ["deno.json", "w.ts"]);
+});
+
+/** A registry on this machine for packages of JSR and npm. It has one of each. */
+async function serveRegistry(dir: TempDir): Promise<Deno.HttpServer<Deno.NetAddr>> {
+  const one = "export const one = 1;";
+  const hash = async (name: string, bytes: Uint8Array<ArrayBuffer>) =>
+    new Uint8Array(await crypto.subtle.digest(name, bytes));
+  await write(dir, {
+    "package/package.json": `{ "name": "two", "version": "1.0.0", "type": "module" }`,
+    "package/index.js": "export const two = 2;",
+  });
+  const { stdout: tarball } = await new Deno.Command("tar", {
+    args: ["--create", "--gzip", "--directory", dir.path, "package"],
+  }).output();
+  const checksum = `sha256-${(await hash("SHA-256", new TextEncoder().encode(one))).toHex()}`;
+  const integrity = `sha512-${(await hash("SHA-512", tarball)).toBase64()}`;
+  return Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, ({ url }) => {
+    const dist = { tarball: new URL("/two.tgz", url).href, integrity };
+    const bodies: Record<string, BodyInit> = {
+      "/@a/one/meta.json": `{ "versions": { "1.0.0": {} } }`,
+      "/@a/one/1.0.0_meta.json": JSON.stringify({
+        exports: { ".": "./mod.ts" },
+        manifest: { "/mod.ts": { size: one.length, checksum } },
+      }),
+      "/@a/one/1.0.0/mod.ts": one,
+      "/two": JSON.stringify({
+        name: "two",
+        "dist-tags": { latest: "1.0.0" },
+        versions: { "1.0.0": { name: "two", version: "1.0.0", dist } },
+      }),
+      "/two.tgz": tarball,
+    };
+    const body = bodies[new URL(url).pathname];
+    return new Response(body ?? null, { status: body === undefined ? 404 : 200 });
+  });
+}
+
+test("pair(module) finds what another registry than the default one has sent", async () => {
+  await using dir = new TempDir();
+  const server = await serveRegistry(dir);
+  const registry = `http://127.0.0.1:${server.addr.port}/`;
+  const url = await write(dir, {
+    "own/w.ts": saying(
+      "[one, two]",
+      `import { one } from "jsr:@a/one";\nimport { two } from "npm:two";`,
+    ),
+  });
+  const cache = dir.file("cache");
+  const cached = await new Deno.Command(Deno.execPath(), {
+    args: ["cache", "--quiet", "--no-config", url.href],
+    env: { DENO_DIR: cache, JSR_URL: registry, NPM_CONFIG_REGISTRY: registry },
+  }).output();
+  await server.shutdown();
+  assert(cached.success, decode(cached.stderr));
+  const args = [url.pathname, cache, registry];
+  await using parent = fixture("./tests/fixtures/sandbox/other_registry.ts", ["-A"], args);
+  assertEquals(await parent.output(), ["[1,2]"], await parent.stderr());
 });
 
 test("pair(module) keeps it from the databases of Deno's cache, which its process has open", async () => {
