@@ -261,15 +261,22 @@ function lines(stream: ReadableStream<Uint8Array<ArrayBuffer>>): ReadableStream<
 /** The root of the project. */
 export const ROOT: string = fromFileUrl(new URL("..", import.meta.url));
 
+/** The directory of the examples: this clone, or a project with the package (tools/rehearse.ts). */
+export const PROJECT: string = Deno.env.get("UDS_PROJECT") ?? ROOT;
+
 /** Returns the path of a program of `tests/fixtures`. */
 export function fixturePath(name: string): string {
   return join(ROOT, "tests/fixtures", name);
 }
 
-/** Returns the arguments of `deno` that run a script of `tests/fixtures` or of the project. */
+/**
+ * Returns the arguments of `deno` that run a script of `tests/fixtures`, an example, or another
+ * script of this clone.
+ */
 export function denoArgs(script: string, flags: string[], args: string[] = []): string[] {
-  const path = script.includes("/") ? join(ROOT, script) : join(ROOT, "tests/fixtures", script);
-  const config = ["--config", join(ROOT, "deno.json"), "--no-lock", "--no-prompt"];
+  const root = script.startsWith("./examples/") ? PROJECT : ROOT;
+  const path = script.includes("/") ? join(root, script) : join(root, "tests/fixtures", script);
+  const config = ["--config", join(root, "deno.json"), "--no-lock", "--no-prompt"];
   return ["run", "--quiet", ...config, ...flags, path, ...args];
 }
 

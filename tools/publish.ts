@@ -21,16 +21,30 @@ export function publishedConfig(config: Config, packages: Record<string, string>
   return { ...config, imports: { ...packages, ...Object.fromEntries(own) } };
 }
 
-/** Runs a dry run with the stand-ins. Returns what it printed if it may not print it itself. */
-async function simulate(stdio: "inherit" | "piped"): Promise<Deno.CommandOutput> {
+/**
+ * Publishes with the stand-ins.
+ *
+ * @param args Further arguments of `deno publish`.
+ * @param stdio Whether its output is printed, or returned.
+ * @param env Further variables of its environment.
+ */
+export async function publish(
+  args: string[],
+  stdio: "inherit" | "piped",
+  env: Record<string, string> = {},
+): Promise<Deno.CommandOutput> {
   const config = JSON.parse(await Deno.readTextFile("deno.json")) as Config;
   config.publish.include.push("links");
   const file = `deno.publish.${Deno.pid}.json`;
   await Deno.writeTextFile(file, JSON.stringify(config));
   try {
-    const args = ["publish", "--dry-run", "--allow-dirty", "--config", file];
-    const options = { args, stdin: "null", stdout: stdio, stderr: stdio } as const;
-    return await new Deno.Command(Deno.execPath(), { ...options, env: { NO_COLOR: "1" } }).output();
+    return await new Deno.Command(Deno.execPath(), {
+      args: ["publish", "--allow-dirty", "--config", file, ...args],
+      env: { NO_COLOR: "1", ...env },
+      stdin: "null",
+      stdout: stdio,
+      stderr: stdio,
+    }).output();
   } finally {
     await Deno.remove(file);
   }
@@ -38,7 +52,7 @@ async function simulate(stdio: "inherit" | "piped"): Promise<Deno.CommandOutput>
 
 /** Returns the paths of the files that would be published, the stand-ins included. */
 export async function publishedFiles(): Promise<string[]> {
-  const { success, stdout, stderr } = await simulate("piped");
+  const { success, stdout, stderr } = await publish(["--dry-run"], "piped");
   const output = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
   if (!success) throw new Error(`the dry run failed:\n${output}`);
   const root = new URL("../", import.meta.url).href;
@@ -56,6 +70,6 @@ if (import.meta.main) {
       JSON.stringify(publishedConfig(config, packages), null, 2) + "\n",
     );
   } else {
-    Deno.exitCode = (await simulate("inherit")).code;
+    Deno.exitCode = (await publish(["--dry-run"], "inherit")).code;
   }
 }

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { basename, dirname, join } from "@std/path/posix";
 import { Process } from "../_cli.ts";
-import { decode, ROOT, TempDir, test } from "../_helpers.ts";
+import { decode, PROJECT, ROOT, TempDir, test } from "../_helpers.ts";
 
 // Runs the shell blocks of README.md and docs/. The gate also runs their TypeScript. A block of
 // `sh` has commands that must succeed. A block of `console` has commands after "$ ", and the output
@@ -36,6 +36,9 @@ function blocksOf(page: string): Block[] {
   }));
 }
 
+/** Whether the package is the one of this clone, and not one that a project has installed. */
+const IS_CLONE = PROJECT === ROOT;
+
 /**
  * Writes the programs of a page, which are the blocks that begin with their name. Returns their
  * paths.
@@ -44,7 +47,10 @@ function writePrograms(page: string, dir: TempDir, directory = dir.path): string
   const text = Deno.readTextFileSync(join(ROOT, page));
   const programs = [...text.matchAll(/^```ts ignore\n\/\/ (\w+\.ts)\n(.*?)^```$/gms)];
   if (programs.length > 0) {
-    Deno.writeTextFileSync(dir.file("deno.json"), JSON.stringify({ links: [ROOT] }));
+    const config = IS_CLONE
+      ? JSON.stringify({ links: [ROOT] })
+      : Deno.readTextFileSync(join(PROJECT, "deno.json"));
+    Deno.writeTextFileSync(dir.file("deno.json"), config);
   }
   return programs.map(([, name = "", program = ""]) => {
     Deno.writeTextFileSync(join(directory, name), runnable(fromClone(text, program), dir));
@@ -56,7 +62,7 @@ function writePrograms(page: string, dir: TempDir, directory = dir.path): string
 function fromClone(page: string, program: string): string {
   const [, section = ""] = page.match(/^## From a clone\n(.*?)(?=^## )/ms) ?? [];
   const [, statement = "", start] = section.match(/^```ts ignore\n(([\w ]+ = ).*?)\n```$/ms) ?? [];
-  if (start === undefined) return program;
+  if (start === undefined || !IS_CLONE) return program;
   const lines = program.split("\n").map((line) => line.startsWith(start) ? statement : line);
   return lines.join("\n").replace("/path/of/the/clone", ROOT);
 }
@@ -64,7 +70,7 @@ function fromClone(page: string, program: string): string {
 /** Returns a block that runs here: from this clone, in a temporary directory, without the gate. */
 function runnable(text: string, dir: TempDir): string {
   return text.replaceAll("/tmp/", `${dir.path}/`)
-    .replace(/^deno install .*jsr:@uds\/uds\/cli$/m, "deno task install")
+    .replace(/^deno install .*jsr:@uds\/uds\/cli$/m, IS_CLONE ? "deno task install" : "$&")
     .replace(/\btask test$/gm, "task test tests/project/docs_test.ts --filter=steps");
 }
 

@@ -2,23 +2,10 @@
 
 import { connect } from "@uds/uds";
 import { assertEquals, assertMatch } from "@std/assert";
-import { libcPath } from "../../_internal/libc/library.ts";
-import { fixture, Program, readText, ROOT, run, TempDir, test } from "../_helpers.ts";
+import { fixture, Program, PROJECT, readText, run, TempDir, test } from "../_helpers.ts";
+import { flagsOf } from "./_examples.ts";
 
 const NOBODY = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
-
-/** Returns the flags that an example names, for another directory than `/tmp`. */
-async function flagsOf(name: string, dir: string): Promise<string[]> {
-  const text = await Deno.readTextFile(`${ROOT}/examples/${name}`);
-  const header = text.split("*/")[0]!.replace(/\n \*/g, "");
-  const [, flags = ""] = new RegExp(`deno run (.*?) examples/${name}`).exec(header) ?? [];
-  const above = dir.split("/").map((_, i, parts) => parts.slice(0, i + 1).join("/")).slice(1);
-  return flags
-    .replaceAll("/lib/x86_64-linux-gnu/libc.so.6", libcPath())
-    .replaceAll("/tmp/", `${dir}/`)
-    .replaceAll(",/tmp", `,${above.join(",")}`)
-    .split(/\s+/);
-}
 
 /** Starts an example with the flags that it names. */
 async function started(name: string, args: string[], dir: string): Promise<Program> {
@@ -94,8 +81,9 @@ test("examples/service.ts serves the socket of systemd-socket-activate", async (
   const flags = await flagsOf("service.ts", dir.path);
   const deno = [Deno.execPath(), "run", "--quiet", "--no-prompt", "--no-lock", ...flags];
   await using manager = new Program("systemd-socket-activate", [
-    ...["-l", path, "-E", "HOME", "-E", "DENO_DIR", ...deno, "examples/service.ts"],
-  ], { cwd: ROOT });
+    ...["-l", path, "-E", "HOME", "-E", "DENO_DIR", "-E", "JSR_URL", ...deno],
+    "examples/service.ts",
+  ], { cwd: PROJECT });
   await using conn = await connect({ path, wait: true, timeout: Infinity });
   await conn.write(new TextEncoder().encode("hello"));
   await conn.closeWrite();

@@ -12,6 +12,7 @@ import {
   TempDir,
   test,
 } from "../_helpers.ts";
+import { flagsOf } from "./_examples.ts";
 
 test("examples/echo_server.ts and echo_client.ts print the classic transcripts", async () => {
   await using dir = new TempDir();
@@ -56,12 +57,7 @@ test("examples/echo_server.ts and echo_client.ts print the classic transcripts",
 });
 
 test("examples/socketpair.ts prints the classic transcript", async () => {
-  const flags = ["--allow-run", "--allow-env", "--allow-read"];
-  const { code, stdout, stderr } = await run(
-    Deno.execPath(),
-    denoArgs("./examples/socketpair.ts", flags),
-  );
-  assertEquals([code, stderr], [0, ""]);
+  const stdout = await ran("socketpair.ts", await flagsOf("socketpair.ts", "/tmp"));
   const lines = stdout.trimEnd().split("\n");
   // Each process prints in order. Between the two only the messages set an order.
   const inParent = ["in parent, sending message", "response from child: pong"];
@@ -74,12 +70,7 @@ test("examples/socketpair.ts prints the classic transcript", async () => {
 });
 
 test("examples/sandbox.ts stays in control of an untrusted module", async () => {
-  const flags = ["--allow-run", "--allow-env", "--allow-read"];
-  const { code, stdout, stderr } = await run(
-    Deno.execPath(),
-    denoArgs("./examples/sandbox.ts", flags),
-  );
-  assertEquals([code, stderr], [0, ""]);
+  const stdout = await ran("sandbox.ts", await flagsOf("sandbox.ts", "/tmp"));
   assertEquals(stdout.trimEnd().split("\n"), [
     "6 * 7: 42",
     "throw: no answer, it ended with exit code 1",
@@ -244,8 +235,7 @@ test("examples/ssh_agent.ts lists the keys of ssh-agent", async () => {
 }, { needs: ["ssh-agent", "ssh-add", "ssh-keygen"] });
 
 test("examples/pool.ts replaces a child that crashes, and loses no answer", async () => {
-  const flags = ["--allow-run", "--allow-env", "--allow-read"];
-  const text = await ran("pool.ts", flags);
+  const text = await ran("pool.ts", await flagsOf("pool.ts", "/tmp"));
   // The times depend on the load of the machine.
   assertEquals(text.replace(/in \d+ ms/g, "in N ms").replace(/\d+\.\d\d/, "N").split("\n"), [
     "pool of 1: 78498 primes in N ms",
