@@ -19,12 +19,16 @@
  *
  * These modules load only where you import them:
  *
- * - `@uds/uds/child`: `inherited()` alone, for a child that starts sooner.
- * - `@uds/uds/rpc`: `rpc()` calls methods by JSON-RPC, both ways; `rpcClient()` also reconnects.
- * - `@uds/uds/pool`: `pool()` runs the methods of a module in child processes, on all cores.
- * - `@uds/uds/workers`: `serveWorkers()` serves one path by several processes.
- * - `@uds/uds/systemd`: `listenFds()`, `notify()` and `watchdog()`.
- * - `@uds/uds/native`: identity of clients, descriptors, packets, with `--allow-ffi`.
+ * - {@linkcode [child] | @uds/uds/child}: `inherited()` alone, for a child that starts sooner.
+ * - {@linkcode [rpc] | @uds/uds/rpc}: `rpc()` calls methods by JSON-RPC, both ways; `rpcClient()`
+ *   also reconnects.
+ * - {@linkcode [pool] | @uds/uds/pool}: `pool()` runs the methods of a module in child processes,
+ *   on all cores.
+ * - {@linkcode [workers] | @uds/uds/workers}: `serveWorkers()` serves one path by several
+ *   processes.
+ * - {@linkcode [systemd] | @uds/uds/systemd}: `listenFds()`, `notify()` and `watchdog()`.
+ * - {@linkcode [native] | @uds/uds/native}: identity of clients, descriptors, packets, with
+ *   `--allow-ffi`.
  *
  * @example An echo server and its client
  * ```ts

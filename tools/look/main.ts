@@ -16,7 +16,7 @@ const HEIGHT = 2400;
 
 /** The pages with a picture, one of each kind. */
 const PICTURES =
-  /^(?:README|docs\/(?:first_daemon|command_line|messages|options|compatibility)|api\/(?:index|~\/(?:ServeOptions|serve)))\.html$/;
+  /^(?:README|docs\/(?:first_daemon|command_line|messages|options|compatibility|workers)|api\/(?:index|~\/(?:ServeOptions|serve)))\.html$/;
 
 /**
  * Reports whether a page is opened. Of the reference, only the pages of modules and of two symbols
