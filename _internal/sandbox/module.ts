@@ -147,8 +147,13 @@ const IMPORT_ADVICE =
   /Requires import access to "([^"]*)", run again with the --allow-import flag/g;
 const MAP_ADVICE = /Import ("[^"]*") not a dependency(?:\s+hint: .*)?/g;
 
-/** Replaces Deno's advice for a missing permission by the remedy here. */
+/** What Deno says if its cache lacks an import. The flag is ours, so it is not the reason. */
+const CACHED_ONLY = /, --cached-only is specified\.?/g;
+
+/** Replaces Deno's advice by the remedy here. */
 function translate(reason: string, module: URL): string {
+  const file = JSON.stringify(pathOfUrl(module));
+  const fetching = `. Run deno cache ${file}, which fetches what it imports`;
   return reason.replace(
     READ_ADVICE,
     (_, path) =>
@@ -161,7 +166,7 @@ function translate(reason: string, module: URL): string {
     MAP_ADVICE,
     `it imports $1, which it has no import map for. Import "jsr:…" or "npm:…" in full, or pass ` +
       `config: new URL("./deno.json", import.meta.url)`,
-  );
+  ).replace(CACHED_ONLY, () => fetching);
 }
 
 /**

@@ -23,11 +23,11 @@ const UNLOADABLE: Record<string, [files: Record<string, string>, reason: string]
   "a name is in no import map": [{ "own/w.ts": `import "mapped-nowhere";` }, "mapped-nowhere"],
   "a package is not in the cache": [
     { "own/w.ts": `import "npm:uds-is-not-there@1.0.0";` },
-    "--cached-only",
+    '/own/w.ts", which fetches what it imports',
   ],
   "a remote module is not in the cache": [
     { "own/w.ts": `import "https://jsr.io/uds-is-not-there.ts";` },
-    "--cached-only",
+    '/own/w.ts", which fetches what it imports',
   ],
   "the host of a remote module is not allowed": [
     { "own/w.ts": `import "https://127.0.0.1/x.ts";` },
