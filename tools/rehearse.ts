@@ -112,6 +112,7 @@ try {
   const project = `${directory}/project`;
   await Deno.mkdir(project);
   await Deno.mkdir(`${directory}/package`);
+  await Deno.mkdir(`${directory}/temporary`);
   await using registry = new Registry(`${directory}/package`);
   const env = {
     DENO_DIR: `${directory}/cache`,
@@ -128,6 +129,8 @@ try {
   const examples = await copyExamples(project);
   const samples = await writeSamples(project);
   const count = samples.length;
+  // The samples leave what they make there.
+  const sampleEnv = { ...env, TMPDIR: `${directory}/temporary` };
   const failed = await runAll([["the installation", ["add", "jsr:@uds/uds"]]], project, env) ||
     await runAll(
       [
@@ -135,7 +138,7 @@ try {
         ...samples,
       ],
       project,
-      env,
+      sampleEnv,
     );
   const tests = await runTests({ files: TESTS, env });
   console.log(`${registry.files} files, ${count} samples, ${failed} failed`);
