@@ -67,11 +67,14 @@ function fromClone(page: string, program: string): string {
   return lines.join("\n").replace("/path/of/the/clone", ROOT);
 }
 
-/** Returns a block that runs here: from this clone, in a temporary directory, without the gate. */
+/** Returns a block that runs here: with this package, in a temporary directory, without the gate. */
 function runnable(text: string, dir: TempDir): string {
-  return text.replaceAll("/tmp/", `${dir.path}/`)
-    .replace(/^deno install .*jsr:@uds\/uds\/cli$/m, IS_CLONE ? "deno task install" : "$&")
+  const here = text.replaceAll("/tmp/", `${dir.path}/`)
     .replace(/\btask test$/gm, "task test tests/project/docs_test.ts --filter=steps");
+  if (IS_CLONE) return here.replace(/^deno install .*jsr:@uds\/uds\/cli$/m, "deno task install");
+  // Children find the package in the cache of the project.
+  return here.replaceAll(/--allow-env=\S+/g, "$&,DENO_DIR,JSR_URL")
+    .replaceAll("-E HOME", "$& -E DENO_DIR -E JSR_URL");
 }
 
 /**
