@@ -67,7 +67,7 @@ function fromClone(page: string, program: string): string {
   return lines.join("\n").replace("/path/of/the/clone", ROOT);
 }
 
-/** Returns a block that runs here: with this package, in a temporary directory, without the gate. */
+/** Returns a block that runs here: with this package, in a temporary directory, no gate. */
 function runnable(text: string, dir: TempDir): string {
   const here = text.replaceAll("/tmp/", `${dir.path}/`)
     .replace(/\btask test$/gm, "task test tests/project/docs_test.ts --filter=steps");
