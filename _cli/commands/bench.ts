@@ -9,6 +9,7 @@ import { serve } from "../../server.ts";
 import { FAILURE, OK, UsageError } from "../exit_codes.ts";
 import { count, size, timeLines, timesOf } from "../text/figures.ts";
 import { shownPath } from "../parse/parameters.ts";
+import { inLocale } from "../text/locale.ts";
 import { json, printable } from "../text/printable.ts";
 import { connectStream } from "../io/connect_stream.ts";
 import { sendBack } from "./echo.ts";
@@ -220,7 +221,9 @@ function formatLoad(server: string, load: Load): string {
     `requests of ${load.size} B by ${clients}${how}    ${count(load.perSecond)}/s`,
     ...(load.histogram.length > 0 ? timeLines(load) : []),
     `errors    ${count(lost)}`,
-    ...errors.map(([message, times]) => `  ${count(times)} times: ${printable(message)}`),
+    ...errors.map(([message, times]) =>
+      `  ${count(times)} ${inLocale("×", "x")} ${printable(message)}`
+    ),
     "",
   ].join("\n");
 }

@@ -5,7 +5,7 @@ import { delay } from "../../_internal/base/event_loop.ts";
 import { settlesWithin } from "../../_internal/base/silence.ts";
 import type { SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
-import { messages } from "../../framing.ts";
+import { encodeMessage, messages } from "../../framing.ts";
 import type { FramingFlags } from "../parse/options.ts";
 import { type Times, timesOf } from "../text/figures.ts";
 import { connectStream } from "./connect_stream.ts";
@@ -64,7 +64,7 @@ export async function measureLoad(
   const isFramed = (framing.framing ?? "raw") !== "raw";
   const manner = isFramed ? undefined : await mannerOf(path, request);
   const open = manner === undefined
-    ? () => openFramed(path, request, framing)
+    ? framedClients(path, request, framing)
     : manner.ends
     ? () => Promise.resolve(anewEachTime(path, request, manner))
     : () => openRaw(path, request, manner.answerBytes);
@@ -120,6 +120,7 @@ async function mannerOf(path: SocketPath, request: Uint8Array): Promise<Manner> 
   await conn.write(request);
   let halfCloses = false;
   let answerBytes = 0;
+  let begin = 0;
   for (;;) {
     const reading = conn.read(buffer);
     const isOver = !await settlesWithin(reading, answerBytes === 0 ? ANSWER_MS : PAUSE_MS);
@@ -137,7 +138,14 @@ async function mannerOf(path: SocketPath, request: Uint8Array): Promise<Manner> 
     const count = await reading;
     if (count === null && answerBytes === 0) throw noAnswer();
     if (count === null) return { ends: true, halfCloses, answerBytes };
+    if (answerBytes === 0) begin = performance.now();
     answerBytes += count;
+    if (performance.now() - begin > ANSWER_MS) {
+      throw new Deno.errors.TimedOut(
+        `The first answer has not ended within ${ANSWER_MS / 1000} s. ` +
+          "If the server sends by itself, use --framing",
+      );
+    }
   }
 }
 
@@ -158,20 +166,25 @@ async function openRaw(path: SocketPath, request: Uint8Array, size: number): Pro
   };
 }
 
-async function openFramed(
+/** Returns what opens a client. Throws if the framing cannot have the request. */
+function framedClients(
   path: SocketPath,
   request: Uint8Array,
   flags: FramingFlags,
-): Promise<Client> {
-  const conn = await connectStream(path);
-  const channel = messages(conn, codecOf(flags));
-  return {
-    exchange: () =>
-      limited(conn, async () => {
-        await channel.send(request);
-        if (await channel.receive() === undefined) throw noAnswer();
-      }),
-    [Symbol.asyncDispose]: () => channel[Symbol.asyncDispose](),
+): () => Promise<Client> {
+  const codec = codecOf(flags);
+  const encoded = encodeMessage(codec, request);
+  return async () => {
+    const conn = await connectStream(path);
+    const channel = messages(conn, codec);
+    return {
+      exchange: () =>
+        limited(conn, async () => {
+          await channel.sendEncoded(encoded);
+          if (await channel.receive() === undefined) throw noAnswer();
+        }),
+      [Symbol.asyncDispose]: () => channel[Symbol.asyncDispose](),
+    };
   };
 }
 

@@ -3,7 +3,7 @@ import { lines, messages, serve } from "@uds/uds";
 import { delay } from "../../_internal/base/event_loop.ts";
 import { histogram, quantile } from "../../_cli/text/histogram.ts";
 import { onTerminal, Process, uds, udsCommand } from "../_cli.ts";
-import { decode, encode, TempDir, test } from "../_helpers.ts";
+import { decode, encode, TempDir, test, testAlone } from "../_helpers.ts";
 
 test("uds bench --json reports round trips, bulk and messages of a server", async () => {
   await using dir = new TempDir();
@@ -149,7 +149,29 @@ test("uds bench --send counts errors, and has exit code 1", async () => {
   const { code, stdout } = await uds(args);
   assertEquals(code, 1);
   assertMatch(stdout, /\nrequests of 4 B by 1 client +[\d,]+\/s\n {2}median /);
-  assertMatch(stdout, /\nerrors +[1-9]\d*\n {2}\d+ times: The server has ended the connection/);
+  assertMatch(stdout, /\nerrors +[1-9]\d*\n {2}\d+ × The server has ended the connection/);
+});
+
+// A busy machine makes pauses, which end the answer.
+testAlone("uds bench --send ends at a first answer that never ends", async () => {
+  await using dir = new TempDir();
+  const options = { path: dir.file("s.sock"), onError() {} };
+  await using _server = await serve(options, async (conn) => {
+    for (const chunk = new Uint8Array(65536);;) await conn.write(chunk);
+  });
+  const { code, stderr } = await uds(["bench", "--send", "x", dir.file("s.sock")]);
+  assertEquals(code, 8);
+  assertEquals(
+    stderr,
+    "uds: The first answer has not ended within 2 s. If the server sends by itself, use --framing\n",
+  );
+});
+
+test("uds bench --framing refuses a request that the framing cannot have", async () => {
+  const args = ["bench", "--framing", "lines", "--send", "a\nb", "/nowhere.sock"];
+  const { code, stdout, stderr } = await uds(args);
+  assertEquals([code, stdout], [2, ""]);
+  assertMatch(stderr, /^uds: Cannot encode a message: it has the delimiter/);
 });
 
 for (const args of [["--clients", "2"], ["--framing", "lines"], ["--self", "--send", "x"]]) {
