@@ -1,20 +1,13 @@
 /** What is known about sockets without connecting: their locks, and the table of the kernel. */
 
+import { ALL_PERMISSIONS } from "../../_internal/base/deno_permissions.ts";
 import { readLock } from "../../_internal/lock/peek_lock.ts";
 import type { Needs } from "../parse/command.ts";
 import type { SocketType } from "../parse/parameters.ts";
 import { readProc } from "./proc.ts";
 
 /** What it takes to read the table: Deno shows `/proc` only to a process with all permissions. */
-export const TABLE_NEEDS: Needs = {
-  read: true,
-  write: true,
-  net: true,
-  env: true,
-  run: true,
-  sys: true,
-  ffi: true,
-};
+export const TABLE_NEEDS: Needs = ALL_PERMISSIONS;
 
 /** A socket with a name that clients can use, as `/proc/net/unix` lists it. */
 export interface ListedSocket {

@@ -1,13 +1,13 @@
 /** Files of `/proc`, which Deno shows only to a process with all permissions. */
 
-const ALL = ["read", "write", "net", "env", "run", "sys", "ffi"] as const;
+import { ALL_PERMISSIONS, areGranted } from "../../_internal/base/deno_permissions.ts";
 
 let mayRead: boolean | undefined;
 
 /** Reports whether Deno shows `/proc` to this process. */
 export function mayReadProc(): boolean {
   return mayRead ??= Deno.build.os === "linux" &&
-    ALL.every((name) => Deno.permissions.querySync({ name }).state === "granted");
+    areGranted(ALL_PERMISSIONS);
 }
 
 /** Returns the text of a file below `/proc`, or `undefined` if this process cannot read it. */

@@ -81,7 +81,7 @@ test("uds ls --all lists the sockets of the system, abstract names and datagrams
 test("uds ls --all names the permissions that are missing", async () => {
   const { code, stderr } = await uds(["ls", "--all"]);
   assertEquals(code, 9);
-  assertMatch(stderr, /^uds: Cannot list all sockets: .* Run again with .*--allow-ffi/);
+  assertMatch(stderr, /^uds: Cannot list all sockets: .* Run again with --allow-all\n/);
 }, LINUX);
 
 for (const args of [["--probe"], ["/run"]]) {
