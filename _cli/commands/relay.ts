@@ -135,6 +135,8 @@ export interface RelayContext {
   signal: AbortSignal;
   /** Whether connections can send and receive descriptors. */
   hasDescriptors?: boolean;
+  /** Called when clients can connect. */
+  onListen?: () => void;
   /** Called with each client, before another one is accepted. */
   accepted?: (client: ByteStream) => void;
   /** Returns the two sides to relay instead, such as {@linkcode tap} shows them. */
@@ -154,7 +156,7 @@ export async function serveRelay(
   flags: RelayFlags,
   from: Endpoint,
   to: Endpoint,
-  { signal, accepted, between, hasDescriptors: descriptors }: RelayContext,
+  { signal, onListen: started, accepted, between, hasDescriptors: descriptors }: RelayContext,
 ): Promise<void> {
   // A prompt would otherwise appear with the first connection.
   requireGrants("Cannot relay", needs(flags, from, to), { operation: "relay", path: null });
@@ -183,6 +185,7 @@ export async function serveRelay(
 
   function reportListening(side: Endpoint): void {
     const address = shownEndpoint(side);
+    started?.();
     reporter.say(`listening on ${address}`, { event: "listening", address });
   }
 

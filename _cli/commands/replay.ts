@@ -54,7 +54,9 @@ export async function run(flags: ReplayFlags, file: string, path: SocketPath): P
   const recording = await readRecording(file);
   const { connection: only } = flags;
   if (only !== undefined && !recording.has(only)) {
-    throw new UsageError(`--connection must be one of ${[...recording.keys()].join(", ")}`);
+    throw new UsageError(
+      `--connection must be one of ${[...recording.keys()].join(", ")}, got ${only}`,
+    );
   }
   const recorded = [...recording].filter(([number]) => only === undefined || number === only);
   if (recorded.length === 0) {
@@ -141,22 +143,27 @@ async function playServer(
 
 /** Prints a difference, as text or as JSON. */
 async function printDifference(
-  { json }: ReplayFlags,
+  { json, timeout }: ReplayFlags,
   connection: number,
   difference: Difference,
 ): Promise<void> {
-  await print(json ? toJson(connection, difference) : toText(connection, difference));
+  const silence = (timeout || TIMEOUT_MS) / 1000;
+  await print(json ? toJson(connection, difference) : toText(connection, difference, silence));
 }
 
-function toJson(connection: number, { offset, expected, got }: Difference): string {
+function toJson(connection: number, { offset, expected, got, isSilent }: Difference): string {
   const sides = { expected: describe(expected, {}), got: describe(got, {}) };
-  return `${json({ connection, offset, ...sides })}\n`;
+  return `${json({ connection, offset, ...sides, ...(isSilent && { silent: true }) })}\n`;
 }
 
-function toText(connection: number, { offset, expected, got }: Difference): string {
-  return `connection ${connection}, byte ${offset}: expected ${shown(expected)}, got ${
-    shown(got)
-  }\n`;
+/** @param silence How long, in seconds, a side may be silent. */
+function toText(
+  connection: number,
+  { offset, expected, got, isSilent }: Difference,
+  silence: number,
+): string {
+  const there = isSilent ? `nothing for ${silence} s` : shown(got);
+  return `connection ${connection}, byte ${offset}: expected ${shown(expected)}, got ${there}\n`;
 }
 
 /** Returns the first bytes as quoted text, or in hexadecimal, and the number of the others. */

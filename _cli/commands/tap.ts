@@ -63,6 +63,7 @@ export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
   await serveRelay(flags, from, to, {
     signal: AbortSignal.any([stopped, failed.signal]),
     hasDescriptors,
+    onListen: () => file?.start(),
     between(client, target) {
       const connection = ++count;
       const timed = (event: TapEvent) => ({ connection, time: new Date(), ...event });

@@ -45,7 +45,10 @@ export async function play(
   const { bytes } = peer;
   // The rest was not awaited.
   if (peer.differs) return differences(expected.subarray(0, bytes.length), bytes).slice(0, 1);
-  return differences(expected, bytes);
+  return differences(expected, bytes).map((difference) => ({
+    ...difference,
+    isSilent: peer.isSilent && difference.got.length === 0,
+  }));
 }
 
 /** What the peer sends, read as it comes. */
@@ -68,6 +71,11 @@ class Peer implements Disposable {
     this.#limit = new SilenceLimit(timeout, "");
     this.#limit.signal.addEventListener("abort", () => conn.close());
     this.#read(expected.length + MAX_EXTRA_BYTES);
+  }
+
+  /** Whether it was given up because it was silent. */
+  get isSilent(): boolean {
+    return this.#limit.signal.aborted;
   }
 
   get bytes(): Uint8Array {

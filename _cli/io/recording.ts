@@ -39,17 +39,22 @@ export class Recorder implements AsyncDisposable {
   }
 
   /**
-   * Opens a file, and empties it.
+   * Opens a file. What it has is kept until {@linkcode start}.
    *
    * @param onError Called when nothing can be written any more.
    */
   static async open(name: string, onError: (error: unknown) => void): Promise<Recorder> {
-    const options = { write: true, create: true, truncate: true, mode: MODE };
+    const options = { write: true, create: true, mode: MODE };
     const file = await explained(
       `Cannot write ${JSON.stringify(name)}`,
       () => Deno.open(name, options),
     );
     return new Recorder(name, file, onError);
+  }
+
+  /** Empties the file. A pipe or a device has nothing to empty. */
+  start(): void {
+    if (this.#file.statSync().isFile) this.#file.truncateSync();
   }
 
   /** Records an event. Returns a promise to await before the next one, if the file is slow. */

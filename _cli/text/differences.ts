@@ -6,6 +6,8 @@ export interface Difference {
   readonly offset: number;
   readonly expected: Uint8Array;
   readonly got: Uint8Array;
+  /** Whether the other side was silent there, and had not ended. */
+  readonly isSilent?: boolean;
 }
 
 /** Ranges with fewer equal bytes between them count as one. */

@@ -90,7 +90,7 @@ test("uds tap --output records what passes, and uds replay compares the answers 
   assertEquals(other, {
     code: 1,
     stdout: 'connection 1, byte 7: expected "e", got "E"\n' +
-      'connection 1, byte 12: expected "\\n", got the end\n' +
+      'connection 1, byte 12: expected "\\n", got nothing for 0.3 s\n' +
       'connection 2, byte 0: expected ff0001, got "no"\n',
     stderr: "connections: 2, differences: 3\n",
   });
@@ -119,7 +119,7 @@ test("uds replay has an exit code for each failure", async () => {
   assertEquals([absent.code, bad.code, none.code, one.code], [3, 1, 3, 2]);
   assertStringIncludes(bad.stderr, 'bad": line 2 is not an event of uds tap');
   assertStringIncludes(none.stderr, `Cannot read "${dir.file("none")}"`);
-  assertStringIncludes(one.stderr, "--connection must be one of 1");
+  assertStringIncludes(one.stderr, "--connection must be one of 1, got 2");
 });
 
 test("uds tap --output names the file that it cannot write", async () => {
@@ -130,6 +130,34 @@ test("uds tap --output names the file that it cannot write", async () => {
   assertEquals(code, 3);
   assertStringIncludes(stderr, `uds: Cannot write "${file}": No such file`);
   assertEquals(dir.list(), []);
+});
+
+test("uds tap --output keeps an older recording if it cannot serve", async () => {
+  await using dir = new TempDir();
+  const file = dir.file("r.jsonl");
+  await Deno.writeTextFile(file, "older\n");
+  await using _server = await server(dir.file("t.sock"), (request) => request);
+  const { code } = await uds(["tap", "-o", file, dir.file("t.sock"), dir.file("a.sock")]);
+  assertEquals([code, await Deno.readTextFile(file)], [5, "older\n"]);
+  // Once it serves, the file has nothing but the new recording.
+  const args = ["tap", "-o", file, dir.file("u.sock"), dir.file("a.sock")];
+  await using tap = new Process(udsCommand(args));
+  await tap.stderr.until("listening on");
+  tap.kill("SIGTERM");
+  await tap.ended;
+  assertEquals(await Deno.readTextFile(file), "");
+});
+
+test("uds replay reports a server that sends nothing more, and does not take it for its end", async () => {
+  await using dir = new TempDir();
+  const [path, file] = [dir.file("s.sock"), dir.file("r.jsonl")];
+  const event = (direction: string) => ({ connection: 1, event: "data", direction, text: "hi" });
+  const recorded = ["to-target", "to-client"].map((side) => `${JSON.stringify(event(side))}\n`);
+  await Deno.writeTextFile(file, recorded.join(""));
+  await using _server = await serve(path, (conn) => conn.closed);
+  const args = ["replay", "--timeout", "0.2", file, path];
+  const { code, stdout } = await uds(args);
+  assertEquals([code, stdout], [1, 'connection 1, byte 0: expected "hi", got nothing for 0.2 s\n']);
 });
 
 test("uds tap --output ends when its file takes nothing more", async () => {
