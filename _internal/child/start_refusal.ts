@@ -79,13 +79,14 @@ export function requireStartable(context: ErrorContext<null>, start: Startable):
 
 /** Returns what was probably meant by the name of a program that cannot be started. */
 function remedyOf(command: string, args: string[]): string {
-  if (/\.[cm]?[jt]sx?$/.test(command)) {
-    const url = `new URL(${JSON.stringify(command)}, import.meta.url)`;
-    return `. A module is given by its URL, ${url}, or as an argument of "deno"`;
-  }
   const [name, ...words] = command.split(" ");
-  if (words.length === 0 || args.length > 0 || !name) return "";
-  return `. Its arguments are given apart: ${JSON.stringify(name)} and ${JSON.stringify(words)}`;
+  if (name && words.length > 0) {
+    const all = JSON.stringify([...words, ...args]);
+    return `. Its arguments are given apart: ${JSON.stringify(name)} and ${all}`;
+  }
+  if (!/\.[cm]?[jt]sx?$/.test(command)) return "";
+  const url = `new URL(${JSON.stringify(command)}, import.meta.url)`;
+  return `. A module is given by its URL, ${url}, or as an argument of "deno"`;
 }
 
 /** The longest argument, with the NUL at its end (execve(2), MAX_ARG_STRLEN). */

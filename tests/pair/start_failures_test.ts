@@ -39,6 +39,7 @@ test("pair() of a program that does not exist rejects with NotFound", async () =
 });
 
 const MEANT: [command: string, says: string][] = [
+  ["uds-no-such task.js", 'Its arguments are given apart: "uds-no-such" and ["task.js"]'],
   ["uds-no-such -a b", 'Its arguments are given apart: "uds-no-such" and ["-a","b"]'],
   [
     "./no_such.ts",
