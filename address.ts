@@ -8,6 +8,7 @@
  * @module
  */
 
+import { checked } from "./_internal/base/caller_stack.ts";
 import { absoluteSocketPath } from "./_internal/base/socket_path.ts";
 
 /**
@@ -66,5 +67,5 @@ export interface UnixAddr {
  * @category Paths
  */
 export function resolveSocketPath(path: SocketPath): string {
-  return absoluteSocketPath(path);
+  return checked(resolveSocketPath, () => absoluteSocketPath(path));
 }

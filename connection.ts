@@ -5,6 +5,7 @@
  * @module
  */
 
+import { checked } from "./_internal/base/caller_stack.ts";
 import type { UnixAddr } from "./address.ts";
 import { checkArguments, show } from "./_internal/base/check.ts";
 import { recordAdopted } from "./_internal/connection/native_slot.ts";
@@ -180,7 +181,19 @@ export interface Connection extends Disposable, AsyncDisposable {
  * @category Connections
  */
 export function toConnection(conn: Deno.UnixConn): Connection {
-  checkArguments("toConnection", arguments, 1, "toConnection(conn)");
+  checked(toConnection, () => {
+    checkArguments("toConnection", arguments, 1, "toConnection(conn)");
+    checkUnixConn(conn);
+  });
+  const { localAddr, remoteAddr } = conn;
+  recordAdopted(conn);
+  return new SocketConnection(conn, {
+    localAddr: { transport: "unix", path: localAddr.path },
+    remoteAddr: { transport: "unix", path: remoteAddr.path },
+  });
+}
+
+function checkUnixConn(conn: Deno.UnixConn): void {
   const methods = ["read", "write", "closeWrite", "close", "ref", "unref"] as const;
   if (
     typeof conn !== "object" || conn === null ||
@@ -188,17 +201,11 @@ export function toConnection(conn: Deno.UnixConn): Connection {
   ) {
     throw new TypeError(`Invalid connection: expected a Deno.UnixConn, got ${show(conn)}`);
   }
-  const { localAddr, remoteAddr } = conn;
-  for (const addr of [localAddr, remoteAddr]) {
+  for (const addr of [conn.localAddr, conn.remoteAddr]) {
     if (addr?.transport !== "unix") {
       throw new TypeError(
         `Invalid connection: expected the transport "unix", got ${show(addr?.transport)}`,
       );
     }
   }
-  recordAdopted(conn);
-  return new SocketConnection(conn, {
-    localAddr: { transport: "unix", path: localAddr.path },
-    remoteAddr: { transport: "unix", path: remoteAddr.path },
-  });
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checked } from "./_internal/base/caller_stack.ts";
 import { resolveSocketPath, type SocketPath } from "./address.ts";
 import {
   checkArguments,
@@ -147,16 +148,18 @@ export function permissions(
   target: SocketPath | { fd: number },
   options: PermissionsOptions = {},
 ): Deno.PermissionOptionsObject {
-  checkArguments("permissions", arguments, 3, "permissions(operation, path, { publish })");
-  if (!OPERATIONS.includes(operation)) {
-    throw new TypeError(
-      `Invalid operation ${show(operation)}: expected one of ${OPERATIONS.map(show).join(", ")}`,
-    );
-  }
-  checkOptions("permissions", options, CHECKS);
-  if (operation === "pair") return pairPermissions(target as SocketPath, options.clearEnv);
-  if (operation === "serve" && typeof target === "object" && "fd" in target) return {};
-  return socketPermissions(operation, resolveSocketPath(target as SocketPath), options);
+  return checked(permissions, () => {
+    checkArguments("permissions", arguments, 3, "permissions(operation, path, { publish })");
+    if (!OPERATIONS.includes(operation)) {
+      throw new TypeError(
+        `Invalid operation ${show(operation)}: expected one of ${OPERATIONS.map(show).join(", ")}`,
+      );
+    }
+    checkOptions("permissions", options, CHECKS);
+    if (operation === "pair") return pairPermissions(target as SocketPath, options.clearEnv);
+    if (operation === "serve" && typeof target === "object" && "fd" in target) return {};
+    return socketPermissions(operation, resolveSocketPath(target as SocketPath), options);
+  });
 }
 
 /**

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checked } from "./_internal/base/caller_stack.ts";
 import { InsecurePath } from "./errors.ts";
 import { checkArguments, show } from "./_internal/base/check.ts";
 import { requireGrants } from "./_internal/base/deno_permissions.ts";
@@ -43,12 +44,10 @@ import { checkPathLength } from "./_internal/base/socket_path.ts";
  * @category Paths
  */
 export async function runtimePath(name: string): Promise<string> {
-  checkArguments("runtimePath", arguments, 1, "runtimePath(name)");
-  if (typeof name !== "string" || name === "" || /[/\0]|^\.+$/.test(name) || !name.isWellFormed()) {
-    throw new TypeError(
-      `Invalid name ${show(name)}: expected the name of a program, without "/" or NUL`,
-    );
-  }
+  checked(runtimePath, () => {
+    checkArguments("runtimePath", arguments, 1, "runtimePath(name)");
+    checkName(name);
+  });
   const operation = "runtimePath";
   requireGrants("Cannot find a runtime path", {
     env: ["XDG_RUNTIME_DIR", "TMPDIR"],
@@ -100,5 +99,14 @@ export async function runtimePath(name: string): Promise<string> {
     `${found}, and it must be a directory with mode 0700 that belongs to uid ${uid}. ` +
       (isOwn ? `Close it with "chmod 700", or set` : "Set") +
       ` XDG_RUNTIME_DIR to a directory of your own${isGiven ? ", or unset it" : ""}`,
+  );
+}
+
+function checkName(name: unknown): void {
+  if (typeof name === "string" && /^[^/\0]+$/.test(name) && !/^\.+$/.test(name)) {
+    if (name.isWellFormed()) return;
+  }
+  throw new TypeError(
+    `Invalid name ${show(name)}: expected the name of a program, without "/" or NUL`,
   );
 }

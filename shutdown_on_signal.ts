@@ -4,7 +4,8 @@
  * @module
  */
 
-import { checkArguments, checkFunction, show } from "./_internal/base/check.ts";
+import { checked } from "./_internal/base/caller_stack.ts";
+import { checkArguments, show } from "./_internal/base/check.ts";
 import { Reporter } from "./_internal/server/reporter.ts";
 
 /** How long, in milliseconds, further signals count as the first one. */
@@ -54,11 +55,15 @@ export function shutdownOnSignal(
   server: { shutdown(): Promise<unknown> },
   signals: readonly Deno.Signal[] = ["SIGINT", "SIGTERM"],
 ): Disposable {
-  checkArguments("shutdownOnSignal", arguments, 2, 'shutdownOnSignal(server, ["SIGTERM"])');
-  checkFunction("shutdown of the server", (server as Partial<typeof server> | null)?.shutdown);
-  if (!Array.isArray(signals)) {
-    throw new TypeError(`Invalid signals: expected an array, got ${show(signals)}`);
-  }
+  checked(shutdownOnSignal, () => {
+    checkArguments("shutdownOnSignal", arguments, 2, 'shutdownOnSignal(server, ["SIGTERM"])');
+    if (typeof server?.shutdown !== "function") {
+      throw new TypeError(`Invalid server: expected one with shutdown(), got ${show(server)}`);
+    }
+    if (!Array.isArray(signals)) {
+      throw new TypeError(`Invalid signals: expected an array, got ${show(signals)}`);
+    }
+  });
   let timer: ReturnType<typeof setTimeout> | undefined;
   const onSignal = () => {
     if (timer !== undefined) return;

@@ -1,3 +1,4 @@
+import { checked } from "../_internal/base/caller_stack.ts";
 import {
   checkBytes,
   malformed,
@@ -73,8 +74,10 @@ const ASCII = new TextDecoder("latin1");
  * @category Messages
  */
 export function contentLength(options: ContentLengthOptions = {}): Codec<Uint8Array> {
-  checkArguments("contentLength", arguments, 1, "contentLength({ maxBytes })");
-  checkOptions("contentLength", options, CHECKS);
+  checked(contentLength, () => {
+    checkArguments("contentLength", arguments, 1, "contentLength({ maxBytes })");
+    checkOptions("contentLength", options, CHECKS);
+  });
   const { maxBytes = MAX_BYTES } = options;
   const codec: Codec<Uint8Array> = {
     maxBytes,

@@ -1,3 +1,4 @@
+import { checked } from "../_internal/base/caller_stack.ts";
 import {
   checkBytes,
   MAX_BYTES,
@@ -79,9 +80,11 @@ export function delimited(
   delimiter: number | Uint8Array,
   options: DelimitedOptions = {},
 ): Codec<Uint8Array> {
-  checkArguments("delimited", arguments, 2, "delimited(delimiter, { maxBytes })");
-  const end = bytesOf(delimiter);
-  checkOptions("delimited", options, CHECKS);
+  const end = checked(delimited, () => {
+    checkArguments("delimited", arguments, 2, "delimited(delimiter, { maxBytes })");
+    checkOptions("delimited", options, CHECKS);
+    return bytesOf(delimiter);
+  });
   const { maxBytes = MAX_BYTES } = options;
   const findSeveral = finderOf(end);
   const [byte] = end;

@@ -1,3 +1,4 @@
+import { checked } from "../_internal/base/caller_stack.ts";
 import {
   checkTextFrames,
   jsonParts,
@@ -65,9 +66,11 @@ export function json<In = unknown, Out = In>(
   frames: TextCodec | Codec<Uint8Array>,
   parse?: (value: unknown) => In,
 ): Codec<In, Out> {
-  checkArguments("json", arguments, 2, "json(frames, parse)");
-  checkTextFrames(frames);
-  if (parse !== undefined) checkFunction("parse", parse);
+  checked(json, () => {
+    checkArguments("json", arguments, 2, "json(frames, parse)");
+    checkTextFrames(frames);
+    if (parse !== undefined) checkFunction("parse", parse);
+  });
   const texts = "text" in frames ? frames : text(frames);
   const codec = overFrames<string, In, Out>(
     texts,

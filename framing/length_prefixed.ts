@@ -1,3 +1,4 @@
+import { checked } from "../_internal/base/caller_stack.ts";
 import {
   checkBytes,
   malformed,
@@ -155,15 +156,12 @@ const CHECKS: Checks<LengthPrefixedOptions> = {
  * @category Messages
  */
 export function lengthPrefixed(options: LengthPrefixedOptions = {}): Codec<Uint8Array> {
-  checkArguments("lengthPrefixed", arguments, 1, "lengthPrefixed({ prefix, maxBytes })");
-  checkOptions("lengthPrefixed", options, CHECKS);
+  checked(lengthPrefixed, () => {
+    checkArguments("lengthPrefixed", arguments, 1, "lengthPrefixed({ prefix, maxBytes })");
+    checkOptions("lengthPrefixed", options, CHECKS);
+    checkHeader(options);
+  });
   const { prefix = 4, littleEndian = false, offset = 0, adjust = 0, keepHeader = false } = options;
-  if (offset > 0 && !keepHeader) {
-    throw new TypeError(
-      `Invalid offset: the message would lack the ${offset} bytes before its length. ` +
-        "Set keepHeader as well",
-    );
-  }
   const isVarint = prefix === "varint";
   const most = isVarint ? Infinity : 2 ** (8 * prefix) - 1;
   const kept = keepHeader && !isVarint ? offset + prefix : 0;
@@ -272,4 +270,12 @@ function endOfVarint(bytes: Uint8Array, at: number): number {
 function uint32(bytes: Uint8Array, at: number): number {
   const high = (bytes[at]! << 24) | (bytes[at + 1]! << 16);
   return (high | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
+}
+
+function checkHeader({ offset = 0, keepHeader = false }: LengthPrefixedOptions): void {
+  if (offset === 0 || keepHeader) return;
+  throw new TypeError(
+    `Invalid offset: the message would lack the ${offset} bytes before its length. ` +
+      "Set keepHeader as well",
+  );
 }

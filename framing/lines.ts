@@ -1,3 +1,4 @@
+import { checked } from "../_internal/base/caller_stack.ts";
 import {
   checkString,
   lineCodecs,
@@ -110,8 +111,10 @@ const ENCODER = new TextEncoder();
  * @category Messages
  */
 export function lines(options: LinesOptions = {}): TextCodec {
-  checkArguments("lines", arguments, 1, "lines({ maxBytes })");
-  checkOptions("lines", options, CHECKS);
+  checked(lines, () => {
+    checkArguments("lines", arguments, 1, "lines({ maxBytes })");
+    checkOptions("lines", options, CHECKS);
+  });
   const { maxBytes = MAX_BYTES, allowUnterminated = false, tooLong, onSkip } = options;
 
   function textOf(bytes: Uint8Array): string {

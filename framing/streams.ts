@@ -1,3 +1,4 @@
+import { checked } from "../_internal/base/caller_stack.ts";
 import { checkCodec } from "../_internal/messages/codec_support.ts";
 import { InputBuffer } from "../_internal/messages/input.ts";
 import { checkArguments, show } from "../_internal/base/check.ts";
@@ -34,8 +35,10 @@ import type { Codec } from "./codec.ts";
  * @category Messages
  */
 export function encodeStream<Out>(codec: Codec<unknown, Out>): TransformStream<Out, Uint8Array> {
-  checkArguments("encodeStream", arguments, 1, "encodeStream(codec)");
-  checkCodec("codec", codec);
+  checked(encodeStream, () => {
+    checkArguments("encodeStream", arguments, 1, "encodeStream(codec)");
+    checkCodec("codec", codec);
+  });
   const out = new OutputBuffer();
   let input: WritableStreamDefaultController;
   let output: ReadableStreamDefaultController<Uint8Array>;
@@ -143,8 +146,10 @@ export function encodeStream<Out>(codec: Codec<unknown, Out>): TransformStream<O
  * @category Messages
  */
 export function decodeStream<In>(codec: Codec<In, never>): TransformStream<Uint8Array, In> {
-  checkArguments("decodeStream", arguments, 1, "decodeStream(codec)");
-  checkCodec("codec", codec);
+  checked(decodeStream, () => {
+    checkArguments("decodeStream", arguments, 1, "decodeStream(codec)");
+    checkCodec("codec", codec);
+  });
   const input = new InputBuffer(codec);
   /** Passes on all messages, also those before a failure. */
   const pass = (

@@ -1,3 +1,4 @@
+import { checked } from "../_internal/base/caller_stack.ts";
 import {
   checkString,
   checkTextFrames,
@@ -47,9 +48,11 @@ let scratch: Uint8Array | undefined;
  * @category Messages
  */
 export function text(frames: Codec<Uint8Array>): TextCodec {
-  checkArguments("text", arguments, 1, "text(frames)");
-  checkTextFrames(frames);
-  if ("text" in frames) throw new TypeError("Invalid frames: its messages are texts already");
+  checked(text, () => {
+    checkArguments("text", arguments, 1, "text(frames)");
+    checkTextFrames(frames);
+    if ("text" in frames) throw new TypeError("Invalid frames: its messages are texts already");
+  });
   const encode = (message: string, out: ByteWriter) => encodeText(message, frames, out);
   return withContents({ text: true, ...overFrames(frames, encode, decodeText) }, "none");
 }

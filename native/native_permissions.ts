@@ -1,5 +1,6 @@
 /** The permission that the native functions need. */
 
+import { checked } from "../_internal/base/caller_stack.ts";
 import { checkArguments } from "../_internal/base/check.ts";
 import { libcPath } from "../_internal/libc/library.ts";
 
@@ -28,6 +29,8 @@ import { libcPath } from "../_internal/libc/library.ts";
  * @category Permissions
  */
 export function nativePermissions(): { ffi: [path: string] } {
-  checkArguments("nativePermissions", arguments, 0, "nativePermissions()");
+  checked(nativePermissions, () => {
+    checkArguments("nativePermissions", arguments, 0, "nativePermissions()");
+  });
   return { ffi: [libcPath()] };
 }

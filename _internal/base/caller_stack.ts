@@ -29,10 +29,26 @@ export function seenFrom(called: Called, error: unknown, ...inner: Called[]): un
   return error;
 }
 
+/** How the errors of wrong arguments begin. */
+const OF_ARGUMENTS = /^(Invalid|Unexpected|Cannot encode) /;
+
 /** Reports whether this package made an error of arguments. Those of V8 begin in the same way. */
 function isOfArguments({ message, stack }: Error): boolean {
   const [, frame] = stack?.split("\n    at ") ?? [];
-  return message.startsWith("Invalid ") && frame?.includes(ROOT) === true;
+  return OF_ARGUMENTS.test(message) && frame?.includes(ROOT) === true;
+}
+
+/**
+ * Runs the checks of a public function. Their errors begin where that was called.
+ *
+ * @param called The public function, which is running.
+ */
+export function checked<T>(called: Called, check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    throw seenFrom(called, error);
+  }
 }
 
 /**

@@ -4,6 +4,7 @@
 export function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "function") return "a function";
+  if (value instanceof Promise) return "a promise. Await it first";
   if (typeof value === "object" && value !== null) {
     return Array.isArray(value) ? "an array" : `an object (${value.constructor?.name ?? "null"})`;
   }

@@ -36,6 +36,11 @@ export class EncodedBytes<Out> implements EncodedMessage<Out> {
     return this.#bytes.length;
   }
 
+  /** JSON would encode it again. */
+  toJSON(): never {
+    throw alreadyEncoded();
+  }
+
   /** Returns the bytes of an encoded message for a channel. */
   static bytesFor(codec: unknown, encoded: unknown): Uint8Array {
     if (typeof encoded !== "object" || encoded === null || !(#bytes in encoded)) {
@@ -47,6 +52,11 @@ export class EncodedBytes<Out> implements EncodedMessage<Out> {
     }
     return encoded.#bytes;
   }
+}
+
+/** Returns the error of sending an encoded message as one that is not. */
+export function alreadyEncoded(): Error {
+  return new TypeError("Invalid message: it is encoded already. Use sendEncoded()");
 }
 
 /** Appends bytes that nothing changes, so that no call waits until they are written. */

@@ -14,7 +14,7 @@ import { timedOut } from "../base/failure.ts";
 import { handled } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { stateAlone } from "../connection/connection_error.ts";
-import { ENCODED, EncodedBytes } from "./encoded_bytes.ts";
+import { alreadyEncoded, ENCODED, EncodedBytes } from "./encoded_bytes.ts";
 import { type Encoder, OutputBuffer, type Segment } from "./output.ts";
 import { checkProgress, PeerContext } from "./peer_context.ts";
 import { StallTimer } from "./stall_timer.ts";
@@ -119,7 +119,7 @@ export class MessageSender<T> {
     try {
       out.append(encoder, message);
     } catch (error) {
-      return rejectedSeen(error);
+      return rejectedSeen(message instanceof EncodedBytes ? alreadyEncoded() : error);
     }
     // Waits for the kernel: the next message then finds a free block.
     if (out.isLarge) {

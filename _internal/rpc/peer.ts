@@ -84,14 +84,14 @@ export class Peer {
     this.#conn = conn;
     this.#options = options;
     const { methods, maxConcurrent, maxCalls, cancelMethod, draining, onError } = options;
-    this.#path = conn.remoteAddr?.path ?? conn.localAddr?.path ?? null;
-    this.#writtenBefore = conn.bytesWritten;
     this.#report = reporterFor(onError);
     this.#wire = wireOf(options.codec);
     this.#codec = new CountingCodec(this.#wire.codec);
     this.#channel = messages(conn as ByteChannel, this.#codec as unknown as Codec<unknown>, {
       draining: this.#quiet.signal,
     });
+    this.#path = conn.remoteAddr?.path ?? conn.localAddr?.path ?? null;
+    this.#writtenBefore = conn.bytesWritten;
     this.#calls = new Calls(this.#path, maxCalls, (id) => {
       this.#changed();
       if (cancelMethod !== null) this.notify(cancelMethod, { id });

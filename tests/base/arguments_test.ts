@@ -4,6 +4,7 @@ import {
   contentLength,
   decodeStream,
   delimited,
+  encodeMessage,
   encodeStream,
   inherited,
   json,
@@ -17,6 +18,7 @@ import {
   relay,
   runtimePath,
   serve,
+  shutdownOnSignal,
   socketpair,
   text,
   toConnection,
@@ -134,3 +136,41 @@ test("shutdown() refuses an extra argument, and shows the right call", async () 
     "Call it as shutdown({ timeout })",
   );
 });
+
+const UNAWAITED: [name: string, call: (promise: Any) => unknown][] = [
+  ["messages", (promise) => messages(promise, lines())],
+  ["rpc", (promise) => rpc(promise)],
+  ["relay", (promise) => relay(promise, promise)],
+  ["shutdownOnSignal", (promise) => shutdownOnSignal(promise)],
+];
+
+for (const [name, call] of UNAWAITED) {
+  test(`${name}() names a missing await`, async () => {
+    await assertRejects(
+      async () => await call(Promise.resolve()),
+      TypeError,
+      "got a promise. Await it first",
+    );
+  });
+}
+
+test("rpc() names a connection that is missing", async () => {
+  await assertRejects(
+    async () => await (rpc as Any)(),
+    TypeError,
+    "Invalid connection: expected something with read and write, got undefined",
+  );
+});
+
+for (const codec of [lines(), json(lines())]) {
+  test(`send() of an encoded ${"text" in codec ? "line" : "message"} names sendEncoded()`, async () => {
+    const [conn, peer] = await socketpair();
+    using _peer = peer;
+    await using channel = messages<Any, Any>(conn, codec);
+    await assertRejects(
+      () => channel.send(encodeMessage<Any>(codec, "x")),
+      TypeError,
+      "Invalid message: it is encoded already. Use sendEncoded()",
+    );
+  });
+}

@@ -3,19 +3,32 @@ import {
   claim,
   connect,
   type Connection,
+  contentLength,
+  decodeStream,
+  delimited,
   encodeMessage,
+  encodeStream,
+  json,
+  lengthPrefixed,
   lines,
   listen,
   type Messages,
   messages,
+  permissions,
   relay,
+  resolveSocketPath,
+  runtimePath,
   serve,
+  shutdownOnSignal,
   socketpair,
+  text,
+  toConnection,
 } from "@uds/uds";
 import {
   bindPackets,
   connectPackets,
   listenPackets,
+  nativePermissions,
   type PacketSocket,
   receiveDescriptors,
   sendDescriptors,
@@ -23,12 +36,16 @@ import {
 } from "@uds/uds/native";
 import { pool } from "@uds/uds/pool";
 import { rpc, rpcClient } from "@uds/uds/rpc";
+import { listenFds } from "@uds/uds/systemd";
 import { readText, ROOT, TempDir, test } from "../_helpers.ts";
 
 const SOURCE = Deno.readTextFileSync(new URL(import.meta.url)).split("\n");
 const BYTES = new Uint8Array(10);
 const MANY = new Uint8Array(10_000_000);
 const TEXT = "x".repeat(MANY.length);
+
+// deno-lint-ignore no-explicit-any -- calls that do not compile
+type Any = any;
 
 /** What a call has opened. It is closed after the call. */
 const opened: { close(): unknown }[] = [];
@@ -370,6 +387,69 @@ const CALLS: Record<string, (path: string) => Promise<unknown>> = {
     await a.write(BYTES);
     setTimeout(() => b.close(), 1);
     await receiveDescriptors(a, BYTES); // caller
+  },
+  async "connect() with an extra argument"(path) {
+    await (connect as Any)(path, {}); // caller
+  },
+  async "read() with an extra argument"() {
+    const conn: Any = await staying();
+    await conn.read(BYTES, {}, 3); // caller
+  },
+  async "lines() with a wrong option"() {
+    await lines({ maxBytes: -1 }); // caller
+  },
+  async "delimited() without a delimiter"() {
+    await (delimited as Any)(); // caller
+  },
+  async "lengthPrefixed() that would drop a header"() {
+    await lengthPrefixed({ offset: 2 }); // caller
+  },
+  async "contentLength() with an extra argument"() {
+    await (contentLength as Any)({}, {}); // caller
+  },
+  async "json() of a function"() {
+    await json(lines as never); // caller
+  },
+  async "text() of texts"() {
+    await text(lines() as never); // caller
+  },
+  async "encodeStream() without a codec"() {
+    await encodeStream(undefined as never); // caller
+  },
+  async "decodeStream() without a codec"() {
+    await decodeStream(undefined as never); // caller
+  },
+  async "send() of a line with a line feed"() {
+    const sender = await channel(staying());
+    await sender.send("a\nb"); // caller
+  },
+  async "encodeMessage() of a line with a line feed"() {
+    await encodeMessage(lines(), "a\nb"); // caller
+  },
+  async "send() of what has no JSON"() {
+    const sender = messages(await staying(), json(lines()));
+    await sender.send(undefined); // caller
+  },
+  async "toConnection() of nothing"() {
+    await toConnection(null as never); // caller
+  },
+  async "shutdownOnSignal() without a server"() {
+    await shutdownOnSignal(null as never); // caller
+  },
+  async "permissions() of a wrong operation"() {
+    await permissions("sreve" as never, "/run/s.sock"); // caller
+  },
+  async "resolveSocketPath() of a long path"() {
+    await resolveSocketPath(`/${"x".repeat(200)}`); // caller
+  },
+  async "runtimePath() of a path"() {
+    await runtimePath("a/b"); // caller
+  },
+  async "listenFds() with an argument"() {
+    await (listenFds as Any)({}); // caller
+  },
+  async "nativePermissions() with an argument"() {
+    await (nativePermissions as Any)({}); // caller
   },
   async "connect() with wait"(path) {
     await connect({ path, wait: true, timeout: 10 }); // caller
