@@ -153,7 +153,8 @@ const CACHED_ONLY = /, --cached-only is specified\.?/g;
 /** Replaces Deno's advice by the remedy here. */
 function translate(reason: string, module: URL): string {
   const file = JSON.stringify(pathOfUrl(module));
-  const fetching = `. Run deno cache ${file}, which fetches what it imports`;
+  const fetching = `. Run deno cache ${file}, which fetches what it imports. ` +
+    `If the "links" of a deno.json have it, pass ${CONFIG}`;
   return reason.replace(
     READ_ADVICE,
     (_, path) =>
@@ -165,7 +166,7 @@ function translate(reason: string, module: URL): string {
   ).replace(
     MAP_ADVICE,
     `it imports $1, which it has no import map for. Import "jsr:…" or "npm:…" in full, or pass ` +
-      `config: new URL("./deno.json", import.meta.url)`,
+      CONFIG,
   ).replace(CACHED_ONLY, () => fetching);
 }
 
@@ -188,3 +189,4 @@ function directoriesOf(module: URL, path: string): string {
 }
 
 const OWN_DIRECTORY = 'new URL(".", import.meta.url)';
+const CONFIG = 'config: new URL("./deno.json", import.meta.url)';

@@ -58,6 +58,19 @@ for (const [name, [files, reason]] of Object.entries(UNLOADABLE)) {
   });
 }
 
+for (const specifier of ["jsr:@uds-none/none", "npm:uds-no-such-package"]) {
+  test(`pair(module) names the remedy where the cache lacks ${specifier}`, async () => {
+    await using dir = new TempDir();
+    const url = await write(dir, { "own/w.ts": `import "${specifier}";` });
+    await assertRefused(
+      () => pair(url, { stderr: "null" }),
+      Deno.errors.InvalidData,
+      `/own/w.ts", which fetches what it imports. If the "links" of a deno.json have it, ` +
+        `pass config: new URL("./deno.json", import.meta.url)`,
+    );
+  });
+}
+
 test("pair(module) rejects with the exit code of its process if `config` is broken", async () => {
   await using dir = new TempDir();
   const url = await write(dir, { "own/w.ts": saying("1"), "deno.json": "{ broken" });
