@@ -158,6 +158,7 @@ test("uds replay reports a server that sends nothing more, and does not take it 
   const args = ["replay", "--timeout", "0.2", file, path];
   const { code, stdout } = await uds(args);
   assertEquals([code, stdout], [1, 'connection 1, byte 0: expected "hi", got nothing for 0.2 s\n']);
+  assertEquals(JSON.parse((await uds([...args, "--json"])).stdout).silent, true);
 });
 
 test("uds tap --output ends when its file takes nothing more", async () => {
