@@ -45,7 +45,6 @@ export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
   checkFlags(flags, from, to);
   if (flags.peer && from.scheme !== "unix") throw new UsageError("--peer is for a LISTEN unix:");
   const native = flags.peer ? await loadNative("tap", await needs(flags, from, to)) : undefined;
-  const stopped = stopSignal();
   // The output may lose its reader: `uds tap … | head`.
   const failed = new AbortController();
   const output = new GatheredOutput((error) => failed.abort(error));
@@ -53,6 +52,8 @@ export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
   await using file = flags.output === undefined
     ? undefined
     : await Recorder.open(flags.output, (error) => failed.abort(error));
+  // Not before: opening a pipe waits for its reader, and a signal then ends this process.
+  const stopped = stopSignal();
   const format = Deno.stdout.isTerminal() && !flags.json ? formatText : formatJson;
 
   const hasDescriptors = flags.descriptors ?? seesDescriptors(from, to);

@@ -1,8 +1,9 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { connect, serve } from "@uds/uds";
+import { delay } from "../../_internal/base/event_loop.ts";
 import { differences } from "../../_cli/text/differences.ts";
 import { Process, uds, udsCommand } from "../_cli.ts";
-import { encode, readAll, TempDir, test } from "../_helpers.ts";
+import { encode, readAll, run, TempDir, test } from "../_helpers.ts";
 
 /** Serves what each request becomes. A request ends at the end of file, or at a newline. */
 function server(path: string, answer: (request: Uint8Array) => Uint8Array) {
@@ -147,6 +148,18 @@ test("uds tap --output keeps an older recording if it cannot serve", async () =>
   await tap.ended;
   assertEquals(await Deno.readTextFile(file), "");
 });
+
+test("uds tap --output ends at a signal while a pipe has no reader", async () => {
+  await using dir = new TempDir();
+  const pipe = dir.file("pipe");
+  assertEquals((await run("mkfifo", [pipe])).code, 0);
+  const args = ["tap", "--output", pipe, dir.file("t.sock"), dir.file("a.sock")];
+  await using tap = new Process(udsCommand(args));
+  await delay(1000);
+  tap.kill("SIGTERM");
+  const { code } = await tap.ended;
+  assertEquals([code, dir.list()], [143, ["pipe"]]);
+}, { needs: ["mkfifo"] });
 
 test("uds replay reports a server that sends nothing more, and does not take it for its end", async () => {
   await using dir = new TempDir();
