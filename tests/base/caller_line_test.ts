@@ -1,4 +1,4 @@
-import { assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
+import { assertEquals, assertInstanceOf, assertMatch, assertRejects } from "@std/assert";
 import {
   claim,
   connect,
@@ -473,3 +473,18 @@ for (const [what, call] of Object.entries(CALLS)) {
     assertMatch(SOURCE[Number(line) - 1]!, /\/\/ caller$/);
   });
 }
+
+test("an error of this package leaves as it was how V8 makes stacks", async () => {
+  const tracing = Error as { prepareStackTrace?: unknown };
+  const before = [tracing.prepareStackTrace, Error.stackTraceLimit];
+  const own = (error: Error) => `own stack of ${error.name}`;
+  tracing.prepareStackTrace = own;
+  Error.stackTraceLimit = 3;
+  try {
+    const error = await assertRejects(() => connect("none.sock"), Error);
+    assertEquals(error.stack, `own stack of ${error.name}`);
+    assertEquals([tracing.prepareStackTrace, Error.stackTraceLimit], [own, 3]);
+  } finally {
+    [tracing.prepareStackTrace, Error.stackTraceLimit] = before as [unknown, number];
+  }
+});
