@@ -228,6 +228,8 @@ for (const piece of [[], ["--piece", "7"]]) {
     const descriptors = () => [...Deno.readDirSync(`/proc/${server.pid}/fd`)].length;
     first.close();
     console.log(`UDS_SEED=${SEED}`);
+    // After a second the server opens what watches its path.
+    await new Promise((resolve) => setTimeout(resolve, 2000));
     // With --piece every piece is logged on standard error, which takes time.
     const most = piece.length > 0 ? 2048 : 256 * 1024;
     let before = 0;
