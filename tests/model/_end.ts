@@ -103,6 +103,8 @@ export class End {
   /** When its direction was ended, and when it was closed. */
   endedAt: number = NEVER;
   closedAt: number = NEVER;
+  /** Whether a disposal took the 5 seconds that it waits, which pass on a machine that is busy. */
+  wasDisposalLong: boolean = false;
   readonly #aborts: (() => void)[] = [];
   #pendingReads = 0;
   #isDisposing = false;
@@ -198,8 +200,7 @@ export class End {
     const isSure = act === "flush" && phase.hasSent || act === "closeWrite" || act === "dispose" ||
       phase.channel === undefined;
     this.watch(this.outgoing, act, phase, isLate, call(), () => {
-      // A disposal stops waiting after 5 seconds, which pass on a machine that is busy. It does not
-      // repeat what a call has reported.
+      // A disposal stops waiting after 5 seconds. It does not repeat what a call has reported.
       const isReported = this.outgoing.some(({ result }) => result && "error" in result);
       const isDone = act !== "dispose" ||
         !isReported && !this.#isClosed && performance.now() - start < DISPOSAL_MS;
@@ -317,7 +318,11 @@ export class End {
   dispose(phase: Phase): void {
     this.#isDisposing = true;
     const disposal = Promise.resolve((phase.channel ?? this.conn)[Symbol.asyncDispose]());
-    const over = () => void (this.#isDisposing = false);
+    const start = performance.now();
+    const over = () => {
+      this.#isDisposing = false;
+      this.wasDisposalLong ||= performance.now() - start >= DISPOSAL_MS;
+    };
     this.#call("dispose", phase, undefined, () => disposal.finally(over));
     if (this.closedAt === NEVER) this.closedAt = this.clock.tick();
   }

@@ -134,8 +134,8 @@ function checkOutgoing(end: End, peer: End): void {
       ? call.isLate || end.closedAt < call.settledAt || mayBeGone || end.endedAt < call.settledAt
       : error instanceof BrokenPipe || error instanceof ConnectionReset
       ? mayBeGone
-      : error instanceof TimedOut && end.options.writeTimeout !== undefined &&
-        end.sent.size > KERNEL_BYTES;
+      : error instanceof TimedOut && end.sent.size > KERNEL_BYTES &&
+        (end.options.writeTimeout !== undefined || end.wasDisposalLong);
     assert(isAllowed, `${what} rejected without a reason: ${error}`);
     if (!call.isLate && !call.phase.hasEnded) checkUnsent(end, call, error);
   }
