@@ -319,8 +319,15 @@ function checkConnection(conn: ByteChannel): void {
   }
 }
 
+/** Begins to write what was sent to a channel of {@linkcode messages}, before the turn ends. */
+export let writeEarly: (channel: Messages<unknown>) => void;
+
 /** A connection of whole messages, which it owns: a sender and a receiver. */
 class MessageChannel<In, Out> implements Messages<In, Out> {
+  static {
+    writeEarly = (channel) => (channel as MessageChannel<unknown, unknown>).#sender.writeAll();
+  }
+
   readonly #conn: ByteChannel;
   readonly #sender: MessageSender<Out>;
   readonly #receiver: MessageReceiver<In>;

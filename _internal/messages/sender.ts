@@ -124,7 +124,7 @@ export class MessageSender<T> {
     // Waits for the kernel: the next message then finds a free block.
     if (out.isLarge) {
       const written = this.#whenWritten();
-      this.#writeAll();
+      this.writeAll();
       return written;
     }
     if (!this.#isScheduled) this.#schedule();
@@ -140,7 +140,7 @@ export class MessageSender<T> {
     if (busyError !== undefined) return rejectedSeen(busyError);
     if (this.pending === 0) return DONE;
     const written = this.#whenWritten();
-    this.#writeAll();
+    this.writeAll();
     return written;
   }
 
@@ -195,7 +195,7 @@ export class MessageSender<T> {
     if (this.#state === "open" || this.#state === "ended") this.#state = "closing";
     if (this.#failure === undefined && this.pending > 0) {
       const settled = (this.#settled ??= Promise.withResolvers<void>()).promise;
-      this.#writeAll();
+      this.writeAll();
       await settlesWithin(settled, FLUSH_MS);
       if (this.#state === "closed") return undefined;
       if (this.pending > 0) this.#fail(didNotRead(FLUSH_MS), this.#left);
@@ -250,10 +250,11 @@ export class MessageSender<T> {
 
   readonly #writeScheduled = (): void => {
     this.#isScheduled = false;
-    this.#writeAll();
+    this.writeAll();
   };
 
-  #writeAll(): void {
+  /** Begins to write all that was sent, unless a write is under way that goes on with it. */
+  writeAll(): void {
     if (this.#out.size === 0) return;
     this.#isDue = true;
     if (!this.#isWriting) this.#write();

@@ -10,7 +10,7 @@
 import type { Connection } from "../../connection.ts";
 import { ConnectionClosed, isSocketError } from "../../errors.ts";
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
-import { type Messages, messages } from "../../framing/messages.ts";
+import { type Messages, messages, writeEarly } from "../../framing/messages.ts";
 import { seen, seenFrom } from "../base/caller_stack.ts";
 import { checkOptions, type Checks, checkSignal, duration, show } from "../base/check.ts";
 import { onAbort } from "../base/event_loop.ts";
@@ -394,9 +394,7 @@ export class Peer {
     const before = this.#channel.pending;
     const sent = this.#channel.send(frame);
     // The peer can begin with these while the next ones are encoded.
-    if (before < EARLY_BYTES && this.#channel.pending >= EARLY_BYTES) {
-      handled(this.#channel.flush());
-    }
+    if (before < EARLY_BYTES && this.#channel.pending >= EARLY_BYTES) writeEarly(this.#channel);
     if (sent !== DONE && sent !== this.#held) {
       this.#held = sent;
       this.#requests.hold(true);

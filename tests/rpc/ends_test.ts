@@ -10,7 +10,7 @@ import {
   socketpair,
 } from "@uds/uds";
 import { rpc, RPC_CODES } from "@uds/uds/rpc";
-import { denoArgs, encode, fixture, TempDir, test } from "../_helpers.ts";
+import { denoArgs, encode, fixture, KIB, MIB, TempDir, test, untilFull } from "../_helpers.ts";
 import { METHODS, RawEnd, twoPeers, waiting } from "./_rpc.ts";
 
 test("a server that is killed interrupts a call, which was sent", async () => {
@@ -281,4 +281,16 @@ test("a peer that leaves while both call ends every call of both", async () => {
   peers.a.close();
   for (const call of calls) await assertRejects(() => call, CallInterrupted);
   await peers.b.closed;
+});
+
+test("a disposal rejects with a large notification that could not be written", async () => {
+  const [a, b] = await socketpair();
+  using _silent = b;
+  a.write(new Uint8Array(MIB)).catch(() => {});
+  await untilFull(a);
+  const peer = rpc(a);
+  await peer.notify("note", { text: "x".repeat(20 * KIB) });
+  const failure = await assertRejects(() => peer[Symbol.asyncDispose](), Deno.errors.TimedOut);
+  const { unsent } = failure as { unsent?: Uint8Array };
+  assert(unsent!.length > 20 * KIB, `${unsent?.length}`);
 });
