@@ -30,8 +30,8 @@ export interface SocketClaim extends AsyncDisposable {
    * - `open` must bind the path that it gets before it returns, as `Deno.listen`, `Deno.serve` and
    *   the `listen` of a `node:http` or `node:net` server do. With `publish: "rename"` that is
    *   `<path>.new`, which is renamed then.
-   * - Or `open` returns a promise, and binds the path before that resolves: another program takes a
-   *   while to do so. Reject if it fails, and end what you have started.
+   * - Or `open` returns a promise, and binds the path before it resolves. If it fails, it must end
+   *   what it has started, and reject. One call of `bind` at a time.
    * - The file gets the owner and the mode of the claim. With `--allow-sys` it is created under a
    *   umask, so it never has a wider mode than that. A program that `open` starts before its first
    *   `await` inherits the umask.
@@ -43,8 +43,8 @@ export interface SocketClaim extends AsyncDisposable {
    *
    * @param open Starts a listener on the path that it gets, and returns it or a promise of it.
    * @returns What `open` returned. Close it before {@linkcode release}, unless the claim does.
-   * @throws {Deno.errors.BadResource} when the claim has been released, or with `publish: "rename"`
-   * was bound before.
+   * @throws {Deno.errors.BadResource} when the claim has been released, another `bind` is not over,
+   * or with `publish: "rename"` it was bound before.
    * @throws {InsecurePath} when the file was more open than asked for, belongs to another user than
    * the lock file, or its mode or owner cannot be set safely in its directory.
    * @throws {TypeError} when `open` bound nothing at the path.
@@ -52,7 +52,8 @@ export interface SocketClaim extends AsyncDisposable {
   bind<T extends Disposable | AsyncDisposable>(open: (path: string) => T | Promise<T>): Promise<T>;
   /**
    * Removes the socket file if it is still the one that was bound, then the lock file, and unlocks
-   * the path. Close what {@linkcode bind} returned first. Idempotent; disposal does the same.
+   * the path. Close what {@linkcode bind} returned first. It waits for a `bind` that is not over, so
+   * its `open` must settle. Idempotent; disposal does the same.
    *
    * With `publish: "rename"` it closes what `bind` returned, and loses no client that has reached
    * the server:
@@ -147,8 +148,9 @@ class Claim implements SocketClaim {
   readonly #context: ErrorContext;
   readonly #owned: OwnedPath;
   readonly #onReplaced: (() => void) | undefined;
-  /** The last call of `bind`, which may not be over. */
+  /** The last call of `bind`. */
   #binding: Promise<unknown> | undefined;
+  #isBinding = false;
   #server: ClaimedServer | undefined;
   #released: Promise<void> | undefined;
 
@@ -171,9 +173,15 @@ class Claim implements SocketClaim {
         'with publish: "rename" it is bound once. Release the claim, and claim again',
       );
     }
-    const binding = this.#bind(open);
-    this.#binding = binding;
-    return await binding;
+    if (this.#isBinding) throw this.#refuse("another bind() is not over. Await it first");
+    this.#isBinding = true;
+    try {
+      const binding = this.#bind(open);
+      this.#binding = binding;
+      return await binding;
+    } finally {
+      this.#isBinding = false;
+    }
   }
 
   async #bind<T extends Disposable | AsyncDisposable>(open: Open<T>): Promise<T> {

@@ -96,7 +96,7 @@ type Tracing = { prepareStackTrace?: unknown; stackTraceLimit: number };
  * stack and no text: the texts of a whole stack take three times as long, and more memory.
  */
 function isInStack(called: Called): boolean {
-  if (Object.isFrozen(Error)) return false;
+  if (!Object.isExtensible(Error)) return false;
   const probe: { stack?: unknown } = {};
   const tracing = Error as Tracing;
   const { prepareStackTrace, stackTraceLimit } = tracing;
@@ -104,7 +104,8 @@ function isInStack(called: Called): boolean {
   tracing.stackTraceLimit = 1;
   Error.captureStackTrace(probe, called);
   const { stack } = probe;
-  tracing.prepareStackTrace = prepareStackTrace;
+  if (prepareStackTrace === undefined) delete tracing.prepareStackTrace;
+  else tracing.prepareStackTrace = prepareStackTrace;
   tracing.stackTraceLimit = stackTraceLimit;
   return stack === 1;
 }

@@ -1,4 +1,4 @@
-import { claim, InsecurePath, listen, SocketInUse } from "@uds/uds";
+import { claim, InsecurePath, listen, probe, SocketInUse } from "@uds/uds";
 import { assertEquals, assertRejects } from "@std/assert";
 import * as http from "node:http";
 import { gate, isPending, makeStale, run, TempDir, test } from "../_helpers.ts";
@@ -109,6 +109,23 @@ test("bind() waits for an open that binds later, and a release waits for both", 
   await released;
   assertEquals(listener.disposed, false);
   assertEquals(dir.list(), []);
+});
+
+test("bind() refuses a second call until the first one is over", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  await using owned = await claim(path);
+  const { opened, open } = gate<Deno.Listener>();
+  const first = owned.bind(() => opened);
+  const listen = (path: string) => Deno.listen({ transport: "unix", path });
+  await assertRejects(
+    () => owned.bind(listen),
+    Deno.errors.BadResource,
+    "another bind() is not over. Await it first",
+  );
+  open(listen(path));
+  using _listener = await first;
+  assertEquals((await probe(path)).state, "alive");
 });
 
 test("bind() passes on why an open that binds later fails, and removes the socket it has left", async () => {

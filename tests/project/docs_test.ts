@@ -53,7 +53,7 @@ function writePrograms(page: string, dir: TempDir, directory = dir.path): string
     Deno.writeTextFileSync(dir.file("deno.json"), config);
   }
   return programs.map(([, name = "", program = ""]) => {
-    Deno.writeTextFileSync(join(directory, name), runnable(fromClone(text, program), dir));
+    Deno.writeTextFileSync(join(directory, name), fromClone(text, runnable(program, dir)));
     return join(directory, name);
   });
 }

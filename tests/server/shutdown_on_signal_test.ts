@@ -76,8 +76,8 @@ test("shutdownOnSignal() shuts down a server of Deno.serve", async () => {
 });
 
 const WRONG: [args: unknown[], message: string][] = [
-  [[undefined], "Invalid shutdown of the server: expected a function, got undefined"],
-  [[{}], "Invalid shutdown of the server: expected a function, got undefined"],
+  [[undefined], "Invalid server: expected one with shutdown(), got undefined"],
+  [[{}], "Invalid server: expected one with shutdown(), got an object (Object)"],
   [[{ shutdown() {} }, "SIGTERM"], 'Invalid signals: expected an array, got "SIGTERM"'],
   [[{ shutdown() {} }, ["SIGUSR2", "SIGKILL"]], "SIGKILL"],
   [[{ shutdown() {} }, ["SIGTERM"], {}], "Unexpected third argument of shutdownOnSignal()"],
