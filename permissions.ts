@@ -152,7 +152,8 @@ export function permissions(
     checkArguments("permissions", arguments, 3, "permissions(operation, path, { publish })");
     if (!OPERATIONS.includes(operation)) {
       throw new TypeError(
-        `Invalid operation ${show(operation)}: expected one of ${OPERATIONS.map(show).join(", ")}`,
+        `Invalid operation: expected one of ${OPERATIONS.map(show).join(", ")}, ` +
+          `got ${show(operation)}`,
       );
     }
     checkOptions("permissions", options, CHECKS);

@@ -107,6 +107,6 @@ function checkName(name: unknown): void {
     if (name.isWellFormed()) return;
   }
   throw new TypeError(
-    `Invalid name ${show(name)}: expected the name of a program, without "/" or NUL`,
+    `Invalid name: expected the name of a program, without "/" or NUL, got ${show(name)}`,
   );
 }

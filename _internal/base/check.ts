@@ -49,7 +49,8 @@ export function checkOptions<T>(
   options: unknown,
   checks: Checks<T>,
 ): asserts options is T {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+  const isObject = typeof options === "object" && options !== null;
+  if (!isObject || Array.isArray(options) || options instanceof Promise) {
     throw new TypeError(`Invalid options of ${call}(): expected an object, got ${show(options)}`);
   }
   const known: Record<string, Check> = checks;

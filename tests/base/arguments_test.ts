@@ -142,6 +142,12 @@ const UNAWAITED: [name: string, call: (promise: Any) => unknown][] = [
   ["rpc", (promise) => rpc(promise)],
   ["relay", (promise) => relay(promise, promise)],
   ["shutdownOnSignal", (promise) => shutdownOnSignal(promise)],
+  ["connect", (promise) => connect(promise)],
+  ["serve", (promise) => serve(promise, async () => {})],
+  ["listen", (promise) => listen(promise)],
+  ["claim", (promise) => claim(promise)],
+  ["runtimePath", (promise) => runtimePath(promise)],
+  ["permissions", (promise) => permissions(promise, "/a.sock")],
 ];
 
 for (const [name, call] of UNAWAITED) {
