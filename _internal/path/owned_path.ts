@@ -155,7 +155,8 @@ export class OwnedPath {
     try {
       const opened = access.bind(open);
       value = opened instanceof Promise ? await opened : opened;
-    } catch (error) {
+    } catch (reason) {
+      const error = access.explain(reason);
       const failure = this.#failure(error);
       if (codeOf(error) !== "EADDRINUSE") {
         await this.cleanUpAfter(failure, () => removeHalfMade(this.bindPath, uid));

@@ -62,13 +62,13 @@ export class SocketAccess {
    */
   bind<T>(open: () => T): T {
     const mask = this.#changesOwner ? 0o077 : ~this.#options.mode & 0o077;
-    try {
-      return withUmask(mask, this.#unsafe !== undefined, open);
-    } catch (error) {
-      const isElsewhere = codeOf(error) === "EADDRINUSE" && lstat(this.#bindPath) === null;
-      if (isElsewhere && this.#context.operation === "claim") throw this.#notBound(null, error);
-      throw error;
-    }
+    return withUmask(mask, this.#unsafe !== undefined, open);
+  }
+
+  /** Returns why `open` has failed: an address in use is not this path if nothing is at it. */
+  explain(error: unknown): unknown {
+    const isElsewhere = codeOf(error) === "EADDRINUSE" && lstat(this.#bindPath) === null;
+    return isElsewhere && this.#context.operation === "claim" ? this.#notBound(null, error) : error;
   }
 
   /** Returns the file that `open` has created. */

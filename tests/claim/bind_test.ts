@@ -157,6 +157,26 @@ test("bind() refuses an open that binds nothing later, and disposes of what it r
   assertEquals(dir.list(), ["a.sock.lock"]);
 });
 
+test("bind() names its path where an open binds another one that is in use, at once and later", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  await using owned = await claim(path);
+  using _other = watched(dir.file("b.sock"));
+  const opens = [() => watched(dir.file("b.sock")), async () => {
+    await Promise.resolve();
+    return watched(dir.file("b.sock"));
+  }];
+  for (const open of opens) {
+    const { cause } = await assertRejects(
+      () => owned.bind<Disposable>(open),
+      TypeError,
+      "there is nothing after the bind. Bind exactly this path",
+    );
+    assertEquals((cause as { code?: string }).code, "EADDRINUSE");
+  }
+  assertEquals(dir.list(), ["a.sock.lock", "b.sock"]);
+});
+
 test("bind() starts a program under its umask, and refuses a later bind under a wider one", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
