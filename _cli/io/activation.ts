@@ -66,7 +66,7 @@ export async function givenDescriptor(
   return found.fd;
 }
 
-/** Adds to the refusal of a path that a service manager may listen there, which holds no lock. */
+/** Adds the remedy for a socket that a service manager may hold: it has no lock. */
 export async function orManagers<Server>(
   opening: Promise<Server>,
   flags: ActivationFlags,
@@ -74,7 +74,9 @@ export async function orManagers<Server>(
   try {
     return await opening;
   } catch (error) {
-    if (error instanceof SocketInUse && error.holder === undefined && !flags.systemd) {
+    const isUnlocked = error instanceof SocketInUse &&
+      error.message.includes("a process that does not use its lock listens there");
+    if (isUnlocked && !flags.systemd) {
       error.message +=
         ". If a service manager listens there, let it start this command, with --systemd";
     }

@@ -1,6 +1,6 @@
 import { connect } from "@uds/uds";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { decode, encode, fixturePath, readAll, TempDir, test } from "../_helpers.ts";
+import { decode, encode, fixturePath, Program, readAll, TempDir, test } from "../_helpers.ts";
 import { Process, udsCommand } from "../_cli.ts";
 
 const ALL = ["-A"];
@@ -123,6 +123,22 @@ test("uds serve and uds listen name --systemd where a service manager may listen
     );
   }
 }, { deadline: 20_000 });
+
+test("uds serve does not name --systemd where a datagram socket is", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  const script = "import socket, sys\n" +
+    "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n" +
+    "s.bind(sys.argv[1])\n" +
+    "print('ready', flush=True)\n" +
+    "s.recv(1)\n";
+  await using program = new Program("python3", ["-c", script, path]);
+  await program.line();
+  await using process = new Process(udsCommand(["serve", "--reply", "x", path], ALL));
+  const { code, stderr } = await process.ended;
+  assertEquals(code, 5, stderr);
+  assertMatch(stderr, /has a datagram or sequenced-packet socket there\..* choose another path\n$/);
+}, { needs: ["python3"] });
 
 test("uds echo --systemd without a manager fails, and --systemd is for a LISTEN unix:", async () => {
   await using dir = new TempDir();
