@@ -12,11 +12,11 @@ import { startChild, type StartOptions } from "../child/start.ts";
 import { FAILED, LOADED, type Runtime } from "./entry.ts";
 import { sandboxArgs } from "./flags.ts";
 
-/** The variables that say where Deno has its cache, and from which registries its packages are. */
-const CACHE_VARIABLES = [
-  ...["DENO_DIR", "XDG_CACHE_HOME", "HOME"],
-  ...["JSR_URL", "NPM_CONFIG_REGISTRY"],
-];
+/** The variables that name Deno's cache. The first one that is set decides. */
+const CACHE_VARIABLES = ["DENO_DIR", "XDG_CACHE_HOME", "HOME"];
+
+/** The variables that name the registries of the packages in it. */
+const REGISTRY_VARIABLES = ["JSR_URL", "NPM_CONFIG_REGISTRY"];
 
 /** Keeps Deno from looking for packages beside the module, and for a newer Deno on the network. */
 const QUIET = { DENO_NO_PACKAGE_JSON: "1", DENO_NO_UPDATE_CHECK: "1" };
@@ -74,10 +74,11 @@ function withCache(
   env: Record<string, string>,
 ): Record<string, string> {
   const cache: Record<string, string> = {};
-  for (const name of CACHE_VARIABLES) {
+  for (const name of [...CACHE_VARIABLES, ...REGISTRY_VARIABLES]) {
     if (env[name] !== undefined || !isGranted("env", name)) continue;
-    // DENO_DIR alone leads there: the others may be left out.
-    const isKnown = (env["DENO_DIR"] ?? cache["DENO_DIR"]) !== undefined;
+    // DENO_DIR alone leads to the cache: the other two may be left out.
+    const isKnown = CACHE_VARIABLES.includes(name) &&
+      (env["DENO_DIR"] ?? cache["DENO_DIR"]) !== undefined;
     const value = ownVariable(context, name, () => isKnown ? null : undefined);
     if (value !== undefined) cache[name] = value;
   }

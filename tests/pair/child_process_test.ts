@@ -192,6 +192,18 @@ test(
   { needs: ["sh"], deadline: 20_000 },
 );
 
+test("pair(module) refuses to lose a registry by a variable that is not UTF-8", async () => {
+  await using dir = new TempDir();
+  // DENO_DIR is set, and does not name the registry.
+  await using program = withByte(dir, "JSR_URL", [MODULE.href]);
+  const [line] = await program.output();
+  assertEquals(
+    line,
+    `InvalidData: Cannot start "${MODULE.href}": the variable JSR_URL is not UTF-8, and Deno ` +
+      "cannot hand it on. Set another one, or pass one as env",
+  );
+}, { needs: ["sh"] });
+
 test("pair(module) refuses to lose Deno's cache by a HOME that is not UTF-8", async () => {
   await using dir = new TempDir();
   // The cache of this process is found by DENO_DIR, which the program removes for its child.
