@@ -55,7 +55,7 @@ export async function startModule(
   };
   const { child, socket } = await startChild(context, start);
   try {
-    await waitUntilLoaded(child, socket, module);
+    await waitUntilLoaded(child, socket, module, options.config);
     return child;
   } catch (error) {
     child.kill("SIGKILL");
@@ -113,6 +113,7 @@ async function waitUntilLoaded(
   child: ChildProcess,
   socket: Transport,
   module: URL,
+  config: URL | undefined,
 ): Promise<void> {
   const first = new Uint8Array(1);
   // Not through the connection, which would count the byte.
@@ -120,7 +121,7 @@ async function waitUntilLoaded(
   if (count !== null && first[0] === LOADED) return;
   let reason = "it ended before it was loaded";
   if (count !== null && first[0] === FAILED) {
-    reason = translate(clean(await new Response(child.conn.readable).text()), module);
+    reason = translate(clean(await new Response(child.conn.readable).text()), module, config);
   } else if (await settlesWithin(child.status, KILLED_MS)) {
     reason += `, with exit code ${(await child.status).code}. Its standard error says more`;
   }
@@ -152,10 +153,12 @@ const MAP_ADVICE = /Import ("[^"]*") not a dependency(?:\s+hint: .*)?/g;
 const CACHED_ONLY = /, --cached-only is specified\.?/g;
 
 /** Replaces Deno's advice by the remedy here. */
-function translate(reason: string, module: URL): string {
-  const file = JSON.stringify(pathOfUrl(module));
-  const fetching = `. Run deno cache ${file}, which fetches what it imports. ` +
-    `If the "links" of a deno.json have it, pass ${CONFIG}`;
+function translate(reason: string, module: URL, config: URL | undefined): string {
+  const file = show(pathOfUrl(module));
+  const fetching = config === undefined
+    ? `. Run deno cache ${file}, which fetches what it imports. ` +
+      `If the "links" of a deno.json have it, pass ${CONFIG}`
+    : `. Run deno cache --config ${show(pathOfUrl(config))} ${file}, which fetches what it imports`;
   return reason.replace(
     READ_ADVICE,
     (_, path) =>

@@ -71,6 +71,21 @@ for (const specifier of ["jsr:@uds-none/none", "npm:uds-no-such-package"]) {
   });
 }
 
+test("pair(module) names the config that it got where the cache lacks an import", async () => {
+  await using dir = new TempDir();
+  const url = await write(dir, {
+    "own/w.ts": `import "absent";`,
+    "deno.json": `{ "imports": { "absent": "npm:uds-is-not-there@1.0.0" } }`,
+  });
+  const config = new URL("../deno.json", url);
+  const error = await assertRefused(
+    () => pair(url, { stderr: "null", config }),
+    Deno.errors.InvalidData,
+    `. Run deno cache --config "${config.pathname}" "${url.pathname}", which fetches what it imports`,
+  );
+  assert(!(error as Error).message.includes("If the"), "it advises to pass config");
+});
+
 test("pair(module) rejects with the exit code of its process if `config` is broken", async () => {
   await using dir = new TempDir();
   const url = await write(dir, { "own/w.ts": saying("1"), "deno.json": "{ broken" });
