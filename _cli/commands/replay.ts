@@ -162,7 +162,9 @@ function toText(
   { offset, expected, got, isSilent }: Difference,
   silence: number,
 ): string {
-  const there = isSilent ? `nothing for ${silence} s` : shown(got);
+  const came = isSilent && got.length === 0 ? "" : shown(got);
+  const wait = came === "" ? "nothing" : `${came}, then nothing`;
+  const there = isSilent ? `${wait} for ${silence} s` : came;
   return `connection ${connection}, byte ${offset}: expected ${shown(expected)}, got ${there}\n`;
 }
 

@@ -6,7 +6,7 @@ export interface Difference {
   readonly offset: number;
   readonly expected: Uint8Array;
   readonly got: Uint8Array;
-  /** Whether the other side was silent there, and had not ended. */
+  /** Whether the other side was silent after what it sent there, and had not ended. */
   readonly isSilent?: boolean;
 }
 

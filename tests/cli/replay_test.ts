@@ -174,6 +174,24 @@ test("uds replay reports a server that sends nothing more, and does not take it 
   assertEquals(JSON.parse((await uds([...args, "--json"])).stdout).silent, true);
 });
 
+test("uds replay reports the silence after bytes that differ", async () => {
+  await using dir = new TempDir();
+  const [path, file] = [dir.file("s.sock"), dir.file("r.jsonl")];
+  const event = (direction: string, text: string) =>
+    `${JSON.stringify({ connection: 1, event: "data", direction, text })}\n`;
+  await Deno.writeTextFile(file, event("to-target", "hi") + event("to-client", "long"));
+  await using _server = await serve(path, async (conn) => {
+    await conn.write(encode("S"));
+    await conn.closed;
+  });
+  const args = ["replay", "--timeout", "0.2", file, path];
+  assertEquals(
+    (await uds(args)).stdout,
+    'connection 1, byte 0: expected "long", got "S", then nothing for 0.2 s\n',
+  );
+  assertEquals(JSON.parse((await uds([...args, "--json"])).stdout).silent, true);
+});
+
 test("uds tap --output ends when its file takes nothing more", async () => {
   await using dir = new TempDir();
   await using _server = await server(dir.file("a.sock"), (request) => request);
