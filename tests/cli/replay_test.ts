@@ -149,13 +149,28 @@ test("uds tap --output keeps an older recording if it cannot serve", async () =>
   assertEquals(await Deno.readTextFile(file), "");
 });
 
+/** Waits until a thread of a process waits for the other end of a fifo (fs/pipe.c of Linux). */
+async function opensFifo(pid: number): Promise<void> {
+  // Other systems do not show what a thread waits for.
+  if (Deno.build.os !== "linux") return await delay(1000);
+  const waits = ({ name }: Deno.DirEntry) => {
+    try {
+      return Deno.readTextFileSync(`/proc/${pid}/task/${name}/wchan`).includes("wait_for_partner");
+    } catch {
+      // The thread has ended.
+      return false;
+    }
+  };
+  while (![...Deno.readDirSync(`/proc/${pid}/task`)].some(waits)) await delay(10);
+}
+
 test("uds tap --output ends at a signal while a pipe has no reader", async () => {
   await using dir = new TempDir();
   const pipe = dir.file("pipe");
   assertEquals((await run("mkfifo", [pipe])).code, 0);
   const args = ["tap", "--output", pipe, dir.file("t.sock"), dir.file("a.sock")];
   await using tap = new Process(udsCommand(args));
-  await delay(1000);
+  await opensFifo(tap.pid);
   tap.kill("SIGTERM");
   const { code } = await tap.ended;
   assertEquals([code, dir.list()], [143, ["pipe"]]);
