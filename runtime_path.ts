@@ -103,9 +103,9 @@ export async function runtimePath(name: string): Promise<string> {
 }
 
 function checkName(name: unknown): void {
-  if (typeof name === "string" && /^[^/\0]+$/.test(name) && !/^\.+$/.test(name)) {
-    if (name.isWellFormed()) return;
-  }
+  const isName = typeof name === "string" && /^[^/\0]+$/.test(name) && !/^\.+$/.test(name) &&
+    name.isWellFormed();
+  if (isName) return;
   throw new TypeError(
     `Invalid name: expected the name of a program, without "/" or NUL, got ${show(name)}`,
   );
