@@ -1,6 +1,6 @@
 // The servers of `server-everything`, each with a connection of uds as its transport, on a path.
-import { serve, shutdownOnSignal } from "../../../mod.ts";
-import { ConnectionTransport } from "./mcp_transport.mjs";
+import { serve, shutdownOnSignal } from "@uds/uds";
+import { ConnectionTransport } from "../../../examples/mcp/transport.mjs";
 
 // The packages are in the import map beside this file, not in that of the project.
 const load = (name) => import(name);

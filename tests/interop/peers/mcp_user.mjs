@@ -3,8 +3,8 @@
 //
 // - One argument: the path of a socket. Its transport is a connection of uds.
 // - More: a command, which the library starts and talks to.
-import { connect } from "../../../mod.ts";
-import { ConnectionTransport } from "./mcp_transport.mjs";
+import { connect } from "@uds/uds";
+import { ConnectionTransport } from "../../../examples/mcp/transport.mjs";
 
 // The package is in the import map beside this file, not in that of the project.
 const load = (name) => import(name);

@@ -1,5 +1,5 @@
 // A transport for the library of the Model Context Protocol: JSON lines on a connection of uds.
-import { json, lines, messages } from "../../../mod.ts";
+import { json, lines, messages } from "@uds/uds";
 
 export class ConnectionTransport {
   #session;
