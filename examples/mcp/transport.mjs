@@ -1,9 +1,12 @@
 // A transport for the library of the Model Context Protocol: JSON lines on a connection of uds.
 import { json, lines, messages } from "@uds/uds";
 
+/** How long, in milliseconds, `close()` waits for the peer. */
+const CLOSE_MS = 2000;
+
 export class ConnectionTransport {
   #session;
-  /** Resolves when the peer has ended, or after `close()`. */
+  /** Resolves when the connection has closed: the peer has ended, or `close()` was called. */
   closed;
 
   constructor(conn) {
@@ -21,6 +24,7 @@ export class ConnectionTransport {
     } catch (error) {
       this.onerror?.(error);
     } finally {
+      await this.#session[Symbol.asyncDispose]().catch((error) => this.onerror?.(error));
       this.onclose?.();
     }
   }
@@ -29,8 +33,15 @@ export class ConnectionTransport {
     return this.#session.send(message);
   }
 
+  /** Sends what is queued, and waits for the peer to end. Rejects if something was not sent. */
   async close() {
-    await this.#session.closeWrite();
-    await this.closed;
+    const timer = setTimeout(() => this.#session.close(), CLOSE_MS);
+    try {
+      await this.#session.closeWrite();
+      await this.closed;
+    } finally {
+      clearTimeout(timer);
+      this.#session.close();
+    }
   }
 }
