@@ -135,8 +135,8 @@ export function bufferSizes(conn: Connection): BufferSizes {
 /**
  * Sets the sizes of a connection's buffers in the kernel.
  *
- * - With a send buffer of 256 KiB and writes of that size, bulk transfers are about a fifth faster
- *   than by default. Larger buffers are slower, because the processor's cache is not.
+ * - With a send buffer of 256 KiB and writes of that size, bulk transfers are up to a fifth faster,
+ *   depending on the machine. Larger buffers are slower, because the processor's cache is not.
  * - Linux doubles the number. It sets its own limit without an error if the number is larger than
  *   `net.core.wmem_max` or `net.core.rmem_max`, 208 KiB or more: see what is returned.
  *
