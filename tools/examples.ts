@@ -94,3 +94,12 @@ export function writeExamples(files: string[], directory: string): string[] {
     });
   });
 }
+
+/**
+ * Allows the programs of commands to read two more variables. With them, a child finds the package
+ * in the cache of a project that has installed it. Returns the commands.
+ */
+export function withCacheVariables(commands: string): string {
+  return commands.replaceAll(/--allow-env=\S+/g, "$&,DENO_DIR,JSR_URL")
+    .replaceAll("-E HOME", "$& -E DENO_DIR -E JSR_URL");
+}

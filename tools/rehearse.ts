@@ -10,7 +10,7 @@
  */
 
 import { dirname, join } from "@std/path/posix";
-import { COMMAND, samplesOf } from "./examples.ts";
+import { COMMAND, samplesOf, withCacheVariables } from "./examples.ts";
 import { publish } from "./publish.ts";
 import { Registry } from "./registry.ts";
 import { runTests, summary } from "./test.ts";
@@ -62,9 +62,8 @@ async function writeSamples(project: string): Promise<Job[]> {
       const file = `${page.replaceAll("/", "_")}_${line}.ts`;
       const url = JSON.stringify(`file://${project}/${page}`);
       await Deno.writeTextFile(`${project}/${file}`, code.replaceAll("import.meta.url", url));
-      const flags = (code.match(COMMAND)?.[1] ?? "").split(" ").filter((flag) => flag !== "")
-        // A child finds the package in the cache of the project.
-        .map((flag) => flag.replace(/^--allow-env=.*/, "$&,DENO_DIR,JSR_URL"));
+      const flags = withCacheVariables(code.match(COMMAND)?.[1] ?? "").split(" ")
+        .filter((flag) => flag !== "");
       jobs.push([`${page}, line ${line}`, ["run", "--no-prompt", ...flags, file]]);
     }
   }

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { basename, dirname, join } from "@std/path/posix";
+import { withCacheVariables } from "../../tools/examples.ts";
 import { Process } from "../_cli.ts";
 import { decode, PROJECT, ROOT, TempDir, test } from "../_helpers.ts";
 
@@ -72,9 +73,7 @@ function runnable(text: string, dir: TempDir): string {
   const here = text.replaceAll("/tmp/", `${dir.path}/`)
     .replace(/\btask test$/gm, "task test tests/project/docs_test.ts --filter=steps");
   if (IS_CLONE) return here.replace(/^deno install .*jsr:@uds\/uds\/cli$/m, "deno task install");
-  // Children find the package in the cache of the project.
-  return here.replaceAll(/--allow-env=\S+/g, "$&,DENO_DIR,JSR_URL")
-    .replaceAll("-E HOME", "$& -E DENO_DIR -E JSR_URL");
+  return withCacheVariables(here);
 }
 
 /**
