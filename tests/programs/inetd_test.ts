@@ -1,4 +1,4 @@
-/** Servers that talk on their standard input and output, one process for each connection. */
+/** Servers that read and write their standard streams, one process for each connection. */
 
 import { assertEquals } from "@std/assert";
 import { Process, udsCommand } from "../_cli.ts";

@@ -2,7 +2,7 @@
 // `server-everything`, and prints what it got.
 //
 // - One argument: the path of a socket. Its transport is a connection of uds.
-// - More: a command, which the library starts and talks to.
+// - More: a command, which the library starts and uses.
 import { connect } from "@uds/uds";
 import { ConnectionTransport } from "../../../examples/mcp/transport.mjs";
 
