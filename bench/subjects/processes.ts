@@ -174,7 +174,7 @@ export const processes: Subject[] = [
         "2 workers",
         undefined,
         "A client goes to the worker that accepts first. Clients and workers share two processors, so " +
-          "a worker can get fewer turns. In another run of the same day it was 55.",
+          "a worker can get less processor time. In another run of the same day it was 55.",
       ),
     ],
     value: ({ share }) => share!,
