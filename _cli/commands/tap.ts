@@ -52,7 +52,7 @@ export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promis
   await using file = flags.output === undefined
     ? undefined
     : await Recorder.open(flags.output, (error) => failed.abort(error));
-  // Not before: opening a pipe waits for its reader, and a signal then ends this process.
+  // After the file: opening a pipe waits for a reader. Until then a signal must end this process.
   const stopped = stopSignal();
   const format = Deno.stdout.isTerminal() && !flags.json ? formatText : formatJson;
 

@@ -39,7 +39,7 @@ export class Recorder implements AsyncDisposable {
   }
 
   /**
-   * Opens a file. What it has is kept until {@linkcode start}.
+   * Opens a file. Its content stays until {@linkcode start}.
    *
    * @param onError Called when nothing can be written any more.
    */

@@ -166,7 +166,7 @@ async function openRaw(path: SocketPath, request: Uint8Array, size: number): Pro
   };
 }
 
-/** Returns what opens a client. Throws if the framing cannot have the request. */
+/** Returns a function that opens a client. Throws if the framing cannot encode the request. */
 function framedClients(
   path: SocketPath,
   request: Uint8Array,

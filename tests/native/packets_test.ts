@@ -133,7 +133,7 @@ for (const type of TYPES) {
       await ends.b.receive();
     }
     clearInterval(timer);
-    // One exchange can take more than one tick.
+    // Several ticks may pass in one exchange.
     assert(ticks >= 20, `${ticks}`);
   });
 

@@ -88,7 +88,8 @@ const DAEMONS: Daemon[] = [
     },
   },
   {
-    // It waits for the lock of the path that it binds, which is not that of the claim then.
+    // It waits for the lock of the path that it binds. With rename, that is another lock than the
+    // claim's.
     name: "tmux",
     version: ["tmux", "-V"],
     command: ["tmux", "-D", "-f", "/dev/null", "-S", "PATH"],
