@@ -247,6 +247,7 @@ test("every program of a page is run by a block of it, or loaded by another prog
       .map((name) => `${page} ${name}`);
   });
   assertEquals(left, Object.keys(OTHER_PROGRAMS));
+  for (const file of Object.values(OTHER_PROGRAMS)) assert(Deno.statSync(join(ROOT, file)).isFile);
 });
 
 /** Pages without blocks that run. */
