@@ -52,8 +52,8 @@ export interface SocketClaim extends AsyncDisposable {
   bind<T extends Disposable | AsyncDisposable>(open: (path: string) => T | Promise<T>): Promise<T>;
   /**
    * Removes the socket file if it is still the one that was bound, then the lock file, and unlocks
-   * the path. Close what {@linkcode bind} returned first. It waits for a `bind` that is not over, so
-   * its `open` must settle. Idempotent; disposal does the same.
+   * the path. Close what {@linkcode bind} returned first. It waits for a `bind` that is not over,
+   * so its `open` must settle. Idempotent; disposal does the same.
    *
    * With `publish: "rename"` it closes what `bind` returned, and loses no client that has reached
    * the server:
