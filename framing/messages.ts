@@ -5,6 +5,7 @@ import { MessageReceiver } from "../_internal/messages/receiver.ts";
 import { type EndingCall, PeerContext } from "../_internal/messages/peer_context.ts";
 import { resume } from "../_internal/messages/resume.ts";
 import { MessageSender } from "../_internal/messages/sender.ts";
+import { WRITE_EARLY } from "../_internal/messages/write_early.ts";
 import { SocketConnection } from "../_internal/connection/socket_connection.ts";
 import {
   checkArguments,
@@ -319,15 +320,8 @@ function checkConnection(conn: ByteChannel): void {
   }
 }
 
-/** Begins to write what was sent to a channel of {@linkcode messages}, before the turn ends. */
-export let writeEarly: (channel: Messages<unknown>) => void;
-
 /** A connection of whole messages, which it owns: a sender and a receiver. */
 class MessageChannel<In, Out> implements Messages<In, Out> {
-  static {
-    writeEarly = (channel) => (channel as MessageChannel<unknown, unknown>).#sender.writeAll();
-  }
-
   readonly #conn: ByteChannel;
   readonly #sender: MessageSender<Out>;
   readonly #receiver: MessageReceiver<In>;
@@ -364,6 +358,10 @@ class MessageChannel<In, Out> implements Messages<In, Out> {
 
   get pending(): number {
     return this.#sender.pending;
+  }
+
+  [WRITE_EARLY](): void {
+    this.#sender.writeAll();
   }
 
   flush(): Promise<void> {

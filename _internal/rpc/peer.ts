@@ -10,7 +10,7 @@
 import type { Connection } from "../../connection.ts";
 import { ConnectionClosed, isSocketError } from "../../errors.ts";
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
-import { type Messages, messages, writeEarly } from "../../framing/messages.ts";
+import { type Messages, messages } from "../../framing/messages.ts";
 import { seen, seenFrom } from "../base/caller_stack.ts";
 import { checkOptions, type Checks, checkSignal, duration, show } from "../base/check.ts";
 import { onAbort } from "../base/event_loop.ts";
@@ -19,6 +19,7 @@ import { codeOf, messageOf } from "../base/failure.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { DONE } from "../messages/sender.ts";
+import { writeEarly } from "../messages/write_early.ts";
 import { type CallOptions, Calls } from "./calls.ts";
 import { RPC_CODES } from "./codes.ts";
 import { isId, type Message, stateOfRequest, wireErrorOf } from "./message.ts";
