@@ -5,6 +5,7 @@
 
 import { ErrorContext } from "../../_internal/base/error_context.ts";
 import { isGranted } from "../../_internal/base/deno_permissions.ts";
+import { WITHOUT_LOCK } from "../../_internal/path/stale_socket.ts";
 import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import { SocketInUse } from "../../errors.ts";
 import type { NotifyOptions } from "../../systemd.ts";
@@ -75,7 +76,7 @@ export async function orManagers<Server>(
     return await opening;
   } catch (error) {
     const isUnlocked = error instanceof SocketInUse &&
-      error.message.includes("a process that does not use its lock listens there");
+      error.message.includes(`${WITHOUT_LOCK} listens there`);
     if (isUnlocked && !flags.systemd) {
       error.message +=
         ". If a service manager listens there, let it start this command, with --systemd";

@@ -48,6 +48,9 @@ export async function requireReplaceable(
   return info;
 }
 
+/** A process that has a socket while its lock is free, such as a service manager. */
+export const WITHOUT_LOCK: string = "a process that does not use its lock";
+
 /** How another process uses the socket. */
 const USES = {
   alive: "listens there",
@@ -74,9 +77,7 @@ function refusalOf(
   }
   return context.error(
     SocketInUse,
-    `a process that does not use its lock ${
-      USES[answer]
-    }. Stop that one first, or choose another path`,
+    `${WITHOUT_LOCK} ${USES[answer]}. Stop that one first, or choose another path`,
     { cause },
   );
 }

@@ -176,12 +176,18 @@ test("uds tap --output ends at a signal while a pipe has no reader", async () =>
   assertEquals([code, dir.list()], [143, ["pipe"]]);
 }, { needs: ["mkfifo"] });
 
+/** Writes a recording of a request and its answer. */
+async function writeRecording(file: string, request: string, answer: string): Promise<void> {
+  const events = [["to-target", request], ["to-client", answer]].map(([direction, text]) =>
+    `${JSON.stringify({ connection: 1, event: "data", direction, text })}\n`
+  );
+  await Deno.writeTextFile(file, events.join(""));
+}
+
 test("uds replay reports a server that sends nothing more, and does not take it for its end", async () => {
   await using dir = new TempDir();
   const [path, file] = [dir.file("s.sock"), dir.file("r.jsonl")];
-  const event = (direction: string) => ({ connection: 1, event: "data", direction, text: "hi" });
-  const recorded = ["to-target", "to-client"].map((side) => `${JSON.stringify(event(side))}\n`);
-  await Deno.writeTextFile(file, recorded.join(""));
+  await writeRecording(file, "hi", "hi");
   await using _server = await serve(path, (conn) => conn.closed);
   const args = ["replay", "--timeout", "0.2", file, path];
   const { code, stdout } = await uds(args);
@@ -192,9 +198,7 @@ test("uds replay reports a server that sends nothing more, and does not take it 
 test("uds replay reports the silence after bytes that differ", async () => {
   await using dir = new TempDir();
   const [path, file] = [dir.file("s.sock"), dir.file("r.jsonl")];
-  const event = (direction: string, text: string) =>
-    `${JSON.stringify({ connection: 1, event: "data", direction, text })}\n`;
-  await Deno.writeTextFile(file, event("to-target", "hi") + event("to-client", "long"));
+  await writeRecording(file, "hi", "long");
   await using _server = await serve(path, async (conn) => {
     await conn.write(encode("S"));
     await conn.closed;
