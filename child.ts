@@ -7,7 +7,7 @@
 
 import type { Connection } from "./connection.ts";
 import type { PacketSocket, PacketType } from "./native/packet_socket.ts";
-import { seenFrom } from "./_internal/base/caller_stack.ts";
+import { checked } from "./_internal/base/caller_stack.ts";
 import {
   checkArguments,
   checkBoolean,
@@ -157,7 +157,7 @@ export function inherited(options: PacketInheritedOptions): PacketSocket;
 export function inherited(
   options: InheritedOptions | PacketInheritedOptions = {},
 ): Connection | PacketSocket {
-  try {
+  return checked(inherited, () => {
     checkArguments("inherited", arguments, 1, "inherited({ fd })");
     checkOptions<InheritedOptions | PacketInheritedOptions>(
       "inherited",
@@ -181,7 +181,5 @@ export function inherited(
     const conn = unnamedConnection(transport, { hasPeerExited: () => Deno.ppid !== parent });
     lowLatency(conn);
     return conn;
-  } catch (error) {
-    throw seenFrom(inherited, error);
-  }
+  });
 }

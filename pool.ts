@@ -13,7 +13,7 @@ import {
   rpc,
   type RpcOptions,
 } from "./rpc/rpc.ts";
-import { seenFrom } from "./_internal/base/caller_stack.ts";
+import { checked } from "./_internal/base/caller_stack.ts";
 import {
   checkArguments,
   checkCount,
@@ -296,7 +296,7 @@ export function pool<Remote = AnyMethods>(
   module: URL,
   options: PoolOptions<Remote> = {},
 ): Pool<Remote> {
-  try {
+  return checked(pool, () => {
     checkArguments("pool", arguments, 2, "pool(module, { size })");
     checkModule(module);
     checkOptions("pool", options, CHECKS as Checks<PoolOptions<Remote>>);
@@ -331,7 +331,5 @@ export function pool<Remote = AnyMethods>(
       cancelGrace,
       maxRestartPause,
     }) as unknown as Pool<Remote>;
-  } catch (error) {
-    throw seenFrom(pool, error);
-  }
+  });
 }

@@ -32,7 +32,7 @@
  * @module
  */
 
-import { seenFrom } from "./_internal/base/caller_stack.ts";
+import { checked, seenFrom } from "./_internal/base/caller_stack.ts";
 import {
   checkArguments,
   checkBoolean,
@@ -105,12 +105,10 @@ let given: ListenFd[] | undefined;
  * @category systemd
  */
 export function listenFds(): ListenFd[] {
-  try {
+  return checked(listenFds, () => {
     checkArguments("listenFds", arguments, 0, "listenFds()");
     return [...given ?? takeListenFds()];
-  } catch (error) {
-    throw seenFrom(listenFds, error);
-  }
+  });
 }
 
 function takeListenFds(): ListenFd[] {
@@ -395,13 +393,11 @@ export interface Watchdog extends Disposable {
  * @category systemd
  */
 export function watchdog(options: WatchdogOptions = {}): Watchdog {
-  try {
+  return checked(watchdog, () => {
     checkArguments("watchdog", arguments, 1, "watchdog({ isHealthy })");
     checkOptions("watchdog", options, WATCHDOG_CHECKS);
     return startWatchdog(options);
-  } catch (error) {
-    throw seenFrom(watchdog, error);
-  }
+  });
 }
 
 function startWatchdog({ isHealthy = () => true, onError }: WatchdogOptions): Watchdog {

@@ -1,4 +1,4 @@
-import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checked } from "../_internal/base/caller_stack.ts";
 import { checkArguments } from "../_internal/base/check.ts";
 import { checkCodec } from "../_internal/messages/codec_support.ts";
 import { EncodedBytes, type EncodedMessage } from "../_internal/messages/encoded_bytes.ts";
@@ -43,11 +43,9 @@ export function encodeMessage<Out>(
   codec: Codec<unknown, Out>,
   message: NoInfer<Out>,
 ): EncodedMessage<Out> {
-  try {
+  return checked(encodeMessage, () => {
     checkArguments("encodeMessage", arguments, 2, "encodeMessage(codec, message)");
     checkCodec("codec", codec);
     return new EncodedBytes(codec, message);
-  } catch (error) {
-    throw seenFrom(encodeMessage, error);
-  }
+  });
 }

@@ -1,4 +1,4 @@
-import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checked, seenFrom } from "../_internal/base/caller_stack.ts";
 import { checkCodec } from "../_internal/messages/codec_support.ts";
 import { InputBuffer } from "../_internal/messages/input.ts";
 import { MessageReceiver } from "../_internal/messages/receiver.ts";
@@ -294,15 +294,13 @@ export function messages<In, Out = In>(
   codec: Codec<In, Out>,
   options: MessagesOptions = {},
 ): Messages<In, Out> {
-  try {
+  return checked(messages, () => {
     checkArguments("messages", arguments, 3, "messages(conn, codec, { maxPending })");
     checkConnection(conn);
     checkCodec("codec", codec);
     checkOptions("messages", options, CHECKS);
     return new MessageChannel(conn, codec, options);
-  } catch (error) {
-    throw seenFrom(messages, error);
-  }
+  });
 }
 
 function checkConnection(conn: ByteChannel): void {

@@ -1,7 +1,7 @@
 /** A check of clients by their user and groups. */
 
 import type { Connection } from "../connection.ts";
-import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checked } from "../_internal/base/caller_stack.ts";
 import { checkArguments, checkOptions, type Checks, checkUsers } from "../_internal/base/check.ts";
 import { ErrorContext } from "../_internal/base/error_context.ts";
 import { pathOf, shownPeer } from "../_internal/connection/connection_error.ts";
@@ -79,7 +79,7 @@ const CHECKS: Checks<AllowRules> = { uids: checkUsers, gids: checkUsers };
  * @category Identity
  */
 export function allow(rules: AllowRules): (conn: Connection | PacketSocket) => boolean {
-  try {
+  return checked(allow, () => {
     checkArguments("allow", arguments, 1, "allow({ uids, gids })");
     checkOptions("allow", rules, CHECKS);
     const { uids, gids } = rules;
@@ -100,9 +100,7 @@ export function allow(rules: AllowRules): (conn: Connection | PacketSocket) => b
       const state = `${shown(peer)}, and only ${rule} may connect`;
       throw context.error(Deno.errors.PermissionDenied, state);
     };
-  } catch (error) {
-    throw seenFrom(allow, error);
-  }
+  });
 }
 
 /** Returns a part of the rule: `uid 0, 1000`. */

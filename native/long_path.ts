@@ -2,7 +2,7 @@
 
 import type { ConnectOptions } from "../client.ts";
 import type { Connection } from "../connection.ts";
-import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checked, seenFrom } from "../_internal/base/caller_stack.ts";
 import {
   checkArguments,
   checkBoolean,
@@ -213,7 +213,7 @@ export async function connectLongPath(
  * @category Native
  */
 export function bindLongPath(options: string | URL | BindLongPathOptions): BoundLongPath {
-  try {
+  return checked(bindLongPath, () => {
     checkArguments("bindLongPath", arguments, 1, "bindLongPath({ path, mode })");
     const given: BindLongPathOptions = withPath(options);
     checkOptions("bindLongPath", given, BIND_CHECKS);
@@ -244,7 +244,5 @@ export function bindLongPath(options: string | URL | BindLongPathOptions): Bound
       if (socketCookie(libc, bound) === cookie) libc.close(bound);
     };
     return { fd: bound, path, close, [Symbol.dispose]: close };
-  } catch (error) {
-    throw seenFrom(bindLongPath, error);
-  }
+  });
 }

@@ -1,7 +1,7 @@
 /** Connections that look for bytes for some microseconds before they wait. */
 
 import type { Connection } from "../connection.ts";
-import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checked } from "../_internal/base/caller_stack.ts";
 import { checkArguments, checkOptions, type Checks, integer } from "../_internal/base/check.ts";
 import type { SocketConnection } from "../_internal/connection/socket_connection.ts";
 import { checkConnection, requireDescriptor } from "../_internal/native/checked_connection.ts";
@@ -83,13 +83,11 @@ const CHECKS: Checks<LowLatencyOptions> = { lookFor: integer(1, 1000) };
  * @category Native
  */
 export function lowLatency(conn: Connection, options: LowLatencyOptions = {}): void {
-  try {
+  checked(lowLatency, () => {
     checkArguments("lowLatency", arguments, 2, "lowLatency(conn, { lookFor })");
     checkOptions("lowLatency", options, CHECKS);
-    const checked = checkConnection("lowLatency", "lower the latency to", conn);
-    requireDescriptor(checked);
-    lookAhead(checked.context, conn as SocketConnection, options.lookFor);
-  } catch (error) {
-    throw seenFrom(lowLatency, error);
-  }
+    const target = checkConnection("lowLatency", "lower the latency to", conn);
+    requireDescriptor(target);
+    lookAhead(target.context, conn as SocketConnection, options.lookFor);
+  });
 }

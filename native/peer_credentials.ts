@@ -1,7 +1,7 @@
 /** The process at the other end of a connection. */
 
 import type { Connection } from "../connection.ts";
-import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checked } from "../_internal/base/caller_stack.ts";
 import { checkArguments } from "../_internal/base/check.ts";
 import { checkConnection, unknownDescriptor } from "../_internal/native/checked_connection.ts";
 import {
@@ -66,7 +66,7 @@ export type { PeerCredentials } from "../_internal/native/credentials.ts";
  * @category Identity
  */
 export function peerCredentials(conn: Connection | PacketSocket): PeerCredentials {
-  try {
+  return checked(peerCredentials, () => {
     checkArguments("peerCredentials", arguments, 1, "peerCredentials(conn)");
     if (conn instanceof FdPacketSocket) return packetCredentials(conn);
     const { context, libc, transport } = checkConnection(
@@ -85,7 +85,5 @@ export function peerCredentials(conn: Connection | PacketSocket): PeerCredential
     // It is one of these, so what they have in common is proven.
     if (peer !== undefined && others.every((other) => isSamePeer(peer, other))) return peer;
     throw unknownDescriptor(context, fds.length);
-  } catch (error) {
-    throw seenFrom(peerCredentials, error);
-  }
+  });
 }

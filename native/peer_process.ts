@@ -1,7 +1,7 @@
 /** The process at the other end of a connection, held so that its number is not used again. */
 
 import type { Connection } from "../connection.ts";
-import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checked } from "../_internal/base/caller_stack.ts";
 import { checkArguments } from "../_internal/base/check.ts";
 import { checkConnection, requireDescriptor } from "../_internal/native/checked_connection.ts";
 import { openProcess, type PeerProcess } from "../_internal/native/process_handle.ts";
@@ -48,11 +48,9 @@ export type { PeerProcess } from "../_internal/native/process_handle.ts";
  * @category Identity
  */
 export function peerProcess(conn: Connection): PeerProcess {
-  try {
+  return checked(peerProcess, () => {
     checkArguments("peerProcess", arguments, 1, "peerProcess(conn)");
-    const checked = checkConnection("peerProcess", "open the process of", conn);
-    return openProcess(checked.context, checked.libc, requireDescriptor(checked));
-  } catch (error) {
-    throw seenFrom(peerProcess, error);
-  }
+    const target = checkConnection("peerProcess", "open the process of", conn);
+    return openProcess(target.context, target.libc, requireDescriptor(target));
+  });
 }

@@ -2,7 +2,7 @@
 
 import { resolveSocketPath, type SocketPath } from "../address.ts";
 import type { Connection } from "../connection.ts";
-import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checked, seenFrom } from "../_internal/base/caller_stack.ts";
 import {
   checkArguments,
   checkInteger,
@@ -123,13 +123,11 @@ const QUICK_LOOKS = 10;
  * @category Native
  */
 export function bufferSizes(conn: Connection): BufferSizes {
-  try {
+  return checked(bufferSizes, () => {
     checkArguments("bufferSizes", arguments, 1, "bufferSizes(conn)");
     const { libc, fd } = open(conn, "bufferSizes", "read the buffers of the connection to");
     return sizesOf(libc, fd);
-  } catch (error) {
-    throw seenFrom(bufferSizes, error);
-  }
+  });
 }
 
 /**
@@ -165,7 +163,7 @@ export function bufferSizes(conn: Connection): BufferSizes {
  * @category Native
  */
 export function setBufferSizes(conn: Connection, options: SetBufferSizesOptions): BufferSizes {
-  try {
+  return checked(setBufferSizes, () => {
     checkArguments("setBufferSizes", arguments, 2, "setBufferSizes(conn, { send })");
     checkOptions("setBufferSizes", options, SIZE_CHECKS);
     const { context, libc, fd } = open(
@@ -180,9 +178,7 @@ export function setBufferSizes(conn: Connection, options: SetBufferSizesOptions)
       throw context.fail(cause);
     }
     return sizesOf(libc, fd);
-  } catch (error) {
-    throw seenFrom(setBufferSizes, error);
-  }
+  });
 }
 
 /**
@@ -213,7 +209,7 @@ export function setBufferSizes(conn: Connection, options: SetBufferSizesOptions)
  * @category Native
  */
 export function unreadBytes(conn: Connection): number {
-  try {
+  return checked(unreadBytes, () => {
     checkArguments("unreadBytes", arguments, 1, "unreadBytes(conn)");
     const { context, libc, fd } = open(conn, "unreadBytes", "count the unread bytes of");
     try {
@@ -221,9 +217,7 @@ export function unreadBytes(conn: Connection): number {
     } catch (cause) {
       throw context.fail(cause);
     }
-  } catch (error) {
-    throw seenFrom(unreadBytes, error);
-  }
+  });
 }
 
 /**
@@ -328,13 +322,11 @@ export async function delivered(conn: Connection, options: DeliveredOptions = {}
  * @category Native
  */
 export function closeRead(conn: Connection): void {
-  try {
+  checked(closeRead, () => {
     checkArguments("closeRead", arguments, 1, "closeRead(conn)");
     const { context, libc, fd } = open(conn, "closeRead", "end reading from");
     if (libc.shutdown(fd, SHUT_RD) < 0) throw context.fail(lastFailure(libc));
-  } catch (error) {
-    throw seenFrom(closeRead, error);
-  }
+  });
 }
 
 /**
@@ -369,7 +361,7 @@ export function closeRead(conn: Connection): void {
  * @category Native
  */
 export function setBacklog(path: SocketPath, backlog: number): void {
-  try {
+  checked(setBacklog, () => {
     checkArguments("setBacklog", arguments, 2, "setBacklog(path, backlog)");
     checkInteger("backlog", backlog, 0, 0x7fff_ffff);
     const resolved = resolveSocketPath(path);
@@ -386,9 +378,7 @@ export function setBacklog(path: SocketPath, backlog: number): void {
     for (const { fd } of listeners) {
       if (libc.listen(fd, backlog) < 0) throw context.fail(lastFailure(libc));
     }
-  } catch (error) {
-    throw seenFrom(setBacklog, error);
-  }
+  });
 }
 
 function sizesOf(libc: Libc, fd: number): BufferSizes {

@@ -2,7 +2,7 @@
 
 import type { Connection } from "../connection.ts";
 import type { PacketSocket, PacketType } from "./packet_socket.ts";
-import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checked } from "../_internal/base/caller_stack.ts";
 import {
   type Check,
   checkArguments,
@@ -181,7 +181,7 @@ export function socketpair(
 export function socketpair(
   options: SocketPairOptions = {},
 ): [Connection, Connection] | [PacketSocket, PacketSocket] {
-  try {
+  return checked(socketpair, () => {
     checkArguments("socketpair", arguments, 1, "socketpair({ type })");
     checkOptions("socketpair", options, CHECKS);
     requireRuntime();
@@ -205,7 +205,5 @@ export function socketpair(
     libc.close(b);
     const state = `there is no class for sockets of family ${show(family)} and type ${show(type)}`;
     throw context.error(Deno.errors.NotSupported, state);
-  } catch (error) {
-    throw seenFrom(socketpair, error);
-  }
+  });
 }

@@ -1,5 +1,5 @@
 import type { Connection } from "../connection.ts";
-import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checked } from "../_internal/base/caller_stack.ts";
 import { checkArguments, checkOptions } from "../_internal/base/check.ts";
 import type { CallOptions } from "../_internal/rpc/calls.ts";
 import { RPC_CHECKS, type RpcOptions, withDefaults } from "../_internal/rpc/options.ts";
@@ -216,11 +216,9 @@ export function rpc<Remote = AnyMethods>(
   conn: Connection,
   options: RpcOptions = {},
 ): RpcPeer<Remote> {
-  try {
+  return checked(rpc, () => {
     checkArguments("rpc", arguments, 2, "rpc(conn, { methods })");
     checkOptions("rpc", options, RPC_CHECKS);
     return new Peer(conn, withDefaults(options)) as unknown as RpcPeer<Remote>;
-  } catch (error) {
-    throw seenFrom(rpc, error);
-  }
+  });
 }

@@ -9,7 +9,7 @@ import {
   type RpcOptions,
   type RpcPeer,
 } from "./rpc.ts";
-import { seenFrom } from "../_internal/base/caller_stack.ts";
+import { checked } from "../_internal/base/caller_stack.ts";
 import {
   checkArguments,
   checkFunction,
@@ -204,7 +204,7 @@ function checkNames(name: string, value: unknown): void {
 export function rpcClient<Remote = AnyMethods>(
   options: SocketPath | RpcClientOptions<Remote>,
 ): RpcClient<Remote> {
-  try {
+  return checked(rpcClient, () => {
     checkArguments("rpcClient", arguments, 1, "rpcClient({ path, idempotent })");
     const given: RpcClientOptions<Remote> = withPath(options);
     checkOptions("rpcClient", given, CHECKS as Checks<RpcClientOptions<Remote>>);
@@ -232,7 +232,5 @@ export function rpcClient<Remote = AnyMethods>(
     });
     const owners = owner === undefined ? {} : { owner };
     return client as unknown as RpcClient<Remote>;
-  } catch (error) {
-    throw seenFrom(rpcClient, error);
-  }
+  });
 }

@@ -40,13 +40,14 @@ function isOfArguments(error: Error): boolean {
 }
 
 /**
- * Runs the checks of a public function. Their errors begin where that was called.
+ * Runs the body of a public function that is not asynchronous, or its checks. Their errors begin
+ * where the function was called.
  *
  * @param called The public function, which is running.
  */
-export function checked<T>(called: Called, check: () => T): T {
+export function checked<T>(called: Called, body: () => T): T {
   try {
-    return check();
+    return body();
   } catch (error) {
     throw seenFrom(called, error);
   }
