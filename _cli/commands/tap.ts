@@ -43,6 +43,11 @@ function fileNeeds({ output }: TapFlags): Needs {
 /** The command. */
 export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promise<void> {
   checkFlags(flags, from, to);
+  if (flags.output === "-") {
+    throw new UsageError(
+      '--output must be a file, got "-". --json prints the events on standard output',
+    );
+  }
   if (flags.peer && from.scheme !== "unix") throw new UsageError("--peer is for a LISTEN unix:");
   const native = flags.peer ? await loadNative("tap", await needs(flags, from, to)) : undefined;
   // The output may lose its reader: `uds tap … | head`.

@@ -13,6 +13,7 @@
  * prints without `--framing`.
  */
 
+import { show } from "../../_internal/base/check.ts";
 import { explained } from "../text/failure.ts";
 import { GatheredOutput } from "./output.ts";
 import { formatJson, type TimedEvent } from "./tap_lines.ts";
@@ -81,27 +82,53 @@ export async function readRecording(name: string): Promise<Map<number, Step[]>> 
   for (const [i, line] of text.split("\n").entries()) {
     if (line === "") continue;
     try {
-      addStep(connections, JSON.parse(line));
+      addStep(connections, parseObject(line));
     } catch (cause) {
-      const state = `line ${i + 1} is not an event of uds tap`;
+      const state = `line ${i + 1} is not an event of uds tap: ${(cause as Error).message}`;
       throw new Deno.errors.InvalidData(`${attempt}: ${state}`, { cause });
     }
   }
   return connections;
 }
 
+function parseObject(line: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    throw new TypeError("it is not JSON");
+  }
+  if (typeof value !== "object" || value === null) throw new TypeError("it is not an object");
+  return value as Record<string, unknown>;
+}
+
+/** The events that a relay adds to those of the bytes. */
+const OTHER_EVENTS: readonly unknown[] = ["open", "close", "descriptors"];
+
 /** Adds an event. One that is not about bytes, such as a descriptor, adds nothing. */
 function addStep(connections: Map<number, Step[]>, line: Record<string, unknown>): void {
-  const { connection, event, direction, text, hex } = line;
-  if (typeof connection !== "number") throw new TypeError("a connection has a number");
-  const steps = connections.get(connection) ?? [];
-  connections.set(connection, steps);
-  if (event !== "data" && event !== "end") return;
-  if (direction !== "to-target" && direction !== "to-client") {
-    throw new TypeError("bytes have a direction");
+  const { connection, event, direction } = line;
+  if (!Number.isSafeInteger(connection) || connection as number < 1) {
+    throw new TypeError(`"connection" must be a positive integer, got ${show(connection)}`);
   }
-  if (event === "end") steps.push({ event, direction });
-  else if (typeof text === "string") {
-    steps.push({ event, direction, bytes: new TextEncoder().encode(text) });
-  } else steps.push({ event, direction, bytes: Uint8Array.fromHex(hex as string) });
+  const steps = connections.get(connection as number) ?? [];
+  connections.set(connection as number, steps);
+  if (OTHER_EVENTS.includes(event)) return;
+  if (event !== "data" && event !== "end") {
+    const names = ["open", "data", "end", "close", "descriptors"].join(", ");
+    throw new TypeError(`"event" must be one of ${names}, got ${show(event)}`);
+  }
+  if (direction !== "to-target" && direction !== "to-client") {
+    throw new TypeError(`"direction" must be "to-target" or "to-client", got ${show(direction)}`);
+  }
+  if (steps.some((step) => step.event === "end" && step.direction === direction)) {
+    throw new TypeError(`"${direction}" has ended before`);
+  }
+  steps.push(event === "end" ? { event, direction } : { event, direction, bytes: bytesOf(line) });
+}
+
+function bytesOf({ text, hex }: Record<string, unknown>): Uint8Array {
+  if (typeof text === "string") return new TextEncoder().encode(text);
+  if (typeof hex === "string" && /^(?:[0-9a-f]{2})*$/i.test(hex)) return Uint8Array.fromHex(hex);
+  throw new TypeError('it has neither "text" nor bytes as "hex"');
 }

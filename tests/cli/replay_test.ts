@@ -1,6 +1,7 @@
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, serve } from "@uds/uds";
 import { delay } from "../../_internal/base/event_loop.ts";
+import { readRecording } from "../../_cli/io/recording.ts";
 import { differences } from "../../_cli/text/differences.ts";
 import { Process, uds, udsCommand } from "../_cli.ts";
 import { encode, readAll, run, TempDir, test } from "../_helpers.ts";
@@ -121,6 +122,48 @@ test("uds replay has an exit code for each failure", async () => {
   assertStringIncludes(bad.stderr, 'bad": line 2 is not an event of uds tap');
   assertStringIncludes(none.stderr, `Cannot read "${dir.file("none")}"`);
   assertStringIncludes(one.stderr, "--connection must be one of 1, got 2");
+});
+
+test("uds replay names the line and the part that is wrong", async () => {
+  await using dir = new TempDir();
+  const file = dir.file("r.jsonl");
+  const data = { connection: 1, event: "data", direction: "to-target", text: "x" };
+  const events = "open, data, end, close, descriptors";
+  const cases: [line: unknown, reason: string][] = [
+    [{ ...data, connection: 0 }, '"connection" must be a positive integer, got 0'],
+    [{ ...data, connection: 1.5 }, '"connection" must be a positive integer, got 1.5'],
+    [{ ...data, connection: "1" }, '"connection" must be a positive integer, got "1"'],
+    [{ event: "open" }, '"connection" must be a positive integer, got undefined'],
+    [{ connection: 1, event: "date" }, `"event" must be one of ${events}, got "date"`],
+    [{ connection: 1 }, `"event" must be one of ${events}, got undefined`],
+    [{ ...data, direction: "in" }, '"direction" must be "to-target" or "to-client", got "in"'],
+    [{ ...data, text: undefined }, 'it has neither "text" nor bytes as "hex"'],
+    [{ ...data, text: undefined, hex: "0g" }, 'it has neither "text" nor bytes as "hex"'],
+    [null, "it is not an object"],
+    ["hi", "it is not an object"],
+  ];
+  for (const [line, reason] of cases) {
+    await Deno.writeTextFile(file, `${JSON.stringify(data)}\n${JSON.stringify(line)}\n`);
+    await assertRejects(
+      () => readRecording(file),
+      Deno.errors.InvalidData,
+      `line 2 is not an event of uds tap: ${reason}`,
+    );
+  }
+  const end = JSON.stringify({ connection: 1, event: "end", direction: "to-target" });
+  await Deno.writeTextFile(file, `${end}\n${JSON.stringify(data)}\n`);
+  await assertRejects(() => readRecording(file), Error, 'line 2 is not an event of uds tap: "to-t');
+  await Deno.writeTextFile(file, `${end}\n{"connection":1,"eve`);
+  await assertRejects(() => readRecording(file), Error, "line 2 is not an event of uds tap: it is");
+});
+
+test("uds tap --output - is refused: - is not standard output there", async () => {
+  await using dir = new TempDir();
+  const { code, stderr } = await uds(["tap", "-o", "-", dir.file("t.sock"), dir.file("a.sock")]);
+  assertEquals([code, stderr.split("\n")[0]], [
+    2,
+    'uds: --output must be a file, got "-". --json prints the events on standard output',
+  ]);
 });
 
 test("uds tap --output names the file that it cannot write", async () => {
