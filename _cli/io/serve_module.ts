@@ -28,6 +28,7 @@ export type ModuleFlags = {
   readonly module?: string;
   readonly workers?: number;
   readonly allow?: Deno.PermissionOptionsObject;
+  readonly config?: string;
 };
 
 /** The options of `uds serve` that it heeds. */
@@ -49,14 +50,14 @@ export function checkModule(
     if (other === undefined) return;
     throw new UsageError(`--module and --${other} do not go together`);
   }
-  for (const name of ["workers", "allow"] as const) {
+  for (const name of ["workers", "allow", "config"] as const) {
     if (flags[name] !== undefined) throw new UsageError(`--${name} needs --module`);
   }
 }
 
 /** Serves until a signal. SIGHUP starts the module anew, SIGUSR2 prints figures. */
 export async function serveModule(flags: Flags, path: SocketPath): Promise<void> {
-  const { workers = 1, allow, max, idle, replace } = flags;
+  const { workers = 1, allow, config, max, idle, replace } = flags;
   const signal = stopSignal(undefined, ["SIGINT", "SIGTERM"]);
   const { serveWorkers } = await import("../../workers.ts");
   const fd = await givenDescriptor(path, flags);
@@ -73,11 +74,14 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
     ...isGiven ? { fd } : own,
     count: workers,
     permissions: allow ?? "none",
+    config: config === undefined ? undefined : urlOf(config),
     maxConnections: max,
     idleTimeout: idle,
     signal,
-    onError: (error) => reporter.report(error),
-  }, urlOf(flags.module!));
+    onError: (error) => reporter.report(withFlags(error)),
+  }, urlOf(flags.module!)).catch((error) => {
+    throw withFlags(error);
+  });
   // Also during the start, which the signal would end otherwise.
   onSignal("SIGHUP", async () => {
     const server = await starting.catch(() => undefined);
@@ -86,7 +90,7 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
     const failure = await server.reload().catch((error) => error);
     if (signal.aborted) return;
     if (failure === undefined) reporter.say("reloaded", { event: "reloaded" });
-    else reporter.report(failure);
+    else reporter.report(withFlags(failure));
     // Also if the old processes go on.
     await tellReady(isGiven).catch((error) => reporter.report(error));
   });
@@ -109,6 +113,22 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
   await tellReady(isGiven);
   await server.finished;
   await stopping;
+}
+
+/** Remedies of the library that name its options, and those of the command line. */
+const REMEDIES: readonly [RegExp, string][] = [
+  [/(it imports "([^"\n]*)\/[^"\n]*", .*)pass modules: \[.*\]/, '$1pass --allow "read=$2"'],
+  [/pass permissions: \{ import: \["([^"\n]*)"\] \}/, "pass --allow import=$1"],
+  [/pass config: new URL\([^)\n]*\)/, "pass --config deno.json"],
+  [/Raise startTimeout, or await/, "Await"],
+];
+
+/** Replaces a remedy that names an option of the library. */
+function withFlags(error: unknown): unknown {
+  if (error instanceof Error) {
+    for (const [remedy, flag] of REMEDIES) error.message = error.message.replace(remedy, flag);
+  }
+  return error;
 }
 
 /** Returns the Deno permissions that it needs. */

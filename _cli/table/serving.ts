@@ -162,8 +162,8 @@ With --peer-env the command has UDS_PEER_PID, UDS_PEER_UID and UDS_PEER_GID: the
 it connected. --allow-user, --allow-group and --peer-env need --allow-ffi for libc.
 With --module it runs FILE in --workers processes, which accept clients themselves. FILE exports fetch,
 as for deno serve, or connection, which gets each connection. It runs in a sandbox: it may read its own
-directory, and what --allow adds, such as "read=/data,/etc net=db:5432 env". A process that ends is
-replaced. --max and --idle count in each process. SIGHUP does not shut it down then, but loads the
+directory, and what --allow adds, such as "read=/data,/etc net=db:5432 env". It has the imports of a
+deno.json with --config only. A process that ends is replaced. --max and --idle count in each process. SIGHUP does not shut it down then, but loads the
 module again, and refuses no client. SIGUSR2 prints the connections of each process.
 ${ENDS}`,
     options: {
@@ -181,6 +181,7 @@ ${ENDS}`,
       module: value(text, "FILE", "run a module that exports fetch or connection, in a sandbox"),
       workers: value(workers, "COUNT", "how many processes run the module (default 1)"),
       allow: value(grants, "LIST", "what the module may do: KIND or KIND=VALUES, with spaces"),
+      config: value(text, "FILE", "the deno.json with the imports of the module"),
       ...VERBOSE,
     },
     args: [PATH, { ...CMD, isOptional: true }],

@@ -159,6 +159,10 @@ function translate(reason: string, module: URL, config: URL | undefined): string
     ? `. Run deno cache ${file}, which fetches what it imports. ` +
       `If the "links" of a deno.json have it, pass ${CONFIG}`
     : `. Run deno cache --config ${show(pathOfUrl(config))} ${file}, which fetches what it imports`;
+  const mapping = config === undefined
+    ? `which it has no import map for. Import "jsr:…" or "npm:…" in full, or pass ${CONFIG}`
+    : `which ${show(pathOfUrl(config))} has no entry for. Add one to its "imports", or import ` +
+      '"jsr:…" or "npm:…" in full';
   return reason.replace(
     READ_ADVICE,
     (_, path) =>
@@ -169,8 +173,7 @@ function translate(reason: string, module: URL, config: URL | undefined): string
     `it imports from $1. If it should, pass permissions: { import: ["$1"] }`,
   ).replace(
     MAP_ADVICE,
-    `it imports $1, which it has no import map for. Import "jsr:…" or "npm:…" in full, or pass ` +
-      CONFIG,
+    (_, name) => `it imports ${name}, ${mapping}`,
   ).replace(CACHED_ONLY, () => fetching);
 }
 

@@ -91,6 +91,35 @@ test("uds serve --module with a handler of connections", async () => {
   assertEquals(await readText(conn), "hello");
 });
 
+test("uds serve --module --config has the imports of a deno.json", async () => {
+  await using dir = new TempDir();
+  const [path, file, config] = [dir.file("m.sock"), dir.file("m.ts"), dir.file("deno.json")];
+  await Deno.writeTextFile(file, `export { connection } from "mapped";`);
+  await Deno.writeTextFile(dir.file("a.ts"), "export const connection = (c) => c.writeText('hi');");
+  await Deno.writeTextFile(config, `{ "imports": { "mapped": "./a.ts" } }`);
+  await using _server = await serving(["--module", file, "--config", config, path]);
+  await using conn = await connect(path);
+  assertEquals(await readText(conn), "hi");
+});
+
+test("uds serve --module names an option of its own as a remedy", async () => {
+  await using dir = new TempDir();
+  await using other = new TempDir();
+  await Deno.writeTextFile(other.file("a.ts"), "export const a = 1;");
+  const imports: [string, string][] = [
+    ["mapped", 'Import "jsr:…" or "npm:…" in full, or pass --config deno.json\n'],
+    ["npm:@uds/absent@9", 'If the "links" of a deno.json have it, pass --config deno.json\n'],
+    [other.file("a.ts"), `If it should, pass --allow "read=${other.path}"\n`],
+  ];
+  await Promise.all(imports.map(async ([name, remedy], i) => {
+    const [path, file] = [dir.file(`${i}.sock`), dir.file(`${i}.ts`)];
+    await Deno.writeTextFile(file, `import ${JSON.stringify(name)};`);
+    const { code, stderr } = await uds(["serve", "--module", file, path], { flags: RUN_FLAGS });
+    assertEquals(code, 1);
+    assertStringIncludes(stderr, remedy);
+  }));
+});
+
 test("uds serve --module names what is wrong", async () => {
   await using dir = new TempDir();
   const [path, file] = [dir.file("m.sock"), dir.file("m.ts")];
@@ -101,6 +130,7 @@ test("uds serve --module names what is wrong", async () => {
     [["--workers", "2", path, "--", "cat"], "--workers needs --module"],
     [["--workers", "2", path], "--workers needs --module"],
     [["--allow", "env", path], "--allow needs --module"],
+    [["--config", "deno.json", path], "--config needs --module"],
     [["--workers", "0", "--module", file, path], "--workers must be a whole number"],
     [["--allow", "all", "--module", file, path], "--allow must be KIND or KIND=VALUES"],
   ];

@@ -122,6 +122,10 @@ test("pair(module) uses the import map of `config`, and of no other deno.json", 
   const refusal =
     'which it has no import map for. Import "jsr:…" or "npm:…" in full, or pass config';
   await assertRefused(() => pair(url), Deno.errors.InvalidData, refusal);
+  const other = new URL("../../deno.json", url);
+  const entry = `"mapped", which "${other.pathname}" has no entry for. Add one to its "imports"`;
+  await Deno.writeTextFile(other, `{ "imports": { "#/": "./own/deep/" } }`);
+  await assertRefused(() => pair(url, { config: other }), Deno.errors.InvalidData, entry);
 });
 
 test("pair(module) allows it to import from the directories of `modules`, and no others", async () => {
