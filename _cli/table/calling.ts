@@ -108,8 +108,8 @@ Datagrams have no end: the command ends when nothing has come for half a second 
     brief: "play one side of a recording, and compare what the other side sends",
     usage: "FILE PATH",
     examples: [
+      ["uds replay app.jsonl /tmp/new.sock", "do what recorded clients did, to another server"],
       ["uds tap --output app.jsonl /tmp/tap.sock /run/app.sock", "record what clients do"],
-      ["uds replay app.jsonl /tmp/new.sock", "do the same to another server"],
       ["uds replay --connection 3 app.jsonl /tmp/new.sock", "one connection of several"],
       ["uds replay --listen app.jsonl /tmp/app.sock", "be the recorded server, for a client"],
     ],

@@ -5,6 +5,7 @@ import { uds } from "../_cli.ts";
 import { test } from "../_helpers.ts";
 
 const NAMES = [
+  "activate",
   "bench",
   "call",
   "completion",
@@ -12,12 +13,16 @@ const NAMES = [
   "echo",
   "listen",
   "ls",
+  "man",
   "permissions",
   "probe",
+  "relay",
+  "replay",
   "rm",
   "run",
   "send",
   "serve",
+  "tap",
 ];
 
 for (const args of [["--help"], ["-h"], ["help"], ["help", "send"]]) {
@@ -30,6 +35,7 @@ for (const args of [["--help"], ["-h"], ["help"], ["help", "send"]]) {
 }
 
 test("the help lists the commands and the exit codes", async () => {
+  assertEquals([...COMMANDS.keys()].sort(), NAMES);
   const text = String(await parse(["--help"], COMMANDS));
   for (const command of NAMES) assertMatch(text, new RegExp(`^  ${command} +\\w`, "m"));
   for (let exit = 0; exit <= 9; exit++) assertMatch(text, new RegExp(`\\b${exit} \\w`));
