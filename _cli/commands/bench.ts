@@ -7,7 +7,7 @@ import { lengthPrefixed, messages } from "../../framing.ts";
 import { permissions } from "../../permissions.ts";
 import { serve } from "../../server.ts";
 import { FAILURE, OK, UsageError } from "../exit_codes.ts";
-import { count, size, timeLines, timesOf } from "../text/figures.ts";
+import { count, rate, size, timeLines, timesOf } from "../text/figures.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { inLocale } from "../text/locale.ts";
 import { json, printable } from "../text/printable.ts";
@@ -152,7 +152,7 @@ async function measureRoundTrips(path: SocketPath, ms: number, progress: Progres
     const then = now;
     now = performance.now();
     if (then >= from) times.push((now - then) * 1000);
-    progress.show("round trips", () => `${count(times.length / (now - from) * 1000)}/s`);
+    progress.show("round trips", () => `${count(rate(times.length, now - from))}/s`);
   }
   return { size: SMALL_BYTES, ...timesOf(times, now - from) };
 }
@@ -205,9 +205,9 @@ async function measureMessages(path: SocketPath, ms: number, progress: Progress)
     }
     if (now >= from) got += batch.length;
     for (let i = 0; i < batch.length; i++) channel.send(message);
-    progress.show("messages", () => `${count(got / Math.max(now - from, 1) * 1000)}/s`);
+    progress.show("messages", () => `${count(rate(got, Math.max(now - from, 1)))}/s`);
   }
-  return { size: SMALL_BYTES, perSecond: Math.round(got / Math.max(now - from, 1) * 1000) };
+  return { size: SMALL_BYTES, perSecond: rate(got, Math.max(now - from, 1)) };
 }
 
 function formatLoad(server: string, load: Load): string {

@@ -21,12 +21,18 @@ export interface Times {
 export function timesOf(times: number[], ms: number): Times {
   times.sort((a, b) => a - b);
   return {
-    perSecond: Math.round(times.length / ms * 1000),
+    perSecond: rate(times.length, ms),
     median: quantile(times, 0.5),
     p99: quantile(times, 0.99),
     longest: quantile(times, 1),
     histogram: histogram(times),
   };
+}
+
+/** Returns how many there were a second: a whole number, or at least two digits. */
+export function rate(amount: number, ms: number): number {
+  const perSecond = amount / ms * 1000;
+  return perSecond < 10 ? Number(perSecond.toPrecision(2)) : Math.round(perSecond);
 }
 
 /** The widest bar of a histogram. */
@@ -45,7 +51,7 @@ export function timeLines({ median, p99, longest, histogram }: Times): string[] 
 
 /** Returns a number with its thousands separated. */
 export function count(value: number): string {
-  return Math.max(0, Math.round(value)).toLocaleString("en-US");
+  return Math.max(0, value).toLocaleString("en-US");
 }
 
 /** Returns a number of bytes. */

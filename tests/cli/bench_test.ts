@@ -123,6 +123,21 @@ test("uds bench --send measures any server: kept, framed, or with a connection e
   assert(connections > 1);
 });
 
+test("uds bench prints a rate below 1 with two digits", async () => {
+  await using dir = new TempDir();
+  await using _server = await serve(dir.file("s.sock"), async (conn) => {
+    const channel = messages(conn, lines());
+    for await (const line of channel) {
+      await delay(1200);
+      await channel.send(line);
+    }
+  });
+  const args = ["--seconds", "0.1", "--framing", "lines", "--send", "a", dir.file("s.sock")];
+  const { code, stdout } = await uds(["bench", ...args]);
+  assertEquals(code, 0);
+  assertMatch(stdout, /requests of 1 B by 1 client +0\.\d\d?\/s\n {2}median 1/);
+});
+
 test("uds bench --framing counts an answer that does not come as an error", async () => {
   await using dir = new TempDir();
   await using _server = await serve(dir.file("s.sock"), async (conn) => {
