@@ -168,12 +168,11 @@ function checkIncoming(end: End, peer: End): void {
       assert(result !== undefined, `${call.act}() has not settled`);
       if ("values" in result) {
         assert(last === undefined, `a message came after ${Deno.inspect(last)}`);
-        // When both directions have ended before close(), what had come can still be read. A write
-        // that fails ends one, too.
-        const hasEnded = end.endedAt < call.settledAt ||
-          end.outgoing.some(({ result }) => errorOf(result) instanceof BrokenPipe);
-        const mayRead = phase.framing === undefined && hasEnded &&
-          (peer.endedAt < call.settledAt || isGone(peer, call.settledAt));
+        // When both directions have ended before close(), what had come can still be read. Writing
+        // to a peer that is gone ends one, also when the channel writes what send() has queued.
+        const hasEnded = end.endedAt < call.settledAt && peer.endedAt < call.settledAt;
+        const mayRead = phase.framing === undefined &&
+          (hasEnded || isGone(peer, call.settledAt));
         assert(!call.isLate || mayRead, `${call.act}() was called after the end, and received`);
         assert(result.values.length > 0, "an empty batch");
         for (const value of result.values) takeOne(reference, phase, value);
