@@ -120,8 +120,13 @@ export let replaceTransport: (conn: SocketConnection, transport: Transport) => v
 /**
  * Flushes and closes a connection after its handler has returned. Later calls say so. Returns a
  * promise only if there is something to flush.
+ *
+ * @param onLateWrite Called with the error of each later write: its bytes are lost.
  */
-export let endHandled: (conn: SocketConnection) => Promise<void> | undefined;
+export let endHandled: (
+  conn: SocketConnection,
+  onLateWrite: (error: Error) => void,
+) => Promise<void> | undefined;
 
 /** A connection over a transport, which it owns. */
 export class SocketConnection {
@@ -133,8 +138,8 @@ export class SocketConnection {
     readAndKeep = (conn, buffer, signal, keep) => conn.#readNext(buffer, signal, keep);
     writeWith = (conn, data, descriptors) => conn.#writeNext(data, descriptors);
     replaceTransport = (conn, transport) => conn.#transport = transport;
-    endHandled = (conn) => {
-      if (conn.#state === "open") conn.#closedBy = "returned";
+    endHandled = (conn, onLateWrite) => {
+      if (conn.#state === "open") conn.#onLateWrite = onLateWrite;
       if (conn.#queued > 0 || conn.#writable !== undefined) return conn[Symbol.asyncDispose]();
       conn.close();
       return undefined;
@@ -150,7 +155,8 @@ export class SocketConnection {
   #bytesWritten = 0;
 
   #state: "open" | "over" | "closed" = "open";
-  #closedBy: "closed" | "returned" = "closed";
+  /** Set if the connection was open when its handler returned. */
+  #onLateWrite: ((error: Error) => void) | undefined;
   #reading: "open" | "given up" | "end of file" = "open";
   #writing: "open" | "ended" = "open";
   /** The failure that ended the connection. Every later read and write rejects with it. */
@@ -277,7 +283,7 @@ export class SocketConnection {
   // deno-lint-ignore require-await -- its errors reject
   async #readNothing(buffer: Uint8Array): Promise<number | null> {
     if (this.#failure !== undefined) throw this.#failed("read", undefined);
-    if (this.#state === "closed") throw this.#seen(closedError(this, "read", this.#closedBy));
+    if (this.#state === "closed") throw this.#seen(this.#closedError("read"));
     if (this.#reading === "end of file") return null;
     if (this.#state === "over") throw this.#seen(closedError(this, "read", "over"));
     return buffer.length;
@@ -556,9 +562,11 @@ export class SocketConnection {
       if (operation === "read" && before.operation === "read") return before;
       return connectionFailure(this, operation, before, unsent, before);
     }
-    if (this.#state !== "open") {
-      const end = this.#state === "over" ? "over" : this.#closedBy;
-      return closedError(this, operation, end, unsent);
+    if (this.#state === "over") return closedError(this, operation, "over", unsent);
+    if (this.#state === "closed") {
+      const error = this.#closedError(operation, unsent);
+      if (operation === "write") this.#onLateWrite?.(error);
+      return error;
     }
     const error = connectionFailure(this, operation, cause, unsent);
     const code = codeOf(cause);
@@ -571,6 +579,11 @@ export class SocketConnection {
       this.#settle();
     }
     return error;
+  }
+
+  #closedError(operation: Operation, unsent?: Uint8Array): Error {
+    const end = this.#onLateWrite === undefined ? "closed" : "returned";
+    return closedError(this, operation, end, unsent);
   }
 
   #came(count: number): void {

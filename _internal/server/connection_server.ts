@@ -70,6 +70,8 @@ export class ConnectionServer implements UnixServer {
   #handlers = 0;
   /** Whether a handler that is not async was reported. */
   #isAsyncChecked = false;
+  /** Whether a write after the return of its handler was reported. */
+  #isLateWriteReported = false;
   /** How many connections are being refused. */
   #refusals = 0;
   #completed = 0;
@@ -200,7 +202,7 @@ export class ConnectionServer implements UnixServer {
         // Connections that were cut off are counted, not reported.
         if (this.#state !== "finished") this.#reporter.report(error, this.#info);
       }
-      const flushing = endHandled(conn);
+      const flushing = endHandled(conn, this.#reportLateWrite);
       if (flushing !== undefined) await flushing;
       if (this.#open.has(conn)) this.#completed++;
     } else conn.close();
@@ -220,6 +222,13 @@ export class ConnectionServer implements UnixServer {
     const state = `expected a promise from it, got ${show(returned)}. ${remedy}`;
     this.#reporter.report(new TypeError(`Invalid handler: ${state}`), this.#info);
   }
+
+  /** Reports, once, bytes that a handler has lost by returning before it wrote them. */
+  readonly #reportLateWrite = (error: Error): void => {
+    if (this.#isLateWriteReported) return;
+    this.#isLateWriteReported = true;
+    this.#reporter.report(error, this.#info);
+  };
 
   async #end(timeout: number): Promise<ShutdownResult> {
     const late = new AbortController();

@@ -1,6 +1,6 @@
 import { connect, type Connection, ConnectionClosed, lines, messages, serve } from "@uds/uds";
 import { assertEquals, assertRejects } from "@std/assert";
-import { decode, encode, pseudoRandom, readAll, TempDir, test } from "../_helpers.ts";
+import { decode, encode, pseudoRandom, readAll, TempDir, test, turn } from "../_helpers.ts";
 import { fetchText } from "./_server.ts";
 
 test("serve() flushes writes that a handler did not await, and then closes", async () => {
@@ -70,7 +70,7 @@ test("a handler that returns before its work is done is told so by the work", as
   const path = dir.file("e.sock");
   const served = Promise.withResolvers<void>();
   let works: Promise<Error>[] = [];
-  await using _server = await serve(path, (conn) => {
+  await using _server = await serve({ path, onError: () => {} }, (conn) => {
     const channel = messages(conn, lines());
     const later = [
       () => channel.send("late").then(() => channel.flush()),
@@ -91,6 +91,54 @@ test("a handler that returns before its work is done is told so by the work", as
     `Cannot send to ${shown}: ${state}, and 5 bytes of messages were not sent`,
     `Cannot write to a client of ${shown}: ${state}, and 4 bytes were not sent`,
   ]);
+});
+
+const LATE_WRITES: Record<string, (conn: Connection) => unknown> = {
+  "write()": (conn) => conn.write(encode("late!")),
+  "writeText()": (conn) => conn.writeText("late!"),
+  "send() of messages": (conn) => messages(conn, lines()).send("late"),
+};
+
+for (const [name, write] of Object.entries(LATE_WRITES)) {
+  test(`serve() reports once that ${name} came after the return of its handler`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("l.sock");
+    const errors: unknown[] = [];
+    let late: () => unknown = () => {};
+    const onError = (error: unknown) => void errors.push(error);
+    await using server = await serve({ path, onError }, (conn) => {
+      late = () => write(conn);
+      return Promise.resolve();
+    });
+    for (let i = 0; i < 2; i++) {
+      assertEquals(await fetchText(path), "");
+      while (server.connections > 0) await turn();
+      late();
+      await turn();
+    }
+    assertEquals(errors.map(String), [
+      `ConnectionClosed: Cannot write to a client of ${JSON.stringify(path)}: its handler has ` +
+      "returned without awaiting this, and 5 bytes were not sent",
+    ]);
+  });
+}
+
+test("serve() does not report a write after the client has left", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("m.sock");
+  const errors: unknown[] = [];
+  let kept: Connection | undefined;
+  const onError = (error: unknown) => void errors.push(error);
+  await using server = await serve({ path, onError }, async (conn) => {
+    kept = conn;
+    await readAll(conn);
+    await conn.write(encode("x")).catch(() => {});
+    await conn.write(encode("x")).catch(() => {});
+  });
+  (await connect(path)).close();
+  while (kept === undefined || server.connections > 0) await turn();
+  await assertRejects(() => kept!.writeText("x"), Error);
+  assertEquals(errors, []);
 });
 
 test("close() in a handler is what a later call names, not its return", async () => {
