@@ -3,8 +3,11 @@
 import { isSocketError } from "../../errors.ts";
 import { handled } from "./rejection.ts";
 
-/** Where the code of this package is. */
+/** Where this package is. */
 const ROOT = new URL("../..", import.meta.url).href;
+
+/** The directories of its code. Other code of it is in {@linkcode ROOT} itself. */
+const CODE = /^(?:(?:_internal|framing|native|rpc)\/|[^/]*$)/;
 
 /** A function of this package. */
 type Called = (...args: never[]) => unknown;
@@ -15,18 +18,54 @@ type Called = (...args: never[]) => unknown;
  *
  * - Deno prints the first line of the stack of an uncaught error. That line should be the caller's.
  * - An error without the shape of this package keeps its stack: it may be a fault of ours.
+ * - If nothing awaits the function, no caller is known. A stack with only our own lines is emptied.
+ * - The program may have its own `Error.prepareStackTrace`, which may fail. The stack then stays.
  *
  * @param called The public function, which must be running or awaited.
  * @param error What it throws.
- * @param inner What counts if `called` is not in the stack: the first of these that is. If none is
- * in the stack, the stack stays as it is.
+ * @param inner What counts if `called` is not in the stack: the first of these that is.
  */
 export function seenFrom(called: Called, error: unknown, ...inner: Called[]): unknown {
-  if (error instanceof Error && (isSocketError(error) || isOfArguments(error))) {
-    const outermost = [called, ...inner].find(isInStack);
-    if (outermost !== undefined) Error.captureStackTrace(error, outermost);
+  try {
+    if (error instanceof Error && (isSocketError(error) || isOfArguments(error))) {
+      const begin = [called, ...inner].find((each) => callers(each, 1).length > 0);
+      const hasCaller = begin === undefined ? hasOthers(filesOf(error)) : isSeen(begin);
+      if (!hasCaller) Error.captureStackTrace(error, absent);
+      else if (begin !== undefined) Error.captureStackTrace(error, begin);
+    }
+  } catch {
+    // Not the program's error: that of its prepareStackTrace, or of a getter.
   }
   return error;
+}
+
+/** Reports whether other code has called a function in the stack, if only through ours. */
+function isSeen(begin: Called): boolean {
+  // Mostly the first place tells.
+  return hasOthers(callers(begin, 1)) || hasOthers(callers(begin, MAX_PLACES));
+}
+
+/** The maximum number of places to look for one of other code. */
+const MAX_PLACES = 20;
+
+/** A function that never runs: a stack that begins at its caller is empty. */
+function absent(): void {}
+
+/** The file of a place, at the end of a line of a stack. */
+const FILE = /\(?([a-z]+:[^()\n]*?):\d+:\d+\)?$/;
+
+/** Returns the files of the lines of a stack: empty where a place has none. */
+function filesOf({ stack }: { stack?: unknown }): string[] {
+  const [, ...lines] = typeof stack === "string" ? stack.split("\n    at ") : [];
+  return lines.map((line) => FILE.exec(line)?.[1] ?? "");
+}
+
+/** Reports whether a file is not of this package and not of Deno. No file at all counts, too. */
+function hasOthers(files: string[]): boolean {
+  return files.length === 0 || files.some((file) => {
+    if (file.startsWith(ROOT)) return !CODE.test(file.slice(ROOT.length));
+    return file !== "" && !/^(?:ext|node):/.test(file);
+  });
 }
 
 /** How the errors of wrong arguments begin. */
@@ -35,8 +74,8 @@ const OF_ARGUMENTS = /^(Invalid|Unexpected|Cannot encode) /;
 /** Reports whether this package made an error of arguments. Those of V8 begin in the same way. */
 function isOfArguments(error: Error): boolean {
   if (!OF_ARGUMENTS.test(error.message)) return false;
-  const [, frame] = error.stack?.split("\n    at ") ?? [];
-  return frame?.includes(ROOT) === true;
+  const [file] = filesOf(error);
+  return file === undefined || file.startsWith(ROOT);
 }
 
 /**
@@ -92,23 +131,30 @@ export function showCallers<Name extends string>(
 /** How V8 makes a stack: the type of `Error` lacks it. */
 type Tracing = { prepareStackTrace?: unknown; stackTraceLimit: number };
 
+/** A place in a stack. */
+type Place = { getScriptNameOrSourceURL(): string | null };
+
 /**
- * Reports whether a function is in the stack, with a caller below it. It reads one place of the
- * stack and no text: the texts of a whole stack take three times as long, and more memory.
+ * Returns the files of those that called a function, the nearest first: none if the function is not
+ * in the stack, or has no caller there. It reads no text: the texts of a whole stack take three
+ * times as long as one place, and more memory.
  */
-function isInStack(called: Called): boolean {
-  if (!Object.isExtensible(Error)) return false;
-  const probe: { stack?: unknown } = {};
+function callers(called: Called, limit: number): string[] {
+  if (!Object.isExtensible(Error)) return [];
+  const probe: { stack?: string[] } = {};
   const tracing = Error as Tracing;
   const { prepareStackTrace, stackTraceLimit } = tracing;
-  tracing.prepareStackTrace = (_: unknown, places: unknown[]) => places.length;
-  tracing.stackTraceLimit = 1;
-  Error.captureStackTrace(probe, called);
-  const { stack } = probe;
-  if (prepareStackTrace === undefined) delete tracing.prepareStackTrace;
-  else tracing.prepareStackTrace = prepareStackTrace;
-  tracing.stackTraceLimit = stackTraceLimit;
-  return stack === 1;
+  try {
+    tracing.prepareStackTrace = (_: unknown, places: Place[]) =>
+      places.map((place) => place.getScriptNameOrSourceURL() ?? "");
+    tracing.stackTraceLimit = limit;
+    Error.captureStackTrace(probe, called);
+    return probe.stack ?? [];
+  } finally {
+    if (prepareStackTrace === undefined) delete tracing.prepareStackTrace;
+    else tracing.prepareStackTrace = prepareStackTrace;
+    tracing.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 /**

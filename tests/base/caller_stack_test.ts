@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import {
   claim,
   connect,
@@ -63,3 +63,27 @@ test("an error of connect() that nothing catches shows the line that called it",
   assert(message!.endsWith("there is no such file. Start the server first"), message);
   assertEquals(line, "  await connect(path);");
 });
+
+for (const how of ["pipeTo()", "Response.text()", "pipeThrough()", "receive()", "read()"]) {
+  test(`an error of ${how} that nothing awaits shows no line of this package`, async () => {
+    await using dir = new TempDir();
+    await using program = fixture("not_awaited.ts", ["-RWN"], [dir.file("s.sock"), how], {
+      env: { NO_COLOR: "1" },
+    });
+    const { code } = await program.status;
+    const stderr = await program.stderr();
+    assertEquals(code, 1);
+    assertStringIncludes(stderr, "Uncaught (in promise) ConnectionReset: Cannot re");
+    // The cause is Deno's.
+    const [shown] = stderr.split("Caused by:");
+    assertEquals(shown!.split("\n").filter((line) => line.includes("/_internal/")), []);
+  });
+}
+
+for (const way of ["array", "throws", "read-only", "no limit to set"]) {
+  test(`errors stay what they are if the program makes its own stacks: ${way}`, async () => {
+    await using dir = new TempDir();
+    await using program = fixture("own_stacks.ts", ["-RWN"], [dir.file("none"), way]);
+    assertEquals(await program.output(), ["RangeError", "SocketNotFound", "TypeError", "true"]);
+  });
+}
