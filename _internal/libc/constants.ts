@@ -122,6 +122,21 @@ export const SYS_io_submit: number = byProcessor(209, 2);
 export const SYS_io_getevents: number = byProcessor(208, 4);
 export const SYS_pidfd_send_signal = 424;
 
+// Linux only: linux/netlink.h, linux/sock_diag.h and linux/unix_diag.h. AF_NETLINK is in
+// linux/socket.h of include/, and TCP_LISTEN in net/tcp_states.h of include/.
+export const AF_NETLINK = 16;
+export const NETLINK_SOCK_DIAG = 4;
+export const NLM_F_REQUEST = 1;
+export const NLM_F_DUMP = 0x300;
+export const NLMSG_ERROR = 2;
+export const NLMSG_DONE = 3;
+export const SOCK_DIAG_BY_FAMILY = 20;
+export const UDIAG_SHOW_NAME = 1;
+export const UDIAG_SHOW_VFS = 2;
+export const UNIX_DIAG_NAME = 0;
+export const UNIX_DIAG_VFS = 1;
+export const TCP_LISTEN = 10;
+
 // macOS only: sys/event.h.
 export const EVFILT_READ = -1;
 export const EVFILT_WRITE = -2;

@@ -108,6 +108,40 @@ export const IOCB: Layout<
 /** `struct io_event`, Linux only: linux/aio_abi.h. */
 export const IO_EVENT: Layout<never> = { bytes: 32 };
 
+/** `struct nlmsghdr`, Linux only: linux/netlink.h. */
+export const NLMSGHDR: Layout<"nlmsg_len" | "nlmsg_type" | "nlmsg_flags"> = {
+  bytes: 16,
+  nlmsg_len: 0,
+  nlmsg_type: 4,
+  nlmsg_flags: 6,
+};
+
+/** `struct nlattr`, Linux only: linux/netlink.h. */
+export const NLATTR: Layout<"nla_len" | "nla_type"> = { bytes: 4, nla_len: 0, nla_type: 2 };
+
+/** `struct unix_diag_req`, Linux only: linux/unix_diag.h. */
+export const UNIX_DIAG_REQ: Layout<"sdiag_family" | "udiag_states" | "udiag_show"> = {
+  bytes: 24,
+  sdiag_family: 0,
+  udiag_states: 4,
+  udiag_show: 12,
+};
+
+/** `struct unix_diag_msg`, Linux only: linux/unix_diag.h. */
+export const UNIX_DIAG_MSG: Layout<"udiag_type" | "udiag_state" | "udiag_ino"> = {
+  bytes: 16,
+  udiag_type: 1,
+  udiag_state: 2,
+  udiag_ino: 4,
+};
+
+/** `struct unix_diag_vfs`, Linux only: linux/unix_diag.h. */
+export const UNIX_DIAG_VFS: Layout<"udiag_vfs_ino" | "udiag_vfs_dev"> = {
+  bytes: 8,
+  udiag_vfs_ino: 0,
+  udiag_vfs_dev: 4,
+};
+
 /** `struct kevent`, macOS only: sys/event.h. */
 export const KEVENT: Layout<"ident" | "filter" | "flags" | "data"> = {
   bytes: 32,

@@ -15,6 +15,7 @@ const LIBC_HEADERS = `
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -25,7 +26,10 @@ const LIBC_HEADERS = `
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <linux/aio_abi.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
+#include <linux/unix_diag.h>
 `;
 
 /** Those of the kernel alone, of which any compiler makes the values of another processor. */
