@@ -3,12 +3,13 @@
 import { isGranted, requireGrants } from "../../_internal/base/deno_permissions.ts";
 import { ErrorContext } from "../../_internal/base/error_context.ts";
 import { octal } from "../../_internal/base/file.ts";
+import { isLeftFor } from "../../_internal/lock/peek_lock.ts";
 import { NotASocket, SocketNotFound } from "../../errors.ts";
 import { connect } from "../../client.ts";
 import { probe } from "../../probe.ts";
 import { OK, UsageError } from "../exit_codes.ts";
 import { identityNeeds, loadNative, type Native } from "../io/identity.ts";
-import { hasLeftLock, TABLE_NEEDS } from "../io/known_sockets.ts";
+import { TABLE_NEEDS } from "../io/known_sockets.ts";
 import { print } from "../io/output.ts";
 import { reporter } from "../io/reporter.ts";
 import { type Entry, systemEntries, withTable } from "../io/socket_entries.ts";
@@ -67,7 +68,7 @@ export async function run(flags: LsFlags, directories: readonly string[]): Promi
       ...await Promise.all(batch.map(([path, info]) => look(path, info, flags, native, report))),
     );
   }
-  const known = withTable(entries);
+  const known = await withTable(entries, files);
   if (flags.json) await print(`${json(known)}\n`);
   else if (known.length > 0) await print(format(known));
   else if (code === OK) reporter.say(`no sockets in ${places.join(" and ")}`, {});
@@ -187,12 +188,12 @@ function explain(path: string, error: unknown): Error {
  */
 async function look(
   path: string,
-  { mode, uid, gid }: Deno.FileInfo,
+  info: Deno.FileInfo,
   flags: LsFlags,
   native: Native | undefined,
   report: (error: unknown) => void,
 ): Promise<Entry> {
-  const file = { mode: octal(mode ?? 0), uid, gid };
+  const file = { mode: octal(info.mode ?? 0), uid: info.uid, gid: info.gid };
   try {
     const { state, holder } = await probe(path, { connect: connects(flags) });
     if (holder !== undefined) return { path, state, ...file, holder };
@@ -203,8 +204,17 @@ async function look(
     const isUnknown = error instanceof Deno.errors.NotSupported || error instanceof RangeError;
     if (!isUnknown) report(error);
     // Its lock is free. A socket without a lock may be any program's.
-    const isStale = error instanceof Deno.errors.NotSupported && await hasLeftLock(path);
+    const isStale = error instanceof Deno.errors.NotSupported && await hasLeftLock(path, info);
     return { path, state: isStale ? "stale" : "unknown", ...file };
+  }
+}
+
+/** Reports whether a server of this package was killed and left its lock for this socket. */
+async function hasLeftLock(path: string, info: Deno.FileInfo): Promise<boolean> {
+  try {
+    return await isLeftFor(path, info);
+  } catch {
+    return false;
   }
 }
 

@@ -1,59 +1,61 @@
-/** What is known about sockets without connecting: their locks, and the table of the kernel. */
+/** The sockets that the kernel lists, and their processes. */
 
 import { ALL_PERMISSIONS } from "../../_internal/base/deno_permissions.ts";
-import { readLock } from "../../_internal/lock/peek_lock.ts";
+import type { NamedSocket } from "../../_internal/libc/unix_diag.ts";
 import type { Needs } from "../parse/command.ts";
 import type { SocketType } from "../parse/parameters.ts";
-import { readProc } from "./proc.ts";
+import { mayReadProc } from "./proc.ts";
 
-/** What it takes to read the table: Deno shows `/proc` only to a process with all permissions. */
+/** What it takes to list them: Deno shows `/proc` only to a process with all permissions. */
 export const TABLE_NEEDS: Needs = ALL_PERMISSIONS;
 
-/** A socket with a name that clients can use, as `/proc/net/unix` lists it. */
-export interface ListedSocket {
+/** A socket with a name that clients can use. */
+export interface ListedSocket extends Pick<NamedSocket, "inode" | "file"> {
   /** The path that it was bound to. An abstract name begins with `@`. */
   readonly path: string;
   readonly type: SocketType;
-  /** The inode of the socket itself, not that of its file. */
-  readonly inode: string;
 }
 
-const SOCKET_TYPES: Readonly<Record<string, SocketType>> = {
-  "0001": "stream",
-  "0002": "dgram",
-  "0005": "seqpacket",
+/** By the numbers of Linux: linux/net.h of include/. */
+const SOCKET_TYPES: Readonly<Record<number, SocketType>> = {
+  1: "stream",
+  2: "dgram",
+  5: "seqpacket",
 };
-
-/** The flag of a socket that listens: `__SO_ACCEPTCON` of Linux. */
-const LISTENS = 1 << 16;
-
-/** A line: address, references, protocol, flags, type, state, inode, path. */
-const LINE = /^\S+ \S+ \S+ ([0-9A-F]{8}) ([0-9A-F]{4}) \S+ +(\d+) (.+)$/;
 
 /**
  * Returns the sockets of this network namespace that clients can use: those that listen, and
- * datagram sockets with a name. Returns `undefined` if this process cannot read the table.
+ * datagram sockets with a name. Returns `undefined` if this process cannot list them.
  */
-export function listedSockets(): ListedSocket[] | undefined {
-  return readProc("net/unix")?.split("\n").flatMap((line): ListedSocket[] => {
-    const [, flags = "", code = "", inode = "", path = ""] = LINE.exec(line) ?? [];
-    const type = SOCKET_TYPES[code];
-    const isNamed = type === "dgram" || (Number.parseInt(flags, 16) & LISTENS) !== 0;
-    return type !== undefined && isNamed ? [{ path, type, inode }] : [];
+export async function listedSockets(): Promise<ListedSocket[] | undefined> {
+  if (!mayReadProc()) return undefined;
+  const { libcIfGranted } = await import("../../_internal/libc/library.ts");
+  const { namedSockets } = await import("../../_internal/libc/unix_diag.ts");
+  const libc = libcIfGranted();
+  return libc && namedSockets(libc)?.flatMap((socket): ListedSocket[] => {
+    const type = SOCKET_TYPES[socket.type];
+    if (type === undefined || type !== "dgram" && !socket.isListening) return [];
+    return [{ ...socket, type, path: shownName(socket.name) }];
   });
+}
+
+/** Shows a name as `/proc/net/unix` does: with `@` for each zero byte. */
+function shownName(name: Uint8Array): string {
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(name).replaceAll("\0", "@");
 }
 
 /**
  * Returns the process that has each socket open, by inode: the oldest one, if several have it. The
  * system shows those of other users to root only.
  */
-export function processesOf(inodes: ReadonlySet<string>): Map<string, number> {
-  const found = new Map<string, number>();
+export function processesOf(inodes: ReadonlySet<number>): Map<number, number> {
+  const found = new Map<number, number>();
   const pids = namesIn("/proc").filter((name) => /^\d+$/.test(name)).map(Number);
   for (const pid of pids.sort((a, b) => a - b)) {
     for (const fd of namesIn(`/proc/${pid}/fd`)) {
-      const inode = /^socket:\[(\d+)\]$/.exec(linkOf(`/proc/${pid}/fd/${fd}`))?.[1];
-      if (inode !== undefined && inodes.has(inode) && !found.has(inode)) found.set(inode, pid);
+      const [, inode] = /^socket:\[(\d+)\]$/.exec(linkOf(`/proc/${pid}/fd/${fd}`)) ?? [];
+      const number = Number(inode);
+      if (inodes.has(number) && !found.has(number)) found.set(number, pid);
     }
   }
   return found;
@@ -73,17 +75,5 @@ function linkOf(file: string): string {
     return Deno.readLinkSync(file);
   } catch {
     return "";
-  }
-}
-
-/**
- * Reports whether a server of this package left its lock beside a socket. Call this when the lock
- * is known to be free.
- */
-export async function hasLeftLock(path: string): Promise<boolean> {
-  try {
-    return await readLock(`${path}.lock`) !== undefined;
-  } catch {
-    return false;
   }
 }

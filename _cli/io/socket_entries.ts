@@ -1,7 +1,7 @@
 /** The sockets that `uds ls` lists. */
 
 import { ErrorContext } from "../../_internal/base/error_context.ts";
-import { lstat, octal } from "../../_internal/base/file.ts";
+import { isSameFile, lstat, octal } from "../../_internal/base/file.ts";
 import { probe, type ProbeResult } from "../../probe.ts";
 import type { SocketType } from "../parse/parameters.ts";
 import { type ListedSocket, listedSockets, processesOf } from "./known_sockets.ts";
@@ -21,17 +21,26 @@ export interface Entry {
   readonly listener?: number;
 }
 
-/** Adds what the table of the kernel shows, if this process may read it. */
-export function withTable(entries: readonly Entry[]): readonly Entry[] {
+/**
+ * Adds what the kernel lists, if this process may ask it.
+ *
+ * @param files The file of each socket, by its path.
+ */
+export async function withTable(
+  entries: readonly Entry[],
+  files: ReadonlyMap<string, Deno.FileInfo>,
+): Promise<readonly Entry[]> {
   const open = entries.filter(({ holder, listener }) => (holder ?? listener) === undefined);
-  const listed = open.length === 0 ? undefined : listedSockets();
+  const listed = open.length === 0 ? undefined : await listedSockets();
   if (listed === undefined) return entries;
-  const sockets = new Map(listed.map((socket) => [socket.path, socket]));
-  const processes = processesOf(
-    new Set(open.flatMap(({ path }) => sockets.get(path)?.inode ?? [])),
-  );
+  const sockets = new Map(open.flatMap((entry): [Entry, ListedSocket][] => {
+    const info = files.get(entry.path);
+    const socket = info && listed.find((socket) => isBoundTo(socket, info));
+    return socket === undefined ? [] : [[entry, socket]];
+  }));
+  const processes = processesOf(new Set([...sockets.values()].map(({ inode }) => inode)));
   return entries.map((entry) => {
-    const socket = open.includes(entry) ? sockets.get(entry.path) : undefined;
+    const socket = sockets.get(entry);
     if (socket === undefined) return entry;
     const listener = processes.get(socket.inode);
     const isNew = entry.state === "unknown" || entry.state === "stale";
@@ -42,20 +51,20 @@ export function withTable(entries: readonly Entry[]): readonly Entry[] {
 
 /** Returns the sockets of the whole system, by path. */
 export async function systemEntries(): Promise<Entry[]> {
-  const listed = listedSockets();
+  const listed = await listedSockets();
   if (listed === undefined) {
     throw new ErrorContext("ls", null, "Cannot list all sockets").error(
       Deno.errors.NotSupported,
-      "this system has no /proc/net/unix. Name a directory instead",
+      "the kernel does not list them. Name a directory instead",
     );
   }
   const processes = processesOf(new Set(listed.map(({ inode }) => inode)));
   const entries = await Promise.all(listed.map(async (socket): Promise<Entry> => {
-    const info = socket.path.startsWith("/") ? lstat(socket.path) : null;
-    const holder = info?.isSocket ? await holderOf(socket.path) : undefined;
+    const { path, info } = fileOf(socket) ?? { path: socket.path, info: null };
+    const holder = info === null ? undefined : await holderOf(path);
     const listener = processes.get(socket.inode);
     return {
-      path: socket.path,
+      path,
       state: stateOf(socket),
       type: socket.type,
       mode: info && octal(info.mode ?? 0),
@@ -65,6 +74,34 @@ export async function systemEntries(): Promise<Entry[]> {
     };
   }));
   return entries.sort((a, b) => a.path < b.path ? -1 : 1);
+}
+
+/** Reports whether a socket was bound to a file. The file may have other names since. */
+function isBoundTo(socket: ListedSocket, info: Deno.FileInfo): boolean {
+  if (!hasInode(socket, info)) return false;
+  return socket.file?.device === info.dev || isSameFile(info, fileOf(socket)?.info ?? null);
+}
+
+/** Returns the file of a socket, at its name or where `publish: "rename"` has moved it. */
+function fileOf(socket: ListedSocket): { path: string; info: Deno.FileInfo } | undefined {
+  for (const path of [socket.path, socket.path.replace(/\.new$/, "")]) {
+    const info = lstatIfPossible(path);
+    if (info !== null && hasInode(socket, info)) return { path, info };
+  }
+  return undefined;
+}
+
+function hasInode({ file }: ListedSocket, { isSocket, ino }: Deno.FileInfo): boolean {
+  return file !== undefined && isSocket === true && ino !== null && ino % 2 ** 32 === file.inode;
+}
+
+/** Any user can choose a name that leads to no file here, or to one that is not accessible. */
+function lstatIfPossible(path: string): Deno.FileInfo | null {
+  try {
+    return lstat(path);
+  } catch {
+    return null;
+  }
 }
 
 /** Returns the process that holds the lock of a path. */

@@ -55,6 +55,21 @@ export async function readLock(path: string): Promise<LockRecord | undefined> {
   return typeof lock === "string" ? undefined : lock.record;
 }
 
+/**
+ * Reports whether the lock of a path may have been left for this socket. Call this when the lock is
+ * known to be free.
+ *
+ * A holder that publishes its socket by renaming it records its inode, after the bind. Another
+ * program's socket has another inode, or the same one and a later bind.
+ */
+export async function isLeftFor(socketPath: string, socket: Deno.FileInfo): Promise<boolean> {
+  const lock = await examine(`${socketPath}.lock`, false);
+  if (typeof lock === "string") return false;
+  const { info, record: { published } } = lock;
+  if (published === undefined) return true;
+  return published === socket.ino && (socket.mtime?.getTime() ?? 0) <= (info.mtime?.getTime() ?? 0);
+}
+
 /** A lock file of ours. */
 interface Examined {
   info: Deno.FileInfo;

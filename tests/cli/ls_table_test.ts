@@ -1,6 +1,7 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { dirname } from "@std/path/posix";
 import { Process, uds, udsCommand } from "../_cli.ts";
-import { makeStale, TempDir, test } from "../_helpers.ts";
+import { IS_ROOT, makeStale, Program, TempDir, test } from "../_helpers.ts";
 import { echoServer } from "./_echo_server.ts";
 
 test("uds ls shows the socket of a killed server as stale, because its lock is free", async () => {
@@ -77,6 +78,123 @@ test("uds ls --all lists the sockets of the system, abstract names and datagrams
   assertMatch(table.stdout, /^STATE +TYPE +MODE +OWNER +PID +PATH\n/);
   assertMatch(table.stdout, new RegExp(`\nlistening +stream +- +- +${pid} +@${name}\n`));
 }, LINUX);
+
+/** Runs `uds ls` with all permissions. Returns the entries by their paths. */
+async function listed(args: string[], cwd?: string): Promise<Map<string, Record<string, unknown>>> {
+  const options = { flags: ["-A"], ...(cwd !== undefined && { cwd }) };
+  const { code, stdout, stderr } = await uds(["ls", "--json", ...args], options);
+  assertEquals([code, stderr], [0, ""]);
+  const entries = JSON.parse(stdout) as Record<string, unknown>[];
+  return new Map(entries.map((entry) => [entry.path as string, entry]));
+}
+
+/** Listens on a path of Deno's own. */
+function listen(path: string): Deno.UnixListener {
+  return Deno.listen({ transport: "unix", path });
+}
+
+test("uds ls --all lists names that lead to no file, or to a private one", async () => {
+  await using dir = new TempDir();
+  const names = ["file", "loop", "private"].map((name) => `${name}/a.sock`);
+  for (const name of names) Deno.mkdirSync(dir.file(dirname(name)));
+  const listeners = names.map((name) => listen(dir.file(name)));
+  try {
+    for (const name of ["file", "loop"]) Deno.renameSync(dir.file(name), dir.file(`${name}.old`));
+    Deno.writeTextFileSync(dir.file("file"), "");
+    Deno.symlinkSync("loop", dir.file("loop"));
+    Deno.chmodSync(dir.file("private"), 0);
+    const entries = await listed(["--all"]);
+    const seen = names.map((name) => entries.get(dir.file(name))!);
+    assertEquals(seen.map(({ listener }) => listener), [Deno.pid, Deno.pid, Deno.pid]);
+    const hidden = IS_ROOT ? seen.slice(0, 2) : seen;
+    for (const { mode, uid, gid } of hidden) assertEquals([mode, uid, gid], [null, null, null]);
+  } finally {
+    Deno.chmodSync(dir.file("private"), 0o700);
+    for (const listener of listeners) listener.close();
+  }
+}, LINUX);
+
+test("uds ls recognizes a foreign server whatever path leads to its socket", async () => {
+  await using dir = new TempDir();
+  Deno.mkdirSync(dir.file("d"));
+  Deno.symlinkSync("d", dir.file("link"));
+  using _byLink = listen(dir.file("link/a.sock"));
+  using _renamed = listen(dir.file("d/b.old"));
+  Deno.renameSync(dir.file("d/b.old"), dir.file("d/b.sock"));
+  const bind =
+    `const c = Deno.listen({ transport: "unix", path: "c.sock" }); console.log(); await c.accept();`;
+  await using relative = new Program(Deno.execPath(), ["eval", bind], { cwd: dir.file("d") });
+  await relative.line();
+  // No server listens here, although one has bound this name.
+  using _moved = listen(dir.file("d/d.sock"));
+  Deno.renameSync(dir.file("d/d.sock"), dir.file("moved.sock"));
+  await makeStale(dir.file("d/d.sock"));
+  const places: [place: string, cwd: string][] = [
+    [".", dir.file("d")],
+    ["d", dir.path],
+    [`${dir.path}//d`, "/"],
+    ["link", dir.path],
+  ];
+  for (const [place, cwd] of places) {
+    const entries = [...(await listed([place], cwd)).values()];
+    const processes = entries.map(({ state, listener }) => [state, listener]);
+    assertEquals(processes, [
+      ["listening", Deno.pid],
+      ["listening", Deno.pid],
+      ["listening", relative.pid],
+      ["unknown", undefined],
+    ], place);
+  }
+  assertEquals((await listed(["--all"])).get(dir.file("d/d.sock"))?.mode, null);
+}, LINUX);
+
+test("uds ls is not deceived by a name that looks like a line of the kernel", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("k.sock");
+  await makeStale(path);
+  using _forgery = listen(`\0a\n0: 2 0 00010000 0001 01 4242 ${path}`);
+  using _newline = listen(dir.file("nl\nx.sock"));
+  const states = await listed([dir.path]);
+  assertEquals(states.get(path)?.state, "unknown");
+  assertEquals(states.get(dir.file("nl\nx.sock"))?.listener, Deno.pid);
+  const all = await listed(["--all"]);
+  assertEquals([all.has(path), all.has(dir.file("nl"))], [false, false]);
+  assertEquals(all.get(dir.file("nl\nx.sock"))?.listener, Deno.pid);
+  assertEquals(all.get(`@a\n0: 2 0 00010000 0001 01 4242 ${path}`)?.listener, Deno.pid);
+}, LINUX);
+
+test("uds ls --all names the path that a server has published by renaming its socket", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  await using server = new Process(
+    udsCommand(["serve", "--framing", "lines", "--reply", "a", "--replace", path]),
+  );
+  await server.stderr.until("listening on");
+  const entries = await listed(["--all"]);
+  assertEquals(entries.has(`${path}.new`), false);
+  const { mode, uid, holder } = entries.get(path)!;
+  assertEquals([mode, uid, holder], ["0600", Deno.uid(), server.pid]);
+}, LINUX);
+
+for (const server of ["echo", "serve --framing lines --reply a --replace"]) {
+  test(`uds ls knows the socket of a killed uds ${server} by its lock`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("k.sock");
+    // The second one replaces the socket of the first one.
+    for (let i = 0; i < 2; i++) {
+      await using process = new Process(udsCommand([...server.split(" "), path]));
+      await process.stderr.until("listening on");
+      process.kill("SIGKILL");
+      await process.ended;
+    }
+    const state = async () => JSON.parse((await uds(["ls", "--json", path])).stdout)[0].state;
+    assertEquals(await state(), "stale");
+    // The new socket may have the same inode.
+    Deno.removeSync(path);
+    using _foreign = listen(path);
+    assertEquals(await state(), server === "echo" ? "stale" : "unknown");
+  });
+}
 
 test("uds ls --all names the permissions that are missing", async () => {
   const { code, stderr } = await uds(["ls", "--all"]);
