@@ -25,16 +25,16 @@ A file with a name that is not UTF-8 is reported and left out: Deno cannot name 
 
 The state comes from the lock beside a socket: "claimed" means that a program with this package holds
 it, and its process is named. "stale" means that such a program has ended without removing it. Other
-sockets are "unknown", unless the kernel's table can be read: then those of every program are
-"listening" or "bound" (datagrams), and their process is named. That needs all permissions, because
-Deno shows /proc only to a process that has them: deno run -A jsr:@uds/uds/cli ls. For the processes
-of other users it needs root.
+sockets are "unknown". With all permissions (deno run -A jsr:@uds/uds/cli ls) it also reads the kernel's
+table, on Linux. Then a server's socket is "listening", a datagram socket is "bound", and the process is
+named: that of another user for root only.
 With --probe it connects, which the servers notice, and prints "alive", "full", "stale", "denied" or
 "other-type". With --listeners it also connects to those that are alive, and prints the process that
 began to listen. That needs --allow-ffi for libc.
 With --all it prints the kernel's table: every socket of this network namespace that listens or
-receives datagrams, with its type, and the name that it was bound to. @NAME is an abstract name. Files
-that no socket belongs to are not listed. That needs all permissions too.`,
+receives datagrams, with its type, and the name that it was bound to. @NAME is an abstract name. Mode and
+owner are "-" if the name does not lead to the socket. Files that no socket belongs to are not listed.
+That needs all permissions too.`,
     options: {
       all: { brief: "list the sockets of the whole system, as the kernel does", letter: "a" },
       probe: { brief: "connect, to see whether a server listens", letter: "p" },
