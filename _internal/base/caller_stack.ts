@@ -41,7 +41,7 @@ export function seenFrom(called: Called, error: unknown, ...inner: Called[]): un
 
 /** Reports whether other code has called a function in the stack, if only through ours. */
 function isSeen(begin: Called): boolean {
-  // Mostly the first place tells.
+  // Mostly the first place is enough.
   return hasOthers(callers(begin, 1)) || hasOthers(callers(begin, MAX_PLACES));
 }
 
