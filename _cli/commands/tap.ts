@@ -6,7 +6,7 @@ import { QuietEnd, UsageError } from "../exit_codes.ts";
 import type { Endpoint } from "../parse/endpoint.ts";
 import { identityNeeds, loadNative } from "../io/identity.ts";
 import { GatheredOutput } from "../io/output.ts";
-import { Recorder } from "../io/recording.ts";
+import { Recorder } from "../io/recorder.ts";
 import { stopSignal } from "../io/signals.ts";
 import { formatJson, formatText } from "../io/tap_lines.ts";
 import { type Direction, type TapEvent, tapped } from "../io/tapped_stream.ts";

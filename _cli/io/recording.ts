@@ -15,59 +15,7 @@
 
 import { show } from "../../_internal/base/check.ts";
 import { explained } from "../text/failure.ts";
-import { GatheredOutput } from "./output.ts";
-import { formatJson, type TimedEvent } from "./tap_lines.ts";
 import type { Direction } from "./tapped_stream.ts";
-
-/** Only this user may read it: it contains all that was sent. */
-const MODE = 0o600;
-
-/** A file that is recorded to. */
-export class Recorder implements AsyncDisposable {
-  readonly #file: Deno.FsFile;
-  readonly #output: GatheredOutput;
-
-  private constructor(name: string, file: Deno.FsFile, onError: (error: unknown) => void) {
-    this.#file = file;
-    this.#output = new GatheredOutput(
-      onError,
-      (text) =>
-        explained(`Cannot write ${JSON.stringify(name)}`, async () => {
-          const bytes = new TextEncoder().encode(text);
-          for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
-        }),
-    );
-  }
-
-  /**
-   * Opens a file. Its content stays until {@linkcode start}.
-   *
-   * @param onError Called when nothing can be written any more.
-   */
-  static async open(name: string, onError: (error: unknown) => void): Promise<Recorder> {
-    const options = { write: true, create: true, mode: MODE };
-    const file = await explained(
-      `Cannot write ${JSON.stringify(name)}`,
-      () => Deno.open(name, options),
-    );
-    return new Recorder(name, file, onError);
-  }
-
-  /** Empties the file. A pipe or a device has nothing to empty. */
-  start(): void {
-    if (this.#file.statSync().isFile) this.#file.truncateSync();
-  }
-
-  /** Records an event. Returns a promise to await before the next one, if the file is slow. */
-  add(event: TimedEvent): Promise<void> | undefined {
-    return this.#output.add(formatJson(event, {}));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#output.flush();
-    this.#file.close();
-  }
-}
 
 /** What a recording says about one direction of a connection, in order. */
 export type Step =

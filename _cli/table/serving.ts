@@ -206,8 +206,8 @@ Without --framing it shows what each read returned. After a message that it cann
 bytes. Descriptors (SCM_RIGHTS) are passed on with --descriptors. Otherwise they are dropped, and shown
 if it has --allow-ffi for libc. --max, --idle and --timeout are those of
 relay. With --peer it shows the process, user and groups of each client, as the kernel noted them when
-it connected. That needs --allow-ffi for libc. With --output it writes what passes to FILE, which only
-its owner may read: each read as it was, whatever --framing is.
+it connected. That needs --allow-ffi for libc. With --output it writes what passes to FILE: each read as
+it was, whatever --framing is. Only the owner of FILE may read it: an older file gets mode 0600, too.
 ${ENDS}`,
     options: {
       ...FRAMING,
