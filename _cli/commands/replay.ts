@@ -8,10 +8,10 @@ import { listen } from "../../listener.ts";
 import { permissions } from "../../permissions.ts";
 import { FAILURE, OK, UsageError } from "../exit_codes.ts";
 import { connectStream } from "../io/connect_stream.ts";
-import { describe, textOf } from "../io/framing.ts";
 import { print } from "../io/output.ts";
-import { play } from "../io/played.ts";
-import { readRecording, type Step } from "../io/recording.ts";
+import { type Found, play } from "../io/played.ts";
+import { isStdin, readRecording, type RecordedConnection, shownFile } from "../io/recording.ts";
+import { formatJson, formatText } from "../io/replay_lines.ts";
 import { reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
 import { SilenceLimit } from "../io/silence_limit.ts";
@@ -19,9 +19,6 @@ import type { CommonFlags, Needs } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
 import type { ConnectingFlags } from "../parse/options.ts";
 import { shownPath } from "../parse/parameters.ts";
-import type { Difference } from "../text/differences.ts";
-import { json, printable } from "../text/printable.ts";
-import { connectOptions } from "./connect.ts";
 
 /** Its options. */
 export type ReplayFlags = CommonFlags & ConnectingFlags & {
@@ -30,7 +27,7 @@ export type ReplayFlags = CommonFlags & ConnectingFlags & {
 };
 
 /** The recorded connections to play, by their numbers. */
-type Recorded = readonly (readonly [connection: number, steps: readonly Step[]])[];
+type Recorded = readonly (readonly [number: number, connection: RecordedConnection])[];
 
 /** What was played. */
 interface Played {
@@ -39,12 +36,11 @@ interface Played {
 }
 
 const TIMEOUT_MS = 5000;
-/** The maximum number of bytes of a difference to print. */
-const SHOWN_BYTES = 32;
 
 /** Returns the Deno permissions that it needs. */
 export function needs(flags: ReplayFlags, file: string, path: SocketPath): Needs {
-  return union([{ read: [file] }, permissions(flags.listen ? "serve" : "connect", path)]);
+  const reading = isStdin(file) ? {} : { read: [file] };
+  return union([reading, permissions(flags.listen ? "serve" : "connect", path)]);
 }
 
 /** The command. */
@@ -60,7 +56,7 @@ export async function run(flags: ReplayFlags, file: string, path: SocketPath): P
   }
   const recorded = [...recording].filter(([number]) => only === undefined || number === only);
   if (recorded.length === 0) {
-    throw new Deno.errors.InvalidData(`Cannot replay ${JSON.stringify(file)}: it is empty`);
+    throw new Deno.errors.InvalidData(`Cannot replay ${shownFile(file)}: it is empty`);
   }
   const played = await (flags.listen ? playServer : playClients)(flags, path, recorded);
   const { connections, differences } = played;
@@ -72,20 +68,24 @@ export async function run(flags: ReplayFlags, file: string, path: SocketPath): P
   return differences === 0 && missing === "" ? OK : FAILURE;
 }
 
+/** Returns how long, in milliseconds, to wait. */
+export function limitOf({ timeout, listen }: ReplayFlags): number {
+  return (timeout ?? (listen ? 0 : TIMEOUT_MS)) || Infinity;
+}
+
 /** Connects for one recorded connection after another, and prints all differences. */
 async function playClients(
   flags: ReplayFlags,
   path: SocketPath,
   recorded: Recorded,
 ): Promise<Played> {
-  const timeout = flags.timeout || TIMEOUT_MS;
+  const timeout = limitOf(flags);
   let differences = 0;
-  for (const [connection, steps] of recorded) {
-    await using conn = await connectStream(connectOptions(flags, path));
-    for (const difference of await play(conn, steps, { sends: "to-target", timeout })) {
-      differences++;
-      await printDifference(flags, connection, difference);
-    }
+  for (const [number, connection] of recorded) {
+    await using conn = await connectStream({ path, timeout, wait: flags.wait });
+    const found = await play(conn, connection, { sends: "to-target", timeout });
+    differences += found.length;
+    await printFound(flags, number, found);
   }
   return { connections: recorded.length, differences };
 }
@@ -99,7 +99,7 @@ async function playServer(
   path: SocketPath,
   recorded: Recorded,
 ): Promise<Played> {
-  const timeout = flags.timeout || Infinity;
+  const timeout = limitOf(flags);
   const [stopped, differing] = [stopSignal(), new AbortController()];
   const signal = AbortSignal.any([stopped, differing.signal]);
   stopped.addEventListener("abort", () => reporter.ending());
@@ -110,70 +110,75 @@ async function playServer(
   limit.signal.addEventListener("abort", () => void listener.close().catch(() => {}));
   limit.restart();
 
+  const waiting = [...recorded];
   let connections = 0;
-  const serveClient = async (conn: Connection, number: number, steps: readonly Step[]) => {
+  let differences = 0;
+  const serveClient = async (conn: Connection, next: Recorded[number], onData: () => void) => {
+    const [number, connection] = next;
     signal.addEventListener("abort", () => conn.close());
-    const options = { sends: "to-client", timeout, endsAtDifference: true } as const;
-    const [difference] = await play(conn, steps, options).finally(() => conn.close());
+    const options = { sends: "to-client", timeout, endsAtDifference: true, onData } as const;
+    const found = await play(conn, connection, options).finally(() => conn.close());
     // A client that was cut off did nothing wrong.
     if (signal.aborted) return;
+    if (isProbe(connection, found)) {
+      waiting.push(next);
+      waiting.sort((a, b) => recorded.indexOf(a) - recorded.indexOf(b));
+      return;
+    }
     connections++;
-    if (difference === undefined) return;
+    differences += found.length;
+    if (found.length === 0) return;
     differing.abort();
-    await printDifference(flags, number, difference);
+    await printFound(flags, number, found);
   };
   const serving = new Set<Promise<void>>();
-  const waiting = [...recorded];
+  /** For each client that has sent nothing so far, a promise that settles when this changes. */
+  const silent = new Set<Promise<void>>();
   for await (const conn of listener) {
     limit.pause();
-    const served = serveClient(conn, ...waiting.shift()!).finally(() => {
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    silent.add(begun);
+    begun.then(() => silent.delete(begun));
+    const next = waiting.shift()!;
+    if (!startsByClient(next[1])) begin();
+    const served = serveClient(conn, next, begin).finally(() => {
+      begin();
       serving.delete(served);
       if (serving.size === 0) limit.restart();
     });
     serving.add(served);
     // A failure ends the loop below, or the command.
     handled(served);
+    // Each of these clients may turn out to be a probe.
+    while (waiting.length === 0 && silent.size > 0) await Promise.race(silent);
     // There is nothing to play for others: refuse them at once.
     if (waiting.length === 0) await listener.close();
   }
   await Promise.all(serving);
   limit.signal.throwIfAborted();
-  return { connections, differences: Number(differing.signal.aborted) };
+  return { connections, differences };
 }
 
-/** Prints a difference, as text or as JSON. */
-async function printDifference(
-  { json, timeout }: ReplayFlags,
-  connection: number,
-  difference: Difference,
+/** Reports whether the recorded client sent bytes before the server did anything. */
+function startsByClient({ steps: [first] }: RecordedConnection): boolean {
+  return first?.event === "data" && first.direction === "to-target";
+}
+
+/** Reports whether a client only looked whether the server is there: it ended without a byte. */
+function isProbe(connection: RecordedConnection, found: readonly Found[]): boolean {
+  const [first] = found;
+  return startsByClient(connection) && first !== undefined && "got" in first &&
+    first.offset === 0 && first.got.length === 0 && !first.isSilent;
+}
+
+/** Prints what differs, as text or as JSON. */
+async function printFound(
+  flags: ReplayFlags,
+  number: number,
+  found: readonly Found[],
 ): Promise<void> {
-  const silence = (timeout || TIMEOUT_MS) / 1000;
-  await print(json ? toJson(connection, difference) : toText(connection, difference, silence));
-}
-
-function toJson(connection: number, { offset, expected, got, isSilent }: Difference): string {
-  const sides = { expected: describe(expected, {}), got: describe(got, {}) };
-  return `${json({ connection, offset, ...sides, ...(isSilent && { silent: true }) })}\n`;
-}
-
-/** @param silence How long, in seconds, a side may be silent. */
-function toText(
-  connection: number,
-  { offset, expected, got, isSilent }: Difference,
-  silence: number,
-): string {
-  const came = isSilent && got.length === 0 ? "" : shown(got);
-  const wait = came === "" ? "nothing" : `${came}, then nothing`;
-  const there = isSilent ? `${wait} for ${silence} s` : came;
-  return `connection ${connection}, byte ${offset}: expected ${shown(expected)}, got ${there}\n`;
-}
-
-/** Returns the first bytes as quoted text, or in hexadecimal, and the number of the others. */
-function shown(bytes: Uint8Array): string {
-  if (bytes.length === 0) return "the end";
-  const first = bytes.subarray(0, SHOWN_BYTES);
-  const text = textOf(first);
-  const more = bytes.length - first.length;
-  return (text === undefined ? first.toHex() : printable(JSON.stringify(text))) +
-    (more > 0 ? ` and ${more} bytes more` : "");
+  const silence = limitOf(flags) / 1000;
+  for (const each of found) {
+    await print(flags.json ? formatJson(number, each) : formatText(number, each, silence));
+  }
 }

@@ -15,6 +15,7 @@
 
 import { show } from "../../_internal/base/check.ts";
 import { explained } from "../text/failure.ts";
+import { readStdin } from "./stdin.ts";
 import type { Direction } from "./tapped_stream.ts";
 
 /** What a recording says about one direction of a connection, in order. */
@@ -22,21 +23,63 @@ export type Step =
   | { event: "data"; direction: Direction; bytes: Uint8Array }
   | { event: "end"; direction: Direction };
 
-/** Reads a recording. Returns the steps of each connection, by its number. */
-export async function readRecording(name: string): Promise<Map<number, Step[]>> {
-  const attempt = `Cannot read ${JSON.stringify(name)}`;
-  const text = await explained(attempt, () => Deno.readTextFile(name));
-  const connections = new Map<number, Step[]>();
-  for (const [i, line] of text.split("\n").entries()) {
-    if (line === "") continue;
+/** What was recorded of a connection. */
+export interface RecordedConnection {
+  readonly steps: Step[];
+  /** Whether it was closed because of a failure: one side may have closed before it took all. */
+  hasFailed: boolean;
+}
+
+/** Reports whether a file is standard input. Deno opens `/dev/stdin` only with all permissions. */
+export function isStdin(name: string): boolean {
+  return name === "-" || name === "/dev/stdin";
+}
+
+/** Returns the name of a recording for an error message. */
+export function shownFile(name: string): string {
+  return isStdin(name) ? "standard input" : JSON.stringify(name);
+}
+
+/** Reads a recording, which `-` takes from standard input. Returns its connections by number. */
+export async function readRecording(name: string): Promise<Map<number, RecordedConnection>> {
+  const attempt = `Cannot read ${shownFile(name)}`;
+  const text = isStdin(name) ? await readAllOfStdin() : await readFile(attempt, name);
+  const connections = new Map<number, RecordedConnection>();
+  const lines = text.split("\n");
+  for (const [i, line] of lines.entries()) {
+    if (line.trim() === "") continue;
     try {
-      addStep(connections, parseObject(line));
+      addEvent(connections, parseObject(line));
     } catch (cause) {
-      const state = `line ${i + 1} is not an event of uds tap: ${(cause as Error).message}`;
+      const state = cause instanceof SyntaxError && i === lines.length - 1
+        ? `it ends within line ${i + 1}, so the recording was cut off. Remove that line to play ` +
+          "the rest"
+        : `line ${i + 1} is not an event of uds tap: ${(cause as Error).message}`;
       throw new Deno.errors.InvalidData(`${attempt}: ${state}`, { cause });
     }
   }
   return connections;
+}
+
+async function readAllOfStdin(): Promise<string> {
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  // A chunk is overwritten by a later one.
+  for await (const chunk of readStdin()) chunks.push(chunk.slice());
+  return await new Blob(chunks).text();
+}
+
+async function readFile(attempt: string, name: string): Promise<string> {
+  try {
+    const bytes = await explained(attempt, () => Deno.readFile(name));
+    // Without the byte order mark, if there is one.
+    return new TextDecoder().decode(bytes);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) {
+      error.message = `${attempt}: Deno opens it only with all permissions. ` +
+        "Pipe the recording in, and write - instead";
+    }
+    throw error;
+  }
 }
 
 function parseObject(line: string): Record<string, unknown> {
@@ -44,7 +87,7 @@ function parseObject(line: string): Record<string, unknown> {
   try {
     value = JSON.parse(line);
   } catch {
-    throw new TypeError("it is not JSON");
+    throw new SyntaxError("it is not JSON");
   }
   if (typeof value !== "object" || value === null) throw new TypeError("it is not an object");
   return value as Record<string, unknown>;
@@ -53,14 +96,18 @@ function parseObject(line: string): Record<string, unknown> {
 /** The events that a relay adds to those of the bytes. */
 const OTHER_EVENTS: readonly unknown[] = ["open", "close", "descriptors"];
 
-/** Adds an event. One that is not about bytes, such as a descriptor, adds nothing. */
-function addStep(connections: Map<number, Step[]>, line: Record<string, unknown>): void {
-  const { connection, event, direction } = line;
+/** Adds an event. One that is not about bytes, such as a descriptor, adds no step. */
+function addEvent(
+  connections: Map<number, RecordedConnection>,
+  line: Record<string, unknown>,
+): void {
+  const { connection, event, direction, reason } = line;
   if (!Number.isSafeInteger(connection) || connection as number < 1) {
     throw new TypeError(`"connection" must be a positive integer, got ${show(connection)}`);
   }
-  const steps = connections.get(connection as number) ?? [];
-  connections.set(connection as number, steps);
+  const recorded = connections.get(connection as number) ?? { steps: [], hasFailed: false };
+  connections.set(connection as number, recorded);
+  if (event === "close" && reason !== undefined) recorded.hasFailed = true;
   if (OTHER_EVENTS.includes(event)) return;
   if (event !== "data" && event !== "end") {
     const names = ["open", "data", "end", "close", "descriptors"].join(", ");
@@ -69,6 +116,7 @@ function addStep(connections: Map<number, Step[]>, line: Record<string, unknown>
   if (direction !== "to-target" && direction !== "to-client") {
     throw new TypeError(`"direction" must be "to-target" or "to-client", got ${show(direction)}`);
   }
+  const { steps } = recorded;
   if (steps.some((step) => step.event === "end" && step.direction === direction)) {
     throw new TypeError(`"${direction}" has ended before`);
   }

@@ -114,29 +114,31 @@ Datagrams have no end: the command ends when nothing has come for half a second 
       ["uds replay --listen app.jsonl /tmp/app.sock", "be the recorded server, for a client"],
     ],
     notes:
-      `It connects for each connection of FILE, one after another, and sends what the client sent. Before it
-goes on, it waits for as many bytes as the server had answered by then, at most --timeout. Each range of
-bytes that differs is a line on standard output, with its offset in the answer of its connection. The
-exit code is 1 if anything differs. How reads split the bytes does not matter.
+      `It connects for each connection of FILE, one after another, and sends what the client sent. Before each
+step it waits until the server has sent as many bytes as in the recording. It stops if nothing comes
+for --timeout. Each range of bytes that differs is a line on standard output, with its offset in the
+answer of its connection. So is the number of bytes that the server did not take. The exit code is 1 if
+anything differs. How reads split the bytes does not matter.
 With --listen it serves PATH instead. Each client is answered as the next connection of FILE was, once
-it has sent as many bytes. The first byte that differs ends it, with exit code 1. With all connections
-played it exits with 0. --timeout is then how long to wait for a client, and for what it sends. A signal
-ends it, with exit code 1 unless all was played.
+it has sent as many bytes. It exits with 0 when all connections were played. It exits with 1 at the first
+byte that differs, or at a signal before that. --timeout limits the wait for a client, and for what the
+client sends. A client that ends without a byte, such as uds probe, does not count if the recorded one
+sent first.
 FILE has an object on each line, which is what uds tap --json prints without --framing: connection,
 event ("data" or "end"), direction ("to-target" or "to-client"), and text or hex. Other events are not
-played.`,
+played. If a recorded connection failed ("close" with a reason), the other side need not take all.`,
     options: {
       ...CONNECTING,
       timeout: value(
         seconds,
         "SECONDS",
-        "how long to try and to wait (default 5, with --listen: no limit)",
+        "how long to try and to wait (default 5, with --listen: no limit); 0: no limit",
         "w",
       ),
       listen: { brief: "serve PATH as the recorded server, and compare what clients send" },
       connection: value(positive, "NUMBER", "play only this one"),
     },
-    args: [value(text, "FILE", "a recording of uds tap --output"), PATH],
+    args: [value(text, "FILE", "a recording of uds tap --output; -: standard input"), PATH],
     load: () => import("../commands/replay.ts"),
   }),
 

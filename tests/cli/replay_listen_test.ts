@@ -1,5 +1,6 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { connect } from "@uds/uds";
+import { delay } from "../../_internal/base/event_loop.ts";
 import { type Ended, Process, uds, udsCommand } from "../_cli.ts";
 import { decode, encode, Program, readAll, readText, run, TempDir, test } from "../_helpers.ts";
 
@@ -111,6 +112,81 @@ test("uds replay --listen ends at a signal, and after --timeout, without having 
   await using server = await replay(dir, "--timeout", "0.2");
   const silent = `uds: Cannot serve ${dir.file("s")}: no client within 0.2 s\n`;
   assertEquals(await ended(server), [8, "", silent]);
+});
+
+/** Starts the server of a recording with a large answer. */
+async function replayLarge(dir: TempDir, ...args: string[]): Promise<Process> {
+  const data = (direction: string, text: string) =>
+    `${JSON.stringify({ connection: 1, event: "data", direction, text })}\n`;
+  const file = dir.file("r.jsonl");
+  const answer = data("to-client", "x".repeat(100_000)).repeat(20);
+  await Deno.writeTextFile(file, data("to-target", "go") + answer);
+  const server = new Process(udsCommand(["replay", "--listen", ...args, file, dir.file("s")]));
+  await server.stderr.until("listening");
+  return server;
+}
+
+test("uds replay --listen reports the bytes that its client did not take", async () => {
+  await using dir = new TempDir();
+  {
+    await using server = await replayLarge(dir);
+    {
+      await using conn = await connect(dir.file("s"));
+      await conn.write(encode("go"));
+      await conn.read(new Uint8Array(100));
+    }
+    const [code, stdout, stderr] = await ended(server);
+    assertMatch(stdout, /^connection 1: \d+ bytes were not taken\n$/);
+    assertEquals([code, stderr], [1, "connections: 1, differences: 1\n"]);
+  }
+  await using server = await replayLarge(dir, "--timeout", "0.3", "--json");
+  await using conn = await connect(dir.file("s"));
+  await conn.write(encode("go"));
+  const [code, stdout] = await ended(server);
+  const { untaken, ...rest } = JSON.parse(stdout);
+  assertEquals([code, rest], [1, { connection: 1 }]);
+  assert(untaken > 1_000_000 && untaken < 2_000_000, `${untaken}`);
+});
+
+test("uds replay --listen plays a connection again after a client that sent nothing", async () => {
+  await using dir = new TempDir();
+  await using server = await replay(dir);
+  const probe = async () => assertEquals((await uds(["probe", dir.file("s")])).code, 0);
+  await probe();
+  await probe();
+  await using first = await connect(dir.file("s"));
+  await first.write(encode("one\n"));
+  assertEquals(await readText(first), "ONE\n");
+  // The last connection is given back as well, and a client that waits gets it.
+  const silent = await connect(dir.file("s"));
+  await using second = await connect(dir.file("s"));
+  await second.write(new Uint8Array([0xff, 0]));
+  silent.close();
+  await second.closeWrite();
+  assertEquals([...await readAll(second)], [0, 0xff]);
+  // Every connection has begun, so others are refused.
+  assertEquals((await uds(["probe", dir.file("s")])).code, 3);
+  await first.write(encode("two\n"));
+  assertEquals(await readText(first), "TWO\n");
+  await first.closeWrite();
+  assertEquals(await ended(server), [0, "", "connections: 2, differences: 0\n"]);
+});
+
+test("uds replay --listen plays connections again in their order", async () => {
+  await using dir = new TempDir();
+  await using server = await replay(dir);
+  const silent = [await connect(dir.file("s")), await connect(dir.file("s"))];
+  for (const conn of silent) {
+    conn.close();
+    await delay(100);
+  }
+  await using first = await connect(dir.file("s"));
+  await first.write(encode("one\ntwo\n"));
+  let answer = "";
+  while (answer.length < 8) answer += await readText(first);
+  assertEquals(answer, "ONE\nTWO\n");
+  server.kill("SIGTERM");
+  assertEquals((await ended(server))[1], "");
 });
 
 test("uds replay has an error for --listen with --wait, and for an empty recording", async () => {

@@ -1,10 +1,17 @@
-import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
-import { connect, serve } from "@uds/uds";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import { connect, type Connection, serve } from "@uds/uds";
 import { delay } from "../../_internal/base/event_loop.ts";
+import { limitOf } from "../../_cli/commands/replay.ts";
 import { readRecording } from "../../_cli/io/recording.ts";
 import { differences } from "../../_cli/text/differences.ts";
 import { Process, uds, udsCommand } from "../_cli.ts";
-import { encode, readAll, run, TempDir, test } from "../_helpers.ts";
+import { encode, readAll, TempDir, test } from "../_helpers.ts";
 
 /** Serves what each request becomes. A request ends at the end of file, or at a newline. */
 function server(path: string, answer: (request: Uint8Array) => Uint8Array) {
@@ -153,71 +160,74 @@ test("uds replay names the line and the part that is wrong", async () => {
   const end = JSON.stringify({ connection: 1, event: "end", direction: "to-target" });
   await Deno.writeTextFile(file, `${end}\n${JSON.stringify(data)}\n`);
   await assertRejects(() => readRecording(file), Error, 'line 2 is not an event of uds tap: "to-t');
-  await Deno.writeTextFile(file, `${end}\n{"connection":1,"eve`);
+  await Deno.writeTextFile(file, `${end}\n{"connection":1,"eve\n`);
   await assertRejects(() => readRecording(file), Error, "line 2 is not an event of uds tap: it is");
 });
 
-test("uds tap --output - is refused: - is not standard output there", async () => {
-  await using dir = new TempDir();
-  const { code, stderr } = await uds(["tap", "-o", "-", dir.file("t.sock"), dir.file("a.sock")]);
-  assertEquals([code, stderr.split("\n")[0]], [
-    2,
-    'uds: --output must be a file, got "-". --json prints the events on standard output',
-  ]);
-});
-
-test("uds tap --output names the file that it cannot write", async () => {
-  await using dir = new TempDir();
-  const file = dir.file("absent/r.jsonl");
-  const args = ["tap", "--output", file, dir.file("t.sock"), dir.file("a.sock")];
-  const { code, stderr } = await uds(args);
-  assertEquals(code, 3);
-  assertStringIncludes(stderr, `uds: Cannot write "${file}": No such file`);
-  assertEquals(dir.list(), []);
-});
-
-test("uds tap --output keeps an older recording if it cannot serve", async () => {
+test("uds replay says that a recording was cut off, if its last line is not whole", async () => {
   await using dir = new TempDir();
   const file = dir.file("r.jsonl");
-  await Deno.writeTextFile(file, "older\n");
-  await using _server = await server(dir.file("t.sock"), (request) => request);
-  const { code } = await uds(["tap", "-o", file, dir.file("t.sock"), dir.file("a.sock")]);
-  assertEquals([code, await Deno.readTextFile(file)], [5, "older\n"]);
-  // Once it serves, the file has nothing but the new recording.
-  const args = ["tap", "-o", file, dir.file("u.sock"), dir.file("a.sock")];
-  await using tap = new Process(udsCommand(args));
-  await tap.stderr.until("listening on");
-  tap.kill("SIGTERM");
-  await tap.ended;
-  assertEquals(await Deno.readTextFile(file), "");
+  const line = '{"connection":1,"event":"data","direction":"to-target","text":"ü"}';
+  const bytes = encode(`${line}\n${line}`);
+  const first = encode(line).length + 1;
+  // The whole line is an event, although its newline is missing.
+  await Deno.writeFile(file, bytes);
+  assertEquals((await readRecording(file)).get(1)?.steps.length, 2);
+  for (const length of [first + 1, bytes.length - 4, bytes.length - 1]) {
+    await Deno.writeFile(file, bytes.subarray(0, length));
+    await assertRejects(
+      () => readRecording(file),
+      Deno.errors.InvalidData,
+      `Cannot read "${file}": it ends within line 2, so the recording was cut off. ` +
+        "Remove that line to play the rest",
+    );
+  }
 });
 
-/** Waits until a thread of a process waits for the other end of a fifo (fs/pipe.c of Linux). */
-async function opensFifo(pid: number): Promise<void> {
-  // Other systems do not show what a thread waits for.
-  if (Deno.build.os !== "linux") return await delay(1000);
-  const waits = ({ name }: Deno.DirEntry) => {
-    try {
-      return Deno.readTextFileSync(`/proc/${pid}/task/${name}/wchan`).includes("wait_for_partner");
-    } catch {
-      // The thread has ended.
-      return false;
-    }
-  };
-  while (![...Deno.readDirSync(`/proc/${pid}/task`)].some(waits)) await delay(10);
-}
-
-test("uds tap --output ends at a signal while a pipe has no reader", async () => {
+test("uds replay reads a recording with a byte order mark and lines of spaces", async () => {
   await using dir = new TempDir();
-  const pipe = dir.file("pipe");
-  assertEquals((await run("mkfifo", [pipe])).code, 0);
-  const args = ["tap", "--output", pipe, dir.file("t.sock"), dir.file("a.sock")];
-  await using tap = new Process(udsCommand(args));
-  await opensFifo(tap.pid);
-  tap.kill("SIGTERM");
-  const { code } = await tap.ended;
-  assertEquals([code, dir.list()], [143, ["pipe"]]);
-}, { needs: ["mkfifo"] });
+  const file = dir.file("r.jsonl");
+  const line = '{"connection":1,"event":"data","direction":"to-target","text":"x"}';
+  await Deno.writeTextFile(file, `\ufeff${line}\r\n \t\r\n${line}\n\n   `);
+  assertEquals((await readRecording(file)).get(1)?.steps.length, 2);
+});
+
+test("uds replay reads a recording from standard input", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  await using _server = await server(path, (request) => request);
+  const text = "é".repeat(300_000);
+  const events = ["to-target", "to-client"].map((direction) =>
+    `${JSON.stringify({ connection: 1, event: "data", direction, text })}\n`
+  );
+  const equal = { code: 0, stdout: "", stderr: "connections: 1, differences: 0\n" };
+  for (const file of ["-", "/dev/stdin"]) {
+    const input = `\ufeff${events.join("")}`;
+    assertEquals(await uds(["replay", file, path], { input }), equal);
+    const { code, stderr } = await uds(["replay", file, path]);
+    assertEquals([code, stderr], [1, "uds: Cannot replay standard input: it is empty\n"]);
+    const broken = await uds(["replay", file, path], { input: "x\n" });
+    assertStringIncludes(broken.stderr, "uds: Cannot read standard input: line 1 is not an event");
+  }
+  const { stdout } = await uds(["permissions", "--json", "replay", "-", path]);
+  assertEquals(stdout.includes('"-"'), false);
+});
+
+test(
+  "uds replay refuses a descriptor of the shell with the way to give the recording",
+  async () => {
+    await using dir = new TempDir();
+    const command = udsCommand(["replay", "/dev/fd/9", dir.file("s.sock")]);
+    await using replay = new Process(["sh", "-c", 'exec "$@" 9< /dev/null', "sh", ...command]);
+    const { code, stderr } = await replay.ended;
+    assertEquals([code, stderr], [
+      9,
+      'uds: Cannot read "/dev/fd/9": Deno opens it only with all permissions. ' +
+      "Pipe the recording in, and write - instead\n",
+    ]);
+  },
+  { needs: Deno.build.os === "linux" ? [] : ["/proc"] },
+);
 
 /** Writes a recording of a request and its answer. */
 async function writeRecording(file: string, request: string, answer: string): Promise<void> {
@@ -254,18 +264,145 @@ test("uds replay reports the silence after bytes that differ", async () => {
   assertEquals(JSON.parse((await uds([...args, "--json"])).stdout).silent, true);
 });
 
-test("uds tap --output ends when its file takes nothing more", async () => {
+/** Writes a recording of one connection: data of each direction, `end` or `close`. */
+async function writeEvents(file: string, ...events: object[]): Promise<void> {
+  const lines = events.map((event) => `${JSON.stringify({ connection: 1, ...event })}\n`);
+  await Deno.writeTextFile(file, lines.join(""));
+}
+
+const sent = (text: string) => ({ event: "data", direction: "to-target", text });
+const answered = (text: string) => ({ event: "data", direction: "to-client", text });
+const ended = (direction: string) => ({ event: "end", direction });
+const UNTAKEN = /^connection 1: \d+ bytes were not taken\n$/;
+
+for (
+  const [what, serveOne] of [
+    ["does not read", (conn) => conn.closed],
+    ["closes at once", () => Promise.resolve()],
+  ] as [string, (conn: Connection) => Promise<void>][]
+) {
+  test(`uds replay reports the bytes that are not taken by a server that ${what}`, async () => {
+    await using dir = new TempDir();
+    const [path, file] = [dir.file("s.sock"), dir.file("r.jsonl")];
+    const pieces = Array.from({ length: 20 }, () => sent("x".repeat(100_000)));
+    await writeEvents(file, ...pieces, ended("to-target"));
+    await using _server = await serve(path, serveOne);
+    const args = ["replay", "--timeout", "0.3", file, path];
+    const { code, stdout, stderr } = await uds(args);
+    assertMatch(stdout, UNTAKEN);
+    assertEquals([code, stderr], [1, "connections: 1, differences: 1\n"]);
+    const { untaken, ...rest } = JSON.parse((await uds([...args, "--json"])).stdout);
+    assertEquals(rest, { connection: 1 });
+    assert(untaken > 1_000_000 && untaken <= 2_000_000, `${untaken}`);
+  });
+}
+
+test("uds replay reports a server that closes before it has read a small message", async () => {
   await using dir = new TempDir();
-  await using _server = await server(dir.file("a.sock"), (request) => request);
-  const args = ["tap", "-o", "/dev/full", dir.file("t.sock"), dir.file("a.sock")];
-  await using tap = new Process(udsCommand(args, ["-A"]));
-  await tap.stderr.until("listening on");
-  const conn = await connect(dir.file("t.sock"));
-  const { code, stderr } = await tap.ended;
-  conn.close();
+  const [path, file] = [dir.file("s.sock"), dir.file("r.jsonl")];
+  await writeEvents(file, sent("hi"), ended("to-client"));
+  await using _server = await serve(path, () => Promise.resolve());
+  const { code, stdout } = await uds(["replay", file, path]);
+  // The kernel may have taken them before the server closed.
+  assertMatch(stdout, /^connection 1: (2|some) bytes were not taken\n$/);
   assertEquals(code, 1);
-  assertStringIncludes(stderr, 'uds: Cannot write "/dev/full": No space left on device');
-}, { needs: Deno.build.os === "linux" ? [] : ["/dev/full"] });
+}, { needs: Deno.build.os === "linux" ? [] : ["a reset at unread bytes"] });
+
+test("uds replay takes its time for a server that reads slowly", async () => {
+  await using dir = new TempDir();
+  const [path, file] = [dir.file("s.sock"), dir.file("r.jsonl")];
+  await writeEvents(file, sent("x".repeat(2_000_000)), ended("to-target"), ended("to-client"));
+  await using _server = await serve(path, async (conn) => {
+    const buffer = new Uint8Array(64 * 1024);
+    while (await conn.read(buffer) !== null) await delay(30);
+  });
+  const { code, stdout } = await uds(["replay", "--timeout", "0.5", file, path]);
+  assertEquals([code, stdout], [0, ""]);
+});
+
+test("uds replay is equal if a server closes where it did, and only an end is left", async () => {
+  await using dir = new TempDir();
+  const [path, file] = [dir.file("s.sock"), dir.file("r.jsonl")];
+  await writeEvents(
+    file,
+    sent("hi"),
+    answered("hi"),
+    ended("to-client"),
+    ended("to-target"),
+    { event: "close" },
+  );
+  await using _server = await serve(path, async (conn) => {
+    await conn.read(new Uint8Array(10));
+    await conn.write(encode("hi"));
+  });
+  const { code, stdout } = await uds(["replay", file, path]);
+  assertEquals([code, stdout], [0, ""]);
+});
+
+test("uds replay is equal if a server closes too early again, as it was recorded", async () => {
+  await using dir = new TempDir();
+  const [path, file, tapped] = [dir.file("s.sock"), dir.file("r.jsonl"), dir.file("t.sock")];
+  await using _server = await serve(path, async (conn) => {
+    await conn.read(new Uint8Array(100));
+    await conn.write(encode("no"));
+  });
+  await using tap = new Process(udsCommand(["tap", "-o", file, tapped, path]));
+  await tap.stderr.until("listening on");
+  {
+    await using conn = await connect(tapped);
+    await conn.write(new Uint8Array(2_000_000)).catch(() => {});
+    await readAll(conn).catch(() => {});
+  }
+  tap.kill("SIGTERM");
+  await tap.ended;
+  assertMatch(await Deno.readTextFile(file), /"event":"close","reason":/);
+  assertEquals((await uds(["replay", file, path])).stdout, "");
+  // One that never reads does something else.
+  await using _idle = await serve(dir.file("idle.sock"), async (conn) => {
+    await conn.write(encode("no"));
+    await conn.closed;
+  });
+  await writeEvents(
+    file,
+    sent("x".repeat(2_000_000)),
+    answered("no"),
+    { event: "close", reason: "the peer closed" },
+  );
+  const { code, stdout } = await uds(["replay", "-w", "0.3", file, dir.file("idle.sock")]);
+  assertMatch(stdout, /\d+ bytes were not taken\n$/);
+  assertEquals(code, 1);
+});
+
+test("uds replay does not wait on for a server that goes on after the recorded bytes", async () => {
+  await using dir = new TempDir();
+  const [path, file] = [dir.file("s.sock"), dir.file("r.jsonl")];
+  await writeEvents(file, answered("hi"), ended("to-client"));
+  await using _server = await serve(path, async (conn) => {
+    await conn.write(encode("hi"));
+    for (let isOpen = true; isOpen;) {
+      isOpen = await conn.write(encode("!")).then(() => true, () => false);
+      await delay(50);
+    }
+  });
+  const { code, stdout } = await uds(["replay", "--timeout", "0.5", file, path]);
+  assertMatch(stdout, /^connection 1, byte 2: expected the end, got "!+"\n$/);
+  assertEquals(code, 1);
+});
+
+for (
+  const [flags, expected] of [
+    [{}, 5000],
+    [{ timeout: 300 }, 300],
+    [{ timeout: 0 }, Infinity],
+    [{ listen: true }, Infinity],
+    [{ listen: true, timeout: 300 }, 300],
+    [{ listen: true, timeout: 0 }, Infinity],
+  ] as const
+) {
+  test(`the limit of uds replay with ${JSON.stringify(flags)} is ${expected} ms`, () => {
+    assertEquals(limitOf(flags), expected);
+  });
+}
 
 for (
   const [expected, got, found] of [
