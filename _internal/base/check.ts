@@ -6,9 +6,15 @@ export function show(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (value instanceof Promise) return "a promise. Await it first";
   if (typeof value === "object" && value !== null) {
+    if (isGenerator(value)) return "a generator";
     return Array.isArray(value) ? "an array" : `an object (${value.constructor?.name ?? "null"})`;
   }
   return typeof value === "bigint" ? `${value}n` : String(value);
+}
+
+/** Reports whether a value is what a generator function returns, also an async one. */
+export function isGenerator(value: unknown): boolean {
+  return /^\[object (Async)?Generator\]$/.test(Object.prototype.toString.call(value));
 }
 
 /**

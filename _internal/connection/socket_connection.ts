@@ -19,6 +19,7 @@
 
 import type { UnixAddr } from "../../address.ts";
 import type { SocketError } from "../../errors.ts";
+import { AlreadyEncoded } from "../base/already_encoded.ts";
 import { seenFrom } from "../base/caller_stack.ts";
 import { checkArguments, checkOptions, type Checks, checkSignal, show } from "../base/check.ts";
 import { arrived, turn } from "../base/event_loop.ts";
@@ -325,8 +326,9 @@ export class SocketConnection {
     try {
       checkArguments("write", arguments, 1, "write(data)");
       if (!(data instanceof Uint8Array)) {
-        const remedy = typeof data === "string" ? ". Use writeText()" : "";
-        throw new TypeError(`Invalid data: expected a Uint8Array, got ${show(data)}${remedy}`);
+        throw new TypeError(
+          `Invalid data: expected a Uint8Array, got ${show(data)}${remedyForData(data)}`,
+        );
       }
     } catch (error) {
       return rejected(seenFrom(this.write, error));
@@ -338,7 +340,8 @@ export class SocketConnection {
     try {
       checkArguments("writeText", arguments, 1, "writeText(text)");
       if (typeof text !== "string") {
-        throw new TypeError(`Invalid text: expected a string, got ${show(text)}`);
+        const remedy = ArrayBuffer.isView(text) ? ". Use write()" : "";
+        throw new TypeError(`Invalid text: expected a string, got ${show(text)}${remedy}`);
       }
     } catch (error) {
       return rejected(seenFrom(this.writeText, error));
@@ -608,4 +611,10 @@ export class SocketConnection {
     this.#failure = connectionFailure(this, operation, timedOut(state));
     this.#end("closed");
   }
+}
+
+/** Returns what to do with a value that is not bytes. */
+function remedyForData(data: unknown): string {
+  if (data instanceof AlreadyEncoded) return ". Use sendEncoded() of its channel";
+  return typeof data === "string" ? ". Use writeText()" : "";
 }

@@ -1,6 +1,7 @@
 /** A message as the bytes that a codec has made of it. */
 
 import type { Codec } from "../../framing/codec.ts";
+import { AlreadyEncoded } from "../base/already_encoded.ts";
 import { show } from "../base/check.ts";
 import { OutputBuffer } from "./output.ts";
 
@@ -21,11 +22,12 @@ export interface EncodedMessage<in Out> {
 const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** An encoded message. Nothing changes its bytes. */
-export class EncodedBytes<Out> implements EncodedMessage<Out> {
+export class EncodedBytes<Out> extends AlreadyEncoded implements EncodedMessage<Out> {
   readonly codec: Codec<unknown, Out>;
   readonly #bytes: Uint8Array;
 
   constructor(codec: Codec<unknown, Out>, message: Out) {
+    super();
     this.codec = codec;
     const out = new OutputBuffer();
     out.append(codec, message);
@@ -34,11 +36,6 @@ export class EncodedBytes<Out> implements EncodedMessage<Out> {
 
   get byteLength(): number {
     return this.#bytes.length;
-  }
-
-  /** JSON would encode it again. */
-  toJSON(): never {
-    throw alreadyEncoded();
   }
 
   /** Returns the bytes of an encoded message for a channel. */
@@ -52,11 +49,6 @@ export class EncodedBytes<Out> implements EncodedMessage<Out> {
     }
     return encoded.#bytes;
   }
-}
-
-/** Returns the error of sending an encoded message as one that is not. */
-export function alreadyEncoded(): Error {
-  return new TypeError("Invalid message: it is encoded already. Use sendEncoded()");
 }
 
 /** Appends bytes that nothing changes, so that no call waits until they are written. */

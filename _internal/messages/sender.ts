@@ -9,12 +9,13 @@
 
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
 import type { EncodedMessage } from "./encoded_bytes.ts";
+import { alreadyEncoded } from "../base/already_encoded.ts";
 import { rejectedSeen, rejectSeen, seen } from "../base/caller_stack.ts";
 import { timedOut } from "../base/failure.ts";
 import { handled } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { stateAlone } from "../connection/connection_error.ts";
-import { alreadyEncoded, ENCODED, EncodedBytes } from "./encoded_bytes.ts";
+import { ENCODED, EncodedBytes } from "./encoded_bytes.ts";
 import { type Encoder, OutputBuffer, type Segment } from "./output.ts";
 import { checkProgress, PeerContext } from "./peer_context.ts";
 import { StallTimer } from "./stall_timer.ts";

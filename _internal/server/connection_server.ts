@@ -16,7 +16,14 @@
 
 import type { UnixAddr } from "../../address.ts";
 import { seenFrom } from "../base/caller_stack.ts";
-import { checkArguments, checkOptions, type Checks, duration, show } from "../base/check.ts";
+import {
+  checkArguments,
+  checkOptions,
+  type Checks,
+  duration,
+  isGenerator,
+  show,
+} from "../base/check.ts";
 import { onAbort, turn } from "../base/event_loop.ts";
 import { SilenceTimer } from "../base/silence.ts";
 import {
@@ -218,7 +225,9 @@ export class ConnectionServer implements UnixServer {
   #reportNotAsync(returned: unknown): void {
     if (this.#isAsyncChecked) return;
     this.#isAsyncChecked = true;
-    const remedy = "Make it async and await all of its work: its connection closes when it returns";
+    const remedy = isGenerator(returned)
+      ? "Its body never runs. Use async function, without *"
+      : "Make it async and await all of its work: its connection closes when it returns";
     const state = `expected a promise from it, got ${show(returned)}. ${remedy}`;
     this.#reporter.report(new TypeError(`Invalid handler: ${state}`), this.#info);
   }

@@ -1,4 +1,4 @@
-import { connect } from "@uds/uds";
+import { connect, encodeMessage, lines } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   decode,
@@ -156,7 +156,9 @@ test("read() and write() refuse a value that is not a Uint8Array", async () => {
   const { conn } = pair;
   await assertRejects(() => conn.read([] as never), TypeError, "expected a Uint8Array");
   await assertRejects(() => conn.write("text" as never), TypeError, "Use writeText()");
-  await assertRejects(() => conn.writeText(encode("text") as never), TypeError, "Invalid text");
+  await assertRejects(() => conn.writeText(encode("text") as never), TypeError, "Use write()");
+  const encoded = encodeMessage(lines(), "x");
+  await assertRejects(() => conn.write(encoded as never), TypeError, "Use sendEncoded() of its");
   await assertRejects(() => conn.write(new ArrayBuffer(1) as never), TypeError, "ArrayBuffer");
   // The refusals had no effect: the connection works.
   assertEquals(await conn.writeText("é\n"), 3);

@@ -65,6 +65,28 @@ test("serve() accepts a handler that returns no promise, and reports it once", a
   ]);
 });
 
+for (
+  const [kind, handler] of [
+    // deno-lint-ignore require-yield
+    ["a generator function", function* () {}],
+    // deno-lint-ignore require-yield
+    ["an async generator function", async function* () {}],
+  ] as const
+) {
+  test(`serve() says that the body of ${kind} never runs`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("g.sock");
+    const errors: unknown[] = [];
+    const onError = (error: unknown) => void errors.push(error);
+    await using _server = await serve({ path, onError }, handler as never);
+    assertEquals(await fetchText(path), "");
+    assertEquals(errors.map(String), [
+      "TypeError: Invalid handler: expected a promise from it, got a generator. " +
+      "Its body never runs. Use async function, without *",
+    ]);
+  });
+}
+
 test("a handler that returns before its work is done is told so by the work", async () => {
   await using dir = new TempDir();
   const path = dir.file("e.sock");
