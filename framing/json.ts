@@ -6,7 +6,8 @@ import {
   overFrames,
   withContents,
 } from "../_internal/messages/codec_support.ts";
-import { checkArguments, checkFunction, show } from "../_internal/base/check.ts";
+import { jsonText } from "../_internal/messages/json_text.ts";
+import { checkArguments, checkFunction } from "../_internal/base/check.ts";
 import type { Codec, TextCodec } from "./codec.ts";
 import { text } from "./text.ts";
 
@@ -21,7 +22,8 @@ import { text } from "./text.ts";
  * - **On `send`** the message is what `JSON.stringify` makes of the value: a `Date` becomes a
  *   string, `NaN` becomes `null`, and properties that are `undefined` are left out. A value without
  *   JSON is refused with a `TypeError`: `undefined`, functions, symbols, a `BigInt`, and an object
- *   that contains itself.
+ *   that contains itself. The error names the part, such as `.list[0]`. An error that a `toJSON`
+ *   throws stays unchanged.
  * - **On `receive`** the message is any JSON value, including `null`, or what `parse` makes of it.
  *   Without `parse`, the type `In` is your claim, which is not checked.
  * - **Types**: a client has a `json<Response, Request>(…)`, and its server a
@@ -74,13 +76,7 @@ export function json<In = unknown, Out = In>(
   const texts = "text" in frames ? frames : text(frames);
   const codec = overFrames<string, In, Out>(
     texts,
-    (message, out) => {
-      const text = JSON.stringify(message);
-      if (text === undefined) {
-        throw new TypeError(`Cannot encode a message: ${show(message)} has no JSON`);
-      }
-      texts.encode(text, out);
-    },
+    (message, out) => texts.encode(jsonText(message), out),
     parse === undefined ? parseJson<In> : (text) => parse(parseJson(text)),
   );
   jsonParts.set(codec, { frames, parse });

@@ -9,6 +9,7 @@
 import type { Codec, TextCodec } from "../../framing/codec.ts";
 import { text } from "../../framing/text.ts";
 import { type JsonParts, jsonParts, lineCodecs, malformed } from "../messages/codec_support.ts";
+import { jsonText, jsonTextOrNone } from "../messages/json_text.ts";
 import type { OutputBuffer } from "../messages/output.ts";
 import { decodeUtf8 } from "../messages/utf8.ts";
 
@@ -65,12 +66,14 @@ function textWire({ frames, parse }: JsonParts): Wire {
     },
     request(id, method, params) {
       const start = id === undefined ? '{"jsonrpc":"2.0",' : `{"jsonrpc":"2.0","id":${id},`;
-      const end = params === undefined ? "" : `,"params":${JSON.stringify(params)}`;
+      const end = params === undefined ? "" : `,"params":${jsonText(params, ".params")}`;
       return `${start}"method":${JSON.stringify(method)}${end}}`;
     },
-    result: (id, result) =>
-      `{"jsonrpc":"2.0","id":${textOfId(id)},"result":${JSON.stringify(result) ?? "null"}}`,
-    error: (id, error) => `{"jsonrpc":"2.0","id":${textOfId(id)},"error":${JSON.stringify(error)}}`,
+    result: (id, result) => {
+      const text = jsonTextOrNone(result, ".result") ?? "null";
+      return `{"jsonrpc":"2.0","id":${textOfId(id)},"result":${text}}`;
+    },
+    error: (id, error) => `{"jsonrpc":"2.0","id":${textOfId(id)},"error":${jsonText(error)}}`,
     batch: (answers) => `[${answers.join(",")}]`,
   };
 }

@@ -30,6 +30,10 @@ const cycle: unknown[] = [];
 
 cycle.push(cycle);
 
+const cyclic = { b: {} as Record<string, unknown> };
+
+cyclic.b.c = cyclic.b;
+
 const REFUSED: [string, AnyCodec, unknown, ErrorClass, string][] = [
   ["a text", lengthPrefixed(), "x", TypeError, 'got "x". Wrap the codec: text(…)'],
   ["an array", lengthPrefixed(), [1], TypeError, "expected a Uint8Array, got an array"],
@@ -93,11 +97,43 @@ const REFUSED: [string, AnyCodec, unknown, ErrorClass, string][] = [
   ["a lone surrogate", text(delimited(0)), "\uDC00", TypeError, "lone surrogate"],
   ["the delimiter", text(delimited(0)), "a\0", RangeError, "delimiter"],
   ["bytes above the limit", contentLength(LIMIT), HELLO, MessageTooLarge, "5 bytes"],
-  ["undefined", json(lines()), undefined, TypeError, "undefined has no JSON"],
+  [
+    "undefined",
+    json(lines()),
+    undefined,
+    TypeError,
+    "Cannot encode a message: undefined has no JSON. ",
+  ],
   ["a function", json(lines()), () => {}, TypeError, "a function has no JSON"],
   ["a symbol", json(lines()), Symbol("s"), TypeError, "Symbol(s) has no JSON"],
-  ["a BigInt", json(lines()), 1n, TypeError, "BigInt"],
-  ["a cycle", json(lines()), cycle, TypeError, "circular"],
+  [
+    "a BigInt",
+    json(lines()),
+    1n,
+    TypeError,
+    "Cannot encode a message: a BigInt has no JSON. Make it a number or a string",
+  ],
+  [
+    "a BigInt inside",
+    json(lengthPrefixed()),
+    { n: 1, a: [{ "b c": { d: 1 } }, { "b c": { d: 1n } }], z: 0 },
+    TypeError,
+    'Cannot encode a message: the BigInt at .a[1]["b c"].d has no JSON',
+  ],
+  [
+    "a cycle",
+    json(lines()),
+    cycle,
+    TypeError,
+    "Cannot encode a message: [0] is a circular reference to the whole message. Leave it out",
+  ],
+  [
+    "a cycle inside",
+    json(text(contentLength())),
+    { twice: [cycle.length, EMPTY, EMPTY], a: cyclic },
+    TypeError,
+    "Cannot encode a message: .a.b.c is a circular reference to .a.b. Leave it out",
+  ],
   ["a value above the limit", json(lines(LIMIT)), "abc", MessageTooLarge, "5 bytes"],
 ] as typeof REFUSED;
 
@@ -264,3 +300,17 @@ for (const [what, misuse, Class] of MISUSED) {
     assertEquals(conn.bytes, unhex("07 07"));
   });
 }
+
+test("json() keeps an error of toJSON(), and the cause of its own", async () => {
+  const channel = messages(new Pieces(), json(lines()));
+  const failure = new RangeError("not today");
+  const failing = {
+    a: 1,
+    toJSON() {
+      throw failure;
+    },
+  };
+  assertEquals(await assertRejects(() => channel.send({ failing }), RangeError), failure);
+  const { cause } = await assertRejects(() => channel.send([1n]), TypeError, "at [0] has no JSON");
+  assert(cause instanceof TypeError && cause.message.includes("BigInt"));
+});

@@ -161,7 +161,11 @@ test("another error of a method reaches the caller as its message, and onError w
     const error = await assertRejects(() => peers.b.call(method, { what: "cyclic" }), RpcError);
     assertEquals([error.code, error.data], [3, undefined]);
   }
-  const error = await assertRejects(() => peers.b.call("bigint"), RpcError, "BigInt");
+  const error = await assertRejects(
+    () => peers.b.call("bigint"),
+    RpcError,
+    "BigInt at .result has",
+  );
   assertEquals(error.code, RPC_CODES.INTERNAL_ERROR);
   assertEquals(errors.length, 1);
 });
@@ -217,7 +221,15 @@ test("call() refuses parameters that JSON-RPC does not have", async () => {
   }
   await assertRejects(() => peers.b.call(1 as never), TypeError, "Invalid method");
   await assertRejects(() => peers.b.call("sum", [], { wait: 1 } as never), TypeError, '"wait"');
-  await assertRejects(() => peers.b.call("sum", [1n] as never), TypeError, "BigInt");
+  for (
+    const [params, state] of [
+      [[1n], "the BigInt at .params[0] has no JSON. Make it a number or a string"],
+      [{ toJSON() {} }, "an object (Object) has no JSON. Use null, or leave it out"],
+    ] as const
+  ) {
+    const { message } = await assertRejects(() => peers.b.call("sum", params as never), TypeError);
+    assertEquals(message, `Cannot encode a message: ${state}`);
+  }
   await assertRejects(() => peers.b.notify("sum", 1 as never), TypeError, "Invalid params");
   assertEquals(await peers.b.call("sum", [1]), 1);
 });

@@ -1,0 +1,69 @@
+/** JSON texts, and which part of a value has none. */
+
+import { show } from "../base/check.ts";
+
+/**
+ * Returns the JSON of a value.
+ *
+ * @param root Where the value is in its message, such as `.params`; an empty string for the whole.
+ */
+export function jsonText(value: unknown, root = ""): string {
+  const text = jsonTextOrNone(value, root);
+  if (text !== undefined) return text;
+  const state = `${show(value)} has no JSON. Use null, or leave it out`;
+  throw new TypeError(`Cannot encode a message: ${state}`);
+}
+
+/** Returns the JSON of a value, or `undefined` for one without, such as a function. */
+export function jsonTextOrNone(value: unknown, root = ""): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch (cause) {
+    const state = faultIn(value, root);
+    // What a `toJSON()` or a getter throws stays unchanged.
+    if (state === undefined) throw cause;
+    throw new TypeError(`Cannot encode a message: ${state}`, { cause });
+  }
+}
+
+/** A value inside which the walk is, and the path to it. */
+interface Step {
+  readonly value: unknown;
+  readonly path: string;
+}
+
+/** Describes the part that JSON cannot hold. Returns `undefined` if there is none. */
+function faultIn(message: unknown, root: string): string | undefined {
+  const steps: Step[] = [];
+  let fault: string | undefined;
+  const visit = function (this: unknown, key: string, value: unknown): unknown {
+    while (steps.length > 0 && steps.at(-1)!.value !== this) steps.pop();
+    const parent = steps.at(-1);
+    const path = parent === undefined ? root : parent.path + stepTo(key, parent.value);
+    const known = steps.find((step) => step.value === value);
+    if (typeof value === "bigint" || value instanceof BigInt) {
+      const which = path === "" ? "a BigInt" : `the BigInt at ${path}`;
+      fault = `${which} has no JSON. Make it a number or a string`;
+    } else if (typeof value === "object" && value !== null && known !== undefined) {
+      const where = known.path === "" ? "the whole message" : known.path;
+      fault = `${path} is a circular reference to ${where}. Leave it out`;
+    } else {
+      steps.push({ value, path });
+      return value;
+    }
+    // This ends the walk: the error is not used.
+    throw new TypeError(fault);
+  };
+  try {
+    JSON.stringify(message, visit);
+  } catch {
+    return fault;
+  }
+  return undefined;
+}
+
+/** Returns a key as it is written after an object: `.name`, `[0]` or `["a b"]`. */
+function stepTo(key: string, parent: unknown): string {
+  if (Array.isArray(parent)) return `[${key}]`;
+  return /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(key) ? `.${key}` : `[${show(key)}]`;
+}
