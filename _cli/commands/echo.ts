@@ -2,6 +2,7 @@
 
 import type { SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
+import { describe, shownMessage } from "../io/framing.ts";
 import { reporter } from "../io/reporter.ts";
 import { servePath } from "../io/serve_path.ts";
 import { stopSignal } from "../io/signals.ts";
@@ -25,9 +26,8 @@ export async function run(flags: EchoFlags, path: SocketPath): Promise<void> {
   }
   const signal = stopSignal();
   const onRead = (data: Uint8Array) => {
-    const text = new TextDecoder().decode(data);
-    const line = `received ${JSON.stringify(text)}, sending it back`;
-    reporter.say(line, { event: "received", text });
+    const line = `received ${shownMessage(data)}, sending it back`;
+    reporter.say(line, { event: "received", ...describe(data, {}) });
   };
   await servePath(
     path,

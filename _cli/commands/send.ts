@@ -4,7 +4,14 @@ import type { SocketPath } from "../../address.ts";
 import { probe } from "../../probe.ts";
 import { UsageError } from "../exit_codes.ts";
 import { ADD_TYPE, connectStream } from "../io/connect_stream.ts";
-import { checkFraming, fromHex, stdinItems, wireOf } from "../io/framing.ts";
+import {
+  checkFraming,
+  describe,
+  fromHex,
+  shownMessage,
+  stdinItems,
+  wireOf,
+} from "../io/framing.ts";
 import { print } from "../io/output.ts";
 import { bytesOf, pipeStdio } from "../io/pipe_stdio.ts";
 import { mayReadProc, readProc } from "../io/proc.ts";
@@ -51,8 +58,10 @@ export async function run(flags: SendFlags, path: SocketPath, message = "-"): Pr
     ...wire,
     print(data: Uint8Array): Promise<void> {
       if (piece !== undefined) {
-        const text = new TextDecoder().decode(data);
-        reporter.say(`received ${JSON.stringify(text)}`, { event: "received", text });
+        reporter.say(`received ${shownMessage(data)}`, {
+          event: "received",
+          ...describe(data, {}),
+        });
       }
       last = data.at(-1);
       isAnswered = true;

@@ -122,6 +122,12 @@ export function describe(
   return { size: message.length, ...(text === undefined ? { hex: message.toHex() } : { text }) };
 }
 
+/** Returns a message as text for people: in quotes, or in hexadecimal if it is not UTF-8. */
+export function shownMessage(message: Uint8Array): string {
+  const text = textOf(message);
+  return text === undefined ? message.toHex() : JSON.stringify(text);
+}
+
 const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Returns the text of a message, or `undefined` if it is not UTF-8. */

@@ -1,7 +1,7 @@
 /** The lines of `uds replay`. */
 
 import { json, printable } from "../text/printable.ts";
-import { describe, textOf } from "./framing.ts";
+import { describe, shownMessage } from "./framing.ts";
 import type { Found } from "./played.ts";
 
 /** The maximum number of bytes of a difference to print. */
@@ -35,8 +35,6 @@ export function formatText(connection: number, found: Found, silence: number): s
 function shown(bytes: Uint8Array): string {
   if (bytes.length === 0) return "the end";
   const first = bytes.subarray(0, SHOWN_BYTES);
-  const text = textOf(first);
   const more = bytes.length - first.length;
-  return (text === undefined ? first.toHex() : printable(JSON.stringify(text))) +
-    (more > 0 ? ` and ${more} bytes more` : "");
+  return printable(shownMessage(first)) + (more > 0 ? ` and ${more} bytes more` : "");
 }

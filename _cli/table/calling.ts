@@ -37,8 +37,8 @@ bytes, one after another; bytes in bulk, there and back; messages of 64 bytes wi
 With --send it sends TEXT to any server, waits for the answer, and sends it again: the rate, how long
 answers take (median, 99 % and longest), and the errors. The exit code is 1 if there were errors. With
 --framing an answer is one message. Without it the first answer, up to a pause of 50 ms, shows how many
-bytes each has. If the server ends after it, or answers at the end of file only, each request has a
-new connection. An answer that takes 2 seconds is an error.`,
+bytes each has. Each request opens a new connection if the server closes after its answer, or answers
+only after the end of file. An answer that takes 2 seconds is an error.`,
     options: {
       self: { brief: "serve the echo as well" },
       send: value(text, "TEXT", "send TEXT again and again, and measure the answers", "s"),
@@ -182,8 +182,8 @@ half a second.`,
       `After the message it sends the end of file, and prints what the server sends until the server ends.
 With --expect it sends no end of file, and waits for COUNT messages, at most for --timeout. If --timeout
 is given, it also limits how long the server may be silent; 0 limits only connecting. If the server
-sends nothing, it says so on standard error. If a server of lines takes the end of file for a client
-that left, use --framing lines --expect 1 instead of --line.
+sends nothing, it says so on standard error. Some servers drop a client that sends the end of file.
+For them use --framing lines --expect 1, which sends none.
 ${MESSAGES}
 With --type dgram or seqpacket MESSAGE is one packet, and so is all of standard input. With --framing
 lines each line is one, and with raw each read. Datagrams have no end: it prints what comes until

@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { lines, messages, permissionFlags, permissions, serve, type UnixServer } from "@uds/uds";
 import { Process, uds, udsCommand } from "../_cli.ts";
 import { encode, readAll, TempDir, test } from "../_helpers.ts";
@@ -36,6 +36,30 @@ test("uds echo and uds send pass a message in pieces, with the permissions named
     "ending",
     "",
   ]);
+});
+
+test("uds echo and uds send show a piece that is not UTF-8 in hexadecimal", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("e.sock");
+  for (const json of [[], ["--json"]]) {
+    await using server = new Process(udsCommand(["echo", path, "--piece", "1", ...json]));
+    const { stdout, stderr } = await uds(["send", "--wait", "--piece", "1", ...json, path, "é."]);
+    server.kill("SIGTERM");
+    const served = (await server.ended).stderr;
+    assertEquals(stdout, "é.");
+    if (json.length === 0) {
+      assertEquals(stderr, 'received c3\nreceived a9\nreceived "."\n');
+      assertStringIncludes(served, "\nreceived a9, sending it back\n");
+    } else {
+      const events = stderr.trim().split("\n").map((line) => JSON.parse(line));
+      assertEquals(events, [
+        { event: "received", size: 1, hex: "c3" },
+        { event: "received", size: 1, hex: "a9" },
+        { event: "received", size: 1, text: "." },
+      ]);
+      assertStringIncludes(served, '\n{"event":"received","size":1,"hex":"a9"}\n');
+    }
+  }
 });
 
 test("uds echo serves an abstract name as @name, and reports events as JSON", async () => {
