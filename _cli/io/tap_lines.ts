@@ -74,7 +74,9 @@ const DUMP_WIDTH = 16;
 function contentOf(message: Uint8Array, flags: FramingFlags, column: number): string {
   const text = flags.hex ? undefined : textOf(message);
   if (text !== undefined) {
-    const lines = text.split(/(?<=\n)/).map((line) => line.replace(/[\p{Cc}\p{Cf}]/gu, escape));
+    const lines = text.split(/(?<=\n)/).map((line) =>
+      line.replace(/[\\\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, escape)
+    );
     return lines.join(`\n${" ".repeat(column)}`);
   }
   let dump = "";
@@ -87,9 +89,14 @@ function contentOf(message: Uint8Array, flags: FramingFlags, column: number): st
   return dump;
 }
 
-const NAMED: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+const NAMED: Readonly<Record<string, string>> = {
+  "\n": "\\n",
+  "\r": "\\r",
+  "\t": "\\t",
+  "\\": "\\\\",
+};
 
-/** Escapes a control character. It is dim, because the text itself may contain a backslash. */
-function escape(control: string): string {
-  return paint("dim", NAMED[control] ?? printable(control));
+/** Escapes a control character, or the backslash that begins an escape. */
+function escape(character: string): string {
+  return paint("dim", NAMED[character] ?? printable(character));
 }

@@ -108,6 +108,17 @@ test("uds tap on a terminal shows the lines of a text below one another", async 
   assertEquals([host, empty], [" ".repeat(head!.length), " ".repeat(head!.length)]);
 }, { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] });
 
+test("uds tap on a terminal shows a control character and its escape differently", async () => {
+  await using dir = new TempDir();
+  await using tap = await tapping(dir, [], (command) => {
+    return ["env", "NO_COLOR=1", ...onTerminal(command)];
+  });
+  await tap.exchange(encode("a\tb a\\tb \u2028 \\u{2028} \\"));
+  await tap.process.stdout.until("close");
+  const text = await tap.process.stdout.text();
+  assertStringIncludes(text, " a\\tb a\\\\tb \\u{2028} \\\\u{2028} \\\\\r\n");
+}, { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] });
+
 test("uds tap ends when its output is closed", async () => {
   await using dir = new TempDir();
   const head = (command: string[]) => ["sh", "-c", '"$@" | head -n 1', "sh", ...command];
@@ -127,7 +138,7 @@ test("uds tap on a terminal shows lines in color, without control characters", a
   await tap.process.stdout.until("close");
   const text = await tap.process.stdout.text();
   const escaped = text.replaceAll("\x1b", "<ESC>");
-  // The escape of a control character is dimmed. A backslash of the text is not.
+  // The escape of a control character is dimmed.
   const message = /<ESC>\[32m→<ESC>\[0m [^\n]* {2}red <ESC>\[2m\\x1b<ESC>\[0m\[31m\r\n/;
   assertMatch(escaped, /<ESC>\[2m[\d:.]{12} #1<ESC>\[0m <ESC>\[32m→/);
   assertMatch(escaped, message);
