@@ -2,7 +2,7 @@
 
 import type { Command, Example } from "./command.ts";
 import type { Commands } from "./command_line.ts";
-import { joined } from "../text/wrap.ts";
+import { joined, wrapCommand } from "../text/wrap.ts";
 import type { ProgramHelp } from "./help.ts";
 
 /** A page: the name of its file, such as `uds-echo.1`, and its text. */
@@ -63,6 +63,10 @@ function section(title: string, lines: readonly string[]): string[] {
   return lines.length === 0 ? [] : [`.SH ${title}`, ...lines];
 }
 
+/** The columns that a page of 60 columns has for an example. */
+const NARROW_COLUMNS = 49;
+const DEEPER = "    ";
+
 function examples(lines: readonly Example[]): string[] {
   return lines.flatMap(([line, what]) => [
     ".PP",
@@ -70,16 +74,35 @@ function examples(lines: readonly Example[]): string[] {
     ".PP",
     ".RS 4",
     ".nf",
-    `\\fB${escape(line)}\\fR`,
+    ...exampleLines(line),
     ".fi",
     ".RE",
   ]);
 }
 
+/** Returns a command. It is broken, as for a shell, only on a page that is too narrow for it. */
+function exampleLines(line: string): string[] {
+  const whole = bold(line);
+  const [first = "", ...others] = wrapCommand(line, NARROW_COLUMNS);
+  if (others.length === 0) return [whole];
+  // The width of the command and the indentation, against the length of a line.
+  return [
+    `.ie \\w'${whole}'+\\n(.i>\\n(.l \\{\\`,
+    bold(first),
+    ...others.map((other) => bold(`${DEEPER}${other}`)),
+    ".\\}",
+    `.el ${whole}`,
+  ];
+}
+
+function bold(plain: string): string {
+  return `\\fB${escape(plain)}\\fR`;
+}
+
 function terms(rows: readonly Example[]): string[] {
   return rows.flatMap(([term, meaning]) => [
     ".TP",
-    `\\fB${escape(term.trim())}\\fR`,
+    bold(term.trim()),
     escape(meaning),
   ]);
 }

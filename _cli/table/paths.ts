@@ -61,8 +61,8 @@ That needs all permissions too.`,
       `It connects, and closes again at once, which the server notices. With --quiet it prints nothing. The
 exit code shows the state too:
 
-  alive 0        free 3     stale 4   claimed 5    full 5
-  other-type 5   denied 6   not-a-socket 7`,
+  alive 0       free 3    stale 4  claimed 5  full 5
+  other-type 5  denied 6  not-a-socket 7`,
     options: {},
     args: [PATH],
     needs: (_, path) => permissions("probe", path),

@@ -34,7 +34,7 @@ export function wrap(text: string, width: number): string[] {
 }
 
 /** Returns a command line in lines that a shell joins. Quoted text stays whole. */
-function wrapCommand(line: string, width: number): string[] {
+export function wrapCommand(line: string, width: number): string[] {
   if (line.length <= width) return [line];
   return fill(line.match(/(?:'[^']*'|"[^"]*"|\S)+/g) ?? [], width - DEEP_INDENT.length, " \\");
 }

@@ -7,11 +7,11 @@ import { run, TempDir, test } from "../_helpers.ts";
 
 const PAGES = manPages(COMMANDS, PROGRAM, "1.2.3");
 
-/** Formats pages as `man` does. Fails at a warning. */
-async function formatted(dir: TempDir, text: string): Promise<string> {
+/** Formats pages as `man` does, for a number of columns. Fails at a warning. */
+async function formatted(dir: TempDir, text: string, width = 78): Promise<string> {
   await Deno.writeTextFile(dir.file("page.1"), text);
   // Without SGR, bold is a character over itself, which is removed here.
-  const program = `groff -ww -man -Tutf8 -P-c -rLL=78n "$1" | sed 's/.\\x08//g'`;
+  const program = `groff -ww -man -Tutf8 -P-c -rLL=${width}n "$1" | sed 's/.\\x08//g'`;
   const { code, stdout, stderr } = await run("sh", ["-c", program, "-", dir.file("page.1")]);
   assertEquals([code, stderr], [0, ""]);
   return stdout;
@@ -24,7 +24,8 @@ test(
     // A page for the program, and one for each command.
     assertEquals(PAGES.length, COMMANDS.size + 1);
     const all = await formatted(dir, PAGES.map(({ text }) => text).join(""));
-    const words = (text: string) => text.replace(/\s+/g, " ");
+    // A command that does not fit is broken as for a shell.
+    const words = (text: string) => text.replace(/ \\\n/g, " ").replace(/\s+/g, " ");
     const seen = words(all);
     for (const [name, { brief, examples, options, args }] of COMMANDS) {
       const lines = [...examples.map(([line]) => line), `uds-${name} - ${brief}`];
@@ -37,6 +38,15 @@ test(
   },
   { needs: ["groff"] },
 );
+
+test("every man page fits 60 columns, and breaks only commands that do not fit", async () => {
+  await using dir = new TempDir();
+  const all = PAGES.map(({ text }) => text).join("");
+  const narrow = await formatted(dir, all, 60);
+  assertEquals(narrow.split("\n").filter((line) => line.length > 60), []);
+  assertMatch(narrow, / uds relay --cert c\.pem [^\n]* \\\n {15}tls:0\.0\.0\.0:8443 /);
+  assertMatch(await formatted(dir, all, 120), / uds relay [^\n]* --client-ca [^\n]*app\.sock\n/);
+}, { needs: ["groff"] });
 
 test("a man page begins with its name, its synopsis and its examples, in ASCII", () => {
   for (const { file, text } of PAGES) {
