@@ -15,7 +15,7 @@ import { connectStream } from "../io/connect_stream.ts";
 import { sendBack } from "./echo.ts";
 import { stopSignal } from "../io/signals.ts";
 import { print, Progress } from "../io/output.ts";
-import { type Load, measureLoad } from "../io/request_load.ts";
+import { attemptToMeasure, limited, type Load, measureLoad } from "../io/request_load.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
 import type { FramingFlags } from "../parse/options.ts";
 
@@ -36,8 +36,6 @@ const WARM_UP_SHARE = 0.2;
 const SMALL_BYTES = 64;
 const BULK_BYTES = 256 * 1024;
 const MESSAGES_IN_FLIGHT = 1024;
-/** How long to wait for the echo of a first message. */
-const ANSWER_MS = 2000;
 
 type Report = Awaited<ReturnType<typeof measure>>;
 
@@ -110,32 +108,38 @@ async function measure(flags: BenchFlags, path: SocketPath, server: string) {
 /** Throws unless the server sends back a first message. */
 async function requireEcho(path: SocketPath): Promise<void> {
   await using conn = await connectStream(path);
-  const timer = setTimeout(() => conn.close(), ANSWER_MS);
+  const sent = crypto.getRandomValues(new Uint8Array(SMALL_BYTES));
+  const back = new Uint8Array(SMALL_BYTES);
   try {
-    const sent = crypto.getRandomValues(new Uint8Array(SMALL_BYTES));
-    const back = new Uint8Array(SMALL_BYTES);
-    await conn.write(sent);
-    await readFull(conn, back);
+    await limited(conn, path, async () => {
+      await conn.write(sent);
+      await readFull(conn, path, back);
+    });
     if (!back.every((byte, i) => byte === sent[i])) {
       throw new Error("the server sends something else");
     }
   } catch (cause) {
-    throw new Error(
-      `Cannot measure ${shownPath(path)}: there is no echo (uds echo PATH serves one)`,
-      { cause },
-    );
-  } finally {
-    clearTimeout(timer);
+    const remedy = "uds echo PATH serves one, and --send measures any server";
+    if (cause instanceof Deno.errors.TimedOut) {
+      cause.message += `. It needs an echo: ${remedy}`;
+      throw cause;
+    }
+    throw new Error(`${attemptToMeasure(path)}: there is no echo. ${remedy}`, { cause });
   }
 }
 
 /** Fills a buffer. */
-async function readFull(conn: Connection, buffer: Uint8Array): Promise<void> {
+async function readFull(conn: Connection, path: SocketPath, buffer: Uint8Array): Promise<void> {
   for (let got = 0; got < buffer.length;) {
     const count = await conn.read(buffer.subarray(got));
-    if (count === null) throw new Deno.errors.UnexpectedEof("The server has ended the connection");
+    if (count === null) throw hasEnded(path);
     got += count;
   }
+}
+
+function hasEnded(path: SocketPath): Error {
+  const state = "it has ended the connection";
+  return new Deno.errors.UnexpectedEof(`${attemptToMeasure(path)}: ${state}`);
 }
 
 async function measureRoundTrips(path: SocketPath, ms: number, progress: Progress) {
@@ -145,15 +149,18 @@ async function measureRoundTrips(path: SocketPath, ms: number, progress: Progres
   const begin = performance.now();
   const from = begin + ms * WARM_UP_SHARE;
   let now = begin;
-  // At least one counts, however slow it is.
-  while (now < from + ms || times.length === 0) {
-    await conn.write(buffer);
-    await readFull(conn, buffer);
-    const then = now;
-    now = performance.now();
-    if (then >= from) times.push((now - then) * 1000);
-    progress.show("round trips", () => `${count(rate(times.length, now - from))}/s`);
-  }
+  await limited(conn, path, async (restart) => {
+    // At least one counts, however slow it is.
+    while (now < from + ms || times.length === 0) {
+      restart();
+      await conn.write(buffer);
+      await readFull(conn, path, buffer);
+      const then = now;
+      now = performance.now();
+      if (then >= from) times.push((now - then) * 1000);
+      progress.show("round trips", () => `${count(rate(times.length, now - from))}/s`);
+    }
+  });
   return { size: SMALL_BYTES, ...timesOf(times, now - from) };
 }
 
@@ -172,21 +179,23 @@ async function measureBulk(path: SocketPath, ms: number, progress: Progress) {
   sending.catch(() => {});
   // Copies between two page-aligned buffers are slow.
   const buffer = new Uint8Array(BULK_BYTES + 4096).subarray(2048, 2048 + BULK_BYTES);
-  for (;;) {
-    const read = await conn.read(buffer);
-    if (read === null) break;
-    const at = performance.now();
-    if (at < from || at > end && bytes > 0) continue;
-    bytes += read;
-    now = at;
-    progress.show("bulk", () => `${size(bytes / Math.max(now - from, 1) * 1000)}/s`);
-  }
-  await sending;
+  await limited(conn, path, async (restart) => {
+    for (let read; (read = await conn.read(buffer)) !== null;) {
+      restart();
+      const at = performance.now();
+      if (at < from || at > end && bytes > 0) continue;
+      bytes += read;
+      now = at;
+      progress.show("bulk", () => `${size(bytes / Math.max(now - from, 1) * 1000)}/s`);
+    }
+    await sending;
+  });
   return { size: BULK_BYTES, bytesPerSecond: Math.round(bytes / Math.max(now - from, 1) * 1000) };
 }
 
 async function measureMessages(path: SocketPath, ms: number, progress: Progress) {
-  await using channel = messages(await connectStream(path), lengthPrefixed());
+  const conn = await connectStream(path);
+  await using channel = messages(conn, lengthPrefixed());
   const message = new Uint8Array(SMALL_BYTES);
   const from = performance.now() + ms * WARM_UP_SHARE;
   const end = from + ms;
@@ -194,19 +203,23 @@ async function measureMessages(path: SocketPath, ms: number, progress: Progress)
   let got = 0;
   let now = from;
   let isOver = false;
-  for await (const batch of channel.batches()) {
-    if (isOver) continue;
-    now = performance.now();
-    if (now >= end && got > 0) {
-      // Read on until the server has sent everything: closing now would be a failure for it.
-      isOver = true;
-      channel.closeWrite().catch(() => {});
-      continue;
+  await limited(conn, path, async (restart) => {
+    for await (const batch of channel.batches()) {
+      restart();
+      if (isOver) continue;
+      now = performance.now();
+      if (now >= end && got > 0) {
+        // Read on until the server has sent everything: closing now would be a failure for it.
+        isOver = true;
+        channel.closeWrite().catch(() => {});
+        continue;
+      }
+      if (now >= from) got += batch.length;
+      for (let i = 0; i < batch.length; i++) channel.send(message);
+      progress.show("messages", () => `${count(rate(got, Math.max(now - from, 1)))}/s`);
     }
-    if (now >= from) got += batch.length;
-    for (let i = 0; i < batch.length; i++) channel.send(message);
-    progress.show("messages", () => `${count(rate(got, Math.max(now - from, 1)))}/s`);
-  }
+    if (!isOver) throw hasEnded(path);
+  });
   return { size: SMALL_BYTES, perSecond: rate(got, Math.max(now - from, 1)) };
 }
 

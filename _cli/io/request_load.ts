@@ -1,12 +1,14 @@
 /** The same request to any server, again and again: `uds bench --send`. */
 
+import { kindOfError } from "../../_internal/base/counted_lines.ts";
 import { messageOf } from "../../_internal/base/failure.ts";
 import { delay } from "../../_internal/base/event_loop.ts";
-import { settlesWithin } from "../../_internal/base/silence.ts";
+import { settlesWithin, SilenceTimer } from "../../_internal/base/silence.ts";
 import type { SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
 import { encodeMessage, messages } from "../../framing.ts";
 import type { FramingFlags } from "../parse/options.ts";
+import { shownPath } from "../parse/parameters.ts";
 import { type Times, timesOf } from "../text/figures.ts";
 import { connectStream } from "./connect_stream.ts";
 import { codecOf, fromHex } from "./framing.ts";
@@ -18,6 +20,8 @@ const PAUSE_MS = 50;
 const ANSWER_MS = 2000;
 /** How long, in milliseconds, to wait after a failure. */
 const RETRY_MS = 10;
+/** The maximum number of kinds of failures to list; all others count as one. */
+const MAX_KINDS = 10;
 const BUFFER_BYTES = 64 * 1024;
 /** The share of the measurement to wait before it counts. */
 const WARM_UP_SHARE = 0.2;
@@ -37,7 +41,7 @@ export interface Load extends Times {
   readonly clients: number;
   /** Whether each request had a new connection. */
   readonly reconnects: boolean;
-  /** How often each failure came. */
+  /** How often each kind of failure came, by the first message of the kind. */
   readonly errors: Record<string, number>;
 }
 
@@ -68,9 +72,12 @@ export async function measureLoad(
     : manner.ends
     ? () => Promise.resolve(anewEachTime(path, request, manner))
     : () => openRaw(path, request, manner.answerBytes);
+  // A server that does not listen is not measured.
+  if (isFramed) await (await open())[Symbol.asyncDispose]();
 
   const times: number[] = [];
   const errors: Record<string, number> = {};
+  const firstMessages = new Map<string, string>();
   const from = performance.now() + ms * WARM_UP_SHARE;
   const end = from + ms;
   let last = end;
@@ -94,11 +101,19 @@ export async function measureLoad(
         await using client = await open();
         while (goesOn()) await measureOne(client);
       } catch (error) {
-        const message = messageOf(error);
-        errors[message] = (errors[message] ?? 0) + 1;
+        countError(error);
         await delay(RETRY_MS);
       }
     }
+  }
+
+  function countError(error: unknown): void {
+    const kind = kindOfError(error);
+    if (!firstMessages.has(kind) && firstMessages.size < MAX_KINDS) {
+      firstMessages.set(kind, messageOf(error));
+    }
+    const message = firstMessages.get(kind) ?? "other errors";
+    errors[message] = (errors[message] ?? 0) + 1;
   }
 
   async function measureOne(client: Client): Promise<void> {
@@ -127,7 +142,7 @@ async function mannerOf(path: SocketPath, request: Uint8Array): Promise<Manner> 
     if (isOver) reading.catch(() => {});
     if (isOver && answerBytes > 0) return { ends: false, halfCloses, answerBytes };
     if (isOver && halfCloses) {
-      throw new Deno.errors.TimedOut(`The server sent no answer within ${2 * ANSWER_MS / 1000} s`);
+      throw timedOut(path, `no answer came within ${2 * ANSWER_MS / 1000} s`);
     }
     if (isOver) {
       // Some servers answer at the end of file only.
@@ -136,15 +151,13 @@ async function mannerOf(path: SocketPath, request: Uint8Array): Promise<Manner> 
       if (!await settlesWithin(reading, ANSWER_MS)) continue;
     }
     const count = await reading;
-    if (count === null && answerBytes === 0) throw noAnswer();
+    if (count === null && answerBytes === 0) throw noAnswer(path);
     if (count === null) return { ends: true, halfCloses, answerBytes };
     if (answerBytes === 0) begin = performance.now();
     answerBytes += count;
     if (performance.now() - begin > ANSWER_MS) {
-      throw new Deno.errors.TimedOut(
-        `The first answer has not ended within ${ANSWER_MS / 1000} s. ` +
-          "If the server sends by itself, use --framing",
-      );
+      const state = `its first answer has not ended within ${ANSWER_MS / 1000} s`;
+      throw timedOut(path, `${state}. If the server sends by itself, use --framing`);
     }
   }
 }
@@ -154,11 +167,11 @@ async function openRaw(path: SocketPath, request: Uint8Array, size: number): Pro
   const buffer = new Uint8Array(BUFFER_BYTES);
   return {
     exchange: () =>
-      limited(conn, async () => {
+      limited(conn, path, async () => {
         await conn.write(request);
         for (let got = 0; got < size;) {
           const count = await conn.read(buffer);
-          if (count === null) throw noAnswer();
+          if (count === null) throw noAnswer(path);
           got += count;
         }
       }),
@@ -179,9 +192,9 @@ function framedClients(
     const channel = messages(conn, codec);
     return {
       exchange: () =>
-        limited(conn, async () => {
+        limited(conn, path, async () => {
           await channel.sendEncoded(encoded);
-          if (await channel.receive() === undefined) throw noAnswer();
+          if (await channel.receive() === undefined) throw noAnswer(path);
         }),
       [Symbol.asyncDispose]: () => channel[Symbol.asyncDispose](),
     };
@@ -194,34 +207,54 @@ function anewEachTime(path: SocketPath, request: Uint8Array, { halfCloses }: Man
   return {
     async exchange() {
       await using conn = await connectStream(path);
-      await limited(conn, async () => {
+      await limited(conn, path, async () => {
         await conn.write(request);
         if (halfCloses) await conn.closeWrite();
         let got = 0;
         for (let count; (count = await conn.read(buffer)) !== null;) got += count;
-        if (got === 0) throw noAnswer();
+        if (got === 0) throw noAnswer(path);
       });
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }
 
-/** Closes the connection if the answer takes too long. */
-async function limited(conn: Connection, work: () => Promise<void>): Promise<void> {
+/**
+ * Does some work with a connection. Closes the connection if an answer takes too long.
+ *
+ * @param work Calls `restart` for the answer that follows.
+ */
+export async function limited<T>(
+  conn: Connection,
+  path: SocketPath,
+  work: (restart: () => void) => Promise<T>,
+): Promise<T> {
   let isLate = false;
-  const timer = setTimeout(() => {
+  const timer = new SilenceTimer(() => {
     isLate = true;
     conn.close();
-  }, ANSWER_MS);
+  });
+  const restart = () => timer.start(ANSWER_MS);
+  restart();
   try {
-    await work();
+    return await work(restart);
   } catch (error) {
-    throw isLate ? new Deno.errors.TimedOut(`No whole answer within ${ANSWER_MS / 1000} s`) : error;
+    throw isLate ? timedOut(path, `no whole answer came within ${ANSWER_MS / 1000} s`) : error;
   } finally {
-    clearTimeout(timer);
+    timer.stop();
   }
 }
 
-function noAnswer(): Error {
-  return new Deno.errors.UnexpectedEof("The server has ended the connection without an answer");
+/** Returns the beginning of an error message: `Cannot measure "/run/app.sock"`. */
+export function attemptToMeasure(path: SocketPath): string {
+  return `Cannot measure ${JSON.stringify(shownPath(path))}`;
+}
+
+function timedOut(path: SocketPath, state: string): Error {
+  return new Deno.errors.TimedOut(`${attemptToMeasure(path)}: ${state}`);
+}
+
+function noAnswer(path: SocketPath): Error {
+  const state = "it has ended the connection without an answer";
+  return new Deno.errors.UnexpectedEof(`${attemptToMeasure(path)}: ${state}`);
 }

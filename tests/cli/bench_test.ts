@@ -89,6 +89,60 @@ test("uds bench refuses a server that does not echo", async () => {
   assertStringIncludes(stderr, "there is no echo");
 });
 
+for (const [i, what] of ["a first echo", "round trips", "bulk", "messages"].entries()) {
+  test(`uds bench times out if its server goes silent during ${what}`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("s.sock");
+    let connections = 0;
+    await using _server = await serve({ path, onError() {} }, async (conn) => {
+      if (connections++ < i) return await conn.readable.pipeTo(conn.writable);
+      const buffer = new Uint8Array(100_000);
+      // What comes first is sent back, except for a first echo.
+      const count = await conn.read(buffer) ?? 0;
+      if (i > 0) await conn.write(buffer.subarray(0, count));
+      await conn.closed;
+    });
+    const { code, stdout, stderr } = await uds(["bench", "--seconds", "0.2", path]);
+    assertEquals([code, stdout], [8, ""]);
+    const remedy = i > 0
+      ? ""
+      : ". It needs an echo: uds echo PATH serves one, and --send measures any server";
+    const state = `Cannot measure "${path}": no whole answer came within 2 s`;
+    assertEquals(stderr, `uds: ${state}${remedy}\n`);
+  });
+}
+
+for (const [i, what] of ["round trips", "bulk", "messages"].entries()) {
+  test(`uds bench fails if its server ends the connection during ${what}`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("s.sock");
+    let connections = 0;
+    await using _server = await serve({ path, onError() {} }, async (conn) => {
+      if (connections++ <= i) return await conn.readable.pipeTo(conn.writable);
+      const buffer = new Uint8Array(100_000);
+      const count = await conn.read(buffer) ?? 0;
+      await conn.write(buffer.subarray(0, count));
+    });
+    const { code, stdout, stderr } = await uds(["bench", "--seconds", "0.2", path]);
+    assertEquals([code, stdout], [1, ""]);
+    assertStringIncludes(stderr, path);
+  });
+}
+
+test("uds bench times out if its server is stopped", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  await using server = new Process(udsCommand(["echo", "--piece", "64", path]));
+  await server.stderr.until("listening");
+  const measuring = uds(["bench", "--seconds", "20", path]);
+  await server.stderr.until("received");
+  server.kill("SIGSTOP");
+  const { code, stderr } = await measuring;
+  server.kill("SIGCONT");
+  assertEquals(code, 8);
+  assertStringIncludes(stderr, `Cannot measure "${path}": no whole answer came within 2 s`);
+});
+
 test("uds bench --send measures any server: kept, framed, or with a connection each", async () => {
   await using dir = new TempDir();
   await using _lines = await serve(dir.file("lines.sock"), async (conn) => {
@@ -138,6 +192,56 @@ test("uds bench prints a rate below 1 with two digits", async () => {
   assertMatch(stdout, /requests of 1 B by 1 client +0\.\d\d?\/s\n {2}median 1/);
 });
 
+for (const framing of [[], ["--framing", "lines"]]) {
+  test(`uds bench --send ${framing.join(" ")} fails at once if nothing is at the path`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("s.sock");
+    const args = ["bench", "--send", "x", "--seconds", "30", ...framing, path];
+    const { code, stdout, stderr } = await uds(args);
+    assertEquals([code, stdout], [3, ""]);
+    assertStringIncludes(stderr, `Cannot connect to "${path}": there is no such file`);
+  });
+}
+
+test("uds bench --send names the path of a server that sends nothing", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  await using _silent = await serve(path, (conn) => conn.closed);
+  await using _ending = await serve(`${path}2`, async (conn) => {
+    await conn.read(new Uint8Array(100));
+  });
+  const [silent, ending] = await Promise.all(
+    [path, `${path}2`].map((each) => uds(["bench", "--send", "x", each])),
+  );
+  const state = "no answer came within 4 s";
+  assertEquals(silent!.code, 8);
+  assertEquals(silent!.stderr, `uds: Cannot measure "${path}": ${state}\n`);
+  assertEquals(ending!.code, 1);
+  assertEquals(
+    ending!.stderr,
+    `uds: Cannot measure "${path}2": it has ended the connection without an answer\n`,
+  );
+});
+
+test("uds bench --framing counts errors by kind, with the first message of each", async () => {
+  await using dir = new TempDir();
+  let requests = 0;
+  await using _server = await serve(dir.file("s.sock"), async (conn) => {
+    if (await conn.read(new Uint8Array(100)) === null) return;
+    // Each length is above the limit, and another one.
+    await conn.write(Uint8Array.of(0xff, 0, requests >> 8, requests++));
+    await conn.closed;
+  });
+  const options = ["--framing", "u32be", "--seconds", "0.5", "--json"];
+  const { code, stdout } = await uds(["bench", "--send", "x", ...options, dir.file("s.sock")]);
+  assertEquals(code, 1);
+  assert(requests > 2, stdout);
+  const errors = Object.entries<number>(JSON.parse(stdout).errors);
+  assertEquals(errors.length, 1, stdout);
+  assertMatch(errors[0]![0], /4278190080 bytes/);
+  assert(errors[0]![1] > 1, stdout);
+});
+
 test("uds bench --framing counts an answer that does not come as an error", async () => {
   await using dir = new TempDir();
   await using _server = await serve(dir.file("s.sock"), async (conn) => {
@@ -164,7 +268,10 @@ test("uds bench --send counts errors, and has exit code 1", async () => {
   const { code, stdout } = await uds(args);
   assertEquals(code, 1);
   assertMatch(stdout, /\nrequests of 4 B by 1 client +[\d,]+\/s\n {2}median /);
-  assertMatch(stdout, /\nerrors +[1-9]\d*\n {2}\d+ × The server has ended the connection/);
+  assertMatch(
+    stdout,
+    /\nerrors +[1-9]\d*\n {2}\d+ × Cannot measure "[^\n]*s\.sock": it has ended the connection without an answer\n/,
+  );
 });
 
 // On a busy machine a pause may end the answer, so it has several tries.
@@ -181,7 +288,8 @@ testAlone("uds bench --send ends at a first answer that never ends", async () =>
   assertEquals(ended.code, 8);
   assertEquals(
     ended.stderr,
-    "uds: The first answer has not ended within 2 s. If the server sends by itself, use --framing\n",
+    `uds: Cannot measure "${options.path}": its first answer has not ended within 2 s. ` +
+      "If the server sends by itself, use --framing\n",
   );
 });
 
