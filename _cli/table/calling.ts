@@ -38,7 +38,7 @@ With --send it sends TEXT to any server, waits for the answer, and sends it agai
 answers take (median, 99 % and longest), and the errors. The exit code is 1 if there were errors. With
 --framing an answer is one message. Without it the first answer, up to a pause of 50 ms, shows how many
 bytes each has. Each request opens a new connection if the server closes after its answer, or answers
-only after the end of file. An answer that takes 2 seconds is an error. Without --send it ends the
+only after the end of file. An answer that takes 2 seconds is an error. Without --send that ends the
 measurement.`,
     options: {
       self: { brief: "serve the echo as well" },

@@ -32,7 +32,7 @@ interface Step {
   readonly path: string;
 }
 
-/** Describes the part that JSON cannot hold. Returns `undefined` if there is none. */
+/** Describes the part that JSON cannot hold. Returns `undefined` if it can hold all. */
 function faultIn(message: unknown, root: string): string | undefined {
   const steps: Step[] = [];
   let fault: string | undefined;

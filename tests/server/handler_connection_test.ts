@@ -67,9 +67,7 @@ test("serve() accepts a handler that returns no promise, and reports it once", a
 
 for (
   const [kind, handler] of [
-    // deno-lint-ignore require-yield
     ["a generator function", function* () {}],
-    // deno-lint-ignore require-yield
     ["an async generator function", async function* () {}],
   ] as const
 ) {
