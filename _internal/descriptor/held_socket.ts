@@ -65,15 +65,15 @@ export class HeldSocket implements Disposable {
     return result;
   }
 
-  /** Closes the clients that wait, and those that come. */
+  /** Closes the clients that wait, and those that come. Call it once. */
   refuse(): void {
     const listener = this.#open(this.#Pipe, SERVER);
     listener.onconnection = () => {
       const client = new this.#Pipe(SOCKET);
       if (listener.accept(client) === 0) client.close();
     };
-    check("listen", listener.listen(this.backlog));
     this.#refuser = listener;
+    check("listen", listener.listen(this.backlog));
   }
 
   /** Unlinks whatever is at the path that was bound, and keeps the socket. */

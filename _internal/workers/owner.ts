@@ -104,6 +104,7 @@ export class Owner implements WorkerServer {
   #timeout = DEFAULT_TIMEOUT_MS;
   #shutdown: Promise<ShutdownResult> | undefined;
   #ending: Promise<void> | undefined;
+  #abandoned: Promise<void> | undefined;
 
   private constructor(claim: SocketClaim | undefined, socket: HeldSocket, options: OwnerOptions) {
     this.addr = { transport: "unix", path: claim?.path ?? null };
@@ -162,7 +163,7 @@ export class Owner implements WorkerServer {
   }
 
   async #start(signal: AbortSignal | undefined): Promise<Owner> {
-    const stop = onAbort(signal, () => this.#abandon());
+    const stop = onAbort(signal, () => handled(this.#abandon()));
     try {
       await this.#crew.start();
       signal?.throwIfAborted();
@@ -205,8 +206,12 @@ export class Owner implements WorkerServer {
     return await this.#crew.drain(this.#timeout);
   }
 
-  /** Ends without serving the clients that wait. */
-  async #abandon(): Promise<void> {
+  /** Ends without serving the clients that wait. Idempotent. */
+  #abandon(): Promise<void> {
+    return this.#abandoned ??= this.#endEarly();
+  }
+
+  async #endEarly(): Promise<void> {
     this.#refuse();
     await this.#crew.drain(0);
     await this.#release();
