@@ -9,6 +9,7 @@ export function show(value: unknown): string {
     if (isGenerator(value)) return "a generator";
     return Array.isArray(value) ? "an array" : `an object (${value.constructor?.name ?? "null"})`;
   }
+  if (Object.is(value, -0)) return "-0";
   return typeof value === "bigint" ? `${value}n` : String(value);
 }
 
@@ -119,15 +120,19 @@ export function checkSignal(name: string, value: unknown): void {
   }
 }
 
-/** Throws unless the value is a whole number from `least` to `most`. */
+/**
+ * Throws unless the value is a whole number from `least` to `most`. From 0 on, -0 is refused too:
+ * Deno does not pass it to the system.
+ */
 export function checkInteger(name: string, value: unknown, least: number, most: number): void {
   if (typeof value !== "number") {
     throw new TypeError(`Invalid ${name}: expected a number, got ${show(value)}`);
   }
-  if (!Number.isSafeInteger(value) || value < least || value > most) {
+  const isTooSmall = value < least || least === 0 && Object.is(value, -0);
+  if (!Number.isSafeInteger(value) || isTooSmall || value > most) {
     const limit = most === Number.MAX_SAFE_INTEGER ? "" : ` and at most ${most}`;
     throw new RangeError(
-      `Invalid ${name}: expected a whole number of at least ${least}${limit}, got ${value}`,
+      `Invalid ${name}: expected a whole number of at least ${least}${limit}, got ${show(value)}`,
     );
   }
 }

@@ -78,13 +78,19 @@ export function listenAndFind(
   const libc = libcIfGranted()!;
   const before = listenersAt(libc, [path]).map(({ cookie }) => cookie);
   const listener = Deno.listen({ transport: "unix", path });
-  const found = listenersAt(libc, [path]).filter(({ cookie }) => !before.includes(cookie));
-  const [{ fd } = { fd: -1 }] = found;
-  if (found.length === 1 && (backlog === undefined || libc.listen(fd, backlog) === 0)) {
+  try {
+    const found = listenersAt(libc, [path]).filter(({ cookie }) => !before.includes(cookie));
+    if (found.length !== 1) {
+      const message = "Deno's listener could not be found among its descriptors";
+      throw new Deno.errors.NotSupported(message);
+    }
+    const { fd } = found[0]!;
+    if (backlog !== undefined && libc.listen(fd, backlog) < 0) throw lastFailure(libc);
     return { listener, fd };
+  } catch (error) {
+    listener.close();
+    throw error;
   }
-  listener.close();
-  throw new Deno.errors.NotSupported("Deno's listener could not be found among its descriptors");
 }
 
 /** Returns a transport over a descriptor, which it owns from here on. */

@@ -10,7 +10,18 @@ import {
 } from "@uds/uds/native";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import "./_libc.ts";
-import { gate, isPending, KIB, readText, TempDir, test, turn, untilFull } from "../_helpers.ts";
+import {
+  denoArgs,
+  gate,
+  isPending,
+  KIB,
+  readText,
+  run,
+  TempDir,
+  test,
+  turn,
+  untilFull,
+} from "../_helpers.ts";
 
 /** Both ends of a connection, and its path. */
 class Ends implements AsyncDisposable {
@@ -184,6 +195,17 @@ for (const descriptors of [false, true]) {
   });
 }
 
+test("serve({ backlog }) closes its listener if the system refuses the number", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  // The first call and the third are Deno's.
+  const inject = ["-e", "trace=listen", "-e", "inject=listen:error=EACCES:when=2..4+2"];
+  const deno = [Deno.execPath(), ...denoArgs("native_backlog_refused.ts", ["-A"], [path])];
+  const { stdout } = await run("strace", ["-f", "-qq", "-o", "/dev/null", ...inject, ...deno]);
+  assertEquals(stdout, "EACCES serve free\nEACCES serve free\nalive\n");
+  assertEquals(dir.list(), []);
+}, { needs: ["strace"] });
+
 test("listen({ backlog }) keeps its number when it heals the path", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
@@ -246,6 +268,7 @@ test("options that are wrong are refused before any effect", async () => {
   assertThrows(() => setBufferSizes(conn, { receive: 2 ** 30 }), RangeError, "receive");
   assertThrows(() => setBufferSizes(conn, { sned: 1 } as never), TypeError, "send");
   assertThrows(() => setBacklog(ends.path, -1), RangeError, "Invalid backlog");
+  assertThrows(() => setBacklog(ends.path, -0), RangeError, "Invalid backlog");
   assertThrows(() => setBacklog("", 1), TypeError, "empty");
   await assertRejects(() => delivered(conn, { signal: 1 as never }), TypeError, "signal");
   assertEquals(bufferSizes(conn), before);

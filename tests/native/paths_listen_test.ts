@@ -283,6 +283,7 @@ test("listenPackets() checks its options", async () => {
   const path = "/tmp/never.sock";
   const wrong: [options: unknown, message: string][] = [
     [{ path, backlog: -1 }, "Invalid backlog: expected a whole number of at least 0"],
+    [{ path, backlog: -0 }, "Invalid backlog: expected a whole number of at least 0"],
     [{ path, maxPacketBytes: 0 }, "Invalid maxPacketBytes: expected a whole number of at least 1"],
     [{ path, existing: "replace" }, 'Invalid existing: expected "reclaim" or "fail"'],
     [{ path, publish: "rename" }, 'Invalid option "publish" of listenPackets()'],

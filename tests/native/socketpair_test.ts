@@ -68,12 +68,14 @@ for (
     [{ type: "packet" }, "Invalid type"],
     [{ type: -1 }, "Invalid type"],
     [{ protocol: "tcp" }, "Invalid protocol"],
+    [{ protocol: -0 }, "Invalid protocol: expected a whole number of at least 0"],
+    [{ family: -0 }, "Invalid family"],
     [{ maxPacketBytes: 0 }, "Invalid maxPacketBytes"],
     [{ kind: "stream" }, '"kind"'],
     [null, "expected an object"],
   ] as [unknown, string][]
 ) {
-  test(`socketpair(${JSON.stringify(options)}) is refused before the system is asked`, () => {
+  test(`socketpair(${Deno.inspect(options)}) is refused before the system is asked`, () => {
     const call = () => socketpair(options as SocketPairOptions);
     assertThrows(call, Error, message);
   });

@@ -156,23 +156,27 @@ test("serveWorkers() checks its arguments", async () => {
   await assertRejects(() => serveWorkers({ path: "/x", signal }, module), Error, "enough");
 });
 
-test("serveWorkers() leaves no descriptor if its signal aborts at any moment of the start", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("app.sock");
-  const start = async (ms: number) => {
-    const abort = new AbortController();
-    const reason = new Error("enough");
-    const timer = setTimeout(() => abort.abort(reason), ms);
-    const server = await pids({ path, count: 1, signal: abort.signal }).catch((error) => {
-      assertEquals(error, reason);
-      return undefined;
-    });
-    await server?.shutdown();
-    clearTimeout(timer);
-    assertEquals(dir.list(), []);
-  };
-  await start(5);
-  const before = openDescriptors();
-  for (const ms of [0, 5, 60, 120, 200]) await start(ms);
-  assertEquals(openDescriptors(), before);
-}, { deadline: 20_000 });
+test(
+  "serveWorkers() leaves no descriptor if its signal aborts at any moment of the start",
+  async () => {
+    await using dir = new TempDir();
+    const path = dir.file("app.sock");
+    const start = async (ms: number) => {
+      const abort = new AbortController();
+      const reason = new Error("enough");
+      const timer = setTimeout(() => abort.abort(reason), ms);
+      const server = await pids({ path, count: 1, signal: abort.signal }).catch((error) => {
+        assertEquals(error, reason);
+        return undefined;
+      });
+      await server?.shutdown();
+      clearTimeout(timer);
+      assertEquals(dir.list(), []);
+    };
+    await start(5);
+    const before = openDescriptors();
+    for (const ms of [0, 5, 60, 120, 200]) await start(ms);
+    assertEquals(openDescriptors(), before);
+  },
+  { deadline: 20_000 },
+);
