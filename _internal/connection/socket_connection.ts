@@ -8,7 +8,8 @@
  *   writing  open ──▶ ended         our end of file was sent, or the peer takes no more
  *
  *   open ──▶ over     both directions have ended, or the peer has reset the connection
- *   open ──▶ closed   `close()` was called, or a read or a write has timed out
+ *   open ──▶ closed   `close()` was called, a read or a write has timed out, or the buffer of a
+ *                     half-sent write was detached
  * ```
  *
  * - The descriptor is closed when the connection is over or closed, by {@linkcode
@@ -24,6 +25,7 @@ import { seenFrom } from "../base/caller_stack.ts";
 import { checkArguments, checkOptions, type Checks, checkSignal, show } from "../base/check.ts";
 import { arrived, turn } from "../base/event_loop.ts";
 import { codeOf, timedOut } from "../base/failure.ts";
+import { bufferLost, bytesFrom, checkAttached } from "../base/lasting_buffer.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { countSocket, settlesWithin } from "../base/silence.ts";
 import { closedError, connectionFailure, type Operation } from "./connection_error.ts";
@@ -316,7 +318,7 @@ export class SocketConnection {
       // After our own end of file, every write fails.
       if (this.#closeWrite !== undefined) return false;
       if (this.#hasPeerExited?.() && this.#reading === "end of file") return true;
-      return await this.#write(NOTHING).then(() => false, () => true);
+      return await this.#write(NOTHING, 0).then(() => false, () => true);
     });
     if (isGone) this.#ended?.resolve();
     return !isGone && this.#closeWrite === undefined;
@@ -330,6 +332,7 @@ export class SocketConnection {
           `Invalid data: expected a Uint8Array, got ${show(data)}${remedyForData(data)}`,
         );
       }
+      checkAttached("data", data);
     } catch (error) {
       return rejected(seenFrom(this.write, error));
     }
@@ -353,22 +356,26 @@ export class SocketConnection {
     if (this.#closeWrite !== undefined && this.#state !== "closed") {
       return rejected(this.#seen(closedError(this, "write", "closeWrite", data)));
     }
+    const size = data.length;
     const isPlain = this.#lastJob === undefined && this.#state === "open" &&
-      this.#stall === undefined && descriptors === undefined && data.length > 0;
-    return isPlain ? this.#writeAtOnce(data) : this.#enqueue(() => this.#write(data, descriptors));
+      this.#stall === undefined && descriptors === undefined && size > 0;
+    return isPlain
+      ? this.#writeAtOnce(data, size)
+      : this.#enqueue(() => this.#write(data, size, descriptors));
   }
 
   /** Writes as the first job of the queue. If all bytes fit, that takes one promise less. */
-  #writeAtOnce(data: Uint8Array): Promise<number> {
+  #writeAtOnce(data: Uint8Array, size: number): Promise<number> {
     const hasFailed = (cause: unknown): never => {
-      const error = this.#seen(this.#errorOf("write", cause, data), hasFailed);
+      const unsent = bytesFrom(data, 0, size);
+      const error = this.#seen(this.#errorOf("write", reasonOf(cause, unsent), unsent), hasFailed);
       this.#endJob();
       handled(ended);
       throw error;
     };
     const ended: Promise<number> = this.#transport.write(data).then((count) => {
       this.#bytesWritten += count;
-      if (count < data.length) return this.#writeRest(data, count, ended);
+      if (count < size) return this.#writeRest(data, size, count, ended);
       this.#endJob();
       return count;
     }, hasFailed);
@@ -376,9 +383,14 @@ export class SocketConnection {
     return this.#lastJob = ended;
   }
 
-  async #writeRest(data: Uint8Array, sent: number, ended: Promise<number>): Promise<number> {
+  async #writeRest(
+    data: Uint8Array,
+    size: number,
+    sent: number,
+    ended: Promise<number>,
+  ): Promise<number> {
     try {
-      return await this.#write(data, undefined, sent);
+      return await this.#write(data, size, undefined, sent);
     } catch (error) {
       handled(ended);
       throw error;
@@ -387,21 +399,44 @@ export class SocketConnection {
     }
   }
 
-  async #write(data: Uint8Array, descriptors?: Descriptors, sent = 0): Promise<number> {
+  /** @param size How many bytes the data had when it was passed. */
+  async #write(
+    data: Uint8Array,
+    size: number,
+    descriptors?: Descriptors,
+    sent = 0,
+  ): Promise<number> {
     // At least once: even a write of no bytes shows whether the peer is still there.
     do {
-      const rest = sent === 0 ? data : data.subarray(sent);
+      const rest = bytesFrom(data, sent, size);
       if (this.#state !== "open") throw this.#failed("write", undefined, rest);
+      if (rest === undefined) throw this.#cutShort(sent);
       try {
         const writing = this.#transport.write(rest, sent === 0 ? descriptors : undefined);
         const count = await (this.#stall === undefined ? writing : this.#stall.during(writing));
         this.#bytesWritten += count;
         sent += count;
       } catch (cause) {
-        throw this.#failed("write", data.length === 0 ? await this.#whyGone(cause) : cause, rest);
+        const unsent = bytesFrom(data, sent, size);
+        if (reasonOf(cause, unsent) !== cause) throw this.#cutShort(sent);
+        const reason = size === 0 ? await this.#whyGone(cause) : cause;
+        throw this.#failed("write", reason, unsent);
       }
-    } while (sent < data.length);
+    } while (sent < size);
     return sent;
+  }
+
+  /**
+   * Returns the error of a write that has lost its buffer. If the peer has a part of the bytes, it
+   * would take the next ones for the rest: so the connection closes.
+   */
+  #cutShort(sent: number): Error {
+    const error = connectionFailure(this, "write", bufferLost());
+    if (sent > 0) {
+      this.#failure = error;
+      this.#end("closed");
+    }
+    return this.#seen(error);
   }
 
   /**
@@ -617,4 +652,9 @@ export class SocketConnection {
 function remedyForData(data: unknown): string {
   if (data instanceof AlreadyEncoded) return ". Use sendEncoded() of its channel";
   return typeof data === "string" ? ". Use writeText()" : "";
+}
+
+/** Returns why a write has failed. The kernel cannot read a buffer that was made smaller. */
+function reasonOf(cause: unknown, unsent: Uint8Array | undefined): unknown {
+  return unsent === undefined && codeOf(cause) === "EFAULT" ? bufferLost() : cause;
 }

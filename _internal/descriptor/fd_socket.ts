@@ -117,11 +117,13 @@ export class FdSocket extends CallbackSocket {
   write(data: Uint8Array): Promise<number> {
     if (this.#writeError !== undefined) return Promise.reject(this.#writeError);
     const slice = this.slice(data);
+    // The socket has its own copy or hold: the buffer may be detached meanwhile.
+    const { length } = slice;
     return new Promise((resolve, reject) => {
       this.begin();
       this.#socket.write(slice, (error) => {
         if (error) this.#writeError ??= translate(error);
-        this.settle(() => error ? reject(this.#writeError) : resolve(slice.length));
+        this.settle(() => error ? reject(this.#writeError) : resolve(length));
       });
     });
   }

@@ -101,13 +101,14 @@ export class PipeSocket extends CallbackSocket {
   write(data: Uint8Array): Promise<number> {
     if (this.#writeError !== undefined) return Promise.reject(this.#writeError);
     const slice = this.slice(data);
+    const { length } = slice;
     const { WriteWrap, streamBaseState, kLastWriteWasAsync } = this.#streams;
     const request = new WriteWrap();
     const ended = this.#endOf(request);
     const status = this.#handle.writeBuffer(request, slice);
     if (status !== 0 || streamBaseState[kLastWriteWasAsync] === 0) request.oncomplete(status);
     return ended.then((status) => {
-      if (status === 0) return slice.length;
+      if (status === 0) return length;
       throw this.#writeError ??= translate("write", status);
     });
   }

@@ -5,6 +5,7 @@
 import { MessageTooLarge, TruncatedMessage } from "../../errors.ts";
 import type { Codec, TextCodec } from "../../framing/codec.ts";
 import { type Check, integer, show } from "../base/check.ts";
+import { checkAttached } from "../base/lasting_buffer.ts";
 
 /** The default of `maxBytes`. */
 export const MAX_BYTES: number = 16 * 1024 * 1024;
@@ -54,6 +55,7 @@ export function checkBytes(
     const remedy = typeof message === "string" ? ". Wrap the codec: text(…)" : "";
     throw new TypeError(`Invalid message: expected a Uint8Array, got ${show(message)}${remedy}`);
   }
+  checkAttached("message", message);
   if (message.length > maxBytes) throw tooLarge("encode", message.length, maxBytes);
 }
 

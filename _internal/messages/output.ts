@@ -15,7 +15,9 @@ import { checkWellFormed } from "./utf8.ts";
 
 /** A part of the output, written in one piece. */
 export interface Segment {
+  /** Memory of the caller may have been detached since: then they are fewer than `size`. */
   readonly bytes: Uint8Array;
+  readonly size: number;
   /** The block that it fills, if it can be used again. */
   readonly block: Uint8Array | undefined;
 }
@@ -88,7 +90,7 @@ export class OutputBuffer implements ByteWriter {
         throw new TypeError("Invalid codec: encode() is asynchronous");
       }
     } catch (error) {
-      for (const { bytes } of this.#sealed.splice(count)) this.#sealedBytes -= bytes.length;
+      for (const { size } of this.#sealed.splice(count)) this.#sealedBytes -= size;
       this.#block = block;
       this.#length = length;
       throw error;
@@ -181,21 +183,25 @@ export class OutputBuffer implements ByteWriter {
       return unfinished && this.#length > 0 ? this.#finish() : undefined;
     }
     const segment = this.#sealed.shift() as Segment;
-    this.#sealedBytes -= segment.bytes.length;
+    this.#sealedBytes -= segment.size;
     return segment;
   }
 
   /** Removes all segments. Returns their bytes after some others. */
   takeAll(before: Uint8Array): Uint8Array {
     const all = new Uint8Array(before.length + this.size);
-    all.set(before);
-    let at = before.length;
+    let at = 0;
+    const add = (bytes: Uint8Array) => {
+      // A detached buffer cannot be read at all.
+      if (bytes.length > 0) all.set(bytes, at);
+      at += bytes.length;
+    };
+    add(before);
     for (let segment; (segment = this.take(true)) !== undefined;) {
-      all.set(segment.bytes, at);
-      at += segment.bytes.length;
+      add(segment.bytes);
       this.release(segment);
     }
-    return all;
+    return all.subarray(0, at);
   }
 
   /** Makes the memory of a written segment available to all channels. */
@@ -219,7 +225,7 @@ export class OutputBuffer implements ByteWriter {
     }
     if (rest.length > BLOCK_BYTES) {
       if (this.#length > 0) this.#seal();
-      this.#sealed.push({ bytes: rest, block: undefined });
+      this.#sealed.push({ bytes: rest, size: rest.length, block: undefined });
       this.#sealedBytes += rest.length;
     } else {
       this.#renew(rest.length);
@@ -235,7 +241,9 @@ export class OutputBuffer implements ByteWriter {
 
   /** Returns the bytes of the current block, which ends. */
   #finish(): Segment {
-    const segment = { bytes: this.#block.subarray(0, this.#length), block: this.#block };
+    const block = this.#block;
+    const size = this.#length;
+    const segment = { bytes: block.subarray(0, size), size, block };
     this.#block = NO_BLOCK;
     this.#length = 0;
     return segment;

@@ -12,6 +12,7 @@ import type { EncodedMessage } from "./encoded_bytes.ts";
 import { alreadyEncoded } from "../base/already_encoded.ts";
 import { rejectedSeen, rejectSeen, seen } from "../base/caller_stack.ts";
 import { timedOut } from "../base/failure.ts";
+import { requireSize } from "../base/lasting_buffer.ts";
 import { handled } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { stateAlone } from "../connection/connection_error.ts";
@@ -270,14 +271,18 @@ export class MessageSender<T> {
         if (this.#out.size === 0) this.#isDue = false;
         this.#isFirst = false;
         this.#left = segment.bytes;
-        while (this.#left.length > 0) {
+        let size = segment.size;
+        while (size > 0) {
+          requireSize(this.#left, size);
           const writing = this.#early ?? this.#conn.write(this.#left);
           this.#early = undefined;
           const count = await (this.#stall === undefined ? writing : this.#stall.watch(writing));
           if (this.#isOver) return;
-          checkProgress("write()", count, this.#left.length);
-          this.#left = count === this.#left.length ? NOTHING : this.#left.subarray(count);
+          checkProgress("write()", count, size);
+          if (count < size) requireSize(this.#left, size);
+          this.#left = count === size ? NOTHING : this.#left.subarray(count);
           this.#written += count;
+          size -= count;
         }
         this.#out.release(segment);
         this.#resolveWaiters();

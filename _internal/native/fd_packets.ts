@@ -6,6 +6,7 @@
  */
 
 import type { PacketType } from "../../native/packet_socket.ts";
+import { requireSize } from "../base/lasting_buffer.ts";
 import {
   EAGAIN,
   EINTR,
@@ -67,9 +68,10 @@ export class FdPackets implements PacketTransport {
     return sendLimitOf(this.#libc, this.#fd);
   }
 
-  send(packet: Uint8Array): true | undefined {
+  send(packet: Uint8Array, size: number): true | undefined {
+    requireSize(packet, size);
     const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-    const bytes = BigInt(packet.length);
+    const bytes = BigInt(size);
     while (this.#libc.send(this.#fd, packet, bytes, flags) < 0) {
       if (this.#mustWait()) return undefined;
     }

@@ -17,6 +17,7 @@ import { NotASocket } from "../../errors.ts";
 import type { PacketType } from "../../native/packet_socket.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { onAbort } from "../base/event_loop.ts";
+import { requireSize } from "../base/lasting_buffer.ts";
 import { builtin } from "../base/node.ts";
 import { fromNode } from "../descriptor/node_error.ts";
 import type { Direction } from "../libc/readiness.ts";
@@ -144,13 +145,14 @@ export class HandlePackets implements PacketTransport {
   }
 
   /** Begins to send a packet, or reports that it was sent. */
-  send(packet: Uint8Array): true | undefined {
+  send(packet: Uint8Array, size: number): true | undefined {
     if (this.#writeError !== undefined) throw this.#writeError;
     if (this.#sending !== undefined) return undefined;
     if (this.#sent === packet) {
       this.#sent = undefined;
       return true;
     }
+    requireSize(packet, size);
     this.#sending = packet;
     this.#socket.write(packet, (error) => {
       if (error) this.#writeError ??= fromNode(error);

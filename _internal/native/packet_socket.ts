@@ -18,6 +18,7 @@ import type { PacketSocket, PacketType, PacketWaitOptions } from "../../native/p
 import { rejectedSeen, seen, seenFrom } from "../base/caller_stack.ts";
 import { checkOptions, type Checks, checkSignal, show } from "../base/check.ts";
 import { codeOf, stateOf, systemError } from "../base/failure.ts";
+import { bytesFrom, checkAttached } from "../base/lasting_buffer.ts";
 import { rejected } from "../base/rejection.ts";
 import { quoteAddress } from "../base/shown_address.ts";
 import { settlesWithin } from "../base/silence.ts";
@@ -43,6 +44,12 @@ export interface PacketSocketOptions {
   remoteAddr: UnixAddr;
   /** The largest packet, to send and to receive; what the kernel's buffer allows by default. */
   maxPacketBytes?: number | undefined;
+}
+
+/** A packet to send, and how many bytes it had when it was passed. */
+export interface WaitingPacket {
+  readonly packet: Uint8Array;
+  readonly size: number;
 }
 
 /** A packet, and the name of the socket that sent it; `""` without one. */
@@ -77,7 +84,7 @@ export class TransportPacketSocket implements PacketSocket {
   readonly #pace = new PacketPace();
 
   readonly #receives: PacketWaits<void, ReceivedPacket | null>;
-  readonly #sends: PacketWaits<Uint8Array, true>;
+  readonly #sends: PacketWaits<WaitingPacket, true>;
 
   constructor(transport: PacketTransport, options: PacketSocketOptions) {
     this.#transport = transport;
@@ -90,7 +97,7 @@ export class TransportPacketSocket implements PacketSocket {
       ready: (signal) => this.#ready("read", signal),
     });
     this.#sends = new PacketWaits({
-      attempt: (packet) => this.#put(packet),
+      attempt: ({ packet, size }) => this.#put(packet, size),
       ready: (signal) => this.#ready("write", signal),
     });
   }
@@ -99,14 +106,14 @@ export class TransportPacketSocket implements PacketSocket {
     try {
       checkPacket(packet);
       const signal = checkWait("send", options);
-      const { length } = packet;
-      if (length > this.maxPacketBytes) throw this.#tooLarge("send", length, this.maxPacketBytes);
+      const { length: size } = packet;
+      if (size > this.maxPacketBytes) throw this.#tooLarge("send", size, this.maxPacketBytes);
       if (this.#state === "closed") throw this.#closed("send", CLOSED, packet);
       if (this.#closeWrite !== undefined) throw this.#closed("send", ENDED, packet);
       const isNext = this.#sends.length === 0;
       const others = isNext ? this.#pace.next() : undefined;
-      if (isNext && others === undefined && this.#put(packet)) return Promise.resolve();
-      return seen(this.#sends.add(packet, signal, others).then(() => {}), true);
+      if (isNext && others === undefined && this.#put(packet, size)) return Promise.resolve();
+      return seen(this.#sends.add({ packet, size }, signal, others).then(() => {}), true);
     } catch (error) {
       return rejected(seenFrom(this.send, error));
     }
@@ -140,15 +147,15 @@ export class TransportPacketSocket implements PacketSocket {
   }
 
   /** Sends a packet, unless it would wait. */
-  #put(packet: Uint8Array): true | undefined {
+  #put(packet: Uint8Array, size: number): true | undefined {
     try {
-      return this.#transport.send(packet);
+      return this.#transport.send(packet, size);
     } catch (cause) {
       const code = codeOf(cause);
       if (code === "ECONNRESET") this.#reset = cause;
       const { sendLimit } = this.#transport;
-      if (code === "EMSGSIZE") throw this.#tooLarge("send", packet.length, sendLimit);
-      throw this.#failed("send", cause, packet);
+      if (code === "EMSGSIZE") throw this.#tooLarge("send", size, sendLimit);
+      throw this.#failed("send", cause, bytesFrom(packet, 0, size));
     }
   }
 
@@ -205,7 +212,9 @@ export class TransportPacketSocket implements PacketSocket {
     this.#state = "closed";
     this.#transport.close();
     this.#receives.fail(() => this.#closed("receive", CLOSED));
-    this.#sends.fail((packet) => this.#closed("send", CLOSED, packet));
+    this.#sends.fail(({ packet, size }) =>
+      this.#closed("send", CLOSED, bytesFrom(packet, 0, size))
+    );
   }
 
   ref(): void {
@@ -300,7 +309,7 @@ export class FdPacketSocket extends TransportPacketSocket {
 
 /** Throws unless the value is a packet. */
 export function checkPacket(packet: unknown): void {
-  if (packet instanceof Uint8Array) return;
+  if (packet instanceof Uint8Array) return checkAttached("packet", packet);
   const remedy = typeof packet === "string" ? ". Use new TextEncoder().encode(…)" : "";
   throw new TypeError(`Invalid packet: expected a Uint8Array, got ${show(packet)}${remedy}`);
 }

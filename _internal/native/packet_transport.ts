@@ -17,8 +17,12 @@ export interface PacketTransport {
   readonly maxPacketBytes: number;
   /** The largest packet that the system takes. */
   readonly sendLimit: number;
-  /** Sends a packet. Returns `undefined` if it would wait. */
-  send(packet: Uint8Array): true | undefined;
+  /**
+   * Sends a packet. Returns `undefined` if it would wait.
+   *
+   * @param size How many bytes it had when it was passed. Throws if it has not as many any more.
+   */
+  send(packet: Uint8Array, size: number): true | undefined;
   /** Returns packets in order; `null` at the end, `undefined` if none has come. */
   receive(): readonly Arrival[] | null | undefined;
   /** Resolves when it may be worth another try. */

@@ -72,7 +72,8 @@ export interface DatagramSocket extends AsyncIterable<Datagram>, AsyncDisposable
    * @throws {Deno.errors.PermissionDenied} when the receiver is connected to another socket.
    * @throws {MessageTooLarge} when the packet has more than `maxPacketBytes`.
    * @throws {ConnectionClosed} when `close()` was called before or meanwhile.
-   * @throws {TypeError} when an argument is of the wrong kind.
+   * @throws {TypeError} when an argument is of the wrong kind, or the buffer of the packet is
+   * detached or made smaller before it is sent.
    * @throws {Deno.errors.NotCapable} when a Deno permission for the receiver is missing.
    */
   send(packet: Uint8Array, to: SocketPath, options?: PacketWaitOptions): Promise<void>;

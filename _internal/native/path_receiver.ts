@@ -9,6 +9,7 @@ import { ConnectionClosed, MessageTooLarge } from "../../errors.ts";
 import { seen } from "../base/caller_stack.ts";
 import { ErrorContext } from "../base/error_context.ts";
 import { codeOf } from "../base/failure.ts";
+import { bufferLost, bytesFrom } from "../base/lasting_buffer.ts";
 import { quoteAddress } from "../base/shown_address.ts";
 import { socketPermissions } from "../base/socket_permissions.ts";
 import { EAGAIN, EINTR, MSG_DONTWAIT, MSG_NOSIGNAL } from "../libc/constants.ts";
@@ -17,7 +18,7 @@ import type { Libc } from "../libc/library.ts";
 import { readiness } from "../libc/readiness.ts";
 import { encodeName } from "../libc/socket_name.ts";
 import { sendLimitOf } from "./fd_packets.ts";
-import { tooLargeState } from "./packet_socket.ts";
+import { tooLargeState, type WaitingPacket } from "./packet_socket.ts";
 import { PacketWaits } from "./packet_waits.ts";
 import { connectTo, openSocket, packetRefusal } from "./path_socket.ts";
 
@@ -33,7 +34,7 @@ export class PathReceiver {
   readonly #sender: Sender;
   readonly #context: ErrorContext;
   readonly #address: Uint8Array;
-  readonly #waits: PacketWaits<Uint8Array, true>;
+  readonly #waits: PacketWaits<WaitingPacket, true>;
 
   /**
    * Throws `NotCapable` unless this process may connect to the path.
@@ -47,7 +48,7 @@ export class PathReceiver {
     this.#context.require(socketPermissions("connect", path, {}));
     this.#address = encodeName(path);
     this.#waits = new PacketWaits({
-      attempt: (packet) => this.#put(packet),
+      attempt: ({ packet, size }) => this.#put(packet, size),
       ready: (signal) => this.#untilRoom(signal),
     });
   }
@@ -70,27 +71,29 @@ export class PathReceiver {
    */
   send(packet: Uint8Array, signal?: AbortSignal, first?: Promise<unknown>): Promise<void> {
     const { maxPacketBytes } = this.#sender;
-    if (packet.length > maxPacketBytes) throw this.#tooLarge(packet, maxPacketBytes);
-    if (first === undefined && this.isIdle && this.#put(packet)) return Promise.resolve();
-    return seen(this.#waits.add(packet, signal, first).then(() => {}), true);
+    const { length: size } = packet;
+    if (size > maxPacketBytes) throw this.#tooLarge(size, maxPacketBytes);
+    if (first === undefined && this.isIdle && this.#put(packet, size)) return Promise.resolve();
+    return seen(this.#waits.add({ packet, size }, signal, first).then(() => {}), true);
   }
 
   /** Ends the packets that wait. */
   close(): void {
-    this.#waits.fail((packet) => this.closedError(packet));
+    this.#waits.fail(({ packet, size }) => this.closedError(bytesFrom(packet, 0, size)));
   }
 
   /** Returns the error for a packet after `close()`. */
-  closedError(unsent: Uint8Array): Error {
+  closedError(unsent: Uint8Array | undefined): Error {
     return this.#context.error(ConnectionClosed, "close() was called on this side", { unsent });
   }
 
   /** Sends a packet, unless it would wait. */
-  #put(packet: Uint8Array): true | undefined {
+  #put(packet: Uint8Array, size: number): true | undefined {
+    if (packet.length !== size) throw this.#context.fail(bufferLost());
     const { libc, fd } = this.#sender;
     const [flags, to] = [MSG_DONTWAIT | MSG_NOSIGNAL, this.#address];
     for (;;) {
-      if (libc.sendto(fd, packet, BigInt(packet.length), flags, to, to.length) >= 0) return true;
+      if (libc.sendto(fd, packet, BigInt(size), flags, to, to.length) >= 0) return true;
       const errno = errnoOf(libc);
       if (errno === EAGAIN) return undefined;
       if (errno !== EINTR) throw this.#failed(failureOf(libc, errno), packet);
@@ -99,12 +102,14 @@ export class PathReceiver {
 
   #failed(cause: unknown, unsent: Uint8Array): Error {
     const { libc, fd } = this.#sender;
-    if (codeOf(cause) === "EMSGSIZE") return this.#tooLarge(unsent, sendLimitOf(libc, fd), cause);
+    if (codeOf(cause) === "EMSGSIZE") {
+      return this.#tooLarge(unsent.length, sendLimitOf(libc, fd), cause);
+    }
     const error = packetRefusal(this.#context, cause, libc, "dgram");
     return Object.defineProperty(error, "unsent", { value: unsent, configurable: true });
   }
 
-  #tooLarge({ length: size }: Uint8Array, limit: number, cause?: unknown): Error {
+  #tooLarge(size: number, limit: number, cause?: unknown): Error {
     const state = tooLargeState(size, limit, this.#sender.maxPacketBytes);
     return this.#context.error(MessageTooLarge, state, { cause, size, limit });
   }

@@ -1,5 +1,5 @@
 import { ConnectionClosed, listen } from "@uds/uds";
-import { assert, assertEquals, assertInstanceOf } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import {
   encode,
   fixture,
@@ -187,3 +187,85 @@ test("write() that rejects unawaited does not end the process, nor does closeWri
   assertEquals((await program.status).code, 0);
   assertEquals(await program.stderr(), "");
 });
+
+/** What other code can do to the buffer of a write. */
+const LOSSES: Record<string, (buffer: ArrayBuffer) => unknown> = {
+  detached: (buffer) => structuredClone(buffer, { transfer: [buffer] }),
+  resized: (buffer) => buffer.resize(10),
+};
+
+for (const [name, lose] of Object.entries(LOSSES)) {
+  test(`write() rejects, and the connection closes, if its buffer is ${name} when half is sent`, async () => {
+    await using dir = new TempDir();
+    using pair = await withPeer(dir);
+    const { conn, peer, path } = pair;
+    const buffer = new ArrayBuffer(3 * MIB, { maxByteLength: 3 * MIB });
+    const data = new Uint8Array(buffer);
+    data.set(pseudoRandom(data.length, 1));
+    const copy = data.slice();
+    const writes = [conn.write(data), conn.write(encode("queued"))];
+    await untilFull(conn);
+    lose(buffer);
+    const received = await readAll(peer);
+    const error = await errorOf(writes[0]!);
+    assertInstanceOf(error, TypeError);
+    assertEquals(
+      error.message,
+      `Cannot write to ${JSON.stringify(path)}: its buffer was detached or resized while it was ` +
+        "written. Await the write first",
+    );
+    assertEquals([error.operation, error.path, error.unsent], ["write", path, undefined]);
+    assertInstanceOf(error.cause, TypeError);
+    assertEquals(received.length, conn.bytesWritten);
+    assertSameBytes(received, copy.subarray(0, received.length));
+    // The peer would take them for the rest.
+    const queued = await errorOf(writes[1]!);
+    assertInstanceOf(queued, TypeError);
+    assertEquals(queued.unsent, encode("queued"));
+    await conn.closed;
+    assertInstanceOf(await errorOf(conn.read(new Uint8Array(1))), TypeError);
+  });
+
+  test(`write() rejects alone if its buffer is ${name} before any of it is sent`, async () => {
+    await using dir = new TempDir();
+    using pair = await withPeer(dir);
+    const { conn, peer } = pair;
+    const large = pseudoRandom(MIB, 1);
+    const buffer = new ArrayBuffer(20, { maxByteLength: 20 });
+    const writes = [
+      conn.write(large),
+      conn.write(new Uint8Array(buffer)),
+      conn.write(encode("next")),
+    ];
+    lose(buffer);
+    const received = readAll(peer);
+    assertEquals(await writes[0], MIB);
+    assertInstanceOf(await errorOf(writes[1]!), TypeError);
+    assertEquals(await writes[2], 4);
+    await conn.closeWrite();
+    assertSameBytes(await received, concat([large, encode("next")]));
+  });
+}
+
+test("write() refuses a buffer that is detached, and so does a chunk that waits in writable", async () => {
+  await using dir = new TempDir();
+  using pair = await withPeer(dir);
+  const { conn } = pair;
+  const data = new Uint8Array(5);
+  data.buffer.transfer();
+  const message = "Invalid data: its buffer is detached. Pass a copy";
+  await assertRejects(() => conn.write(data), TypeError, message);
+  const writer = conn.writable.getWriter();
+  const chunk = new Uint8Array(5);
+  const writes = [writer.write(new Uint8Array(MIB)), writer.write(chunk)];
+  for (const promise of [...writes, writer.closed]) promise.catch(() => {});
+  chunk.buffer.transfer();
+  await readAtLeast(pair.peer, MIB);
+  await writes[0];
+  await assertRejects(() => writes[1]!, TypeError, message);
+});
+
+async function readAtLeast(conn: Deno.UnixConn, count: number): Promise<void> {
+  const buffer = new Uint8Array(64 * 1024);
+  for (let sum = 0; sum < count;) sum += (await conn.read(buffer)) ?? count;
+}

@@ -248,3 +248,32 @@ test("disposal while the codec encodes rejects with the reason, and at once", as
   );
   conn.close();
 });
+
+for (const half of [true, false]) {
+  const when = half ? "half of it is sent" : "any of it is sent";
+  test(`send() of a large message rejects if its buffer is detached before ${when}`, async () => {
+    const [a, b] = await socketpair();
+    using _peer = b;
+    await using channel = messages(a, lengthPrefixed());
+    const first = half ? Promise.resolve() : channel.send(new Uint8Array(2_000_000));
+    first.catch(() => {});
+    const message = new Uint8Array(1_000_000);
+    const sending = channel.send(message);
+    const flushing = channel.flush();
+    flushing.catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    message.buffer.transfer();
+    const received: number[] = [];
+    const reading = (async () => {
+      await using receiver = messages(b, lengthPrefixed());
+      for await (const { length } of receiver) received.push(length);
+    })().catch((error) => error);
+    const error = await assertRejects(() => sending, TypeError);
+    assert(error.message.includes("its buffer was detached or resized while it was written"));
+    await assertRejects(() => flushing, TypeError);
+    await assertRejects(() => channel.send(new Uint8Array(1)), TypeError);
+    a.close();
+    await reading;
+    assertEquals(received, half ? [] : [2_000_000]);
+  });
+}

@@ -11,9 +11,11 @@ import {
   gate,
   isPending,
   openDescriptors,
+  readAll,
   readText,
   TempDir,
   test,
+  untilFull,
 } from "../_helpers.ts";
 import { contentOf, openFile, receive, TestPair, untilOpen } from "./_descriptors.ts";
 
@@ -154,4 +156,21 @@ test("A pending receiveDescriptors() keeps the process alive, unless unref() was
   open();
   assertEquals(await refed.output(), ["1"]);
   assertEquals((await refed.status).code, 0);
+});
+
+test("sendDescriptors() rejects if the buffer is detached when half is sent, and closes", async () => {
+  await using ends = await TestPair.open();
+  const data = new Uint8Array(1_000_000);
+  const sending = sendDescriptors(ends.client, data, [0]);
+  sending.catch(() => {});
+  await untilFull(ends.client);
+  data.buffer.transfer();
+  {
+    using received = await receive(ends.server);
+    assertEquals(received.descriptors.length, 1);
+  }
+  await readAll(ends.server);
+  const message = "its buffer was detached or resized while it was written";
+  await assertRejects(() => sending, TypeError, message);
+  await ends.client.closed;
 });

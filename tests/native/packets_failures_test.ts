@@ -1,7 +1,7 @@
 import { pair } from "@uds/uds";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { changing, denoArgs, test } from "../_helpers.ts";
-import { assertSame, packet, receiveAll } from "./_packets.ts";
+import { assertSame, Ends, fill, packet, receiveAll, TYPES } from "./_packets.ts";
 
 const COUNT = 200;
 
@@ -48,4 +48,23 @@ for (
     assert((await text).includes(name!), await text);
     await assertRejects(() => child.conn.send(packet(1)), Error);
   }, { needs: ["strace"], deadline: 20_000 });
+}
+
+for (const type of TYPES) {
+  test(`send() of a ${type} packet that waits rejects if its buffer is detached`, async () => {
+    using ends = new Ends(type);
+    const { count, waiting } = await fill(ends.a, packet(1000));
+    const detached = packet(1000, 1);
+    const [lost, next] = [ends.a.send(detached), ends.a.send(packet(1000, 2))];
+    detached.buffer.transfer();
+    for (let i = 0; i <= count; i++) assertSame(await ends.b.receive(), packet(1000));
+    assertSame(await ends.b.receive(), packet(1000, 2));
+    await waiting;
+    await next;
+    const message = "Cannot send a packet: its buffer was detached or resized while it was written";
+    const error = await assertRejects(() => lost, TypeError, message);
+    const { operation, unsent } = error as TypeError & { operation: string; unsent: unknown };
+    assertEquals([operation, unsent], ["send", undefined]);
+    await assertRejects(() => ends.a.send(detached), TypeError, "its buffer is detached");
+  });
 }

@@ -21,6 +21,7 @@ import {
   run,
   TempDir,
   test,
+  turn,
 } from "../_helpers.ts";
 import { modeOf, peer } from "./_paths.ts";
 
@@ -372,4 +373,26 @@ test("DatagramSocket.send() names the limit of the system, if it is lower than t
       "raise net.core.wmem_max",
   );
   assertEquals([error.size, error.limit], [large.length, most]);
+});
+
+test("bindPackets(): send() of a packet that waits rejects if its buffer is detached", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  await using server = await bindPackets(path);
+  await using client = await bindPackets();
+  let sent = 0;
+  const sends = Array.from(
+    { length: 1000 },
+    (_, i) => client.send(Uint8Array.of(i), path).then(() => void sent++),
+  );
+  const packet = new Uint8Array(5);
+  const sending = client.send(packet, path);
+  while (sent === 0) await turn();
+  assert(sent < 1000);
+  packet.buffer.transfer();
+  sending.catch(() => {});
+  for (let i = 0; i < 1000; i++) assertEquals((await server.receive()).packet.length, 1);
+  await Promise.all(sends);
+  const message = "its buffer was detached or resized while it was written";
+  await assertRejects(() => sending, TypeError, message);
 });
