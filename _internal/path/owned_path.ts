@@ -381,11 +381,10 @@ export class OwnedPath {
   #failure(error: unknown): unknown {
     if (!isSystemFailure(error) || (error as { operation?: string }).operation) return error;
     if (codeOf(error) !== "EADDRINUSE") return failureToOwn(this.#context, error);
-    return this.#context.error(
-      SocketInUse,
-      "another process bound it just now. Stop that one first, or choose another path",
-      { cause: error },
-    );
+    const state = this.hasName()
+      ? "a listener of this claim is bound to it already. Close it first"
+      : "another process bound it just now. Stop that one first, or choose another path";
+    return this.#context.error(SocketInUse, state, { cause: error });
   }
 }
 

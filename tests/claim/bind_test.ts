@@ -236,6 +236,25 @@ test("bind() rejects with SocketInUse if a program without the lock was faster",
   assertEquals(foreign.addr.path, path);
 });
 
+test("bind() refuses a second listener while the first one of the same claim is open", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  await using owned = await claim(path);
+  const first = await owned.bind(watched);
+  const before = look(path);
+  await assertRefused(() => owned.bind(watched), {
+    is: SocketInUse,
+    says: "a listener of this claim is bound to it already. Close it first",
+    operation: "claim",
+    path,
+    code: "EADDRINUSE",
+  });
+  assertEquals(look(path), before);
+  first[Symbol.dispose]();
+  using _second = await owned.bind(watched);
+  assertEquals((await probe(path)).state, "alive");
+});
+
 test("release() is idempotent, also at once with itself and with the disposal", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
