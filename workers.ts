@@ -351,6 +351,7 @@ async function openWorkers(
     maxRestartPause,
     startTimeout,
     startContext,
+    reloadContext: new ErrorContext("reload", path, `Cannot reload the workers of ${place}`),
     context: new ErrorContext("serveWorkers", path, `Cannot keep a worker of ${place}`),
     report: reporter.report,
   };

@@ -88,7 +88,8 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
     if (server === undefined || signal.aborted) return;
     await tellReloading(isGiven);
     const failure = await server.reload().catch((error) => error);
-    if (signal.aborted) return;
+    // A successor ends it, too.
+    if (signal.aborted || failure instanceof Deno.errors.BadResource) return;
     if (failure === undefined) reporter.say("reloaded", { event: "reloaded" });
     else reporter.report(withFlags(failure));
     // Also if the old processes go on.

@@ -29,6 +29,8 @@ export interface CrewOptions {
   readonly startTimeout: number;
   /** Makes the errors of workers that do not start. */
   readonly startContext: ErrorContext<null>;
+  /** Makes the errors of reloads. */
+  readonly reloadContext: ErrorContext<string | null>;
   /** Makes the errors of workers that end. */
   readonly context: ErrorContext<string | null>;
   /** Called with each end of a worker that was not asked for, and each start that fails. */
@@ -73,7 +75,7 @@ export class Crew {
     throw (failed as PromiseRejectedResult).reason;
   }
 
-  /** Replaces each worker by a new one, one after the other. */
+  /** Replaces each worker by a new one, one after the other. Rejects if they are drained first. */
   reload(): Promise<void> {
     const reloaded = this.#reloading.then(() => this.#reload());
     this.#reloading = reloaded.catch(() => {});
@@ -82,17 +84,21 @@ export class Crew {
 
   async #reload(): Promise<void> {
     for (const worker of [...this.#workers]) {
-      if (this.#isClosing) return;
+      if (this.#isClosing) break;
       await this.#add().catch((error) => {
-        throw this.#isClosing ? error : withRest(error);
+        if (!this.#isClosing) throw withRest(error);
       });
+      if (this.#isClosing) break;
       // It may have ended meanwhile, and have been replaced.
-      if (!this.#workers.delete(worker) || this.#isClosing) continue;
+      if (!this.#workers.delete(worker)) continue;
       const left = worker.drain(Infinity, true);
       this.#leaving.set(worker, left);
       left.then(() => this.#leaving.delete(worker));
       await worker.untilRetired(this.#closing.signal);
     }
+    if (!this.#isClosing) return;
+    const state = "they are shutting down, or have ended";
+    throw this.#options.reloadContext.fail(new Deno.errors.BadResource(state));
   }
 
   /** Returns the figures of all workers. */

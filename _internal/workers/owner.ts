@@ -53,6 +53,7 @@ export interface WorkerServer extends AsyncDisposable {
    * @throws {Deno.errors.InvalidData} when the module cannot be loaded, or throws. The workers that
    * were not replaced go on.
    * @throws {Deno.errors.TimedOut} when `startTimeout` is over. They go on, too.
+   * @throws {Deno.errors.BadResource} when the workers shut down before it is over, or have ended.
    */
   reload(): Promise<void>;
   /** Returns figures of each worker. */

@@ -180,3 +180,24 @@ test(
   },
   { deadline: 20_000 },
 );
+
+test("reload() during a shutdown rejects, and so does one after it", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  const server = await pids({ path });
+  const workers = await accepting(server);
+  const reloads = [server.reload(), server.reload()];
+  const closing = server.shutdown();
+  reloads.push(server.reload());
+  await closing;
+  await server.finished;
+  reloads.push(server.reload());
+  const message = `Cannot reload the workers of "${path}": they are shutting down, or have ended`;
+  for (const reload of reloads) {
+    const error = await assertRejects(() => reload, Deno.errors.BadResource, message);
+    const { operation, path: place } = error as Error & { operation: string; path: string };
+    assertEquals([operation, place], ["reload", path]);
+  }
+  assertGone(workers);
+  assertEquals(dir.list(), []);
+});
