@@ -18,6 +18,7 @@ import {
   type Checks,
   oneOf,
 } from "../_internal/base/check.ts";
+import { surviving } from "../_internal/base/surviving.ts";
 import type { MessageTooLarge } from "../errors.ts";
 import { decodeUtf8 } from "../_internal/messages/utf8.ts";
 import type { TextCodec } from "./codec.ts";
@@ -51,7 +52,7 @@ export interface LinesOptions {
   tooLong?: "fail" | "skip" | undefined;
   /**
    * Called when a line was skipped, with its size and the limit. The messages before it are
-   * delivered.
+   * delivered. What it throws is printed on standard error, and ends nothing.
    */
   onSkip?: ((error: MessageTooLarge) => void) | undefined;
 }
@@ -115,7 +116,8 @@ export function lines(options: LinesOptions = {}): TextCodec {
     checkArguments("lines", arguments, 1, "lines({ maxBytes })");
     checkOptions("lines", options, CHECKS);
   });
-  const { maxBytes = MAX_BYTES, allowUnterminated = false, tooLong, onSkip } = options;
+  const { maxBytes = MAX_BYTES, allowUnterminated = false, tooLong } = options;
+  const onSkip = surviving(options.onSkip ?? (() => {}));
 
   function textOf(bytes: Uint8Array): string {
     if (bytes.length > maxBytes) throw tooLarge("decode", bytes.length, maxBytes);
@@ -183,7 +185,7 @@ export function lines(options: LinesOptions = {}): TextCodec {
       skip(bytes, skipped) {
         const end = bytes.indexOf(LF);
         if (end < 0 && bytes.length > 0) return undefined;
-        onSkip?.(tooLarge("decode", skipped + Math.max(end, 0), maxBytes));
+        onSkip(tooLarge("decode", skipped + Math.max(end, 0), maxBytes));
         return end + 1;
       },
     }),

@@ -18,13 +18,13 @@ import { malformed } from "../messages/codec_support.ts";
 import { codeOf, messageOf } from "../base/failure.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
+import { print, surviving } from "../base/surviving.ts";
 import { DONE } from "../messages/sender.ts";
 import { writeEarly } from "../messages/write_early.ts";
 import { type CallOptions, Calls } from "./calls.ts";
 import { RPC_CODES } from "./codes.ts";
 import { isId, type Message, stateOfRequest, wireErrorOf } from "./message.ts";
 import type { PeerOptions } from "./options.ts";
-import { reporterFor } from "./report.ts";
 import { type Reply, Requests } from "./requests.ts";
 import { CountingCodec, type Id, type Wire, type WireError, wireOf } from "./wire.ts";
 
@@ -84,8 +84,8 @@ export class Peer {
   constructor(conn: Connection, options: PeerOptions) {
     this.#conn = conn;
     this.#options = options;
-    const { methods, maxConcurrent, maxCalls, cancelMethod, draining, onError } = options;
-    this.#report = reporterFor(onError);
+    const { methods, maxConcurrent, maxCalls, cancelMethod, draining, onError = print } = options;
+    this.#report = surviving(onError);
     this.#wire = wireOf(options.codec);
     this.#codec = new CountingCodec(this.#wire.codec);
     this.#channel = messages(conn as ByteChannel, this.#codec as unknown as Codec<unknown>, {

@@ -119,3 +119,27 @@ test('lines({ tooLong: "skip" }) and detach(): the connection returns what follo
   assertEquals(await new Response(conn.readable).text(), "longer\nc\n");
   assertEquals(skipped, ["6/4"]);
 });
+
+test('lines({ tooLong: "skip" }) prints what onSkip throws or rejects with, and goes on', async () => {
+  const { error } = console;
+  const printed: unknown[] = [];
+  console.error = (thrown) => printed.push(thrown);
+  try {
+    const thrown = new TypeError("of onSkip");
+    const rejected = new RangeError("of its promise");
+    const failing = [() => {
+      throw thrown;
+    }, () => Promise.reject(rejected)];
+    for (const onSkip of failing) {
+      const [a, b] = await socketpair();
+      await using sender = messages(a, lines());
+      await using receiver = messages(b, lines({ maxBytes: 4, tooLong: "skip", onSkip }));
+      for (const line of ["one", "longer", "two"]) await sender.send(line);
+      await sender.closeWrite();
+      assertEquals(await Array.fromAsync(receiver), ["one", "two"]);
+    }
+    assertEquals(printed, [thrown, rejected]);
+  } finally {
+    console.error = error;
+  }
+});

@@ -1,0 +1,33 @@
+/** Callbacks whose failures are printed, and end nothing. */
+
+import { andMore, CountedLines, kindOfError } from "./counted_lines.ts";
+
+/** All callbacks of the process share these lines, so that many peers cannot print more. */
+let lines: CountedLines | undefined;
+
+/** Returns a function that calls back. Prints what the callback throws, or rejects with. */
+export function surviving<Args extends unknown[]>(
+  callback: (...args: Args) => unknown,
+): (...args: Args) => void {
+  return (...args) => {
+    try {
+      const result = callback(...args);
+      if (result instanceof Promise) result.catch(print);
+    } catch (thrown) {
+      print(thrown);
+    }
+  };
+}
+
+/** Prints an error on standard error: at most one a second of each kind. */
+export function print(error: unknown): void {
+  lines ??= new CountedLines();
+  lines.add(kindOfError(error), (more) => {
+    try {
+      if (more === 0) console.error(error);
+      else console.error(error, andMore(more).trim());
+    } catch {
+      // Standard error is closed.
+    }
+  });
+}
