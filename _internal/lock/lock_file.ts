@@ -28,8 +28,8 @@ export const OTHER_CONTENT = "a file with other content";
 /** How long opening a lock file may take; opening a file on a local disk takes microseconds. */
 const OPEN_MS = 1000;
 
-/** The paths of files that took longer to open, and are not open yet. */
-const blocked = new Set<string>();
+/** The paths of files that took longer to open, and the ends of all their openings. */
+const blocked = new Map<string, Promise<unknown>>();
 
 /** The content of a lock file. */
 export interface LockRecord {
@@ -98,8 +98,11 @@ export async function openLock(path: string): Promise<Deno.FsFile> {
   });
   const file = await Promise.race([opening, late]).finally(stop);
   if (file !== undefined) return file;
-  blocked.add(path);
-  opening.then((file) => file.close(), () => {}).finally(() => blocked.delete(path));
+  const closed = opening.then((file) => file.close(), () => {});
+  // Several openings may have begun before the first one was late.
+  const ended = Promise.all([blocked.get(path), closed]);
+  blocked.set(path, ended);
+  ended.then(() => blocked.get(path) === ended && blocked.delete(path));
   throw tooLate();
 }
 
