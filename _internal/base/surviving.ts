@@ -1,4 +1,4 @@
-/** Callbacks whose failures are printed, and end nothing. */
+/** Callbacks that may fail: their failures are printed, and end nothing. */
 
 import { andMore, CountedLines, kindOfError } from "./counted_lines.ts";
 
