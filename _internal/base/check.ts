@@ -1,8 +1,16 @@
 /** Checks of arguments. Each one names a wrong argument before the system is asked for anything. */
 
-/** Formats a value for a message: a string is quoted, and its control characters are escaped. */
+/** The maximum number of characters of a string in a message. */
+const MAX_SHOWN = 100;
+
+/**
+ * Formats a value for a message: a string is quoted, its control characters are escaped, and a long
+ * one is cut.
+ */
 export function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "string") {
+    return JSON.stringify(value.length <= MAX_SHOWN ? value : `${value.slice(0, MAX_SHOWN)}…`);
+  }
   if (typeof value === "function") return "a function";
   if (value instanceof Promise) return "a promise. Await it first";
   if (typeof value === "object" && value !== null) {
