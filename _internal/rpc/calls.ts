@@ -39,8 +39,12 @@ export interface Call {
   stop: (() => void) | undefined;
 }
 
-/** The maximum number of given-up calls for which a late answer is expected. */
-const MAX_GIVEN_UP = 1000;
+/**
+ * The number of latest answers of which a second one is reported, as a fault of the peer. To know
+ * all that were given up instead would take memory without a limit, if the peer never answers them.
+ * So an answer counts as late if its call was made, and it is not one of the latest answered.
+ */
+const MAX_ANSWERED = 100;
 
 /** The calls of one peer. */
 export class Calls {
@@ -48,8 +52,9 @@ export class Calls {
   readonly #most: number;
   readonly #onGiveUp: (id: number) => void;
   readonly #waiting = new Map<number, Call>();
-  /** The latest calls that were given up before their answer came. */
-  readonly #givenUp = new Set<number>();
+  /** The identifiers of the latest answers, in a ring. */
+  readonly #latestAnswers: unknown[] = [];
+  #answers = 0;
   #lastId = 0;
 
   /**
@@ -99,7 +104,7 @@ export class Calls {
   #limit(id: number, call: Call, timeout: number, signal: AbortSignal | undefined): void {
     const giveUp = (error: unknown) => {
       if (!this.#waiting.has(id)) return;
-      this.#give(id);
+      this.#waiting.delete(id);
       this.#onGiveUp(id);
       this.#reject(call, error);
     };
@@ -111,20 +116,12 @@ export class Calls {
     );
   }
 
-  #give(id: number): void {
-    this.#waiting.delete(id);
-    this.#givenUp.add(id);
-    if (this.#givenUp.size <= MAX_GIVEN_UP) return;
-    for (const oldest of this.#givenUp) {
-      this.#givenUp.delete(oldest);
-      return;
-    }
-  }
-
   /** Settles a call with its answer. Reports whether the answer was expected. */
   settle(id: unknown, result: unknown, error: WireError | undefined): boolean {
     const call = this.#waiting.get(id as number);
-    if (call === undefined) return this.#givenUp.delete(id as number);
+    if (call === undefined && !this.#isLate(id)) return false;
+    this.#latestAnswers[this.#answers++ % MAX_ANSWERED] = id;
+    if (call === undefined) return true;
     this.#waiting.delete(id as number);
     if (error !== undefined) this.#reject(call, this.#answered(call.method, error));
     else {
@@ -132,6 +129,12 @@ export class Calls {
       call.resolve(result);
     }
     return true;
+  }
+
+  /** Reports whether a call with this identifier was given up, as far as is known. */
+  #isLate(id: unknown): boolean {
+    const wasMade = Number.isInteger(id) && (id as number) >= 1 && (id as number) <= this.#lastId;
+    return wasMade && !this.#latestAnswers.includes(id);
   }
 
   /** Rejects all calls as if the peer had answered each with this error. */

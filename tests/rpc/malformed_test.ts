@@ -144,6 +144,29 @@ test("rpc() reports the second answer to a call, and goes on", async () => {
   assertEquals(end.errors.length, 1);
 });
 
+test("rpc() drops all late answers to calls that were given up, and reports second ones", async () => {
+  await using end = await RawEnd.open({ cancelMethod: null });
+  const COUNT = 3000;
+  const giveUp = new AbortController();
+  const calls = Array.from(
+    { length: COUNT },
+    () => end.peer.call("any", {}, { signal: giveUp.signal }),
+  );
+  const ids: unknown[] = [];
+  while (ids.length < COUNT) ids.push((await end.receive() as Answer).id);
+  giveUp.abort();
+  await Promise.allSettled(calls);
+  for (const id of ids) await end.send(JSON.stringify({ jsonrpc: "2.0", id, result: 1 }));
+  assertEquals(await end.ask(PING), PONG);
+  assertEquals(end.errors, []);
+  const last = ids.at(-1) as number;
+  for (const id of [last, last + 1, 0, -1, 1.5]) {
+    await end.send(JSON.stringify({ jsonrpc: "2.0", id, result: 1 }));
+  }
+  assertEquals(await end.ask(PING), PONG);
+  assertEquals(end.errors.length, 5);
+});
+
 test("rpc() refuses a request with the id of one that is not answered", async () => {
   const gate = Promise.withResolvers<string>();
   await using end = await RawEnd.open({ methods: { wait: () => gate.promise } });
