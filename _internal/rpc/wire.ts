@@ -8,6 +8,7 @@
 
 import type { Codec, TextCodec } from "../../framing/codec.ts";
 import { text } from "../../framing/text.ts";
+import { show } from "../base/check.ts";
 import { type JsonParts, jsonParts, lineCodecs, malformed } from "../messages/codec_support.ts";
 import { jsonText, jsonTextOrNone } from "../messages/json_text.ts";
 import type { OutputBuffer } from "../messages/output.ts";
@@ -66,7 +67,7 @@ function textWire({ frames, parse }: JsonParts): Wire {
     },
     request(id, method, params) {
       const start = id === undefined ? '{"jsonrpc":"2.0",' : `{"jsonrpc":"2.0","id":${id},`;
-      const end = params === undefined ? "" : `,"params":${jsonText(params, ".params")}`;
+      const end = params === undefined ? "" : `,"params":${textOfParams(params)}`;
       return `${start}"method":${JSON.stringify(method)}${end}}`;
     },
     result: (id, result) => {
@@ -92,6 +93,15 @@ function objectWire(codec: Codec<unknown>): Wire {
     error: (id, error) => ({ jsonrpc: "2.0", id, error }),
     batch: (answers) => answers,
   };
+}
+
+/** Returns the JSON of parameters. With a `toJSON()`, it may be of another kind. */
+function textOfParams(params: unknown): string {
+  const text = jsonText(params, ".params");
+  if (/^[[{]/.test(text)) return text;
+  throw new TypeError(
+    `Cannot encode a message: the JSON of ${show(params)} is not an object or an array`,
+  );
 }
 
 function textOfId(id: Id): string {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { contentLength, json, lines, RpcError, socketpair } from "@uds/uds";
-import { rpc, RPC_CODES } from "@uds/uds/rpc";
+import { rpc, RPC_CODES, type RpcContext } from "@uds/uds/rpc";
 import { test } from "../_helpers.ts";
 import { METHODS, RawEnd, twoPeers } from "./_rpc.ts";
 
@@ -232,6 +232,39 @@ test("call() refuses parameters that JSON-RPC does not have", async () => {
   }
   await assertRejects(() => peers.b.notify("sum", 1 as never), TypeError, "Invalid params");
   assertEquals(await peers.b.call("sum", [1]), 1);
+});
+
+const WITHOUT_JSON: [name: string, params: object, says: string][] = [
+  ["no JSON", { toJSON() {} }, "Cannot encode a message: an object (Object) has no JSON"],
+  ["the JSON of a symbol", { toJSON: () => Symbol("x") }, "has no JSON"],
+  [
+    "the JSON of a text",
+    new Date(0),
+    "Cannot encode a message: the JSON of an object (Date) is not an object or an array",
+  ],
+  ["the JSON of null", { toJSON: () => null }, "is not an object or an array"],
+];
+for (const [name, params, says] of WITHOUT_JSON) {
+  test(`call() and notify() refuse parameters with ${name}, and send nothing`, async () => {
+    let notify: RpcContext["notify"] | undefined;
+    await using end = await RawEnd.open({
+      methods: { begin: (_: unknown, context: RpcContext) => void (notify = context.notify) },
+    });
+    await end.ask('{"jsonrpc":"2.0","id":1,"method":"begin"}');
+    await assertRejects(() => end.peer.call("any", params), TypeError, says);
+    await assertRejects(() => end.peer.notify("any", params), TypeError, says);
+    await assertRejects(() => notify!("any", params), TypeError, says);
+    await end.peer.notify("last");
+    assertEquals(await end.receive(), { jsonrpc: "2.0", method: "last" });
+  });
+}
+
+test("a result without JSON is sent as null, alone and in a batch", async () => {
+  await using end = await RawEnd.open({ methods: { none: () => ({ toJSON() {} }) } });
+  const request = '{"jsonrpc":"2.0","id":1,"method":"none"}';
+  const answer = { jsonrpc: "2.0", id: 1, result: null };
+  assertEquals(await end.ask(request), answer);
+  assertEquals(await end.ask(`[${request}]`), [answer]);
 });
 
 test("rpc() refuses wrong options before it reads", async () => {
