@@ -93,7 +93,12 @@ export interface SocketErrorFields {
  * @category Errors
  */
 export function isSocketError(error: unknown): error is SocketError {
-  return error instanceof Error && "operation" in error && "path" in error;
+  try {
+    return error instanceof Error && "operation" in error && "path" in error;
+  } catch {
+    // A thrown value may be a revoked proxy.
+    return false;
+  }
 }
 
 /**
@@ -119,10 +124,19 @@ function causeOf({ cause }: SocketErrorFields): ErrorOptions {
   return cause === undefined ? {} : { cause };
 }
 
+/** Returns the code of a cause, which may be any thrown value. */
+function codeOf(cause: unknown): string | undefined {
+  try {
+    return (cause as { code?: string } | null | undefined)?.code;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Sets the fields. The base class of Deno's errors makes `name` an own property. */
 function setFields(error: Error, name: string, fields: SocketErrorFields, code?: string): void {
   const { cause, code: given, ...others } = fields;
-  const found = given ?? (cause as { code?: string } | undefined)?.code ?? code;
+  const found = given ?? codeOf(cause) ?? code;
   Object.assign(error, { name, ...others }, found === undefined ? {} : { code: found });
 }
 

@@ -2,6 +2,7 @@
 
 import { isSocketError } from "../../errors.ts";
 import { handled } from "./rejection.ts";
+import { readThrown } from "./thrown.ts";
 
 /** Where this package is. */
 const ROOT = new URL("../..", import.meta.url).href;
@@ -26,17 +27,18 @@ type Called = (...args: never[]) => unknown;
  * @param inner What counts if `called` is not in the stack: the first of these that is.
  */
 export function seenFrom(called: Called, error: unknown, ...inner: Called[]): unknown {
-  try {
-    if (error instanceof Error && (isSocketError(error) || isOfArguments(error))) {
-      const begin = [called, ...inner].find((each) => callers(each, 1).length > 0);
-      const hasCaller = begin === undefined ? hasOthers(filesOf(error)) : isSeen(begin);
-      if (!hasCaller) Error.captureStackTrace(error, absent);
-      else if (begin !== undefined) Error.captureStackTrace(error, begin);
-    }
-  } catch {
-    // Not the program's error: that of its prepareStackTrace, or of a getter.
+  if (isSocketError(error) || readThrown(() => isOfArguments(error), false)) {
+    readThrown(() => cut(error as Error, [called, ...inner]), undefined);
   }
   return error;
+}
+
+/** Cuts the stack of an error at the first of these functions that is in it. */
+function cut(error: Error, functions: Called[]): void {
+  const begin = functions.find((each) => callers(each, 1).length > 0);
+  const hasCaller = begin === undefined ? hasOthers(filesOf(error)) : isSeen(begin);
+  if (!hasCaller) Error.captureStackTrace(error, absent);
+  else if (begin !== undefined) Error.captureStackTrace(error, begin);
 }
 
 /** Reports whether other code has called a function in the stack, if only through ours. */
@@ -72,8 +74,8 @@ function hasOthers(files: string[]): boolean {
 const OF_ARGUMENTS = /^(Invalid|Unexpected|Cannot encode) /;
 
 /** Reports whether this package made an error of arguments. Those of V8 begin in the same way. */
-function isOfArguments(error: Error): boolean {
-  if (!OF_ARGUMENTS.test(error.message)) return false;
+function isOfArguments(error: unknown): boolean {
+  if (!(error instanceof Error) || !OF_ARGUMENTS.test(error.message)) return false;
   const [file] = filesOf(error);
   return file === undefined || file.startsWith(ROOT);
 }

@@ -8,6 +8,7 @@
  */
 
 import { isSocketError } from "../../errors.ts";
+import { messageOf, readThrown } from "./thrown.ts";
 
 const INTERVAL_MS = 1000;
 
@@ -92,6 +93,10 @@ function writeHeld(kind: Kind): void {
 
 /** Returns the kind of an error. */
 export function kindOfError(error: unknown): string {
+  return readThrown(() => readKind(error), typeof error);
+}
+
+function readKind(error: unknown): string {
   if (!(error instanceof Error)) return typeof error;
   if (isSocketError(error)) return [error.name, error.operation, error.code].join(" ");
   // Its message may name the client. The place that threw it does not.
@@ -102,4 +107,16 @@ export function kindOfError(error: unknown): string {
 /** Returns the words to append to a line for those left out; an empty string if there are none. */
 export function andMore(more: number): string {
   return more === 0 ? "" : ` (and ${more.toLocaleString("en-US")} more like it)`;
+}
+
+/** Prints an error with its stack, and the number of those left out. Never throws. */
+export function printError(error: unknown, more: number): void {
+  const words = more === 0 ? [] : [andMore(more).trim()];
+  for (const shown of [error, messageOf(error)]) {
+    try {
+      return console.error(shown, ...words);
+    } catch {
+      // The console cannot show the value, or standard error is closed.
+    }
+  }
 }

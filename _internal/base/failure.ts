@@ -7,6 +7,7 @@ import { directoryOf } from "./path.ts";
 import { modeAllows, POLICY, TO_MAKE_A_FILE } from "./denial.ts";
 import { isGranted } from "./deno_permissions.ts";
 import { quoteAddress } from "./shown_address.ts";
+import { messageOf, readThrown } from "./thrown.ts";
 
 /** The verb phrase of each operation. */
 const PHRASES: Record<string, string> = {
@@ -70,7 +71,7 @@ const CODES: Record<string, [linux: number, darwin: number]> = {
 
 /** Returns the system's code of an error, such as `"ENOENT"`. */
 export function codeOf(error: unknown): string | undefined {
-  const code = (error as { code?: unknown } | null | undefined)?.code;
+  const code = readThrown(() => (error as { code?: unknown } | null | undefined)?.code, undefined);
   if (typeof code === "string") return code;
   const number = numberOf(error);
   if (number === undefined) return undefined;
@@ -80,7 +81,10 @@ export function codeOf(error: unknown): string | undefined {
 
 /** Returns the system's number of an error, which Deno appends to its text. */
 function numberOf(error: unknown): number | undefined {
-  const digits = error instanceof Error && / \(os error (\d+)\)/.exec(error.message)?.[1];
+  const digits = readThrown(
+    () => error instanceof Error && / \(os error (\d+)\)/.exec(error.message)?.[1],
+    undefined,
+  );
   return digits ? Number(digits) : undefined;
 }
 
@@ -90,11 +94,6 @@ export function isSystemFailure(error: unknown): error is Error {
   return error instanceof Error && !(error instanceof DOMException) &&
     (codeOf(error) !== undefined || numberOf(error) !== undefined ||
       classes.includes(error.constructor));
-}
-
-/** Returns the message of whatever was thrown. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** Describes an error by its code if it is known, otherwise by the words of the system. */
@@ -121,7 +120,10 @@ export function systemError(
   fields: Pick<SocketError, "operation" | "path" | "unsent" | "aToB" | "bToA">,
   state: string = stateOf(cause),
 ): SocketError {
-  const Class = (cause instanceof Error ? cause.constructor : Error) as ErrorConstructor;
+  const Class = readThrown(
+    () => cause instanceof Error ? cause.constructor : Error,
+    Error,
+  ) as ErrorConstructor;
   const error = new Class(`${start}: ${state}`, { cause });
   const code = codeOf(cause);
   const { unsent, ...shown } = fields;

@@ -1,6 +1,6 @@
 /** Callbacks that may fail: their failures are printed, and end nothing. */
 
-import { andMore, CountedLines, kindOfError } from "./counted_lines.ts";
+import { CountedLines, kindOfError, printError } from "./counted_lines.ts";
 
 /** All callbacks of the process share these lines, so that many peers cannot print more. */
 let lines: CountedLines | undefined;
@@ -22,12 +22,5 @@ export function surviving<Args extends unknown[]>(
 /** Prints an error on standard error: at most one a second of each kind. */
 export function print(error: unknown): void {
   lines ??= new CountedLines();
-  lines.add(kindOfError(error), (more) => {
-    try {
-      if (more === 0) console.error(error);
-      else console.error(error, andMore(more).trim());
-    } catch {
-      // Standard error is closed.
-    }
-  });
+  lines.add(kindOfError(error), (more) => printError(error, more));
 }

@@ -7,6 +7,7 @@
  *   Waiting for the write before would gather nothing: in Deno most writes end within the turn.
  */
 
+import type { SocketError } from "../../errors.ts";
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
 import type { EncodedMessage } from "./encoded_bytes.ts";
 import { alreadyEncoded } from "../base/already_encoded.ts";
@@ -15,6 +16,7 @@ import { timedOut } from "../base/failure.ts";
 import { requireSize } from "../base/lasting_buffer.ts";
 import { handled } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
+import { readThrown } from "../base/thrown.ts";
 import { stateAlone } from "../connection/connection_error.ts";
 import { ENCODED, EncodedBytes } from "./encoded_bytes.ts";
 import { type Encoder, OutputBuffer, type Segment } from "./output.ts";
@@ -289,7 +291,8 @@ export class MessageSender<T> {
       }
     } catch (cause) {
       if (this.#isOver) return;
-      this.#fail(cause, (cause as { unsent?: Uint8Array } | null)?.unsent ?? this.#left);
+      const unsent = readThrown(() => (cause as Partial<SocketError> | null)?.unsent, undefined);
+      this.#fail(cause, unsent ?? this.#left);
     } finally {
       this.#isWriting = false;
     }

@@ -25,6 +25,14 @@ export function stateOfRequest({ jsonrpc, id, method, params }: Message): string
   return undefined;
 }
 
+/** The maximum number of characters of the peer's in a report. */
+const MAX_SHOWN = 100;
+
+/** Returns the beginning of a text of the peer's, which may fill a whole message. */
+export function shortened(text: string): string {
+  return text.length <= MAX_SHOWN ? text : `${text.slice(0, MAX_SHOWN)}…`;
+}
+
 /** Reports whether a value can identify a request. */
 export function isId(id: unknown): id is Id {
   return id === null || typeof id === "string" || typeof id === "number" ||

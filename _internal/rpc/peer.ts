@@ -15,15 +15,16 @@ import { seen, seenFrom } from "../base/caller_stack.ts";
 import { checkOptions, type Checks, checkSignal, duration, show } from "../base/check.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { malformed } from "../messages/codec_support.ts";
-import { codeOf, messageOf } from "../base/failure.ts";
+import { codeOf } from "../base/failure.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { print, surviving } from "../base/surviving.ts";
+import { messageOf, readThrown } from "../base/thrown.ts";
 import { DONE } from "../messages/sender.ts";
 import { writeEarly } from "../messages/write_early.ts";
 import { type CallOptions, Calls } from "./calls.ts";
 import { RPC_CODES } from "./codes.ts";
-import { isId, type Message, stateOfRequest, wireErrorOf } from "./message.ts";
+import { isId, type Message, shortened, stateOfRequest, wireErrorOf } from "./message.ts";
 import type { PeerOptions } from "./options.ts";
 import { type Reply, Requests } from "./requests.ts";
 import { CountingCodec, type Id, type Wire, type WireError, wireOf } from "./wire.ts";
@@ -306,8 +307,16 @@ export class Peer {
     const reply: Reply = (answer, id) => {
       if (answer !== undefined) answers.push(answer), ids.push(id ?? null);
       if (--left > 0 || answers.length === 0) return;
-      const errors = (error: WireError) => ids.map((id) => this.#wire.error(id, error));
-      this.#answer(this.#wire.batch(answers), (error) => this.#wire.batch(errors(error)));
+      const instead = (error: WireError) =>
+        this.#wire.batch(ids.map((id) => this.#wire.error(id, error)));
+      let batch: unknown;
+      try {
+        batch = this.#wire.batch(answers);
+      } catch (error) {
+        // A string cannot hold all of them.
+        return this.#answerInstead(error, instead);
+      }
+      this.#answer(batch, instead);
     };
     for (const message of batch) this.#receiveOne(message, reply);
   }
@@ -365,8 +374,8 @@ export class Peer {
     const known = error === undefined ? undefined : wireErrorOf(error);
     if (this.#calls.settle(id, result, known)) return this.#changed();
     const state = id == null
-      ? `the peer could not use a message: ${known?.message}`
-      : `the id of an answer is unknown: ${JSON.stringify(id)?.slice(0, 100)}`;
+      ? `the peer could not use a message: ${shortened(known?.message ?? "")}`
+      : `the id of an answer is unknown: ${shortened(JSON.stringify(id))}`;
     this.#report(malformed(state));
   }
 
@@ -380,13 +389,28 @@ export class Peer {
    * @param instead Returns what to send if the frames do not take it: it is too large.
    */
   #answer(answer: unknown, instead: (error: WireError) => unknown): void {
+    this.#tryAnswer(answer, (error) => this.#answerInstead(error, instead));
+  }
+
+  /**
+   * Reports why an answer could not be sent, and sends an error instead. If that is too large as
+   * well, because of its ids, it is one without an id.
+   */
+  #answerInstead(error: unknown, instead: (error: WireError) => unknown): void {
+    this.#report(error);
+    const failure = { code: INTERNAL_ERROR, message: messageOf(error) };
+    this.#tryAnswer(
+      instead(failure),
+      () => handled(this.#send(this.#wire.error(null, failure))),
+    );
+  }
+
+  /** Sends an answer. Calls back with the error if the frames do not take it. */
+  #tryAnswer(answer: unknown, onRefused: (error: unknown) => void): void {
     const sent = this.#send(answer);
     if (sent === DONE) return;
     sent.catch((error) => {
-      if (isSendFailure(error)) return;
-      this.#report(error);
-      const message = messageOf(error);
-      handled(this.#send(instead({ code: INTERNAL_ERROR, message })));
+      if (!isSendFailure(error)) onRefused(error);
     });
   }
 
@@ -433,12 +457,12 @@ export function checkCall(method: string, params: object | undefined): void {
 
 /** Reports whether the connection does not take messages any more. */
 function isSendFailure(error: unknown): error is Error {
-  return isSocketError(error) && error.operation === "send";
+  return readThrown(() => isSocketError(error) && error.operation === "send", false);
 }
 
 /** Reports whether the peer sent what is not a message: it is still there. */
 function isMalformed(cause: unknown): boolean {
   return cause !== undefined &&
     !["ECONNRESET", "EPIPE", "ETIMEDOUT"].includes(codeOf(cause) ?? "") &&
-    !(cause instanceof ConnectionClosed);
+    !readThrown(() => cause instanceof ConnectionClosed, false);
 }

@@ -9,9 +9,10 @@
  */
 
 import { RpcError } from "../../errors.ts";
-import { messageOf } from "../base/failure.ts";
+import { messageOf, readThrown } from "../base/thrown.ts";
 import { RPC_CODES } from "./codes.ts";
-import type { Id, Wire, WireError } from "./wire.ts";
+import { shortened } from "./message.ts";
+import type { Id, Wire } from "./wire.ts";
 
 /**
  * The methods that the peer may call, by their names. Each gets the parameters of the request, an
@@ -81,16 +82,17 @@ export class Requests {
   /** Runs a method, now or when its turn comes. */
   accept(id: Id | undefined, method: string, params: unknown, reply: Reply): void {
     const { methods, notify } = this.#options;
-    if (!Object.hasOwn(methods, method) || typeof methods[method] !== "function") {
+    const run = methodOf(methods, method);
+    if (run === undefined) {
       const message = `Method not found: ${JSON.stringify(method.slice(0, 100))}`;
       return this.refuse(id, RPC_CODES.METHOD_NOT_FOUND, message, reply);
     }
     if (id !== undefined && this.#open.has(id)) {
       const message = "Invalid request: a request with this id is not answered yet";
-      this.#options.report(new Error(`${message}: ${JSON.stringify(id)}`), method);
+      this.#options.report(new Error(`${message}: ${shortened(JSON.stringify(id))}`), method);
       return this.refuse(id, RPC_CODES.INVALID_REQUEST, message, reply);
     }
-    const request = new Request(id, method, params, reply, notify);
+    const request = new Request(id, method, run, params, reply, notify);
     if (this.#waiting.length === 0 && this.#mayRun(request)) return this.#run(request);
     if (id !== undefined) this.#open.set(id, request);
     this.#waiting.push(request);
@@ -152,22 +154,32 @@ export class Requests {
   }
 
   #run(request: Request): void {
-    let result: unknown;
+    const { id, run, params } = request;
+    let answer: () => void;
     try {
-      result = this.#options.methods[request.method]!(request.params as never, request);
+      const result: unknown = Reflect.apply(run, this.#options.methods, [params, request]);
+      if (isThenable(result)) return void this.#follow(request, result);
+      answer = () => this.#succeed(request, result);
     } catch (error) {
-      return this.#fail(request, error);
+      answer = () => this.#fail(request, error);
     }
-    if (!isThenable(result)) {
-      if (request.id !== undefined) this.#open.delete(request.id);
-      return this.#succeed(request, result);
-    }
+    if (id !== undefined) this.#open.delete(id);
+    answer();
+  }
+
+  /** Waits for the result of a method, and answers. Never rejects. */
+  async #follow(request: Request, result: PromiseLike<unknown>): Promise<void> {
+    const { id } = request;
     this.#running.add(request);
-    if (request.id !== undefined) this.#open.set(request.id, request);
-    Promise.resolve(result).then(
-      (value) => this.#ended(request, () => this.#succeed(request, value)),
-      (error) => this.#ended(request, () => this.#fail(request, error)),
-    );
+    if (id !== undefined) this.#open.set(id, request);
+    let answer: () => void;
+    try {
+      const value = await result;
+      answer = () => this.#succeed(request, value);
+    } catch (error) {
+      answer = () => this.#fail(request, error);
+    }
+    this.#ended(request, answer);
   }
 
   #ended(request: Request, answer: () => void): void {
@@ -193,28 +205,42 @@ export class Requests {
 
   #fail(request: Request, error: unknown): void {
     const { id, method, reply } = request;
-    const isAnswer = error instanceof RpcError;
-    if (!request.isAborted && (id === undefined || !isAnswer)) this.#options.report(error, method);
+    const { wire, report } = this.#options;
+    const answer = id === undefined ? undefined : answerOf(id, error, wire);
+    if (!request.isAborted && answer === undefined) report(error, method);
     if (id === undefined) return reply(undefined);
-    reply(this.#options.wire.error(
-      id,
-      isAnswer ? sendable(error, this.#options.wire) : {
-        code: request.isAborted ? RPC_CODES.CANCELED : RPC_CODES.INTERNAL_ERROR,
-        message: messageOf(error),
-      },
-    ));
+    const code = request.isAborted ? RPC_CODES.CANCELED : RPC_CODES.INTERNAL_ERROR;
+    reply(answer ?? wire.error(id, { code, message: messageOf(error) }), id);
   }
 }
 
-/** Returns what is sent of an error. Its data may not be encodable. */
-function sendable({ code, message, data }: RpcError, wire: Wire): WireError {
+/** Returns a method. One with a getter that throws becomes a method that throws the same. */
+function methodOf(methods: Methods, name: string): Methods[string] | undefined {
   try {
-    const error = { code, message, ...(data !== undefined && { data }) };
-    wire.error(null, error);
-    return error;
-  } catch {
-    return { code, message };
+    const method = Object.hasOwn(methods, name) ? methods[name] : undefined;
+    return typeof method === "function" ? method : undefined;
+  } catch (error) {
+    return () => {
+      throw error;
+    };
   }
+}
+
+/**
+ * Returns the answer of an `RpcError`, without data that cannot be encoded. Returns `undefined` for
+ * any other error, and for an `RpcError` that JSON-RPC does not allow: its code must be an integer.
+ */
+function answerOf(id: Id, error: unknown, wire: Wire): unknown {
+  return readThrown(() => {
+    if (!(error instanceof RpcError)) return undefined;
+    const { code, message } = error;
+    if (!Number.isInteger(code) || typeof message !== "string") return undefined;
+    const withData = () => {
+      const { data } = error;
+      return data === undefined ? undefined : wire.error(id, { code, message, data });
+    };
+    return readThrown(withData, undefined) ?? wire.error(id, { code, message });
+  }, undefined);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
@@ -226,6 +252,7 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 class Request implements RpcContext {
   readonly id: Id | undefined;
   readonly method: string;
+  readonly run: Methods[string];
   readonly params: unknown;
   readonly reply: Reply;
   readonly notify: RpcContext["notify"];
@@ -236,12 +263,14 @@ class Request implements RpcContext {
   constructor(
     id: Id | undefined,
     method: string,
+    run: Methods[string],
     params: unknown,
     reply: Reply,
     notify: RpcContext["notify"],
   ) {
     this.id = id;
     this.method = method;
+    this.run = run;
     this.params = params;
     this.reply = reply;
     this.notify = notify;

@@ -89,7 +89,10 @@ try {
   }
 } catch (error) {
   if (reported) throw error;
-  const text = loaded ? "it threw " + String(error).split("\\n", 1)[0] : String(error?.message ?? error);
+  let text = "it threw a value without a text";
+  try {
+    text = loaded ? "it threw " + String(error).split("\\n", 1)[0] : String(error?.message ?? error);
+  } catch {}
   report(${FAILED}, ...new TextEncoder().encode(text).subarray(0, 60000));
   if (loaded) throw error;
   Deno.exit(1);

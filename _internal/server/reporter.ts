@@ -5,9 +5,10 @@
 
 import type { UnixAddr } from "../../address.ts";
 import { isSocketError, type SocketError } from "../../errors.ts";
-import { andMore, CountedLines, kindOfError } from "../base/counted_lines.ts";
+import { andMore, CountedLines, kindOfError, printError } from "../base/counted_lines.ts";
 import { lstat } from "../base/file.ts";
 import { isPeerClosed } from "../base/peer_closed.ts";
+import { messageOf, readThrown } from "../base/thrown.ts";
 import type { PathLoss } from "../path/watch.ts";
 import type { ServeHandlerInfo } from "./serving.ts";
 
@@ -72,14 +73,15 @@ export class Reporter {
 
   readonly #print = (error: unknown, info?: ServeHandlerInfo): void => {
     if (info !== undefined && this.#hasLeft(error)) return;
-    this.#lines.add(kindOfError(error), (more) => printError(error, more));
+    this.#lines.add(kindOfError(error), (more) => printFailure(error, more));
   };
 
   /** Reports whether a handler failed only because its client closed, and nothing was unsent. */
   #hasLeft(error: unknown): boolean {
-    if (!isPeerClosed(error)) return false;
-    const { path, unsent } = error as Partial<SocketError>;
-    return path === this.#path && !unsent?.length;
+    return isPeerClosed(error) && readThrown(() => {
+      const { path, unsent } = error as Partial<SocketError>;
+      return path === this.#path && !unsent?.length;
+    }, false);
   }
 }
 
@@ -100,12 +102,7 @@ function printLoss({ path, found, heals }: PathLoss): void {
 }
 
 /** Prints a failure of the system as a line, and any other error with its stack. */
-function printError(error: unknown, more: number): void {
-  try {
-    if (isSocketError(error)) console.error(`uds: ${error.message}${andMore(more)}`);
-    else if (more === 0) console.error(error);
-    else console.error(error, andMore(more).trim());
-  } catch {
-    // Standard error is closed, and the server goes on.
-  }
+function printFailure(error: unknown, more: number): void {
+  if (isSocketError(error)) printError(`uds: ${messageOf(error)}${andMore(more)}`, 0);
+  else printError(error, more);
 }

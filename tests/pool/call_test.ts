@@ -16,6 +16,15 @@ test("call() rejects with the error of the method, and the child stays", async (
   assertEquals(await pool.call("calls"), 1);
 });
 
+test("a rejection with a value without a text ends neither the child nor its other calls", async () => {
+  await using pool = tasks({ size: 1, maxConcurrent: 2 });
+  const [failed, pid] = await Promise.allSettled([pool.call("rejectTextless"), pool.call("pid")]);
+  assert(failed.status === "rejected" && failed.reason instanceof RpcError);
+  assertEquals(failed.reason.code, -32603);
+  assert(pid.status === "fulfilled");
+  assertEquals(await pool.call("pid"), pid.value);
+});
+
 test("a pool starts a child when a call needs one, and not more", async () => {
   await using pool = tasks({ size: 3 });
   assertEquals(pool.pids, []);

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { RpcError } from "@uds/uds";
 import { RPC_CODES } from "@uds/uds/rpc";
-import { test } from "../_helpers.ts";
+import { test, testAlone } from "../_helpers.ts";
 import { RawEnd, twoPeers } from "./_rpc.ts";
 
 const request = (id: number, method: string, params: unknown = {}) =>
@@ -146,6 +146,20 @@ test("a batch of more than maxBatch requests is refused as a whole", async () =>
   assertEquals(runs, 0);
   assertEquals((await end.ask(batch(3)) as Answer[]).length, 3);
 });
+
+// It needs 750 MB of memory.
+testAlone("answers to a batch that no string can hold fail together, and calls go on", async () => {
+  const large = "x".repeat(60_000_000);
+  await using end = await RawEnd.open({
+    methods: { later: () => Promise.resolve(large), small: () => 1 },
+  });
+  const batch = Array.from({ length: 10 }, (_, id) => request(id, "later"));
+  const answers = await end.ask(`[${batch}]`) as Answer[];
+  assertEquals(answers.map(({ id }) => id), batch.map((_, id) => id));
+  assert(answers.every(({ error }) => error?.code === RPC_CODES.INTERNAL_ERROR));
+  assertEquals(end.errors.length, 1);
+  assertEquals((await end.ask(request(1, "small")) as Answer).result, 1);
+}, { deadline: 20_000 });
 
 test("call() rejects with Busy beyond maxCalls, and sends nothing", async () => {
   await using end = await RawEnd.open({ maxCalls: 2 });

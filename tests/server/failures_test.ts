@@ -1,6 +1,7 @@
 import { connect, permissionFlags, permissions, serve, type ServeHandlerInfo } from "@uds/uds";
 import { assert, assertEquals, assertMatch, assertStrictEquals } from "@std/assert";
 import { encode, fixture, gate, readAll, readText, TempDir, test } from "../_helpers.ts";
+import { hostileValues } from "../_hostile_values.ts";
 import { fetchText, fieldsOf } from "./_server.ts";
 
 // ---- One connection's failure is its own --------------------------------------------------------
@@ -31,6 +32,33 @@ for (const [how, fail] of Object.entries(FAILURES)) {
     assertEquals(await fetchText(path), "served");
     assertEquals(told.map(([error]) => `${error}`), ["Error: it failed"]);
     assertStrictEquals(told[0]?.[1], given);
+    assertEquals(server.connections, 0);
+  });
+}
+
+for (const [name, value] of Object.entries(hostileValues())) {
+  test(`serve() reports ${name} that its handler throws, and goes on`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("f.sock");
+    const thrown: unknown[] = [];
+    let handled = 0;
+    await using server = await serve(
+      // What onError throws is printed.
+      {
+        path,
+        onError: (error) => {
+          thrown.push(error);
+          throw error;
+        },
+      },
+      async (conn) => {
+        if (++handled > 1) return await conn.writeText("served");
+        throw value;
+      },
+    );
+    assertEquals(await fetchText(path), "");
+    assertEquals(await fetchText(path), "served");
+    assert(thrown.length === 1 && Object.is(thrown[0], value));
     assertEquals(server.connections, 0);
   });
 }

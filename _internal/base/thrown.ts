@@ -1,0 +1,21 @@
+/**
+ * What is read of a thrown value. Code of users may throw anything: a value without a text, a
+ * revoked proxy, an error with a getter that throws.
+ */
+
+/** Returns what `read` returns, or `otherwise` if reading throws. */
+export function readThrown<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch {
+    return otherwise;
+  }
+}
+
+/** Returns the message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return readThrown(
+    () => String(error instanceof Error ? error.message : error),
+    "a thrown value without a text",
+  );
+}
