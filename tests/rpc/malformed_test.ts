@@ -1,7 +1,15 @@
 import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
-import { contentLength, json, lengthPrefixed, lines, messages, socketpair } from "@uds/uds";
+import {
+  connect,
+  contentLength,
+  json,
+  lengthPrefixed,
+  lines,
+  messages,
+  socketpair,
+} from "@uds/uds";
 import { rpc } from "@uds/uds/rpc";
-import { encode, test } from "../_helpers.ts";
+import { encode, fixture, TempDir, test } from "../_helpers.ts";
 import { METHODS, RawEnd } from "./_rpc.ts";
 
 const PING = '{"jsonrpc":"2.0","id":1,"method":"sum","params":[1,2]}';
@@ -229,3 +237,47 @@ test("a message that is too large is answered with -32700 and ends the connectio
   await end.peer.closed;
   assertEquals((end.errors[0] as Error).name, "MessageTooLarge");
 });
+
+const LARGE = JSON.stringify("x".repeat(4_000_000));
+const REQUEST = `{"jsonrpc":"2.0","id":${LARGE},"method":"wait"}`;
+const FLOODS: Record<string, [lines: string[], answers: number]> = {
+  "a text": [[LARGE], 1],
+  "texts in a batch": [[`[${LARGE},${LARGE}]`], 1],
+  "an id that is in use": [[REQUEST, REQUEST], 2],
+  "an id of a wrong kind": [[`{"jsonrpc":"2.0","id":[${LARGE}],"method":"wait"}`], 1],
+  "a version": [[`{"jsonrpc":${LARGE},"id":1,"method":"wait"}`], 1],
+  "parameters of a wrong kind": [[`{"jsonrpc":"2.0","id":1,"method":"wait","params":${LARGE}}`], 1],
+  "a method": [[`{"jsonrpc":"2.0","id":1,"method":${LARGE}}`], 1],
+  "an unknown id": [[`{"jsonrpc":"2.0","id":${LARGE},"result":1}`], 0],
+  "the message of an error": [
+    [`{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":${LARGE}}}`],
+    0,
+  ],
+  "an error that is a text": [[`{"jsonrpc":"2.0","id":null,"error":${LARGE}}`], 0],
+  "what is not JSON": [["x".repeat(4_000_000)], 1],
+};
+for (const [name, [texts, answers]] of Object.entries(FLOODS)) {
+  test(`4 MB of the peer's, as ${name}, are not printed`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("f.sock");
+    await using program = fixture("rpc_one_client.ts", ["-A"], [path]);
+    assertEquals(await program.line(), "listening");
+    {
+      await using client = messages(await connect(path), lines());
+      for (const text of texts) await client.send(text);
+      await client.send(PING.replace("sum", "none"));
+      const ids: unknown[] = [];
+      while (ids.length <= answers) {
+        const answer = JSON.parse(await client.receive() ?? "null") as Answer | Answer[];
+        ids.push([answer].flat()[0]!.id);
+      }
+      // An answer has the whole id of its request.
+      if (texts[0] === REQUEST) {
+        assertEquals(ids.filter((id) => id === JSON.parse(LARGE)).length, 2);
+      }
+    }
+    assertEquals((await program.status).code, 0);
+    const { length } = await program.stderr();
+    assert(length < 2000, `${length} characters were printed`);
+  });
+}

@@ -4,6 +4,9 @@ import { rpc, RPC_CODES, type RpcContext } from "@uds/uds/rpc";
 import { test } from "../_helpers.ts";
 import { METHODS, RawEnd, twoPeers } from "./_rpc.ts";
 
+const PING = '{"jsonrpc":"2.0","id":1,"method":"sum","params":[1,2]}';
+const PONG = { jsonrpc: "2.0", id: 1, result: 3 };
+
 interface Arithmetic {
   add(params: { a: number; b: number }): number;
   subtract(params: [number, number]): number;
@@ -265,6 +268,35 @@ test("a result without JSON is sent as null, alone and in a batch", async () => 
   const answer = { jsonrpc: "2.0", id: 1, result: null };
   assertEquals(await end.ask(request), answer);
   assertEquals(await end.ask(`[${request}]`), [answer]);
+});
+
+test("an answer with an id that is too large becomes an error without an id", async () => {
+  await using end = await RawEnd.open({ codec: json(lines({ maxBytes: 1000 })) });
+  const id = "x".repeat(940);
+  const long = JSON.stringify({ jsonrpc: "2.0", id, method: "refuse", params: [1] });
+  const short = '{"jsonrpc":"2.0","id":1,"method":"none"}';
+  // Each request is smaller than the error about it.
+  for (const text of [long, `[${Array(20).fill(short)}]`]) {
+    const answer = await end.ask(text) as { id: unknown; error: RpcError };
+    assertEquals([answer.id, answer.error.code], [null, -32603]);
+  }
+  assertEquals(await end.ask(PING), PONG);
+});
+
+test("an error that is too large is answered with a smaller one, which has the id", async () => {
+  await using end = await RawEnd.open({
+    codec: json(lines({ maxBytes: 1000 })),
+    methods: {
+      fail() {
+        throw new Error("x".repeat(1000));
+      },
+    },
+  });
+  const { id, error } = await end.ask('{"jsonrpc":"2.0","id":7,"method":"fail"}') as {
+    id: number;
+    error: RpcError;
+  };
+  assertEquals([id, error.code], [7, -32603]);
 });
 
 test("rpc() refuses wrong options before it reads", async () => {
