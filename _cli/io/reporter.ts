@@ -1,8 +1,8 @@
 /** Reports on standard error what a command does besides its data, for people or as JSON. */
 
 import { andMore, CountedLines, kindOfError } from "../../_internal/base/counted_lines.ts";
+import { messageOf } from "../../_internal/base/failure.ts";
 import { shortAddress } from "../../_internal/base/shown_address.ts";
-import { messageOf } from "../../_internal/base/thrown.ts";
 import { isSocketError, RpcError, SocketInUse } from "../../errors.ts";
 import { exitCodeOf, OK, QuietEnd, UsageError } from "../exit_codes.ts";
 import type { CommonFlags } from "../parse/command.ts";

@@ -1,9 +1,9 @@
 /** The same request to any server, again and again: `uds bench --send`. */
 
 import { kindOfError } from "../../_internal/base/counted_lines.ts";
+import { messageOf } from "../../_internal/base/failure.ts";
 import { delay } from "../../_internal/base/event_loop.ts";
 import { settlesWithin, SilenceTimer } from "../../_internal/base/silence.ts";
-import { messageOf } from "../../_internal/base/thrown.ts";
 import type { SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
 import { encodeMessage, messages } from "../../framing.ts";

@@ -8,7 +8,8 @@
  */
 
 import { isSocketError } from "../../errors.ts";
-import { messageOf, readThrown } from "./thrown.ts";
+import { messageOf } from "./failure.ts";
+import { readThrown } from "./thrown.ts";
 
 const INTERVAL_MS = 1000;
 

@@ -7,7 +7,7 @@ import { directoryOf } from "./path.ts";
 import { modeAllows, POLICY, TO_MAKE_A_FILE } from "./denial.ts";
 import { isGranted } from "./deno_permissions.ts";
 import { quoteAddress } from "./shown_address.ts";
-import { messageOf, readThrown } from "./thrown.ts";
+import { readThrown } from "./thrown.ts";
 
 /** The verb phrase of each operation. */
 const PHRASES: Record<string, string> = {
@@ -94,6 +94,14 @@ export function isSystemFailure(error: unknown): error is Error {
   return error instanceof Error && !(error instanceof DOMException) &&
     (codeOf(error) !== undefined || numberOf(error) !== undefined ||
       classes.includes(error.constructor));
+}
+
+/** Returns the message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return readThrown(
+    () => String(error instanceof Error ? error.message : error),
+    "a thrown value without a text",
+  );
 }
 
 /** Describes an error by its code if it is known, otherwise by the words of the system. */

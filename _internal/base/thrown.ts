@@ -11,11 +11,3 @@ export function readThrown<T>(read: () => T, otherwise: T): T {
     return otherwise;
   }
 }
-
-/** Returns the message of whatever was thrown. */
-export function messageOf(error: unknown): string {
-  return readThrown(
-    () => String(error instanceof Error ? error.message : error),
-    "a thrown value without a text",
-  );
-}

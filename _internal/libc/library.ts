@@ -10,7 +10,7 @@
 
 import { isGranted } from "../base/deno_permissions.ts";
 import type { ErrorContext } from "../base/error_context.ts";
-import { messageOf } from "../base/thrown.ts";
+import { messageOf } from "../base/failure.ts";
 import { IS_MAC } from "./constants.ts";
 
 /** Memory that a call reads or writes. */

@@ -9,7 +9,8 @@
  */
 
 import { RpcError } from "../../errors.ts";
-import { messageOf, readThrown } from "../base/thrown.ts";
+import { messageOf } from "../base/failure.ts";
+import { readThrown } from "../base/thrown.ts";
 import { RPC_CODES } from "./codes.ts";
 import { shortened } from "./message.ts";
 import type { Id, Wire } from "./wire.ts";

@@ -6,9 +6,10 @@
 import type { UnixAddr } from "../../address.ts";
 import { isSocketError, type SocketError } from "../../errors.ts";
 import { andMore, CountedLines, kindOfError, printError } from "../base/counted_lines.ts";
+import { messageOf } from "../base/failure.ts";
 import { lstat } from "../base/file.ts";
 import { isPeerClosed } from "../base/peer_closed.ts";
-import { messageOf, readThrown } from "../base/thrown.ts";
+import { readThrown } from "../base/thrown.ts";
 import type { PathLoss } from "../path/watch.ts";
 import type { ServeHandlerInfo } from "./serving.ts";
 

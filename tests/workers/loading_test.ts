@@ -24,6 +24,18 @@ function printing(text: string): AsyncDisposable {
   };
 }
 
+test("serveWorkers() names a module that throws a value without a text", async () => {
+  await using dir = new TempDir();
+  const file = dir.file("textless.ts");
+  await Deno.writeTextFile(file, "throw Object.create(null);\n");
+  await using _printed = printing("Uncaught");
+  const error = await assertRejects(
+    () => serveWorkers({ path: dir.file("app.sock"), count: 1 }, new URL(`file://${file}`)),
+    Deno.errors.InvalidData,
+  );
+  assertStringIncludes(error.message, 'textless.ts": it threw a value without a text');
+});
+
 test("serveWorkers() names a module that throws when it is imported, and what it throws", async () => {
   await using dir = new TempDir();
   const module = moduleOf("throws.ts");
