@@ -9,7 +9,7 @@
 import type { Connection } from "./connection.ts";
 import type { PacketSocket } from "./native/packet_socket.ts";
 import { seenFrom } from "./_internal/base/caller_stack.ts";
-import { checkArguments, show } from "./_internal/base/check.ts";
+import { checkArguments, showPath } from "./_internal/base/check.ts";
 import { ErrorContext } from "./_internal/base/error_context.ts";
 import { pairPermissions } from "./_internal/base/deno_permissions.ts";
 import { pathOfUrl } from "./_internal/base/path.ts";
@@ -178,7 +178,7 @@ export async function pair(
     signal?.throwIfAborted();
     const isModule = command instanceof URL;
     const name = isModule ? command.href : command;
-    const context = new ErrorContext("pair", null, `Cannot start ${show(name)}`);
+    const context = new ErrorContext("pair", null, `Cannot start ${showPath(name)}`);
     if (isModule) requireDeno(context);
     context.later = nativeNeeds(options);
     context.require(pairPermissions(command, clearEnv));

@@ -20,6 +20,7 @@ import {
   duration,
   integer,
   show,
+  showPath,
   unchecked,
 } from "./_internal/base/check.ts";
 import { pairPermissions } from "./_internal/base/deno_permissions.ts";
@@ -320,12 +321,12 @@ async function openWorkers(
   if (options.fd !== undefined) checkGiven(options);
   const path = rest.fd === undefined ? resolveSocketPath(rest.path) : null;
   const url = new URL(module);
-  const startContext = new ErrorContext("pair", null, `Cannot start ${show(url.href)}`);
+  const startContext = new ErrorContext("pair", null, `Cannot start ${showPath(url)}`);
   requireDeno(startContext);
   startContext.require(pairPermissions(url, clearEnv));
   const { signal, onError, ...others } = rest;
   signal?.throwIfAborted();
-  const place = path === null ? `descriptor ${rest.fd}` : show(path);
+  const place = path === null ? `descriptor ${rest.fd}` : showPath(path);
   const reporter = new Reporter({ onError });
   const { count = navigator.hardwareConcurrency, maxRestartPause = 1000 } = others;
   const { startTimeout = 30_000 } = others;

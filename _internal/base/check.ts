@@ -3,14 +3,15 @@
 /** The maximum number of characters of a string in a message. */
 const MAX_SHOWN = 100;
 
+/** The longest path of Linux: `PATH_MAX` of linux/limits.h. */
+const PATH_MAX = 4096;
+
 /**
  * Formats a value for a message: a string is quoted, its control characters are escaped, and a long
  * one is cut.
  */
 export function show(value: unknown): string {
-  if (typeof value === "string") {
-    return JSON.stringify(value.length <= MAX_SHOWN ? value : `${value.slice(0, MAX_SHOWN)}…`);
-  }
+  if (typeof value === "string") return quote(value, MAX_SHOWN);
   if (typeof value === "function") return "a function";
   if (value instanceof Promise) return "a promise. Await it first";
   if (typeof value === "object" && value !== null) {
@@ -19,6 +20,15 @@ export function show(value: unknown): string {
   }
   if (Object.is(value, -0)) return "-0";
   return typeof value === "bigint" ? `${value}n` : String(value);
+}
+
+/** Formats a path, or the URL of a file, for a message: whole, because the reader needs it. */
+export function showPath(path: string | URL): string {
+  return quote(String(path), PATH_MAX);
+}
+
+function quote(text: string, most: number): string {
+  return JSON.stringify(text.length <= most ? text : `${text.slice(0, most)}…`);
 }
 
 /** Reports whether a value is what a generator function returns, also an async one. */

@@ -7,7 +7,7 @@
  */
 
 import { faultOfUrl, pathOfUrl } from "./path.ts";
-import { show } from "./check.ts";
+import { show, showPath } from "./check.ts";
 
 /** A kind of permission and its scope: `true` for everything. */
 type Grant = [kind: string, value: boolean | "inherit" | (string | URL)[]];
@@ -78,7 +78,9 @@ export function toFlags(set: Deno.PermissionOptionsObject): string[] {
     const comma = entries.find((entry) => entry.includes(","));
     if (comma !== undefined) {
       throw new TypeError(
-        `Cannot write the permission ${kind} for ${show(comma)} as a flag: it has a comma, which ` +
+        `Cannot write the permission ${kind} for ${
+          showPath(comma)
+        } as a flag: it has a comma, which ` +
           `deno has no escape for. Use a permission set in deno.json and deno run -P`,
       );
     }
@@ -91,7 +93,7 @@ function pathOf(kind: string, url: URL): string {
   const fault = faultOfUrl(url);
   if (fault === undefined) return pathOfUrl(url);
   throw new TypeError(
-    `Cannot write the permission ${kind} for ${show(url.href)} as a flag: ${fault}`,
+    `Cannot write the permission ${kind} for ${showPath(url.href)} as a flag: ${fault}`,
   );
 }
 

@@ -1,6 +1,6 @@
 /** The address of a socket: what is a valid path or abstract name. */
 
-import { show } from "./check.ts";
+import { show, showPath } from "./check.ts";
 import { isGranted } from "./deno_permissions.ts";
 import { ErrorContext } from "./error_context.ts";
 import { absolutePath, directoryOf, pathOfUrl } from "./path.ts";
@@ -49,7 +49,7 @@ export function absoluteSocketPath(path: string | URL): string {
 }
 
 function invalid(path: string, state: string): TypeError {
-  return new TypeError(`Invalid socket path ${show(path)}: ${state}`);
+  return new TypeError(`Invalid socket path ${showPath(path)}: ${state}`);
 }
 
 /** Returns the path of a `file:` URL. */

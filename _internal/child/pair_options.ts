@@ -12,6 +12,7 @@ import {
   MAX_PACKET_BYTES,
   oneOf,
   show,
+  showPath,
 } from "../base/check.ts";
 import { faultOfUrl } from "../base/path.ts";
 
@@ -282,7 +283,7 @@ function checkOnStdio(command: unknown, { stdin, stdout }: PairOptions): void {
     throw new TypeError(`Invalid socket: with "stdio", ${reason}`);
   };
   if (command instanceof URL) {
-    refuse(`pair() starts programs only, and ${show(command.href)} is a module. Leave it out`);
+    refuse(`pair() starts programs only, and ${showPath(command)} is a module. Leave it out`);
   }
   const name = stdin !== undefined ? "stdin" : stdout !== undefined ? "stdout" : undefined;
   if (name !== undefined) refuse(`${name} of the child is the connection. Leave out ${name}`);
@@ -304,7 +305,7 @@ function checkPackets(
   };
   if (socket === "stdio") refuse("the socket is at a descriptor. Leave out socket");
   if (command instanceof URL) {
-    refuse(`pair() starts programs only, and ${show(command.href)} is a module. Leave it out`);
+    refuse(`pair() starts programs only, and ${showPath(command)} is a module. Leave it out`);
   }
 }
 
@@ -363,7 +364,7 @@ function checkModule(module: URL): void {
 /** Throws if a part of a URL would be ignored. */
 function checkUrl(name: string, url: URL): void {
   const fault = faultOfUrl(url);
-  if (fault !== undefined) throw new TypeError(`Invalid ${name} ${show(url.href)}: ${fault}`);
+  if (fault !== undefined) throw new TypeError(`Invalid ${name} ${showPath(url)}: ${fault}`);
 }
 
 function checkText(name: string, value: unknown): void {

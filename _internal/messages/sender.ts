@@ -13,7 +13,7 @@ import type { EncodedMessage } from "./encoded_bytes.ts";
 import { alreadyEncoded } from "../base/already_encoded.ts";
 import { rejectedSeen, rejectSeen, seen } from "../base/caller_stack.ts";
 import { timedOut } from "../base/failure.ts";
-import { requireSize } from "../base/lasting_buffer.ts";
+import { bufferLost, bytesFrom, requireSize } from "../base/lasting_buffer.ts";
 import { handled } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { readThrown } from "../base/thrown.ts";
@@ -71,6 +71,8 @@ export class MessageSender<T> {
   #written = 0;
   /** What is not written yet of the segment that is being written. */
   #left = NOTHING;
+  /** The size that it should have: its buffer may be detached. */
+  #leftSize = 0;
   /** The write of the next segment, if it has begun before the end of the current one. */
   #early: Promise<number> | undefined;
   #isWriting = false;
@@ -101,7 +103,8 @@ export class MessageSender<T> {
     this.#maxPending = maxPending;
     if (writeTimeout === Infinity) return;
     this.#stall = new StallTimer(conn, writeTimeout, (written) => {
-      onTimeout(this.#fail(didNotRead(writeTimeout), this.#left.subarray(written)));
+      const left = bytesFrom(this.#left, written, this.#leftSize) ?? NOTHING;
+      onTimeout(this.#fail(didNotRead(writeTimeout), left));
     });
   }
 
@@ -172,9 +175,13 @@ export class MessageSender<T> {
     if (busyError !== undefined) throw busyError;
     const written = this.flush();
     if (isQueued && this.#out.size > 0) {
+      const { size } = this.#out;
       const rest = this.#out.takeAll(NOTHING);
-      this.#out.bytes(rest);
-      this.#early = handled(this.#conn.write(rest));
+      if (rest.length < size) this.#fail(bufferLost(), rest);
+      else {
+        this.#out.bytes(rest);
+        this.#early = handled(this.#conn.write(rest));
+      }
     }
     if (this.#state !== "failed") this.#state = "detached";
     this.#stall?.stop();
@@ -185,8 +192,9 @@ export class MessageSender<T> {
   /** Drops what is not written. */
   close(): void {
     this.#state = "closed";
+    const isLost = this.pending > 0;
     const unsent = this.#takeUnsent(this.#left);
-    if (this.#failure !== undefined || unsent.length === 0) return;
+    if (this.#failure !== undefined || !isLost) return;
     this.#failure = this.#context.closed("close()", unsent);
     this.#rejectWaiters(this.#failure);
   }
@@ -228,7 +236,7 @@ export class MessageSender<T> {
 
   /** The number of bytes that the connection has not taken. */
   get pending(): number {
-    return this.#left.length + this.#out.size;
+    return this.#leftSize + this.#out.size;
   }
 
   /** Rejects a call after the end. */
@@ -273,18 +281,18 @@ export class MessageSender<T> {
         if (this.#out.size === 0) this.#isDue = false;
         this.#isFirst = false;
         this.#left = segment.bytes;
-        let size = segment.size;
-        while (size > 0) {
-          requireSize(this.#left, size);
+        this.#leftSize = segment.size;
+        while (this.#leftSize > 0) {
+          requireSize(this.#left, this.#leftSize);
           const writing = this.#early ?? this.#conn.write(this.#left);
           this.#early = undefined;
           const count = await (this.#stall === undefined ? writing : this.#stall.watch(writing));
           if (this.#isOver) return;
-          checkProgress("write()", count, size);
-          if (count < size) requireSize(this.#left, size);
-          this.#left = count === size ? NOTHING : this.#left.subarray(count);
+          checkProgress("write()", count, this.#leftSize);
+          if (count < this.#leftSize) requireSize(this.#left, this.#leftSize);
+          this.#left = count === this.#leftSize ? NOTHING : this.#left.subarray(count);
           this.#written += count;
-          size -= count;
+          this.#leftSize -= count;
         }
         this.#out.release(segment);
         this.#resolveWaiters();
@@ -334,6 +342,7 @@ export class MessageSender<T> {
   #takeUnsent(left: Uint8Array): Uint8Array {
     const unsent = this.#out.takeAll(left);
     this.#left = NOTHING;
+    this.#leftSize = 0;
     return unsent;
   }
 }

@@ -8,7 +8,7 @@
 
 import type { ErrorContext } from "../base/error_context.ts";
 import { absolutePath, directoryOf, faultOfUrl, pathOfUrl } from "../base/path.ts";
-import { show } from "../base/check.ts";
+import { show, showPath } from "../base/check.ts";
 import { socketPermissions } from "../base/socket_permissions.ts";
 import {
   AF_UNIX,
@@ -31,7 +31,7 @@ const MAX_NAME_BYTES: number = SUN_PATH_BYTES - 1 - "/proc/self/fd/1048576/".len
 /** Returns an absolute path, of any length. */
 export function resolveLongPath(path: string | URL): string {
   const fault = path instanceof URL ? faultOfUrl(path) : undefined;
-  if (fault !== undefined) throw new TypeError(`Invalid socket path ${show(path)}: ${fault}`);
+  if (fault !== undefined) throw new TypeError(`Invalid socket path ${showPath(path)}: ${fault}`);
   const text = path instanceof URL ? pathOfUrl(path) : path;
   if (typeof text !== "string" || !/^[^\0]*[^\0/]$/.test(text) || !text.isWellFormed()) {
     throw new TypeError(`Invalid socket path: expected the path of a file, got ${show(path)}`);
@@ -41,7 +41,9 @@ export function resolveLongPath(path: string | URL): string {
   const bytes = new TextEncoder().encode(name).length;
   if (bytes <= MAX_NAME_BYTES) return absolute;
   throw new RangeError(
-    `Invalid socket path ${show(absolute)}: the name of its file has ${bytes} bytes, and at most ` +
+    `Invalid socket path ${
+      showPath(absolute)
+    }: the name of its file has ${bytes} bytes, and at most ` +
       `${MAX_NAME_BYTES} can be reached through its directory`,
   );
 }

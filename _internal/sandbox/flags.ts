@@ -10,7 +10,7 @@
  *   `node_modules` may be read whatever is denied, so Deno is kept from looking for one.
  */
 
-import { show } from "../base/check.ts";
+import { showPath } from "../base/check.ts";
 import { kindsWithout, toFlags } from "../base/deno_permissions.ts";
 import { absolutePath, directoryOf, pathOfUrl } from "../base/path.ts";
 import type { StartOptions } from "../child/start.ts";
@@ -74,7 +74,9 @@ function grantedTo(
   const comma = directories.find((directory) => directory.includes(","));
   if (comma !== undefined) {
     throw new TypeError(
-      `Cannot start ${show(module.href)}: the directory ${show(comma)} that it is to read has a ` +
+      `Cannot start ${showPath(module)}: the directory ${
+        showPath(comma)
+      } that it is to read has a ` +
         `comma, which deno's flags have no escape for. Move the module`,
     );
   }

@@ -1,6 +1,6 @@
 /** A Deno module as a child that may do nothing but use its socket, unless it is allowed more. */
 
-import { show } from "../base/check.ts";
+import { showPath } from "../base/check.ts";
 import { isGranted } from "../base/deno_permissions.ts";
 import { ErrorContext } from "../base/error_context.ts";
 import { pathOfUrl } from "../base/path.ts";
@@ -125,7 +125,7 @@ async function waitUntilLoaded(
   } else if (await settlesWithin(child.status, KILLED_MS)) {
     reason += `, with exit code ${(await child.status).code}. Its standard error says more`;
   }
-  const context = new ErrorContext("pair", null, `Cannot load the module ${show(module.href)}`);
+  const context = new ErrorContext("pair", null, `Cannot load the module ${showPath(module)}`);
   throw context.error(Deno.errors.InvalidData, reason);
 }
 
@@ -154,14 +154,18 @@ const CACHED_ONLY = /, --cached-only is specified\.?/g;
 
 /** Replaces Deno's advice by the remedy here. */
 function translate(reason: string, module: URL, config: URL | undefined): string {
-  const file = show(pathOfUrl(module));
+  const file = showPath(pathOfUrl(module));
   const fetching = config === undefined
     ? `. Run deno cache ${file}, which fetches what it imports. ` +
       `If the "links" of a deno.json have it, pass ${CONFIG}`
-    : `. Run deno cache --config ${show(pathOfUrl(config))} ${file}, which fetches what it imports`;
+    : `. Run deno cache --config ${
+      showPath(pathOfUrl(config))
+    } ${file}, which fetches what it imports`;
   const mapping = config === undefined
     ? `which it has no import map for. Import "jsr:…" or "npm:…" in full, or pass ${CONFIG}`
-    : `which ${show(pathOfUrl(config))} has no entry for. Add one to its "imports", or import ` +
+    : `which ${
+      showPath(pathOfUrl(config))
+    } has no entry for. Add one to its "imports", or import ` +
       '"jsr:…" or "npm:…" in full';
   return reason.replace(
     READ_ADVICE,

@@ -277,3 +277,48 @@ for (const half of [true, false]) {
     assertEquals(received, half ? [] : [2_000_000]);
   });
 }
+
+/** Sends more than the kernel takes, and detaches the buffer of a message that waits or is sent. */
+async function detachWhileSent(channel: Messages<Uint8Array>, isFirst: boolean) {
+  const all = [new Uint8Array(1_000_000), new Uint8Array(1_000_000)];
+  const sending = Promise.allSettled(all.map((message) => channel.send(message)));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  all[isFirst ? 0 : 1]!.buffer.transfer();
+  return sending;
+}
+
+for (const isFirst of [true, false]) {
+  const which = isFirst ? "the message that is sent" : "a message that waits";
+  const end: Record<string, (channel: Messages<Uint8Array>) => unknown> = {
+    "close()": (channel) => channel.close(),
+    "detach()": (channel) => channel.detach(),
+  };
+  for (const [name, leave] of Object.entries(end)) {
+    test(`${name} rejects each send() although the buffer of ${which} is detached`, async () => {
+      const [a, b] = await socketpair();
+      using _peer = b;
+      using _conn = a;
+      const channel = messages(a, lengthPrefixed());
+      const sending = detachWhileSent(channel, isFirst);
+      await new Promise((resolve) => setTimeout(resolve, 40));
+      assert(channel.pending > 1_000_000, `${channel.pending}`);
+      leave(channel);
+      const reading = b.readable.pipeTo(new WritableStream()).catch(() => {});
+      const results = await within(2000, sending);
+      assertEquals(results.map(({ status }) => status), ["rejected", "rejected"]);
+      a.close();
+      await reading;
+    });
+  }
+}
+
+test("writeTimeout closes a channel although the buffer that is sent is detached", async () => {
+  const [a, b] = await socketpair();
+  using _peer = b;
+  const channel = messages(a, lengthPrefixed(), { writeTimeout: 60 });
+  const results = await within(2000, detachWhileSent(channel, true));
+  for (const result of results) {
+    assert(result.status === "rejected" && result.reason instanceof Deno.errors.TimedOut);
+  }
+  channel.close();
+});
