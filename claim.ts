@@ -45,7 +45,7 @@ export interface SocketClaim extends AsyncDisposable {
    * @returns What `open` returned. Close it before {@linkcode release}, unless the claim does.
    * @throws {Deno.errors.BadResource} when the claim has been released, another `bind` is not over,
    * or with `publish: "rename"` it was bound before.
-   * @throws {SocketInUse} when what an earlier `bind` returned is not closed.
+   * @throws {SocketInUse} when the listener of an earlier `bind` is still open.
    * @throws {InsecurePath} when the file was more open than asked for, belongs to another user than
    * the lock file, or its mode or owner cannot be set safely in its directory.
    * @throws {TypeError} when `open` bound nothing at the path.

@@ -119,8 +119,8 @@ export interface Connection extends Disposable, AsyncDisposable {
    * @throws {Deno.errors.TimedOut} when the peer has read nothing for the server's `writeTimeout`,
    * or a read has timed out; `unsent` as well.
    * @throws {ConnectionClosed} when `close()` or `closeWrite()` was called; `unsent` as well.
-   * @throws {TypeError} when `data` is not a `Uint8Array`, or its buffer is detached or made
-   * smaller before all of it is sent. If the peer has a part of it, the connection closes.
+   * @throws {TypeError} when `data` is not a `Uint8Array`, or its buffer is detached or resized
+   * before all of it is sent. If the peer has a part of it, the connection closes.
    */
   write(data: Uint8Array): Promise<number>;
   /**

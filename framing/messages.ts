@@ -122,7 +122,9 @@ export interface Messages<out In, in Out = In>
    * - A rejection that is not awaited does not end the process.
    *
    * @param message The message.
-   * @throws {TypeError} when it is of the wrong kind for the codec, or has lone surrogates.
+   * @throws {TypeError} when it is of the wrong kind for the codec, has lone surrogates, or the
+   * buffer of its bytes is detached or resized before they are sent. After the last of these, later
+   * messages reject, too.
    * @throws {RangeError} when the codec cannot frame it: `MessageTooLarge`, or a delimiter in it.
    * @throws {Deno.errors.BrokenPipe} when the peer has closed the connection. `unsent` has all
    * bytes that the kernel did not take, of this message and of earlier ones that had resolved.

@@ -65,7 +65,7 @@ export interface PacketSocket
    * @throws {Deno.errors.ConnectionRefused} when the peer of a `"dgram"` socket has closed. Further
    * ones reject with `NotConnected`.
    * @throws {ConnectionClosed} when `close()` or `closeWrite()` was called.
-   * @throws {TypeError} when `packet` is not a `Uint8Array`, its buffer is detached or made smaller
+   * @throws {TypeError} when `packet` is not a `Uint8Array`, its buffer is detached or resized
    * before it is sent, or an option does not exist.
    */
   send(packet: Uint8Array, options?: PacketWaitOptions): Promise<void>;

@@ -77,7 +77,7 @@ async function openPrivate(name: string): Promise<OpenFile> {
   try {
     if (!file.statSync().isFile) return { file, undo() {} };
     if (!tryLock(file, true)) {
-      throw new Deno.errors.WouldBlock("another process records to it");
+      throw new Deno.errors.WouldBlock("another process records to it. Choose another file");
     }
     const before = closeToOthers(name, file);
     return { file, undo: () => isNew ? Deno.removeSync(name) : Deno.chmodSync(name, before) };

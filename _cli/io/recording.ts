@@ -28,6 +28,8 @@ export interface RecordedConnection {
   readonly steps: Step[];
   /** Whether it was closed because of a failure: one side may have closed before it took all. */
   hasFailed: boolean;
+  /** The directions that have ended. */
+  readonly ended: Set<Direction>;
 }
 
 /** Reports whether a file is standard input. Deno opens `/dev/stdin` only with all permissions. */
@@ -93,8 +95,7 @@ function parseObject(line: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-/** The events that a relay adds to those of the bytes. */
-const OTHER_EVENTS: readonly unknown[] = ["open", "close", "descriptors"];
+const EVENTS: readonly unknown[] = ["open", "data", "end", "close", "descriptors"];
 
 /** Adds an event. One that is not about bytes, such as a descriptor, adds no step. */
 function addEvent(
@@ -105,21 +106,23 @@ function addEvent(
   if (!Number.isSafeInteger(connection) || connection as number < 1) {
     throw new TypeError(`"connection" must be a positive integer, got ${show(connection)}`);
   }
-  const recorded = connections.get(connection as number) ?? { steps: [], hasFailed: false };
+  const recorded = connections.get(connection as number) ?? {
+    steps: [],
+    hasFailed: false,
+    ended: new Set<Direction>(),
+  };
   connections.set(connection as number, recorded);
   if (event === "close" && reason !== undefined) recorded.hasFailed = true;
-  if (OTHER_EVENTS.includes(event)) return;
-  if (event !== "data" && event !== "end") {
-    const names = ["open", "data", "end", "close", "descriptors"].join(", ");
-    throw new TypeError(`"event" must be one of ${names}, got ${show(event)}`);
+  if (!EVENTS.includes(event)) {
+    throw new TypeError(`"event" must be one of ${EVENTS.join(", ")}, got ${show(event)}`);
   }
+  if (event !== "data" && event !== "end") return;
   if (direction !== "to-target" && direction !== "to-client") {
     throw new TypeError(`"direction" must be "to-target" or "to-client", got ${show(direction)}`);
   }
-  const { steps } = recorded;
-  if (steps.some((step) => step.event === "end" && step.direction === direction)) {
-    throw new TypeError(`"${direction}" has ended before`);
-  }
+  const { steps, ended } = recorded;
+  if (ended.has(direction)) throw new TypeError(`"${direction}" has ended before`);
+  if (event === "end") ended.add(direction);
   steps.push(event === "end" ? { event, direction } : { event, direction, bytes: bytesOf(line) });
 }
 

@@ -118,8 +118,8 @@ Datagrams have no end: the command ends when nothing has come for half a second 
       `It connects for each connection of FILE, one after another, and sends what the client sent. Before each
 step it waits until the server has sent as many bytes as in the recording. It stops if nothing comes
 for --timeout. Each range of bytes that differs is a line on standard output, with its offset in the
-answer of its connection. So is the number of bytes that the server did not take. The exit code is 1 if
-anything differs. How reads split the bytes does not matter.
+answer of its connection. Bytes that the server did not take are another line, with their
+number. The exit code is 1 if anything differs. How reads split the bytes does not matter.
 With --listen it serves PATH instead. Each client is answered as the next connection of FILE was, once
 it has sent as many bytes. It exits with 0 when all connections were played. It exits with 1 at the first
 byte that differs, or at a signal before that. --timeout limits the wait for a client, and for what the

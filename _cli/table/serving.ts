@@ -162,9 +162,10 @@ With --peer-env the command has UDS_PEER_PID, UDS_PEER_UID and UDS_PEER_GID: the
 it connected. --allow-user, --allow-group and --peer-env need --allow-ffi for libc.
 With --module it runs FILE in --workers processes, which accept clients themselves. FILE exports fetch,
 as for deno serve, or connection, which gets each connection. It runs in a sandbox: it may read its own
-directory, and what --allow adds, such as "read=/data,/etc net=db:5432 env". It has the imports of a
-deno.json with --config only. A process that ends is replaced. --max and --idle count in each process. SIGHUP does not shut it down then, but loads the
-module again, and refuses no client. SIGUSR2 prints the connections of each process.
+directory, and what --allow adds, such as "read=/data,/etc net=db:5432 env". Without --config it has no
+deno.json: --config adds the imports of one. A process that ends is replaced. --max and --idle count in
+each process. SIGHUP does not shut it down then, but loads the module again, and refuses no client.
+SIGUSR2 prints the connections of each process.
 ${ENDS}`,
     options: {
       reply: value(text, "TEXT", "send TEXT to each request or message, instead of running CMD"),

@@ -1,4 +1,4 @@
-/** What is encoded already, and must not be encoded again. */
+/** Messages that are encoded already, and must not be encoded again. */
 
 /** A message that was encoded before. Only `sendEncoded()` of a channel takes it. */
 export abstract class AlreadyEncoded {

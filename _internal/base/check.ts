@@ -1,6 +1,6 @@
 /** Checks of arguments. Each one names a wrong argument before the system is asked for anything. */
 
-/** The maximum number of characters of a string in a message. */
+/** The maximum number of characters of a value in a message. */
 const MAX_SHOWN = 100;
 
 /** The longest path of Linux: `PATH_MAX` of linux/limits.h. */
@@ -11,7 +11,7 @@ const PATH_MAX = 4096;
  * one is cut.
  */
 export function show(value: unknown): string {
-  if (typeof value === "string") return quote(value, MAX_SHOWN);
+  if (typeof value === "string") return JSON.stringify(shortened(value));
   if (typeof value === "function") return "a function";
   if (value instanceof Promise) return "a promise. Await it first";
   if (typeof value === "object" && value !== null) {
@@ -24,11 +24,12 @@ export function show(value: unknown): string {
 
 /** Formats a path, or the URL of a file, for a message: whole, because the reader needs it. */
 export function showPath(path: string | URL): string {
-  return quote(String(path), PATH_MAX);
+  return JSON.stringify(shortened(String(path), PATH_MAX));
 }
 
-function quote(text: string, most: number): string {
-  return JSON.stringify(text.length <= most ? text : `${text.slice(0, most)}…`);
+/** Returns the beginning of a text, which may be of any length. */
+export function shortened(text: string, most: number = MAX_SHOWN): string {
+  return text.length <= most ? text : `${text.slice(0, most)}…`;
 }
 
 /** Reports whether a value is what a generator function returns, also an async one. */
@@ -139,8 +140,8 @@ export function checkSignal(name: string, value: unknown): void {
 }
 
 /**
- * Throws unless the value is a whole number from `least` to `most`. From 0 on, -0 is refused too:
- * Deno does not pass it to the system.
+ * Throws unless the value is a whole number from `least` to `most`. If `least` is 0, it also
+ * refuses -0, which Deno does not pass to the system.
  */
 export function checkInteger(name: string, value: unknown, least: number, most: number): void {
   if (typeof value !== "number") {

@@ -3,7 +3,7 @@
 /** Throws if the buffer of the data is detached. The data would count as empty. */
 export function checkAttached(name: string, data: Uint8Array): void {
   if (data.length > 0 || !(data.buffer as ArrayBuffer).detached) return;
-  throw new TypeError(`Invalid ${name}: its buffer is detached. Pass a copy`);
+  throw new TypeError(`Invalid ${name}: its buffer is detached. Transfer a copy of it instead`);
 }
 
 /** Returns the cause of a failure after a buffer was detached or resized. */

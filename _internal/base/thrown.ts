@@ -1,6 +1,6 @@
 /**
- * What is read of a thrown value. Code of users may throw anything: a value without a text, a
- * revoked proxy, an error with a getter that throws.
+ * Reading a thrown value, which may throw again. Code of users may throw anything: a value without
+ * a text, a revoked proxy, an error with a getter that throws.
  */
 
 /** Returns what `read` returns, or `otherwise` if reading throws. */

@@ -603,7 +603,8 @@ export class SocketConnection {
     if (this.#state === "over") return closedError(this, operation, "over", unsent);
     if (this.#state === "closed") {
       const error = this.#closedError(operation, unsent);
-      if (operation === "write") this.#onLateWrite?.(error);
+      // A write of no bytes only asks whether the peer is there.
+      if (operation === "write" && unsent?.length !== 0) this.#onLateWrite?.(error);
       return error;
     }
     const error = connectionFailure(this, operation, cause, unsent);
@@ -654,7 +655,7 @@ function remedyForData(data: unknown): string {
   return typeof data === "string" ? ". Use writeText()" : "";
 }
 
-/** Returns why a write has failed. The kernel cannot read a buffer that was made smaller. */
+/** Returns why a write has failed. The kernel cannot read a buffer that has become smaller. */
 function reasonOf(cause: unknown, unsent: Uint8Array | undefined): unknown {
   return unsent === undefined && codeOf(cause) === "EFAULT" ? bufferLost() : cause;
 }

@@ -20,7 +20,7 @@ export interface PacketTransport {
   /**
    * Sends a packet. Returns `undefined` if it would wait.
    *
-   * @param size How many bytes it had when it was passed. Throws if it has not as many any more.
+   * @param size How many bytes it had when it was passed. Throws if their number has changed.
    */
   send(packet: Uint8Array, size: number): true | undefined;
   /** Returns packets in order; `null` at the end, `undefined` if none has come. */

@@ -73,7 +73,7 @@ export interface DatagramSocket extends AsyncIterable<Datagram>, AsyncDisposable
    * @throws {MessageTooLarge} when the packet has more than `maxPacketBytes`.
    * @throws {ConnectionClosed} when `close()` was called before or meanwhile.
    * @throws {TypeError} when an argument is of the wrong kind, or the buffer of the packet is
-   * detached or made smaller before it is sent.
+   * detached or resized before it is sent.
    * @throws {Deno.errors.NotCapable} when a Deno permission for the receiver is missing.
    */
   send(packet: Uint8Array, to: SocketPath, options?: PacketWaitOptions): Promise<void>;

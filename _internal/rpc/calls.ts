@@ -40,9 +40,9 @@ export interface Call {
 }
 
 /**
- * The number of latest answers of which a second one is reported, as a fault of the peer. To know
- * all that were given up instead would take memory without a limit, if the peer never answers them.
- * So an answer counts as late if its call was made, and it is not one of the latest answered.
+ * How many of the latest answered calls are remembered: a second answer to one of them is reported.
+ * Any other answer to a call that was made counts as late, and is dropped. Remembering every call
+ * that was given up would take memory without a limit.
  */
 const MAX_ANSWERED = 100;
 

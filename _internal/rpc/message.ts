@@ -1,5 +1,6 @@
 /** The parts of a message, as any peer may have sent them. */
 
+import { shortened, show } from "../base/check.ts";
 import { RPC_CODES } from "./codes.ts";
 import { ExactNumber, type Id, type WireError } from "./wire.ts";
 
@@ -25,12 +26,9 @@ export function stateOfRequest({ jsonrpc, id, method, params }: Message): string
   return undefined;
 }
 
-/** The maximum number of characters of the peer's in a report. */
-const MAX_SHOWN = 100;
-
-/** Returns the beginning of a text of the peer's, which may fill a whole message. */
-export function shortened(text: string): string {
-  return text.length <= MAX_SHOWN ? text : `${text.slice(0, MAX_SHOWN)}…`;
+/** Formats an id for a report. It may be anything, and fill a whole message. */
+export function showId(id: unknown): string {
+  return isId(id) ? shortened(JSON.stringify(id)) : show(id);
 }
 
 /** Reports whether a value can identify a request. */

@@ -12,7 +12,14 @@ import { ConnectionClosed, isSocketError } from "../../errors.ts";
 import type { ByteChannel, Codec } from "../../framing/codec.ts";
 import { type Messages, messages } from "../../framing/messages.ts";
 import { seen, seenFrom } from "../base/caller_stack.ts";
-import { checkOptions, type Checks, checkSignal, duration, show } from "../base/check.ts";
+import {
+  checkOptions,
+  type Checks,
+  checkSignal,
+  duration,
+  shortened,
+  show,
+} from "../base/check.ts";
 import { onAbort } from "../base/event_loop.ts";
 import { malformed } from "../messages/codec_support.ts";
 import { codeOf, messageOf } from "../base/failure.ts";
@@ -24,7 +31,7 @@ import { DONE } from "../messages/sender.ts";
 import { writeEarly } from "../messages/write_early.ts";
 import { type CallOptions, Calls } from "./calls.ts";
 import { RPC_CODES } from "./codes.ts";
-import { isId, type Message, shortened, stateOfRequest, wireErrorOf } from "./message.ts";
+import { isId, type Message, showId, stateOfRequest, wireErrorOf } from "./message.ts";
 import type { PeerOptions } from "./options.ts";
 import { type Reply, Requests } from "./requests.ts";
 import { CountingCodec, type Id, type Wire, type WireError, wireOf } from "./wire.ts";
@@ -375,7 +382,7 @@ export class Peer {
     if (this.#calls.settle(id, result, known)) return this.#changed();
     const state = id == null
       ? `the peer could not use a message: ${shortened(known?.message ?? "")}`
-      : `the id of an answer is unknown: ${shortened(JSON.stringify(id))}`;
+      : `the id of an answer is unknown: ${showId(id)}`;
     this.#report(malformed(state));
   }
 

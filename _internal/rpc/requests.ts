@@ -9,10 +9,11 @@
  */
 
 import { RpcError } from "../../errors.ts";
+import { show } from "../base/check.ts";
 import { messageOf } from "../base/failure.ts";
 import { readThrown } from "../base/thrown.ts";
 import { RPC_CODES } from "./codes.ts";
-import { shortened } from "./message.ts";
+import { showId } from "./message.ts";
 import type { Id, Wire } from "./wire.ts";
 
 /**
@@ -85,12 +86,12 @@ export class Requests {
     const { methods, notify } = this.#options;
     const run = methodOf(methods, method);
     if (run === undefined) {
-      const message = `Method not found: ${JSON.stringify(method.slice(0, 100))}`;
+      const message = `Method not found: ${show(method)}`;
       return this.refuse(id, RPC_CODES.METHOD_NOT_FOUND, message, reply);
     }
     if (id !== undefined && this.#open.has(id)) {
       const message = "Invalid request: a request with this id is not answered yet";
-      this.#options.report(new Error(`${message}: ${shortened(JSON.stringify(id))}`), method);
+      this.#options.report(new Error(`${message}: ${showId(id)}`), method);
       return this.refuse(id, RPC_CODES.INVALID_REQUEST, message, reply);
     }
     const request = new Request(id, method, run, params, reply, notify);

@@ -74,7 +74,7 @@ function textWire({ frames, parse }: JsonParts): Wire {
       const text = jsonTextOrNone(result, ".result") ?? "null";
       return `{"jsonrpc":"2.0","id":${textOfId(id)},"result":${text}}`;
     },
-    error: (id, error) => `{"jsonrpc":"2.0","id":${textOfId(id)},"error":${jsonText(error)}}`,
+    error: (id, error) => `{"jsonrpc":"2.0","id":${textOfId(id)},"error":${JSON.stringify(error)}}`,
     batch: (answers) => `[${answers.join(",")}]`,
   };
 }

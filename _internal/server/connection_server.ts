@@ -234,7 +234,8 @@ export class ConnectionServer implements UnixServer {
 
   /** Reports, once, bytes that a handler has lost by returning before it wrote them. */
   readonly #reportLateWrite = (error: Error): void => {
-    if (this.#isLateWriteReported) return;
+    // Connections that were cut off are counted, not reported.
+    if (this.#isLateWriteReported || this.#state === "finished") return;
     this.#isLateWriteReported = true;
     this.#reporter.report(error, this.#info);
   };

@@ -253,7 +253,7 @@ test("write() refuses a buffer that is detached, and so does a chunk that waits 
   const { conn } = pair;
   const data = new Uint8Array(5);
   data.buffer.transfer();
-  const message = "Invalid data: its buffer is detached. Pass a copy";
+  const message = "Invalid data: its buffer is detached. Transfer a copy of it instead";
   await assertRejects(() => conn.write(data), TypeError, message);
   const writer = conn.writable.getWriter();
   const chunk = new Uint8Array(5);
