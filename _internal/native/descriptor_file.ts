@@ -2,8 +2,9 @@
  * A `Deno.FsFile` over a descriptor, which Deno's own API cannot make.
  *
  * - Deno opens another file, the placeholder. `dup3` then puts the descriptor in its place.
- * - The placeholder gets the lowest number that is free, unless another thread is faster. So
- *   several of the lowest numbers are looked at. It must be at exactly one of them.
+ * - The placeholder gets the lowest number that is free. Other threads open and close files
+ *   meanwhile, so all numbers around the lowest free ones are looked at, before and after. It must
+ *   be new at exactly one of them.
  * - Threads that do this at once would find each other's placeholders. A lock of libc, which all
  *   threads of the process share, keeps them apart.
  */
@@ -19,7 +20,7 @@ import { ProcessLock } from "../libc/process_lock.ts";
 const PLACEHOLDER = "/dev/null";
 const MAX_TRIES = 10;
 
-/** How many free numbers are looked at: more than other threads take within microseconds. */
+/** How many numbers other threads may take or free at the same moment. */
 const PLACES = 8;
 
 /** More than `sizeof (struct stat)`, which begins with `st_dev` and has `st_ino` at 8. */
@@ -41,11 +42,11 @@ export function fileOver(context: ErrorContext<null>, libc: Libc, fd: number): D
   }
   for (let i = 0; i < MAX_TRIES; i++) {
     using _lock = ProcessLock.take(context, libc);
-    const places = freePlaces(libc, fd);
     let file: Deno.FsFile | undefined;
     try {
+      const inode = Deno.statSync(PLACEHOLDER);
+      const places = placesAround(libc, fd).filter((each) => !isAt(fstat, inode, each));
       file = Deno.openSync(PLACEHOLDER);
-      const inode = file.statSync();
       const [place, ...others] = places.filter((each) => isAt(fstat, inode, each));
       const isFound = place !== undefined && others.length === 0;
       if (isFound && replace(libc, fstat, file, fd, place)) return file;
@@ -59,14 +60,15 @@ export function fileOver(context: ErrorContext<null>, libc: Libc, fd: number): D
   throw context.error(Deno.errors.Busy, state);
 }
 
-/** Returns the lowest numbers that are free. */
-function freePlaces(libc: Libc, fd: number): number[] {
-  const places: number[] = [];
+/** Returns the lowest numbers that are free, and all around them. */
+function placesAround(libc: Libc, fd: number): number[] {
+  const free: number[] = [];
   for (let place = libc.dup(fd); place >= 0; place = libc.dup(fd)) {
-    if (places.push(place) === PLACES) break;
+    if (free.push(place) === PLACES) break;
   }
-  for (const place of places) libc.close(place);
-  return places;
+  for (const place of free) libc.close(place);
+  const first = Math.max(0, (free[0] ?? 0) - PLACES);
+  return Array.from({ length: (free.at(-1) ?? -1) + 1 - first }, (_, i) => first + i);
 }
 
 function isAt(fstat: Fstat, { dev, ino }: Inode, fd: number): boolean {
