@@ -82,8 +82,9 @@ export interface PairOptions {
   modules?: (string | URL)[] | undefined;
   /**
    * For a module: the `file:` URL of a `deno.json` with its import map and settings. Pass only one
-   * that you trust: Deno opens what it names, whatever the module may read. Without it, no
-   * `deno.json`, `package.json` or `tsconfig.json` beside the module is read.
+   * that you trust: Deno opens what it names, whatever the module may read. Deno then also reads a
+   * `deno.json` that is nearer to the module (2.9.6). Without `config`, no `deno.json`,
+   * `package.json` or `tsconfig.json` beside the module is read.
    *
    * @default {none}
    * @experimental

@@ -6,8 +6,8 @@
  * - Every permission that is not granted is denied by name: node:child_process adds `-A` where
  *   there is no permission flag. `import` is not denied, because then nothing could be imported
  *   from the cache.
- * - No configuration counts except one that the parent vouches for. Packages below any
- *   `node_modules` may be read whatever is denied, so Deno is kept from looking for one.
+ * - No configuration counts except one that the parent vouches for. With that one, Deno 2.9.6 also
+ *   reads a nearer one of the module. Packages below any `node_modules` may be read whatever is denied, so Deno is kept from looking for one.
  */
 
 import { showPath } from "../base/check.ts";

@@ -107,7 +107,7 @@ test("pair(module) allows it to import all of its own directory, statically and 
   });
 });
 
-test("pair(module) uses the import map of `config`, and of no other deno.json", async () => {
+test("pair(module) uses the import map of `config`, and of no deno.json farther away", async () => {
   await using dir = new TempDir();
   const url = await write(dir, {
     "own/deep/w.ts": saying("[a, b]", `import { a } from "mapped"; import { b } from "#/b.ts";`),
@@ -122,10 +122,9 @@ test("pair(module) uses the import map of `config`, and of no other deno.json", 
   const refusal =
     'which it has no import map for. Import "jsr:…" or "npm:…" in full, or pass config';
   await assertRefused(() => pair(url), Deno.errors.InvalidData, refusal);
-  const other = new URL("../../deno.json", url);
-  const entry = `"mapped", which "${other.pathname}" has no entry for. Add one to its "imports"`;
-  await Deno.writeTextFile(other, `{ "imports": { "#/": "./own/deep/" } }`);
-  await assertRefused(() => pair(url, { config: other }), Deno.errors.InvalidData, entry);
+  await Deno.writeTextFile(config, `{ "imports": { "#/": "./deep/" } }`);
+  const entry = `"mapped", which "${config.pathname}" has no entry for. Add one to its "imports"`;
+  await assertRefused(() => pair(url, { config }), Deno.errors.InvalidData, entry);
 });
 
 test("pair(module) allows it to import from the directories of `modules`, and no others", async () => {
