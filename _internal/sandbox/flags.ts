@@ -7,7 +7,8 @@
  *   there is no permission flag. `import` is not denied, because then nothing could be imported
  *   from the cache.
  * - No configuration counts except one that the parent vouches for. With that one, Deno 2.9.6 also
- *   reads a nearer one of the module. Packages below any `node_modules` may be read whatever is denied, so Deno is kept from looking for one.
+ *   reads a nearer one of the module. Packages below any `node_modules` may be read whatever is
+ *   denied, so Deno is kept from looking for one.
  */
 
 import { showPath } from "../base/check.ts";
