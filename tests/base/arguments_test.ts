@@ -189,7 +189,7 @@ test("an error has a long argument cut, and a long path whole", async () => {
   );
   assertEquals(
     wrong.message,
-    `Invalid timeout: expected a number, got "${"x".repeat(100)}…"`,
+    `Invalid timeout (milliseconds): expected a number, got "${"x".repeat(100)}…"`,
   );
   const path = `/run/${"d".repeat(200)}/a.sock`;
   assertStringIncludes(

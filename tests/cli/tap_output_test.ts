@@ -121,7 +121,7 @@ test("uds tap --output is refused while another process records to the file", as
   const { code, stderr } = await uds(["tap", "-o", file, dir.file("u"), dir.file("a.sock")]);
   assertEquals([code, stderr], [
     5,
-    `uds: Cannot write "${file}": another process records to it\n`,
+    `uds: Cannot write "${file}": another process records to it. Choose another file\n`,
   ]);
   {
     await using conn = await connect(dir.file("t"));
