@@ -10,7 +10,7 @@
 
 import { kindOf } from "../base/file.ts";
 import { isGranted } from "../base/deno_permissions.ts";
-import { onAbort } from "../base/event_loop.ts";
+import { onAbort, turn } from "../base/event_loop.ts";
 import { codeOf, stateOf } from "../base/failure.ts";
 
 /** The mode of a lock file. The other programs' locks are not executable. */
@@ -88,7 +88,11 @@ export function foreignKind(info: Deno.FileInfo): string | undefined {
  * was found: another file may have taken its place.
  */
 export async function openLock(path: string): Promise<Deno.FsFile> {
-  if (blocked.has(path)) throw tooLate();
+  if (blocked.has(path)) {
+    // A caller that tries again and again would keep the openings from ending.
+    await turn();
+    throw tooLate();
+  }
   const opening = openFirst(path);
   // Not setTimeout: its first use loads Node's timers, 12 to 15 ms of a start (Deno 2.9.6).
   const limit = AbortSignal.timeout(OPEN_MS);

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { openLock } from "../../_internal/lock/lock_file.ts";
 import { TempDir, test, turn } from "../_helpers.ts";
 
@@ -29,3 +29,26 @@ for (const order of [[0, 1], [1, 0]] as const) {
     (await openLock(path)).close();
   });
 }
+
+test("a caller that opens a lock file again and again lets a late opening end", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.lock");
+  await Deno.writeTextFile(path, "");
+  const { open } = Deno;
+  Deno.open = (...args) => new Promise((resolve) => setTimeout(() => resolve(open(...args)), 1200));
+  let tries = 0;
+  try {
+    await assertRejects(() => openLock(path), Deno.errors.TimedOut);
+    Deno.open = open;
+    let file: Deno.FsFile | undefined;
+    while (file === undefined) {
+      // Without the limit, a failure of this test would hang.
+      assert(++tries < 100_000);
+      file = await openLock(path).catch(() => undefined);
+    }
+    file.close();
+  } finally {
+    Deno.open = open;
+  }
+  assert(tries > 1, `${tries} tries`);
+});
