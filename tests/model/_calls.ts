@@ -200,6 +200,8 @@ export class CallingEnd implements Side {
       const last = this.#call("echo");
       for (const each of this.#settled) await each;
       ({ result } = last);
+      // A refused call settles at once: without a turn, the answers would never come.
+      await turn();
     } while ("error" in result! && result.error instanceof Deno.errors.Busy);
   }
 }
