@@ -30,7 +30,7 @@ for (const order of [[0, 1], [1, 0]] as const) {
   });
 }
 
-test("a caller that opens a lock file again and again lets a late opening end", async () => {
+test("a caller that opens a lock file again and again does not hold up a late opening", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.lock");
   await Deno.writeTextFile(path, "");

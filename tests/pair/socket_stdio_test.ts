@@ -84,9 +84,11 @@ test('pair() with socket "stdio": a write to a child that ends its input rejects
 });
 
 test('pair() with socket "stdio": the child has two pipes, and nothing at descriptor 3', async () => {
-  const script = "for n in 0 1 3; do readlink /proc/$$/fd/$n | sed 's/:.*//' || :; done";
+  // Without a pipeline, for which the shell itself opens descriptor 3.
+  const script = "for n in 0 1 3; do readlink /proc/$$/fd/$n || :; done";
   await using child = await onStdio("sh", ["-c", script]);
-  assertEquals(decode(await readAll(child.conn)), "pipe\npipe\n");
+  const links = decode(await readAll(child.conn)).replace(/:.*/g, "");
+  assertEquals(links, "pipe\npipe\n");
 });
 
 for (
