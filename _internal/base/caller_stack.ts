@@ -35,16 +35,14 @@ export function seenFrom(called: Called, error: unknown, ...inner: Called[]): un
 
 /** Cuts the stack of an error at the first of these functions that is in it. */
 function cut(error: Error, functions: Called[]): void {
-  const begin = functions.find((each) => callers(each, 1).length > 0);
-  const hasCaller = begin === undefined ? hasOthers(filesOf(error)) : isSeen(begin);
-  if (!hasCaller) Error.captureStackTrace(error, absent);
-  else if (begin !== undefined) Error.captureStackTrace(error, begin);
-}
-
-/** Reports whether other code has called a function in the stack, if only through ours. */
-function isSeen(begin: Called): boolean {
-  // Mostly the first place is enough.
-  return hasOthers(callers(begin, 1)) || hasOthers(callers(begin, MAX_PLACES));
+  for (const each of functions) {
+    const nearest = callers(each, 1);
+    if (nearest.length === 0) continue;
+    // Other code may have called the function through ours. Mostly the nearest place is enough.
+    const hasCaller = hasOthers(nearest) || hasOthers(callers(each, MAX_PLACES));
+    return Error.captureStackTrace(error, hasCaller ? each : absent);
+  }
+  if (!hasOthers(filesOf(error))) Error.captureStackTrace(error, absent);
 }
 
 /** The maximum number of places to look for one of other code. */
