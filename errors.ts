@@ -28,6 +28,8 @@
  * @module
  */
 
+import { readThrown } from "./_internal/base/thrown.ts";
+
 /**
  * The shape of every error that this package throws for a failure of the system.
  *
@@ -93,12 +95,8 @@ export interface SocketErrorFields {
  * @category Errors
  */
 export function isSocketError(error: unknown): error is SocketError {
-  try {
-    return error instanceof Error && "operation" in error && "path" in error;
-  } catch {
-    // A thrown value may be a revoked proxy.
-    return false;
-  }
+  const hasShape = () => error instanceof Error && "operation" in error && "path" in error;
+  return readThrown(hasShape, false);
 }
 
 /**
@@ -124,19 +122,11 @@ function causeOf({ cause }: SocketErrorFields): ErrorOptions {
   return cause === undefined ? {} : { cause };
 }
 
-/** Returns the code of a cause, which may be any thrown value. */
-function codeOf(cause: unknown): string | undefined {
-  try {
-    return (cause as { code?: string } | null | undefined)?.code;
-  } catch {
-    return undefined;
-  }
-}
-
 /** Sets the fields. The base class of Deno's errors makes `name` an own property. */
 function setFields(error: Error, name: string, fields: SocketErrorFields, code?: string): void {
   const { cause, code: given, ...others } = fields;
-  const found = given ?? codeOf(cause) ?? code;
+  const ofCause = () => (cause as { code?: string } | null | undefined)?.code;
+  const found = given ?? readThrown(ofCause, undefined) ?? code;
   Object.assign(error, { name, ...others }, found === undefined ? {} : { code: found });
 }
 

@@ -15,6 +15,7 @@ import { projectFiles } from "./source_text.ts";
 type Room = string;
 
 const FLOORS: readonly (readonly Room[])[] = [
+  ["_internal/base/thrown.ts"],
   ["errors.ts"],
   ["_internal/base/"],
   ["address.ts"],
