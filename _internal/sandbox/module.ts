@@ -155,18 +155,14 @@ const CACHED_ONLY = /, --cached-only is specified\.?/g;
 /** Replaces Deno's advice by the remedy here. */
 function translate(reason: string, module: URL, config: URL | undefined): string {
   const file = showPath(pathOfUrl(module));
-  const fetching = config === undefined
+  const map = config && showPath(pathOfUrl(config));
+  const fetching = map === undefined
     ? `. Run deno cache ${file}, which fetches what it imports. ` +
       `If the "links" of a deno.json have it, pass ${CONFIG}`
-    : `. Run deno cache --config ${
-      showPath(pathOfUrl(config))
-    } ${file}, which fetches what it imports`;
-  const mapping = config === undefined
+    : `. Run deno cache --config ${map} ${file}, which fetches what it imports`;
+  const mapping = map === undefined
     ? `which it has no import map for. Import "jsr:…" or "npm:…" in full, or pass ${CONFIG}`
-    : `which ${
-      showPath(pathOfUrl(config))
-    } has no entry for. Add one to its "imports", or import ` +
-      '"jsr:…" or "npm:…" in full';
+    : `which ${map} has no entry for. Add one to its "imports", or import "jsr:…" or "npm:…" in full`;
   return reason.replace(
     READ_ADVICE,
     (_, path) =>

@@ -93,11 +93,16 @@ for (
   });
 }
 
+const SCRIPT = { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] };
+
+/** Runs a command on a terminal, without colors. */
+function withoutColors(command: string[]): string[] {
+  return ["env", "NO_COLOR=1", ...onTerminal(command)];
+}
+
 test("uds tap on a terminal shows the lines of a text below one another", async () => {
   await using dir = new TempDir();
-  await using tap = await tapping(dir, [], (command) => {
-    return ["env", "NO_COLOR=1", ...onTerminal(command)];
-  });
+  await using tap = await tapping(dir, [], withoutColors);
   await tap.exchange(encode("GET / HTTP/1.1\r\nHost: \u202Ed\r\n\r\n"));
   await tap.process.stdout.until("close");
   const text = await tap.process.stdout.text();
@@ -106,18 +111,16 @@ test("uds tap on a terminal shows the lines of a text below one another", async 
   ) ?? [];
   assertMatch(head!, /^[\d:.]{12} #1 → {4}30 B {2}$/);
   assertEquals([host, empty], [" ".repeat(head!.length), " ".repeat(head!.length)]);
-}, { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] });
+}, SCRIPT);
 
 test("uds tap on a terminal shows a control character and its escape differently", async () => {
   await using dir = new TempDir();
-  await using tap = await tapping(dir, [], (command) => {
-    return ["env", "NO_COLOR=1", ...onTerminal(command)];
-  });
+  await using tap = await tapping(dir, [], withoutColors);
   await tap.exchange(encode("a\tb a\\tb \u2028 \\u{2028} \\"));
   await tap.process.stdout.until("close");
   const text = await tap.process.stdout.text();
   assertStringIncludes(text, " a\\tb a\\\\tb \\u{2028} \\\\u{2028} \\\\\r\n");
-}, { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] });
+}, SCRIPT);
 
 test("uds tap ends when its output is closed", async () => {
   await using dir = new TempDir();
@@ -146,7 +149,7 @@ test("uds tap on a terminal shows lines in color, without control characters", a
     escaped,
     /<ESC>\[33m←<ESC>\[0m [^\n]* {2}red <ESC>\[2m\\x1b<ESC>\[0m\[31m\r\n/,
   );
-}, { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] });
+}, SCRIPT);
 
 test(
   "uds tap on a terminal shows why something cannot be decoded without control characters",
@@ -160,18 +163,16 @@ test(
     assertStringIncludes(text, '"\\x9d0;title" is not a header');
     assert(!text.includes("\x9d"), text);
   },
-  { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] },
+  SCRIPT,
 );
 
 test("uds tap --hex on a terminal shows a dump", async () => {
   await using dir = new TempDir();
-  await using tap = await tapping(dir, ["--hex"], (command) => {
-    return ["env", "NO_COLOR=1", ...onTerminal(command)];
-  });
+  await using tap = await tapping(dir, ["--hex"], withoutColors);
   await tap.exchange(new Uint8Array([0x41, 0, 0xff]));
   await tap.process.stdout.until("close");
   assertMatch(await tap.process.stdout.text(), /3 B *\r\n {2}000000 {2}41 00 ff +A\.\.\r\n/);
-}, { needs: Deno.build.os === "linux" ? ["script"] : ["script of util-linux"] });
+}, SCRIPT);
 
 test("uds permissions tap prints those of the relay", async () => {
   const [tap, relay] = await Promise.all(
