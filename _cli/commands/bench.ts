@@ -124,7 +124,7 @@ async function requireEcho(path: SocketPath): Promise<void> {
       cause.message += `. It needs an echo: ${remedy}`;
       throw cause;
     }
-    throw new Error(`${attemptToMeasure(path)}: there is no echo. ${remedy}`, { cause });
+    throw new Error(`${attemptToMeasure(path)}: it sends no echo. ${remedy}`, { cause });
   }
 }
 

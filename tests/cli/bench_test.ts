@@ -86,7 +86,7 @@ test("uds bench refuses a server that does not echo", async () => {
   await using _server = await serve(dir.file("s.sock"), async () => {});
   const { code, stderr } = await uds(["bench", dir.file("s.sock")]);
   assertEquals(code, 1);
-  assertStringIncludes(stderr, "there is no echo");
+  assertStringIncludes(stderr, "it sends no echo");
 });
 
 for (const [i, what] of ["a first echo", "round trips", "bulk", "messages"].entries()) {

@@ -102,7 +102,7 @@ test("uds serve --module --config has the imports of a deno.json", async () => {
   assertEquals(await readText(conn), "hi");
 });
 
-test("uds serve --module names an option of its own as a remedy", async () => {
+test("uds serve --module names an option of the command line as a remedy", async () => {
   await using dir = new TempDir();
   await using other = new TempDir();
   await Deno.writeTextFile(other.file("a.ts"), "export const a = 1;");

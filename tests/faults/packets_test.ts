@@ -11,7 +11,7 @@ import { fixture, MIB, test } from "../_helpers.ts";
 
 const CASES = Number(Deno.env.get("UDS_CASES") ?? 4000);
 
-/** What V8 keeps of its own, such as compiled code. */
+/** What V8 keeps for itself, such as compiled code. */
 const KEPT_BYTES = 2 * MIB;
 /** How much all memory may grow: the allocator keeps what was used at once. */
 const RESIDENT_BYTES = 64 * MIB;

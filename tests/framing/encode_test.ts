@@ -301,7 +301,7 @@ for (const [what, misuse, Class] of MISUSED) {
   });
 }
 
-test("json() keeps an error of toJSON(), and the cause of its own", async () => {
+test("json() keeps an error of toJSON(), and the cause of an error that it makes", async () => {
   const channel = messages(new Pieces(), json(lines()));
   const failure = new RangeError("not today");
   const failing = {

@@ -4,7 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { Left } from "../fixtures/native_calls.ts";
 import { fixture, KIB, MIB } from "../_helpers.ts";
 
-/** What V8 keeps of its own, such as compiled code, and what a call may leave at most. */
+/** What V8 keeps for itself, such as compiled code, and what a call may leave at most. */
 const KEPT_BYTES = 256 * KIB;
 const LEFT_BYTES = 8;
 /** How much all memory may grow: the allocator keeps what was used at once. */
