@@ -420,6 +420,11 @@ export function gate<T = void>(): { opened: Promise<T>; open: (value: T) => void
   return { opened: promise, open: resolve };
 }
 
+/** Resolves when a connection has read `count` bytes. */
+export async function untilRead(conn: Connection, count: number): Promise<void> {
+  while (conn.bytesRead < count) await turn();
+}
+
 /** Resolves when the kernel takes no more: no write progresses for some turns of the event loop. */
 export async function untilFull(conn: Connection): Promise<void> {
   for (let quiet = 0, seen = -1; quiet < 20;) {

@@ -1,6 +1,6 @@
 import type { Connection } from "@uds/uds";
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
-import { decode, encode, isPending, readText, turn } from "../_helpers.ts";
+import { decode, encode, isPending, readText, turn, untilRead } from "../_helpers.ts";
 import { follows } from "./_follows.ts";
 import { assertAllRejectWith, ends, failureOf, resetEnds } from "./_streams.ts";
 
@@ -228,7 +228,7 @@ for (const mode of ["byob", undefined] as const) {
       const { conn, peer, reader } = both;
       const reading = failureOf(reader.read(new Uint16Array(1)));
       await peer.write(new Uint8Array([1]));
-      await turn();
+      await untilRead(conn, 1);
       reader.releaseLock();
       assert(await reading instanceof TypeError);
       const next = conn.readable.getReader({ mode } as { mode: "byob" });

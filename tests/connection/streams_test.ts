@@ -12,6 +12,7 @@ import {
   TempDir,
   test,
   turn,
+  untilRead,
   within,
 } from "../_helpers.ts";
 import { assertSameBytes, bothEnds, concat, errorOf, withPeer } from "./_connection.ts";
@@ -29,7 +30,7 @@ test("readable serves a reader that brings its own buffer, until the end", async
 
   const waiting = reader.read(new Uint8Array(10), { min: 10 });
   await peer.write(encode("01234"));
-  await readsSoFar(conn, 10);
+  await untilRead(conn, 10);
   await peer.write(encode("56789"));
   assertEquals(decode((await waiting).value!), "0123456789");
 
@@ -41,11 +42,6 @@ test("readable serves a reader that brings its own buffer, until the end", async
   await conn.write(encode("bye"));
   assertEquals(await readText(peer), "bye");
 });
-
-/** Resolves when `count` bytes were read. */
-async function readsSoFar(conn: Connection, count: number): Promise<void> {
-  while (conn.bytesRead < count) await turn();
-}
 
 test("readable's chunks hold just the memory of their bytes", async () => {
   await using dir = new TempDir();
@@ -175,7 +171,7 @@ for (const mode of ["default", "byob"] as const) {
     const { conn, peer } = pair;
     await release(conn);
     await peer.write(encode("kept"));
-    await readsSoFar(conn, 4);
+    await untilRead(conn, 4);
     await conn.readable.cancel();
     await peer.write(encode("next"));
     assertEquals(await readText(conn), "kept");
@@ -189,7 +185,7 @@ for (const mode of ["default", "byob"] as const) {
     await release(conn);
     const reading = readText(conn);
     await peer.write(encode("one"));
-    await readsSoFar(conn, 3);
+    await untilRead(conn, 3);
     await peer.write(encode("two"));
     assertEquals(await reading, "one");
     assertEquals(await readText(conn), "two");
@@ -201,7 +197,7 @@ for (const mode of ["default", "byob"] as const) {
     const { conn, peer } = pair;
     await release(conn);
     await peer.write(encode("one"));
-    await readsSoFar(conn, 3);
+    await untilRead(conn, 3);
     const reader = conn.readable.getReader();
     assertEquals(decode((await reader.read()).value!), "one");
     const waiting = reader.read();

@@ -8,7 +8,8 @@ for (const way of ["relay", "tap"]) {
     await using dir = new UserDir();
     const [path, relayed] = [dir.file("tmux.sock"), dir.file("relayed.sock")];
     const at = (path: string) => ["tmux", "-f", "/dev/null", "-S", path];
-    const env = { TERM: "xterm", HOME: dir.path };
+    // Without SHELL, tmux would start commands by the shell of the user, who may not log in.
+    const env = { TERM: "xterm", HOME: dir.path, SHELL: "/bin/sh" };
     const tmux = (...args: string[]) => output([...at(relayed), ...args], { env });
     // The server starts in the background.
     await output([...at(path), "new-session", "-d", "-x", "80", "-y", "20", "exec cat"], { env });
@@ -22,15 +23,26 @@ for (const way of ["relay", "tap"]) {
       const attach = onTerminal([...at(relayed), "attach", "-t", "0:0"]);
       await using client = new Process(asUser(...attach), { input: "open", env });
       await client.stdout.until("cat");
-      await tmux("send-keys", "-t", "0:0", "typed by send-keys", "Enter");
-      await client.stdout.until("typed by send-keys");
-      await client.type("typed in the terminal\n");
       let pane = "";
-      // The terminal shows it, and so does cat.
-      while ((pane.match(/typed in the terminal/g)?.length ?? 0) < 2) {
-        pane = await tmux("capture-pane", "-p", "-t", "0:0");
-      }
-      assertStringIncludes(pane, "typed by send-keys\ntyped by send-keys\n");
+      // The terminal shows a line as it is typed, and then cat prints it.
+      const printed = async (text: string) => {
+        while (pane.split(text).length <= 2) {
+          pane = await tmux("capture-pane", "-p", "-t", "0:0");
+        }
+      };
+      await tmux("send-keys", "-t", "0:0", "typed by send-keys", "Enter");
+      await printed("typed by send-keys");
+      await client.type("typed in the terminal\n");
+      await printed("typed in the terminal");
+      const lines = ["typed by send-keys", "typed in the terminal"].flatMap((line) => [line, line]);
+      assertEquals(pane.trimEnd().split("\n"), lines);
+      // It may have drawn a line in pieces. Now it draws whole ones.
+      await tmux(
+        "refresh-client",
+        "-t",
+        (await tmux("list-clients", "-F", "#{client_name}")).trim(),
+      );
+      for (const line of lines) await client.stdout.until(line);
       await tmux("detach-client", "-a");
       await tmux("kill-server");
       assertStringIncludes(decode((await client.ended).stdout), "[server exited]");
