@@ -21,9 +21,9 @@ import { text } from "./text.ts";
  *
  * - **On `send`** the message is what `JSON.stringify` makes of the value: a `Date` becomes a
  *   string, `NaN` becomes `null`, and properties that are `undefined` are left out. A value without
- *   JSON is refused with a `TypeError`: `undefined`, functions, symbols, a `BigInt`, and an object
- *   that contains itself. The error names the part, such as `.list[0]`. An error that a `toJSON`
- *   throws stays unchanged.
+ *   JSON is refused with a `TypeError`: `undefined`, functions, symbols, a `BigInt`, a promise, a
+ *   generator, and an object that contains itself. The error names the part, such as `.list[0]`. An
+ *   error that a `toJSON` throws stays unchanged.
  * - **On `receive`** the message is any JSON value, including `null`, or what `parse` makes of it.
  *   Without `parse`, the type `In` is your claim, which is not checked.
  * - **Types**: a client has a `json<Response, Request>(…)`, and its server a

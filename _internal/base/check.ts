@@ -32,9 +32,17 @@ export function shortened(text: string, most: number = MAX_SHOWN): string {
   return text.length <= most ? text : `${text.slice(0, most)}…`;
 }
 
+const { isPrototypeOf } = Object.prototype;
+
+/** The prototypes of all generators, and of all async ones. */
+const GENERATORS: readonly object[] = [
+  Object.getPrototypeOf(function* () {}).prototype,
+  Object.getPrototypeOf(async function* () {}).prototype,
+];
+
 /** Reports whether a value is what a generator function returns, also an async one. */
 export function isGenerator(value: unknown): boolean {
-  return /^\[object (Async)?Generator\]$/.test(Object.prototype.toString.call(value));
+  return GENERATORS.some((each) => isPrototypeOf.call(each, value as object));
 }
 
 /**

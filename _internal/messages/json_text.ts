@@ -1,6 +1,19 @@
 /** JSON texts, and which part of a value has none. */
 
-import { show } from "../base/check.ts";
+import { isGenerator, show } from "../base/check.ts";
+
+/** A kind of values without JSON, and what to do with one. */
+type Kind = readonly [name: string, is: (value: unknown) => boolean, remedy: string];
+
+const WITHOUT_JSON: readonly Kind[] = [
+  [
+    "BigInt",
+    (value) => typeof value === "bigint" || value instanceof BigInt,
+    "Make it a number or a string",
+  ],
+  ["promise", (value) => value instanceof Promise, "Await it first"],
+  ["generator", isGenerator, "Make an array of its values"],
+];
 
 /**
  * Returns the JSON of a value.
@@ -17,13 +30,25 @@ export function jsonText(value: unknown, root = ""): string {
 /** Returns the JSON of a value, or `undefined` for one without, such as a function. */
 export function jsonTextOrNone(value: unknown, root = ""): string | undefined {
   try {
-    return JSON.stringify(value);
+    const text = JSON.stringify(value);
+    // "{}" may stand for a promise or a generator, which `JSON.stringify()` takes for empty.
+    if (text?.includes("{}") && holdsOneWithout(value)) throw new TypeError("no JSON");
+    return text;
   } catch (cause) {
     const state = faultIn(value, root);
     // What a `toJSON()` or a getter throws stays unchanged.
     if (state === undefined) throw cause;
     throw new TypeError(`Cannot encode a message: ${state}`, { cause });
   }
+}
+
+/** Reports whether a value, which has no circular references, has a part without JSON. */
+function holdsOneWithout(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  for (const [, is] of WITHOUT_JSON) if (is(value)) return true;
+  if ("toJSON" in value) return false;
+  for (const part of Object.values(value)) if (holdsOneWithout(part)) return true;
+  return false;
 }
 
 /** A value inside which the walk is, and the path to it. */
@@ -41,9 +66,11 @@ function faultIn(message: unknown, root: string): string | undefined {
     const parent = steps.at(-1);
     const path = parent === undefined ? root : parent.path + stepTo(key, parent.value);
     const known = steps.find((step) => step.value === value);
-    if (typeof value === "bigint" || value instanceof BigInt) {
-      const which = path === "" ? "a BigInt" : `the BigInt at ${path}`;
-      fault = `${which} has no JSON. Make it a number or a string`;
+    const kind = WITHOUT_JSON.find(([, is]) => is(value));
+    if (kind !== undefined) {
+      const [name, , remedy] = kind;
+      const which = path === "" ? `a ${name}` : `the ${name} at ${path}`;
+      fault = `${which} has no JSON. ${remedy}`;
     } else if (typeof value === "object" && value !== null && known !== undefined) {
       const where = known.path === "" ? "the whole message" : known.path;
       fault = `${path} is a circular reference to ${where}. Leave it out`;

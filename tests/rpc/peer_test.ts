@@ -151,6 +151,7 @@ test("another error of a method reaches the caller as its message, and onError w
       },
       later: ({ what }: { what: string }) => Promise.reject(failures[what]),
       bigint: () => 1n,
+      generator: async function* () {},
     },
     onError: (error, method) => void errors.push([error, method]),
   });
@@ -164,13 +165,12 @@ test("another error of a method reaches the caller as its message, and onError w
     const error = await assertRejects(() => peers.b.call(method, { what: "cyclic" }), RpcError);
     assertEquals([error.code, error.data], [3, undefined]);
   }
-  const error = await assertRejects(
-    () => peers.b.call("bigint"),
-    RpcError,
-    "BigInt at .result has",
-  );
-  assertEquals(error.code, RPC_CODES.INTERNAL_ERROR);
-  assertEquals(errors.length, 1);
+  for (const [method, what] of [["bigint", "BigInt"], ["generator", "generator"]] as const) {
+    const state = `Cannot encode a message: the ${what} at .result has no JSON`;
+    const error = await assertRejects(() => peers.b.call(method), RpcError, state);
+    assertEquals(error.code, RPC_CODES.INTERNAL_ERROR);
+    assertEquals(errors.splice(0).length, 1);
+  }
 });
 
 test("a result that is too large is answered with an error, alone and in a batch", async () => {
@@ -227,6 +227,8 @@ test("call() refuses parameters that JSON-RPC does not have", async () => {
   for (
     const [params, state] of [
       [[1n], "the BigInt at .params[0] has no JSON. Make it a number or a string"],
+      [[{}, Promise.resolve(1)], "the promise at .params[1] has no JSON. Await it first"],
+      [Promise.resolve([1]), "the promise at .params has no JSON. Await it first"],
       [{ toJSON() {} }, "an object (Object) has no JSON. Use null, or leave it out"],
     ] as const
   ) {
