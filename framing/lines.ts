@@ -185,7 +185,9 @@ export function lines(options: LinesOptions = {}): TextCodec {
       skip(bytes, skipped) {
         const end = bytes.indexOf(LF);
         if (end < 0 && bytes.length > 0) return undefined;
-        onSkip(tooLarge("decode", skipped + Math.max(end, 0), maxBytes));
+        const error = tooLarge("decode", skipped + Math.max(end, 0), maxBytes);
+        // Later, because it may call detach(), which returns what follows the line.
+        queueMicrotask(() => onSkip(error));
         return end + 1;
       },
     }),

@@ -166,6 +166,7 @@ export class InputBuffer<T> {
    */
   decode(messages: T[]): boolean {
     const count = messages.length;
+    this.#batchStart = this.#start;
     if (this.isSkipping && !this.#skip()) return false;
     this.#batchStart = this.#start;
     try {

@@ -1,4 +1,5 @@
 import {
+  type Connection,
   decodeStream,
   json,
   lines,
@@ -7,7 +8,7 @@ import {
   type MessageTooLarge,
   socketpair,
 } from "@uds/uds";
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { encode, isPending, test, turn } from "../_helpers.ts";
 import { decoded, Pieces, slow, unhex } from "./_framing.ts";
 
@@ -118,6 +119,22 @@ test('lines({ tooLong: "skip" }) and detach(): the connection returns what follo
   await turn();
   assertEquals(await new Response(conn.readable).text(), "longer\nc\n");
   assertEquals(skipped, ["6/4"]);
+});
+
+test("detach() in onSkip loses nothing and returns nothing twice, wherever the bytes are split", async () => {
+  const all = encode("one\nlonger\ntwo\nthree\n");
+  for (let i = 0; i <= all.length; i++) {
+    let rest: Connection | undefined;
+    const onSkip = () => void (rest = channel.detach());
+    const conn = new Pieces(all.subarray(0, i), all.subarray(i));
+    const channel = messages(conn, lines({ maxBytes: 5, tooLong: "skip", onSkip }));
+    let text = "";
+    while (rest === undefined) {
+      const line = await channel.receive().catch((error) => assertInstanceOf(error, Error));
+      if (line !== undefined) text += `${line}\n`;
+    }
+    assertEquals(text + await new Response(rest.readable).text(), "one\ntwo\nthree\n", `${i}`);
+  }
 });
 
 test('lines({ tooLong: "skip" }) prints what onSkip throws or rejects with, and goes on', async () => {
