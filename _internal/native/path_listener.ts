@@ -178,11 +178,11 @@ class FdListening implements Listening<PacketSocket> {
   }
 
   ref(): void {
-    readiness(this.#libc).ref(this.#fd);
+    if (!this.#isClosed) readiness(this.#libc).ref(this.#fd);
   }
 
   unref(): void {
-    readiness(this.#libc).unref(this.#fd);
+    if (!this.#isClosed) readiness(this.#libc).unref(this.#fd);
   }
 }
 

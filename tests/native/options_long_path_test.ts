@@ -1,8 +1,17 @@
 import { NotASocket, NothingListening, permissionFlags, serve, SocketNotFound } from "@uds/uds";
 import { bindLongPath, connectLongPath, nativePermissions } from "@uds/uds/native";
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import "./_libc.ts";
-import { decode, fixture, openDescriptors, readAll, run, TempDir, test } from "../_helpers.ts";
+import {
+  decode,
+  fixture,
+  isPending,
+  openDescriptors,
+  readAll,
+  run,
+  TempDir,
+  test,
+} from "../_helpers.ts";
 
 const DEEP = "d".repeat(100);
 
@@ -32,6 +41,21 @@ test("connectLongPath() reaches what bindLongPath() has bound", async () => {
     assertEquals(conn.remoteAddr, { transport: "unix", path });
   }
   assertEquals([...Deno.readDirSync(dir.deep)], []);
+});
+
+test("closed of connectLongPath() resolves after the peer's end", async () => {
+  await using dir = new DeepDir();
+  using bound = bindLongPath(`${dir.deep}/a.sock`);
+  await using _server = await serve({ fd: bound.fd }, async (conn) => {
+    await conn.closeWrite();
+    await conn.read(new Uint8Array(1));
+  });
+  using conn = await connectLongPath(bound.path);
+  const { closed } = conn;
+  assertEquals(decode(await readAll(conn)), "");
+  assert(await isPending(closed));
+  await conn.write(new Uint8Array(1));
+  await closed;
 });
 
 test("a program in C reaches the socket by its directory", async () => {

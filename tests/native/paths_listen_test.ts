@@ -279,6 +279,13 @@ test("listenPackets() and bindPackets() with unref() allow the process to exit",
   assertEquals((await program.status).code, 0);
 });
 
+test("unref() of a closed packet listener does not concern the next socket with its number", async () => {
+  await using dir = new TempDir();
+  await using program = pathsUse(":", ["-A"], "unref-closed", dir.file("s.sock"));
+  for (let i = 0; i < 6; i++) assertEquals(await program.line(), `received ${i}`);
+  assertEquals((await program.status).code, 0);
+});
+
 test("listenPackets() checks its options", async () => {
   const path = "/tmp/never.sock";
   const wrong: [options: unknown, message: string][] = [

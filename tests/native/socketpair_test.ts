@@ -1,7 +1,16 @@
 import { isSocketError } from "@uds/uds";
 import { socketpair, type SocketPairOptions } from "@uds/uds/native";
-import { assert, assertEquals, assertThrows } from "@std/assert";
-import { denoArgs, encode, openDescriptors, readText, run, test } from "../_helpers.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  denoArgs,
+  encode,
+  isPending,
+  openDescriptors,
+  readText,
+  run,
+  test,
+  turn,
+} from "../_helpers.ts";
 // Opens libc, which stays open.
 import "./_packets.ts";
 
@@ -21,6 +30,28 @@ test("socketpair() of the native module returns two connections", async () => {
   assertEquals(await readText(a), "pong");
   a.close();
   assertEquals(openDescriptors(), before);
+});
+
+test("closed of a stream pair resolves once the other end has closed", async () => {
+  const [a, b] = socketpair();
+  const { closed } = a;
+  await b.closeWrite();
+  assertEquals(await readText(a), null);
+  assert(await isPending(closed));
+  b.close();
+  await closed;
+  a.close();
+});
+
+test("a write of no bytes to a stream pair asks whether the other end is there", async () => {
+  const [a, b] = socketpair();
+  await b.closeWrite();
+  assertEquals(await readText(a), null);
+  assertEquals(await a.write(new Uint8Array(0)), 0);
+  b.close();
+  await turn();
+  await assertRejects(() => a.write(new Uint8Array(0)), Deno.errors.BrokenPipe);
+  a.close();
 });
 
 for (

@@ -8,7 +8,7 @@ for (const way of ["relay", "tap"]) {
     await using dir = new UserDir();
     const [path, relayed] = [dir.file("tmux.sock"), dir.file("relayed.sock")];
     const at = (path: string) => ["tmux", "-f", "/dev/null", "-S", path];
-    // Without SHELL, tmux would start commands by the shell of the user, who may not log in.
+    // Without SHELL, tmux starts commands by the login shell of the user, which may refuse all.
     const env = { TERM: "xterm", HOME: dir.path, SHELL: "/bin/sh" };
     const tmux = (...args: string[]) => output([...at(relayed), ...args], { env });
     // The server starts in the background.
