@@ -24,12 +24,13 @@ export const PATHS: Readonly<Record<string, Command>> = {
 A file with a name that is not UTF-8 is reported and left out: Deno cannot name it.
 
 The state comes from the lock beside a socket: "claimed" means that a program with this package holds
-it, and its process is named. "stale" means that such a program has ended without removing it. Other
-sockets are "unknown". With all permissions (deno run -A jsr:@uds/uds/cli ls) it also reads the kernel's
-table, on Linux. Then a server's socket is "listening", a datagram socket is "bound", and the process is
-named: that of another user for root only.
-With --probe it connects, which the servers notice, and prints "alive", "full", "stale", "denied" or
-"other-type". With --listeners it also connects to those that are alive, and prints the process that
+it, and its process is named. Whether it answers is not known: a healthy server is "claimed" too. "stale"
+means that such a program has ended without removing it. Other sockets are "unknown". With all
+permissions (deno run -A jsr:@uds/uds/cli ls) it also reads the kernel's table, on Linux. Then a server's
+socket is "listening", a datagram socket is "bound", and the process is named: that of another user for
+root only.
+With --probe it connects, which the servers notice, and prints a state of uds probe: a healthy server is
+"alive", and "claimed" is one that does not answer. With --listeners it also connects to those that are alive, and prints the process that
 began to listen. That needs --allow-ffi for libc.
 With --all it prints the kernel's table: every socket of this network namespace that listens or
 receives datagrams, with its type, and the name that it was bound to. @NAME is an abstract name. Mode and
@@ -62,7 +63,9 @@ That needs all permissions too.`,
 exit code shows the state too:
 
   alive 0       free 3    stale 4  claimed 5  full 5
-  other-type 5  denied 6  not-a-socket 7`,
+  other-type 5  denied 6  not-a-socket 7
+
+"claimed" means that a process holds the lock, and no server answers: it starts or stops.`,
     options: {},
     args: [PATH],
     needs: (_, path) => permissions("probe", path),
