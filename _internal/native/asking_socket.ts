@@ -1,4 +1,4 @@
-/** A socket at a descriptor over node:net, which asks the kernel whether its peer is still there. */
+/** A socket at a descriptor over node:net that asks the kernel whether its peer is there. */
 
 import { builtin } from "../base/node.ts";
 import { FdSocket } from "../descriptor/fd_socket.ts";
