@@ -24,9 +24,9 @@ export function contextAt(fd: number): ContextOf<null> {
 export class ErrorContext<Path extends string | null = string> {
   readonly operation: string;
   readonly path: Path;
-  /** Permissions that the call needs later: an error about one that is missing names them too. */
-  later: Deno.PermissionOptionsObject = {};
+  // All else is private: errors get the own properties of a context.
   readonly #start: string | undefined;
+  #later: Deno.PermissionOptionsObject = {};
 
   /**
    * @param operation The operation.
@@ -37,6 +37,11 @@ export class ErrorContext<Path extends string | null = string> {
     this.operation = operation;
     this.path = path;
     this.#start = start;
+  }
+
+  /** Permissions that the call needs later: an error about one that is missing names them too. */
+  set later(permissions: Deno.PermissionOptionsObject) {
+    this.#later = permissions;
   }
 
   /** The beginning of every message: `Cannot connect to "/run/app.sock"`. */
@@ -86,6 +91,6 @@ export class ErrorContext<Path extends string | null = string> {
    * @param isRefused Whether Deno itself has refused already.
    */
   require(set: Deno.PermissionOptionsObject, isRefused?: boolean): void {
-    if (!areGranted(set)) requireGrants(this.start, { ...this.later, ...set }, this, isRefused);
+    if (!areGranted(set)) requireGrants(this.start, { ...this.#later, ...set }, this, isRefused);
   }
 }

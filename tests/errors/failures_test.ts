@@ -1,7 +1,7 @@
 import { claim, connect, isSocketError } from "@uds/uds";
 import { assert, assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
 import { readText, TempDir, test } from "../_helpers.ts";
-import { type AnyError, errorOf } from "./_errors.ts";
+import { type AnyError, assertDocumentedFields, errorOf } from "./_errors.ts";
 import { aForeignServer, type Failure } from "./_failure.ts";
 import { FAILURES } from "./_failures.ts";
 
@@ -14,6 +14,7 @@ function assertShape(
   assertInstanceOf(error, is);
   assertEquals([error.operation, error.path], [operation, at], error.message);
   assert(isSocketError(error));
+  assertDocumentedFields(error);
   if (code !== undefined) assertEquals(error.code, code);
   if (causedBy === null) assertEquals("cause" in error, false);
   if (typeof causedBy === "string") {

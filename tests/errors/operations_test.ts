@@ -1,7 +1,17 @@
-import { claim, connect, isSocketError, listen, probe, runtimePath, serve } from "@uds/uds";
+import {
+  claim,
+  connect,
+  isSocketError,
+  listen,
+  probe,
+  runtimePath,
+  serve,
+  socketpair,
+} from "@uds/uds";
+import { rpc } from "@uds/uds/rpc";
 import { assert, assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
 import { fixture, TempDir, test } from "../_helpers.ts";
-import { errorOf } from "./_errors.ts";
+import { assertDocumentedFields, errorOf } from "./_errors.ts";
 import { handler } from "./_failure.ts";
 
 for (
@@ -39,6 +49,7 @@ test("runtimePath() that is refused a permission fails in the common shape", asy
   const error = await errorOf(() => runtimePath("app"));
   assertInstanceOf(error, Deno.errors.NotCapable);
   assertEquals([error.operation, error.path], ["runtimePath", null]);
+  assertDocumentedFields(error);
   assertMatch(error.message, /^Cannot find a runtime path: .*[^.]$/);
 }, { permissions: "none" });
 
@@ -58,6 +69,7 @@ for (
       assertInstanceOf(error, Deno.errors.NotCapable);
       assertEquals([error.operation, error.path], [operation, "/run/s.sock"]);
       assert(isSocketError(error));
+      assertDocumentedFields(error);
       assertMatch(error.message, /^Cannot [a-z ]+ "\/run\/s\.sock": .*[^.]$/);
     },
     { permissions: "none" },
@@ -79,3 +91,26 @@ for (
     assertEquals(dir.list(), []);
   });
 }
+
+test("the errors of calls show only the documented fields", async () => {
+  const [a, b] = await socketpair();
+  const hold = () => new Promise(() => {});
+  await using server = rpc(a, { methods: { hold } });
+  await using client = rpc(b);
+  const held = errorOf(() => client.call("hold"));
+  const errors = [
+    await errorOf(() => client.call("absent")),
+    await errorOf(() => client.call("hold", [], { timeout: 1 })),
+  ];
+  server.close();
+  errors.push(await held, await errorOf(() => client.call("hold")));
+  client.close();
+  errors.push(await errorOf(() => client.notify("hold")));
+  assertEquals(errors.map((error) => error.name), [
+    ...["RpcError", "TimedOut", "CallInterrupted", "CallInterrupted", "ConnectionClosed"],
+  ]);
+  for (const error of errors) {
+    assertDocumentedFields(error);
+    assertEquals([error.path, error.method === undefined], [null, false], error.message);
+  }
+});
