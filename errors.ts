@@ -28,7 +28,7 @@
  * @module
  */
 
-import { readThrown } from "./_internal/base/thrown.ts";
+import { causeOf, readThrown } from "./_internal/base/thrown.ts";
 
 /**
  * The shape of every error that this package throws for a failure of the system.
@@ -116,11 +116,6 @@ export interface SocketPathError extends SocketError {
  * fails.
  */
 const UNKNOWN: SocketErrorFields = { operation: "unknown", path: null };
-
-/** Returns the options of an `Error`, without an empty `cause`. */
-function causeOf({ cause }: SocketErrorFields): ErrorOptions {
-  return cause === undefined ? {} : { cause };
-}
 
 /** Sets the fields. The base class of Deno's errors makes `name` an own property. */
 function setFields(error: Error, name: string, fields: SocketErrorFields, code?: string): void {
@@ -456,7 +451,7 @@ export class RpcError extends Error {
     message: string,
     fields: { code?: number; data?: unknown; cause?: unknown } = {},
   ) {
-    super(message, "cause" in fields ? { cause: fields.cause } : {});
+    super(message, causeOf(fields));
     this.name = "RpcError";
     this.code = fields.code ?? -32000;
     if (fields.data !== undefined) this.data = fields.data;

@@ -132,7 +132,8 @@ function endOfHeaders(bytes: Uint8Array, scanned: number): number | undefined {
     at = bytes.indexOf(LF, at + 1);
   }
   if (bytes.length > MAX_HEADER_BYTES) {
-    throw tooLarge("decode", bytes.length, MAX_HEADER_BYTES, "its header block has more than");
+    const has = "its header block has more than";
+    throw tooLarge("decode", bytes.length, MAX_HEADER_BYTES, has, "No option raises it");
   }
   return undefined;
 }

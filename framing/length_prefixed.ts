@@ -165,7 +165,9 @@ export function lengthPrefixed(options: LengthPrefixedOptions = {}): Codec<Uint8
   const isVarint = prefix === "varint";
   const most = isVarint ? Infinity : 2 ** (8 * prefix) - 1;
   const kept = keepHeader && !isVarint ? offset + prefix : 0;
-  const maxBytes = Math.min(options.maxBytes ?? MAX_BYTES, most + adjust + kept);
+  const wanted = options.maxBytes ?? MAX_BYTES;
+  const maxBytes = Math.min(wanted, most + adjust + kept);
+  const remedy = maxBytes < wanted ? "Choose a larger prefix" : undefined;
   const header = isVarint ? 0 : offset + prefix;
   const isUsual = prefix === 4 && !littleEndian;
 
@@ -213,7 +215,7 @@ export function lengthPrefixed(options: LengthPrefixedOptions = {}): Codec<Uint8
   const codec: Codec<Uint8Array> = {
     maxBytes,
     encode(message, out) {
-      checkBytes(message, maxBytes);
+      checkBytes(message, maxBytes, remedy);
       if (!keepHeader) {
         writeLength(message.length - adjust, out);
         return out.bytes(message);

@@ -64,6 +64,8 @@ const CHECKS: Checks<LinesOptions> = {
   onSkip: checkFunction,
 };
 
+const TO_END_A_LINE =
+  "End it with a line feed, or receive it with lines({ allowUnterminated: true })";
 const LF = 10;
 const CR = 13;
 const ENCODER = new TextEncoder();
@@ -177,7 +179,7 @@ export function lines(options: LinesOptions = {}): TextCodec {
       return size;
     },
     finish(rest) {
-      if (!allowUnterminated) throw truncated(rest);
+      if (!allowUnterminated) throw truncated(rest, undefined, TO_END_A_LINE);
       // Only a carriage return before a line feed is part of the end.
       return textOf(rest);
     },

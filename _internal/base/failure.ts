@@ -7,7 +7,7 @@ import { directoryOf } from "./path.ts";
 import { modeAllows, POLICY, TO_MAKE_A_FILE } from "./denial.ts";
 import { isGranted } from "./deno_permissions.ts";
 import { quoteAddress } from "./shown_address.ts";
-import { readThrown } from "./thrown.ts";
+import { causeOf, readThrown } from "./thrown.ts";
 
 /** The verb phrase of each operation. */
 const PHRASES: Record<string, string> = {
@@ -132,7 +132,7 @@ export function systemError(
     () => cause instanceof Error ? cause.constructor : Error,
     Error,
   ) as ErrorConstructor;
-  const error = new Class(`${start}: ${state}`, { cause });
+  const error = new Class(`${start}: ${state}`, causeOf({ cause }));
   const code = codeOf(cause);
   const { unsent, ...shown } = fields;
   // Not enumerable: a printed error must not show data.

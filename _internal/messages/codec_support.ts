@@ -6,6 +6,7 @@ import { MessageTooLarge, TruncatedMessage } from "../../errors.ts";
 import type { Codec, TextCodec } from "../../framing/codec.ts";
 import { type Check, integer, show } from "../base/check.ts";
 import { checkAttached } from "../base/lasting_buffer.ts";
+import { causeOf } from "../base/thrown.ts";
 
 /** The default of `maxBytes`. */
 export const MAX_BYTES: number = 16 * 1024 * 1024;
@@ -46,17 +47,24 @@ export function checkTextFrames(frames: Codec<unknown, never>): void {
   );
 }
 
-/** Throws unless the message is bytes, and not more than `maxBytes`. */
+/**
+ * Throws unless the message is bytes, and not more than `maxBytes`.
+ *
+ * @param remedy What allows a larger one.
+ */
 export function checkBytes(
   message: unknown,
   maxBytes: number = Infinity,
+  remedy?: string,
 ): asserts message is Uint8Array {
   if (!(message instanceof Uint8Array)) {
     const remedy = typeof message === "string" ? ". Wrap the codec: text(…)" : "";
     throw new TypeError(`Invalid message: expected a Uint8Array, got ${show(message)}${remedy}`);
   }
   checkAttached("message", message);
-  if (message.length > maxBytes) throw tooLarge("encode", message.length, maxBytes);
+  if (message.length > maxBytes) {
+    throw tooLarge("encode", message.length, maxBytes, undefined, remedy);
+  }
 }
 
 /** Throws unless the message is a string. */
@@ -66,31 +74,79 @@ export function checkString(message: unknown): asserts message is string {
   }
 }
 
-/** Returns the error for a message that exceeds its limit. */
+/** The maker of each error of decoding. */
+const makers = new WeakMap<object, (from: string, path: string | null) => Error>();
+
+/**
+ * Returns an error of decoding, which a codec makes without knowing the peer.
+ *
+ * @param make Makes it, for a message `from` a peer.
+ */
+function decodeError<E extends Error>(
+  make: (from: string, path: string | null) => E,
+  from = "",
+  path: string | null = null,
+): E {
+  const error = make(from, path);
+  makers.set(error, make);
+  return error;
+}
+
+/**
+ * Returns an error of decoding that names the peer, and its path. Other values stay as they are.
+ *
+ * @param peer The peer, as a message names it. Without one, the error names none.
+ */
+export function errorFrom(error: unknown, peer?: string, path?: string | null): unknown {
+  const make = makers.get(error as object);
+  return make === undefined ? error : decodeError(make, peer && ` from ${peer}`, path);
+}
+
+/**
+ * Returns the error for a message that exceeds its limit.
+ *
+ * @param has What has so many bytes.
+ * @param remedy What allows a larger one.
+ */
 export function tooLarge(
   operation: "encode" | "decode",
   size: number,
   limit: number,
   has = "it has",
+  remedy = "Raise maxBytes",
 ): MessageTooLarge {
-  return new MessageTooLarge(
-    `Cannot ${operation} a message: ${has} ${size} bytes, and the limit is ${limit}`,
-    { operation, path: null, size, limit },
-  );
+  const make = (from: string, path: string | null) =>
+    new MessageTooLarge(
+      `Cannot ${operation} a message${from}: ${has} ${size} bytes, and the limit is ${limit}. ` +
+        remedy,
+      { operation, path, size, limit },
+    );
+  return operation === "decode" ? decodeError(make) : make("", null);
 }
 
 /** Returns the error for bytes that are not a message. */
 export function malformed(state: string, cause?: unknown): Error {
-  const error = new Deno.errors.InvalidData(`Cannot decode a message: ${state}`, { cause });
-  return Object.assign(error, { operation: "decode", path: null });
+  return decodeError((from, path) => {
+    const message = `Cannot decode a message${from}: ${state}`;
+    const error = new Deno.errors.InvalidData(message, causeOf({ cause }));
+    return Object.assign(error, { operation: "decode", path });
+  });
 }
 
-/** Returns the error for an end of file within a message. */
-export function truncated(rest: Uint8Array, needed?: number): TruncatedMessage {
+/**
+ * Returns the error for an end of file within a message.
+ *
+ * @param needed The number of bytes of the whole message, if it is known.
+ * @param remedy What allows such an end, if anything does.
+ */
+export function truncated(rest: Uint8Array, needed?: number, remedy?: string): TruncatedMessage {
   const whole = needed === undefined ? "" : ` of its ${needed}`;
-  return new TruncatedMessage(
-    `Cannot decode the last message: the end of file came after ${rest.length}${whole} bytes`,
-    { operation: "decode", path: null, rest },
+  const state = `the end of file came after ${rest.length}${whole} bytes`;
+  return decodeError((from, path) =>
+    new TruncatedMessage(
+      `Cannot decode the last message${from}: ${state}${remedy === undefined ? "" : `. ${remedy}`}`,
+      { operation: "decode", path, rest },
+    )
   );
 }
 

@@ -9,6 +9,7 @@ import type { ByteChannel } from "../../framing/codec.ts";
 import { show } from "../base/check.ts";
 import { systemError } from "../base/failure.ts";
 import { quoteAddress } from "../base/shown_address.ts";
+import { errorFrom } from "./codec_support.ts";
 import { andUnsent, stateAlone } from "../connection/connection_error.ts";
 
 type Operation = "send" | "receive" | "detach";
@@ -44,6 +45,11 @@ export class PeerContext {
     return systemError(this.#start, cause, fields, state);
   }
 
+  /** Returns an error of a codec that names the peer. Other values stay as they are. */
+  decoding(error: unknown): unknown {
+    return errorFrom(error, this.#peer, this.#path);
+  }
+
   /** The path that identifies the peer, if there is one. */
   get #path(): string | null {
     return this.#conn.remoteAddr?.path ?? this.#conn.localAddr?.path ?? null;
@@ -51,8 +57,14 @@ export class PeerContext {
 
   /** The beginning of a message: `Cannot send to "/run/app.sock"`. */
   get #start(): string {
+    return `Cannot ${VERBS[this.#operation]} ${this.#peer}`;
+  }
+
+  /** The peer as a message names it: `a client of "/run/app.sock"`. */
+  get #peer(): string {
     const path = this.#path;
-    return `Cannot ${VERBS[this.#operation]} ${path === null ? "the peer" : quoteAddress(path)}`;
+    if (path === null) return "the peer";
+    return `${this.#conn.remoteAddr?.path == null ? "a client of " : ""}${quoteAddress(path)}`;
   }
 }
 

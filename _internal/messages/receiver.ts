@@ -266,7 +266,7 @@ export class MessageReceiver<T> {
         this.#decode(!hasBegun);
       }
     } catch (failure) {
-      this.fail(failure);
+      this.fail(this.#context.decoding(failure));
     } finally {
       if (this.#state === "reading") this.#state = "idle";
     }

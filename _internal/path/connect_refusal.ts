@@ -25,7 +25,8 @@ export function connectRefusal(context: ErrorContext, cause: unknown): Error {
     }
     case "refused": {
       if (info !== undefined && !info.isSocket) {
-        return context.error(NotASocket, `it is ${kindOf(info)}`, { cause });
+        const state = `it is ${kindOf(info)}. Choose the path of a socket`;
+        return context.error(NotASocket, state, { cause });
       }
       const origin = info && "; the file was left behind by a server that has ended";
       const state = `no server listens on it${origin ?? ""}. Start the server`;

@@ -21,12 +21,13 @@ import {
   show,
 } from "../base/check.ts";
 import { onAbort } from "../base/event_loop.ts";
-import { malformed } from "../messages/codec_support.ts";
 import { codeOf, messageOf } from "../base/failure.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { print, surviving } from "../base/surviving.ts";
 import { readThrown } from "../base/thrown.ts";
+import { errorFrom, malformed } from "../messages/codec_support.ts";
+import { PeerContext } from "../messages/peer_context.ts";
 import { DONE } from "../messages/sender.ts";
 import { writeEarly } from "../messages/write_early.ts";
 import { type CallOptions, Calls } from "./calls.ts";
@@ -93,7 +94,9 @@ export class Peer {
     this.#conn = conn;
     this.#options = options;
     const { methods, maxConcurrent, maxCalls, cancelMethod, draining, onError = print } = options;
-    this.#report = surviving(onError);
+    const report = surviving(onError);
+    const context = new PeerContext("receive", conn as ByteChannel);
+    this.#report = (error, method) => report(context.decoding(error), method);
     this.#wire = wireOf(options.codec);
     this.#codec = new CountingCodec(this.#wire.codec);
     this.#channel = messages(conn as ByteChannel, this.#codec as unknown as Codec<unknown>, {
@@ -109,7 +112,7 @@ export class Peer {
       methods,
       wire: this.#wire,
       maxConcurrent,
-      report: this.#report,
+      report,
       notify: (method, params) => this.notify(method, params),
       onEnded: () => this.#changed(),
     });
@@ -259,7 +262,9 @@ export class Peer {
     this.#calls.end(cause, await this.#finallyWritten());
     if (isMalformed(cause)) {
       this.#report(cause);
-      this.#reply(this.#wire.error(null, { code: PARSE_ERROR, message: messageOf(cause) }));
+      // The peer need not learn the path.
+      const message = messageOf(errorFrom(cause));
+      this.#reply(this.#wire.error(null, { code: PARSE_ERROR, message }));
     } else if (cause !== undefined) {
       this.#requests.abandon(cause);
     }
@@ -457,7 +462,10 @@ export function checkCall(method: string, params: object | undefined): void {
   }
   if (params !== undefined && (typeof params !== "object" || params === null)) {
     throw new TypeError(
-      `Invalid params: expected an object or an array, got ${show(params)}. JSON-RPC has no others`,
+      `Invalid params: expected an object or an array, got ${
+        show(params)
+      }. JSON-RPC has no others: ` +
+        "put several arguments into an array, such as [1, 2]",
     );
   }
 }

@@ -58,14 +58,14 @@ const refusals: Record<string, Refusal> = {
     Class: NotASocket,
     Base: Deno.errors.ConnectionRefused,
     code: "ECONNREFUSED",
-    says: "it is a regular file",
+    says: "it is a regular file. Choose the path of a socket",
   },
   "NotASocket at a directory": {
     prepare: (dir) => Deno.mkdir(dir.file("x.sock")),
     Class: NotASocket,
     Base: Deno.errors.ConnectionRefused,
     code: "ECONNREFUSED",
-    says: "it is a directory",
+    says: "it is a directory. Choose the path of a socket",
   },
   "NotASocket at a symbolic link to a regular file": {
     prepare: async (dir) => {
@@ -75,7 +75,7 @@ const refusals: Record<string, Refusal> = {
     Class: NotASocket,
     Base: Deno.errors.ConnectionRefused,
     code: "ECONNREFUSED",
-    says: "it is a regular file",
+    says: "it is a regular file. Choose the path of a socket",
   },
   "NotADirectory below a regular file": {
     prepare: (dir) => Deno.writeTextFile(dir.file("text"), ""),

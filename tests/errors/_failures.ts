@@ -198,7 +198,7 @@ export const FAILURES: Failure[] = [
     is: NotASocket,
     operation: "connect",
     code: "ECONNREFUSED",
-    says: "it is a regular file",
+    says: "it is a regular file. Choose the path of a socket",
     causedBy: "ECONNREFUSED",
   },
   {
@@ -207,7 +207,7 @@ export const FAILURES: Failure[] = [
     is: NotASocket,
     operation: "connect",
     code: "ECONNREFUSED",
-    says: "it is a directory",
+    says: "it is a directory. Choose the path of a socket",
     causedBy: "ECONNREFUSED",
   },
   {
@@ -216,7 +216,7 @@ export const FAILURES: Failure[] = [
     is: NotASocket,
     operation: "connect",
     code: "ECONNREFUSED",
-    says: "it is a fifo",
+    says: "it is a fifo. Choose the path of a socket",
     causedBy: "ECONNREFUSED",
     needs: ["mkfifo"],
   },

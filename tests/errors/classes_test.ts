@@ -4,15 +4,19 @@ import {
   ConnectTimeout,
   InsecurePath,
   isSocketError,
+  lines,
+  messages,
   MessageTooLarge,
   NotASocket,
   NothingListening,
+  RpcError,
   SocketInUse,
   SocketNotFound,
   TruncatedMessage,
 } from "@uds/uds";
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { encode, test } from "../_helpers.ts";
+import { errorOf } from "./_errors.ts";
 
 const CAUSE = Object.assign(new Error("the cause"), { code: "EIO" });
 
@@ -109,6 +113,18 @@ test("ConnectionClosed has the unsent bytes of a write, and none of a read", () 
   assertEquals(new ConnectionClosed("Cannot do it", { ...FIELDS, unsent }).unsent, unsent);
   assertEquals(new ConnectionClosed("Cannot do it", FIELDS).unsent, undefined);
   assertEquals(new ConnectionClosed("Cannot do it", { operation: "read", path: null }).path, null);
+});
+
+test("an error without a cause does not show an empty one", async () => {
+  assertEquals("cause" in new RpcError("Cannot do it", { cause: undefined }), false);
+  const channel = messages({
+    read: () => Promise.reject(),
+    write: () => Promise.reject(),
+  }, lines());
+  channel.send("lost");
+  const error = await errorOf(() => channel.flush());
+  assertEquals("cause" in error, false);
+  channel.close();
 });
 
 for (

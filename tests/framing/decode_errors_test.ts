@@ -12,6 +12,7 @@ import {
 } from "@uds/uds";
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { encode, test } from "../_helpers.ts";
+import { type AnyError, assertDocumentedFields } from "../errors/_errors.ts";
 import { concat, decoded, HELLO, LIMIT, slow, unhex } from "./_framing.ts";
 
 const MALFORMED: [string, Codec<unknown, never>, Uint8Array, unknown[], string][] = [
@@ -111,7 +112,9 @@ for (const [name, codec, bytes, before, state] of MALFORMED) {
         const { values, error } = await decoded(way, bytes.subarray(0, i), bytes.subarray(i));
         assertEquals(values, before);
         assertInstanceOf(error, Deno.errors.InvalidData);
-        assert(error.message.startsWith(`Cannot decode a message: ${state}`), error.message);
+        const message = `Cannot decode a message from the peer: ${state}`;
+        assert(error.message.startsWith(message), error.message);
+        assertDocumentedFields(error as unknown as AnyError);
       }
     }
   });
@@ -210,9 +213,12 @@ for (const [name, codec, right, tooMuch, size] of LARGE) {
         assertInstanceOf(error, RangeError);
         assertEquals(error.size, size);
         assertEquals(error.operation, "decode");
-        const limit = name.includes("headers") ? 8192 : codec.maxBytes;
+        const isHeader = name.includes("headers");
+        const limit = isHeader ? 8192 : codec.maxBytes;
         assertEquals(error.limit, limit);
-        assert(error.message.endsWith(`bytes, and the limit is ${limit}`), error.message);
+        const remedy = isHeader ? "No option raises it" : "Raise maxBytes";
+        const end = `bytes, and the limit is ${limit}. ${remedy}`;
+        assert(error.message.endsWith(end), error.message);
       }
     }
   });

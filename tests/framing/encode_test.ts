@@ -37,7 +37,13 @@ cyclic.b.c = cyclic.b;
 const REFUSED: [string, AnyCodec, unknown, ErrorClass, string][] = [
   ["a text", lengthPrefixed(), "x", TypeError, 'got "x". Wrap the codec: text(…)'],
   ["an array", lengthPrefixed(), [1], TypeError, "expected a Uint8Array, got an array"],
-  ["bytes above the limit", lengthPrefixed(LIMIT), HELLO, MessageTooLarge, "5 bytes"],
+  [
+    "bytes above the limit",
+    lengthPrefixed(LIMIT),
+    HELLO,
+    MessageTooLarge,
+    "5 bytes, and the limit is 4. Raise maxBytes",
+  ],
   [
     "bytes above the prefix",
     lengthPrefixed({ prefix: 1 }),
@@ -60,7 +66,13 @@ const REFUSED: [string, AnyCodec, unknown, ErrorClass, string][] = [
     RangeError,
     "its end begins the delimiter, 10 10, at byte 1",
   ],
-  ["bytes above the limit", delimited(0, LIMIT), HELLO, MessageTooLarge, "5 bytes"],
+  [
+    "bytes above the limit",
+    delimited(0, LIMIT),
+    HELLO,
+    MessageTooLarge,
+    "5 bytes, and the limit is 4. Raise maxBytes",
+  ],
   [
     "bytes above the limit with their header",
     lengthPrefixed({ prefix: 1, keepHeader: true, ...LIMIT }),
@@ -87,16 +99,28 @@ const REFUSED: [string, AnyCodec, unknown, ErrorClass, string][] = [
     lengthPrefixed({ prefix: 1, adjust: -4 }),
     new Uint8Array(252),
     MessageTooLarge,
-    "252 bytes, and the limit is 251",
+    "252 bytes, and the limit is 251. Choose a larger prefix",
   ],
   ["a line feed", lines(), "a\nb", RangeError, "it has a line feed at 1"],
   ["a carriage return at the end", lines(), "a\r", RangeError, "it ends with a carriage return"],
   ["a lone surrogate", lines(), "\uD800", TypeError, "the text has a lone surrogate"],
-  ["a line above the limit", lines(LIMIT), "grün", MessageTooLarge, "5 bytes"],
+  [
+    "a line above the limit",
+    lines(LIMIT),
+    "grün",
+    MessageTooLarge,
+    "5 bytes, and the limit is 4. Raise maxBytes",
+  ],
   ["a number", lines(), 1, TypeError, "expected a string, got 1"],
   ["a lone surrogate", text(delimited(0)), "\uDC00", TypeError, "lone surrogate"],
   ["the delimiter", text(delimited(0)), "a\0", RangeError, "delimiter"],
-  ["bytes above the limit", contentLength(LIMIT), HELLO, MessageTooLarge, "5 bytes"],
+  [
+    "bytes above the limit",
+    contentLength(LIMIT),
+    HELLO,
+    MessageTooLarge,
+    "5 bytes, and the limit is 4. Raise maxBytes",
+  ],
   [
     "undefined",
     json(lines()),
@@ -162,7 +186,13 @@ const REFUSED: [string, AnyCodec, unknown, ErrorClass, string][] = [
     TypeError,
     "Cannot encode a message: .a.b.c is a circular reference to .a.b. Leave it out",
   ],
-  ["a value above the limit", json(lines(LIMIT)), "abc", MessageTooLarge, "5 bytes"],
+  [
+    "a value above the limit",
+    json(lines(LIMIT)),
+    "abc",
+    MessageTooLarge,
+    "5 bytes, and the limit is 4. Raise maxBytes",
+  ],
 ] as typeof REFUSED;
 
 const NOWHERE: ByteWriter = {
@@ -342,3 +372,24 @@ test("json() keeps an error of toJSON(), and the cause of an error that it makes
   const { cause } = await assertRejects(() => channel.send([1n]), TypeError, "at [0] has no JSON");
   assert(cause instanceof TypeError && cause.message.includes("BigInt"));
 });
+
+const TOO_LARGE: [name: string, codec: Codec<unknown, never>, message: unknown][] = [
+  ["lines()", lines(LIMIT), "12345"],
+  ["json()", json(lines(LIMIT)), 12345],
+  ["text()", text(delimited(0, LIMIT)), "12345"],
+  ["delimited()", delimited(0, LIMIT), new Uint8Array(5)],
+  ["lengthPrefixed()", lengthPrefixed(LIMIT), new Uint8Array(5)],
+  ["lengthPrefixed() of one byte", lengthPrefixed({ prefix: 1, ...LIMIT }), new Uint8Array(5)],
+  ["contentLength()", contentLength(LIMIT), new Uint8Array(5)],
+];
+for (const [name, codec, message] of TOO_LARGE) {
+  test(`${name} names maxBytes when a message is too large to be sent`, async () => {
+    await using channel = messages(new Pieces(), codec);
+    const error = await assertRejects(() => channel.send(message as never), MessageTooLarge);
+    assertEquals(
+      error.message,
+      "Cannot encode a message: it has 5 bytes, and the limit is 4. Raise maxBytes",
+    );
+    assertEquals([error.operation, error.path], ["encode", null]);
+  });
+}

@@ -144,7 +144,7 @@ function endingOf(error: unknown): Ending {
   if (error instanceof MessageTooLarge) return "too large";
   if (error instanceof TruncatedMessage) return "truncated";
   assertInstanceOf(error, Deno.errors.InvalidData);
-  assert((error as Error).message.startsWith("Cannot decode a message: "));
+  assert((error as Error).message.startsWith("Cannot decode a message from the peer: "));
   return "malformed";
 }
 

@@ -100,7 +100,7 @@ test("connectPackets() names what is in the way", async () => {
     [
       [SocketNotFound, "ENOENT", absent],
       [SocketNotFound, "ENOENT", absent],
-      [NotASocket, "ECONNREFUSED", "it is a regular file"],
+      [NotASocket, "ECONNREFUSED", "it is a regular file. Choose the path of a socket"],
       [
         NotASocket,
         "EPROTOTYPE",

@@ -224,7 +224,11 @@ test("bindPackets() names what is in the way of a packet", async () => {
     ]);
   }
   Deno.writeTextFileSync(path, "");
-  assertEquals(await refused(), [NotASocket, "ECONNREFUSED", "it is a regular file"]);
+  assertEquals(await refused(), [
+    NotASocket,
+    "ECONNREFUSED",
+    "it is a regular file. Choose the path of a socket",
+  ]);
   Deno.removeSync(path);
   await using receiver = await bindPackets(path);
   const large = new Uint8Array(sender.maxPacketBytes + 1);

@@ -1,15 +1,24 @@
-import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
 import {
   connect,
   contentLength,
+  decodeStream,
+  isSocketError,
   json,
   lengthPrefixed,
   lines,
   messages,
+  serve,
   socketpair,
 } from "@uds/uds";
 import { rpc } from "@uds/uds/rpc";
-import { encode, fixture, TempDir, test } from "../_helpers.ts";
+import { encode, fixture, readText, TempDir, test } from "../_helpers.ts";
 import { METHODS, RawEnd } from "./_rpc.ts";
 
 const PING = '{"jsonrpc":"2.0","id":1,"method":"sum","params":[1,2]}';
@@ -236,6 +245,47 @@ test("a message that is too large is answered with -32700 and ends the connectio
   assertEquals(await end.receive(), undefined);
   await end.peer.closed;
   assertEquals((end.errors[0] as Error).name, "MessageTooLarge");
+});
+
+const BAD_LINES: [what: string, line: Uint8Array, state: string][] = [
+  ["not JSON", encode("{\n"), "its text is not JSON"],
+  ["not UTF-8", new Uint8Array([0xff, 10]), "a line of 1 bytes is not UTF-8"],
+  ["not a request", encode("{}\n"), "it is not a request: its jsonrpc"],
+  ["the answer to no call", encode('{"jsonrpc":"2.0","id":7,"result":1}\n'), "the id of an answer"],
+  ["too large", encode("x".repeat(101) + "\n"), "it has 101 bytes, and the limit is 100"],
+  ["cut short", encode("{"), "the end of file came after 1 bytes"],
+];
+for (const [what, line, state] of BAD_LINES) {
+  test(`a report about a message that is ${what} names the client, and the answer does not`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("r.sock");
+    const reported = Promise.withResolvers<unknown>();
+    await using _server = await serve(path, async (conn) => {
+      const codec = json(lines({ maxBytes: 100 }));
+      using peer = rpc(conn, { methods: METHODS, codec, onError: reported.resolve });
+      await peer.closed;
+    });
+    await using client = await connect(path);
+    await client.write(line);
+    await client.closeWrite();
+    const error = await reported.promise;
+    assert(isSocketError(error));
+    assertEquals([error.operation, error.path], ["decode", path]);
+    const peer = `from a client of ${JSON.stringify(path)}: ${state}`;
+    assertMatch(error.message, /^Cannot decode (a|the last) message from /);
+    assertStringIncludes(error.message, peer);
+    const answer = await readText(client) ?? "";
+    assert(!answer.includes(path), answer);
+  });
+}
+
+test("what a method throws is reported as it is, also an error about the bytes of others", async () => {
+  const stream = ReadableStream.from([encode("{\n")]).pipeThrough(decodeStream(json(lines())));
+  const thrown = await Array.fromAsync(stream).catch((error) => error);
+  const fail = () => Promise.reject(thrown);
+  await using end = await RawEnd.open({ methods: { fail } });
+  await end.ask('{"jsonrpc":"2.0","id":1,"method":"fail"}');
+  assert(end.errors[0] === thrown);
 });
 
 const LARGE = JSON.stringify("x".repeat(4_000_000));

@@ -220,7 +220,14 @@ test("context.notify() reaches the caller before the answer", async () => {
 test("call() refuses parameters that JSON-RPC does not have", async () => {
   await using peers = await twoPeers({ methods: METHODS });
   for (const params of [1, "text", null, true]) {
-    await assertRejects(() => peers.b.call("sum", params as never), TypeError, "Invalid params");
+    const error = await assertRejects(() => peers.b.call("sum", params as never), TypeError);
+    assertEquals(
+      error.message,
+      `Invalid params: expected an object or an array, got ${
+        JSON.stringify(params)
+      }. JSON-RPC has ` +
+        "no others: put several arguments into an array, such as [1, 2]",
+    );
   }
   await assertRejects(() => peers.b.call(1 as never), TypeError, "Invalid method");
   await assertRejects(() => peers.b.call("sum", [], { wait: 1 } as never), TypeError, '"wait"');

@@ -108,7 +108,7 @@ test("a handler that returns before its work is done is told so by the work", as
   const state = "its handler has returned without awaiting this";
   assertEquals((await Promise.all(works)).map((error) => error.message), [
     `Cannot read from a client of ${shown}: ${state}`,
-    `Cannot send to ${shown}: ${state}, and 5 bytes of messages were not sent`,
+    `Cannot send to a client of ${shown}: ${state}, and 5 bytes of messages were not sent`,
     `Cannot write to a client of ${shown}: ${state}, and 4 bytes were not sent`,
   ]);
 });
