@@ -6,7 +6,7 @@ import { MessageTooLarge, TruncatedMessage } from "../../errors.ts";
 import type { Codec, TextCodec } from "../../framing/codec.ts";
 import { type Check, integer, show } from "../base/check.ts";
 import { checkAttached } from "../base/lasting_buffer.ts";
-import { causeOf } from "../base/thrown.ts";
+import { causeOf, readThrown } from "../base/thrown.ts";
 
 /** The default of `maxBytes`. */
 export const MAX_BYTES: number = 16 * 1024 * 1024;
@@ -88,6 +88,7 @@ function decodeError<E extends Error>(
   path: string | null = null,
 ): E {
   const error = make(from, path);
+  readThrown(() => Error.captureStackTrace(error, decodeError), undefined);
   makers.set(error, make);
   return error;
 }
@@ -99,7 +100,15 @@ function decodeError<E extends Error>(
  */
 export function errorFrom(error: unknown, peer?: string, path?: string | null): unknown {
   const make = makers.get(error as object);
-  return make === undefined ? error : decodeError(make, peer && ` from ${peer}`, path);
+  if (make === undefined) return error;
+  const named = decodeError(make, peer && ` from ${peer}`, path);
+  readThrown(() => takeStack(named, error as Error), undefined);
+  return named;
+}
+
+/** Sets the stack of an error that was made again: the first one has the place of the failure. */
+function takeStack(again: Error, { stack, message }: Error): void {
+  if (typeof stack === "string") again.stack = stack.replace(message, () => again.message);
 }
 
 /**
