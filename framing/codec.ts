@@ -63,8 +63,8 @@ export interface ByteWriter {
  *
  * - A codec keeps no state. If a message is incomplete, `decode` gets the same bytes again together
  *   with those that came after. One codec can serve any number of connections.
- * - Whatever `encode` or `decode` throws reaches the caller of `send` or `receive` unchanged. Only an
- *   error of the codecs of this package is made again by `receive`, to name the peer.
+ * - Whatever `encode` or `decode` throws reaches the caller of `send` or `receive` unchanged. Only
+ *   an error of decoding by a codec of this package is replaced by one that names the peer.
  * - Its methods must not use the channel that calls them.
  *
  * @template In The messages that it decodes.

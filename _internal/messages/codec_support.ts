@@ -122,7 +122,7 @@ export function tooLarge(
   size: number,
   limit: number,
   has = "it has",
-  remedy = "Raise maxBytes",
+  remedy = "Raise maxBytes of the codec",
 ): MessageTooLarge {
   const make = (from: string, path: string | null) =>
     new MessageTooLarge(

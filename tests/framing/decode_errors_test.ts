@@ -216,7 +216,7 @@ for (const [name, codec, right, tooMuch, size] of LARGE) {
         const isHeader = name.includes("headers");
         const limit = isHeader ? 8192 : codec.maxBytes;
         assertEquals(error.limit, limit);
-        const remedy = isHeader ? "No option raises it" : "Raise maxBytes";
+        const remedy = isHeader ? "No option raises it" : "Raise maxBytes of the codec";
         const end = `bytes, and the limit is ${limit}. ${remedy}`;
         assert(error.message.endsWith(end), error.message);
       }

@@ -42,7 +42,7 @@ const REFUSED: [string, AnyCodec, unknown, ErrorClass, string][] = [
     lengthPrefixed(LIMIT),
     HELLO,
     MessageTooLarge,
-    "5 bytes, and the limit is 4. Raise maxBytes",
+    "5 bytes, and the limit is 4. Raise maxBytes of the codec",
   ],
   [
     "bytes above the prefix",
@@ -71,7 +71,7 @@ const REFUSED: [string, AnyCodec, unknown, ErrorClass, string][] = [
     delimited(0, LIMIT),
     HELLO,
     MessageTooLarge,
-    "5 bytes, and the limit is 4. Raise maxBytes",
+    "5 bytes, and the limit is 4. Raise maxBytes of the codec",
   ],
   [
     "bytes above the limit with their header",
@@ -109,7 +109,7 @@ const REFUSED: [string, AnyCodec, unknown, ErrorClass, string][] = [
     lines(LIMIT),
     "grün",
     MessageTooLarge,
-    "5 bytes, and the limit is 4. Raise maxBytes",
+    "5 bytes, and the limit is 4. Raise maxBytes of the codec",
   ],
   ["a number", lines(), 1, TypeError, "expected a string, got 1"],
   ["a lone surrogate", text(delimited(0)), "\uDC00", TypeError, "lone surrogate"],
@@ -119,7 +119,7 @@ const REFUSED: [string, AnyCodec, unknown, ErrorClass, string][] = [
     contentLength(LIMIT),
     HELLO,
     MessageTooLarge,
-    "5 bytes, and the limit is 4. Raise maxBytes",
+    "5 bytes, and the limit is 4. Raise maxBytes of the codec",
   ],
   [
     "undefined",
@@ -191,7 +191,7 @@ const REFUSED: [string, AnyCodec, unknown, ErrorClass, string][] = [
     json(lines(LIMIT)),
     "abc",
     MessageTooLarge,
-    "5 bytes, and the limit is 4. Raise maxBytes",
+    "5 bytes, and the limit is 4. Raise maxBytes of the codec",
   ],
 ] as typeof REFUSED;
 
@@ -388,7 +388,7 @@ for (const [name, codec, message] of TOO_LARGE) {
     const error = await assertRejects(() => channel.send(message as never), MessageTooLarge);
     assertEquals(
       error.message,
-      "Cannot encode a message: it has 5 bytes, and the limit is 4. Raise maxBytes",
+      "Cannot encode a message: it has 5 bytes, and the limit is 4. Raise maxBytes of the codec",
     );
     assertEquals([error.operation, error.path], ["encode", null]);
   });

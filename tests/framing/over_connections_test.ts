@@ -92,7 +92,7 @@ const UNDECODABLE: [what: string, bytes: Uint8Array, start: string, state: strin
     "too large",
     encode("12345\n"),
     "a message",
-    "it has 5 bytes, and the limit is 4. Raise maxBytes",
+    "it has 5 bytes, and the limit is 4. Raise maxBytes of the codec",
   ],
   [
     "cut short",

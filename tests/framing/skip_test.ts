@@ -18,7 +18,7 @@ function skipping(options: LinesOptions = {}): { options: LinesOptions; skipped:
   const onSkip = ({ message, size, limit }: MessageTooLarge) => {
     assertEquals(
       message,
-      `Cannot decode a message: it has ${size} bytes, and the limit is ${limit}. Raise maxBytes`,
+      `Cannot decode a message: it has ${size} bytes, and the limit is ${limit}. Raise maxBytes of the codec`,
     );
     skipped.push(`${size}/${limit}`);
   };
