@@ -9,8 +9,9 @@
  *
  * - Bytes that come while an answer is due wait until it is sent. Requests that have come together
  *   are answered in their order.
- * - It is read from at any time: the end of file means that the client has left, as for
- *   `Deno.serve`. The timeouts count its silence while it is idle or sends a body, not the answer.
+ * - While an answer is due, up to 64 KiB are read ahead. The end of file means that the client has
+ *   left, as for `Deno.serve`. Beyond 64 KiB the client waits, and the end of file is not seen.
+ * - The timeouts count its silence while it is idle or sends a body, not the answer.
  */
 
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
@@ -25,6 +26,7 @@ import type { Timeouts } from "../connection/socket_connection.ts";
 import type { ServeHandler, ServeHandlerInfo } from "../server/serving.ts";
 import { requestOf } from "./http_request.ts";
 import { refuse, send } from "./http_response.ts";
+import { RequestBody } from "./request_body.ts";
 
 /** What `fetch` of a module is called with. */
 export type FetchInfo = ServeHandlerInfo & Deno.ServeHandlerInfo;
@@ -48,6 +50,9 @@ const KEPT_MS = 1000;
 const BUFFER_SIZE = 32 * 1024;
 const MIN_READ_SIZE = 4 * 1024;
 
+/** The maximum number of bytes that wait for an answer: as many as `closed` reads ahead. */
+const MAX_HELD_BYTES = 64 * 1024;
+
 const NO_UPGRADE = "A worker does not upgrade connections. Serve WebSockets with Deno.serve()\n";
 
 /** Returns a handler of connections that answers their requests. */
@@ -55,9 +60,12 @@ export function httpHandler(options: HttpOptions): ServeHandler {
   const connections = new WeakMap<object, HttpConnection>();
   // The timeouts are ours.
   const settings = { keepAliveTimeout: 0, requestTimeout: 0, headersTimeout: 0 };
-  const server: Server = builtin("node:http").createServer(settings, (request, response) => {
+  const answer = (request: IncomingMessage, response: ServerResponse) => {
     connections.get(request.socket)!.answer(request, response);
-  });
+  };
+  const server: Server = builtin("node:http").createServer(settings, answer);
+  // Otherwise it answers an unknown expectation itself, and reads nothing after it.
+  server.on("checkExpectation", answer);
   // Otherwise it closes each connection after its first answer.
   Object.defineProperty(server, "listening", { value: true });
   return async (conn, info) => {
@@ -77,16 +85,22 @@ class HttpConnection {
   readonly #conn: Connection;
   readonly #info: ServeHandlerInfo;
   readonly #options: HttpOptions;
-  readonly #silence: SilenceTimer = new SilenceTimer(() => this.stream.destroy());
+  readonly #silence: SilenceTimer = new SilenceTimer(() => {
+    if (this.#isAwaited) this.stream.destroy();
+  });
   /** How long the client may be silent now. */
   #limitMs: number;
   /** How many answers are due. */
   #due = 0;
   /** The last request. */
   #last: IncomingMessage | undefined;
-  /** Bytes of the next request, which have come before the answer. */
-  #held: Uint8Array | undefined;
+  /** Bytes that node:http does not have yet. */
+  #held: Uint8Array = new Uint8Array(0);
+  /** Where the next read puts its bytes: behind those that are held. */
   #memory: Uint8Array = new Uint8Array(0);
+  #isReading = false;
+  /** Whether node:http waits for bytes. */
+  #isWanted = false;
   /** Whether it ends without a further request. */
   #isEnding = false;
 
@@ -97,7 +111,10 @@ class HttpConnection {
     const { idleTimeout = Infinity, firstByteTimeout = idleTimeout } = options.timeouts;
     this.#limitMs = firstByteTimeout;
     this.stream = new (builtin("node:stream").Duplex)({
-      read: () => this.#read(),
+      read: () => {
+        this.#isWanted = true;
+        this.#advance();
+      },
       write: (chunk: Uint8Array, _encoding, done) => {
         conn.write(chunk).then(() => done(), done);
       },
@@ -141,10 +158,12 @@ class HttpConnection {
         left.abort(error);
         reject(error);
       }
+      body.end();
       if (--this.#due === 0) this.#next();
     });
+    const body = new RequestBody(message);
     try {
-      const request = requestOf(message, left.signal);
+      const request = requestOf(message, body.stream, left.signal);
       if (typeof request === "string") return refuse(response, 400, request);
       if (message.headers.upgrade === "websocket") return refuse(response, 501, NO_UPGRADE);
       const remoteAddr = this.#conn.remoteAddr as Deno.UnixAddr;
@@ -165,29 +184,57 @@ class HttpConnection {
     return this.#due > 0 && this.#last?.complete === true;
   }
 
+  /** Whether the client may not be silent for long. While `fetch` does not read a body, it may. */
+  get #isAwaited(): boolean {
+    return this.#due === 0 || this.#isReading && !this.#isAnswering;
+  }
+
+  /** Passes on the bytes that are held, unless an answer is due. Reads more. */
+  #advance(): void {
+    if (this.#isWanted && !this.#isAnswering && this.#held.length > 0) {
+      const bytes = this.#held;
+      this.#held = bytes.subarray(bytes.length);
+      this.#isWanted = false;
+      this.stream.push(bytes);
+    }
+    if (this.stream.destroyed) return;
+    if (this.#isWanted && !this.#isReading) this.#read();
+    if (this.#isAwaited) this.#silence.start(this.#limitMs);
+  }
+
   #read(): void {
-    if (this.#memory.length < MIN_READ_SIZE) this.#memory = readBuffer(BUFFER_SIZE);
-    const memory = this.#memory;
-    if (!this.#isAnswering) this.#silence.start(this.#limitMs);
-    this.#conn.read(memory).then((count) => {
+    const held = this.#held;
+    if (held.length === MAX_HELD_BYTES) return;
+    if (this.#memory.length < MIN_READ_SIZE) {
+      const memory = readBuffer(held.length + BUFFER_SIZE);
+      memory.set(held);
+      this.#held = memory.subarray(0, held.length);
+      this.#memory = memory.subarray(held.length);
+    }
+    const room = this.#memory.subarray(0, MAX_HELD_BYTES - held.length);
+    this.#isReading = true;
+    this.#conn.read(room).then((count) => {
+      this.#isReading = false;
       this.#silence.stop();
       if (count === null) return this.stream.destroy();
       this.#limitMs = this.#options.timeouts.idleTimeout ?? Infinity;
-      this.#memory = memory.subarray(count);
-      const bytes = memory.subarray(0, count);
-      if (this.#isAnswering) this.#held = bytes;
-      else this.stream.push(bytes);
+      this.#hold(count);
+      this.#advance();
     }, (error) => this.stream.destroy(error));
+  }
+
+  /** Holds bytes at the start of the memory, behind those that are held. */
+  #hold(count: number): void {
+    const held = this.#held.length;
+    const { buffer, byteOffset } = this.#memory;
+    this.#held = new Uint8Array(buffer, byteOffset - held, held + count);
+    this.#memory = this.#memory.subarray(count);
   }
 
   /** Begins to wait for the next request, because all answers were sent. */
   #next(): void {
     if (this.#isEnding) this.stream.destroy();
-    if (this.stream.destroyed) return;
-    const held = this.#held;
-    this.#held = undefined;
-    if (held === undefined) this.#silence.start(this.#limitMs);
-    else this.stream.push(held);
+    else this.#advance();
   }
 
   /** Ends it, after its requests. */

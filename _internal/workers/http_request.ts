@@ -6,7 +6,11 @@ import type { IncomingMessage } from "node:http";
 const NOT_IN_HOST = /[/?#@\\\s]/;
 
 /** Returns a request, or what is wrong with it. */
-export function requestOf(message: IncomingMessage, signal: AbortSignal): Request | string {
+export function requestOf(
+  message: IncomingMessage,
+  body: ReadableStream<Uint8Array<ArrayBuffer>> | null,
+  signal: AbortSignal,
+): Request | string {
   const { method = "GET", url = "/", headers, rawHeaders } = message;
   const host = headers.host ?? "localhost";
   if (NOT_IN_HOST.test(host)) return "The host is not valid\n";
@@ -16,18 +20,8 @@ export function requestOf(message: IncomingMessage, signal: AbortSignal): Reques
   const pairs: [string, string][] = [];
   for (let i = 0; i < rawHeaders.length; i += 2) pairs.push([rawHeaders[i]!, rawHeaders[i + 1]!]);
   try {
-    return new Request(whole, { method, headers: pairs, body: bodyOf(message), signal });
+    return new Request(whole, { method, headers: pairs, body, signal });
   } catch (error) {
     return `${(error as Error).message}\n`;
   }
-}
-
-/** Returns the body of a request. What is not read of it stays in the kernel. */
-function bodyOf(message: IncomingMessage): ReadableStream<Uint8Array<ArrayBuffer>> | null {
-  const { method, headers } = message;
-  const isEmpty = headers["transfer-encoding"] === undefined &&
-    (headers["content-length"] ?? "0") === "0";
-  if (isEmpty || method === "GET" || method === "HEAD") return null;
-  // Destroying the message would close the connection before the answer.
-  return ReadableStream.from(message.iterator({ destroyOnReturn: false }));
 }

@@ -63,6 +63,82 @@ test("a kept connection serves one request after the other, also pipelined ones"
   assertEquals(workers[0]?.accepted, 1);
 });
 
+for (const resource of ["/part", "/ignore", "/too-late"]) {
+  for (const size of [1, 1_000_000]) {
+    test(`a client sends ${size} bytes for ${resource}, and asks again`, async () => {
+      await using dir = new TempDir();
+      const path = dir.file("http.sock");
+      await using _server = await fetching(path);
+      const body = "a".repeat(size);
+      const chunked = `${size.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
+      const last = "GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+      for (
+        const rest of [
+          `Content-Length: ${size}\r\n\r\n${body}`,
+          `Transfer-Encoding: chunked\r\n\r\n${chunked}`,
+          `Expect: 100-continue\r\nContent-Length: ${size}\r\n\r\n${body}`,
+          `Expect: nothing\r\nContent-Length: ${size}\r\n\r\n${body}`,
+        ]
+      ) {
+        const all = await raw(path, `POST ${resource} HTTP/1.1\r\nHost: a\r\n${rest}${last}`);
+        assertMatch(all, /(?:too large|not read|read too late)HTTP\/1.1 200 OK[^]*\d+$/);
+      }
+    });
+  }
+}
+
+test("a GET with a body is answered, and the next request, too", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  const first = `GET /url HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n`;
+  const last = "GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  assertMatch(await raw(path, first + "a".repeat(1_000_000) + last), /a\/url[^]*200 OK[^]*\d+$/);
+});
+
+test("a connection ends when more than 16 MiB of a body were not wanted", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  await using conn = await connect(path);
+  await conn.write(encode("POST /part HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n"));
+  await conn.write(new Uint8Array(16 * 1024 * 1024));
+  await assertRejects(() => conn.write(new Uint8Array(3_000_000)), Deno.errors.BrokenPipe);
+  assertMatch(await readText(conn) ?? "", /413[^]*too large$/);
+});
+
+test("fetch may read a body after the answer, if it has begun before", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  using client = clientOf(path);
+  const left = async () => await (await client.ask("/left")).json();
+  await using conn = await connect(path);
+  for (const resource of ["/afterwards", "/too-late"]) {
+    await conn.write(
+      encode(`POST ${resource} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n`),
+    );
+    assertMatch(await readText(conn) ?? "", /200 OK/);
+    await conn.write(new Uint8Array(1_000_000));
+  }
+  while ((await left()).read !== 1_000_000);
+  assertEquals((await left()).tooLate, "The answer was sent before the body was read");
+});
+
+test("idleTimeout ends the wait for a body, also for one that is not read after the answer", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using server = await fetching(path, { idleTimeout: 150 });
+  const body = "a".repeat(100_000);
+  for (const resource of ["/part", "/ignore", "/locked"]) {
+    await using conn = await connect(path);
+    const head = "HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+    await conn.write(encode(`POST ${resource} ${head}${body}`));
+    assertMatch(await readText(conn) ?? "", /^HTTP/);
+    while ((await server.statistics()).workers[0]?.connections !== 0);
+  }
+});
+
 test("what is not a request of this server is refused by name", async () => {
   await using dir = new TempDir();
   const path = dir.file("http.sock");
@@ -91,6 +167,41 @@ test("a client that leaves aborts its request", async () => {
   await assertRejects(() => waiting, DOMException);
   while ((await left()).aborted === 0);
   assertEquals((await left()).completed, "Interrupted");
+});
+
+for (const count of [1, 1300]) {
+  test(`a client that leaves after ${count} more requests aborts its first`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("http.sock");
+    await using server = await fetching(path);
+    using client = clientOf(path);
+    const left = async () => await (await client.ask("/left")).json();
+    const get = (resource: string) => encode(`GET ${resource} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    const conn = await connect(path);
+    await conn.write(get("/wait"));
+    while ((await left()).waits === 0);
+    await conn.write(encode(decode(get("/pid")).repeat(count)));
+    conn.close();
+    while ((await left()).aborted === 0);
+    while ((await server.statistics()).workers[0]?.connections !== 1);
+  });
+}
+
+test("pipelined requests, with bodies, are answered in their order", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  const numbers = Array.from({ length: 60 }, (_, i) => i);
+  const requests = numbers.map((i) => {
+    const body = `<${i}>`.padEnd(i % 50 === 49 ? 50_000 : 5 + i);
+    return `POST ${i % 3 === 0 ? "/part" : "/echo"} HTTP/1.1\r\nHost: a\r\n` +
+      `Content-Length: ${body.length}\r\n\r\n${body}`;
+  });
+  const last = "GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  await using conn = await connect(path);
+  const [all] = await Promise.all([readAll(conn), conn.write(encode(requests.join("") + last))]);
+  const answers = decode(all).match(/too large|<\d+>/g);
+  assertEquals(answers, numbers.map((i) => i % 3 === 0 ? "too large" : `<${i}>`));
 });
 
 test("a body waits for a client that does not read, and is cancelled when it leaves", async () => {
