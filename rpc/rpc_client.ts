@@ -24,6 +24,7 @@ import {
 import { ErrorContext } from "../_internal/base/error_context.ts";
 import { type ClientCallOptions, ReconnectingClient } from "../_internal/rpc/client.ts";
 import { RPC_CHECKS, withDefaults } from "../_internal/rpc/options.ts";
+import type { Peer } from "../_internal/rpc/peer.ts";
 
 export type { ClientCallOptions } from "../_internal/rpc/client.ts";
 
@@ -75,8 +76,8 @@ export interface RpcClientOptions<Remote = AnyMethods> extends Omit<RpcOptions, 
   /**
    * Called with each new connection before other calls are sent on it, to log in or to subscribe.
    * Calls wait for its promise. If it throws, the connection closes, and these calls reject with
-   * the same error. After `CallInterrupted` or `RPC_CODES.DRAINING` the next connection is tried
-   * instead.
+   * the same error. If the connection ends meanwhile, or the server drains, the next connection is
+   * tried instead.
    */
   onConnect?: ((peer: RpcPeer<Remote>) => void | Promise<void>) | undefined;
 }
@@ -222,7 +223,7 @@ export function rpcClient<Remote = AnyMethods>(
       context,
       async open(timeout, signal) {
         const conn = await connect({ path: context.path, wait: true, timeout, signal, ...owners });
-        return rpc(conn, others);
+        return rpc(conn, others) as unknown as Peer;
       },
       onConnect: onConnect as ((peer: unknown) => unknown) | undefined,
       idempotent: new Set<string>(idempotent),

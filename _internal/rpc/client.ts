@@ -12,6 +12,7 @@ import {
   ConnectDenied,
   ConnectionClosed,
   ConnectTimeout,
+  isSocketError,
   RpcError,
 } from "../../errors.ts";
 import { seen } from "../base/caller_stack.ts";
@@ -51,7 +52,9 @@ export interface ClientCallOptions extends CallOptions {
 }
 
 /** What a client needs of the peer at the end of a connection. */
-type ConnectedPeer = Pick<Peer, "call" | "notify" | "closed" | "close"> & AsyncDisposable;
+type ConnectedPeer =
+  & Pick<Peer, "call" | "notify" | "takesCalls" | "closed" | "close">
+  & AsyncDisposable;
 
 /** What a client needs: its options, and a way to connect. */
 export interface ReconnectingOptions {
@@ -168,8 +171,15 @@ export class ReconnectingClient {
   async #notify(method: string, params: object | undefined): Promise<void> {
     checkCall(method, params);
     const { connectTimeout } = this.#options;
+    // On a connection that ends, a call is refused, and goes to the next one. This would be lost.
+    if (this.#current?.peer.takesCalls === false) this.#retire(this.#current);
     const link = this.#current ?? await this.#connected(connectTimeout, connectTimeout);
-    await link.peer.notify(method, params);
+    try {
+      await link.peer.notify(method, params);
+    } catch (error) {
+      if (isNotSent(error)) this.#retire(link);
+      throw error;
+    }
   }
 
   close(): void {
@@ -247,6 +257,7 @@ export class ReconnectingClient {
   }
 
   async #open(signal: AbortSignal): Promise<Link> {
+    const { onConnect } = this.#options;
     for (;;) {
       if (!this.#wasProven) await delay(this.#pauses.next(), signal);
       const link: Link = { peer: await this.#reach(signal), calls: 0, isProven: false };
@@ -257,15 +268,17 @@ export class ReconnectingClient {
       });
       const stop = onAbort(signal, () => link.peer.close());
       try {
-        await this.#options.onConnect?.(link.peer);
-        return link;
+        await onConnect?.(link.peer);
+        if (link.peer.takesCalls) return link;
+        link.peer.close();
       } catch (error) {
         link.peer.close();
-        if (!(error instanceof CallInterrupted) && !isDraining(error)) throw error;
-        this.#wasProven = false;
+        const isLost = error instanceof CallInterrupted || isNotSent(error);
+        if (!isLost && !isDraining(error)) throw error;
       } finally {
         stop();
       }
+      this.#wasProven = false;
     }
   }
 
@@ -288,6 +301,7 @@ export class ReconnectingClient {
     this.#current = undefined;
     this.#wasProven = link.isProven;
     if (link.isProven) this.#pauses.reset();
+    if (link.calls === 0) link.peer.close();
   }
 
   #lateError(limit: number): Error {
@@ -304,6 +318,11 @@ export class ReconnectingClient {
 /** Reports whether a server has refused a call because it shuts down. */
 function isDraining(error: unknown): boolean {
   return error instanceof RpcError && error.code === RPC_CODES.DRAINING;
+}
+
+/** Reports whether a connection does not take a notification. Its parameters are not the reason. */
+function isNotSent(error: unknown): boolean {
+  return isSocketError(error) && error.operation === "notify";
 }
 
 /** Returns the options of one try. Most calls have none. */

@@ -136,7 +136,7 @@ export class Peer {
         checkOptions("call", options, CALL_CHECKS);
         options.signal?.throwIfAborted();
       }
-      if (this.#state !== "open" || this.#isPeerClosing) {
+      if (!this.takesCalls) {
         throw this.#calls.interrupted(method, false, this.#cause);
       }
       const id = this.#calls.nextId(method);
@@ -152,6 +152,11 @@ export class Peer {
     } catch (error) {
       return rejected(seenFrom(this.call, error));
     }
+  }
+
+  /** Whether the connection takes calls: neither side has ended it, or announced its end. */
+  get takesCalls(): boolean {
+    return this.#state === "open" && !this.#isPeerClosing;
   }
 
   /** The identifier of the latest call. */

@@ -2,10 +2,14 @@ import {
   CallInterrupted,
   ConnectionClosed,
   ConnectTimeout,
+  json,
+  lines,
   listen,
+  MessageTooLarge,
   RpcError,
   serve,
 } from "@uds/uds";
+import { closeRead } from "@uds/uds/native";
 import { rpc, RPC_CODES, rpcClient, type RpcPeer } from "@uds/uds/rpc";
 import {
   assert,
@@ -14,7 +18,7 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
-import { gate, isPending, TempDir, test } from "../_helpers.ts";
+import { gate, isPending, KIB, TempDir, test, turn } from "../_helpers.ts";
 import { type Api, failure, startApi } from "./_client.ts";
 
 test("calls that a draining server refuses go to the next one, and those that run are finished", async () => {
@@ -238,6 +242,143 @@ test("onConnect that meets a draining server is called again on the next connect
     onConnect: async (peer) => void await peer.call("add", [0, 0]),
   });
   assertEquals(await client.call("add", [1, 2]), 3);
+  assertEquals(connections, 2);
+});
+
+/** What the first connection meets while `onConnect` runs. */
+const ENDS_WHILE_CONNECTING: Record<string, {
+  serve: (peer: RpcPeer) => void;
+  onConnect: (peer: RpcPeer<Noted>) => void | Promise<void>;
+}> = {
+  "the server closes": {
+    serve: (peer) => void setTimeout(() => peer.close(), 5),
+    onConnect: (peer) => peer.closed,
+  },
+  "the server announces that it closes": {
+    serve: (peer) => void peer.notify("$/closing").then(() => peer.notify("ready")),
+    onConnect: () => {},
+  },
+  "the server closes, which a notification meets,": {
+    serve: (peer) => void setTimeout(() => peer.close(), 5),
+    onConnect: (peer) => peer.closed.then(() => peer.notify("note", { i: -1 })),
+  },
+  "onConnect closes": { serve() {}, onConnect: (peer) => peer.close() },
+};
+
+interface Noted {
+  note(params: { i: number }): void;
+  add(numbers: [number, number]): number;
+}
+
+for (const [end, { serve: serveFirst, onConnect }] of Object.entries(ENDS_WHILE_CONNECTING)) {
+  test(`if ${end} during onConnect, notifications and calls go to the next connection`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("a.sock");
+    let connections = 0;
+    const noted: unknown[] = [];
+    await using _server = await serve(path, (conn) => {
+      const number = ++connections;
+      const peer: RpcPeer = rpc(conn, {
+        methods: {
+          note: ({ i }: { i: number }) => void noted.push([number, i]),
+          add: ([a, b]: [number, number]) => a + b,
+        },
+      });
+      if (number === 1) serveFirst(peer);
+      return peer.closed;
+    });
+    const ready = gate();
+    let connects = 0;
+    await using client = rpcClient<Noted>({
+      path,
+      methods: { ready: () => ready.open() },
+      async onConnect(peer) {
+        if (++connects > 1) return;
+        if (end.includes("announces")) await ready.opened;
+        await onConnect(peer);
+      },
+    });
+    await Promise.all([0, 1, 2].map((i) => client.notify("note", { i })));
+    assertEquals(await client.call("add", [1, 2]), 3);
+    assertEquals(noted, [[2, 0], [2, 1], [2, 2]]);
+    assertEquals([connections, connects], [2, 2]);
+  });
+}
+
+test("an onConnect that always closes is called with growing pauses, until connectTimeout", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  await using api = await startApi(path);
+  await using client = rpcClient<Api>({
+    path,
+    connectTimeout: 300,
+    onConnect: (peer) => peer.close(),
+  });
+  for (const send of [() => client.notify("add", [1, 2]), () => client.call("add", [1, 2])]) {
+    const before = api.connections();
+    assertInstanceOf(await failure(send()), ConnectTimeout);
+    const connections = api.connections() - before;
+    assert(connections < 12, `${connections} connections`);
+    assert(before > 0 || connections >= 3, `${connections} connections`);
+  }
+  const before = api.connections();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assertEquals(api.connections(), before);
+});
+
+test("a notification goes to the next connection if the server has announced that it closes", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  const peers: RpcPeer[] = [];
+  const noted = gate<number>();
+  await using _server = await serve(path, (conn) => {
+    const number = peers.length + 1;
+    const methods = {
+      note: () => noted.open(number),
+      add: ([a, b]: [number, number]) => a + b,
+    };
+    const peer: RpcPeer = rpc(conn, { methods });
+    peers.push(peer);
+    return peer.closed;
+  });
+  const announced = gate();
+  const methods = { announced: () => announced.open() };
+  await using client = rpcClient<Noted>({ path, methods });
+  assertEquals(await client.call("add", [1, 2]), 3);
+  await peers[0]!.notify("$/closing");
+  await peers[0]!.notify("announced");
+  await announced.opened;
+  await client.notify("note", { i: 1 });
+  assertEquals(await noted.opened, 2);
+  await peers[0]!.closed;
+});
+
+test("after a notification that the server does not take, the next one connects again", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  let connections = 0;
+  const refuses = gate();
+  const noted = gate();
+  await using _server = await serve(path, async (conn) => {
+    if (++connections > 1) return rpc(conn, { methods: { note: () => noted.open() } }).closed;
+    await conn.read(new Uint8Array(100));
+    closeRead(conn);
+    refuses.open();
+    await conn.closed;
+  });
+  const codec = json(lines({ maxBytes: KIB }));
+  await using client = rpcClient<Noted & { text(params: string[]): void }>({ path, codec });
+  await client.notify("note", { i: 0 });
+  await refuses.opened;
+  const large = client.notify("text", ["x".repeat(2 * KIB)]);
+  assertInstanceOf(await failure(large), MessageTooLarge);
+  assertEquals(connections, 1);
+  // A small one is written after its promise has resolved.
+  await assertRejects(async () => {
+    for (;; await turn()) await client.notify("note", { i: 1 });
+  }, Deno.errors.BrokenPipe);
+  await client.notify("note", { i: 2 });
+  await noted.opened;
   assertEquals(connections, 2);
 });
 
