@@ -335,7 +335,11 @@ export class Peer {
       }
       this.#answer(batch, instead);
     };
-    for (const message of batch) this.#receiveOne(message, reply);
+    for (const message of batch) {
+      this.#receiveOne(message, reply);
+      // A method or `onError` may have closed the connection.
+      if (this.#isOver) return;
+    }
   }
 
   #receiveOne(message: unknown, reply: Reply): void {

@@ -66,6 +66,8 @@ export class Requests {
   /** Those that wait or run, without those that ended at once. */
   readonly #open = new Map<Id, Request>();
   readonly #running = new Set<Request>();
+  /** The one whose method is being called. */
+  #starting: Request | undefined;
   #isHeld = false;
 
   constructor(options: RequestsOptions) {
@@ -138,6 +140,7 @@ export class Requests {
     this.abandon(reason);
     for (const request of this.#running) request.abort(reason);
     this.#running.clear();
+    this.#starting?.abort(reason);
   }
 
   /** Holds requests back while the peer does not read their answers. */
@@ -158,12 +161,16 @@ export class Requests {
   #run(request: Request): void {
     const { id, run, params } = request;
     let answer: () => void;
+    const outer = this.#starting;
+    this.#starting = request;
     try {
       const result: unknown = Reflect.apply(run, this.#options.methods, [params, request]);
       if (isThenable(result)) return void this.#follow(request, result);
       answer = () => this.#succeed(request, result);
     } catch (error) {
       answer = () => this.#fail(request, error);
+    } finally {
+      this.#starting = outer;
     }
     if (id !== undefined) this.#open.delete(id);
     answer();
@@ -172,8 +179,11 @@ export class Requests {
   /** Waits for the result of a method, and answers. Never rejects. */
   async #follow(request: Request, result: PromiseLike<unknown>): Promise<void> {
     const { id } = request;
-    this.#running.add(request);
-    if (id !== undefined) this.#open.set(id, request);
+    // Not if its method has closed the connection.
+    if (!request.isAborted) {
+      this.#running.add(request);
+      if (id !== undefined) this.#open.set(id, request);
+    }
     let answer: () => void;
     try {
       const value = await result;

@@ -9,7 +9,7 @@ import {
   serve,
   socketpair,
 } from "@uds/uds";
-import { rpc, RPC_CODES } from "@uds/uds/rpc";
+import { rpc, RPC_CODES, type RpcContext } from "@uds/uds/rpc";
 import { denoArgs, encode, fixture, KIB, MIB, TempDir, test, untilFull } from "../_helpers.ts";
 import { METHODS, RawEnd, twoPeers, waiting } from "./_rpc.ts";
 
@@ -95,6 +95,64 @@ test("close() within a method ends it all: what came with its request does not r
   await end.conn.write(encode(request("close") + request("count")));
   await end.peer.closed;
   assertEquals(runs, 0);
+});
+
+test("close() within a batch ends it all: the rest of the batch does not run", async () => {
+  const ran: string[] = [];
+  const note = (name: string) => () => void ran.push(name);
+  const request = (method: string, id: number) => ({ jsonrpc: "2.0", id, method });
+  const closings: [string, unknown][] = [
+    ["a method", request("quit", 1)],
+    ["onError, because of a malformed message", 7],
+    ["onError, because of a method that fails", request("fail", 1)],
+  ];
+  for (const [closing, message] of closings) {
+    const errors: unknown[] = [];
+    await using end = await RawEnd.open({
+      methods: {
+        first: note("first"),
+        quit: () => end.peer.close(),
+        fail() {
+          throw new Error("as asked");
+        },
+        work: note(closing),
+      },
+      onError(error) {
+        errors.push(error);
+        end.peer.close();
+      },
+    });
+    const batch = [request("first", 0), message, request("work", 2), 8];
+    await end.send(JSON.stringify(batch));
+    await end.peer.closed;
+    assertEquals(errors.length, closing === "a method" ? 0 : 1);
+  }
+  assertEquals(ran, ["first", "first", "first"]);
+});
+
+test("close() within a method aborts the signal of that method too", async () => {
+  for (const isQueued of [false, true]) {
+    const seen: unknown[] = [];
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    await using end = await RawEnd.open({
+      maxConcurrent: 1,
+      methods: {
+        pause: () => new Promise((resolve) => setTimeout(resolve, 10)),
+        async quit(_params: unknown, { signal }: RpcContext) {
+          if (isQueued) seen.push(signal.aborted);
+          end.peer.close();
+          seen.push(signal.aborted);
+          await end.peer.closed;
+          seen.push(signal.reason instanceof ConnectionClosed);
+          resolve();
+        },
+      },
+    });
+    const request = (method: string) => `{"jsonrpc":"2.0","method":"${method}"}\n`;
+    await end.conn.write(encode((isQueued ? request("pause") : "") + request("quit")));
+    await over;
+    assertEquals(seen, isQueued ? [false, true, true] : [true, true]);
+  }
 });
 
 test("calls that did not leave this process are interrupted as not sent", async () => {
