@@ -5,14 +5,7 @@
  */
 
 import { pair, type PairOptions } from "./pair.ts";
-import {
-  type AnyMethods,
-  type MethodName,
-  type MethodParams,
-  type MethodResult,
-  rpc,
-  type RpcOptions,
-} from "./rpc/rpc.ts";
+import type { AnyMethods, MethodName, MethodParams, MethodResult, RpcOptions } from "./rpc/rpc.ts";
 import { checked } from "./_internal/base/caller_stack.ts";
 import {
   checkArguments,
@@ -28,9 +21,10 @@ import {
 import { requireRuntime } from "./_internal/base/runtime.ts";
 import { checkPairOptions } from "./_internal/child/pair_options.ts";
 import { ProcessPool } from "./_internal/pool/process_pool.ts";
-import { RPC_CHECKS } from "./_internal/rpc/options.ts";
-import type { Peer } from "./_internal/rpc/peer.ts";
+import { RPC_CHECKS, withDefaults } from "./_internal/rpc/options.ts";
+import { Peer } from "./_internal/rpc/peer.ts";
 import type { PoolCallOptions } from "./_internal/pool/task.ts";
+import { PROGRESS_METHOD } from "./_internal/pool/worker.ts";
 
 export { CallInterrupted, RpcError } from "./errors.ts";
 export type { PoolCallOptions } from "./_internal/pool/task.ts";
@@ -247,7 +241,8 @@ function checkModule(module: unknown): void {
  * - **A call that is canceled**, by its `signal` or its `timeout`, aborts the `signal` of the
  *   method. A child that does not heed it within `cancelGrace` is killed.
  * - **Progress**: what a method sends by `context.notify("progress", …)` goes to `onProgress` of
- *   its call. For everything else children may call the `methods` of the pool.
+ *   its call. For everything else children may call the `methods` of the pool. If these have a
+ *   `progress`, it gets all progress instead, and `onProgress` is refused.
  * - **Parameters and results** are JSON, of at most 16 MiB. Another `codec` must be the same in
  *   both processes.
  * - **If this process dies**, the children read the end of file and exit, unless they compute.
@@ -309,20 +304,22 @@ export function pool<Remote = AnyMethods>(
       cancelGrace = 1000,
       maxRestartPause = 1000,
       codec,
-      methods,
+      methods = {},
       onError,
       ...pairOptions
     } = options;
     checkPairOptions(module, pairOptions);
     requireRuntime();
-    const rpcOptions = { ...(codec && { codec }), ...(onError && { onError }) };
     const url = new URL(module);
     return new ProcessPool({
       start: (signal) => pair(url, { ...pairOptions, signal }),
       connect({ conn }, onProgress) {
-        const all = { progress: onProgress, ...methods };
-        return rpc(conn, { ...rpcOptions, methods: all }) as unknown as Peer;
+        return new Peer(conn, {
+          ...withDefaults({ codec, methods, onError, maxCalls: maxConcurrent }),
+          builtIns: new Map([[PROGRESS_METHOD, onProgress]]),
+        });
       },
+      methods,
       size,
       maxConcurrent,
       maxQueued,

@@ -25,12 +25,14 @@ import { checkCall } from "../rpc/peer.ts";
 import { closedError, contextOf, interrupted, lostError } from "./failures.ts";
 import { Restarts } from "./restarts.ts";
 import { type PoolCallOptions, Task } from "./task.ts";
-import { type Connect, Worker } from "./worker.ts";
+import { type Connect, PROGRESS_METHOD, Worker } from "./worker.ts";
 
 /** What a pool needs: its options, and a way to start a child and to call it. */
 export interface ProcessPoolOptions {
   readonly start: (signal: AbortSignal) => Promise<Child>;
   readonly connect: Connect;
+  /** The methods that children may call. */
+  readonly methods: object;
   readonly size: number;
   readonly maxConcurrent: number;
   readonly maxQueued: number;
@@ -96,11 +98,16 @@ export class ProcessPool {
     try {
       checkCall(method, params);
       checkOptions("call", options, CALL_CHECKS);
-      const { maxConcurrent, maxQueued } = this.#options;
+      const { methods, maxConcurrent, maxQueued } = this.#options;
       if (options.onProgress !== undefined && maxConcurrent > 1) {
         throw new TypeError(
           "Invalid onProgress: with maxConcurrent of more than 1, a notification does not show " +
             "which call it is from. Pass methods to pool()",
+        );
+      }
+      if (options.onProgress !== undefined && Object.hasOwn(methods, PROGRESS_METHOD)) {
+        throw new TypeError(
+          'Invalid onProgress: the methods of the pool have "progress", which gets all progress',
         );
       }
       options.signal?.throwIfAborted();
@@ -217,9 +224,15 @@ export class ProcessPool {
     try {
       await delay(this.#restarts.pause, signal);
       const child = await start(signal);
-      const worker = new Worker(child, connect, cancelGrace);
-      this.#workers.add(worker);
-      worker.closed.then(() => this.#lose(worker));
+      try {
+        const worker = new Worker(child, connect, cancelGrace);
+        this.#workers.add(worker);
+        worker.closed.then(() => this.#lose(worker));
+      } catch (error) {
+        child.kill("SIGKILL");
+        await child[Symbol.asyncDispose]();
+        throw error;
+      }
     } catch (error) {
       if (!this.#isClosing) this.#notStarted(error);
     } finally {

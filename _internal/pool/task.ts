@@ -40,7 +40,7 @@ export interface PoolCallOptions extends CallOptions {
   idempotent?: boolean | undefined;
   /**
    * Called with what the method sends by `context.notify("progress", …)`, an object or an array. It
-   * needs a `maxConcurrent` of 1.
+   * needs a `maxConcurrent` of 1, and `methods` of the pool without a `progress`.
    */
   onProgress?: ((progress: never) => void) | undefined;
 }

@@ -8,6 +8,8 @@ import type { Task } from "./task.ts";
 
 /** The notification that cancels a call. */
 export const CANCEL_METHOD = "$/cancelRequest";
+/** The notification of the progress of a method. */
+export const PROGRESS_METHOD = "progress";
 
 /** Begins to call methods of a child. */
 export type Connect = (child: Child, onProgress: (progress: object) => void) => Peer;

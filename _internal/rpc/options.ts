@@ -13,7 +13,7 @@ import {
   show,
 } from "../base/check.ts";
 import { checkCodec } from "../messages/codec_support.ts";
-import type { Methods } from "./requests.ts";
+import type { BuiltIns, Methods } from "./requests.ts";
 
 /**
  * Options of {@linkcode rpc}.
@@ -108,7 +108,8 @@ export type PeerOptions =
       undefined
     >;
   }
-  & Pick<RpcOptions, "draining" | "onError">;
+  & Pick<RpcOptions, "draining" | "onError">
+  & { readonly builtIns?: BuiltIns };
 
 export const RPC_CHECKS: Checks<RpcOptions> = {
   methods: checkMethods,

@@ -110,6 +110,7 @@ export class Peer {
     });
     this.#requests = new Requests({
       methods,
+      builtIns: options.builtIns,
       wire: this.#wire,
       maxConcurrent,
       report,

@@ -24,6 +24,9 @@ import type { Id, Wire } from "./wire.ts";
  */
 export type Methods = Record<string, (params: never, context: RpcContext) => unknown>;
 
+/** Methods of this library, for the names that are not in {@linkcode Methods}. */
+export type BuiltIns = ReadonlyMap<string, Methods[string]>;
+
 /**
  * What a method gets besides its parameters.
  *
@@ -51,6 +54,7 @@ export type Reply = (answer: unknown, id?: Id) => void;
 /** What the requests of one peer need. */
 export interface RequestsOptions {
   readonly methods: Methods;
+  readonly builtIns: BuiltIns | undefined;
   readonly wire: Wire;
   readonly maxConcurrent: number;
   readonly report: (error: unknown, method?: string) => void;
@@ -66,7 +70,7 @@ export class Requests {
   /** Those that wait or run, without those that ended at once. */
   readonly #open = new Map<Id, Request>();
   readonly #running = new Set<Request>();
-  /** The one whose method is being called. */
+  /** The request of the method that is being called. */
   #starting: Request | undefined;
   #isHeld = false;
 
@@ -85,8 +89,8 @@ export class Requests {
 
   /** Runs a method, now or when its turn comes. */
   accept(id: Id | undefined, method: string, params: unknown, reply: Reply): void {
-    const { methods, notify } = this.#options;
-    const run = methodOf(methods, method);
+    const { methods, builtIns, notify } = this.#options;
+    const run = methodOf(methods, method) ?? builtIns?.get(method);
     if (run === undefined) {
       const message = `Method not found: ${show(method)}`;
       return this.refuse(id, RPC_CODES.METHOD_NOT_FOUND, message, reply);

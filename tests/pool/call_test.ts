@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { json, lines, MessageTooLarge, RpcError } from "@uds/uds";
+import type { PoolOptions } from "@uds/uds/pool";
 import { isPending, MIB, test } from "../_helpers.ts";
 import { assertGone, assertInterrupted, started, tasks } from "./_pool.ts";
 
@@ -89,6 +90,73 @@ test("children call the methods of the pool", async () => {
   await using pool = tasks({ methods: { double: ({ n }: { n: number }) => 2 * n } });
   assertEquals(await Promise.all([1, 2, 3].map((n) => pool.call("ask", { n }))), [2, 4, 6]);
 });
+
+test("a method of the pool is called on the object of the methods, by each child", async () => {
+  const methods = {
+    n: 0 as never,
+    count(this: { n: number }): number {
+      return ++this.n;
+    },
+  };
+  await using pool = tasks({ size: 2, methods });
+  const wait = await started(pool, "wait");
+  const ask = () => pool.call("askFor", { method: "count" });
+  assertEquals([await ask(), await ask()], [1, 2]);
+  Deno.kill(wait.pid, "SIGKILL");
+  await assertInterrupted(wait.call, /SIGKILL/);
+  const other = await started(pool, "wait");
+  assertEquals([await ask(), methods.n], [3, 3]);
+  assert(other.pid !== wait.pid);
+  pool.close();
+  await assertInterrupted(other.call, /the pool was closed/);
+});
+
+test("a getter of the pool's methods runs when a child calls it, and what it throws is the answer", async () => {
+  let gets = 0;
+  const methods = {
+    get bad(): never {
+      gets++;
+      throw new Error("getter");
+    },
+    double: ({ n }: { n: number }) => 2 * n,
+  };
+  await using pool = tasks({ size: 1, methods, onError() {} });
+  assertEquals([await pool.call("ask", { n: 2 }), gets], [4, 0]);
+  await assertRejects(() => pool.call("askFor", { method: "bad" }), RpcError, "getter");
+  assertEquals([await pool.call("ask", { n: 3 }), gets], [6, 1]);
+});
+
+test("a progress of the pool's methods gets all progress, and onProgress is then refused", async () => {
+  const seen: number[] = [];
+  const methods: { progress?: (params: { step: number }) => void } = {
+    progress: ({ step }) => void seen.push(step),
+  };
+  await using pool = tasks({ size: 1, methods: methods as PoolOptions["methods"] });
+  assertEquals(await pool.call("steps", { count: 2 }), 2);
+  assertEquals(seen, [1, 2]);
+  const onProgress = ({ step }: { step: number }) => void seen.push(-step);
+  await assertRejects(
+    () => pool.call("steps", { count: 2 }, { onProgress }),
+    TypeError,
+    'Invalid onProgress: the methods of the pool have "progress"',
+  );
+  delete methods.progress;
+  assertEquals(await pool.call("steps", { count: 2 }, { onProgress }), 2);
+  assertEquals(seen, [1, 2, -1, -2]);
+});
+
+test(
+  "a child gets as many calls as maxConcurrent allows, also more than rpc() does by default",
+  async () => {
+    const most = 65_540;
+    await using pool = tasks({ size: 1, maxConcurrent: most });
+    const pid = await pool.call("pid");
+    const calls = Array.from({ length: most }, () => pool.call("pid"));
+    assertEquals([pool.running, pool.waiting], [most, 0]);
+    assertEquals(new Set(await Promise.all(calls)), new Set([pid]));
+  },
+  { deadline: 30_000 },
+);
 
 test("parameters and results of 16 MB pass, and larger ones reject and harm nothing", async () => {
   await using pool = tasks({ size: 1, codec: json(lines({ maxBytes: 20 * MIB })) });

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { type Pool, pool, type PoolOptions } from "@uds/uds/pool";
+import { json, lines } from "@uds/uds";
 import { test, turn } from "../_helpers.ts";
 import { children } from "../sandbox/_sandbox.ts";
 import type { Tasks } from "../fixtures/pool/tasks.ts";
@@ -51,6 +52,27 @@ for (const [moment, reach] of Object.entries(MOMENTS)) {
     assertEquals(children(), before);
   });
 }
+
+test("a child that cannot be connected to ends, and its call rejects with the reason", async () => {
+  const before = children();
+  const codec = json(lines());
+  let isBroken = false;
+  const broken = {
+    ...codec,
+    get maxBytes() {
+      if (isBroken) throw new Error("the codec is broken");
+      return codec.maxBytes;
+    },
+  };
+  await using pool = tasks({ size: 1, codec: broken, maxRestartPause: 10 });
+  isBroken = true;
+  for (let i = 0; i < 3; i++) {
+    await assertRejects(() => pool.call("pid"), Error, "the codec is broken");
+    assertEquals(children(), before);
+  }
+  isBroken = false;
+  assert(await pool.call("pid") !== Deno.pid);
+});
 
 test("close() interrupts a disposal that waits for a call", async () => {
   const pool = tasks({ size: 1 });
