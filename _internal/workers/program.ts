@@ -128,7 +128,8 @@ function servedBy(
   limits: Limits,
   report: (error: unknown) => void,
 ): { handler: ServeHandler; limits: Limits } | string {
-  const { connection, fetch } = { ...module, ...(module["default"] as Exports | undefined) };
+  const connection = exportOf(module, "connection");
+  const fetch = exportOf(module, "fetch");
   if (connection !== undefined && fetch !== undefined) {
     return `it exports both "connection" and "fetch". Export one of them`;
   }
@@ -147,7 +148,9 @@ function servedBy(
   return { handler: httpHandler({ fetch: fetch as Fetch, timeouts, report }), limits: others };
 }
 
-interface Exports {
-  readonly connection?: unknown;
-  readonly fetch?: unknown;
+/** Returns what a module exports by name or in its default export. A function keeps its `this`. */
+function exportOf(module: Record<string, unknown>, name: "connection" | "fetch"): unknown {
+  const whole = module["default"] as Record<string, unknown> | null | undefined;
+  const own = whole?.[name];
+  return typeof own === "function" ? own.bind(whole) : own ?? module[name];
 }

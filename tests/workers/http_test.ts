@@ -279,6 +279,28 @@ test("idleTimeout counts the silence of a client, not the time of an answer", as
   assertMatch(decode(await readAll(conn)), /200 OK[^]*late$/);
 });
 
+test("fetch and connection are called on the default export, also on an instance of a class", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  const methods = {
+    fetch: "fetch() { return new Response(this.name); }",
+    connection: "connection(conn) { return conn.writeText(this.name); }",
+  };
+  for (const [name, method] of Object.entries(methods)) {
+    const exports = {
+      object: `{ name: "ada", ${method} }`,
+      class: `new (class { name = "ada"; ${method} })()`,
+    };
+    for (const [kind, value] of Object.entries(exports)) {
+      const module = dir.file(`${name}_${kind}.js`);
+      await Deno.writeTextFile(module, `export default ${value};`);
+      await using _server = await serveWorkers({ path, count: 1 }, new URL(`file://${module}`));
+      const all = await raw(path, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+      assertMatch(all, /ada$/, `${name} of ${kind}`);
+    }
+  }
+});
+
 test("serveWorkers() rejects when a module exports both connection and fetch", async () => {
   await using dir = new TempDir();
   const path = dir.file("http.sock");
