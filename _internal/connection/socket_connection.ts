@@ -124,12 +124,19 @@ export let replaceTransport: (conn: SocketConnection, transport: Transport) => v
  * Flushes and closes a connection after its handler has returned. Later calls say so. Returns a
  * promise only if there is something to flush.
  *
- * @param onLateWrite Called with the error of each later write: its bytes are lost.
+ * @param onLate Called with the error of each later write, because its bytes are lost, and with that
+ * of {@linkcode reportLate}.
  */
 export let endHandled: (
   conn: SocketConnection,
-  onLateWrite: (error: Error) => void,
+  onLate: (error: Error) => void,
 ) => Promise<void> | undefined;
+
+/**
+ * Reports the error of a read, if it has failed because the handler has returned. Call this if the
+ * error reaches no code of the user.
+ */
+export let reportLate: (conn: object, error: Error) => void;
 
 /** A connection over a transport, which it owns. */
 export class SocketConnection {
@@ -141,11 +148,14 @@ export class SocketConnection {
     readAndKeep = (conn, buffer, signal, keep) => conn.#readNext(buffer, signal, keep);
     writeWith = (conn, data, descriptors) => conn.#writeNext(data, descriptors);
     replaceTransport = (conn, transport) => conn.#transport = transport;
-    endHandled = (conn, onLateWrite) => {
-      if (conn.#state === "open") conn.#onLateWrite = onLateWrite;
+    endHandled = (conn, onLate) => {
+      if (conn.#state === "open") conn.#onLate = onLate;
       if (conn.#queued > 0 || conn.#writable !== undefined) return conn[Symbol.asyncDispose]();
       conn.close();
       return undefined;
+    };
+    reportLate = (conn, error) => {
+      if (#onLate in conn) conn.#onLate?.(error);
     };
   }
 
@@ -159,7 +169,7 @@ export class SocketConnection {
 
   #state: "open" | "over" | "closed" = "open";
   /** Set if the connection was open when its handler returned. */
-  #onLateWrite: ((error: Error) => void) | undefined;
+  #onLate: ((error: Error) => void) | undefined;
   #reading: "open" | "given up" | "end of file" = "open";
   #writing: "open" | "ended" = "open";
   /** The failure that ended the connection. Every later read and write rejects with it. */
@@ -604,7 +614,7 @@ export class SocketConnection {
     if (this.#state === "closed") {
       const error = this.#closedError(operation, unsent);
       // A write of no bytes only asks whether the peer is there.
-      if (operation === "write" && unsent?.length !== 0) this.#onLateWrite?.(error);
+      if (operation === "write" && unsent?.length !== 0) this.#onLate?.(error);
       return error;
     }
     const error = connectionFailure(this, operation, cause, unsent);
@@ -621,7 +631,7 @@ export class SocketConnection {
   }
 
   #closedError(operation: Operation, unsent?: Uint8Array): Error {
-    const end = this.#onLateWrite === undefined ? "closed" : "returned";
+    const end = this.#onLate === undefined ? "closed" : "returned";
     return closedError(this, operation, end, unsent);
   }
 

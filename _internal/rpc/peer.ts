@@ -21,6 +21,7 @@ import {
   show,
 } from "../base/check.ts";
 import { onAbort } from "../base/event_loop.ts";
+import { reportLate } from "../connection/socket_connection.ts";
 import { codeOf, messageOf } from "../base/failure.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
@@ -225,8 +226,21 @@ export class Peer {
       }
     } catch (error) {
       this.#cause = error;
+      this.#reportReturn(error);
     }
     await this.#end();
+  }
+
+  /** Reports that a handler has returned while its peer could still call the methods. */
+  #reportReturn(cause: unknown): void {
+    if (!(cause instanceof ConnectionClosed) || !this.#hasMethods) return;
+    const message = `${cause.message}. Use "await peer.closed" after rpc()`;
+    const { operation, path } = cause;
+    reportLate(this.#conn, new ConnectionClosed(message, { operation, path, cause }));
+  }
+
+  get #hasMethods(): boolean {
+    return Object.keys(this.#options.methods).length > 0;
   }
 
   /** Drops the requests of a peer that leaves while nothing is read. */

@@ -77,8 +77,8 @@ export class ConnectionServer implements UnixServer {
   #handlers = 0;
   /** Whether a handler that is not async was reported. */
   #isAsyncChecked = false;
-  /** Whether a write after the return of its handler was reported. */
-  #isLateWriteReported = false;
+  /** Whether work after the return of its handler was reported. */
+  #isLateReported = false;
   /** How many connections are being refused. */
   #refusals = 0;
   #completed = 0;
@@ -199,6 +199,7 @@ export class ConnectionServer implements UnixServer {
   /** Serves a connection. It is one function because each frame that waits takes memory. */
   async #serve(conn: SocketConnection): Promise<void> {
     if (!this.#authorizes || await this.#admission.authorize(conn)) {
+      let onLate = this.#reportLate;
       try {
         const working: unknown = this.#handler(conn, this.#info);
         if (typeof (working as PromiseLike<unknown> | undefined)?.then !== "function") {
@@ -208,8 +209,10 @@ export class ConnectionServer implements UnixServer {
       } catch (error) {
         // Connections that were cut off are counted, not reported.
         if (this.#state !== "finished") this.#reporter.report(error, this.#info);
+        // Work that it has left is a consequence.
+        onLate = ignore;
       }
-      const flushing = endHandled(conn, this.#reportLateWrite);
+      const flushing = endHandled(conn, onLate);
       if (flushing !== undefined) await flushing;
       if (this.#open.has(conn)) this.#completed++;
     } else conn.close();
@@ -232,11 +235,11 @@ export class ConnectionServer implements UnixServer {
     this.#reporter.report(new TypeError(`Invalid handler: ${state}`), this.#info);
   }
 
-  /** Reports, once, bytes that a handler has lost by returning before it wrote them. */
-  readonly #reportLateWrite = (error: Error): void => {
+  /** Reports, once, what a handler has lost by returning before its work was done. */
+  readonly #reportLate = (error: Error): void => {
     // Connections that were cut off are counted, not reported.
-    if (this.#isLateWriteReported || this.#state === "finished") return;
-    this.#isLateWriteReported = true;
+    if (this.#isLateReported || this.#state === "finished") return;
+    this.#isLateReported = true;
     this.#reporter.report(error, this.#info);
   };
 
@@ -312,3 +315,5 @@ export class ConnectionServer implements UnixServer {
     return size;
   }
 }
+
+function ignore(): void {}

@@ -9,8 +9,18 @@ import {
   serve,
   socketpair,
 } from "@uds/uds";
-import { rpc, RPC_CODES, type RpcContext } from "@uds/uds/rpc";
-import { denoArgs, encode, fixture, KIB, MIB, TempDir, test, untilFull } from "../_helpers.ts";
+import { rpc, RPC_CODES, type RpcContext, type RpcPeer } from "@uds/uds/rpc";
+import {
+  denoArgs,
+  encode,
+  fixture,
+  KIB,
+  MIB,
+  TempDir,
+  test,
+  turn,
+  untilFull,
+} from "../_helpers.ts";
 import { METHODS, RawEnd, twoPeers, waiting } from "./_rpc.ts";
 
 test("a server that is killed interrupts a call, which was sent", async () => {
@@ -351,4 +361,75 @@ test("a disposal rejects with a large notification that could not be written", a
   const failure = await assertRejects(() => peer[Symbol.asyncDispose](), Deno.errors.TimedOut);
   const { unsent } = failure as { unsent?: Uint8Array };
   assert(unsent!.length > 20 * KIB, `${unsent?.length}`);
+});
+
+const METHODS_OF_A_HANDLER = { add: ([a, b]: [number, number]) => a + b };
+
+test("a handler that returns without awaiting its peer is reported once for each server", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  const errors: unknown[] = [];
+  const onError = (error: unknown) => void errors.push(error);
+  await using server = await serve({ path, onError }, async (conn, { draining }) => {
+    await Promise.resolve();
+    rpc(conn, { methods: METHODS_OF_A_HANDLER, draining });
+  });
+  for (let i = 0; i < 2; i++) {
+    await using client = rpc(await connect(path));
+    await assertRejects(() => client.call("add", [1, 2]), CallInterrupted);
+  }
+  while (server.connections > 0 || errors.length === 0) await turn();
+  assertEquals(errors.map(String), [
+    `ConnectionClosed: Cannot read from a client of ${JSON.stringify(path)}: its handler has ` +
+    `returned without awaiting this. Use "await peer.closed" after rpc()`,
+  ]);
+  assertInstanceOf(errors[0], ConnectionClosed);
+  assertEquals([errors[0].operation, errors[0].path], ["read", path]);
+});
+
+const NOT_A_SLIP: Record<string, (peer: RpcPeer) => Promise<unknown>> = {
+  "has closed its peer": async (peer) => {
+    await peer.call("add", [1, 2]);
+    peer.close();
+  },
+  "has disposed of its peer": async (peer) => {
+    await using used = peer;
+    await used.call("add", [1, 2]);
+  },
+  "awaits its peer": (peer) => peer.call("add", [1, 2]).then(() => peer.closed),
+  "has failed": () => Promise.reject(new Error("it failed")),
+};
+
+for (const [what, use] of Object.entries(NOT_A_SLIP)) {
+  test(`a handler that ${what} is not reported for its return`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("s.sock");
+    const errors: unknown[] = [];
+    const onError = (error: unknown) => void errors.push(error);
+    await using server = await serve(
+      { path, onError },
+      (conn) => use(rpc(conn, { methods: METHODS_OF_A_HANDLER })) as Promise<void>,
+    );
+    const client = rpc(await connect(path), { methods: METHODS_OF_A_HANDLER });
+    await client.call("add", [3, 4]).catch(() => {});
+    client.close();
+    while (server.connections > 0) await turn();
+    await turn();
+    assertEquals(errors.map(String), what === "has failed" ? ["Error: it failed"] : []);
+  });
+}
+
+test("a handler that returns after its own calls, without methods, is not reported", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  const errors: unknown[] = [];
+  const onError = (error: unknown) => void errors.push(error);
+  await using server = await serve({ path, onError }, async (conn) => {
+    assertEquals(await rpc(conn).call("add", [1, 2]), 3);
+  });
+  const client = rpc(await connect(path), { methods: METHODS_OF_A_HANDLER });
+  await client.closed;
+  while (server.connections > 0) await turn();
+  await turn();
+  assertEquals(errors, []);
 });
