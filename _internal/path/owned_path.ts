@@ -20,6 +20,7 @@ import {
   NotASocket,
   SocketInUse,
 } from "../../errors.ts";
+import { show } from "../base/check.ts";
 import { isGranted } from "../base/deno_permissions.ts";
 import type { ErrorContext } from "../base/error_context.ts";
 import { delay } from "../base/event_loop.ts";
@@ -155,6 +156,7 @@ export class OwnedPath {
     try {
       const opened = access.bind(open);
       value = opened instanceof Promise ? await opened : opened;
+      requireDisposable(value);
     } catch (reason) {
       const error = access.explain(reason);
       const failure = this.#failure(error);
@@ -395,6 +397,15 @@ function tryLink(path: string, other: string): void {
   } catch {
     // Another file is there, or the file system has no links.
   }
+}
+
+/** Throws unless a value can be disposed of. Only the `open` of a claim returns another one. */
+function requireDisposable(value: Partial<Disposable & AsyncDisposable> | null | undefined): void {
+  if (typeof (value?.[Symbol.asyncDispose] ?? value?.[Symbol.dispose]) === "function") return;
+  throw new TypeError(
+    "Invalid open: bind() expected a server from it that can be disposed of, " +
+      `got ${show(value)}. Return the server that it starts`,
+  );
 }
 
 /** Disposes of a listener. */

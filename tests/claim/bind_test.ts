@@ -93,6 +93,48 @@ test("bind() refuses an open that writes a file instead, and leaves it", async (
   assertEquals(dir.list(), ["a.sock"]);
 });
 
+const NOT_DISPOSABLE: Record<string, [shown: string, result: (server: unknown) => unknown]> = {
+  "returns nothing": ["undefined", () => undefined],
+  "resolves to nothing": ["undefined", () => Promise.resolve()],
+  "returns a value without dispose": ["an object (Object)", (server) => ({ server })],
+};
+
+for (const publish of ["direct", "rename"] as const) {
+  for (const [what, [shown, result]] of Object.entries(NOT_DISPOSABLE)) {
+    test(`bind() refuses an open that ${what}, with publish: "${publish}"`, async () => {
+      await using dir = new TempDir();
+      const path = dir.file("a.sock");
+      let server: ReturnType<typeof watched> | undefined;
+      const open = (path: string) => result(server = watched(path)) as Disposable;
+      {
+        await using owned = await claim(path, { publish });
+        await assertRejects(
+          () => owned.bind(open),
+          TypeError,
+          "Invalid open: bind() expected a server from it that can be disposed of, " +
+            `got ${shown}. Return the server that it starts`,
+        );
+        server?.[Symbol.dispose]();
+      }
+      assertEquals(dir.list(), []);
+      await using owned = await claim(path, { publish });
+      using _listener = await owned.bind(watched);
+      assertEquals((await probe(path)).state, "alive");
+    });
+  }
+}
+
+test("bind() binds again after an open that returned nothing and left a stale socket", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  await using owned = await claim(path);
+  const open = (path: string) => makeStale(path) as Promise<unknown>;
+  await assertRejects(() => owned.bind(open as never), TypeError, "Invalid open: bind() expected");
+  assertEquals(dir.list(), ["a.sock.lock"]);
+  using _listener = await owned.bind(watched);
+  assertEquals(modeOf(path), 0o600);
+});
+
 test("bind() waits for an open that binds later, and a release waits for both", async () => {
   await using dir = new TempDir();
   const path = dir.file("a.sock");
