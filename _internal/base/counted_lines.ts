@@ -110,12 +110,17 @@ export function andMore(more: number): string {
   return more === 0 ? "" : ` (and ${more.toLocaleString("en-US")} more like it)`;
 }
 
-/** Prints an error with its stack, and the number of those left out. Never throws. */
-export function printError(error: unknown, more: number): void {
+/**
+ * Prints an error with its stack, and the number of those left out. Never throws.
+ *
+ * @param what What has failed. A thrown value that is not an error does not say where it is from.
+ */
+export function printError(error: unknown, more: number, what?: string): void {
   const words = more === 0 ? [] : [andMore(more).trim()];
+  const start = what === undefined ? [] : ["%s:", `uds: ${what} has failed`];
   for (const shown of [error, messageOf(error)]) {
     try {
-      return console.error(shown, ...words);
+      return console.error(...start, shown, ...words);
     } catch {
       // The console cannot show the value, or standard error is closed.
     }

@@ -12,15 +12,15 @@ export function surviving<Args extends unknown[]>(
   return (...args) => {
     try {
       const result = callback(...args);
-      if (result instanceof Promise) result.catch(print);
+      if (result instanceof Promise) result.catch((error) => print(error));
     } catch (thrown) {
       print(thrown);
     }
   };
 }
 
-/** Prints an error on standard error: at most one a second of each kind. */
-export function print(error: unknown): void {
+/** Prints an error, and what has failed, on standard error: at most one a second of each kind. */
+export function print(error: unknown, what?: string): void {
   lines ??= new CountedLines();
-  lines.add(kindOfError(error), (more) => printError(error, more));
+  lines.add(kindOfError(error), (more) => printError(error, more, what));
 }

@@ -25,6 +25,7 @@ import { reportLate } from "../connection/socket_connection.ts";
 import { codeOf, messageOf } from "../base/failure.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
+import { quoteAddress } from "../base/shown_address.ts";
 import { print, surviving } from "../base/surviving.ts";
 import { readThrown } from "../base/thrown.ts";
 import { errorFrom, malformed } from "../messages/codec_support.ts";
@@ -94,8 +95,8 @@ export class Peer {
   constructor(conn: Connection, options: PeerOptions) {
     this.#conn = conn;
     this.#options = options;
-    const { methods, maxConcurrent, maxCalls, cancelMethod, draining, onError = print } = options;
-    const report = surviving(onError);
+    const { methods, maxConcurrent, maxCalls, cancelMethod, draining, onError } = options;
+    const report = onError === undefined ? this.#print : surviving(onError);
     const context = new PeerContext("receive", conn as ByteChannel);
     this.#report = (error, method) => report(context.decoding(error), method);
     this.#wire = wireOf(options.codec);
@@ -230,6 +231,12 @@ export class Peer {
     }
     await this.#end();
   }
+
+  /** Prints an error, with the method whose call has failed. */
+  readonly #print = (error: unknown, method?: string): void => {
+    const over = this.#path === null ? "" : ` over ${quoteAddress(this.#path)}`;
+    print(error, method === undefined ? undefined : `A call of ${show(method)}${over}`);
+  };
 
   /** Reports that a handler has returned while its peer could still call the methods. */
   #reportReturn(cause: unknown): void {

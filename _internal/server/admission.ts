@@ -57,7 +57,7 @@ export class Admission {
   async authorize(conn: SocketConnection): Promise<boolean> {
     const { authorize, authorizeTimeout = DEFAULT_AUTHORIZE_MS } = this.#options;
     let isAuthorized = false;
-    await this.#within(authorizeTimeout, "authorize", async () => {
+    await this.#within(authorizeTimeout, "authorize", "authorize", async () => {
       const answer: unknown = await authorize?.(conn, this.#info);
       if (typeof answer !== "boolean") {
         const got = show(answer);
@@ -72,7 +72,7 @@ export class Admission {
   async refuse(conn: SocketConnection): Promise<void> {
     const { onRefuse } = this.#options;
     if (onRefuse !== undefined) {
-      await this.#within(REFUSE_MS, "refuse", async () => {
+      await this.#within(REFUSE_MS, "refuse", "onRefuse", async () => {
         await onRefuse(conn, this.#info);
         await conn[Symbol.asyncDispose]();
       });
@@ -81,14 +81,19 @@ export class Admission {
   }
 
   /** Waits for a callback, and reports its failure. The end of the server ends the wait. */
-  #within(ms: number, operation: string, call: () => Promise<void>): Promise<void> {
+  #within(
+    ms: number,
+    operation: string,
+    name: "authorize" | "onRefuse",
+    call: () => Promise<void>,
+  ): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const stop = limitWait(ms, this.#info.signal, () => {
       const late = timedOut(`it took longer than ${ms} ms`);
       reject(this.#contextOf(operation).fail(late));
     }, resolve);
     call().then(resolve, reject);
-    const reported = promise.catch((error) => this.#reporter.report(error, this.#info));
+    const reported = promise.catch((error) => this.#reporter.report(error, this.#info, name));
     return reported.finally(stop);
   }
 }

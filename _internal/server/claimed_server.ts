@@ -53,7 +53,7 @@ export class ClaimedServer {
     this.#server = server;
     this.#watch = new PathWatch(owned, {
       replaced: () => {
-        new Reporter().call(onReplaced);
+        new Reporter().call("onReplaced", onReplaced);
         // The release of the claim rejects with the failure.
         this.leave().catch(() => {});
       },

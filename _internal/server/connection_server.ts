@@ -208,7 +208,7 @@ export class ConnectionServer implements UnixServer {
         await working;
       } catch (error) {
         // Connections that were cut off are counted, not reported.
-        if (this.#state !== "finished") this.#reporter.report(error, this.#info);
+        if (this.#state !== "finished") this.#reporter.report(error, this.#info, "handler");
         // Work that it has left is a consequence.
         onLate = ignore;
       }

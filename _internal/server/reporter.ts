@@ -9,6 +9,7 @@ import { andMore, CountedLines, kindOfError, printError } from "../base/counted_
 import { messageOf } from "../base/failure.ts";
 import { lstat } from "../base/file.ts";
 import { isPeerClosed } from "../base/peer_closed.ts";
+import { quoteAddress } from "../base/shown_address.ts";
 import { readThrown } from "../base/thrown.ts";
 import type { PathLoss } from "../path/watch.ts";
 import type { ServeHandlerInfo } from "./serving.ts";
@@ -34,36 +35,42 @@ export class Reporter {
     this.#callbacks = callbacks;
   }
 
-  /** Calls `onError`. */
-  readonly report = (error: unknown, info?: ServeHandlerInfo): void => {
-    const { onError = this.#print } = this.#callbacks;
-    this.call(() => onError(error, info));
+  /**
+   * Calls `onError`.
+   *
+   * @param name The function of the user that has failed.
+   */
+  readonly report = (error: unknown, info?: ServeHandlerInfo, name?: string): void => {
+    const { onError } = this.#callbacks;
+    if (onError !== undefined) return this.call("onError", () => onError(error, info));
+    if (info === undefined || !this.#hasLeft(error)) this.#print(error, name);
   };
 
   /** Calls `onPathLost` with what is at the path now. */
   reportLoss(path: string, heals: boolean): void {
     const { onPathLost = printLoss } = this.#callbacks;
-    this.call(() => onPathLost({ path, found: whatIsAt(path), heals }));
+    this.call("onPathLost", () => onPathLost({ path, found: whatIsAt(path), heals }));
   }
 
   /** Calls `onReplaced`. */
   reportReplaced(): void {
-    this.call(() => this.#callbacks.onReplaced?.());
+    this.call("onReplaced", () => this.#callbacks.onReplaced?.());
   }
 
   /** Calls `onListen`. */
   reportListening(addr: UnixAddr): void {
     this.#path = addr.path;
-    this.call(() => this.#callbacks.onListen?.(addr));
+    this.call("onListen", () => this.#callbacks.onListen?.(addr));
   }
 
   /** Calls back. Prints what the callback throws, or rejects with. */
-  call(callback: () => void): void {
+  call(name: string, callback: () => void): void {
+    const fail = (error: unknown) => this.#print(error, name);
     try {
       const result: unknown = callback();
-      if (result instanceof Promise) result.catch(this.#print);
+      if (result instanceof Promise) result.catch(fail);
     } catch (error) {
-      this.#print(error);
+      fail(error);
     }
   }
 
@@ -72,10 +79,11 @@ export class Reporter {
     this.#lines.flush();
   }
 
-  readonly #print = (error: unknown, info?: ServeHandlerInfo): void => {
-    if (info !== undefined && this.#hasLeft(error)) return;
-    this.#lines.add(kindOfError(error), (more) => printFailure(error, more));
-  };
+  #print(error: unknown, name: string | undefined): void {
+    const of = this.#path == null ? "" : ` of ${quoteAddress(this.#path)}`;
+    const what = name === undefined ? undefined : `The ${name}${of}`;
+    this.#lines.add(kindOfError(error), (more) => printFailure(error, more, what));
+  }
 
   /** Reports whether a handler failed only because its client closed, and nothing was unsent. */
   #hasLeft(error: unknown): boolean {
@@ -103,7 +111,7 @@ function printLoss({ path, found, heals }: PathLoss): void {
 }
 
 /** Prints a failure of the system as a line, and any other error with its stack. */
-function printFailure(error: unknown, more: number): void {
+function printFailure(error: unknown, more: number, what: string | undefined): void {
   if (isSocketError(error)) printError(`uds: ${messageOf(error)}${andMore(more)}`, 0);
-  else printError(error, more);
+  else printError(error, more, what);
 }

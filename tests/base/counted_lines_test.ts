@@ -55,11 +55,13 @@ test("kindOfError() groups errors by their place, whatever their messages", () =
 
 test("serve() without onError prints a flood of errors once, with the number of the others", async () => {
   await using dir = new TempDir();
-  await using program = fixture("server_flood.ts", ["-A"], [dir.file("s.sock"), "300"]);
+  const path = dir.file("s.sock");
+  await using program = fixture("server_flood.ts", ["-A"], [path, "300"]);
   await program.status;
   const lines = (await program.stderr()).split("\n").filter((line) => !/^ +at |^$/.test(line));
   assert(lines.length >= 2 && lines.length <= 6, lines.join("\n"));
-  assertEquals(lines[0], "Error: the handler fails");
+  const start = `uds: The handler of ${JSON.stringify(path)} has failed`;
+  assertEquals(lines[0], `${start}: Error: the handler fails`);
   const more = (await program.stderr()).matchAll(/\(and ([\d,]+) more like it\)/g);
   const counted = [...more].map(([, count]) => Number(count!.replace(",", "")));
   assertEquals(lines.length + counted.reduce((sum, count) => sum + count, 0), 300);

@@ -158,3 +158,25 @@ for (const [mode, expected] of Object.entries(CALLBACKS)) {
     assertEquals(code, 0, stderr);
   });
 }
+
+test("what a handler, a callback or a method throws is printed with its name and the path", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("t.sock");
+  await using program = fixture("thrown_values.ts", ["-A"], [path]);
+  const stderr = await program.stderr();
+  assertEquals([(await program.status).code, await program.output()], [0, []], stderr);
+  const starts = stderr.split("\n").filter((line) => !line.startsWith("    at "));
+  const [handler, call] = [
+    `uds: The handler of ${JSON.stringify(path)} has failed:`,
+    `uds: A call of "fail" over ${JSON.stringify(path)} has failed:`,
+  ];
+  const values = ["oh %s no", "undefined", "7", "null", "Error: it failed"];
+  assertEquals(starts, [
+    ...values.map((value) => `${handler} ${value}`),
+    `uds: The onListen of ${JSON.stringify(path)} has failed: oh %s no`,
+    `uds: The onError of ${JSON.stringify(path)} has failed: 7`,
+    ...values.map((value) => `${call} ${value}`),
+    "",
+  ]);
+  assertEquals(stderr.match(/it failed\n    at file:.*thrown_values\.ts:\d/g)?.length, 2, stderr);
+});
