@@ -77,10 +77,16 @@ export function requireStartable(context: ErrorContext<null>, start: Startable):
   }
 }
 
+/** What a shell would not pass on as it is. */
+const SHELL_SYNTAX = /["'`\\$|&;<>()*?[\]{}~#]/;
+
 /** Returns what was probably meant by the name of a program that cannot be started. */
 function remedyOf(command: string, args: string[]): string {
-  const [name, ...words] = command.split(" ");
+  const [name, ...words] = command.trim().split(/\s+/);
   if (name && words.length > 0) {
+    if (SHELL_SYNTAX.test(command)) {
+      return ". Its arguments are given apart, in args, and no shell reads them";
+    }
     const all = JSON.stringify([...words, ...args]);
     return `. Its arguments are given apart: ${JSON.stringify(name)} and ${all}`;
   }

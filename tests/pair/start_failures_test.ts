@@ -41,6 +41,13 @@ test("pair() of a program that does not exist rejects with NotFound", async () =
 const MEANT: [command: string, says: string][] = [
   ["uds-no-such task.js", 'Its arguments are given apart: "uds-no-such" and ["task.js"]'],
   ["uds-no-such -a b", 'Its arguments are given apart: "uds-no-such" and ["-a","b"]'],
+  ["uds-no-such  -a  b ", 'Its arguments are given apart: "uds-no-such" and ["-a","b"]'],
+  ...["-c 'echo hi'", '"a b"', "a\\ b", "$HOME", "a | b", "a >b", "*.ts", "a && b", "`a`"].map(
+    (words): [string, string] => [
+      `uds-no-such ${words}`,
+      "Its arguments are given apart, in args, and no shell reads them",
+    ],
+  ),
   [
     "./no_such.ts",
     'A module is given by its URL, new URL("./no_such.ts", import.meta.url), or as an argument of "deno"',

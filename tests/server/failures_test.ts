@@ -178,5 +178,5 @@ test("what a handler, a callback or a method throws is printed with its name and
     ...values.map((value) => `${call} ${value}`),
     "",
   ]);
-  assertEquals(stderr.match(/it failed\n    at file:.*thrown_values\.ts:\d/g)?.length, 2, stderr);
+  assertEquals(stderr.match(/it failed\n +at file:.*thrown_values\.ts:\d/g)?.length, 2, stderr);
 });
