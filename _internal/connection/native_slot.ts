@@ -28,7 +28,8 @@ export interface ChildPackets {
 }
 
 /** A listener that behaves like Deno's. */
-export interface TransportListener extends Pick<Deno.UnixListener, "close" | "ref" | "unref"> {
+export interface TransportListener
+  extends Disposable, Pick<Deno.UnixListener, "close" | "ref" | "unref"> {
   accept(): Promise<Transport & { readonly remoteAddr: UnixAddr }>;
 }
 

@@ -73,6 +73,10 @@ export class DescriptorListener implements TransportListener {
     this.#close();
   }
 
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
   ref(): void {
     if (!this.#isClosed) readiness(this.#libc).ref(this.#fd);
   }

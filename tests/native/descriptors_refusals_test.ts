@@ -1,5 +1,5 @@
 import { closeSync, openSync } from "node:fs";
-import { connect, type Connection, inherited, NotASocket, pair, serve } from "@uds/uds";
+import { connect, type Connection, inherited, listen, NotASocket, pair, serve } from "@uds/uds";
 import { receiveDescriptors, sendDescriptors } from "@uds/uds/native";
 import {
   assert,
@@ -240,4 +240,22 @@ test("inherited({ descriptors }) refuses a socket that was never connected, and 
   libc.close(ends[1]!);
   await using conn = inherited({ fd: ends[0]!, descriptors: true });
   assertEquals(await conn.read(new Uint8Array(1)), null);
+});
+
+test("listen() with descriptors closes its listener if its mode cannot be set", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("m.sock");
+  await (await listen({ path, descriptors: true })).close();
+  const before = openDescriptors();
+  const { chmodSync } = Deno;
+  Deno.chmodSync = () => {
+    throw new Deno.errors.PermissionDenied("not today");
+  };
+  try {
+    await assertRejects(() => listen({ path, descriptors: true, mode: 0o640 }), Error, "not today");
+  } finally {
+    Deno.chmodSync = chmodSync;
+  }
+  assertEquals(openDescriptors(), before);
+  assertEquals(dir.list(), []);
 });
