@@ -269,7 +269,7 @@ const RECEIVE_CHECKS: Checks<ReceiveOptions> = { signal: checkSignal };
  * @param codec How messages become bytes.
  * @param options Limits, and when to end.
  * @returns The channel.
- * @throws {TypeError} when an argument is of the wrong kind.
+ * @throws {TypeError} when an argument is of the wrong kind, or other messages own the connection.
  * @throws {RangeError} when a number is out of range.
  *
  * @example A server that answers, and ends between two messages
@@ -320,6 +320,9 @@ function checkConnection(conn: ByteChannel): void {
   }
 }
 
+/** The connections that a channel owns. Two would share out the bytes. */
+const owned = new WeakSet<ByteChannel>();
+
 /** A connection of whole messages, which it owns: a sender and a receiver. */
 class MessageChannel<In, Out> implements Messages<In, Out> {
   readonly #conn: ByteChannel;
@@ -333,6 +336,13 @@ class MessageChannel<In, Out> implements Messages<In, Out> {
       frameTimeout = Infinity,
       writeTimeout = Infinity,
     } = options;
+    if (owned.has(conn)) {
+      throw new TypeError(
+        "Invalid connection: a channel of messages() or rpc() owns it already. Use that one, or " +
+          "call detach() of its messages first",
+      );
+    }
+    owned.add(conn);
     this.#conn = conn;
     this.#sender = new MessageSender(conn, codec, maxPending, writeTimeout, (failure) => {
       this.#receiver.fail(failure);
@@ -398,6 +408,7 @@ class MessageChannel<In, Out> implements Messages<In, Out> {
       }
       const conn = resume(this.#conn, this.#receiver, this.#sender);
       this.#endedBy = "detach()";
+      owned.delete(this.#conn);
       return conn;
     } catch (error) {
       throw seenFrom(this.detach, error);
@@ -407,6 +418,7 @@ class MessageChannel<In, Out> implements Messages<In, Out> {
   close(): void {
     if (this.#endedBy !== undefined) return;
     this.#endedBy = "close()";
+    owned.delete(this.#conn);
     this.#sender.close();
     this.#receiver.close();
     this.#conn.close?.();

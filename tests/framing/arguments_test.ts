@@ -1,5 +1,6 @@
 import {
   type Codec,
+  type Connection,
   contentLength,
   decodeStream,
   delimited,
@@ -8,10 +9,12 @@ import {
   lengthPrefixed,
   lines,
   messages,
+  socketpair,
   text,
 } from "@uds/uds";
+import { rpc } from "@uds/uds/rpc";
 import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
-import { test } from "../_helpers.ts";
+import { encode, test } from "../_helpers.ts";
 import { type ErrorClass, Pieces } from "./_framing.ts";
 
 const PLAIN: Codec<Uint8Array> = { maxBytes: 1, encode() {}, decode: () => undefined };
@@ -110,4 +113,66 @@ test("the limit of a short prefix is the largest length that it can hold", () =>
   assertEquals(lengthPrefixed({ prefix: 2, offset: 3, keepHeader: true }).maxBytes, 65540);
   assertEquals(json(text(lengthPrefixed({ prefix: 2 }))).maxBytes, 65535);
   assertEquals(lines().maxBytes, 16 * 1024 * 1024);
+});
+
+/** A channel, or the end of calls, over a connection. */
+const OWNERS: Record<string, (conn: Connection) => { close(): void }> = {
+  "messages()": (conn) => messages(conn, lines()),
+  "rpc()": (conn) => rpc(conn),
+};
+
+/** Returns a connection of the user, which has only the methods that a channel needs. */
+function ownConnection(): Connection {
+  const read = () => new Promise<null>(() => {});
+  return { read, write: (data: Uint8Array) => Promise.resolve(data.length) } as never;
+}
+
+for (const [first, open] of Object.entries(OWNERS)) {
+  for (const [second, openAgain] of Object.entries(OWNERS)) {
+    test(`${second} is refused on a connection that ${first} owns, until it has closed`, async () => {
+      const [conn, peer] = await socketpair();
+      using _peer = peer;
+      using owner = open(conn) as Disposable & { close(): void };
+      for (let i = 0; i < 2; i++) {
+        assertThrows(
+          () => openAgain(conn),
+          TypeError,
+          "Invalid connection: a channel of messages() or rpc() owns it already. Use that one, or " +
+            "call detach() of its messages first",
+        );
+      }
+      owner.close();
+      openAgain(conn).close();
+    });
+  }
+}
+
+test("messages() is refused on a connection of the user that another channel owns", () => {
+  const conn = ownConnection();
+  const channel = messages(conn, lines());
+  assertThrows(() => messages(conn, lines()), TypeError, "owns it already");
+  const detached = channel.detach();
+  messages(detached, lines());
+  assertThrows(() => messages(detached, lines()), TypeError, "owns it already");
+  messages(conn, lines());
+});
+
+test("messages() owns a connection again after detach(), and the refused channel has read nothing", async () => {
+  const [conn, peer] = await socketpair();
+  using _peer = peer;
+  const channel = messages(conn, lines());
+  assertThrows(() => messages(conn, json(lines())), TypeError, "owns it already");
+  await peer.write(encode("one\n2\n"));
+  assertEquals(await channel.receive(), "one");
+  using next = messages(channel.detach(), json(lines()));
+  assertEquals(await next.receive(), 2);
+  assertThrows(() => rpc(conn), TypeError, "owns it already");
+});
+
+test("messages() that was refused for another reason does not own the connection", async () => {
+  const [conn, peer] = await socketpair();
+  using _peer = peer;
+  assertThrows(() => messages(conn, lines(), { maxPending: -1 }), RangeError);
+  assertThrows(() => rpc(conn, { maxCalls: 0 }), RangeError);
+  messages(conn, lines()).close();
 });
