@@ -25,6 +25,7 @@ import {
   show,
 } from "../base/check.ts";
 import { onAbort, turn } from "../base/event_loop.ts";
+import { quoteAddress } from "../base/shown_address.ts";
 import { SilenceTimer } from "../base/silence.ts";
 import {
   endHandled,
@@ -232,7 +233,9 @@ export class ConnectionServer implements UnixServer {
       ? "Its body never runs. Use async function, without *"
       : "Make it async and await all of its work: its connection closes when it returns";
     const state = `expected a promise from it, got ${show(returned)}. ${remedy}`;
-    this.#reporter.report(new TypeError(`Invalid handler: ${state}`), this.#info);
+    const { path } = this.addr;
+    const of = path === null ? "" : ` of ${quoteAddress(path)}`;
+    this.#reporter.report(new TypeError(`Invalid handler${of}: ${state}`), this.#info);
   }
 
   /** Reports, once, what a handler has lost by returning before its work was done. */
