@@ -124,8 +124,8 @@ export let replaceTransport: (conn: SocketConnection, transport: Transport) => v
  * Flushes and closes a connection after its handler has returned. Later calls say so. Returns a
  * promise only if there is something to flush.
  *
- * @param onLate Called with the error of each later write, because its bytes are lost, and with that
- * of {@linkcode reportLate}.
+ * @param onLate Called with the error of each later write, because its bytes are lost, and with
+ * that of {@linkcode reportLate}.
  */
 export let endHandled: (
   conn: SocketConnection,

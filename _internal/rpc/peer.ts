@@ -232,7 +232,7 @@ export class Peer {
     await this.#end();
   }
 
-  /** Prints an error, with the method whose call has failed. */
+  /** Prints an error, with the method that was called. */
   readonly #print = (error: unknown, method?: string): void => {
     const over = this.#path === null ? "" : ` over ${quoteAddress(this.#path)}`;
     print(error, method === undefined ? undefined : `A call of ${show(method)}${over}`);

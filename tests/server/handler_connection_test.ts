@@ -60,7 +60,8 @@ test("serve() accepts a handler that returns no promise, and reports it once", a
   assertEquals(await fetchText(path), "at once");
   assertEquals(server.connections, 0);
   assertEquals(errors.map(String), [
-    `TypeError: Invalid handler of ${JSON.stringify(path)}: expected a promise from it, got undefined. ` +
+    `TypeError: Invalid handler of ${JSON.stringify(path)}: ` +
+    "expected a promise from it, got undefined. " +
     "Make it async and await all of its work: its connection closes when it returns",
   ]);
 });
@@ -79,7 +80,8 @@ for (
     await using _server = await serve({ path, onError }, handler as never);
     assertEquals(await fetchText(path), "");
     assertEquals(errors.map(String), [
-      `TypeError: Invalid handler of ${JSON.stringify(path)}: expected a promise from it, got a generator. ` +
+      `TypeError: Invalid handler of ${JSON.stringify(path)}: ` +
+      "expected a promise from it, got a generator. " +
       "Its body never runs. Use async function, without *",
     ]);
   });
