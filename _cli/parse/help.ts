@@ -13,9 +13,18 @@ const EXAMPLES: readonly Example[] = [
 
 const NOTES = `Run uds COMMAND --help for the options of a command.
 
-Exit codes: 0 done, or alive; 1 failure; 2 wrong command line; 3 nothing at the path; 4 stale socket;
-5 in use, claimed, full or another type; 6 denied by the system; 7 not a socket; 8 timed out;
-9 missing Deno permission.`;
+Exit codes:
+
+  0 done, or alive
+  1 failure
+  2 wrong command line
+  3 nothing at the path
+  4 stale socket
+  5 in use, claimed, full or another type
+  6 denied by the system
+  7 not a socket
+  8 timed out
+  9 missing Deno permission`;
 
 const REQUESTS: readonly Example[] = [
   [spell("help", "h"), "print this help"],

@@ -34,7 +34,7 @@ export function value<T>(
 export const PATH: Argument<SocketPath> = value(
   socketPath,
   "PATH",
-  "the path of the socket; @name is an abstract name (Linux), \\0 in it a NUL, \\xNN a byte",
+  "the path of the socket, or an abstract name (Linux): @name, where \\0 is a NUL and \\xNN a byte",
 );
 
 /** Mode and group of a socket file. */
@@ -149,7 +149,11 @@ export const RELAYING: Options<RelayingFlags> = {
     "SECONDS",
     "close a connection after SECONDS without a byte (default: never)",
   ),
-  cert: value(text, "FILE", "the certificate of LISTEN tls:, or else one for TARGET tls:"),
+  cert: value(
+    text,
+    "FILE",
+    "the certificate to show: to clients if LISTEN is tls:, otherwise to TARGET tls:",
+  ),
   key: value(text, "FILE", "its key"),
   ca: value(text, "FILE", "also trust this certificate or authority of TARGET tls:"),
   "client-ca": value(

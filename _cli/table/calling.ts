@@ -34,11 +34,12 @@ export const CALLING: Readonly<Record<string, Command>> = {
       `It makes three measurements of --seconds each, after a fifth of that to warm up: round trips of 64
 bytes, one after another; bytes in bulk, there and back; messages of 64 bytes with a length prefix,
 1,024 of them in flight. With --self, the echo and the measurement share one process.
+
 With --send it sends TEXT to any server, waits for the answer, and sends it again: the rate, how long
 answers take (median, 99 % and longest), and the errors. The exit code is 1 if there were errors. With
 --framing an answer is one message. Without it the first answer, up to a pause of 50 ms, shows how many
-bytes each has. Each request opens a new connection if the server closes after its answer, or answers
-only after the end of file. An answer that takes 2 seconds is an error. Without --send that ends the
+bytes each has. Some servers close after each answer, and some answer only after the end of file. There
+each request has a new connection. An answer that takes 2 seconds is an error. Without --send that ends the
 measurement.`,
     options: {
       self: { brief: "serve the echo as well" },
@@ -96,7 +97,9 @@ connecting. With --notify it does not wait. For language servers, use --framing 
       `It sends the input and its end, and prints what the server sends until the server ends (nc -U -N). If
 the server ends only its own direction, the input is still sent. If the server closes, the command ends.
 With --expect, --timeout also limits how long the messages may take.
+
 ${MESSAGES}
+
 ${PACKETS}
 Datagrams have no end: the command ends when nothing has come for half a second after the input.`,
     options: { ...CONNECTING, ...TYPE, ...EXCHANGING },
@@ -118,22 +121,24 @@ Datagrams have no end: the command ends when nothing has come for half a second 
       `It connects for each connection of FILE, one after another, and sends what the client sent. Before each
 step it waits until the server has sent as many bytes as in the recording. It stops if nothing comes
 for --timeout. Each range of bytes that differs is a line on standard output, with its offset in the
-answer of its connection. Bytes that the server did not take are another line, with their
-number. The exit code is 1 if anything differs. How reads split the bytes does not matter.
+answer of its connection. Bytes that the server did not take are another line, with their number. The exit code is 1 if anything differs. How reads split the bytes does not matter.
+
 With --listen it serves PATH instead. Each client is answered as the next connection of FILE was, once
 it has sent as many bytes. It exits with 0 when all connections were played. It exits with 1 at the first
 byte that differs, or at a signal before that. --timeout limits the wait for a client, and for what the
 client sends. A client that ends without a byte, such as uds probe, does not count if the recorded one
 sent first.
+
 FILE has an object on each line, which is what uds tap --json prints without --framing: connection,
-event ("data" or "end"), direction ("to-target" or "to-client"), and text or hex. Other events are not
-played. If a recorded connection failed ("close" with a reason), the other side need not take all.`,
+event ("data" or "end"), direction ("to-target" or "to-client"), and text or hex. A "close" with a
+reason means that the recorded connection failed. When it is played, the other side may close before it
+has taken all bytes. All other events are ignored.`,
     options: {
       ...CONNECTING,
       timeout: value(
         seconds,
         "SECONDS",
-        "how long to try and to wait (default 5, with --listen: no limit); 0: no limit",
+        "how long to wait for the other side; 0: no limit (default 5, with --listen 0)",
         "w",
       ),
       listen: { brief: "serve PATH as the recorded server, and compare what clients send" },
@@ -155,9 +160,11 @@ played. If a recorded connection failed ("close" with a reason), the other side 
       `The socket has no path: no other process can connect. What the command itself prints goes to standard
 error. The exit code is the command's. It is 127 if the command does not exist, and 126 if it cannot be
 executed.
+
 With --type dgram or seqpacket each line of the input is a packet, and each packet is printed as a line.
-The first SIGTERM ends the command gracefully. A second one ends it at once, unless it follows within
-half a second.`,
+
+The first SIGTERM ends the command gracefully. Further ones within half a second do nothing. After that,
+another one ends it at once.`,
     options: {
       stdio: { brief: "the socket is the command's standard input and output" },
       ...TYPE,
@@ -185,7 +192,9 @@ With --expect it sends no end of file, and waits for COUNT messages, at most for
 is given, it also limits how long the server may be silent; 0 limits only connecting. If the server
 sends nothing, it says so on standard error. Some servers drop a client that sends the end of file.
 For them use --framing lines --expect 1, which sends none.
+
 ${MESSAGES}
+
 With --type dgram or seqpacket MESSAGE is one packet, and so is all of standard input. With --framing
 lines each line is one, and with raw each read. Datagrams have no end: it prints what comes until
 nothing has come for half a second, or for --timeout. Both types need --allow-ffi.`,

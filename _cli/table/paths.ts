@@ -29,9 +29,11 @@ means that such a program has ended without removing it. Other sockets are "unkn
 permissions (deno run -A jsr:@uds/uds/cli ls) it also reads the kernel's table, on Linux. Then a server's
 socket is "listening", a datagram socket is "bound", and the process is named: that of another user for
 root only.
+
 With --probe it connects, which the servers notice, and prints a state of uds probe: a healthy server is
-"alive", and "claimed" is one that does not answer. With --listeners it also connects to those that are alive, and prints the process that
-began to listen. That needs --allow-ffi for libc.
+"alive", and "claimed" is one that does not answer. With --listeners it also connects to those that are
+alive, and prints the process that began to listen. That needs --allow-ffi for libc.
+
 With --all it prints the kernel's table: every socket of this network namespace that listens or
 receives datagrams, with its type, and the name that it was bound to. @NAME is an abstract name. Mode and
 owner are "-" if the name does not lead to the socket. Files that no socket belongs to are not listed.

@@ -23,8 +23,9 @@ import { CMD, MESSAGES, PACKETS } from "./notes.ts";
 const ANSWERING = { read: true, write: true, net: true } as const;
 
 const ENDS =
-  `The first Ctrl-C, SIGTERM or SIGHUP shuts it down gracefully and removes the path. A second one ends it
-at once, unless it follows within half a second.
+  `The first Ctrl-C, SIGTERM or SIGHUP shuts it down gracefully and removes the path. Further ones within
+half a second do nothing. After that, another one ends it at once.
+
 A socket that a service manager has opened for this process is served instead of PATH (LISTEN_FDS).`;
 
 /** The commands, by name. */
@@ -82,13 +83,22 @@ and 5 seconds later SIGKILL.`,
     notes:
       `It serves one client (nc -lU), or with --keep one after another, while the others wait. Input goes to
 the client that is connected when it is read. Once the input has ended, later clients get its end.
+
 ${MESSAGES}
+
 ${PACKETS}
+
 With --type dgram it receives from every sender, and the input goes to the last one that has a name.
+
 ${ENDS}`,
     options: {
       keep: { brief: "continue with the next client", letter: "k" },
-      timeout: value(seconds, "SECONDS", "how long to wait for a client (default: no limit)", "w"),
+      timeout: value(
+        seconds,
+        "SECONDS",
+        "how long to wait for a client (default 0: no limit)",
+        "w",
+      ),
       mode: OWNERSHIP.mode,
       ...TYPE,
       ...ACTIVATION,
@@ -118,13 +128,16 @@ ${ENDS}`,
 time without a byte in either direction. When one direction ends, its end is relayed, and the other
 direction continues. Data that a side sent before it failed arrives. TARGET is tried again for --timeout
 while no server listens there. Descriptors that a program sends (SCM_RIGHTS), as tmux and Wayland clients
-do, are dropped unless --descriptors is given. With --allow-ffi for libc, uds relay then reports it
-once for each connection, and may miss it on one that is always busy. uds tap shows all of them.
+do, are dropped unless --descriptors is given. With --allow-ffi for libc, uds relay reports each
+connection on which it dropped some. It may not notice them on one that is always busy.
+uds tap shows all of them.
+
 A port has no owner and no mode: every client that reaches it is accepted. tls: encrypts, and verifies
 the server. With --client-ca it accepts only clients that have a certificate of that authority, which
 the relay of their side shows with --cert and --key. It knows no revoked certificates: HAProxy and nginx
 do. (A self-signed certificate of a server must have the server's name, and basicConstraints=CA:FALSE.)
 If you have an account, ssh -L and -R forward sockets.
+
 ${ENDS}`,
     options: RELAYING,
     args: SIDES,
@@ -152,21 +165,26 @@ ended, after that time without a byte in either direction. With --replace a runn
 has --replace hands over the path, serves its remaining clients, and ends: no client is refused
 meanwhile. The command has the environment of uds, and a new session. The connection ends with
 the command, even if processes that it started continue.
+
 With --reply or --reply-file it runs no command, and sends the same reply to each message of --framing.
 Without --framing, a request ends at a pause of 50 ms, or at the end of file. With --hex, TEXT or FILE
 is in hexadecimal. With --framing lines, a newline at the end of FILE is not part of the reply.
+
 With --allow-user or --allow-group the kernel identifies each client. It is served if its user or one
 of its groups is listed. The owner of the socket file must be listed too. The default mode is then 666:
 any user may connect, and is closed unless listed. --mode 660 --group NAME keeps all others out.
+
 With --peer-env the command has UDS_PEER_PID, UDS_PEER_UID and UDS_PEER_GID: the client as it was when
 it connected. --allow-user, --allow-group and --peer-env need --allow-ffi for libc.
+
 With --module it runs FILE in --workers processes, which accept clients themselves. FILE exports fetch,
 as for deno serve, or connection, which gets each connection. It runs in a sandbox: it may read its own
 directory, and what --allow adds, such as "read=/data,/etc net=db:5432 env". Without --config it has no
 deno.json: --config adds the imports of one. A process that ends is replaced. --max and --idle count in
-each process. SIGHUP does not shut it down then, but loads the module again, and refuses no client.
-SIGUSR2 prints the connections of each process.
-${ENDS}`,
+each process. SIGUSR2 prints the connections of each process.
+SIGHUP loads the module again, and no client is refused meanwhile.
+
+${ENDS.replace("SIGHUP", "(without --module) SIGHUP")}`,
     options: {
       reply: value(text, "TEXT", "send TEXT to each request or message, instead of running CMD"),
       "reply-file": value(text, "FILE", "send what FILE contains"),
@@ -209,6 +227,7 @@ if it has --allow-ffi for libc. --max, --idle and --timeout are those of
 relay. With --peer it shows the process, user and groups of each client, as the kernel noted them when
 it connected. That needs --allow-ffi for libc. With --output it writes what passes to FILE: each read as
 it was, whatever --framing is. Only the owner of FILE may read it: an older file gets mode 0600, too.
+
 ${ENDS}`,
     options: {
       ...FRAMING,

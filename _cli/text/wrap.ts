@@ -39,24 +39,20 @@ export function wrapCommand(line: string, width: number): string[] {
   return fill(line.match(/(?:'[^']*'|"[^"]*"|\S)+/g) ?? [], width - DEEP_INDENT.length, " \\");
 }
 
-/**
- * Returns the lines of a text that is written for the full width. A line that was broken because
- * the next word did not fit continues; any other end of a line stays.
- */
+/** Returns a text in lines of a width. Only empty and indented lines stay separate. */
 export function rewrap(text: string, width: number): string[] {
   return joined(text).flatMap((line) => line.startsWith(INDENT) ? [line] : wrap(line, width));
 }
 
-/** Returns the lines of a text without those ends that are only there for the full width. */
+/** Returns the paragraphs of a text, each as one line. Empty and indented lines stay separate. */
 export function joined(text: string): string[] {
   const lines: string[] = [];
-  let last = "";
+  let isOpen = false;
   for (const line of text.split("\n")) {
-    const [word = ""] = line.split(" ");
-    const isBroken = last !== "" && word !== "" && last.length + 1 + word.length > FULL_WIDTH;
-    if (isBroken) lines.push(`${lines.pop()} ${line}`);
+    const isPlain = line !== "" && !line.startsWith(INDENT);
+    if (isPlain && isOpen) lines.push(`${lines.pop()} ${line}`);
     else lines.push(line);
-    last = line;
+    isOpen = isPlain;
   }
   return lines;
 }

@@ -36,6 +36,22 @@ for (const [name, command] of COMMANDS) {
   });
 }
 
+/** Returns the ends of lines in a text after which the next word would have fitted. */
+function earlyEnds(text: string, width: number): string[] {
+  return [...text.matchAll(/^(?! )(.+)\n(?! )(\S+)/gm)].flatMap(([, line, word]) =>
+    line!.length + 1 + word!.length <= width ? [`${line} / ${word}`] : []
+  );
+}
+
+for (const width of [60, 72, 80, 100, 104, 120]) {
+  test(`the helps fill lines of ${width} columns up to the end of a paragraph`, () => {
+    const helps = [...COMMANDS].map(([name, command]) => formatCommand(name, command, width));
+    for (const help of [formatProgram(COMMANDS, width), ...helps]) {
+      assertEquals(earlyEnds(help, width), []);
+    }
+  });
+}
+
 test("the help of uds fits 60 to 200 columns", () => {
   for (const width of WIDTHS) {
     const text = formatProgram(COMMANDS, width);
