@@ -3,8 +3,9 @@
 import { requireGrants } from "../../_internal/base/deno_permissions.ts";
 import { ErrorContext } from "../../_internal/base/error_context.ts";
 import { lstat } from "../../_internal/base/file.ts";
+import { planToOwn } from "../../_internal/path/claim_options.ts";
+import { OwnedPath } from "../../_internal/path/owned_path.ts";
 import { resolveSocketPath, type SocketPath } from "../../address.ts";
-import { claim } from "../../claim.ts";
 import { isSocketError, SocketNotFound } from "../../errors.ts";
 import { permissions } from "../../permissions.ts";
 import { probe } from "../../probe.ts";
@@ -40,19 +41,20 @@ export function needs(_flags: CommonFlags, paths: readonly SocketPath[]): Needs 
   return union(paths.map((path) => permissions("claim", path)));
 }
 
-/** Removes a stale socket. Claiming its path does just that, or throws. */
+/** Removes a stale socket. A claim of its path does just that, or throws. */
 async function remove(path: string): Promise<void> {
-  // A claim does not report whether it removed a socket. Without one, a lock file beside the path
-  // stays.
+  const absent = () => new ErrorContext("rm", path).error(SocketNotFound, "there is no such file");
+  // Without a socket, a lock file beside the path stays.
   if (!path.startsWith("\0") && lstat(path) === null) {
     const { state } = await probe(path, { connect: false });
-    if (state !== "claimed") {
-      throw new ErrorContext("rm", path).error(SocketNotFound, "there is no such file");
-    }
+    if (state !== "claimed") throw absent();
   }
   try {
-    const claimed = await claim(path);
-    await claimed.release();
+    const context = new ErrorContext("claim", path);
+    const owned = await OwnedPath.acquire(context, planToOwn(context, {}));
+    owned.release();
+    // Another process may have removed it while this one waited for the lock.
+    if (!owned.hasRemovedStale) throw absent();
   } catch (error) {
     // Another path is not a remedy here.
     if (isSocketError(error)) {

@@ -66,6 +66,8 @@ export class OwnedPath {
   readonly path: string;
   /** The path to bind: the same, or with `publish: "rename"` the one that is renamed over it. */
   readonly bindPath: string;
+  /** Whether a stale socket was removed from the path at the start. */
+  hasRemovedStale = false;
   readonly #context: ErrorContext;
   readonly #options: OwnedPathOptions;
   readonly #directory: SocketDirectory;
@@ -316,7 +318,7 @@ export class OwnedPath {
       );
     }
     if (incumbent === undefined) {
-      await removeStale(this.#context, signal);
+      this.hasRemovedStale = await removeStale(this.#context, signal);
     } else if (there?.isSocket && there.ino === incumbent.published) {
       // While it listens, no other file can have its inode.
       this.#replaceable = there;

@@ -99,12 +99,16 @@ const REMEDIES: Record<string, string> = {
   EPERM: "Remove it as that user, or choose",
 };
 
-/** Removes the stale socket at a path, if there is one. Throws if anything else is there. */
-export async function removeStale(context: ErrorContext, signal?: AbortSignal): Promise<void> {
+/**
+ * Removes the stale socket at a path. Returns whether there was one. Throws if anything else is
+ * there.
+ */
+export async function removeStale(context: ErrorContext, signal?: AbortSignal): Promise<boolean> {
   const stale = await requireReplaceable(context, signal);
-  if (stale === null) return;
+  if (stale === null) return false;
   try {
     Deno.removeSync(context.path);
+    return true;
   } catch (error) {
     const remedy = REMEDIES[codeOf(error) ?? ""] ?? "Choose";
     const state = `a stale socket of uid ${stale.uid} is there, and it could not be removed (${

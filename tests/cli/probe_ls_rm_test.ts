@@ -174,6 +174,17 @@ test("uds rm --json prints what it has removed", async () => {
   assertEquals(JSON.parse(stderr).error.name, "SocketNotFound");
 });
 
+test("one of several uds rm at the same time removes a stale socket", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  await makeStale(path);
+  const ended = await Promise.all(Array.from({ length: 6 }, () => uds(["rm", path])));
+  const results = ended.map(({ code, stderr }) => `${code} ${stderr}`).sort();
+  const absent = `3 uds: Cannot remove "${path}": there is no such file\n`;
+  assertEquals(results, [`0 removed ${path}\n`, ...Array(5).fill(absent)]);
+  assertEquals(dir.list(), []);
+});
+
 test("uds rm removes nothing that a server has taken meanwhile", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
