@@ -9,11 +9,10 @@ import { checkFraming, stdinItems, wireOf } from "../io/framing.ts";
 import { pipeStdio } from "../io/pipe_stdio.ts";
 import { reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
-import { SilenceLimit } from "../io/silence_limit.ts";
+import { waitLimit } from "../io/silence_limit.ts";
 import type { ActivationFlags } from "../parse/activation.ts";
 import type { CommonFlags } from "../parse/command.ts";
 import type { ExchangingFlags, TypeFlags } from "../parse/options.ts";
-import { shownPath } from "../parse/parameters.ts";
 
 /** Its options. */
 export type ListenFlags = CommonFlags & ExchangingFlags & TypeFlags & ActivationFlags & {
@@ -46,12 +45,11 @@ export async function run(flags: ListenFlags, path: SocketPath): Promise<void> {
   });
   await tellReady(isGiven);
   const input = stdinItems(flags);
-  const { expect, timeout } = flags;
-  const state = `Cannot serve ${shownPath(path)}: no client within`;
-  using limit = new SilenceLimit(timeout ?? Infinity, state);
+  const { expect } = flags;
+  const timeout = flags.timeout || undefined;
+  using limit = waitLimit(path, timeout);
   // The disposal at the end rejects with the same failure.
   limit.signal.addEventListener("abort", () => void listener.close().catch(() => {}));
-  limit.restart();
   for await (const conn of listener) {
     limit.pause();
     // One client only: refuse the others at once.

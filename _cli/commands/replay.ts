@@ -14,11 +14,10 @@ import { isStdin, readRecording, type RecordedConnection, shownFile } from "../i
 import { formatJson, formatText } from "../io/replay_lines.ts";
 import { reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
-import { SilenceLimit } from "../io/silence_limit.ts";
+import { waitLimit } from "../io/silence_limit.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
 import { union } from "../parse/deno_permissions.ts";
 import type { ConnectingFlags } from "../parse/options.ts";
-import { shownPath } from "../parse/parameters.ts";
 
 /** Its options. */
 export type ReplayFlags = CommonFlags & ConnectingFlags & {
@@ -105,10 +104,9 @@ async function playServer(
   stopped.addEventListener("abort", () => reporter.ending());
   await using listener = await listen({ path, signal });
   reporter.listening(resolveSocketPath(path));
-  using limit = new SilenceLimit(timeout, `Cannot serve ${shownPath(path)}: no client within`);
+  using limit = waitLimit(path, timeout);
   // The disposal at the end rejects with the same failure.
   limit.signal.addEventListener("abort", () => void listener.close().catch(() => {}));
-  limit.restart();
 
   const waiting = [...recorded];
   let connections = 0;

@@ -1,6 +1,8 @@
 /** A limit on the silence of a peer. */
 
+import { attempt } from "../../_internal/base/failure.ts";
 import { SilenceTimer } from "../../_internal/base/silence.ts";
+import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import type { ByteStream } from "./byte_stream.ts";
 
 /** Aborts its signal with `TimedOut` after some time of silence. */
@@ -50,6 +52,18 @@ export class SilenceLimit implements Disposable {
   [Symbol.dispose](): void {
     this.pause();
   }
+}
+
+/**
+ * Starts the limit on how long a server waits.
+ *
+ * @param path The address of the server.
+ * @param ms The limit in milliseconds; 0 is not a limit.
+ * @param awaited What does not come: `no client`.
+ */
+export function waitLimit(path: SocketPath, ms: number = 0, awaited = "no client"): SilenceLimit {
+  const start = attempt("serve", resolveSocketPath(path));
+  return new SilenceLimit(ms || Infinity, `${start}: ${awaited} within`).restart();
 }
 
 /** Starts the limit of `--idle` for one connection. */

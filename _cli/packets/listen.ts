@@ -12,9 +12,8 @@ import { refuseGiven } from "../io/activation.ts";
 import { pipeStdio, type Wire } from "../io/pipe_stdio.ts";
 import { reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
-import { SilenceLimit } from "../io/silence_limit.ts";
+import { waitLimit } from "../io/silence_limit.ts";
 import type { ExchangingFlags } from "../parse/options.ts";
-import { shownPath } from "../parse/parameters.ts";
 import {
   checkPackets,
   closing,
@@ -41,16 +40,13 @@ export async function listenSeqpacket(flags: ListenFlags, path: SocketPath): Pro
   checkPackets(flags);
   await refuseGiven(path, flags);
   const signal = stopSignal();
-  const { keep, mode, expect, timeout } = flags;
+  const { keep, mode, expect } = flags;
+  const timeout = flags.timeout || undefined;
   await using listener = await listenPackets({ path, signal, mode });
   begin(listener.addr.path, signal);
   const input = packetItems(flags);
-  using limit = new SilenceLimit(
-    timeout ?? Infinity,
-    `Cannot serve ${shownPath(path)}: no client within`,
-  );
+  using limit = waitLimit(path, timeout);
   limit.signal.addEventListener("abort", () => void listener.close().catch(() => {}));
-  limit.restart();
   for await (const socket of listener) {
     limit.pause();
     // One client only: refuse the others at once.
@@ -78,16 +74,13 @@ export async function listenDatagrams(flags: ListenFlags, path: SocketPath): Pro
   }
   await refuseGiven(path, flags);
   const signal = stopSignal();
-  const { mode, expect, timeout } = flags;
+  const { mode, expect } = flags;
+  const timeout = flags.timeout || undefined;
   await using socket = await bindPackets({ path, signal, mode });
   begin(socket.addr.path, signal);
   // The time for the expected packets is limited as a whole.
-  using limit = new SilenceLimit(
-    expect === undefined ? timeout ?? Infinity : Infinity,
-    `Cannot serve ${shownPath(path)}: no packet within`,
-  );
+  using limit = waitLimit(path, expect === undefined ? timeout : undefined, "no packet");
   limit.signal.addEventListener("abort", () => void socket.close().catch(() => {}));
-  limit.restart();
   await pipeStdio(datagramWire(socket, flags, () => limit.pause()), packetItems(flags), {
     signal,
     expect,

@@ -104,7 +104,7 @@ test(
       .filter((line) => !line.startsWith("Failed to create coverage file"));
     assertEquals(lines.slice(0, 2), [
       `listening on ${path}`,
-      `uds: Cannot serve ${path}: no client within 1 s`,
+      `uds: Cannot serve on "${path}": no client within 1 s`,
     ]);
     assertStringIncludes(lines[2]!, `uds: Cannot remove "${path}" and its lock`);
     assertEquals(lines.length, 3);

@@ -8,8 +8,9 @@ import {
 import { parse } from "../../_cli/parse/command_line.ts";
 import { COMMANDS } from "../../_cli/table.ts";
 import { UsageError } from "../../_cli/exit_codes.ts";
-import { uds } from "../_cli.ts";
-import { TempDir, test } from "../_helpers.ts";
+import { delay } from "../server/_server.ts";
+import { Process, uds, udsCommand } from "../_cli.ts";
+import { decode, TempDir, test } from "../_helpers.ts";
 
 const MISTAKES: [what: string, args: string[], message: string, command?: string][] = [
   ["no command", [], "missing command: uds COMMAND [ARG...]"],
@@ -154,6 +155,45 @@ for (
     assertEquals(code, exit, stderr);
     assert(stderr.length < 1000, `${stderr.length} characters`);
     assertMatch(stderr, /x.*x/);
+  });
+}
+
+for (const args of [[], ["--type", "seqpacket"], ["--type", "dgram"]]) {
+  const line = ["uds listen", ...args].join(" ");
+
+  test(`${line} --timeout shows the whole path`, async () => {
+    await using dir = new TempDir();
+    const command = udsCommand(["listen", ...args, "--timeout", "0.1", "s.sock"], ["-A"]);
+    const process = new Process(command, { cwd: dir.path });
+    const { code, stderr } = await process.ended;
+    const what = args[1] === "dgram" ? "packet" : "client";
+    assertEquals(code, 8);
+    assertStringIncludes(
+      stderr,
+      `uds: Cannot serve on "${dir.file("s.sock")}": no ${what} within 0.1 s\n`,
+    );
+  });
+
+  test(`${line} --timeout 0 waits without a limit`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("s.sock");
+    const command = udsCommand(
+      ["listen", ...args, "--timeout", "0", "--framing", "lines", "--expect", "1", path],
+      ["-A"],
+    );
+    await using process = new Process(command, { input: "open" });
+    await process.stderr.until("listening");
+    // Longer than a timer of no time.
+    await delay(100);
+    const { code, stderr } = await uds([
+      "send",
+      ...args,
+      path,
+      args.length === 0 ? "hello\n" : "hello",
+    ], { flags: ["-A"] });
+    assertEquals(code, 0, stderr);
+    const ended = await process.ended;
+    assertEquals([ended.code, decode(ended.stdout)], [0, "hello\n"], ended.stderr);
   });
 }
 

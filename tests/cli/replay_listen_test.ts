@@ -110,7 +110,7 @@ test("uds replay --listen ends at a signal, and after --timeout, without having 
     assertEquals(await ended(server), [1, "", summary]);
   }
   await using server = await replay(dir, "--timeout", "0.2");
-  const silent = `uds: Cannot serve ${dir.file("s")}: no client within 0.2 s\n`;
+  const silent = `uds: Cannot serve on "${dir.file("s")}": no client within 0.2 s\n`;
   assertEquals(await ended(server), [8, "", silent]);
 });
 
