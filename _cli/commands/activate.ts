@@ -2,16 +2,17 @@
 
 import type { Socket } from "node:net";
 import { delay } from "../../_internal/base/event_loop.ts";
+import { attempt } from "../../_internal/base/failure.ts";
 import { GrowingPauses } from "../../_internal/base/growing_pauses.ts";
 import { builtin } from "../../_internal/base/node.ts";
 import { respell } from "../../_internal/base/path.ts";
 import { requireGrants } from "../../_internal/base/deno_permissions.ts";
 import { HeldSocket } from "../../_internal/descriptor/held_socket.ts";
 import { hidingSockets } from "../../_internal/descriptor/inheritable.ts";
-import type { SocketPath } from "../../address.ts";
+import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import { claim } from "../../claim.ts";
 import { permissions } from "../../permissions.ts";
-import { SHELL } from "../io/child.ts";
+import { requireProgram, SHELL } from "../io/child.ts";
 import { reporter } from "../io/reporter.ts";
 import { stopSignal } from "../io/signals.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
@@ -22,7 +23,6 @@ import {
   ownershipNeeds,
   ownershipPermissions,
 } from "../parse/ownership.ts";
-import { shownPath } from "../parse/parameters.ts";
 
 /** Its options. */
 export type ActivateFlags = CommonFlags & OwnershipFlags & {
@@ -54,8 +54,9 @@ export async function run(
   path: SocketPath,
   line: readonly string[],
 ): Promise<void> {
-  const attempt = `Cannot serve ${JSON.stringify(shownPath(path))}`;
-  requireGrants(attempt, needs(flags, path), { operation: "activate", path: null });
+  requireProgram(line[0]!);
+  const start = attempt("serve", resolveSocketPath(path));
+  requireGrants(start, needs(flags, path), { operation: "activate", path: null });
   const kill = new AbortController();
   const signal = stopSignal(() => kill.abort());
   await using claimed = await claim(path, await ownership(flags));
@@ -84,7 +85,7 @@ export async function run(
       await delay(Math.max(0, START_INTERVAL_MS - took), signal).catch(() => {});
     } else if (++failures === MOST_FAILURES) {
       const state = `the command has failed ${failures} times in a row, at last with ${ended}`;
-      throw new Error(`${attempt}: ${state}`);
+      throw new Error(`${start}: ${state}`);
     } else {
       reporter.say(`the command ended with ${ended}`, { event: "ended", code: ended });
       await delay(pauses.next(), signal).catch(() => {});

@@ -6,12 +6,12 @@
 import { isSocketError } from "../../errors.ts";
 import { type Child, pair } from "../../pair.ts";
 import { permissions } from "../../permissions.ts";
-import { exitCodeOf, UsageError } from "../exit_codes.ts";
+import { exitCodeOf } from "../exit_codes.ts";
 import { pipeToStderr } from "../io/output.ts";
 import { bytesOf, pipeStdio, type Wire } from "../io/pipe_stdio.ts";
 import { needsOfType } from "../io/packet_needs.ts";
 import { onStopSignals } from "../io/signals.ts";
-import { SHELL, startOnStdio } from "../io/child.ts";
+import { requireProgram, SHELL, startOnStdio } from "../io/child.ts";
 import { Peekable, readStdin } from "../io/stdin.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
 import type { TypeFlags } from "../parse/options.ts";
@@ -31,7 +31,7 @@ export async function run(
   flags: RunFlags,
   [command, ...args]: [string, ...string[]],
 ): Promise<number> {
-  if (command === "") throw new UsageError('CMD must be a program, got ""');
+  requireProgram(command);
   let started;
   try {
     started = await start(flags, command, args);

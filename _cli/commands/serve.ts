@@ -4,15 +4,17 @@
  * module.
  */
 
+import { areGranted, requireGrants } from "../../_internal/base/deno_permissions.ts";
 import { delay } from "../../_internal/base/event_loop.ts";
-import type { SocketPath } from "../../address.ts";
+import { attempt } from "../../_internal/base/failure.ts";
+import { resolveSocketPath, type SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
 import type { Child } from "../../pair.ts";
 import { permissions } from "../../permissions.ts";
 import type { ServeOptions } from "../../server.ts";
 import { UsageError } from "../exit_codes.ts";
 import { copyBytes } from "../io/byte_stream.ts";
-import { commandOutput, ProcessGroups, SHELL, startOnStdio } from "../io/child.ts";
+import { commandOutput, ProcessGroups, requireProgram, SHELL, startOnStdio } from "../io/child.ts";
 import { readReply, type ReplyFlags, sendReplies } from "../io/fixed_reply.ts";
 import { identityNeeds, loadNative, peerEnvironment } from "../io/identity.ts";
 import { reporter } from "../io/reporter.ts";
@@ -71,6 +73,12 @@ export async function run(
     ? await loadNative("serve", await needs(flags, path, line))
     : undefined;
   const reply = command === undefined ? await readReply(flags) : undefined;
+  // Otherwise each client would find out.
+  if (!areGranted(commandNeeds(command))) {
+    const full = resolveSocketPath(path);
+    const fields = { operation: "serve", path: full };
+    requireGrants(attempt("serve", full), await needs(flags, path, line), fields);
+  }
   const groups = new ProcessGroups();
   const endGroups = () => groups.end();
   const signal = stopSignal(() => groups.kill("KILL"));
@@ -133,7 +141,7 @@ function checkSource(flags: ServeFlags, [command]: readonly string[]): void {
   }
   if (given.length > 1) throw new UsageError(`${given.join(" and ")} do not go together`);
   if (module !== undefined) return;
-  if (command === "") throw new UsageError('CMD must be a program, got ""');
+  if (command !== undefined) requireProgram(command);
   if (command === undefined && flags["peer-env"]) throw new UsageError("--peer-env needs CMD");
   if (command !== undefined && (framing !== undefined || hex)) {
     throw new UsageError("--framing and --hex need --reply or --reply-file");
@@ -169,13 +177,18 @@ export async function needs(
       ...ownershipPermissions(withMode(flags, path)),
       ...(flags.replace ? { publish: "rename" } : {}),
     }),
-    command === undefined ? {} : permissions("pair", SHELL),
+    commandNeeds(command),
     file === undefined ? {} : { read: [file] },
     ownershipNeeds(flags),
     nameNeeds("user", flags["allow-user"]),
     nameNeeds("group", flags["allow-group"]),
     isIdentifying(flags) ? await identityNeeds() : {},
   ]);
+}
+
+/** Returns the Deno permissions to start a command. */
+function commandNeeds(command: string | undefined): Needs {
+  return command === undefined ? {} : permissions("pair", SHELL);
 }
 
 /**

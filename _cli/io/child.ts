@@ -4,12 +4,18 @@ import { respell } from "../../_internal/base/path.ts";
 import { settlesWithin } from "../../_internal/base/silence.ts";
 import type { Connection } from "../../connection.ts";
 import { type Child, pair, type PairOptions } from "../../pair.ts";
+import { UsageError } from "../exit_codes.ts";
 
 /**
  * The shell that moves descriptor 3 to standard input and output, and then executes the command.
  */
 export const SHELL = "sh";
 const ON_STDIO = 'exec "$0" "$@" <&3 >&3 3>&-';
+
+/** Throws unless a command line names a program. */
+export function requireProgram(command: string): void {
+  if (command === "") throw new UsageError('CMD must be a program, got ""');
+}
 
 /** Returns the arguments of the shell for a program and its arguments. */
 export function onStdio(command: string, args: readonly string[]): string[] {

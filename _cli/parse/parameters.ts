@@ -58,6 +58,15 @@ export function text(value: string): string {
   return value;
 }
 
+/** Parses the name of a descriptor. A service gets several, separated by colons. */
+export function descriptorName(value: string): string {
+  // The rule of sd_listen_fds(3).
+  if (!/^[ -9;-~]{1,255}$/.test(value)) {
+    throw new InvalidValue('1 to 255 printable ASCII characters without ":"', value);
+  }
+  return value;
+}
+
 /** Names, separated by commas. */
 export function names(value: string): string[] {
   const all = text(value).split(",");

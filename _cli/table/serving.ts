@@ -16,7 +16,7 @@ import {
   VERBOSE,
 } from "../parse/options.ts";
 import { ownershipPermissions } from "../parse/ownership.ts";
-import { grants, names, seconds, text, workers } from "../parse/parameters.ts";
+import { descriptorName, grants, names, seconds, text, workers } from "../parse/parameters.ts";
 import { CMD, MESSAGES, PACKETS } from "./notes.ts";
 
 /** What it takes to answer any sender of datagrams. */
@@ -47,7 +47,7 @@ CMD has ended, the next client starts it again, and clients wait meanwhile. If C
 the next start, longer each time, and after 8 failures in a row it ends. At the end CMD gets SIGTERM,
 and 5 seconds later SIGKILL.`,
     options: {
-      name: value(text, "NAME", "the name of the descriptor (default activate)"),
+      name: value(descriptorName, "NAME", "the name of the descriptor (default activate)"),
       ...OWNERSHIP,
     },
     args: [PATH, CMD],

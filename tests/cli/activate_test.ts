@@ -82,7 +82,7 @@ test("uds activate ends after 8 failures in a row", async () => {
   assertEquals(code, 1);
   assertMatch(
     stderr,
-    /Cannot serve ".*f.sock": the command has failed 8 times in a row, at last with 3/,
+    /Cannot serve on ".*f.sock": the command has failed 8 times in a row, at last with 3/,
   );
   assertEquals(stderr.match(/started process/g)?.length, 8);
   assertEquals(
@@ -151,4 +151,57 @@ test("uds activate restarts a command that takes no client at most ten times a s
   const { stderr } = await process.ended;
   const starts = stderr.match(/started process/g)!.length;
   assert(starts <= 2 + (performance.now() - begin) / 100, `${starts} starts`);
+});
+
+test("uds activate and uds serve refuse an empty CMD before they listen", async () => {
+  await using dir = new TempDir();
+  for (const command of ["activate", "serve"]) {
+    const process = new Process(udsCommand([command, dir.file("a.sock"), "--", ""], ["-A"]));
+    await process.stderr.until("listening");
+    process.stop();
+    const { code, stderr } = await process.ended;
+    assertEquals(code, 2, stderr);
+    assertMatch(stderr, /^uds: CMD must be a program, got ""\n/);
+  }
+  assertEquals(dir.list(), []);
+});
+
+for (const name of ["", "a:b", "\t", "é", "a".repeat(256)]) {
+  test(`uds activate refuses the name ${JSON.stringify(name.slice(0, 4))}`, async () => {
+    await using dir = new TempDir();
+    const line = ["activate", "--name", name, dir.file("a.sock"), "--", "true"];
+    const process = new Process(udsCommand(line, ["-A"]));
+    await process.stderr.until("listening");
+    process.stop();
+    const { code, stderr } = await process.ended;
+    assertEquals(code, 2, stderr);
+    assertMatch(
+      stderr,
+      /^uds: --name must be 1 to 255 printable ASCII characters without ":", got/,
+    );
+  });
+}
+
+test("uds activate takes each name that systemd takes", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("n.sock");
+  const name = `a ~!${"b".repeat(251)}`;
+  const print = 'echo "$LISTEN_FDNAMES"; sleep 20';
+  await using process = await activate(path, ["--name", name, "--", "sh", "-c", print]);
+  await using _client = await connect(path);
+  await process.stdout.until("\n");
+  assertEquals(await process.stdout.text(), `${name}\n`);
+  process.kill("SIGTERM");
+  await process.ended;
+});
+
+test("uds activate shows the whole path in its errors", async () => {
+  await using dir = new TempDir();
+  const line = udsCommand(["activate", "a.sock", "--", "true"], []);
+  const { code, stderr } = await new Process(line, { cwd: dir.path }).ended;
+  assertEquals(code, 9);
+  assertMatch(
+    stderr,
+    new RegExp(`^uds: Cannot serve on "${dir.file("a.sock")}": a Deno permission`),
+  );
 });

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { parse } from "../../_cli/parse/command_line.ts";
 import { COMMANDS } from "../../_cli/table.ts";
 import { permissionFlags, permissions } from "@uds/uds";
-import { uds } from "../_cli.ts";
+import { Process, uds, udsCommand } from "../_cli.ts";
 import { makeStale, run, TempDir, test } from "../_helpers.ts";
 import { echoServer } from "./_echo_server.ts";
 
@@ -12,6 +12,14 @@ const MISSING: [args: string[], wants: string][] = [
   [["probe", "/run/a.sock"], "--allow-net=unix:/run/a.sock"],
   [["echo", "/run/a.sock"], "--allow-net=unix:/run/a.sock"],
   [["listen", "/run/a.sock"], "--allow-net=unix:/run/a.sock"],
+  [
+    ["serve", "/run/a.sock", "--", "cat"],
+    "--allow-net=unix:/run/a.sock --allow-run=sh --allow-env",
+  ],
+  [
+    ["activate", "/run/a.sock", "--", "cat"],
+    "--allow-net=unix:/run/a.sock --allow-run=sh --allow-env",
+  ],
   [["rm", "/run/a.sock", "/run/b.sock"], "--allow-net=unix:/run/a.sock,unix:/run/b.sock"],
   [["connect", "@name"], "--allow-net"],
   [["ls"], "--allow-env=XDG_RUNTIME_DIR,TMPDIR --allow-sys=uid"],
@@ -25,6 +33,34 @@ for (const [args, wants] of MISSING) {
     const { code, stdout, stderr } = await uds(args, { flags: ["--allow-read", "--allow-write"] });
     assertEquals([code, stdout], [9, ""]);
     assert(stderr.endsWith(`Run again with ${wants}\n`), stderr);
+  });
+}
+
+/** How to serve without the permissions to start a command. */
+const UNSTARTABLE: [flags: string[], options: string[], wants: string][] = [
+  [["-RWN"], [], "--allow-run=sh --allow-env"],
+  [["-RWN", "--allow-run"], ["--replace", "--max", "4"], "--allow-env"],
+  [["-RWN", "--allow-env", "--allow-run=getent"], ["--group", "root"], "--allow-run=sh"],
+  [
+    ["-A", "--deny-run"],
+    [],
+    "--allow-run=sh, and without the --deny flag that takes it away",
+  ],
+];
+
+for (const [flags, options, wants] of UNSTARTABLE) {
+  const line = [...flags, "uds serve", ...options].join(" ");
+  test(`${line} ends with exit code 9, before it listens, if it cannot start CMD`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("s.sock");
+    await using process = new Process(udsCommand(["serve", ...options, path, "--", "cat"], flags));
+    // It would go on.
+    await process.stderr.until("listening");
+    process.stop();
+    const { code, stderr } = await process.ended;
+    const remedy = `a Deno permission is missing. Run again with ${wants}\n`;
+    assertEquals([code, stderr], [9, `uds: Cannot serve on "${path}": ${remedy}`]);
+    assertEquals(dir.list(), []);
   });
 }
 
