@@ -1,13 +1,12 @@
 /** The same reply to each request or message: `uds serve --reply`. */
 
-import { requireGrants } from "../../_internal/base/deno_permissions.ts";
 import { settlesWithin } from "../../_internal/base/silence.ts";
 import type { Connection } from "../../connection.ts";
 import { messages } from "../../framing.ts";
 import type { FramingFlags } from "../parse/options.ts";
-import { explained } from "../text/failure.ts";
 import type { ByteStream } from "./byte_stream.ts";
 import { codecOf, fromHex } from "./framing.ts";
+import { readOptionFile } from "./option_file.ts";
 import { idleLimit } from "./silence_limit.ts";
 
 /** The options. */
@@ -27,7 +26,7 @@ export async function readReply(
 ): Promise<Uint8Array> {
   let data: Uint8Array = file === undefined
     ? new TextEncoder().encode(reply)
-    : await readFile(file);
+    : await readOptionFile(file);
   if (flags.hex) data = fromHex(new TextDecoder().decode(data));
   // Each line has a line feed already.
   else if (flags.framing === "lines" && file !== undefined && data.at(-1) === LF) {
@@ -36,12 +35,6 @@ export async function readReply(
   const nowhere: ByteStream["write"] = ({ length }) => Promise.resolve(length);
   await messages({ read: () => Promise.resolve(null), write: nowhere }, codecOf(flags)).send(data);
   return data;
-}
-
-function readFile(file: string): Promise<Uint8Array> {
-  const attempt = `Cannot read ${JSON.stringify(file)}`;
-  requireGrants(attempt, { read: [file] }, { operation: "serve", path: null });
-  return explained(attempt, () => Deno.readFile(file));
 }
 
 /** Sends the reply for each request of a client, until its end of file or `draining`. */

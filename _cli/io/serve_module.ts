@@ -20,6 +20,7 @@ import {
   tellReloading,
   tellStopping,
 } from "./activation.ts";
+import { readOptionFile } from "./option_file.ts";
 import { reporter } from "./reporter.ts";
 import { onSignal, stopSignal } from "./signals.ts";
 
@@ -58,6 +59,8 @@ export function checkModule(
 /** Serves until a signal. SIGHUP starts the module anew, SIGUSR2 prints figures. */
 export async function serveModule(flags: Flags, path: SocketPath): Promise<void> {
   const { workers = 1, allow, config, max, idle, replace } = flags;
+  // Otherwise the error would name the module.
+  if (config !== undefined) await readOptionFile(config);
   const signal = stopSignal(undefined, ["SIGINT", "SIGTERM"]);
   const { serveWorkers } = await import("../../workers.ts");
   const fd = await givenDescriptor(path, flags);
@@ -138,6 +141,7 @@ export function moduleNeeds(flags: Flags, path: SocketPath): Needs {
   return union([
     flags.systemd ? servingNeeds(path, flags, own) : permissions("claim", path, own),
     permissions("pair", urlOf(flags.module!)),
+    flags.config === undefined ? {} : { read: [flags.config] },
     ownershipNeeds(flags),
   ]);
 }

@@ -58,6 +58,15 @@ export function text(value: string): string {
   return value;
 }
 
+/** Parses the path of a file, which is not read from elsewhere. */
+export function file(value: string): string {
+  if (value === "") throw new InvalidValue("the path of a file", value);
+  if (/^([a-z][a-z0-9+.-]*:\/\/|(file|data|jsr|npm|node):)/i.test(value)) {
+    throw new InvalidValue("the path of a file, not a URL", value);
+  }
+  return text(value);
+}
+
 /** Parses the name of a descriptor. A service gets several, separated by colons. */
 export function descriptorName(value: string): string {
   // The rule of sd_listen_fds(3).

@@ -16,7 +16,15 @@ import {
   VERBOSE,
 } from "../parse/options.ts";
 import { ownershipPermissions } from "../parse/ownership.ts";
-import { descriptorName, grants, names, seconds, text, workers } from "../parse/parameters.ts";
+import {
+  descriptorName,
+  file,
+  grants,
+  names,
+  seconds,
+  text,
+  workers,
+} from "../parse/parameters.ts";
 import { CMD, MESSAGES, PACKETS } from "./notes.ts";
 
 /** What it takes to answer any sender of datagrams. */
@@ -197,10 +205,10 @@ ${ENDS.replace("SIGHUP", "(without --module) SIGHUP")}`,
       "allow-user": value(names, "NAMES", "serve only clients of these users, names or numbers"),
       "allow-group": value(names, "NAMES", "serve only clients of these groups"),
       "peer-env": { brief: "describe the client in the environment of CMD" },
-      module: value(text, "FILE", "run a module that exports fetch or connection, in a sandbox"),
+      module: value(file, "FILE", "run a module that exports fetch or connection, in a sandbox"),
       workers: value(workers, "COUNT", "how many processes run the module (default 1)"),
       allow: value(grants, "LIST", "what the module may do: KIND or KIND=VALUES, with spaces"),
-      config: value(text, "FILE", "the deno.json with the imports of the module"),
+      config: value(file, "FILE", "the deno.json with the imports of the module"),
       ...VERBOSE,
     },
     args: [PATH, { ...CMD, isOptional: true }],

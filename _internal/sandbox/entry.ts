@@ -43,6 +43,8 @@ function script(text: string): string {
  *
  * - The report is imported beside the module, in the same graph. An import map could replace any
  *   import that it can name: then the report's name is random. `node:fs` is not imported.
+ * - The entry does not await it at its top level. Deno shows the first module that never ends to
+ *   load, which is then the one that waits.
  * - Deno's cache keeps every URL that it has run. Without an import map they are always the same.
  *
  * @param confinement The text of the program that confines the process.
@@ -76,7 +78,7 @@ globalThis[key] = () => {
 };
 const both = ${JSON.stringify(report)};
 const load = ${JSON.stringify(load)};
-try {
+(async () => { try {
   ${confinement}
   const { serve } = await import("data:text/javascript," + encodeURIComponent(
     "import " + JSON.stringify(both) + ";" + load + JSON.stringify(module) + ";" + ${
@@ -96,6 +98,6 @@ try {
   report(${FAILED}, ...new TextEncoder().encode(text).subarray(0, 60000));
   if (loaded) throw error;
   Deno.exit(1);
-}
+} })();
 `);
 }

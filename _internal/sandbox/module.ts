@@ -130,13 +130,14 @@ async function waitUntilLoaded(
 }
 
 /**
- * Returns a message of Deno's without colors, and without the place in our entry. The message
+ * Returns a message of Deno's without colors, its full stop, and the place in our entry. The message
  * quotes lines of the module: their control characters are escaped, because a terminal would obey
  * them.
  */
 function clean(text: string): string {
   // deno-lint-ignore no-control-regex -- an escape sequence begins with one
-  const plain = text.replace(/\x1b\[[0-9;]*m/g, "").replace(/\n +at data:.*/g, "");
+  const plain = text.replace(/\x1b\[[0-9;]*m/g, "").replace(/\n +at data:.*/g, "")
+    .replace(/\.$/, "");
   return plain.replace(/(?![\n\t])[\p{Cc}\p{Cf}]/gu, (character) => {
     const code = (character.codePointAt(0) as number).toString(16);
     return code.length > 2 ? `\\u{${code}}` : `\\x${code.padStart(2, "0")}`;
@@ -152,6 +153,10 @@ const MAP_ADVICE = /Import ("[^"]*") not a dependency(?:\s+hint: .*)?/g;
 /** What Deno says if its cache lacks an import. The flag is ours, so it is not the reason. */
 const CACHED_ONLY = /, --cached-only is specified\.?/g;
 
+/** What Deno says of a directory, which it takes for a package. */
+const DIRECTORY =
+  /\[ERR_UNSUPPORTED_DIR_IMPORT\] Directory import '([^']*)' is not supported resolving ES modules/;
+
 /** Replaces Deno's advice by the remedy here. */
 function translate(reason: string, module: URL, config: URL | undefined): string {
   const file = showPath(pathOfUrl(module));
@@ -164,6 +169,12 @@ function translate(reason: string, module: URL, config: URL | undefined): string
     ? `which it has no import map for. Import "jsr:…" or "npm:…" in full, or pass ${CONFIG}`
     : `which ${map} has no entry for. Add one to its "imports", or import "jsr:…" or "npm:…" in full`;
   return reason.replace(
+    DIRECTORY,
+    (_, href) =>
+      href === module.href
+        ? "it is a directory"
+        : `it imports ${showPath(pathOfUrl(new URL(href)))}, which is a directory`,
+  ).replace(
     READ_ADVICE,
     (_, path) =>
       `it imports "${path}", which is not in a directory that it may import from. If it should, ` +

@@ -133,6 +133,14 @@ test("uds serve --module names what is wrong", async () => {
     [["--config", "deno.json", path], "--config needs --module"],
     [["--workers", "0", "--module", file, path], "--workers must be a whole number"],
     [["--allow", "all", "--module", file, path], "--allow must be KIND or KIND=VALUES"],
+    [["--module", "", path], '--module must be the path of a file, got ""'],
+    [["--module", file, "--config", "", path], '--config must be the path of a file, got ""'],
+    ...["https://a.example/m.ts", "file:///m.ts", "jsr:@a/b", "npm:a"].map((
+      url,
+    ): [string[], string] => [
+      ["--module", url, path],
+      `--module must be the path of a file, not a URL, got "${url}"`,
+    ]),
   ];
   await Promise.all(mistakes.map(async ([args, message]) => {
     const { code, stderr } = await uds(["serve", ...args], { flags: RUN_FLAGS });
@@ -144,4 +152,44 @@ test("uds serve --module names what is wrong", async () => {
   assert(code !== 0);
   assertStringIncludes(stderr, 'm.ts": it exports neither a function "connection" nor');
   assertEquals(dir.list(), ["m.ts"]);
+});
+
+test("uds serve --module names what is wrong with a file that cannot be loaded", async () => {
+  await using dir = new TempDir();
+  const [path, waits, imports, ok] = ["m.sock", "waits.ts", "imports.ts", "ok.ts"].map((name) =>
+    dir.file(name)
+  ) as [string, string, string, string];
+  await Deno.mkdir(dir.file("lib"));
+  await Deno.writeTextFile(waits, "await new Promise(() => {});");
+  await Deno.writeTextFile(imports, 'import "./lib";');
+  await write(ok, 1);
+  const load = (file: string) => `uds: Cannot load the module "file://${file}": `;
+  const ended = `${load(waits)}it ended before it was loaded, with exit code 1`;
+  const faults: [args: string[], code: number, message: string][] = [
+    [["--module", dir.path], 1, `${load(dir.path)}it is a directory\n`],
+    [["--module", imports], 1, `it imports "${dir.file("lib")}", which is a directory`],
+    [["--module", dir.file("none.ts")], 1, `Module not found "file://${dir.file("none.ts")}"\n`],
+    [["--module", waits], 1, `at <anonymous> (file://${waits}:1:1)\n${ended}`],
+    [["--module", ok, "--config", "none.json"], 3, 'uds: Cannot read "none.json": No such file'],
+    [["--module", ok, "--config", dir.path], 1, `uds: Cannot read "${dir.path}": Is a directory`],
+  ];
+  await Promise.all(faults.map(async ([args, code, message], i) => {
+    const result = await uds(["serve", ...args, `${path}${i}`], { flags: RUN_FLAGS });
+    assertStringIncludes(result.stderr, message);
+    assertEquals(result.code, code);
+    // Its own program is not shown.
+    assert(!result.stderr.includes("data:"), result.stderr);
+  }));
+}, { deadline: 20_000 });
+
+test("uds serve --module goes on after a reload of a file that is missing", async () => {
+  await using dir = new TempDir();
+  const [path, file] = [dir.file("m.sock"), dir.file("m.ts")];
+  await write(file, 1);
+  await using server = await serving(["--module", file, path]);
+  await Deno.remove(file);
+  server.kill("SIGHUP");
+  await server.stderr.until("go on\n");
+  assertStringIncludes(await server.stderr.text(), `Module not found "file://${file}". The `);
+  assertEquals((await get(path, "/") as unknown[])[0], 1);
 });
