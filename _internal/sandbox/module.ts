@@ -130,9 +130,8 @@ async function waitUntilLoaded(
 }
 
 /**
- * Returns a message of Deno's without colors, its full stop, and the place in our entry. The message
- * quotes lines of the module: their control characters are escaped, because a terminal would obey
- * them.
+ * Returns a message of Deno's without colors, its full stop, and the place in our entry. It quotes
+ * lines of the module: their control characters are escaped, because a terminal would obey them.
  */
 function clean(text: string): string {
   // deno-lint-ignore no-control-regex -- an escape sequence begins with one
@@ -155,7 +154,7 @@ const CACHED_ONLY = /, --cached-only is specified\.?/g;
 
 /** What Deno says of a directory, which it takes for a package. */
 const DIRECTORY =
-  /\[ERR_UNSUPPORTED_DIR_IMPORT\] Directory import '([^']*)' is not supported resolving ES modules/;
+  /\[ERR_UNSUPPORTED_DIR_IMPORT\] Directory import '([^']*)' is not supported[^\n]*/;
 
 /** Replaces Deno's advice by the remedy here. */
 function translate(reason: string, module: URL, config: URL | undefined): string {
