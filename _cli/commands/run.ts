@@ -3,7 +3,7 @@
  * output.
  */
 
-import { isSocketError } from "../../errors.ts";
+import { isSocketError, MessageTooLarge } from "../../errors.ts";
 import { type Child, pair } from "../../pair.ts";
 import { permissions } from "../../permissions.ts";
 import { exitCodeOf } from "../exit_codes.ts";
@@ -48,7 +48,7 @@ export async function run(
   const printed = flags.stdio ? undefined : printErrors(running.stdout).catch(() => {});
   const piped = pipeStdio(started.wire, started.input, { signal: stop.signal }).catch((error) => {
     // The exit code shows whether the command read everything.
-    if (!isSocketError(error)) throw error;
+    if (!isSocketError(error) || error instanceof MessageTooLarge) throw error;
   });
   const ended = running.status.then((status) => {
     stop.abort();

@@ -91,13 +91,20 @@ export function wireOf(conn: Connection, flags: FramingFlags & CommonFlags): Wir
 
 /** Decodes hexadecimal digits. Spaces and colons may separate bytes. */
 export function fromHex(text: string): Uint8Array {
-  const digits = text.replace(/[\s:]/g, "");
-  if (!/^([0-9a-f]{2})*$/i.test(digits)) {
-    throw new TypeError(
-      `Cannot send ${JSON.stringify(text.slice(0, 50))}: --hex takes two hexadecimal digits a byte`,
-    );
+  const bytes = bytesOfDigits(text.replace(/[\s:]/g, ""));
+  if (bytes !== undefined) return bytes;
+  throw new TypeError(
+    `Cannot send ${JSON.stringify(text.slice(0, 50))}: --hex takes two hexadecimal digits a byte`,
+  );
+}
+
+/** Returns the bytes of a text that is nothing but two hexadecimal digits each. */
+export function bytesOfDigits(digits: string): Uint8Array | undefined {
+  try {
+    return Uint8Array.fromHex(digits);
+  } catch {
+    return undefined;
   }
-  return Uint8Array.fromHex(digits);
 }
 
 /** Returns a received message as a line of the output. */

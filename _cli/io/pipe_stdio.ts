@@ -1,8 +1,8 @@
 /** Pipes standard input to a connection, and what the peer sends to standard output. */
 
 import { delay, onAbort } from "../../_internal/base/event_loop.ts";
+import { isPeerClosed } from "../../_internal/base/peer_closed.ts";
 import type { Connection } from "../../connection.ts";
-import { isSocketError } from "../../errors.ts";
 import { print } from "./output.ts";
 import type { SilenceLimit } from "./silence_limit.ts";
 import { BUFFER_SIZE, type Peekable } from "./stdin.ts";
@@ -148,12 +148,12 @@ export async function pipeStdio(
       try {
         wait(true);
         await wire.send(item);
+        wait(false);
       } catch (error) {
-        // The item itself is wrong.
-        if (!isSocketError(error)) closeFor(error);
+        // A peer that reads nothing more may still answer. After any other failure none will come.
+        if (!isPeerClosed(error)) closeFor(error);
         throw error;
       } finally {
-        wait(false);
         // A chunk that was sent in part is not for the next client.
         source.take();
       }

@@ -15,6 +15,7 @@
 
 import { show } from "../../_internal/base/check.ts";
 import { explained } from "../text/failure.ts";
+import { bytesOfDigits } from "./framing.ts";
 import { readStdin } from "./stdin.ts";
 import type { Direction } from "./tapped_stream.ts";
 
@@ -128,6 +129,7 @@ function addEvent(
 
 function bytesOf({ text, hex }: Record<string, unknown>): Uint8Array {
   if (typeof text === "string") return new TextEncoder().encode(text);
-  if (typeof hex === "string" && /^(?:[0-9a-f]{2})*$/i.test(hex)) return Uint8Array.fromHex(hex);
+  const bytes = typeof hex === "string" ? bytesOfDigits(hex) : undefined;
+  if (bytes !== undefined) return bytes;
   throw new TypeError('it has neither "text" nor bytes as "hex"');
 }

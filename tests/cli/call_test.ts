@@ -17,6 +17,9 @@ const METHODS: Methods = {
   fail() {
     throw new RpcError("it is full", { code: 7, data: { free: 0, text: "\x1b[31m" } });
   },
+  failAtLength() {
+    throw new RpcError("a".repeat(12_000_000));
+  },
   wait: (_: unknown, { signal }) =>
     new Promise((resolve) => signal.addEventListener("abort", () => resolve(null))),
 };
@@ -162,4 +165,12 @@ test("uds call refuses what it cannot frame, and a missing method", async () => 
   const missing = await uds(["call", "/tmp/x"]);
   assertEquals(missing.code, 2);
   assertStringIncludes(missing.stderr, "missing METHOD: uds call PATH METHOD [JSON...]");
+});
+
+test("uds call shortens an error message of any length", async () => {
+  await using dir = new TempDir();
+  await using _server = await serving(dir.file("s.sock"));
+  const { code, stderr } = await uds(["call", dir.file("s.sock"), "failAtLength"]);
+  const [first = ""] = stderr.split("\n");
+  assertEquals([code, first.startsWith("uds: aaaa"), first.length < 200], [1, true, true], stderr);
 });

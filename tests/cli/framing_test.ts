@@ -1,4 +1,4 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { connect, listen, serve } from "@uds/uds";
 import { Process, uds, udsCommand } from "../_cli.ts";
 import { decode, encode, Program, readAll, TempDir, test } from "../_helpers.ts";
@@ -188,3 +188,45 @@ for (
     assertStringIncludes(stderr, message);
   });
 }
+
+/** A message above the limit of the framings, 16 MiB. */
+const TOO_LARGE = "a".repeat(17_000_000);
+const REFUSED =
+  /^uds: Cannot encode a message: it has 17000000 bytes, and the limit is 16777216[^\n]*\n$/;
+
+for (
+  const args of [
+    ["send", "--framing", "lines", "--timeout", "30"],
+    ["send", "--framing", "u32be", "--expect", "1"],
+    ["connect", "--framing", "lines"],
+  ]
+) {
+  test(`uds ${args.join(" ")} fails at once at a message that is too large`, async () => {
+    await using dir = new TempDir();
+    await using _server = await echo(dir.file("s.sock"));
+    const { code, stderr } = await uds([...args, dir.file("s.sock")], { input: TOO_LARGE });
+    assertEquals(code, 1);
+    assertMatch(stderr, REFUSED);
+  });
+}
+
+test("uds listen --framing closes a client at a message that is too large", async () => {
+  await using dir = new TempDir();
+  const args = ["listen", "--framing", "lines", dir.file("s.sock")];
+  await using listening = new Process(udsCommand(args), { input: TOO_LARGE });
+  await listening.stderr.until("listening");
+  await using client = await connect(dir.file("s.sock"));
+  assertEquals((await readAll(client)).length, 0);
+  const { code, stderr } = await listening.ended;
+  assertEquals(code, 1);
+  assertMatch(stderr.split("\n").slice(1).join("\n"), REFUSED);
+});
+
+test("uds send --hex takes as many digits as a message may have", async () => {
+  await using dir = new TempDir();
+  await using _server = await echo(dir.file("s.sock"));
+  const args = ["send", "--framing", "u32be", "--hex", "--expect", "1", dir.file("s.sock")];
+  const input = "ab".repeat(16 * 1024 * 1024);
+  const { code, stdout, stderr } = await uds(args, { input });
+  assertEquals([code, stderr, stdout === `${input}\n`], [0, "", true]);
+});

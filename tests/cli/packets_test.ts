@@ -1,6 +1,6 @@
 /** `--type dgram` and `--type seqpacket` of the command line, against other programs. */
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { connect } from "@uds/uds";
 import { UsageError } from "../../_cli/exit_codes.ts";
 import { checkPackets } from "../../_cli/packets/stdio.ts";
@@ -185,6 +185,44 @@ for (const type of ["dgram", "seqpacket"]) {
     assertEquals([code, stdout, stderr], [3, "<one>\n<two>\n", "printed\n"]);
   }, { needs: ["python3"] });
 }
+
+for (const type of ["dgram", "seqpacket"]) {
+  test(`uds --type ${type} fails at once at a packet that is too large`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("s.sock");
+    await using _server = await serving(["echo", "--type", type, path]);
+    const input = "a".repeat(10_000_000);
+    const refused = /^uds: Cannot send a packet.*: it has 10000000 bytes, and [^\n]*\n$/;
+    for (const args of [["connect"], ["send", "--framing", "lines", "--timeout", "30"]]) {
+      const { code, stderr } = await packets([...args, "--type", type, path], input);
+      assertEquals(code, 1, stderr);
+      assertMatch(stderr, refused);
+    }
+    const flags = [...WITH_FFI, "--allow-run", "--allow-env"];
+    const { code, stderr } = await uds(["run", "--type", type, "--", "sleep", "60"], {
+      flags,
+      input,
+    });
+    assertEquals(code, 1, stderr);
+    assertMatch(stderr, refused);
+  });
+}
+
+test("uds connect --type dgram ends at the first packet after its server has gone", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("s.sock");
+  await using server = await serving(["echo", "--type", "dgram", path]);
+  const args = ["connect", "--type", "dgram", path];
+  await using client = new Process(udsCommand(args, WITH_FFI), { input: "open" });
+  await client.type("first\n");
+  await client.stdout.until("first");
+  server.kill("SIGKILL");
+  await server.ended;
+  await client.type("second\n");
+  const { code, stderr } = await client.ended;
+  assertEquals(code, 1);
+  assertMatch(stderr, /^uds: Cannot send to a packet to .*: connection refused\n$/);
+});
 
 test("uds --type refuses options that do not go with packets", () => {
   const wrong: [flags: Parameters<typeof checkPackets>[0], message: string][] = [
