@@ -23,12 +23,19 @@ export function printable(text: string): string {
 /** A quoted text, or a word, of more characters than the name of a file has. */
 const LONG = /"(?:[^"\\]|\\.){256,}"|\S{256,}/gs;
 
+/** The number of characters at each end of a message. V8 cannot search millions with LONG. */
+const MAX_END_CHARS = 64 * 1024;
+
 /** Returns a message in which the middle of each long text or word is left out. */
 export function shortened(message: string): string {
-  return message.replace(
-    LONG,
-    (long) => `${long.slice(0, 100)}${inLocale("…", "...")}${long.slice(-50)}`,
-  );
+  const ends = message.length > 2 * MAX_END_CHARS
+    ? withoutMiddle(message, MAX_END_CHARS, MAX_END_CHARS)
+    : message;
+  return ends.replace(LONG, (long) => withoutMiddle(long, 100, 50));
+}
+
+function withoutMiddle(text: string, first: number, last: number): string {
+  return `${text.slice(0, first)}${inLocale("…", "...")}${text.slice(-last)}`;
 }
 
 /** Quotes a word for a shell. */

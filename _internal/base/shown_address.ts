@@ -7,8 +7,10 @@ export function quoteAddress(address: string): string {
 
 /** Returns an address. The final NULs of an abstract name are shortened: `@padded\0…`. */
 export function shortAddress(address: string): string {
-  return shownAddress(address.replace(/(?<=^\0.*\0)\0+$/s, "")) +
-    (/^\0.*\0\0$/s.test(address) ? "…" : "");
+  const isAbstract = address.startsWith("\0");
+  let end = address.length;
+  while (isAbstract && end > 2 && address.endsWith("\0\0", end)) end--;
+  return shownAddress(address.slice(0, end)) + (end < address.length ? "…" : "");
 }
 
 /** Returns an address in the form that the command line reads: a path, or `@name` with escapes. */

@@ -77,6 +77,12 @@ for (
   test(`quoteAddress() shows ${shown}`, () => assertEquals(quoteAddress(address), shown));
 }
 
+test("quoteAddress() takes linear time for many NULs, as a wrong argument may have them", () => {
+  // At each NUL, a regular expression would look at all NULs behind it.
+  const nuls = "\0".repeat(1_000_000);
+  assertEquals(quoteAddress(`${nuls}a`).length, 2 * nuls.length + 2);
+});
+
 for (
   const [written, name] of [
     ["@name", "\0name"],

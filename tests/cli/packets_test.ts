@@ -221,7 +221,7 @@ test("uds connect --type dgram ends at the first packet after its server has gon
   await client.type("second\n");
   const { code, stderr } = await client.ended;
   assertEquals(code, 1);
-  assertMatch(stderr, /^uds: Cannot send to a packet to .*: connection refused\n$/);
+  assertMatch(stderr, /^uds: Cannot send a packet to .*: connection refused\n$/);
 });
 
 test("uds --type refuses options that do not go with packets", () => {
