@@ -1,5 +1,6 @@
 /** The exit codes of `uds`, and the two errors that are not failures of a socket. */
 
+import { codeOf } from "../_internal/base/failure.ts";
 import type { SocketState } from "../probe.ts";
 import { isSocketError, NotASocket, NothingListening } from "../errors.ts";
 
@@ -61,8 +62,14 @@ export const STATE_CODES: Readonly<Record<SocketState, number>> = {
 export function exitCodeOf(error: unknown): number {
   if (error instanceof QuietEnd) return OK;
   if (error instanceof UsageError) return USAGE;
+  if (isOtherType(error)) return STATE_CODES["other-type"];
   for (const [Class, code] of CODES) if (error instanceof Class) return code;
   return isWrongArgument(error) ? USAGE : FAILURE;
+}
+
+/** Reports whether an error means a socket of another type than was asked for. */
+export function isOtherType(error: unknown): error is NotASocket {
+  return error instanceof NotASocket && codeOf(error.cause) === "EPROTOTYPE";
 }
 
 /**

@@ -1,10 +1,9 @@
 /** Connections of the commands that exchange a stream of bytes. */
 
-import { codeOf } from "../../_internal/base/failure.ts";
 import type { SocketPath } from "../../address.ts";
 import { connect, type ConnectOptions } from "../../client.ts";
 import type { Connection } from "../../connection.ts";
-import { NotASocket } from "../../errors.ts";
+import { isOtherType } from "../exit_codes.ts";
 
 /** The remedy in a command that has the option. */
 export const ADD_TYPE = "Add --type seqpacket or --type dgram";
@@ -24,7 +23,7 @@ export async function connectStream(
   try {
     return await connect(options);
   } catch (error) {
-    if (error instanceof NotASocket && codeOf(error.cause) === "EPROTOTYPE") {
+    if (isOtherType(error)) {
       error.message = error.message.replace(/Use connectPackets.*/, remedy);
     }
     throw error;

@@ -3,6 +3,7 @@
 import type { SocketPath } from "../../address.ts";
 import { connectPackets } from "../../native/connect_packets.ts";
 import type { PacketSocket, PacketType } from "../../native/packet_socket.ts";
+import { isOtherType } from "../exit_codes.ts";
 import { pipeStdio } from "../io/pipe_stdio.ts";
 import { reporter } from "../io/reporter.ts";
 import { SilenceLimit } from "../io/silence_limit.ts";
@@ -72,7 +73,21 @@ export async function sendPackets(
   );
 }
 
-function open(flags: Flags, type: PacketType, path: SocketPath): Promise<PacketSocket> {
+/** The remedies for a socket of another type: the function of the library, and the option. */
+const REMEDIES: readonly [library: string, option: string][] = [
+  ["Connect to it with connect() or connectPackets()", "Use --type seqpacket, or leave out --type"],
+  ["Connect to it with connect()", "Leave out --type"],
+  ["Send to it with bindPackets()", "Use --type dgram"],
+];
+
+async function open(flags: Flags, type: PacketType, path: SocketPath): Promise<PacketSocket> {
   const { timeout, wait } = flags;
-  return connectPackets({ path, type, timeout, wait, autobind: type === "dgram" });
+  try {
+    return await connectPackets({ path, type, timeout, wait, autobind: type === "dgram" });
+  } catch (error) {
+    const remedy = isOtherType(error) &&
+      REMEDIES.find(([library]) => error.message.endsWith(library));
+    if (remedy) error.message = error.message.replace(...remedy);
+    throw error;
+  }
 }

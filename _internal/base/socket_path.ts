@@ -49,7 +49,8 @@ export function absoluteSocketPath(path: string | URL): string {
 }
 
 function invalid(path: string, state: string): TypeError {
-  return new TypeError(`Invalid socket path ${showPath(path)}: ${state}`);
+  const shown = path.startsWith("\0") ? quoteAddress(path) : showPath(path);
+  return new TypeError(`Invalid socket path ${shown}: ${state}`);
 }
 
 /** Returns the path of a `file:` URL. */

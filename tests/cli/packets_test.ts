@@ -243,16 +243,25 @@ test("uds without --type names the option where a program has a socket of packet
   for (const command of ["connect", "send"]) {
     const { code, stderr } = await uds([command, path]);
     assertEquals([code, stderr], [
-      7,
+      5,
       `uds: Cannot connect to "${path}": it is a datagram or sequenced-packet socket. ` +
       "Add --type seqpacket or --type dgram\n",
     ]);
   }
   const state = `Cannot connect to "${path}": it is a datagram or sequenced-packet socket. ` +
     "This command needs a stream socket. For packets, use uds connect --type or uds send --type\n";
-  for (const args of [["call", path, "a"], ["bench", path]]) {
+  const recording = dir.file("r.jsonl");
+  await Deno.writeTextFile(recording, '{"connection":1,"event":"open"}\n');
+  for (
+    const args of [
+      ["call", path, "a"],
+      ["bench", path],
+      ["bench", "--send", "x", path],
+      ["replay", recording, path],
+    ]
+  ) {
     const { code, stderr } = await uds(args);
-    assertEquals([code, stderr], [7, `uds: ${state}`]);
+    assertEquals([code, stderr], [5, `uds: ${state}`]);
   }
   const relayed = dir.file("relayed.sock");
   await using relay = new Process(udsCommand(["relay", "--timeout", "1", relayed, path]));
@@ -264,14 +273,39 @@ test("uds without --type names the option where a program has a socket of packet
   assert(stderr.startsWith("a datagram or sequenced-packet socket, mode "), stderr);
 }, { needs: ["python3"] });
 
+for (
+  const [server, type, remedy] of [
+    ["seqpacket", "dgram", "Use --type seqpacket, or leave out --type"],
+    ["stream", "dgram", "Use --type seqpacket, or leave out --type"],
+    ["dgram", "seqpacket", "Use --type dgram"],
+    ["stream", "seqpacket", "Leave out --type"],
+  ] as const
+) {
+  test(`uds --type ${type} names the option for a ${server} socket`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("a. b.sock");
+    await using held = peer("hold", server, path, ...(server === "dgram" ? [] : ["listening"]));
+    assertEquals(await held.line(), "ready");
+    for (const args of [["connect", path], ["send", path, "hi"]]) {
+      const { code, stderr } = await packets([...args, "--type", type]);
+      assertEquals(code, 5);
+      assert(stderr.startsWith(`uds: Cannot connect to "${path}": it is a `), stderr);
+      assert(stderr.endsWith(` socket. ${remedy}\n`), stderr);
+    }
+  }, { needs: ["python3"] });
+}
+
 test("uds --type has the exit code of what is in the way", async () => {
   await using dir = new TempDir();
   const path = dir.file("s.sock");
   await using server = peer("hold", "dgram", path);
   assertEquals(await server.line(), "ready");
   const sent = await packets(["send", "--type", "seqpacket", path, "x"]);
-  assertEquals(sent.code, 7);
+  assertEquals(sent.code, 5);
   assert(sent.stderr.includes("it is a datagram socket"), sent.stderr);
+  await Deno.writeTextFile(dir.file("file"), "");
+  const toFile = await packets(["send", "--type", "seqpacket", dir.file("file"), "x"]);
+  assertEquals(toFile.code, 7);
   const bound = await packets(["echo", "--type", "seqpacket", path]);
   assertEquals(bound.code, 5);
   assert(bound.stderr.includes("does not use its lock"), bound.stderr);
