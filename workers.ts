@@ -27,6 +27,7 @@ import { pairPermissions } from "./_internal/base/deno_permissions.ts";
 import { contextAt, ErrorContext } from "./_internal/base/error_context.ts";
 import { pathOfUrl } from "./_internal/base/path.ts";
 import { requireRuntime } from "./_internal/base/runtime.ts";
+import { quoteAddress } from "./_internal/base/shown_address.ts";
 import { checkPairOptions } from "./_internal/child/pair_options.ts";
 import { OWN_CHECKS } from "./_internal/path/claim_options.ts";
 import { requireDeno, startModule } from "./_internal/sandbox/module.ts";
@@ -326,7 +327,7 @@ async function openWorkers(
   startContext.require(pairPermissions(url, clearEnv));
   const { signal, onError, ...others } = rest;
   signal?.throwIfAborted();
-  const place = path === null ? `descriptor ${rest.fd}` : showPath(path);
+  const place = path === null ? `descriptor ${rest.fd}` : quoteAddress(path);
   const reporter = new Reporter({ onError });
   const { count = navigator.hardwareConcurrency, maxRestartPause = 1000 } = others;
   const { startTimeout = 30_000 } = others;

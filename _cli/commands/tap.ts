@@ -1,6 +1,8 @@
 /** `uds tap LISTEN TARGET`: a relay that shows the bytes it passes on. */
 
 import { requireGrants } from "../../_internal/base/deno_permissions.ts";
+import { absolutePath } from "../../_internal/base/path.ts";
+import { resolveSocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
 import { QuietEnd, UsageError } from "../exit_codes.ts";
 import type { Endpoint } from "../parse/endpoint.ts";
@@ -40,14 +42,26 @@ function fileNeeds({ output }: TapFlags): Needs {
   return output === undefined ? {} : { write: [output] };
 }
 
+/** Throws if `--output` is not a file, or one that LISTEN needs. */
+function checkOutput({ output }: TapFlags, from: Endpoint): void {
+  if (output === undefined) return;
+  const got = `got ${JSON.stringify(output)}`;
+  if (output === "") throw new UsageError(`--output must be a file, ${got}`);
+  if (output === "-") {
+    const remedy = "--json prints the events on standard output";
+    throw new UsageError(`--output must be a file, ${got}. ${remedy}`);
+  }
+  if (from.scheme !== "unix") return;
+  const listen = resolveSocketPath(from.path);
+  if ([listen, `${listen}.lock`].includes(absolutePath(output))) {
+    throw new UsageError(`--output must not be LISTEN or its lock, ${got}`);
+  }
+}
+
 /** The command. */
 export async function run(flags: TapFlags, from: Endpoint, to: Endpoint): Promise<void> {
   checkFlags(flags, from, to);
-  if (flags.output === "-") {
-    throw new UsageError(
-      '--output must be a file, got "-". --json prints the events on standard output',
-    );
-  }
+  checkOutput(flags, from);
   if (flags.peer && from.scheme !== "unix") throw new UsageError("--peer is for a LISTEN unix:");
   const native = flags.peer ? await loadNative("tap", await needs(flags, from, to)) : undefined;
   // The output may lose its reader: `uds tap … | head`.

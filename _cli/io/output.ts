@@ -3,6 +3,7 @@
 import { delay } from "../../_internal/base/event_loop.ts";
 import { QuietEnd } from "../exit_codes.ts";
 import type { CommonFlags } from "../parse/command.ts";
+import { failure } from "../text/failure.ts";
 import { readProc } from "./proc.ts";
 
 /**
@@ -47,7 +48,7 @@ export async function print(data: Uint8Array | string): Promise<void> {
     await writing;
   } catch (cause) {
     if (cause instanceof Deno.errors.BrokenPipe) throw new QuietEnd("the output has no reader");
-    throw new Error(`Cannot write to standard output: ${(cause as Error).message}`, { cause });
+    throw failure("Cannot write to standard output", cause as Error);
   }
 }
 

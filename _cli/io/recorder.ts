@@ -1,5 +1,6 @@
 /** The file of `uds tap --output`. Its format is described in `recording.ts`. */
 
+import { codeOf } from "../../_internal/base/failure.ts";
 import { tryLock } from "../../_internal/lock/lock_file.ts";
 import { explained } from "../text/failure.ts";
 import { GatheredOutput } from "./output.ts";
@@ -72,12 +73,18 @@ async function openPrivate(name: string): Promise<OpenFile> {
   const file = await Deno.open(name, { ...options, createNew: true }).catch((error) => {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
     isNew = false;
-    return Deno.open(name, options);
+    return Deno.open(name, options).catch((cause) => {
+      if (codeOf(cause) !== "ENXIO") throw cause;
+      const state = "it is a socket, or a device that does not exist. Choose another file";
+      throw new Error(state, { cause });
+    });
   });
   try {
     if (!file.statSync().isFile) return { file, undo() {} };
     if (!tryLock(file, true)) {
-      throw new Deno.errors.WouldBlock("another process records to it. Choose another file");
+      throw new Deno.errors.WouldBlock(
+        "another process has locked it, to record to it or to serve a path. Choose another file",
+      );
     }
     const before = closeToOthers(name, file);
     return { file, undo: () => isNew ? Deno.removeSync(name) : Deno.chmodSync(name, before) };

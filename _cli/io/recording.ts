@@ -54,7 +54,9 @@ export async function readRecording(name: string): Promise<Map<number, RecordedC
     try {
       addEvent(connections, parseObject(line));
     } catch (cause) {
-      const state = cause instanceof SyntaxError && i === lines.length - 1
+      const isCutOff = cause instanceof SyntaxError && i === lines.length - 1 &&
+        connections.size > 0;
+      const state = isCutOff
         ? `it ends within line ${i + 1}, so the recording was cut off. Remove that line to play ` +
           "the rest"
         : `line ${i + 1} is not an event of uds tap: ${(cause as Error).message}`;

@@ -1,6 +1,7 @@
 /** Standard input, read item by item: chunks, or messages of them. */
 
 import { onAbort } from "../../_internal/base/event_loop.ts";
+import { failure } from "../text/failure.ts";
 import { whenReady } from "./output.ts";
 
 /** How many bytes to read at once. */
@@ -70,6 +71,6 @@ export async function readStdinInto(buffer: Uint8Array): Promise<number | null> 
   try {
     return await whenReady(() => Deno.stdin.read(buffer));
   } catch (cause) {
-    throw new Error(`Cannot read standard input: ${(cause as Error).message}`, { cause });
+    throw failure("Cannot read standard input", cause as Error);
   }
 }

@@ -119,6 +119,7 @@ for (
     [["probe", ""], null],
     [["echo", "/tmp/x", "--mode", "400"], null],
     [["send", `/${"x".repeat(200)}`, "m"], null],
+    [["send", "@", "hi"], 'uds: Invalid socket path "@": the abstract name is empty\n'],
     [["rm", "@name"], null],
     [["permissions", "echo", "/tmp/a,b"], null],
   ] as const

@@ -184,6 +184,20 @@ test("uds replay says that a recording was cut off, if its last line is not whol
   }
 });
 
+test("uds replay does not take the only line of another program's file for a cut-off one", async () => {
+  await using dir = new TempDir();
+  const file = dir.file("r.gz");
+  for (const content of ["\x1f\x8b\x08\x00", '{"connection":1,"ev', "\n\nsome text"]) {
+    await Deno.writeTextFile(file, content);
+    const { code, stderr } = await uds(["replay", file, dir.file("s.sock")]);
+    const number = content.split("\n").length;
+    assertEquals([code, stderr], [
+      1,
+      `uds: Cannot read "${file}": line ${number} is not an event of uds tap: it is not JSON\n`,
+    ]);
+  }
+});
+
 test("uds replay reads a recording with a byte order mark and lines of spaces", async () => {
   await using dir = new TempDir();
   const file = dir.file("r.jsonl");

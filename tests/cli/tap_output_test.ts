@@ -5,10 +5,50 @@ import { readRecording } from "../../_cli/io/recording.ts";
 import { Process, uds, udsCommand } from "../_cli.ts";
 import { encode, readAll, run, TempDir, test } from "../_helpers.ts";
 
+const LOCKED = "another process has locked it, to record to it or to serve a path. " +
+  "Choose another file";
+
 /** Serves an echo. */
 function echo(path: string) {
   return serve(path, async (conn) => void await relay(conn, conn));
 }
+
+for (const output of ["t.sock", "./t.sock.lock", "d/../t.sock.lock"]) {
+  test(`uds tap --output ${output} is refused where LISTEN is t.sock`, async () => {
+    await using dir = new TempDir();
+    await Deno.mkdir(dir.file("d"));
+    const args = ["tap", "--output", output, "t.sock", "a.sock"];
+    const { code, stderr } = await uds(args, { cwd: dir.path });
+    assertEquals([code, stderr.split("\n")[0]], [
+      2,
+      `uds: --output must not be LISTEN or its lock, got "${output}"`,
+    ]);
+    assertEquals(dir.list(), ["d"]);
+  });
+}
+
+test("uds tap --output refuses an empty name", async () => {
+  await using dir = new TempDir();
+  const { code, stderr } = await uds(["tap", "-o", "", dir.file("t.sock"), dir.file("a.sock")]);
+  assertEquals([code, stderr.split("\n")[0]], [2, 'uds: --output must be a file, got ""']);
+});
+
+test("uds tap --output refuses the socket of a server and its lock", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("a.sock");
+  await using _server = await echo(path);
+  const before = dir.list();
+  for (
+    const [file, code, state] of [
+      [path, 1, "it is a socket, or a device that does not exist. Choose another file"],
+      [`${path}.lock`, 5, LOCKED],
+    ] as const
+  ) {
+    const result = await uds(["tap", "-o", file, dir.file("t.sock"), path]);
+    assertEquals([result.code, result.stderr], [code, `uds: Cannot write "${file}": ${state}\n`]);
+    assertEquals(dir.list(), before);
+  }
+});
 
 test("uds tap --output - is refused: - is not standard output there", async () => {
   await using dir = new TempDir();
@@ -121,7 +161,7 @@ test("uds tap --output is refused while another process records to the file", as
   const { code, stderr } = await uds(["tap", "-o", file, dir.file("u"), dir.file("a.sock")]);
   assertEquals([code, stderr], [
     5,
-    `uds: Cannot write "${file}": another process records to it. Choose another file\n`,
+    `uds: Cannot write "${file}": ${LOCKED}\n`,
   ]);
   {
     await using conn = await connect(dir.file("t"));
@@ -155,8 +195,9 @@ test("uds tap --output leaves no new file if it cannot start", async () => {
   await using dir = new TempDir();
   const path = dir.file("t.sock");
   const args = (file: string) => ["tap", "-o", file, path, dir.file("a.sock")];
-  // The file itself is in the way.
-  assertEquals([(await uds(args(path))).code, dir.list()], [7, []]);
+  await Deno.writeTextFile(path, "in the way");
+  assertEquals([(await uds(args(dir.file("r.jsonl")))).code, dir.list()], [7, ["t.sock"]]);
+  await Deno.remove(path);
   await using _server = await echo(path);
   const before = dir.list();
   assertEquals([(await uds(args(dir.file("r.jsonl")))).code, dir.list()], [5, before]);
