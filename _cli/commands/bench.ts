@@ -16,6 +16,7 @@ import { sendBack } from "./echo.ts";
 import { stopSignal } from "../io/signals.ts";
 import { print, Progress } from "../io/output.ts";
 import { attemptToMeasure, limited, type Load, measureLoad } from "../io/request_load.ts";
+import { namingStopped } from "../io/stopped.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
 import type { FramingFlags } from "../parse/options.ts";
 
@@ -51,7 +52,7 @@ export async function run(flags: BenchFlags, path?: SocketPath): Promise<number>
   if (flags.send !== undefined) throw new UsageError("--send does not go with --self");
   const report = path === undefined
     ? await measureSelf(flags)
-    : await measure(flags, path, shownPath(path));
+    : await namingStopped(path, measure(flags, path, shownPath(path)));
   await print(flags.json ? `${json(report)}\n` : format(report));
   return OK;
 }
@@ -61,7 +62,8 @@ async function measureRequests(flags: BenchFlags, path: SocketPath): Promise<num
   const { send = "", clients = 1, seconds: ms = DEFAULT_MS, framing, hex } = flags;
   const wire = { ...(framing !== undefined && { framing }), ...(hex !== undefined && { hex }) };
   using progress = new Progress(flags);
-  const load = await measureLoad(path, { request: send, clients, ms, ...wire }, progress);
+  const measuring = measureLoad(path, { request: send, clients, ms, ...wire }, progress);
+  const load = await namingStopped(path, measuring);
   progress[Symbol.dispose]();
   const head = { server: shownPath(path), deno: Deno.version.deno, seconds: ms / 1000 };
   await print(flags.json ? `${json({ ...head, ...load })}\n` : formatLoad(head.server, load));

@@ -1,7 +1,6 @@
 /** `uds send PATH [MESSAGE|-]`: one message, and the reply. */
 
 import type { SocketPath } from "../../address.ts";
-import { probe } from "../../probe.ts";
 import { UsageError } from "../exit_codes.ts";
 import { ADD_TYPE, connectStream } from "../io/connect_stream.ts";
 import {
@@ -14,10 +13,10 @@ import {
 } from "../io/framing.ts";
 import { print } from "../io/output.ts";
 import { bytesOf, pipeStdio } from "../io/pipe_stdio.ts";
-import { mayReadProc, readProc } from "../io/proc.ts";
 import { reporter } from "../io/reporter.ts";
 import { SilenceLimit } from "../io/silence_limit.ts";
 import { Peekable } from "../io/stdin.ts";
+import { namingStopped } from "../io/stopped.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { type ConnectFlags, connectOptions } from "./connect.ts";
 
@@ -68,13 +67,8 @@ export async function run(flags: SendFlags, path: SocketPath, message = "-"): Pr
       return wire.print(data);
     },
   };
-  try {
-    await pipeStdio(printing, source, expect === undefined ? { limit } : { expect, timeout });
-  } catch (error) {
-    const stopped = limit.signal.aborted && mayReadProc() ? await stoppedHolder(path) : undefined;
-    if (stopped !== undefined) (error as Error).message += `. Its process ${stopped} is stopped`;
-    throw error;
-  }
+  const options = expect === undefined ? { limit } : { expect, timeout };
+  await namingStopped(path, pipeStdio(printing, source, options));
   const isRaw = flags.framing === undefined && !flags.hex;
   // To an empty message, nothing is the answer.
   if (!isAnswered && message !== "") {
@@ -100,16 +94,4 @@ function checkLine({ line, framing, hex, type }: SendFlags, message: string): vo
 function reportNothing(lacksNewline: boolean): void {
   const remedy = lacksNewline ? ". If it reads lines, add --line" : "";
   reporter.say(`the server sent nothing${remedy}`, { event: "nothing" });
-}
-
-/** Returns the process that holds the path, if it is stopped. */
-async function stoppedHolder(path: SocketPath): Promise<number | undefined> {
-  try {
-    const { holder } = await probe(path);
-    const stat = holder === undefined ? undefined : readProc(`${holder}/stat`);
-    // The name of the program, in parentheses, may contain parentheses and spaces.
-    return stat !== undefined && /\) [Tt][^)]*$/.test(stat) ? holder : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -3,6 +3,7 @@
 import { kindOfError } from "../../_internal/base/counted_lines.ts";
 import { messageOf } from "../../_internal/base/failure.ts";
 import { delay } from "../../_internal/base/event_loop.ts";
+import { handled } from "../../_internal/base/rejection.ts";
 import { settlesWithin, SilenceTimer } from "../../_internal/base/silence.ts";
 import type { SocketPath } from "../../address.ts";
 import type { Connection } from "../../connection.ts";
@@ -136,10 +137,9 @@ async function mannerOf(path: SocketPath, request: Uint8Array): Promise<Manner> 
   let halfCloses = false;
   let answerBytes = 0;
   let begin = 0;
-  for (;;) {
-    const reading = conn.read(buffer);
+  for (let reading = conn.read(buffer);;) {
     const isOver = !await settlesWithin(reading, answerBytes === 0 ? ANSWER_MS : PAUSE_MS);
-    if (isOver) reading.catch(() => {});
+    if (isOver) handled(reading);
     if (isOver && answerBytes > 0) return { ends: false, halfCloses, answerBytes };
     if (isOver && halfCloses) {
       throw timedOut(path, `no answer came within ${2 * ANSWER_MS / 1000} s`);
@@ -148,7 +148,7 @@ async function mannerOf(path: SocketPath, request: Uint8Array): Promise<Manner> 
       // Some servers answer at the end of file only.
       halfCloses = true;
       await conn.closeWrite();
-      if (!await settlesWithin(reading, ANSWER_MS)) continue;
+      continue;
     }
     const count = await reading;
     if (count === null && answerBytes === 0) throw noAnswer(path);
@@ -159,6 +159,7 @@ async function mannerOf(path: SocketPath, request: Uint8Array): Promise<Manner> 
       const state = `its first answer has not ended within ${ANSWER_MS / 1000} s`;
       throw timedOut(path, `${state}. If the server sends by itself, use --framing`);
     }
+    reading = conn.read(buffer);
   }
 }
 

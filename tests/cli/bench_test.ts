@@ -1,9 +1,18 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { lines, messages, serve } from "@uds/uds";
 import { delay } from "../../_internal/base/event_loop.ts";
+import { Progress } from "../../_cli/io/output.ts";
+import { measureLoad } from "../../_cli/io/request_load.ts";
 import { histogram, quantile } from "../../_cli/text/histogram.ts";
 import { onTerminal, Process, uds, udsCommand } from "../_cli.ts";
 import { decode, encode, TempDir, test, testAlone } from "../_helpers.ts";
+import { Stopwatch } from "../_stopwatch.ts";
 
 test("uds bench --json reports round trips, bulk and messages of a server", async () => {
   await using dir = new TempDir();
@@ -222,6 +231,41 @@ test("uds bench --send names the path of a server that sends nothing", async () 
     `uds: Cannot measure "${path}2": it has ended the connection without an answer\n`,
   );
 });
+
+for (const state of ["silent", "stopped"]) {
+  test(`uds bench --send waits 4 s for the first answer of a ${state} server`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("s.sock");
+    await using server = new Process(udsCommand(["listen", "--keep", path]), { input: "open" });
+    await server.stderr.until("listening");
+    if (state === "stopped") server.kill("SIGSTOP");
+    const watch = new Stopwatch();
+    using progress = new Progress({});
+    const options = { request: "x", clients: 1, ms: 100 };
+    const error = await assertRejects(
+      () => measureLoad(path, options, progress),
+      Deno.errors.TimedOut,
+    );
+    assertEquals(error.message, `Cannot measure "${path}": no answer came within 4 s`);
+    const { ms } = watch;
+    assert(ms < 5500, `${ms}`);
+    server.kill("SIGCONT");
+  });
+}
+
+for (const args of [["--send", "x"], []]) {
+  test(`uds ${["bench", ...args].join(" ")} names a stopped process`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("s.sock");
+    await using server = new Process(udsCommand(["echo", path]));
+    await server.stderr.until("listening");
+    server.kill("SIGSTOP");
+    const { code, stderr } = await uds(["bench", ...args, path], { flags: ["-A"] });
+    server.kill("SIGCONT");
+    assertEquals(code, 8);
+    assertStringIncludes(stderr, `. Its process ${server.pid} is stopped\n`);
+  }, { needs: Deno.build.os === "linux" ? [] : ["/proc"] });
+}
 
 test("uds bench --framing counts errors by kind, with the first message of each", async () => {
   await using dir = new TempDir();
