@@ -150,8 +150,9 @@ export async function pipeStdio(
         await wire.send(item);
         wait(false);
       } catch (error) {
-        // A peer that reads nothing more may still answer. After any other failure none will come.
-        if (!isPeerClosed(error)) closeFor(error);
+        // What a peer sent before it stopped reading still comes. Datagrams end after silence.
+        if (readsNoMore(error)) await wire.channel.closeWrite().catch(() => {});
+        else closeFor(error);
         throw error;
       } finally {
         // A chunk that was sent in part is not for the next client.
@@ -159,6 +160,11 @@ export async function pipeStdio(
       }
     }
   }
+}
+
+/** Reports whether a failure to send means that the peer, also one of datagrams, has stopped reading. */
+function readsNoMore(error: unknown): boolean {
+  return isPeerClosed(error) || error instanceof Deno.errors.ConnectionRefused;
 }
 
 /** Resolves to the failure when a peer that ended its direction does not read any more. */
