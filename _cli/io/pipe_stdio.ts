@@ -162,7 +162,7 @@ export async function pipeStdio(
   }
 }
 
-/** Reports whether a failure to send means that the peer, also one of datagrams, has stopped reading. */
+/** Reports whether a failure to send means that the peer does not read any more. */
 function readsNoMore(error: unknown): boolean {
   return isPeerClosed(error) || error instanceof Deno.errors.ConnectionRefused;
 }
