@@ -62,7 +62,7 @@ export interface WorkerServer extends AsyncDisposable {
    * Shuts down without losing a client that has reached the path: the name is removed, the workers
    * accept what is in the backlog, and their handlers have until the deadline.
    *
-   * A second call returns the promise of the first one.
+   * A second call returns the promise of the first one, whatever its options.
    *
    * @param options How long the handlers have.
    * @returns How many handlers finished, and how many connections were closed.
@@ -193,8 +193,9 @@ export class Owner implements WorkerServer {
     } catch (error) {
       return Promise.reject(seenFrom(this.shutdown, error));
     }
+    if (this.#shutdown !== undefined) return this.#shutdown;
     this.#timeout = options.timeout ?? DEFAULT_TIMEOUT_MS;
-    return this.#shutdown ??= seen(this.#leave());
+    return this.#shutdown = seen(this.#leave());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

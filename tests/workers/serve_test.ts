@@ -1,7 +1,7 @@
 import { connect, SocketInUse } from "@uds/uds";
 import { serveWorkers } from "@uds/uds/workers";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { openDescriptors, readText, TempDir, test } from "../_helpers.ts";
+import { encode, openDescriptors, readText, TempDir, test } from "../_helpers.ts";
 import { assertGone } from "../pool/_pool.ts";
 import { accepting, ask, moduleOf, pids, untilReplaced } from "./_workers.ts";
 
@@ -200,4 +200,20 @@ test("reload() during a shutdown rejects, and so does one after it", async () =>
   }
   assertGone(workers);
   assertEquals(dir.list(), []);
+});
+
+test("a second shutdown() does not change the time of the first one", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  const server = await pids({ path, count: 1 });
+  await using conn = await connect(path);
+  await readText(conn);
+  await conn.write(encode("draining"));
+  const closing = server.shutdown({ timeout: 10_000 });
+  assertEquals(server.shutdown({ timeout: 0 }), closing);
+  assertMatch(await readText(conn) ?? "cut off", /^draining /);
+  await conn.write(encode("compute 50"));
+  assertMatch(await readText(conn) ?? "cut off", /^compute 50 /);
+  conn.close();
+  assertEquals(await closing, { completed: 1, aborted: 0 });
 });
