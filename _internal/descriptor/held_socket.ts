@@ -11,7 +11,7 @@
  */
 
 import type { ErrorContext } from "../base/error_context.ts";
-import { onAbort } from "../base/event_loop.ts";
+import { onAbort, turn } from "../base/event_loop.ts";
 import { internals, pipeClass, SERVER, SOCKET } from "../base/node.ts";
 import { GIVEN_BACKLOG, type Handle, openListening } from "./fd_listener.ts";
 import { inheritable } from "./inheritable.ts";
@@ -22,25 +22,42 @@ type HandleClass = new (type: number) => Handle;
 /** As many as Deno's own listeners have. */
 const BACKLOG = 1023;
 
+/**
+ * How many turns of the event loop show no client before the backlog counts as empty. In an idle
+ * process a client shows after one.
+ */
+const EMPTY_TURNS = 40;
+
 /** A socket that others accept from. */
 export class HeldSocket implements Disposable {
   /** The length of its queue. */
   readonly backlog: number;
-  #bound: Handle;
-  readonly #Pipe: HandleClass = pipeClass();
-  #refuser: Handle | undefined;
+  #handle: Handle;
+  /**
+   * Another handle on a socket with a path. It is opened at the start, because later no descriptor
+   * may be left.
+   */
+  readonly #kept: Handle | undefined;
 
-  private constructor(bound: Handle, backlog: number) {
-    this.#bound = bound;
+  private constructor(handle: Handle, backlog: number, kept?: Handle) {
+    this.#handle = handle;
     this.backlog = backlog;
+    this.#kept = kept;
   }
 
   /** Binds a path. Clients are refused until {@linkcode listen}. */
   static bind(path: string): HeldSocket {
-    const handle = new (pipeClass<Handle>())(SERVER);
+    const Pipe = pipeClass<Handle>();
+    const handle = new Pipe(SERVER);
     check("bind", handle.bind(path));
-    inheritable.add(handle.fd);
-    return new HeldSocket(handle, BACKLOG);
+    try {
+      const socket = new HeldSocket(handle, BACKLOG, duplicate(handle, Pipe, SERVER));
+      inheritable.add(socket.fd);
+      return socket;
+    } catch (error) {
+      handle.close();
+      throw error;
+    }
   }
 
   /** Takes over a listening socket that this process was given. */
@@ -59,57 +76,67 @@ export class HeldSocket implements Disposable {
   }
 
   #listen(): number {
-    const listener = this.#open(this.#Pipe, SERVER);
+    const listener = duplicate(this.#handle, pipeClass(), SERVER);
     const result = listener.listen(this.backlog);
     listener.close();
     return result;
   }
 
-  /** Closes the clients that wait, and those that come. Call it once. */
-  refuse(): void {
-    const listener = this.#open(this.#Pipe, SERVER);
-    listener.onconnection = () => {
-      const client = new this.#Pipe(SOCKET);
-      if (listener.accept(client) === 0) client.close();
-    };
-    this.#refuser = listener;
-    check("listen", listener.listen(this.backlog));
-  }
-
-  /** Unlinks whatever is at the path that was bound, and keeps the socket. */
+  /** Unlinks whatever is at the path that was bound, and keeps the socket. Call it once. */
   leavePath(): void {
-    // Children do not inherit a duplicate.
-    const kept = this.#open(this.#Pipe, SERVER);
     inheritable.delete(this.fd);
-    this.#bound.close();
-    this.#bound = kept;
+    this.#handle.close();
+    // Children do not inherit a duplicate.
+    this.#handle = this.#kept!;
   }
 
   /** Its descriptor. */
   get fd(): number {
-    return this.#bound.fd;
-  }
-
-  /** Opens another handle on it. */
-  #open(Class: HandleClass, type: number): Handle {
-    const fd = this.#bound.fdForIpc();
-    if (fd < 0) throw noDescriptorLeft();
-    const handle = new Class(type);
-    check("open", handle.open(fd));
-    return handle;
+    return this.#handle.fd;
   }
 
   /** Resolves when a client waits in the backlog, or when the signal aborts. */
   async clientWaits(signal: AbortSignal): Promise<void> {
-    // A new one each time: Deno does not notice that the last client was accepted elsewhere.
-    const watch = this.#open(internals<{ TCP: HandleClass }>("tcp_wrap").TCP, SOCKET);
     const { promise, resolve } = Promise.withResolvers<void>();
     const stop = onAbort(signal, resolve);
-    watch.onread = resolve;
-    watch.readStart();
+    using _watch = this.#watch(resolve);
     await promise;
     stop();
-    watch.close();
+  }
+
+  /**
+   * Resolves when no client waits in the backlog, or when the signal aborts. Others must accept
+   * meanwhile.
+   *
+   * @param limit The longest time, in milliseconds: clients may keep coming.
+   */
+  async untilEmpty(signal: AbortSignal, limit: number): Promise<void> {
+    const start = performance.now();
+    const isOver = () => signal.aborted || performance.now() - start > limit;
+    for (let isEmpty = false; !isEmpty && !isOver();) {
+      isEmpty = true;
+      using _watch = this.#watchIfPossible(() => isEmpty = false);
+      for (let turns = 0; turns < EMPTY_TURNS && isEmpty && !isOver(); turns++) await turn();
+    }
+  }
+
+  /** Calls back when a client waits. Dispose of it to end that. */
+  #watch(onClient: () => void): Disposable {
+    // A new one each time: Deno does not notice that the last client was accepted elsewhere.
+    const { TCP } = internals<{ TCP: HandleClass }>("tcp_wrap");
+    const watch = duplicate(this.#handle, TCP, SOCKET);
+    watch.onread = onClient;
+    watch.readStart();
+    return { [Symbol.dispose]: () => watch.close() };
+  }
+
+  /** The same. Returns nothing if no descriptor is left. */
+  #watchIfPossible(onClient: () => void): Disposable | undefined {
+    try {
+      return this.#watch(onClient);
+    } catch {
+      return undefined;
+    }
   }
 
   /** Does nothing: the end of this process closes it. */
@@ -118,9 +145,17 @@ export class HeldSocket implements Disposable {
   /** Closes it, after {@linkcode leavePath}. */
   close(): void {
     inheritable.delete(this.fd);
-    this.#bound.close();
-    this.#refuser?.close();
+    this.#handle.close();
   }
+}
+
+/** Opens another handle on the socket of a handle. */
+function duplicate(handle: Handle, Class: HandleClass, type: number): Handle {
+  const fd = handle.fdForIpc();
+  if (fd < 0) throw noDescriptorLeft();
+  const other = new Class(type);
+  check("open", other.open(fd));
+  return other;
 }
 
 /** Throws if a call has failed. */

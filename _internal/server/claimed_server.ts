@@ -4,6 +4,7 @@
  *
  * - Its accepts cannot be observed. The end of its backlog is found from outside: see
  *   docs/design/takeover.md.
+ * - A server that empties its backlog itself, when it is closed, is closed at once.
  * - Closing it unlinks the name that it has bound, at some moment before it has ended.
  */
 
@@ -31,6 +32,9 @@ const GONE = new Set(["ECONNREFUSED", "ECONNRESET"]);
 const UNLINK_TURNS = 1000;
 /** A listener with a pending accept unlinks its path one turn after it was closed. */
 const ENDED_TURNS = 2;
+
+/** The property of a server that accepts the whole backlog when it is closed. */
+export const EMPTIES_BACKLOG: unique symbol = Symbol("empties its backlog");
 
 /** The server of a claim that was published by rename. */
 export class ClaimedServer {
@@ -90,15 +94,19 @@ export class ClaimedServer {
     }
   }
 
-  /** Removes the name, and resolves when the server has accepted its backlog. */
+  /**
+   * Removes the name, and resolves when the server has accepted its backlog. One that does so when
+   * it is closed is not waited for.
+   */
   async #drain(): Promise<void> {
     const owned = this.#owned;
+    const emptiesItself = EMPTIES_BACKLOG in this.#server;
     let marked: Promise<Idle> | undefined;
     let isReplaced: boolean;
     {
       using publishLock = await owned.publishLockToLeave();
       isReplaced = owned.look() === "replaced";
-      const name = owned.findName();
+      const name = emptiesItself ? undefined : owned.findName();
       if (name !== undefined) marked = placeMarker(name, isReplaced ? LONG_MARKER_MS : MARKER_MS);
       try {
         owned.removeName(publishLock);
@@ -106,6 +114,7 @@ export class ClaimedServer {
         // The release tries again, and reports the failure.
       }
     }
+    if (emptiesItself) return;
     const idle = await marked ?? FEW;
     // Clients that keep their connections get the time for one more answer.
     const { turns, ms } = isReplaced && idle !== CLOSED ? NAMELESS : idle;

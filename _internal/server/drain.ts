@@ -26,7 +26,7 @@ const NAMED: Idle = { turns: 0, ms: 0 };
  * At a descriptor no marker can be placed, and clients keep coming: those that come later than this
  * are left to the other processes that have it.
  */
-const GIVEN_MS = 500;
+export const GIVEN_MS = 500;
 /** Without a marker: the backlog was full, no descriptor was free, or the name was lost. */
 const UNMARKED: Idle = { turns: 40, ms: 0 };
 

@@ -51,8 +51,6 @@ export class ListeningSocket {
   readonly reporter: Reporter;
   /** Called with each connection that was accepted. */
   prepare: (conn: SocketConnection) => void = () => {};
-  /** Whether a drain leaves the backlog to the other processes that have the descriptor. */
-  leavesBacklog = false;
   /** Whether a successor has taken over the path. */
   isReplaced = false;
   /** The owned path; `undefined` for an abstract name, and at a descriptor. */
@@ -67,6 +65,11 @@ export class ListeningSocket {
   #watch: PathWatch | undefined;
   #healer: Healer | undefined;
   #drain: Drain | undefined;
+  /**
+   * Resolves when the backlog is empty, or left to the other processes that have the descriptor. If
+   * it is `undefined`, a drain finds out.
+   */
+  #backlogLeft: Promise<void> | undefined;
   /** Listens on the path again; `undefined` where that is not possible. */
   readonly #listen: Listen | undefined;
   readonly #signal: AbortSignal | undefined;
@@ -145,14 +148,20 @@ export class ListeningSocket {
     return socket;
   }
 
-  /** Accepts from a listener at a descriptor that other processes accept from, too. */
+  /**
+   * Accepts from a listener at a descriptor that other processes accept from, too.
+   *
+   * @param backlogLeft Resolves when a drain need not accept any more.
+   */
   static openShared(
     contextOf: ContextOf<null>,
     listener: Listening<AcceptedSocket> & { retire(): Promise<void> },
     reporter: Reporter,
+    backlogLeft: Promise<void>,
   ): ListeningSocket {
     const acceptor = new Acceptor<AcceptedSocket>(listener, contextOf("accept"));
     const socket = new ListeningSocket(contextOf, { acceptor }, reporter, undefined);
+    socket.#backlogLeft = backlogLeft;
     socket.#retire = () => listener.retire();
     return socket;
   }
@@ -217,7 +226,11 @@ export class ListeningSocket {
     this.#stopListeningToSignal();
     this.#watch?.stop();
     if (this.#healer?.healing) await Promise.race([this.#healer.healing, aborted]);
-    if (!this.leavesBacklog) {
+    if (this.#backlogLeft !== undefined) {
+      // No connection is a marker.
+      onMarker(undefined);
+      await Promise.race([this.#backlogLeft, aborted]);
+    } else {
       this.#drain = new Drain(this.addr.path, this.#owned);
       await this.#drain.run(this.queue, signal, connections, onMarker);
     }

@@ -22,6 +22,8 @@ export interface CrewOptions {
   /** Starts the process of a worker. */
   readonly start: (signal: AbortSignal) => Promise<ChildProcess>;
   readonly count: number;
+  /** Resolves when no client waits in the backlog, or when the signal aborts. */
+  readonly untilEmpty: (signal: AbortSignal) => Promise<void>;
   /** How they serve. */
   readonly params: ServeParams;
   readonly maxRestartPause: number;
@@ -59,11 +61,6 @@ export class Crew {
   constructor(options: CrewOptions) {
     this.#options = options;
     this.#restarts = new Restarts(options.maxRestartPause);
-  }
-
-  /** How many accept. */
-  get size(): number {
-    return this.#workers.size;
   }
 
   /** Starts all workers. If one fails, it ends the others and rejects. */
@@ -122,13 +119,19 @@ export class Crew {
     this.#closing.abort();
     await this.#reloading;
     await Promise.all(this.#pending);
+    const workers = [...this.#workers];
+    const over = new AbortController();
+    this.#options.untilEmpty(over.signal).then(() => {
+      for (const worker of workers) worker.leaveBacklog();
+    });
     const results = await Promise.all([
-      ...[...this.#workers].map((worker) => worker.drain(timeout, false)),
+      ...workers.map((worker) => worker.drain(timeout, false)),
       ...[...this.#leaving].map(async ([worker, left]) => {
         if (!await settlesWithin(left, timeout)) worker.kill();
         return await left;
       }),
     ]);
+    over.abort();
     return {
       completed: results.reduce((sum, { completed }) => sum + completed, 0),
       aborted: results.reduce((sum, { aborted }) => sum + aborted, 0),
@@ -144,7 +147,7 @@ export class Crew {
     const worker = await this.#start();
     this.#workers.add(worker);
     worker.ended.then((status) => {
-      if (!worker.isDraining && this.#workers.delete(worker)) this.#lose(worker, status);
+      if (this.#workers.delete(worker) && !worker.isDraining) this.#lose(worker, status);
     });
   }
 

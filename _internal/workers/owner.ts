@@ -9,6 +9,8 @@ import { onAbort } from "../base/event_loop.ts";
 import { handled } from "../base/rejection.ts";
 import type { ChildProcess } from "../child/process.ts";
 import { HeldSocket } from "../descriptor/held_socket.ts";
+import { EMPTIES_BACKLOG } from "../server/claimed_server.ts";
+import { GIVEN_MS } from "../server/drain.ts";
 import type { ShutdownOptions, ShutdownResult } from "../server/serving.ts";
 import { Crew, type CrewOptions } from "./crew.ts";
 import type { Limits } from "./program.ts";
@@ -83,7 +85,7 @@ export interface WorkersStatistics {
 }
 
 /** What an owner needs. */
-export interface OwnerOptions extends Omit<CrewOptions, "start" | "params"> {
+export interface OwnerOptions extends Omit<CrewOptions, "start" | "params" | "untilEmpty"> {
   readonly limits: Limits;
   /** Starts the process of a worker, with the descriptor of the socket. */
   readonly start: (fd: number, signal: AbortSignal) => Promise<ChildProcess>;
@@ -116,6 +118,8 @@ export class Owner implements WorkerServer {
       ...others,
       params: { ...limits, backlog: socket.backlog },
       start: (signal) => options.start(socket.fd, signal),
+      // At a descriptor clients keep coming.
+      untilEmpty: (signal) => socket.untilEmpty(signal, claim === undefined ? GIVEN_MS : Infinity),
     });
     this.finished = handled(this.#ended.promise.then(() => claim?.release()));
   }
@@ -131,20 +135,25 @@ export class Owner implements WorkerServer {
     signal: AbortSignal | undefined,
   ): Promise<Owner> {
     let owner!: Owner;
-    await claim.bind((path) => {
-      const socket = HeldSocket.bind(path);
-      owner = new Owner(claim, socket, options);
-      // The claim disposes of this when it has removed the name.
-      const server: AsyncDisposable = { [Symbol.asyncDispose]: () => owner.#end() };
-      try {
-        socket.listen();
-      } catch (error) {
-        socket.leavePath();
-        socket.close();
-        throw error;
-      }
-      return server;
-    });
+    try {
+      await claim.bind((path) => {
+        const socket = HeldSocket.bind(path);
+        try {
+          socket.listen();
+        } catch (error) {
+          socket.leavePath();
+          socket.close();
+          throw error;
+        }
+        owner = new Owner(claim, socket, options);
+        // The claim disposes of this when it has removed the name.
+        return { [EMPTIES_BACKLOG]: true, [Symbol.asyncDispose]: () => owner.#end() };
+      });
+    } catch (error) {
+      // The first failure says more than one of the release.
+      await claim.release().catch(() => {});
+      throw error;
+    }
     return await owner.#start(signal);
   }
 
@@ -203,25 +212,21 @@ export class Owner implements WorkerServer {
   }
 
   async #leave(): Promise<ShutdownResult> {
-    if (this.#crew.size === 0) this.#refuse();
     await this.#release();
     return await this.#crew.drain(this.#timeout);
   }
 
-  /** Ends without serving the clients that wait. Idempotent. */
+  /** Ends without serving the clients that wait, which are reset. Idempotent. */
   #abandon(): Promise<void> {
     return this.#abandoned ??= this.#endEarly();
   }
 
   async #endEarly(): Promise<void> {
-    this.#refuse();
-    await this.#crew.drain(0);
-    await this.#release();
-  }
-
-  /** Closes the clients that wait. Those at a descriptor wait for the next process. */
-  #refuse(): void {
-    if (this.#claim !== undefined) this.#socket.refuse();
+    try {
+      await this.#crew.drain(0);
+    } finally {
+      await this.#release();
+    }
   }
 
   /** Removes the name, if it has one, and ends. */
@@ -233,8 +238,11 @@ export class Owner implements WorkerServer {
   async #end(): Promise<void> {
     // While the claim keeps other programs' files from being unlinked.
     if (this.#claim !== undefined) this.#socket.leavePath();
-    await this.#crew.drain(this.#timeout);
-    this.#socket.close();
-    this.#ended.resolve();
+    try {
+      await this.#crew.drain(this.#timeout);
+    } finally {
+      this.#socket.close();
+      this.#ended.resolve();
+    }
   }
 }

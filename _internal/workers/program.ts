@@ -48,7 +48,7 @@ export interface ServeParams extends Limits {
 export interface DrainParams {
   /** How long, in milliseconds, its handlers have; `null` without a limit. */
   readonly timeout: number | null;
-  /** Whether other workers take the clients in the backlog. */
+  /** Whether other workers take the clients in the backlog. If not, `leaveBacklog` follows. */
   readonly leavesBacklog: boolean;
 }
 
@@ -71,12 +71,12 @@ export default function run(module: Record<string, unknown>, fd: number, url: st
   const ownFd = childFdBeside(fd);
   const conn = unnamedConnection(takeOver(contextAt(ownFd)("take over"), ownFd));
   let listener: SharedListener | undefined;
-  let socket: ListeningSocket | undefined;
+  const backlogLeft = Promise.withResolvers<void>();
   let server: ConnectionServer | undefined;
   let accepted = 0;
 
   function drain({ timeout, leavesBacklog }: DrainParams): Promise<ShutdownResult> {
-    if (socket !== undefined) socket.leavesBacklog = leavesBacklog;
+    if (leavesBacklog) backlogLeft.resolve();
     return server!.shutdown({ timeout: timeout ?? Infinity });
   }
   const methods = {
@@ -86,7 +86,8 @@ export default function run(module: Record<string, unknown>, fd: number, url: st
       const served = servedBy(module, limits, reporter.report);
       if (typeof served === "string") return served;
       listener = await SharedListener.open(contextAt(fd)("serve"), fd, backlog, new URL(url));
-      socket = ListeningSocket.openShared(contextAt(fd), listener, reporter);
+      const { promise } = backlogLeft;
+      const socket = ListeningSocket.openShared(contextAt(fd), listener, reporter, promise);
       server = new ConnectionServer(socket, (conn, info) => {
         accepted++;
         return served.handler(conn, info);
@@ -97,6 +98,7 @@ export default function run(module: Record<string, unknown>, fd: number, url: st
     /** Resolves when it accepts no more. */
     untilRetired: () => listener!.ended,
     drain,
+    leaveBacklog: () => backlogLeft.resolve(),
   };
   const peer = new Peer(conn, withDefaults({ methods }));
   peer.closed.then(async () => {

@@ -73,7 +73,8 @@ export class Worker {
    * Waits until it has finished its connections, and ends it. Never rejects.
    *
    * @param timeout How long, in milliseconds, its handlers have.
-   * @param leavesBacklog Whether other workers take the clients in the backlog.
+   * @param leavesBacklog Whether other workers take the clients in the backlog. Otherwise it accepts
+   * them until {@linkcode leaveBacklog} is called, or the time is over.
    */
   async drain(timeout: number, leavesBacklog: boolean): Promise<ShutdownResult> {
     this.isDraining = true;
@@ -89,6 +90,11 @@ export class Worker {
       this.#peer.close();
       await this.ended;
     }
+  }
+
+  /** Has it accept no more, because the backlog is empty. Call it after {@linkcode drain}. */
+  leaveBacklog(): void {
+    this.#peer.call("leaveBacklog").catch(() => {});
   }
 
   /**

@@ -48,3 +48,33 @@ test("serveWorkers({ fd }) without a descriptor left says so, and serves it late
   });
   assertEquals(await owner.line(), "serving");
 }, { needs: ["python3"] });
+
+test("serveWorkers() with few descriptors left starts, or leaves nothing", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  const counts = [0, 1, 2, 3, 4, 5, 6, 8, 10, 14, 20, 30];
+  const limited = ["-c", 'ulimit -n 128; exec "$0" "$@"', Deno.execPath()];
+  const args = [path, ...counts.map(String)];
+  await using owner = new Program("sh", [
+    ...limited,
+    ...denoArgs("workers_starved.ts", ["-A"], args),
+  ]);
+  const state = "this process has too many open files. Raise its limit (ulimit -n)";
+  const module = new URL("../fixtures/workers/pid.ts", import.meta.url);
+  let starts = 0;
+  for (const count of counts) {
+    const { outcome, left } = JSON.parse(await owner.line());
+    assertEquals(left, [], `with ${count} descriptors`);
+    if (outcome.name === undefined) {
+      starts++;
+      assertEquals(outcome, { completed: 0, aborted: 0 });
+      continue;
+    }
+    const attempt = outcome.operation === "pair"
+      ? `Cannot start "${module}"`
+      : `Cannot claim "${path}"`;
+    assertEquals([outcome.message, outcome.code], [`${attempt}: ${state}`, "EMFILE"]);
+  }
+  assert(starts > 0, "no start had enough descriptors");
+  assertEquals(await owner.status.then(({ code }) => code), 0);
+}, { deadline: 30_000 });

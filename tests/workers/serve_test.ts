@@ -1,7 +1,7 @@
 import { connect, SocketInUse } from "@uds/uds";
 import { serveWorkers } from "@uds/uds/workers";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { encode, openDescriptors, readText, TempDir, test } from "../_helpers.ts";
+import { decode, encode, openDescriptors, readAll, readText, TempDir, test } from "../_helpers.ts";
 import { assertGone } from "../pool/_pool.ts";
 import { accepting, ask, moduleOf, pids, untilReplaced } from "./_workers.ts";
 
@@ -217,3 +217,67 @@ test("a second shutdown() does not change the time of the first one", async () =
   conn.close();
   assertEquals(await closing, { completed: 1, aborted: 0 });
 });
+
+test("statistics() lists no worker that has ended", async () => {
+  await using dir = new TempDir();
+  const server = await pids({ path: dir.file("app.sock") });
+  await server.reload();
+  await server.shutdown();
+  await server.finished;
+  assertEquals(await server.statistics(), { workers: [], lost: 0 });
+});
+
+test("shutdown() calls no handler, and ends at its time", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  const module = dir.file("draining.ts");
+  await Deno.writeTextFile(
+    module,
+    `export const connection = (conn, { draining }) =>
+      new Promise((resolve) => draining.addEventListener("abort", resolve));`,
+  );
+  const server = await serveWorkers({ path, count: 2 }, new URL(`file://${module}`));
+  const start = performance.now();
+  assertEquals(await server.shutdown({ timeout: 500 }), { completed: 0, aborted: 0 });
+  const took = performance.now() - start;
+  assert(took < 2000, `it took ${took} ms`);
+});
+
+/** Connects clients while all workers compute, so that they wait in the backlog. */
+async function waiting(path: string, count: number): Promise<{ answers: Promise<string[]> }> {
+  const busy = Array.from({ length: 8 }, () => ask(path, "compute 300"));
+  const conns = await Promise.all(Array.from({ length: count }, () => connect(path)));
+  const asked = conns.map(async (each) => {
+    await using conn = each;
+    await conn.write(encode("hello"));
+    await conn.closeWrite();
+    return decode(await readAll(conn));
+  });
+  return { answers: Promise.all(asked).finally(() => Promise.all(busy)) };
+}
+
+for (const maxConnections of [1, 100]) {
+  test(
+    `shutdown() serves the clients in the backlog, ${maxConnections} at once in a worker`,
+    async () => {
+      await using dir = new TempDir();
+      const path = dir.file("app.sock");
+      const server = await pids({ path, maxConnections });
+      const { answers } = await waiting(path, 200);
+      await server.shutdown({ timeout: 20_000 });
+      for (const answer of await answers) assertMatch(answer, /^\d+\nhello \d+\n$/);
+      assertEquals(dir.list(), []);
+    },
+    { deadline: 30_000 },
+  );
+}
+
+test("a takeover serves the clients in the backlog of the owner before", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("app.sock");
+  await using first = await pids({ path });
+  const { answers } = await waiting(path, 200);
+  await using _second = await pids({ path, existing: "replace" });
+  for (const answer of await answers) assertMatch(answer, /^\d+\nhello \d+\n$/);
+  await first.finished;
+}, { deadline: 30_000 });
