@@ -121,6 +121,7 @@ export class Crew {
     await Promise.all(this.#pending);
     const workers = [...this.#workers];
     const over = new AbortController();
+    // Not awaited: the deadline of the workers ends it, too.
     this.#options.untilEmpty(over.signal).then(() => {
       for (const worker of workers) worker.leaveBacklog();
     });

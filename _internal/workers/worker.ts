@@ -73,8 +73,8 @@ export class Worker {
    * Waits until it has finished its connections, and ends it. Never rejects.
    *
    * @param timeout How long, in milliseconds, its handlers have.
-   * @param leavesBacklog Whether other workers take the clients in the backlog. Otherwise it accepts
-   * them until {@linkcode leaveBacklog} is called, or the time is over.
+   * @param leavesBacklog Whether other workers take the clients in the backlog. Otherwise it
+   * accepts them until {@linkcode leaveBacklog} is called, or the time is over.
    */
   async drain(timeout: number, leavesBacklog: boolean): Promise<ShutdownResult> {
     this.isDraining = true;
