@@ -102,13 +102,13 @@ export class ClaimedServer {
     const owned = this.#owned;
     const emptiesItself = EMPTIES_BACKLOG in this.#server;
     let marked: Promise<Idle> | undefined;
-    let isReplaced: boolean;
+    let isReplaced = false;
     {
       using publishLock = await owned.publishLockToLeave();
-      isReplaced = owned.look() === "replaced";
-      const name = emptiesItself ? undefined : owned.findName();
-      if (name !== undefined) marked = placeMarker(name, isReplaced ? LONG_MARKER_MS : MARKER_MS);
       try {
+        isReplaced = owned.look() === "replaced";
+        const name = emptiesItself ? undefined : owned.findName();
+        if (name !== undefined) marked = placeMarker(name, isReplaced ? LONG_MARKER_MS : MARKER_MS);
         owned.removeName(publishLock);
       } catch {
         // The release tries again, and reports the failure.

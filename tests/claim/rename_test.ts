@@ -305,3 +305,20 @@ test("release() passes on what the server rejects with, also after a takeover", 
   assertEquals(await assertRejects(() => old.release(), Error), reason);
   assertEquals(dir.list(), ["a.sock", "a.sock.lock"]);
 });
+
+test("release() unlocks the path also if a file is in the place of its directory", async () => {
+  await using dir = new TempDir();
+  const [place, other] = [dir.file("place"), dir.file("other")];
+  await Deno.mkdir(place);
+  const path = `${place}/a.sock`;
+  const owned = await claim(path, RENAME);
+  await owned.bind((path) => Deno.listen({ transport: "unix", path }));
+  await Deno.rename(place, other);
+  await Deno.writeTextFile(place, "");
+  const message = `Cannot remove "${path}" and its lock: a part of the path is not a directory`;
+  await assertRejects(() => owned.release(), Error, message);
+  await Deno.remove(place);
+  await Deno.rename(other, place);
+  await (await claim(path, RENAME)).release();
+  assertEquals([...Deno.readDirSync(place)], []);
+});
