@@ -121,8 +121,7 @@ export class Crew {
     await Promise.all(this.#pending);
     const workers = [...this.#workers];
     const over = new AbortController();
-    // Not awaited: the deadline of the workers ends it, too.
-    this.#options.untilEmpty(over.signal).then(() => {
+    const emptied = this.#options.untilEmpty(over.signal).then(() => {
       for (const worker of workers) worker.leaveBacklog();
     });
     const results = await Promise.all([
@@ -132,7 +131,9 @@ export class Crew {
         return await left;
       }),
     ]);
+    // The deadline may have come first.
     over.abort();
+    await emptied;
     return {
       completed: results.reduce((sum, { completed }) => sum + completed, 0),
       aborted: results.reduce((sum, { aborted }) => sum + aborted, 0),

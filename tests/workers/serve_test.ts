@@ -1,7 +1,16 @@
 import { connect, SocketInUse } from "@uds/uds";
 import { serveWorkers } from "@uds/uds/workers";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { decode, encode, openDescriptors, readAll, readText, TempDir, test } from "../_helpers.ts";
+import {
+  decode,
+  encode,
+  openDescriptors,
+  readAll,
+  readText,
+  TempDir,
+  test,
+  turn,
+} from "../_helpers.ts";
 import { assertGone } from "../pool/_pool.ts";
 import { accepting, ask, moduleOf, pids, untilReplaced } from "./_workers.ts";
 
@@ -173,9 +182,15 @@ test(
       clearTimeout(timer);
       assertEquals(dir.list(), []);
     };
+    // Deno closes descriptors some turns after their handles.
+    const closed = async () => {
+      for (let i = 0; i < 50; i++) await turn();
+    };
     await start(5);
+    await closed();
     const before = openDescriptors();
     for (const ms of [0, 5, 60, 120, 200]) await start(ms);
+    await closed();
     assertEquals(openDescriptors(), before);
   },
   { deadline: 20_000 },
