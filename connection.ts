@@ -78,7 +78,8 @@ export interface Connection extends Disposable, AsyncDisposable {
    *   process alive unless `unref()` was called. It does not count for `idleTimeout`.
    * - **Limits**: the kernel does not report everything. After `closeWrite()` on this side, a peer
    *   that has left is noticed at its end of file only, which may be behind unread bytes. On a
-   *   pair, the other process has left when it has exited and its end of file has come.
+   *   pair, the other process has also left when it has exited and its end of file has come,
+   *   although another process may still hold its end.
    */
   readonly closed: Promise<void>;
   /** The number of bytes that have been read, or read ahead, so far. */
@@ -108,9 +109,9 @@ export interface Connection extends Disposable, AsyncDisposable {
    * Writes all of the data, after everything that was written before.
    *
    * - A rejection that is not awaited does not end the process.
-   * - A write of no bytes checks whether the peer is still there, except on a pair. (When a peer
-   *   has ended its own direction, only such a write shows whether it has gone.) The write rejects
-   *   with `ConnectionReset` instead of `BrokenPipe` if the peer has left bytes unread.
+   * - A write of no bytes checks whether the peer is still there. (When a peer has ended its own
+   *   direction, only such a write shows whether it has gone.) The write rejects with
+   *   `ConnectionReset` instead of `BrokenPipe` if the peer has left bytes unread.
    *
    * @param data The bytes. Do not change them before the promise settles.
    * @returns Their number.

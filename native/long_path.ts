@@ -17,12 +17,13 @@ import {
 } from "../_internal/base/check.ts";
 import { ErrorContext } from "../_internal/base/error_context.ts";
 import { lstat, removeIfSame } from "../_internal/base/file.ts";
+import { builtin } from "../_internal/base/node.ts";
 import { requireRuntime } from "../_internal/base/runtime.ts";
 import { socketPermissions } from "../_internal/base/socket_permissions.ts";
 import { SocketConnection } from "../_internal/connection/socket_connection.ts";
+import { FdSocket } from "../_internal/descriptor/fd_socket.ts";
 import { requireLibc } from "../_internal/libc/library.ts";
 import { socketCookie } from "../_internal/libc/socket_option.ts";
-import { AskingSocket } from "../_internal/native/asking_socket.ts";
 import { own } from "../_internal/native/descriptor_openings.ts";
 import { openAt, resolveLongPath } from "../_internal/native/long_path.ts";
 import { connectRefusal } from "../_internal/path/connect_refusal.ts";
@@ -154,7 +155,10 @@ export async function connectLongPath(
     return await connectWithin(context, given, {
       open: () => {
         const fd = openAt(libc, context, "connect");
-        const transport = given.descriptors ? own(libc, fd) : new AskingSocket(libc, fd);
+        const { Socket } = builtin("node:net");
+        const transport = given.descriptors
+          ? own(libc, fd)
+          : new FdSocket((onread) => new Socket({ fd, allowHalfOpen: true, onread }));
         return new SocketConnection(transport, {
           localAddr: { transport: "unix", path: null },
           remoteAddr: { transport: "unix", path },

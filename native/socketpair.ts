@@ -196,7 +196,7 @@ export function socketpair(
       protocol,
     );
     const found = typeOf(libc, a);
-    if (found === "stream") return [streamAt(libc, a), streamAt(libc, b)];
+    if (found === "stream") return [streamAt(a), streamAt(b)];
     if (found !== undefined) {
       const open = (fd: number) => unnamedPackets(libc, fd, found, maxPacketBytes);
       return [open(a), open(b)];

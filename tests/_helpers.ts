@@ -425,6 +425,13 @@ export async function untilRead(conn: Connection, count: number): Promise<void> 
   while (conn.bytesRead < count) await turn();
 }
 
+/** The ways in which a peer can leave: what it does before it closes. */
+export const LEAVING: Record<string, (peer: Connection) => Promise<unknown>> = {
+  "at once": () => Promise.resolve(),
+  "with bytes that are not read": (peer) => peer.write(new Uint8Array(1000)),
+  "after it has ended its direction": (peer) => peer.closeWrite(),
+};
+
 /** Resolves when the kernel takes no more: no write progresses for some turns of the event loop. */
 export async function untilFull(conn: Connection): Promise<void> {
   for (let quiet = 0, seen = -1; quiet < 20;) {

@@ -12,7 +12,9 @@
 import type { Socket, SocketConstructorOpts } from "node:net";
 import { builtin } from "../base/node.ts";
 import { readBuffer } from "../base/read_buffer.ts";
+import { errorOfCode } from "../base/system_code.ts";
 import { BUFFER_SIZE, CallbackSocket } from "./callback_socket.ts";
+import { emptyWriteFails, learnFrom } from "./empty_write.ts";
 import { fromNode, unconnected } from "./node_error.ts";
 
 /** The handle of a `net.Socket`, which has no public name. */
@@ -56,11 +58,16 @@ export class FdSocket extends CallbackSocket {
       return socket;
     };
     socket.unref();
+    if (socket.writable) learnFrom(this.#handle);
+  }
+
+  get #handle(): WithHandle["_handle"] {
+    return (this.#socket as unknown as WithHandle)._handle;
   }
 
   /** The descriptor, while it is open. */
   get fd(): number | undefined {
-    const fd = (this.#socket as unknown as WithHandle)._handle?.fd;
+    const fd = this.#handle?.fd;
     return fd !== undefined && fd >= 0 ? fd : undefined;
   }
 
@@ -116,6 +123,7 @@ export class FdSocket extends CallbackSocket {
 
   write(data: Uint8Array): Promise<number> {
     if (this.#writeError !== undefined) return Promise.reject(this.#writeError);
+    if (data.length === 0 && this.#socket.writableLength === 0) return this.#writeNothing();
     const slice = this.slice(data);
     // The socket has its own copy or hold: the buffer may be detached meanwhile.
     const { length } = slice;
@@ -126,6 +134,11 @@ export class FdSocket extends CallbackSocket {
         this.settle(() => error ? reject(this.#writeError) : resolve(length));
       });
     });
+  }
+
+  async #writeNothing(): Promise<number> {
+    if (!await emptyWriteFails(this.#handle)) return 0;
+    throw this.#writeError ??= errorOfCode("EPIPE", "Broken pipe (os error 32)");
   }
 
   closeWrite(): Promise<void> {

@@ -3,6 +3,8 @@
 import { NotASocket } from "../../errors.ts";
 import type { PacketSocket, PacketType } from "../../native/packet_socket.ts";
 import type { ErrorContext } from "../base/error_context.ts";
+import { builtin } from "../base/node.ts";
+import { FdSocket } from "../descriptor/fd_socket.ts";
 import { unnamedConnection } from "../child/unnamed_connection.ts";
 import type { ChildPackets } from "../connection/native_slot.ts";
 import type { SocketConnection } from "../connection/socket_connection.ts";
@@ -21,7 +23,6 @@ import {
 import { lastFailure } from "../libc/failure.ts";
 import { type Libc, libcIfGranted, requireLibc } from "../libc/library.ts";
 import { numberOption } from "../libc/socket_option.ts";
-import { AskingSocket } from "./asking_socket.ts";
 import { HandlePackets } from "./handle_packets.ts";
 import { FdPacketSocket, TransportPacketSocket } from "./packet_socket.ts";
 
@@ -59,8 +60,11 @@ export function typeOf(libc: Libc, fd: number): keyof typeof TYPES | undefined {
 }
 
 /** Returns a connection over the descriptor of a stream socket. Neither end has a name. */
-export function streamAt(libc: Libc, fd: number): SocketConnection {
-  return unnamedConnection(new AskingSocket(libc, fd));
+export function streamAt(fd: number): SocketConnection {
+  const { Socket } = builtin("node:net");
+  return unnamedConnection(
+    new FdSocket((onread) => new Socket({ fd, allowHalfOpen: true, onread })),
+  );
 }
 
 /** Returns a packet socket over a descriptor. Neither end has a name. */

@@ -61,6 +61,16 @@ test("closed resolves when the peer is killed, and a write then rejects", async 
   assertEquals(await served, "ConnectionClosed");
 }, { needs: ["python3"] });
 
+test("closed of a pair resolves when the child closes its end, although it goes on", async () => {
+  await using child = await pair("sh", { args: ["-c", "read -r line <&3; exec 3>&-; sleep 600"] });
+  const { closed } = child.conn;
+  assert(await isPending(closed));
+  await child.conn.write(encode("close\n"));
+  await closed;
+  assert(await isPending(child.status));
+  child.kill("SIGKILL");
+});
+
 test("closed: a peer that ends its direction and reads on has not left", async () => {
   await using dir = new TempDir();
   using ends = await withPeer(dir);

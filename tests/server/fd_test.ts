@@ -6,6 +6,7 @@ import {
   fixture,
   gate,
   isPending,
+  LEAVING,
   openDescriptors,
   readAll,
   readText,
@@ -36,6 +37,24 @@ test("listen({ fd }) accepts clients in order, and neither end has a path", asyn
     clients[i]!.close();
   }
 });
+
+for (const [how, prepare] of Object.entries(LEAVING)) {
+  test(`listen({ fd }): closed resolves when a client leaves ${how}, not before`, async () => {
+    await using dir = new TempDir();
+    using given = new GivenSocket(dir.file("l.sock"));
+    await using listener = await listen({ fd: given.descriptor() });
+    const [client, conn] = await Promise.all([connect(given.path), listener.accept()]);
+    const { closed } = conn;
+    await prepare(client);
+    // Longer than the longest pause between two looks.
+    await delay(300);
+    assert(await isPending(closed));
+    assertEquals(await conn.write(new Uint8Array(0)), 0);
+    client.close();
+    await closed;
+    conn.close();
+  });
+}
 
 test("listen({ fd }): close() ends a waiting accept, leaves the path, and another accepts", async () => {
   await using dir = new TempDir();

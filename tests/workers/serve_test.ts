@@ -4,6 +4,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import {
   decode,
   encode,
+  LEAVING,
   openDescriptors,
   readAll,
   readText,
@@ -13,6 +14,21 @@ import {
 } from "../_helpers.ts";
 import { assertGone } from "../pool/_pool.ts";
 import { accepting, ask, moduleOf, pids, untilReplaced } from "./_workers.ts";
+
+for (const [how, prepare] of Object.entries(LEAVING)) {
+  test(`serveWorkers(): closed resolves when a client leaves ${how}`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("app.sock");
+    await using server = await serveWorkers({ path, count: 1 }, moduleOf("closed.ts"));
+    const connections = async () => (await server.statistics()).workers[0]?.connections;
+    const client = await connect(path);
+    while (await connections() !== 1) await turn();
+    await prepare(client);
+    assertEquals(await connections(), 1);
+    client.close();
+    while (await connections() !== 0) await turn();
+  });
+}
 
 test("serveWorkers() serves by its workers, drains them, and leaves nothing", async () => {
   await using dir = new TempDir();
