@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { contentLength, json, lines, RpcError, socketpair } from "@uds/uds";
-import { rpc, RPC_CODES, rpcClient, type RpcContext } from "@uds/uds/rpc";
+import { rpc, RPC_CODES, type RpcContext } from "@uds/uds/rpc";
 import { test } from "../_helpers.ts";
 import { METHODS, RawEnd, twoPeers } from "./_rpc.ts";
 
@@ -335,39 +335,4 @@ test("rpc() refuses wrong options before it reads", async () => {
     assertThrows(() => rpc(a, options as never), Error, says);
   }
   assertThrows(() => rpc({} as never), TypeError, "Invalid connection");
-});
-
-const NOT_METHODS: [shown: string, value: unknown][] = [
-  ["3", 3],
-  ["undefined", undefined],
-  ["null", null],
-  ["an object (Object)", { run: () => 1 }],
-];
-
-for (const [shown, value] of NOT_METHODS) {
-  test(`rpc() and rpcClient() refuse a method that is ${shown}`, async () => {
-    const methods = { ok: () => 1, add: value } as never;
-    const [conn, peer] = await socketpair();
-    using _peer = peer;
-    const text = `Invalid methods: expected a function as "add", got ${shown}`;
-    assertThrows(() => rpc(conn, { methods }), TypeError, text);
-    assertThrows(() => rpcClient({ path: "/nowhere.sock", methods }), TypeError, text);
-    // The connection is still free.
-    rpc(conn).close();
-  });
-}
-
-test("rpc() does not run the getters of its methods to check them", async () => {
-  let runs = 0;
-  const methods = {
-    get add() {
-      runs++;
-      return () => 3;
-    },
-  };
-  const [conn, peer] = await socketpair();
-  await using _server = rpc(conn, { methods });
-  await using client = rpc<{ add(params: []): number }>(peer);
-  assertEquals(runs, 0);
-  assertEquals(await client.call("add", []), 3);
 });
