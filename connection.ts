@@ -78,8 +78,8 @@ export interface Connection extends Disposable, AsyncDisposable {
    *   process alive unless `unref()` was called. It does not count for `idleTimeout`.
    * - **Limits**: the kernel does not report everything. After `closeWrite()` on this side, a peer
    *   that has left is noticed at its end of file only, which may be behind unread bytes. On a
-   *   pair, the other process has also left when it has exited and its end of file has come,
-   *   although another process may still hold its end.
+   *   pair, the other process also counts as gone after its exit and its end of file, even if
+   *   another process still holds its end.
    */
   readonly closed: Promise<void>;
   /** The number of bytes that have been read, or read ahead, so far. */

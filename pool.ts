@@ -241,8 +241,8 @@ function checkModule(module: unknown): void {
  * - **A call that is canceled**, by its `signal` or its `timeout`, aborts the `signal` of the
  *   method. A child that does not heed it within `cancelGrace` is killed.
  * - **Progress**: what a method sends by `context.notify("progress", …)` goes to `onProgress` of
- *   its call. For everything else children may call the `methods` of the pool. If these have a
- *   `progress`, it gets all progress instead, and `onProgress` is refused.
+ *   its call. For everything else children may call the `methods` of the pool. If `methods`
+ *   has a `progress`, it is called for all progress, and `onProgress` is refused.
  * - **Parameters and results** are JSON, of at most 16 MiB. Another `codec` must be the same in
  *   both processes.
  * - **If this process dies**, the children read the end of file and exit, unless they compute.

@@ -55,8 +55,9 @@ export async function run(
   line: readonly string[],
 ): Promise<void> {
   requireProgram(line[0]!);
-  const start = attempt("serve", resolveSocketPath(path));
-  requireGrants(start, needs(flags, path), { operation: "activate", path: null });
+  const full = resolveSocketPath(path);
+  const start = attempt("serve", full);
+  requireGrants(start, needs(flags, path), { operation: "serve", path: full });
   const kill = new AbortController();
   const signal = stopSignal(() => kill.abort());
   await using claimed = await claim(path, await ownership(flags));

@@ -16,7 +16,7 @@ import { sendBack } from "./echo.ts";
 import { stopSignal } from "../io/signals.ts";
 import { print, Progress } from "../io/output.ts";
 import { attemptToMeasure, limited, type Load, measureLoad } from "../io/request_load.ts";
-import { namingStopped } from "../io/stopped.ts";
+import { namingStopped } from "../io/proc.ts";
 import type { CommonFlags, Needs } from "../parse/command.ts";
 import type { FramingFlags } from "../parse/options.ts";
 

@@ -16,7 +16,7 @@ import { bytesOf, pipeStdio } from "../io/pipe_stdio.ts";
 import { reporter } from "../io/reporter.ts";
 import { SilenceLimit } from "../io/silence_limit.ts";
 import { Peekable } from "../io/stdin.ts";
-import { namingStopped } from "../io/stopped.ts";
+import { namingStopped } from "../io/proc.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { type ConnectFlags, connectOptions } from "./connect.ts";
 

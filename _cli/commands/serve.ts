@@ -73,7 +73,7 @@ export async function run(
     ? await loadNative("serve", await needs(flags, path, line))
     : undefined;
   const reply = command === undefined ? await readReply(flags) : undefined;
-  // Otherwise each client would find out.
+  // Otherwise the start would fail for each client.
   if (!areGranted(commandNeeds(command))) {
     const full = resolveSocketPath(path);
     const fields = { operation: "serve", path: full };

@@ -59,7 +59,7 @@ export class SilenceLimit implements Disposable {
  *
  * @param path The address of the server.
  * @param ms The limit in milliseconds; 0 is not a limit.
- * @param awaited What does not come: `no client`.
+ * @param awaited What is missing, for the message: `no client`.
  */
 export function waitLimit(path: SocketPath, ms: number = 0, awaited = "no client"): SilenceLimit {
   const start = attempt("serve", resolveSocketPath(path));

@@ -58,7 +58,7 @@ export function text(value: string): string {
   return value;
 }
 
-/** Parses the path of a file, which is not read from elsewhere. */
+/** Parses the path of a local file. Refuses a URL. */
 export function file(value: string): string {
   if (value === "") throw new InvalidValue("the path of a file", value);
   if (/^([a-z][a-z0-9+.-]*:\/\/|(file|data|jsr|npm|node):)/i.test(value)) {

@@ -39,7 +39,8 @@ With --send it sends TEXT to any server, waits for the answer, and sends it agai
 answers take (median, 99 % and longest), and the errors. The exit code is 1 if there were errors. With
 --framing an answer is one message. Without it the first answer, up to a pause of 50 ms, shows how many
 bytes each has. Some servers close after each answer, and some answer only after the end of file. There
-each request has a new connection. An answer that takes 2 seconds is an error. Without --send that ends the
+each request has a new connection. The first answer may take 2 seconds, and
+2 more after an end of file. A later one that takes 2 seconds is an error. Without --send that ends the
 measurement.`,
     options: {
       self: { brief: "serve the echo as well" },
@@ -138,7 +139,7 @@ has taken all bytes. All other events are ignored.`,
       timeout: value(
         seconds,
         "SECONDS",
-        "how long to wait for the other side; 0: no limit (default 5, with --listen 0)",
+        "how long to wait for the other side; 0: no limit (default 5; 0 with --listen)",
         "w",
       ),
       listen: { brief: "serve PATH as the recorded server, and compare what clients send" },

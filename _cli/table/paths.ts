@@ -27,8 +27,8 @@ The state comes from the lock beside a socket: "claimed" means that a program wi
 it, and its process is named. Whether it answers is not known: a healthy server is "claimed" too. "stale"
 means that such a program has ended without removing it. Other sockets are "unknown". With all
 permissions (deno run -A jsr:@uds/uds/cli ls) it also reads the kernel's table, on Linux. Then a server's
-socket is "listening", a datagram socket is "bound", and the process is named: that of another user for
-root only.
+socket is "listening", a datagram socket is "bound", and the process is named. Only root sees the
+processes of other users.
 
 With --probe it connects, which the servers notice, and prints a state of uds probe: a healthy server is
 "alive", and "claimed" is one that does not answer. With --listeners it also connects to those that are

@@ -30,11 +30,14 @@ import { CMD, MESSAGES, PACKETS } from "./notes.ts";
 /** What it takes to answer any sender of datagrams. */
 const ANSWERING = { read: true, write: true, net: true } as const;
 
-const ENDS =
-  `The first Ctrl-C, SIGTERM or SIGHUP shuts it down gracefully and removes the path. Further ones within
+/** Returns how a server ends, by which signals, and where its socket may come from. */
+const endsBy = (signals: string) =>
+  `The first ${signals} shuts it down gracefully and removes the path. Further ones within
 half a second do nothing. After that, another one ends it at once.
 
 A socket that a service manager has opened for this process is served instead of PATH (LISTEN_FDS).`;
+
+const ENDS = endsBy("Ctrl-C, SIGTERM or SIGHUP");
 
 /** The commands, by name. */
 export const SERVING: Readonly<Record<string, Command>> = {
@@ -137,7 +140,7 @@ time without a byte in either direction. When one direction ends, its end is rel
 direction continues. Data that a side sent before it failed arrives. TARGET is tried again for --timeout
 while no server listens there. Descriptors that a program sends (SCM_RIGHTS), as tmux and Wayland clients
 do, are dropped unless --descriptors is given. With --allow-ffi for libc, uds relay reports each
-connection on which it dropped some. It may not notice them on one that is always busy.
+connection on which it dropped descriptors. On a connection that is always busy it may miss them.
 uds tap shows all of them.
 
 A port has no owner and no mode: every client that reaches it is accepted. tls: encrypts, and verifies
@@ -192,7 +195,7 @@ deno.json: --config adds the imports of one. A process that ends is replaced. --
 each process. SIGUSR2 prints the connections of each process.
 SIGHUP loads the module again, and no client is refused meanwhile.
 
-${ENDS.replace("SIGHUP", "(without --module) SIGHUP")}`,
+${endsBy("Ctrl-C or SIGTERM (or SIGHUP, without --module)")}`,
     options: {
       reply: value(text, "TEXT", "send TEXT to each request or message, instead of running CMD"),
       "reply-file": value(text, "FILE", "send what FILE contains"),

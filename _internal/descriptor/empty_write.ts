@@ -1,9 +1,9 @@
 /**
  * A write of no bytes, by which the kernel reports that the peer has closed.
  *
- * node:net takes such a write for done although it has failed. The failure shows because the handle
- * then writes once more, and completes the write in a later turn. (Deno 2.9.5 and 2.9.6: EPIPE in
- * strace.)
+ * node:net reports such a write as done although it has failed. The failure shows because the
+ * handle then writes once more, and completes the write in a later turn. (Deno 2.9.5 and 2.9.6:
+ * EPIPE in strace.)
  */
 
 /** A handle of node:net that writes. */
@@ -13,12 +13,12 @@ interface WritingHandle {
 
 const NOTHING = new Uint8Array(0);
 
-/** After so many turns a write has not failed, or is asked about again. One is enough by far. */
+/** How many turns of the event loop to wait for the failure. It shows after one. */
 const TURNS = 8;
 
 /**
- * Whether an empty write of this process was taken at once. Before that, one that completes later
- * shows nothing: in another version of Deno all might do so.
+ * Whether an empty write of this process has succeeded at once. Until then a late completion proves
+ * nothing: another version of Deno may complete all of them late.
  */
 let isTakenAtOnce = false;
 
@@ -29,7 +29,12 @@ let isTakenAtOnce = false;
 export async function emptyWriteFails(handle: object | null | undefined): Promise<boolean> {
   if (!isWriting(handle)) return false;
   let isLater = false;
-  handle.writeBuffer({ oncomplete: () => void (isLater = true) }, NOTHING);
+  try {
+    handle.writeBuffer({ oncomplete: () => void (isLater = true) }, NOTHING);
+  } catch {
+    // Not the method that it was.
+    return false;
+  }
   for (let i = 0; i < TURNS && !isLater; i++) {
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
@@ -37,7 +42,7 @@ export async function emptyWriteFails(handle: object | null | undefined): Promis
   return isLater && isTakenAtOnce;
 }
 
-/** Notes whether an empty write of a new socket is taken at once, unless that is known already. */
+/** Finds out by a new socket whether an empty write succeeds at once, unless that is known. */
 export function learnFrom(handle: object | null | undefined): void {
   if (!isTakenAtOnce) emptyWriteFails(handle);
 }

@@ -11,7 +11,7 @@
  */
 
 import type { ErrorContext } from "../base/error_context.ts";
-import { onAbort, turn } from "../base/event_loop.ts";
+import { delay, onAbort, turn } from "../base/event_loop.ts";
 import { internals, pipeClass, SERVER, SOCKET } from "../base/node.ts";
 import { GIVEN_BACKLOG, type Handle, openListening } from "./fd_listener.ts";
 import { inheritable } from "./inheritable.ts";
@@ -27,6 +27,11 @@ const BACKLOG = 1023;
  * process a client shows after one.
  */
 const EMPTY_TURNS = 40;
+/**
+ * The pause between two looks at a backlog that is not empty. Deno closes the descriptor of a look
+ * some turns later.
+ */
+const BUSY_PAUSE_MS = 10;
 
 /** A socket that others accept from. */
 export class HeldSocket implements Disposable {
@@ -117,6 +122,7 @@ export class HeldSocket implements Disposable {
       isEmpty = true;
       using _watch = this.#watchIfPossible(() => isEmpty = false);
       for (let turns = 0; turns < EMPTY_TURNS && isEmpty && !isOver(); turns++) await turn();
+      if (!isEmpty) await delay(BUSY_PAUSE_MS, signal).catch(() => {});
     }
   }
 
@@ -130,7 +136,10 @@ export class HeldSocket implements Disposable {
     return { [Symbol.dispose]: () => watch.close() };
   }
 
-  /** The same. Returns nothing if no descriptor is left. */
+  /**
+   * Calls back when a client waits. Returns nothing if no descriptor is left: the backlog then
+   * counts as empty.
+   */
   #watchIfPossible(onClient: () => void): Disposable | undefined {
     try {
       return this.#watch(onClient);

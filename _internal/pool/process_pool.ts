@@ -230,7 +230,7 @@ export class ProcessPool {
         worker.closed.then(() => this.#lose(worker));
       } catch (error) {
         child.kill("SIGKILL");
-        await child[Symbol.asyncDispose]();
+        await Promise.allSettled([child[Symbol.asyncDispose]()]);
         throw error;
       }
     } catch (error) {

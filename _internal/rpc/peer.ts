@@ -21,13 +21,13 @@ import {
   show,
 } from "../base/check.ts";
 import { onAbort } from "../base/event_loop.ts";
-import { reportLate } from "../connection/socket_connection.ts";
 import { codeOf, messageOf } from "../base/failure.ts";
 import { handled, rejected } from "../base/rejection.ts";
 import { settlesWithin } from "../base/silence.ts";
 import { quoteAddress } from "../base/shown_address.ts";
 import { print, surviving } from "../base/surviving.ts";
 import { readThrown } from "../base/thrown.ts";
+import { reportLate } from "../connection/socket_connection.ts";
 import { errorFrom, malformed } from "../messages/codec_support.ts";
 import { PeerContext } from "../messages/peer_context.ts";
 import { DONE } from "../messages/sender.ts";
@@ -492,11 +492,9 @@ export function checkCall(method: string, params: object | undefined): void {
     throw new TypeError(`Invalid method: expected a string, got ${show(method)}`);
   }
   if (params !== undefined && (typeof params !== "object" || params === null)) {
+    const remedy = "JSON-RPC has no others: put several arguments into an array, such as [1, 2]";
     throw new TypeError(
-      `Invalid params: expected an object or an array, got ${
-        show(params)
-      }. JSON-RPC has no others: ` +
-        "put several arguments into an array, such as [1, 2]",
+      `Invalid params: expected an object or an array, got ${show(params)}. ${remedy}`,
     );
   }
 }

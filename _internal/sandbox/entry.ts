@@ -43,8 +43,8 @@ function script(text: string): string {
  *
  * - The report is imported beside the module, in the same graph. An import map could replace any
  *   import that it can name: then the report's name is random. `node:fs` is not imported.
- * - The entry does not await it at its top level. Deno shows the first module that never ends to
- *   load, which is then the one that waits.
+ * - The entry does not await the import at its top level. If loading never ends, Deno names the
+ *   first module that waits. With an `await` here that would be the entry.
  * - Deno's cache keeps every URL that it has run. Without an import map they are always the same.
  *
  * @param confinement The text of the program that confines the process.

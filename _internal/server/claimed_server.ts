@@ -4,7 +4,7 @@
  *
  * - Its accepts cannot be observed. The end of its backlog is found from outside: see
  *   docs/design/takeover.md.
- * - A server that empties its backlog itself, when it is closed, is closed at once.
+ * - A server with `EMPTIES_BACKLOG` is closed at once: it accepts its backlog itself.
  * - Closing it unlinks the name that it has bound, at some moment before it has ended.
  */
 

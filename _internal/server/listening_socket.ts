@@ -67,7 +67,7 @@ export class ListeningSocket {
   #drain: Drain | undefined;
   /**
    * Resolves when the backlog is empty, or left to the other processes that have the descriptor. If
-   * it is `undefined`, a drain finds out.
+   * it is `undefined`, {@linkcode Drain} finds the end of the backlog.
    */
   #backlogLeft: Promise<void> | undefined;
   /** Listens on the path again; `undefined` where that is not possible. */

@@ -88,7 +88,9 @@ export class Crew {
       if (this.#isClosing) break;
       // It may have ended meanwhile, and have been replaced.
       if (!this.#workers.delete(worker)) continue;
-      const left = worker.drain(Infinity, true);
+      const left = worker.drain(Infinity);
+      // The other workers accept.
+      worker.leaveBacklog();
       this.#leaving.set(worker, left);
       left.then(() => this.#leaving.delete(worker));
       await worker.untilRetired(this.#closing.signal);
@@ -125,7 +127,7 @@ export class Crew {
       for (const worker of workers) worker.leaveBacklog();
     });
     const results = await Promise.all([
-      ...workers.map((worker) => worker.drain(timeout, false)),
+      ...workers.map((worker) => worker.drain(timeout)),
       ...[...this.#leaving].map(async ([worker, left]) => {
         if (!await settlesWithin(left, timeout)) worker.kill();
         return await left;

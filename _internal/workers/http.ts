@@ -11,7 +11,7 @@
  *   are answered in their order.
  * - While an answer is due, up to 64 KiB are read ahead. The end of file means that the client has
  *   left, as for `Deno.serve`. Beyond 64 KiB the client waits, and the end of file is not seen.
- * - The timeouts count its silence while it is idle or sends a body, not the answer.
+ * - The timeouts count the silence of a client that is idle or sends a body, not the answer.
  */
 
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
@@ -184,7 +184,10 @@ class HttpConnection {
     return this.#due > 0 && this.#last?.complete === true;
   }
 
-  /** Whether the client may not be silent for long. While `fetch` does not read a body, it may. */
+  /**
+   * Whether the client may not be silent for long. While `fetch` does not read a body, it may,
+   * unless a read was already pending.
+   */
   get #isAwaited(): boolean {
     return this.#due === 0 || this.#isReading && !this.#isAnswering;
   }

@@ -48,8 +48,6 @@ export interface ServeParams extends Limits {
 export interface DrainParams {
   /** How long, in milliseconds, its handlers have; `null` without a limit. */
   readonly timeout: number | null;
-  /** Whether other workers take the clients in the backlog. If not, `leaveBacklog` follows. */
-  readonly leavesBacklog: boolean;
 }
 
 /** What a worker reports. */
@@ -75,8 +73,7 @@ export default function run(module: Record<string, unknown>, fd: number, url: st
   let server: ConnectionServer | undefined;
   let accepted = 0;
 
-  function drain({ timeout, leavesBacklog }: DrainParams): Promise<ShutdownResult> {
-    if (leavesBacklog) backlogLeft.resolve();
+  function drain({ timeout }: DrainParams): Promise<ShutdownResult> {
     return server!.shutdown({ timeout: timeout ?? Infinity });
   }
   const methods = {
@@ -97,12 +94,14 @@ export default function run(module: Record<string, unknown>, fd: number, url: st
     figures: (): Figures => ({ connections: server!.connections, accepted }),
     /** Resolves when it accepts no more. */
     untilRetired: () => listener!.ended,
+    /** Accepts the backlog until `leaveBacklog`, and serves its connections. */
     drain,
     leaveBacklog: () => backlogLeft.resolve(),
   };
   const peer = new Peer(conn, withDefaults({ methods }));
   peer.closed.then(async () => {
-    if (server !== undefined) await drain({ timeout: ORPHAN_MS, leavesBacklog: true });
+    backlogLeft.resolve();
+    if (server !== undefined) await drain({ timeout: ORPHAN_MS });
     conn.close();
   });
 }

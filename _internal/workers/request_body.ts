@@ -66,7 +66,7 @@ export class RequestBody {
   }
 }
 
-/** Reports whether `fetch` gets the body of a request. A `Request` cannot have one otherwise. */
+/** Reports whether `fetch` gets the body of a request. For others a `Request` has none. */
 function hasBody({ method, headers }: IncomingMessage): boolean {
   const isEmpty = headers["transfer-encoding"] === undefined &&
     (headers["content-length"] ?? "0") === "0";

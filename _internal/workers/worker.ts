@@ -70,15 +70,14 @@ export class Worker {
   }
 
   /**
-   * Waits until it has finished its connections, and ends it. Never rejects.
+   * Waits until it has finished its connections, and ends it. It accepts clients in the backlog
+   * until {@linkcode leaveBacklog} is called, or the time is over. Never rejects.
    *
    * @param timeout How long, in milliseconds, its handlers have.
-   * @param leavesBacklog Whether other workers take the clients in the backlog. Otherwise it
-   * accepts them until {@linkcode leaveBacklog} is called, or the time is over.
    */
-  async drain(timeout: number, leavesBacklog: boolean): Promise<ShutdownResult> {
+  async drain(timeout: number): Promise<ShutdownResult> {
     this.isDraining = true;
-    const params = { timeout: timeout === Infinity ? null : timeout, leavesBacklog };
+    const params = { timeout: timeout === Infinity ? null : timeout };
     try {
       const limit = { timeout: timeout + LATE_MS };
       return await this.#peer.call("drain", params, limit) as ShutdownResult;
@@ -92,7 +91,7 @@ export class Worker {
     }
   }
 
-  /** Has it accept no more, because the backlog is empty. Call it after {@linkcode drain}. */
+  /** Ends its accepting. Call it after {@linkcode drain}. */
   leaveBacklog(): void {
     this.#peer.call("leaveBacklog").catch(() => {});
   }

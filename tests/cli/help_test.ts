@@ -56,7 +56,7 @@ for (const command of NAMES) {
 test("the help of replay names both defaults of --timeout, and what 0 means", async () => {
   assertMatch(
     String(await parse(["replay", "--help"], COMMANDS)),
-    /^ {2}-w, --timeout SECONDS +[^\n]*; 0: no limit \(default 5, with --listen 0\)$/m,
+    /^ {2}-w, --timeout SECONDS +[^\n]*; 0: no limit \(default 5; 0 with --listen\)$/m,
   );
 });
 

@@ -159,6 +159,13 @@ const REFUSED: [string, AnyCodec, unknown, ErrorClass, string][] = [
     "Cannot encode a message: the promise at .a[1] has no JSON",
   ],
   [
+    "a promise of toJSON()",
+    json(lines()),
+    { at: new Date(0), a: { toJSON: () => Promise.resolve(1) } },
+    TypeError,
+    "Cannot encode a message: the promise at .a has no JSON",
+  ],
+  [
     "a generator",
     json(lines()),
     (function* () {})(),
