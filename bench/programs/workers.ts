@@ -8,10 +8,15 @@ import type { Connection } from "../../mod.ts";
 const STEPS = 16_000_000;
 const CLIENTS = 16;
 
+/** As a function of its own: in an async one, V8 sometimes leaves the loop five times as slow. */
+function compute(): void {
+  let state = 1;
+  for (let i = 0; i < STEPS; i++) state = Math.imul(state, 1664525) + 1013904223 | 0;
+}
+
 export async function connection(conn: Connection): Promise<void> {
   while (await conn.read(new Uint8Array(64)) !== null) {
-    let state = 1;
-    for (let i = 0; i < STEPS; i++) state = Math.imul(state, 1664525) + 1013904223 | 0;
+    compute();
     await conn.write(new TextEncoder().encode(`${Deno.pid}`));
   }
 }
