@@ -166,7 +166,6 @@ export class InputBuffer<T> {
    */
   decode(messages: T[]): boolean {
     const count = messages.length;
-    this.#batchStart = this.#start;
     if (this.isSkipping && !this.#skip()) return false;
     this.#batchStart = this.#start;
     try {
@@ -274,6 +273,8 @@ export class InputBuffer<T> {
 
   /** Drops what has come of a message that is too large. Reports whether that is all of it. */
   #skip(): boolean {
+    // The codec may call detach(). In decode() this would slow down messages that are not skipped.
+    this.#batchStart = this.#start;
     const bytes = this.#chunk.subarray(this.#start, this.#end);
     const skipped = this.#skipped ?? 0;
     const end = this.#codec.skip?.(bytes, skipped);
