@@ -261,7 +261,7 @@ test("statistics() lists no worker that has ended", async () => {
 });
 
 for (const clients of [0, 1]) {
-  test(`shutdown() calls no handler of its own, with ${clients} clients that stay`, async () => {
+  test(`shutdown() serves just the ${clients} clients that stay, until its timeout`, async () => {
     await using dir = new TempDir();
     const path = dir.file("app.sock");
     const module = dir.file("staying.ts");
