@@ -327,7 +327,8 @@ for (const [name, [texts, answers]] of Object.entries(FLOODS)) {
       }
     }
     assertEquals((await program.status).code, 0);
-    const { length } = await program.stderr();
-    assert(length < 2000, `${length} characters were printed`);
+    // The lines of a stack have the path of this folder, which may be of any length.
+    const { length } = (await program.stderr()).replaceAll(/^ +at .*\n/gm, "");
+    assert(length < 1000, `${length} characters were printed`);
   });
 }
