@@ -159,6 +159,9 @@ class HttpConnection {
         reject(error);
       }
       body.end();
+      // node:http of Deno pauses reading while many bytes of answers wait, and goes on at this event
+      // only, which does not come by itself after small writes.
+      if (this.stream.isPaused()) this.stream.emit("drain");
       if (--this.#due === 0) this.#next();
     });
     const body = new RequestBody(message);

@@ -204,6 +204,27 @@ test("pipelined requests, with bodies, are answered in their order", async () =>
   assertEquals(answers, numbers.map((i) => i % 3 === 0 ? "too large" : `<${i}>`));
 });
 
+for (const [count, size] of [[2000, 100], [100, 3000], [60, 30_000], [20, 300_000]] as const) {
+  test(`${count} pipelined requests of ${size} bytes are answered, also at the end of a body`, async () => {
+    await using dir = new TempDir();
+    const path = dir.file("http.sock");
+    await using _server = await fetching(path);
+    await using conn = await connect(path);
+    const body = "~".repeat(size);
+    const request = `POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\n\r\n${body}`;
+    const last = `POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\n\r\n`;
+    const send = async () => {
+      await conn.write(encode(request.repeat(count) + last));
+      await conn.write(encode("end"));
+    };
+    const [all] = await Promise.all([readAll(conn), send()]);
+    const answers = decode(all).split("HTTP/1.1 201 Created").slice(1);
+    const sizes = answers.map((answer) => answer.split("~").length - 1);
+    assertEquals(sizes, [...Array(count).fill(size), 0]);
+    assertMatch(answers[count] ?? "", /end/);
+  });
+}
+
 test("a body waits for a client that does not read, and is cancelled when it leaves", async () => {
   await using dir = new TempDir();
   const path = dir.file("http.sock");
