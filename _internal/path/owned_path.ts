@@ -39,6 +39,9 @@ import { removeHalfMade, removeStale, requireReplaceable } from "./stale_socket.
  */
 const FILE_CLOCK_MS = 20;
 
+/** The paths that claims of this process are binding. */
+const binding = new Set<string>();
+
 /** The errors of {@linkcode requireReplaceable}. */
 const REFUSALS = [SocketInUse, NotASocket, ConnectDenied];
 
@@ -102,6 +105,12 @@ export class OwnedPath {
     signal?: AbortSignal,
   ): Promise<OwnedPath> {
     const owned = new OwnedPath(context, options);
+    if (binding.has(owned.path)) {
+      throw new TypeError(
+        `${context.start}: it is claimed already, for the server that bind() opens. ` +
+          "listen() and serve() claim their path themselves: call them without claim()",
+      );
+    }
     await owned.#acquire(signal);
     return owned;
   }
@@ -156,6 +165,7 @@ export class OwnedPath {
     const access = new SocketAccess(this.#context, this.bindPath, this.#options, unsafe);
     let value: T;
     try {
+      if (this.#context.operation === "claim") binding.add(this.bindPath);
       const opened = access.bind(open);
       value = opened instanceof Promise ? await opened : opened;
       requireDisposable(value);
@@ -166,6 +176,8 @@ export class OwnedPath {
         await this.cleanUpAfter(failure, () => removeHalfMade(this.bindPath, uid));
       }
       throw failure;
+    } finally {
+      binding.delete(this.bindPath);
     }
     const before = this.#own;
     try {

@@ -1,4 +1,4 @@
-import { claim, InsecurePath, listen, probe, SocketInUse } from "@uds/uds";
+import { claim, InsecurePath, listen, probe, serve, SocketInUse } from "@uds/uds";
 import { assertEquals, assertRejects } from "@std/assert";
 import * as http from "node:http";
 import { gate, isPending, makeStale, run, TempDir, test } from "../_helpers.ts";
@@ -120,6 +120,35 @@ for (const publish of ["direct", "rename"] as const) {
       await using owned = await claim(path, { publish });
       using _listener = await owned.bind(watched);
       assertEquals((await probe(path)).state, "alive");
+    });
+  }
+}
+
+const OWN_SERVERS: Record<string, (path: string) => Promise<AsyncDisposable>> = {
+  "listen()": listen,
+  "serve()": (path) => serve(path, async () => {}),
+  "a claim()": claim,
+};
+
+for (const publish of ["direct", "rename"] as const) {
+  for (const [name, open] of Object.entries(OWN_SERVERS)) {
+    test(`bind() refuses ${name}, which claims its path itself, with publish: "${publish}"`, async () => {
+      await using dir = new TempDir();
+      const path = dir.file("a.sock");
+      {
+        await using owned = await claim(path, { publish });
+        const files = dir.list();
+        await assertRejects(
+          () => owned.bind(open),
+          TypeError,
+          `"${path}${publish === "rename" ? ".new" : ""}": it is claimed already, for the ` +
+            "server that bind() opens. listen() and serve() claim their path themselves: call " +
+            "them without claim()",
+        );
+        assertEquals(dir.list(), files);
+      }
+      assertEquals(dir.list(), []);
+      await using _server = await open(path);
     });
   }
 }
