@@ -5,7 +5,7 @@ import { handled } from "./rejection.ts";
 import { readThrown } from "./thrown.ts";
 
 /** Where this package is. */
-const ROOT = new URL("../..", import.meta.url).href;
+const ROOT = decoded(new URL("../..", import.meta.url).href);
 
 /** The directories of its code. Other code of it is in {@linkcode ROOT} itself. */
 const CODE = /^(?:(?:_internal|framing|native|rpc)\/|[^/]*$)/;
@@ -51,13 +51,22 @@ const MAX_PLACES = 20;
 /** A function that never runs: a stack that begins at its caller is empty. */
 function absent(): void {}
 
-/** The file of a place, at the end of a line of a stack. */
-const FILE = /\(?([a-z]+:[^()\n]*?):\d+:\d+\)?$/;
+/** The file of a place, at the end of a line of a stack: in parentheses behind a function. */
+const FILE = /(?:^(?:async )?|\()([a-z]+:.*?):\d+:\d+\)?$/;
 
 /** Returns the files of the lines of a stack: empty where a place has none. */
 function filesOf({ stack }: { stack?: unknown }): string[] {
   const [, ...lines] = typeof stack === "string" ? stack.split("\n    at ") : [];
-  return lines.map((line) => FILE.exec(line)?.[1] ?? "");
+  return lines.map((line) => decoded(FILE.exec(line)?.[1] ?? ""));
+}
+
+/** Decodes a URL. In the text of a stack Deno has decoded it, but not the one that V8 gives. */
+function decoded(url: string): string {
+  try {
+    return decodeURIComponent(url);
+  } catch {
+    return url;
+  }
 }
 
 /** Reports whether a file is not of this package and not of Deno. No file at all counts, too. */
@@ -146,7 +155,7 @@ function callers(called: Called, limit: number): string[] {
   const { prepareStackTrace, stackTraceLimit } = tracing;
   try {
     tracing.prepareStackTrace = (_: unknown, places: Place[]) =>
-      places.map((place) => place.getScriptNameOrSourceURL() ?? "");
+      places.map((place) => decoded(place.getScriptNameOrSourceURL() ?? ""));
     tracing.stackTraceLimit = limit;
     Error.captureStackTrace(probe, called);
     return probe.stack ?? [];

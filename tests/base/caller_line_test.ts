@@ -37,7 +37,7 @@ import {
 import { pool } from "@uds/uds/pool";
 import { rpc, rpcClient } from "@uds/uds/rpc";
 import { listenFds } from "@uds/uds/systemd";
-import { readText, ROOT, TempDir, test } from "../_helpers.ts";
+import { readText, TempDir, test } from "../_helpers.ts";
 
 const SOURCE = Deno.readTextFileSync(new URL(import.meta.url)).split("\n");
 const BYTES = new Uint8Array(10);
@@ -468,8 +468,8 @@ for (const [what, call] of Object.entries(CALLS)) {
     for (const each of opened.splice(0)) await each.close();
     assertInstanceOf(error, Error);
     const frame = error.stack!.split("\n").find((line) => /^ {4}at .*file:/.test(line));
-    const [, file, line] = /file:\/\/(\S+?):(\d+):\d+\)?$/.exec(frame ?? "") ?? [];
-    assertEquals(file?.replace(ROOT, ""), "tests/base/caller_line_test.ts", error.stack);
+    const [, file, line] = /(file:\/\/\S+?):(\d+):\d+\)?$/.exec(frame ?? "") ?? [];
+    assertEquals(file, import.meta.url, error.stack);
     assertMatch(SOURCE[Number(line) - 1]!, /\/\/ caller$/);
   });
 }

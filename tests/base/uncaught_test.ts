@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { fixture, TempDir, test } from "../_helpers.ts";
+import { toFileUrl } from "@std/path/posix";
+import { fixture, ROOT, run, TempDir, test } from "../_helpers.ts";
 
 /** Starts the program with a call. */
 function start(call: string, path = "") {
@@ -37,3 +38,20 @@ for (const call of CALLS) {
     assertMatch(line!, /\/\/ uncaught$/);
   });
 }
+
+test("an error shows the line that called, also of a package in a folder with a space and parentheses", async () => {
+  await using dir = new TempDir();
+  const folder = dir.file("uds (2)");
+  await Deno.symlink(ROOT, folder);
+  await Deno.writeTextFile(
+    dir.file("main.ts"),
+    `import { connect } from "${toFileUrl(folder)}/mod.ts";
+    await connect(7 as never); // uncaught`,
+  );
+  const args = ["run", "--no-check", "--no-lock", "--config", `${ROOT}deno.json`];
+  const { code, stderr } = await run(Deno.execPath(), [...args, dir.file("main.ts")]);
+  assertEquals(code, 1);
+  const [message, line] = stderr.split("\n");
+  assertMatch(message!, /^error: Uncaught \(in promise\) TypeError: Invalid /);
+  assertMatch(line!, /\/\/ uncaught$/);
+});
