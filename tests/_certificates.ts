@@ -55,7 +55,18 @@ export async function issued(
   await openssl("req", ...KEY, "-subj", `/CN=${name}`, "-keyout", key, "-out", request);
   await openssl(
     ...["x509", "-req", "-in", request, "-CA", by.cert, "-CAkey", by.key],
-    ...["-CAcreateserial", "-days", `${days}`, "-extfile", extensions, "-out", cert],
+    // Its own file of numbers: several may be made at once.
+    ...[
+      "-CAcreateserial",
+      "-CAserial",
+      dir.file(`${name}.srl`),
+      "-days",
+      `${days}`,
+      "-extfile",
+      extensions,
+      "-out",
+      cert,
+    ],
   );
   return { cert, key };
 }
