@@ -258,8 +258,9 @@ function lines(stream: ReadableStream<Uint8Array<ArrayBuffer>>): ReadableStream<
   );
 }
 
-/** The root of the project. */
-export const ROOT: string = fromFileUrl(new URL("..", import.meta.url));
+/** The URL of the root of the project, which ends with a slash, and its path. */
+export const ROOT_URL: string = new URL("..", import.meta.url).href;
+export const ROOT: string = fromFileUrl(ROOT_URL);
 
 /** The directory of the examples: this clone, or a project with the package (tools/rehearse.ts). */
 export const PROJECT: string = Deno.env.get("UDS_PROJECT") ?? ROOT;

@@ -8,6 +8,7 @@ import {
   makeStale,
   Program,
   ROOT,
+  ROOT_URL,
   run,
   TempDir,
   test,
@@ -125,10 +126,10 @@ test("serve() of a path that a worker of this process has does not name this pro
   const path = dir.file("a.sock");
   // A second copy of the package, as in a worker, has the same pid and a lock of its own.
   const script = `
-const { claim } = await import("file://${ROOT}/claim.ts");
+const { claim } = await import("${ROOT_URL}claim.ts");
 await using _own = await claim(${JSON.stringify(path)});
 const worker = new Worker(URL.createObjectURL(new Blob([\`
-  import { claim } from "file://${ROOT}/claim.ts";
+  import { claim } from "${ROOT_URL}claim.ts";
   postMessage(await claim(${JSON.stringify(path)}).catch((error) => error.message));
 \`])), { type: "module" });
 console.log(await new Promise((resolve) => worker.onmessage = ({ data }) => resolve(data)));

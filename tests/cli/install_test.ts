@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { serve } from "@uds/uds";
-import { dirname, join } from "@std/path/posix";
+import { dirname, fromFileUrl, join } from "@std/path/posix";
 import { installedConfig, installRoot } from "../../tools/install.ts";
 import { FLAGS, Process, udsCommand } from "../_cli.ts";
-import { decode, ROOT, TempDir, test, testAlone } from "../_helpers.ts";
+import { decode, ROOT, ROOT_URL, TempDir, test, testAlone } from "../_helpers.ts";
 
 /** Runs a command that must exit with 0. Returns what it prints. */
 async function ran(command: string[], cwd: string): Promise<string> {
@@ -63,7 +63,7 @@ test("uds runs from what is published", async () => {
     env: { NO_COLOR: "1" },
   });
   const { stderr } = await process.ended;
-  const files = [...stderr.matchAll(/^ *file:\/\/(\S+) \(/gm)].map(([, file = ""]) => file)
+  const files = [...stderr.matchAll(/^ *(file:\S+) \(/gm)].map(([, url = ""]) => fromFileUrl(url))
     .filter((file) => !/\/links\/|deno\.publish\./.test(file));
   assert(files.includes(join(ROOT, "cli.ts")), stderr);
   for (const file of files) {
@@ -74,7 +74,7 @@ test("uds runs from what is published", async () => {
   // The packages of JSR may be out of reach, so use the stand-ins of the clone.
   const config = join(unpacked.path, "deno.json");
   const published = JSON.parse(await Deno.readTextFile(config));
-  const standIns = installedConfig(published, new URL(`file://${ROOT}/`));
+  const standIns = installedConfig(published, new URL(ROOT_URL));
   await Deno.writeTextFile(config, JSON.stringify({ ...published, ...standIns }));
   // Of these folders, only what pages link to is published.
   assertEquals(
@@ -128,7 +128,7 @@ testAlone(
     await using _server = await serve(dir.file("s.sock"), async () => {});
     const reads = dir.file("reads.ts");
     // Deno reads a module that is imported later, too.
-    await Deno.writeTextFile(reads, `if (Deno.args.length > 0) await import("${ROOT}/cli.ts");`);
+    await Deno.writeTextFile(reads, `if (Deno.args.length > 0) await import("${ROOT_URL}cli.ts");`);
     const commands = [
       [...udsCommand([], ["-A"]).slice(0, -1), reads],
       udsCommand(["probe", dir.file("s.sock")], ["-A"]),

@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path/posix";
 import { parse } from "../../_cli/parse/command_line.ts";
 import { COMMANDS } from "../../_cli/table.ts";
 import { permissionFlags, permissions } from "@uds/uds";
 import { Process, uds, udsCommand } from "../_cli.ts";
-import { makeStale, run, TempDir, test } from "../_helpers.ts";
+import { makeStale, ROOT, run, TempDir, test } from "../_helpers.ts";
 import { echoServer } from "./_echo_server.ts";
 
 const MISSING: [args: string[], wants: string][] = [
@@ -105,8 +106,7 @@ test("uds permissions prints a line that a shell splits correctly", async () => 
   assertEquals(code, 0);
   const { stdout: words } = await run("sh", ["-c", `printf '%s\\0' ${stdout}`]);
   const flags = permissionFlags(permissions("connect", "/run/it's a.sock"));
-  const program = new URL("../../cli.ts", import.meta.url).pathname;
-  assertEquals(words.split("\0"), ["deno", "run", ...flags, program, ...args, ""]);
+  assertEquals(words.split("\0"), ["deno", "run", ...flags, join(ROOT, "cli.ts"), ...args, ""]);
 });
 
 test("uds permissions --json prints the permissions as deno.json has them", async () => {

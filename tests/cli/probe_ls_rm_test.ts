@@ -150,9 +150,11 @@ test("uds rm and ls show a name without its escape sequences", async () => {
 test("uds does its work, and has its exit code, even if standard error is full", async () => {
   await using dir = new TempDir();
   await using _server = await echoServer(dir.file("live.sock"));
-  const line = (words: string) =>
-    `${udsCommand([], ["-A"]).join(" ")} ${words} 2>/dev/full; echo $?`;
-  const shell = (words: string) => new Deno.Command("sh", { args: ["-c", line(words)] }).output();
+  const shell = (words: string) => {
+    const command = udsCommand(words.split(" "), ["-A"]);
+    const args = ["-c", '"$@" 2>/dev/full; echo $?', "sh", ...command];
+    return new Deno.Command("sh", { args }).output();
+  };
   for (
     const [words, said] of [
       [`send ${dir.file("nobody.sock")} x`, "3"],

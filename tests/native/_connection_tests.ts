@@ -1,7 +1,7 @@
 /** Runs the tests of connections once more, over connections that look for bytes at every read. */
 
 import { assertEquals } from "@std/assert";
-import { ROOT, run, TempDir } from "../_helpers.ts";
+import { ROOT, ROOT_URL, run, TempDir } from "../_helpers.ts";
 
 interface Config {
   imports: Record<string, string>;
@@ -16,10 +16,10 @@ export async function testLooking(paths: string[]): Promise<void> {
   );
   const absolute = Object.entries(imports).map(([name, target]) => [
     name,
-    target.startsWith("./") ? `${ROOT}/${target.slice(2)}` : target,
+    target.startsWith("./") ? new URL(target, ROOT_URL).href : target,
   ]);
   const config = {
-    imports: { ...Object.fromEntries(absolute), "@uds/uds": `${ROOT}/tests/native/_looking.ts` },
+    imports: { ...Object.fromEntries(absolute), "@uds/uds": `${ROOT_URL}tests/native/_looking.ts` },
     compilerOptions,
   };
   await Deno.writeTextFile(dir.file("deno.json"), JSON.stringify(config));

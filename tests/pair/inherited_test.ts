@@ -8,6 +8,7 @@ import {
   readAll,
   readText,
   ROOT,
+  ROOT_URL,
   run,
   TempDir,
   test,
@@ -77,7 +78,7 @@ test("inherited(): a write that is not awaited is sent before the process ends",
 
 test("inherited(): reads that are aborted lose no byte", async () => {
   const script = `
-    import { inherited } from ${JSON.stringify(`file://${ROOT}mod.ts`)};
+    import { inherited } from ${JSON.stringify(`${ROOT_URL}mod.ts`)};
     const conn = inherited();
     let text = "";
     for (let i = 0; text.length < 6; i++) {
@@ -161,7 +162,7 @@ for (
 
 test("inherited() leaves a TCP socket open", async () => {
   const script = `
-    import { inherited } from ${JSON.stringify(`file://${ROOT}mod.ts`)};
+    import { inherited } from ${JSON.stringify(`${ROOT_URL}mod.ts`)};
     for (let i = 0; i < 2; i++) {
       try { inherited(); } catch (error) { console.log(error.name); }
     }
@@ -175,7 +176,7 @@ test("inherited() leaves a TCP socket open", async () => {
 
 /** Prints the errors of the first read and write, where the adoption succeeds. */
 const USE = `
-import { inherited, isSocketError } from ${JSON.stringify(`file://${ROOT}mod.ts`)};
+import { inherited, isSocketError } from ${JSON.stringify(`${ROOT_URL}mod.ts`)};
 try {
   const conn = inherited();
   for (const operation of ["write", "read"]) {
@@ -244,7 +245,7 @@ test("inherited() fails with Busy after the first connection was closed", async 
 
 test("inherited() is refused in a worker, which cannot know whether the main thread has it", async () => {
   const use = `
-    import { inherited } from ${JSON.stringify(`file://${ROOT}mod.ts`)};
+    import { inherited } from ${JSON.stringify(`${ROOT_URL}mod.ts`)};
     let said = "adopted";
     try { inherited(); } catch (error) { said = error.name + ": " + error.message; }
     if (globalThis.WorkerGlobalScope) postMessage(said);

@@ -16,6 +16,7 @@ import {
   readAll,
   readText,
   ROOT,
+  ROOT_URL,
   run,
   test,
   turn,
@@ -262,7 +263,7 @@ test("socketpair() 50 times at once never mixes up the ends", async () => {
 
 test("socketpair() leaves no listener, and an idle pair allows the process to end", async () => {
   // A connected socket keeps the name of its listener. Only a listening one has the flag.
-  const script = `import { socketpair } from ${JSON.stringify(`file://${ROOT}mod.ts`)};
+  const script = `import { socketpair } from ${JSON.stringify(`${ROOT_URL}mod.ts`)};
     await socketpair();
     await new Promise((resolve) => setTimeout(resolve, 0));
     const lines = Deno.readTextFileSync("/proc/net/unix").split("\\n");

@@ -3,13 +3,13 @@
 import { CallInterrupted } from "@uds/uds";
 import { type Pool, pool, type PoolOptions } from "@uds/uds/pool";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { ROOT } from "../_helpers.ts";
+import { ROOT_URL } from "../_helpers.ts";
 import type { Tasks } from "../fixtures/pool/tasks.ts";
 
 /** What a module of this clone needs. */
 export const IN_CLONE: Pick<PoolOptions, "modules" | "config"> = {
-  modules: [new URL(`file://${ROOT}`)],
-  config: new URL(`file://${ROOT}/deno.json`),
+  modules: [new URL(ROOT_URL)],
+  config: new URL(`${ROOT_URL}deno.json`),
 };
 
 /** Returns the URL of a module of the fixtures. */

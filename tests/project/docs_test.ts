@@ -140,7 +140,9 @@ class Shell implements AsyncDisposable {
 
 /** Replaces what differs between machines: users, processes, the directory of the clone. */
 function leveled(text: string): string {
-  return text.replaceAll("\r\n", "\n").replaceAll(join(ROOT, "cli.ts"), "jsr:@uds/uds/cli")
+  const program = join(ROOT, "cli.ts");
+  return text.replaceAll("\r\n", "\n")
+    .replaceAll(`'${program}'`, program).replaceAll(program, "jsr:@uds/uds/cli")
     .replace(/\b\d+:\d+\b/g, "USER:GROUP").replace(/\bprocess \d+/g, "process PID");
 }
 

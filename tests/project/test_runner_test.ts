@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { join } from "@std/path/posix";
 import { writeExamples } from "../../tools/examples.ts";
 import { processesOf, type TestResult } from "../../tools/test.ts";
 import { decode, ROOT, TempDir, test } from "../_helpers.ts";
@@ -76,7 +77,7 @@ for (
   ]
 ) {
   test(`deno task test refuses ${name}`, async () => {
-    const runner = new URL("../../tools/test.ts", import.meta.url).pathname;
+    const runner = join(ROOT, "tools/test.ts");
     const args = ["run", "--no-prompt", "--allow-read=tests", runner, name!];
     const { code, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd: ROOT }).output();
     const remedy = "Pass some of tests/, such as tests/rpc";

@@ -1,5 +1,6 @@
 import { pair, type PairOptions } from "@uds/uds";
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { onTerminal as terminalCommand } from "../_cli.ts";
 import { decode, Program, readAll, ROOT, run, TempDir, test } from "../_helpers.ts";
 import { assertOutcome, FIXTURES, Hostile, NAMES, saying, write } from "./_sandbox.ts";
 
@@ -9,7 +10,8 @@ function onTerminal(url: URL, options: PairOptions, before: string[] = []): Prog
   const script = [`${FIXTURES}/start_module.ts`, url.pathname, JSON.stringify(options)];
   if (options.config) script.push(options.config.href);
   const words = [...before, Deno.execPath(), ...deno, ...script];
-  return new Program("script", ["-qec", words.map((word) => `'${word}'`).join(" "), "/dev/null"], {
+  const [command, ...args] = terminalCommand(words);
+  return new Program(command!, args, {
     // The parent must not look for a newer Deno: that would be traced as well.
     env: { DENO_NO_UPDATE_CHECK: "1" },
     stdin: "piped",
@@ -141,6 +143,8 @@ test("pair(module) cannot change a terminal that is its parent's output", async 
   });
   const config = ["--quiet", "--config", `${ROOT}deno.json`, "--no-lock"];
   const words = [Deno.execPath(), "run", "-A", ...config, dir.file("parent.ts"), url.href];
-  const { stdout } = await run("script", ["-qec", `${words.join(" ")}; stty -a`, "/dev/null"]);
+  // As parameters of the shell, the words are not split.
+  const [script, ...args] = terminalCommand(["sh", "-c", '"$@"; stty -a', "sh", ...words]);
+  const { stdout } = await run(script!, args);
   assertMatch(stdout, /[^-]icanon/);
 }, { needs: ["script"] });

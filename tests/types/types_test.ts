@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path/posix";
 import { Process } from "../_cli.ts";
-import { ROOT, TempDir, test } from "../_helpers.ts";
+import { ROOT, ROOT_URL, TempDir, test } from "../_helpers.ts";
 
 const { exports, version } = JSON.parse(Deno.readTextFileSync(join(ROOT, "deno.json"))) as {
   exports: Record<string, string>;
@@ -47,7 +47,7 @@ const ONLY_DENO = { lib: ["deno.ns"] };
 for (const [name, compilerOptions] of Object.entries(PROJECTS)) {
   test(`a project with ${name} passes the check with a clone`, async () => {
     await using dir = new TempDir();
-    const main = program((key) => `file://${join(ROOT, exports[key] as string)}`);
+    const main = program((key) => new URL(exports[key] as string, ROOT_URL).href);
     await Deno.writeTextFile(dir.file("main.ts"), main);
     await Deno.writeTextFile(dir.file("deno.json"), JSON.stringify({ compilerOptions }));
     assertEquals(await deno(["check", "main.ts"], dir.path), "");

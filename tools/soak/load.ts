@@ -1,5 +1,6 @@
 /** What a kind of load is, and what all kinds share. */
 
+import { fromFileUrl } from "@std/path/posix";
 import type { Random } from "./random.ts";
 
 /** What is done again and again. */
@@ -105,7 +106,7 @@ export function untilIdle(server: { readonly connections: number }): Promise<voi
 /** Returns the arguments of Deno that run a file of this package. */
 export function denoArgs(file: string, ...options: string[]): string[] {
   const [config, program] = ["deno.json", file].map((name) =>
-    new URL(`../../${name}`, import.meta.url).pathname
+    fromFileUrl(new URL(`../../${name}`, import.meta.url))
   );
   return ["run", "--quiet", "-A", "--no-lock", `--config=${config}`, ...options, program!];
 }
