@@ -48,8 +48,8 @@ export interface SocketClaim extends AsyncDisposable {
    * @throws {SocketInUse} when the listener of an earlier `bind` is still open.
    * @throws {InsecurePath} when the file was more open than asked for, belongs to another user than
    * the lock file, or its mode or owner cannot be set safely in its directory.
-   * @throws {TypeError} when `open` bound nothing at the path, returned nothing that can be disposed
-   * of, or called `listen()` or `serve()`, which claim their path themselves.
+   * @throws {TypeError} when `open` bound nothing at the path, returned nothing that can be
+   * disposed of, or called `listen()` or `serve()`, which claim their path themselves.
    */
   bind<T extends Disposable | AsyncDisposable>(open: (path: string) => T | Promise<T>): Promise<T>;
   /**

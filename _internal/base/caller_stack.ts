@@ -60,7 +60,7 @@ function filesOf({ stack }: { stack?: unknown }): string[] {
   return lines.map((line) => decoded(FILE.exec(line)?.[1] ?? ""));
 }
 
-/** Decodes a URL. In the text of a stack Deno has decoded it, but not the one that V8 gives. */
+/** Decodes a URL. Deno has decoded those in the text of a stack, and not those of its places. */
 function decoded(url: string): string {
   try {
     return decodeURIComponent(url);

@@ -159,8 +159,8 @@ class HttpConnection {
         reject(error);
       }
       body.end();
-      // node:http of Deno pauses reading while many bytes of answers wait, and goes on at this event
-      // only, which does not come by itself after small writes.
+      // node:http of Deno pauses reading while many bytes of answers wait. It goes on at this event
+      // only, which small writes do not cause.
       if (this.stream.isPaused()) this.stream.emit("drain");
       if (--this.#due === 0) this.#next();
     });
