@@ -7,17 +7,20 @@ import { handled } from "../base/rejection.ts";
 /** How many microtasks a read of a body that is in memory takes at most. */
 const FEW = 10;
 
+/** Headers of `fetch` that node:http decides on. It fails with some of them. */
+const OWN_HEADERS = new Set(["trailer", "transfer-encoding"]);
+
 /** Answers without `fetch`. */
 export function refuse(response: ServerResponse, status: number, text: string): void {
   const headers = { "content-type": "text/plain", "content-length": text.length };
-  response.writeHead(status, { ...headers, connection: "close" }).end(text);
+  response.writeHead(status, headers).end(text);
 }
 
 /**
  * Sends a response. Resolves when node:http has all of it, and cancels its body if the client
  * leaves.
  *
- * @throws {unknown} what its body throws.
+ * @throws {unknown} what its body throws. The head was not sent if that was its first chunk.
  */
 export async function send(answer: Response, response: ServerResponse): Promise<void> {
   if (!(answer instanceof Response)) {
@@ -29,35 +32,69 @@ export async function send(answer: Response, response: ServerResponse): Promise<
   response.on("close", () => {
     if (!response.writableFinished) reader?.cancel().catch(() => {});
   });
-  writeHead(answer, response);
-  if (reader === undefined) return void response.end();
-  let next = handled(reader.read());
+  if (reader === undefined) {
+    writeHead(answer, response);
+    return void response.end();
+  }
+  const read = async () => checkChunk(await reader.read());
+  let next = handled(read());
   const first = await soon(next);
-  if (first?.done === false) next = handled(reader.read());
+  if (first?.done === false) next = handled(read());
   const last = first?.done === false ? await soon(next) : first;
   if (last?.done) {
-    // Of an answer to HEAD, it is all that the client learns.
-    if (!response.hasHeader("content-length")) {
-      response.setHeader("content-length", first?.value?.length ?? 0);
-    }
+    writeHead(answer, response, first?.value?.length ?? 0);
     return void response.end(first?.value);
   }
+  writeHead(answer, response);
   response.flushHeaders();
   if (response.req.method === "HEAD") {
     response.end();
     return await reader.cancel();
   }
+  // Otherwise a body of another length would shift the next response.
+  response.strictContentLength = true;
   if (first?.done === false && !response.write(first.value)) await takesMore(response);
-  for (let chunk = await next; !chunk.done; chunk = await reader.read()) {
+  for (let chunk = await next; !chunk.done; chunk = await read()) {
     if (!response.write(chunk.value)) await takesMore(response);
   }
   response.end();
 }
 
-function writeHead({ status, statusText, headers }: Response, response: ServerResponse): void {
+/** Returns a chunk of a body. */
+function checkChunk(
+  chunk: ReadableStreamReadResult<Uint8Array<ArrayBuffer>>,
+): ReadableStreamReadResult<Uint8Array<ArrayBuffer>> {
+  if (chunk.done || chunk.value instanceof Uint8Array) return chunk;
+  throw new TypeError(
+    `The body of the response of "fetch" must consist of Uint8Array, got ${show(chunk.value)}`,
+  );
+}
+
+/**
+ * Sets the head. The length of a body counts more than what `fetch` says. Of an answer to HEAD, it
+ * is all that the client learns.
+ *
+ * @param length The length of the body, if it is known.
+ */
+function writeHead(
+  { status, statusText, headers, body }: Response,
+  response: ServerResponse,
+  length?: number,
+): void {
+  const hasBody = response.req.method !== "HEAD" && status !== 304;
+  const isUnknown = body !== null && length === undefined;
   response.statusCode = status;
   if (statusText !== "") response.statusMessage = statusText;
-  for (const [name, value] of headers) response.appendHeader(name, value);
+  for (const [name, value] of headers) {
+    if (OWN_HEADERS.has(name)) continue;
+    if (name === "content-length" && (hasBody && !isUnknown || !/^\d+$/.test(value))) continue;
+    // A worker that drains has decided.
+    if (name === "connection" && response.hasHeader(name)) continue;
+    response.appendHeader(name, value);
+  }
+  if (length !== undefined && !response.hasHeader("content-length")) {
+    response.setHeader("content-length", length);
+  }
 }
 
 /** Returns the result of a promise, unless it waits for more than memory. */
