@@ -11,14 +11,25 @@ export function requestOf(
   body: ReadableStream<Uint8Array<ArrayBuffer>> | null,
   signal: AbortSignal,
 ): Request | string {
-  const { method = "GET", url = "/", headers, rawHeaders } = message;
-  const host = headers.host ?? "localhost";
-  if (NOT_IN_HOST.test(host)) return "The host is not valid\n";
+  const { method = "GET", url = "/", rawHeaders } = message;
+  const pairs: [string, string][] = [];
+  const hosts: string[] = [];
+  const cookies: string[] = [];
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!.toLowerCase();
+    const value = rawHeaders[i + 1]!;
+    if (name === "cookie") cookies.push(value);
+    else pairs.push([name, value]);
+    if (name === "host") hosts.push(value);
+  }
+  // A comma, as between the values of other headers, would be part of a value.
+  if (cookies.length > 0) pairs.push(["cookie", cookies.join("; ")]);
+  // With an empty one, the path would begin with the host.
+  const host = hosts[0] || "localhost";
+  if (hosts.length > 1 || NOT_IN_HOST.test(host)) return "The host is not valid\n";
   // The client of a proxy sends the whole URL.
   const whole = url.startsWith("/") ? `http://${host}${url}` : url;
   if (!/^https?:\/\//i.test(whole) || !URL.canParse(whole)) return "The URL is not valid\n";
-  const pairs: [string, string][] = [];
-  for (let i = 0; i < rawHeaders.length; i += 2) pairs.push([rawHeaders[i]!, rawHeaders[i + 1]!]);
   try {
     return new Request(whole, { method, headers: pairs, body, signal });
   } catch (error) {
