@@ -64,6 +64,8 @@ export function httpHandler(options: HttpOptions): ServeHandler {
     connections.get(request.socket)!.answer(request, response);
   };
   const server: Server = builtin("node:http").createServer(settings, answer);
+  // Otherwise it drops all headers beyond the first thousand. Their size has a limit.
+  server.maxHeadersCount = 0;
   // Otherwise it answers an unknown expectation itself, and reads nothing after it.
   server.on("checkExpectation", answer);
   // Otherwise it closes each connection after its first answer.
@@ -90,8 +92,8 @@ class HttpConnection {
   });
   /** How long the client may be silent now. */
   #limitMs: number;
-  /** How many answers are due. */
-  #due = 0;
+  /** The answers that are due. */
+  readonly #due: Set<ServerResponse> = new Set();
   /** The last request. */
   #last: IncomingMessage | undefined;
   /** Bytes that node:http does not have yet. */
@@ -145,7 +147,7 @@ class HttpConnection {
 
   /** Answers a request. */
   async answer(message: IncomingMessage, response: ServerResponse): Promise<void> {
-    this.#due++;
+    this.#due.add(response);
     this.#last = message;
     const { draining, signal } = this.#info;
     const left = new AbortController();
@@ -162,17 +164,21 @@ class HttpConnection {
       // node:http of Deno pauses reading while many bytes of answers wait. It goes on at this event
       // only, which small writes do not cause.
       if (this.stream.isPaused()) this.stream.emit("drain");
-      if (--this.#due === 0) this.#next();
+      this.#due.delete(response);
+      if (this.#due.size === 0) this.#next();
     });
     const body = new RequestBody(message);
     try {
       const request = requestOf(message, body.stream, left.signal);
+      const { upgrade } = message.headers;
+      // node:http of Deno drops what has come together with such a request.
+      if (upgrade !== undefined) response.setHeader("connection", "close");
       if (typeof request === "string") return refuse(response, 400, request);
-      if (message.headers.upgrade === "websocket") return refuse(response, 501, NO_UPGRADE);
+      if (upgrade?.toLowerCase() === "websocket") return refuse(response, 501, NO_UPGRADE);
       const remoteAddr = this.#conn.remoteAddr as Deno.UnixAddr;
       const info = { remoteAddr, completed, draining, signal };
       const answer = await this.#options.fetch(request, info);
-      if (draining.aborted && this.#due === 1) response.setHeader("connection", "close");
+      if (draining.aborted && this.#due.size === 1) response.setHeader("connection", "close");
       await send(answer, response);
     } catch (error) {
       if (left.signal.aborted) return;
@@ -184,7 +190,7 @@ class HttpConnection {
 
   /** Whether the client has nothing to send. */
   get #isAnswering(): boolean {
-    return this.#due > 0 && this.#last?.complete === true;
+    return this.#due.size > 0 && this.#last?.complete === true;
   }
 
   /**
@@ -192,7 +198,7 @@ class HttpConnection {
    * unless a read was already pending.
    */
   get #isAwaited(): boolean {
-    return this.#due === 0 || this.#isReading && !this.#isAnswering;
+    return this.#due.size === 0 || this.#isReading && !this.#isAnswering;
   }
 
   /** Passes on the bytes that are held, unless an answer is due. Reads more. */
@@ -222,7 +228,7 @@ class HttpConnection {
     this.#conn.read(room).then((count) => {
       this.#isReading = false;
       this.#silence.stop();
-      if (count === null) return this.stream.destroy();
+      if (count === null) return this.#leave();
       this.#limitMs = this.#options.timeouts.idleTimeout ?? Infinity;
       this.#hold(count);
       this.#advance();
@@ -237,6 +243,15 @@ class HttpConnection {
     this.#memory = this.#memory.subarray(count);
   }
 
+  /**
+   * The client has ended its direction. It gets answers that are complete. The read after them comes
+   * here again.
+   */
+  #leave(): void {
+    const isComplete = this.#isAnswering && [...this.#due].every((answer) => answer.writableEnded);
+    if (!isComplete) this.stream.destroy();
+  }
+
   /** Begins to wait for the next request, because all answers were sent. */
   #next(): void {
     if (this.#isEnding) this.stream.destroy();
@@ -246,6 +261,6 @@ class HttpConnection {
   /** Ends it, after its requests. */
   #end(): void {
     this.#isEnding = true;
-    if (this.#due === 0) this.stream.destroy();
+    if (this.#due.size === 0) this.stream.destroy();
   }
 }

@@ -1,4 +1,4 @@
-import { connect } from "@uds/uds";
+import { connect, type Connection } from "@uds/uds";
 import { serveWorkers, type ServeWorkersOptions, type WorkerServer } from "@uds/uds/workers";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { decode, encode, readAll, readText, TempDir, test } from "../_helpers.ts";
@@ -154,6 +154,129 @@ test("what is not a request of this server is refused by name", async () => {
   assertMatch(refused, /^HTTP\/1.1 501 [^]*does not upgrade connections/);
 });
 
+const GET = (resource: string, more = ""): string =>
+  `GET ${resource} HTTP/1.1\r\nHost: a\r\n${more}\r\n`;
+const LAST = GET("/hello", "Connection: close\r\n");
+
+/** Returns how the first of two answers frames its body, and the bodies of both. */
+async function framesOf(path: string, request: string): Promise<string[]> {
+  const all = await raw(path, request + LAST);
+  const [frame] = all.match(/^(?:content-length|transfer-encoding|trailer):.*/im) ?? ["none"];
+  return [frame!.toLowerCase(), ...all.split(/HTTP\/1.1 [^]*?\r\n\r\n/).slice(1)];
+}
+
+test("headers of a response that frame its body are not sent as they are", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using server = await fetching(path);
+  const before = await accepting(server);
+  const framings = ["content-length=3", "content-length=9", "content-length=x", "trailer=x"];
+  for (const framing of [...framings, "transfer-encoding=gzip&content-length=5"]) {
+    const known = await framesOf(path, GET(`/hello?${framing}`));
+    assertEquals(known, ["content-length: 5", "hello", "hello"], framing);
+    const none = await framesOf(path, GET(`/null?${framing}`));
+    assertEquals(none, ["content-length: 0", "", "hello"], framing);
+  }
+  const chunks = "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
+  for (const framing of ["content-length=x", "trailer=x", "transfer-encoding=gzip"]) {
+    const streamed = await framesOf(path, GET(`/streamed?${framing}`));
+    assertEquals(streamed, ["transfer-encoding: chunked", chunks, "hello"], framing);
+  }
+  const whole = await framesOf(path, GET("/streamed?content-length=5"));
+  assertEquals(whole, ["content-length: 5", "hello", "hello"]);
+  const head = await framesOf(path, GET("/null?content-length=9").replace("GET", "HEAD"));
+  assertEquals(head, ["content-length: 9", "", "hello"]);
+  assertEquals(await accepting(server), before);
+});
+
+test("a stream of another length than its content-length ends the connection", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  const short = await framesOf(path, GET("/streamed?content-length=9"));
+  assertEquals(short, ["content-length: 9", "hello"]);
+  const long = await framesOf(path, GET("/streamed?content-length=4"));
+  assertEquals(long, ["content-length: 4", "hel"]);
+});
+
+test("a body of text instead of bytes is answered with 500", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  assertMatch(await raw(path, GET("/chunks-of-text") + LAST), /^HTTP\/1.1 500 [^]*hello$/);
+});
+
+test("a request behind one that fails is answered", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  for (const resource of ["/throw", "/none", "/broken", "ftp://a/url"]) {
+    const all = await raw(path, GET(resource) + LAST);
+    assertMatch(
+      all,
+      /^HTTP\/1.1 (?:500 Internal Server Error|400 Bad Request)[^]*200 OK[^]*hello$/,
+    );
+  }
+});
+
+test("a request that asks for another protocol is answered, and its connection ends", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  for (const protocol of ["h2c", "other"]) {
+    const upgrade = `Connection: Upgrade\r\nUpgrade: ${protocol}\r\n`;
+    const get = await raw(path, GET("/hello", upgrade) + LAST);
+    assertMatch(get, /^HTTP\/1.1 200 OK\r\nconnection: close\r\n[^]*\r\n\r\nhello$/i);
+    const post = GET("/text", `${upgrade}Content-Length: 3\r\n`).replace("GET", "POST");
+    assertMatch(await raw(path, `${post}abc${LAST}`), /connection: close[^]*\r\n\r\nabc$/i);
+  }
+  const socket = await raw(path, GET("/hello", "Connection: upgrade\r\nUpgrade: WebSocket\r\n"));
+  assertMatch(socket, /^HTTP\/1.1 501 /);
+});
+
+test("fetch gets the host and all headers of a request", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  const headersOf = async (more: string): Promise<string[]> => {
+    const all = await raw(path, `GET /headers HTTP/1.1\r\n${more}Connection: close\r\n\r\n`);
+    return all.startsWith("HTTP/1.1 200")
+      ? JSON.parse(all.split("\r\n\r\n")[1]!)
+      : [all.slice(9, 12)];
+  };
+  const cookies = "Cookie: a=1\r\nX-A: 1\r\ncookie: b=2\r\nX-A: 2\r\n";
+  assertEquals(await headersOf(`Host: a\r\n${cookies}`), [
+    "http://a/headers",
+    ...[["connection", "close"], ["cookie", "a=1; b=2"], ["host", "a"], ["x-a", "1, 2"]],
+  ] as never);
+  assertEquals((await headersOf("Host: \r\n"))[0], "http://localhost/headers");
+  assertEquals(await headersOf("Host: a\r\nHost: b\r\n"), ["400"]);
+  assertEquals(await headersOf("Host: a\r\nHost: a\r\n"), ["400"]);
+  assertEquals((await headersOf("Host: a\r\nconstructor: b\r\n")).length, 4);
+  const many = await headersOf(`Host: a\r\n${"X:y\r\n".repeat(2000)}X-Last: z\r\n`);
+  assertEquals(many.at(-1), ["x-last", "z"] as never);
+});
+
+/** Returns how many bytes of a body follow the head of an answer, until the connection ends. */
+async function lengthOfBody(conn: Connection): Promise<number> {
+  const all = await readAll(conn);
+  return all.length - decode(all).indexOf("\r\n\r\n") - 4;
+}
+
+test("a client that ends its direction gets the whole of an answer that has begun", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using server = await fetching(path);
+  for (const requests of [GET("/big"), GET("/hello") + GET("/big")]) {
+    await using conn = await connect(path);
+    await conn.write(encode(requests));
+    await conn.read(new Uint8Array(1));
+    await conn.closeWrite();
+    assert(await lengthOfBody(conn) >= 3_000_000, requests);
+  }
+  while ((await server.statistics()).workers[0]?.connections !== 0);
+});
+
 test("a client that leaves aborts its request", async () => {
   await using dir = new TempDir();
   const path = dir.file("http.sock");
@@ -305,7 +428,8 @@ test("fetch and connection are called on the default export, also on an instance
   const path = dir.file("http.sock");
   const methods = {
     fetch: "fetch() { return new Response(this.name); }",
-    connection: "connection(conn) { return conn.writeText(this.name); }",
+    connection:
+      "async connection(conn) { await conn.read(new Uint8Array(1000)); await conn.writeText(this.name); }",
   };
   for (const [name, method] of Object.entries(methods)) {
     const exports = {
