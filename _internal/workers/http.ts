@@ -10,7 +10,8 @@
  * - Bytes that come while an answer is due wait until it is sent. Requests that have come together
  *   are answered in their order.
  * - While an answer is due, up to 64 KiB are read ahead. The end of file means that the client has
- *   left, as for `Deno.serve`. Beyond 64 KiB the client waits, and the end of file is not seen.
+ *   left, as for `Deno.serve`, unless all answers are ready. Beyond 64 KiB the client waits, and the
+ *   end of file is not seen.
  * - The timeouts count the silence of a client that is idle or sends a body, not the answer.
  */
 
@@ -140,6 +141,8 @@ class HttpConnection {
         stop();
         clearTimeout(timer);
         this.#silence.stop();
+        // node:http closes the first of them only.
+        for (const response of this.#due) response.emit("close");
         resolve();
       });
     });
@@ -154,6 +157,7 @@ class HttpConnection {
     const { promise: completed, resolve, reject } = Promise.withResolvers<void>();
     completed.catch(() => {});
     response.on("close", () => {
+      if (!this.#due.delete(response)) return;
       if (response.writableFinished) resolve();
       else {
         const error = new Deno.errors.Interrupted("The client has left before it had the response");
@@ -164,7 +168,6 @@ class HttpConnection {
       // node:http of Deno pauses reading while many bytes of answers wait. It goes on at this event
       // only, which small writes do not cause.
       if (this.stream.isPaused()) this.stream.emit("drain");
-      this.#due.delete(response);
       if (this.#due.size === 0) this.#next();
     });
     const body = new RequestBody(message);
