@@ -7,8 +7,8 @@ import { handled } from "../base/rejection.ts";
 /** How many microtasks a read of a body that is in memory takes at most. */
 const FEW = 10;
 
-/** Headers of `fetch` that node:http decides on. It fails with some of them. */
-const OWN_HEADERS = new Set(["trailer", "transfer-encoding"]);
+/** Headers of `fetch` that are not sent: node:http decides on them, or fails with them. */
+const OWN_HEADERS = new Set(["keep-alive", "trailer", "transfer-encoding"]);
 
 /** Answers without `fetch`. */
 export function refuse(response: ServerResponse, status: number, text: string): void {
@@ -88,9 +88,8 @@ function writeHead(
   for (const [name, value] of headers) {
     if (OWN_HEADERS.has(name)) continue;
     if (name === "content-length" && (hasBody && !isUnknown || !/^\d+$/.test(value))) continue;
-    // A worker that drains has decided.
-    if (name === "connection" && response.hasHeader(name)) continue;
-    response.appendHeader(name, value);
+    if (name !== "connection") response.appendHeader(name, value);
+    else if (/\bclose\b/i.test(value)) response.setHeader(name, "close");
   }
   if (length !== undefined && !response.hasHeader("content-length")) {
     response.setHeader("content-length", length);

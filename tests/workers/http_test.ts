@@ -189,6 +189,24 @@ test("headers of a response that frame its body are not sent as they are", async
   assertEquals(await accepting(server), before);
 });
 
+test("the connection header of fetch may end a connection, not keep it", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  for (const connection of ["keep-alive", "upgrade", "close"]) {
+    const resource = `/hello?connection=${connection}&keep-alive=timeout%3D5`;
+    const old = GET(resource).replace("HTTP/1.1", "HTTP/1.0");
+    for (const request of [old, GET(resource, "Connection: close\r\n")]) {
+      const all = await raw(path, request);
+      assertMatch(all, /^HTTP[^]*?\r\nConnection: close\r\n[^]*hello$/i);
+      assert(!/keep-alive/i.test(all), all);
+    }
+  }
+  const answers = async (connection: string) =>
+    (await raw(path, GET(`/hello?connection=${connection}`) + LAST)).match(/200 OK/g)?.length;
+  assertEquals([await answers("close"), await answers("keep-alive")], [1, 2]);
+});
+
 test("a stream of another length than its content-length ends the connection", async () => {
   await using dir = new TempDir();
   const path = dir.file("http.sock");
@@ -290,6 +308,22 @@ test("a client that leaves aborts its request", async () => {
   await assertRejects(() => waiting, DOMException);
   while ((await left()).aborted === 0);
   assertEquals((await left()).completed, "Interrupted");
+});
+
+test("a client that leaves aborts pipelined requests, and cancels their answers", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  using client = clientOf(path);
+  const left = async () => await (await client.ask("/left")).json();
+  const conn = await connect(path);
+  await conn.write(encode(GET("/wait") + GET("/wait") + GET("/endless")));
+  while ((await left()).pulled === 0);
+  conn.close();
+  for (;;) {
+    const { aborted, cancelled } = await left();
+    if (aborted === 2 && cancelled === 1) break;
+  }
 });
 
 for (const count of [1, 1300]) {
