@@ -10,8 +10,8 @@
  * - Bytes that come while an answer is due wait until it is sent. Requests that have come together
  *   are answered in their order.
  * - While an answer is due, up to 64 KiB are read ahead. The end of file means that the client has
- *   left, as for `Deno.serve`, unless all answers are ready. Beyond 64 KiB the client waits, and the
- *   end of file is not seen.
+ *   left, as for `Deno.serve`, unless all answers are ready. Beyond 64 KiB the client waits, and
+ *   the end of file is not seen.
  * - The timeouts count the silence of a client that is idle or sends a body, not the answer.
  */
 
@@ -247,8 +247,8 @@ class HttpConnection {
   }
 
   /**
-   * The client has ended its direction. It gets answers that are complete. The read after them comes
-   * here again.
+   * The client has ended its direction. It gets answers that are complete. The read after them
+   * comes here again.
    */
   #leave(): void {
     const isComplete = this.#isAnswering && [...this.#due].every((answer) => answer.writableEnded);

@@ -29,17 +29,15 @@ export async function send(answer: Response, response: ServerResponse): Promise<
   if (answer.type === "error") throw new TypeError(`"fetch" has returned Response.error()`);
   if (answer.bodyUsed) throw new TypeError(`The body of the response of "fetch" was read before`);
   const reader = answer.body?.getReader();
-  response.on("close", () => {
-    if (!response.writableFinished) reader?.cancel().catch(() => {});
-  });
+  // Does nothing if all of it was read.
+  response.on("close", () => reader?.cancel().catch(() => {}));
   if (reader === undefined) {
     writeHead(answer, response);
     return void response.end();
   }
-  const read = async () => checkChunk(await reader.read());
-  let next = handled(read());
-  const first = await soon(next);
-  if (first?.done === false) next = handled(read());
+  let next = handled(reader.read());
+  const first = checked(await soon(next));
+  if (first?.done === false) next = handled(reader.read());
   const last = first?.done === false ? await soon(next) : first;
   if (last?.done) {
     writeHead(answer, response, first?.value?.length ?? 0);
@@ -54,17 +52,15 @@ export async function send(answer: Response, response: ServerResponse): Promise<
   // Otherwise a body of another length would shift the next response.
   response.strictContentLength = true;
   if (first?.done === false && !response.write(first.value)) await takesMore(response);
-  for (let chunk = await next; !chunk.done; chunk = await read()) {
+  for (let chunk = checked(await next); !chunk.done; chunk = checked(await reader.read())) {
     if (!response.write(chunk.value)) await takesMore(response);
   }
   response.end();
 }
 
-/** Returns a chunk of a body. */
-function checkChunk(
-  chunk: ReadableStreamReadResult<Uint8Array<ArrayBuffer>>,
-): ReadableStreamReadResult<Uint8Array<ArrayBuffer>> {
-  if (chunk.done || chunk.value instanceof Uint8Array) return chunk;
+/** Returns what a read of a body has resolved to. Throws unless that is bytes, or the end. */
+function checked<T extends ReadableStreamReadResult<unknown> | undefined>(chunk: T): T {
+  if (chunk === undefined || chunk.done || chunk.value instanceof Uint8Array) return chunk;
   throw new TypeError(
     `The body of the response of "fetch" must consist of Uint8Array, got ${show(chunk.value)}`,
   );

@@ -217,11 +217,13 @@ test("a stream of another length than its content-length ends the connection", a
   assertEquals(long, ["content-length: 4", "hel"]);
 });
 
-test("a body of text instead of bytes is answered with 500", async () => {
+test("a body of text instead of bytes is cancelled, and answered with 500", async () => {
   await using dir = new TempDir();
   const path = dir.file("http.sock");
   await using _server = await fetching(path);
   assertMatch(await raw(path, GET("/chunks-of-text") + LAST), /^HTTP\/1.1 500 [^]*hello$/);
+  using client = clientOf(path);
+  assertEquals((await (await client.ask("/left")).json()).cancelled, 1);
 });
 
 test("a request behind one that fails is answered", async () => {
