@@ -181,14 +181,21 @@ class HttpConnection {
       const remoteAddr = this.#conn.remoteAddr as Deno.UnixAddr;
       const info = { remoteAddr, completed, draining, signal };
       const answer = await this.#options.fetch(request, info);
-      if (draining.aborted && this.#due.size === 1) response.setHeader("connection", "close");
+      this.#announceEnd(response);
       await send(answer, response);
     } catch (error) {
       if (left.signal.aborted) return;
       this.#options.report(error);
-      if (response.headersSent) this.stream.destroy();
-      else refuse(response, 500, "Internal Server Error");
+      if (response.headersSent) return void this.stream.destroy();
+      this.#announceEnd(response);
+      refuse(response, 500, "Internal Server Error");
     }
+  }
+
+  /** Ends the connection after an answer, if no other one is due and this worker drains. */
+  #announceEnd(response: ServerResponse): void {
+    const isLast = this.#info.draining.aborted && this.#due.size === 1;
+    if (isLast) response.setHeader("connection", "close");
   }
 
   /** Whether the client has nothing to send. */

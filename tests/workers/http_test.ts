@@ -432,6 +432,23 @@ test("a worker that drains answers, and ends its kept connections", async () => 
   assertEquals(await readText(idle), null);
 });
 
+test("a worker that drains ends a connection after a request that fails, too", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using server = await fetching(path);
+  await using kept = await connect(path);
+  await kept.write(encode(GET("/throw")));
+  assertMatch(await readText(kept) ?? "", /500[^]*Connection: keep-alive/i);
+  await server.reload();
+  let answer = "";
+  while (!/connection: close/i.test(answer)) {
+    await kept.write(encode(GET("/throw")));
+    answer = await readText(kept) ?? "";
+    assertMatch(answer, /500/);
+  }
+  assertEquals(await readText(kept), null);
+});
+
 test("reload() under load loses no request of kept connections", async () => {
   await using dir = new TempDir();
   const path = dir.file("http.sock");
