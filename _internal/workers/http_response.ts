@@ -20,7 +20,7 @@ export function refuse(response: ServerResponse, status: number, text: string): 
  * Sends a response. Resolves when node:http has all of it, and cancels its body if the client
  * leaves.
  *
- * @throws {unknown} what its body throws. The head was not sent if that was its first chunk.
+ * @throws {unknown} what its body throws. If its first chunk fails, the head was not sent.
  */
 export async function send(answer: Response, response: ServerResponse): Promise<void> {
   if (!(answer instanceof Response)) {
