@@ -38,8 +38,9 @@ export async function needs(flags: TapFlags, from: Endpoint, to: Endpoint): Prom
   ]);
 }
 
+/** Deno allows `stat` of an open file only to a program that may read it. */
 function fileNeeds({ output }: TapFlags): Needs {
-  return output === undefined ? {} : { write: [output] };
+  return output === undefined ? {} : { read: [output], write: [output] };
 }
 
 /** Throws if `--output` is not a file, or one that LISTEN needs. */

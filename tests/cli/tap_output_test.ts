@@ -59,6 +59,17 @@ test("uds tap --output - is refused: - is not standard output there", async () =
   ]);
 });
 
+test("the line that uds permissions prints is enough for uds tap --output", async () => {
+  await using dir = new TempDir();
+  const args = ["tap", "-o", dir.file("r.jsonl"), dir.file("t.sock"), dir.file("a.sock")];
+  const { stdout: line } = await uds(["permissions", ...args], { flags: [] });
+  await using tap = new Process(udsCommand(args, line.match(/--allow-[^ ]+/g) ?? []));
+  await tap.stderr.until("listening on");
+  tap.kill("SIGTERM");
+  const { code, stderr } = await tap.ended;
+  assertEquals(code, 0, stderr);
+});
+
 test("uds tap --output names the file that it cannot write", async () => {
   await using dir = new TempDir();
   const file = dir.file("absent/r.jsonl");
