@@ -1,7 +1,6 @@
 /** Reports on standard error what a command does besides its data, for people or as JSON. */
 
 import { andMore, CountedLines, kindOfError } from "../../_internal/base/counted_lines.ts";
-import { messageOf } from "../../_internal/base/failure.ts";
 import { shortAddress } from "../../_internal/base/shown_address.ts";
 import { isSocketError, RpcError, SocketInUse } from "../../errors.ts";
 import { exitCodeOf, OK, QuietEnd, UsageError } from "../exit_codes.ts";
@@ -10,6 +9,7 @@ import type { VerboseFlags } from "../parse/options.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { paint } from "../text/color.ts";
 import { json, printable, shortened } from "../text/printable.ts";
+import { commandMessage } from "../text/remedies.ts";
 import { printError } from "./output.ts";
 
 /** The options that decide what is reported. */
@@ -57,7 +57,7 @@ class Reporter {
   /** Reports a client that left before it had its whole answer, with `--verbose` only. */
   reportLeft(error: unknown): void {
     if (!this.#verbose) return;
-    const reason = shortened(messageOf(firstOf(error)));
+    const reason = shortened(commandMessage(firstOf(error)));
     this.sayCounted("left", `a client left: ${reason}`, { event: "left", reason });
   }
 
@@ -89,7 +89,7 @@ class Reporter {
   }
 
   #writeFailure(error: unknown, code: number, more: number): void {
-    const message = shortened(messageOf(error));
+    const message = shortened(commandMessage(error));
     if (this.#json) {
       write(json({ error: describe(error, message), exitCode: code, ...counted(more) }));
       return;

@@ -1,7 +1,6 @@
 /** The same request to any server, again and again: `uds bench --send`. */
 
 import { kindOfError } from "../../_internal/base/counted_lines.ts";
-import { messageOf } from "../../_internal/base/failure.ts";
 import { delay } from "../../_internal/base/event_loop.ts";
 import { handled } from "../../_internal/base/rejection.ts";
 import { settlesWithin, SilenceTimer } from "../../_internal/base/silence.ts";
@@ -11,6 +10,7 @@ import { encodeMessage, messages } from "../../framing.ts";
 import type { FramingFlags } from "../parse/options.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { type Times, timesOf } from "../text/figures.ts";
+import { commandMessage } from "../text/remedies.ts";
 import { connectStream } from "./connect_stream.ts";
 import { codecOf, fromHex } from "./framing.ts";
 import type { Progress } from "./output.ts";
@@ -111,7 +111,7 @@ export async function measureLoad(
   function countError(error: unknown): void {
     const kind = kindOfError(error);
     if (!firstMessages.has(kind) && firstMessages.size < MAX_KINDS) {
-      firstMessages.set(kind, messageOf(error));
+      firstMessages.set(kind, commandMessage(error));
     }
     const message = firstMessages.get(kind) ?? "other errors";
     errors[message] = (errors[message] ?? 0) + 1;

@@ -81,10 +81,8 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
     maxConnections: max,
     idleTimeout: idle,
     signal,
-    onError: (error) => reporter.report(withFlags(error)),
-  }, urlOf(flags.module!)).catch((error) => {
-    throw withFlags(error);
-  });
+    onError: (error) => reporter.report(error),
+  }, urlOf(flags.module!));
   // Also during the start, which the signal would end otherwise.
   onSignal("SIGHUP", async () => {
     const server = await starting.catch(() => undefined);
@@ -94,7 +92,7 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
     // A successor ends it, too.
     if (signal.aborted || failure instanceof Deno.errors.BadResource) return;
     if (failure === undefined) reporter.say("reloaded", { event: "reloaded" });
-    else reporter.report(withFlags(failure));
+    else reporter.report(failure);
     // Also if the old processes go on.
     await tellReady(isGiven).catch((error) => reporter.report(error));
   });
@@ -117,22 +115,6 @@ export async function serveModule(flags: Flags, path: SocketPath): Promise<void>
   await tellReady(isGiven);
   await server.finished;
   await stopping;
-}
-
-/** Remedies of the library that name its options, and those of the command line. */
-const REMEDIES: readonly [RegExp, string][] = [
-  [/(it imports "([^"\n]*)\/[^"\n]*", .*)pass modules: \[.*\]/, '$1pass --allow "read=$2"'],
-  [/pass permissions: \{ import: \["([^"\n]*)"\] \}/, "pass --allow import=$1"],
-  [/pass config: new URL\([^)\n]*\)/, "pass --config deno.json"],
-  [/Raise startTimeout, or await/, "Await"],
-];
-
-/** Replaces a remedy that names an option of the library. */
-function withFlags(error: unknown): unknown {
-  if (error instanceof Error) {
-    for (const [remedy, flag] of REMEDIES) error.message = error.message.replace(remedy, flag);
-  }
-  return error;
 }
 
 /** Returns the Deno permissions that it needs. */

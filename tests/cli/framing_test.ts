@@ -62,6 +62,23 @@ for (const [options, input, output] of SHOWN) {
   });
 }
 
+test("uds connect --framing names no option of the library if a message is too large", async () => {
+  await using dir = new TempDir();
+  await using _server = await serve(
+    dir.file("s.sock"),
+    (conn) => conn.write(new Uint8Array(4).fill(0xff)).then(() => readAll(conn)).then(() => {}),
+  );
+  const args = ["connect", "--framing", "u32be", dir.file("s.sock")];
+  const { code, stderr } = await uds(args);
+  assertEquals([code, stderr], [
+    1,
+    `uds: Cannot decode a message from "${
+      dir.file("s.sock")
+    }": it announces 4294967295 bytes, and ` +
+    "the limit is 16777216. No option raises it\n",
+  ]);
+});
+
 test("uds connect --framing lines sends lines of every size between others, whole", async () => {
   await using dir = new TempDir();
   await using _server = await echo(dir.file("s.sock"));
