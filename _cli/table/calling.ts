@@ -66,8 +66,9 @@ measurement.`,
     notes:
       `It calls one method by JSON-RPC 2.0. The result is a line of JSON. A single object or array is the
 parameters themselves. An error of the method goes to standard error, with its code and its data, and
-the exit code is 1. If --timeout is given, it also limits how long the answer may take. 0 limits only
-connecting. With --notify it does not wait. For language servers, use --framing content-length.`,
+the exit code is 1. If --timeout is given, it also limits how long the answer may take. With 0 it tries
+to connect once, and the answer may take any time. With --notify it does not wait. For language servers,
+use --framing content-length.`,
     options: {
       ...CONNECTING,
       notify: { brief: "send a notification, which gets no answer" },
@@ -190,9 +191,10 @@ another one ends it at once.`,
     notes:
       `After the message it sends the end of file, and prints what the server sends until the server ends.
 With --expect it sends no end of file, and waits for COUNT messages, at most for --timeout. If --timeout
-is given, it also limits how long the server may be silent; 0 limits only connecting. If the server
-sends nothing, it says so on standard error. Some servers drop a client that sends the end of file.
-For them use --framing lines --expect 1, which sends none.
+is given, it also limits how long the server may be silent. With 0 it tries to connect once, and the
+server may be silent for any time. If the server sends nothing, it says so on standard error. Some
+servers drop a client that sends the end of file. For them use --framing lines --expect 1, which sends
+none.
 
 ${MESSAGES}
 
