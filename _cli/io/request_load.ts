@@ -10,7 +10,7 @@ import { encodeMessage, messages } from "../../framing.ts";
 import type { FramingFlags } from "../parse/options.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { type Times, timesOf } from "../text/figures.ts";
-import { commandMessage } from "../text/remedies.ts";
+import { commandMessage } from "../text/failure.ts";
 import { connectStream } from "./connect_stream.ts";
 import { codecOf, fromHex } from "./framing.ts";
 import type { Progress } from "./output.ts";
