@@ -221,7 +221,7 @@ export class MessageReceiver<T> {
   /** Reads while a call waits. */
   async #read(): Promise<void> {
     this.#state = "reading";
-    this.#stopDraining ??= onAbort(this.#draining, () => this.#drain());
+    this.#stopDraining = onAbort(this.#draining, () => this.#drain());
     try {
       while (this.#waiters.length > 0 && !this.#isOver) {
         if (this.#hasMore) {
@@ -268,6 +268,8 @@ export class MessageReceiver<T> {
     } catch (failure) {
       this.fail(this.#context.decoding(failure));
     } finally {
+      // A channel that is not closed would last as long as the signal.
+      this.#stopDraining();
       if (this.#state === "reading") this.#state = "idle";
     }
   }

@@ -1,6 +1,6 @@
 import { connect, lines, messages, serve, socketpair } from "@uds/uds";
 import { assertEquals, assertRejects } from "@std/assert";
-import { decode, encode, TempDir, test } from "../_helpers.ts";
+import { decode, encode, TempDir, test, turn } from "../_helpers.ts";
 
 test("frameTimeout ends receiving when a message that has begun is not completed", async () => {
   const [a, b] = await socketpair();
@@ -108,4 +108,20 @@ test("draining ends a server's handlers between two messages", async () => {
   assertEquals(await client.receive(), "hello");
   assertEquals(await server.shutdown(), { completed: 1, aborted: 0 });
   assertEquals(await client.receive(), undefined);
+});
+
+test("messages() listens to draining only while it receives, so a server keeps no channel that was left", async () => {
+  const [a, b] = await socketpair();
+  await using peer = a;
+  const { signal } = new AbortController();
+  let listeners = 0;
+  signal.addEventListener = () => void listeners++;
+  signal.removeEventListener = () => void listeners--;
+  await using channel = messages(b, lines(), { draining: signal });
+  const receiving = channel.receive();
+  assertEquals(listeners, 1);
+  await peer.write(encode("one\n"));
+  assertEquals(await receiving, "one");
+  await turn();
+  assertEquals(listeners, 0);
 });
