@@ -102,7 +102,8 @@ export interface Connection extends Disposable, AsyncDisposable {
    * @throws {Deno.errors.TimedOut} when the server's `idleTimeout` or `firstByteTimeout` is over.
    * @throws {ConnectionClosed} when `close()` was called before or meanwhile.
    * @throws {unknown} the reason of `signal` when it aborts.
-   * @throws {TypeError} when `buffer` is not a `Uint8Array`, or an option does not exist.
+   * @throws {TypeError} when `buffer` is not a `Uint8Array`, its memory is detached, or an option
+   * does not exist.
    */
   read(buffer: Uint8Array, options?: ReadOptions): Promise<number | null>;
   /**

@@ -199,6 +199,10 @@ export class Input {
         const late = { bytes: undefined };
         this.#ahead.unshift(late);
         this.#await(late, next.bytes);
+      } else if (next.into.length === 0) {
+        // Its buffer was detached or resized meanwhile.
+        this.#waiting.shift();
+        next.settle(this.#source.read(next.into));
       } else if (part !== undefined) {
         if (part.bytes === undefined) return;
         this.#waiting.shift();

@@ -299,6 +299,11 @@ export class SocketConnection {
     if (this.#state === "closed") throw this.#seen(this.#closedError("read"));
     if (this.#reading === "end of file") return null;
     if (this.#state === "over") throw this.#seen(closedError(this, "read", "over"));
+    try {
+      checkAttached("buffer", buffer);
+    } catch (error) {
+      throw this.#seen(error as Error);
+    }
     return buffer.length;
   }
 

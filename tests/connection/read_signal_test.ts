@@ -425,3 +425,24 @@ test("read() with a signal that is undefined waits as without", async () => {
   await ends.left.closeWrite();
   assertEquals((await readAll(ends.right)).length, 0);
 });
+
+test("read() refuses a buffer that is detached, also while an aborted read would keep the bytes", async () => {
+  await using dir = new TempDir();
+  using pair = await withPeer(dir);
+  const { conn, peer } = pair;
+  const message = "Invalid buffer: its buffer is detached. Transfer a copy of it instead";
+  const { signal } = new AbortController();
+  const detached = new Uint8Array(4);
+  detached.buffer.transfer();
+  await assertRejects(() => conn.read(detached), TypeError, message);
+  await assertRejects(() => conn.read(detached, { signal }), TypeError, message);
+
+  const buffers = [new Uint8Array(4), new Uint8Array(4)];
+  const reads = buffers.map((buffer) => conn.read(buffer, { signal }));
+  for (const buffer of buffers) buffer.buffer.transfer();
+  await peer.write(encode("kept"));
+  for (const reading of reads) await assertRejects(() => reading, TypeError, message);
+  const buffer = new Uint8Array(8);
+  assertEquals(await conn.read(buffer), 4);
+  assertEquals(decode(buffer.subarray(0, 4)), "kept");
+});
