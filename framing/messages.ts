@@ -101,10 +101,11 @@ export interface ReceiveOptions {
  *   connections are served.
  * - **Memory**: small received bytes are views of the memory that they were read into. It is not
  *   used again, and lives as long as one of them: 16 to 256 KiB. To keep a small message for long,
- *   keep a copy: `message.slice()`. Bytes of 16 to 256 KiB have their own memory, and so do larger
- *   ones with a length in front. Small ones that came with them, and codecs of your own, are the
- *   exceptions. JSON values and texts have their own memory, but the texts of `lines()` may be
- *   slices of a longer one.
+ *   or to transfer it to a worker, make a copy: `message.slice()`. A transfer detaches all messages
+ *   in that memory, and receiving fails with `TypeError` if one of them was not received. Bytes of
+ *   16 to 256 KiB have their own memory, and so do larger ones with a length in front. Small ones
+ *   that came with them, and codecs of your own, are the exceptions. JSON values and texts have
+ *   their own memory, but the texts of `lines()` may be slices of a longer one.
  *
  * @template In What is received.
  * @template Out What is sent, if it is of another type.
@@ -164,6 +165,7 @@ export interface Messages<out In, in Out = In>
    * @throws {MessageTooLarge} when the message is larger than the codec allows.
    * @throws {TruncatedMessage} when the end of file comes within a message.
    * @throws {Deno.errors.InvalidData} when the bytes are not a message.
+   * @throws {TypeError} when the message was detached with an earlier one.
    * @throws {Deno.errors.TimedOut} when `frameTimeout` or `writeTimeout` is over.
    * @throws {Deno.errors.ConnectionReset} when the peer closed before it read everything that was
    * sent.
@@ -209,7 +211,8 @@ export interface Messages<out In, in Out = In>
    * @returns The connection that `messages` was called with. For any other channel, a new
    * connection, which owns the channel. Its addresses have a path only if the channel has one.
    * @throws {ConnectionClosed} when `close()` or `detach()` was called before.
-   * @throws {TypeError} when the codec of this channel is encoding a message.
+   * @throws {TypeError} when the codec of this channel is encoding a message, or what was not
+   * received was detached with an earlier message.
    *
    * @example Lines until both sides agree on another codec
    * ```ts

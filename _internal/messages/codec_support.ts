@@ -142,6 +142,16 @@ export function malformed(state: string, cause?: unknown): Error {
   });
 }
 
+/** Returns the error for bytes that other code has detached, with an earlier message. */
+export function memoryLost(): Error {
+  return decodeError((from, path) => {
+    const state = "its memory was detached with that of an earlier one";
+    const message =
+      `Cannot decode a message${from}: ${state}. Transfer a copy of a message instead`;
+    return Object.assign(new TypeError(message), { operation: "decode", path });
+  });
+}
+
 /**
  * Returns the error for an end of file within a message.
  *

@@ -13,7 +13,7 @@
 
 import { MessageTooLarge } from "../../errors.ts";
 import type { Codec } from "../../framing/codec.ts";
-import { type Contents, contentsOf, tooLarge, truncated } from "./codec_support.ts";
+import { type Contents, contentsOf, memoryLost, tooLarge, truncated } from "./codec_support.ts";
 import { show } from "../base/check.ts";
 import { countAllocated } from "../base/freed_memory.ts";
 import { readBuffer } from "../base/read_buffer.ts";
@@ -93,6 +93,11 @@ export class InputBuffer<T> {
     return this.#rest > 0 || this.isSkipping;
   }
 
+  /** Whether other code has detached the memory: a transfer of a message does that. */
+  get isLost(): boolean {
+    return this.#chunk.length === 0 && (this.#chunk.buffer as ArrayBuffer).detached;
+  }
+
   /** Whether a message that is too large is being dropped. */
   get isSkipping(): boolean {
     return this.#skipped !== undefined;
@@ -113,8 +118,17 @@ export class InputBuffer<T> {
     return this.#needed > this.#largeBytes && this.#isAnnounced;
   }
 
+  /** Forgets memory that was detached. Throws if it held the beginning of a message. */
+  #forgetLost(): void {
+    if (!this.isLost) return;
+    if (this.#rest > 0) throw memoryLost();
+    this.#chunk = NOTHING;
+    this.#start = this.#end = this.#batchStart = 0;
+  }
+
   /** Returns where to put the next bytes. Call {@linkcode filled} with their number. */
   room(): Uint8Array {
+    this.#forgetLost();
     if (!this.#isViewed && this.#rest === 0) {
       this.#start = this.#end = 0;
       // An idle channel does not hold what a burst needed.
@@ -147,6 +161,7 @@ export class InputBuffer<T> {
 
   /** Appends a chunk that is already filled. */
   adopt(chunk: Uint8Array): void {
+    this.#forgetLost();
     if (this.#rest === 0) {
       this.#chunk = chunk;
       this.#start = 0;
@@ -166,6 +181,7 @@ export class InputBuffer<T> {
    */
   decode(messages: T[]): boolean {
     const count = messages.length;
+    this.#forgetLost();
     if (this.isSkipping && !this.#skip()) return false;
     this.#batchStart = this.#start;
     try {
@@ -241,6 +257,7 @@ export class InputBuffer<T> {
 
   /** Makes a message of the bytes that are left at the peer's end of file, if they are one. */
   finish(messages: T[]): void {
+    this.#forgetLost();
     const rest = this.#chunk.subarray(this.#start, this.#end);
     if (this.#skipped !== undefined) this.#codec.skip?.(NOTHING, this.#skipped);
     if (rest.length === 0) return;
@@ -258,8 +275,10 @@ export class InputBuffer<T> {
 
   /** Returns all bytes after the first messages of the last batch, which are decoded again. */
   bytesAfter(messages: number): Uint8Array {
+    this.#forgetLost();
     let bytes = this.#chunk.subarray(this.#batchStart, this.#end);
     for (let i = 0; i < messages; i++) {
+      if (bytes.length === 0) break;
       const found = this.#codec.decode(bytes, 0);
       // A message of finish() has all bytes.
       bytes = typeof found === "object" ? bytes.subarray(found.end) : NOTHING;

@@ -12,6 +12,7 @@ import { rejectSeen } from "../base/caller_stack.ts";
 import { onAbort, othersTurn } from "../base/event_loop.ts";
 import { timedOut } from "../base/failure.ts";
 import { afterPolling } from "../base/silence.ts";
+import { memoryLost } from "./codec_support.ts";
 import { FrameTimer } from "./frame_timer.ts";
 import type { InputBuffer } from "./input.ts";
 import { checkProgress, PeerContext } from "./peer_context.ts";
@@ -99,7 +100,7 @@ export class MessageReceiver<T> {
   }
 
   receive(signal?: AbortSignal): Promise<T | undefined> {
-    if (this.#queue.length > 0) return Promise.resolve(this.#takeOne());
+    if (this.#hasMessage) return Promise.resolve(this.#takeOne());
     return this.#wait<T | undefined>(this.#takeOne, undefined, false, signal);
   }
 
@@ -128,6 +129,7 @@ export class MessageReceiver<T> {
    * @returns The bytes of the messages that were not received, and those of a read that is pending.
    */
   detach(): { ahead: Uint8Array; late: Promise<Uint8Array> | undefined } {
+    if (this.#queue.length > 0 && !this.#hasMessage) throw this.#failure;
     const ahead = this.#in.bytesAfter(this.#batch - (this.#queue.length - this.#next));
     if (this.#isReadPending) this.#late = Promise.withResolvers();
     this.#clear();
@@ -139,13 +141,23 @@ export class MessageReceiver<T> {
     return this.#state !== "idle" && this.#state !== "reading";
   }
 
+  /** Whether a message is there. Receiving fails if an earlier one was transferred with it. */
+  get #hasMessage(): boolean {
+    if (this.#queue.length === 0) return false;
+    if (!this.#in.isLost) return true;
+    this.#clear();
+    this.#state = "failed";
+    this.#failure = this.#context.decoding(memoryLost());
+    return false;
+  }
+
   #iterate<R>(take: () => R): AsyncIterableIterator<R> {
     const result = (): IteratorResult<R, undefined> => ({ value: take(), done: false });
     const done: IteratorResult<R, undefined> = { value: undefined, done: true };
     return {
       // Without a call for a message that is there already: iterating is a tenth faster.
       next: () =>
-        this.#queue.length > 0
+        this.#hasMessage
           ? Promise.resolve(result())
           : this.#wait<IteratorResult<R, undefined>>(result, done, true),
       [Symbol.asyncIterator]() {

@@ -7,7 +7,7 @@ import {
   messages,
   socketpair,
 } from "@uds/uds";
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { pseudoRandom, test } from "../_helpers.ts";
 import { channels, equalBytes } from "./_framing.ts";
 
@@ -87,3 +87,50 @@ test("decodeStream() does not change the chunks that it gets", async () => {
   assertEquals(received.map((each) => equalBytes(each, message)), Array(5).fill(true));
   assertEquals(chunks.map((chunk, i) => equalBytes(chunk, before[i]!)), [true, true, true]);
 });
+
+/** Takes the memory of a message, as `postMessage(message, [message.buffer])` does. */
+function transfer(message: Uint8Array): void {
+  (message.buffer as ArrayBuffer).transfer();
+}
+
+const DETACHED = "Cannot decode a message from the peer: its memory was detached with that of an " +
+  "earlier one. Transfer a copy of a message instead";
+
+test("a received message can be transferred if nothing follows it, and receiving goes on", async () => {
+  const { ours, theirs } = await channels(lengthPrefixed());
+  for (let i = 0; i < 5; i++) {
+    await ours.send(new Uint8Array([i, 1]));
+    const message = await theirs.receive();
+    assertEquals(message, new Uint8Array([i, 1]));
+    transfer(message!);
+  }
+  await ours.closeWrite();
+  assertEquals(await theirs.receive(), undefined);
+  ours.close();
+  theirs.close();
+});
+
+for (const follows of ["a whole message", "a part of a message"]) {
+  test(`a message that is transferred with ${follows} behind it ends receiving, and says why`, async () => {
+    const [peer, conn] = await socketpair();
+    using channel = messages(conn, lengthPrefixed());
+    const length = follows === "a whole message" ? 1 : 9;
+    await peer.write(new Uint8Array([0, 0, 0, 1, 7, 0, 0, 0, length, 8]));
+    peer.close();
+    const message = await channel.receive();
+    transfer(message!);
+    await assertRejects(() => channel.receive(), TypeError, DETACHED);
+    await assertRejects(() => Array.fromAsync(channel), TypeError, DETACHED);
+  });
+
+  test(`detach() after a transfer with ${follows} behind it throws, because its bytes are lost`, async () => {
+    const [peer, conn] = await socketpair();
+    using _peer = peer;
+    using channel = messages(conn, lengthPrefixed());
+    const length = follows === "a whole message" ? 1 : 9;
+    await peer.write(new Uint8Array([0, 0, 0, 1, 7, 0, 0, 0, length, 8]));
+    const message = await channel.receive();
+    transfer(message!);
+    assertThrows(() => channel.detach(), TypeError, "its memory was detached");
+  });
+}
