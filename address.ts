@@ -53,6 +53,8 @@ export interface UnixAddr {
  * @returns The absolute path, or the abstract name unchanged.
  * @throws {TypeError} when the address is not valid, or this system has no abstract names.
  * @throws {RangeError} when the address is too long.
+ * @throws {Deno.errors.NotFound} when it is relative, and the working directory does not exist any
+ * more.
  *
  * @example Usage
  * ```ts

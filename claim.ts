@@ -107,7 +107,10 @@ export interface SocketClaim extends AsyncDisposable {
  * @throws {Deno.errors.NotADirectory} when the path leads through a file.
  * @throws {Deno.errors.PermissionDenied} when the directory does not allow this process to create a
  * file, or the file cannot be given to the user or the group.
- * @throws {Deno.errors.NotSupported} on Windows, and before Deno 2.9.5.
+ * @throws {Error} with `code` `"EMFILE"` when this process has no descriptor left, and `"EROFS"`
+ * when the file system is read-only.
+ * @throws {Deno.errors.NotSupported} on Windows, before Deno 2.9.5, and under a umask that takes
+ * permissions from the owner.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *
  * @example HTTP on a path of your own

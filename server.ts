@@ -233,7 +233,10 @@ export interface ServeFdOptions extends ListenFdOptions, Omit<ServeOptions, keyo
  * @throws {Deno.errors.PermissionDenied} when this process may not create a file in the directory,
  * or may not give it to the user or the group.
  * @throws {Deno.errors.Busy} when this process uses the descriptor already.
- * @throws {Deno.errors.NotSupported} on Windows, before Deno 2.9.5, and for `fd` in a worker.
+ * @throws {Error} with `code` `"EMFILE"` when this process has no descriptor left, and `"EROFS"`
+ * when the file system is read-only.
+ * @throws {Deno.errors.NotSupported} on Windows, before Deno 2.9.5, for `fd` in a worker, and under
+ * a umask that takes permissions from the owner.
  * @throws {unknown} the reason of `signal` when it aborts before the server listens.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *

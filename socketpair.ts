@@ -57,6 +57,7 @@ export interface SocketPairOptions {
  * @returns The two ends. Neither has a name.
  * @throws {TypeError} when an option does not exist.
  * @throws {Deno.errors.NotSupported} when Deno does not support the value of an option.
+ * @throws {Error} with `code` `"EMFILE"` when this process has no descriptor left.
  * @throws {Deno.errors.NotCapable} when a Deno permission is missing.
  *
  * @example Usage
