@@ -135,6 +135,7 @@ export class ReadableSide {
     if (this.#late === undefined) this.handOver();
     // The memory of the last reader may begin with earlier bytes, so the next reader goes first.
     else this.#give(this.stream.locked ? NOTHING : this.#takeAll());
+    this.#replaceLeft();
   }
 
   /** Settles what was put back while it was read. */
@@ -146,10 +147,14 @@ export class ReadableSide {
   #released(): void {
     this.#hasByobReader = false;
     this.#mayBeReleased = true;
+    this.#replaceLeft();
+  }
+
+  /** Replaces the request of a released reader that no pull will answer. */
+  #replaceLeft(): void {
     const isLeft = this.#reading === undefined && this.#controller.byobRequest;
     if (!isLeft || this.#isCancelled || this.stream.locked) return;
-    // No pull will answer this request, and the requests of the next reader would wait behind it. A
-    // chunk replaces it.
+    // The requests of the next reader would wait behind it. A chunk replaces it.
     this.#controller.enqueue(new Uint8Array(1));
     this.handOver(1);
   }

@@ -1,6 +1,6 @@
 import { connect, type Connection, ConnectionClosed, serve, socketpair } from "@uds/uds";
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
-import { decode, encode, TempDir, test } from "../_helpers.ts";
+import { decode, encode, TempDir, test, turn } from "../_helpers.ts";
 
 /** The standard's promises about readable byte streams, on `conn.readable`. */
 
@@ -260,4 +260,27 @@ test("a stream of a server's connection rejects all pending calls with TimedOut"
   const [error, ...others] = await told;
   assert(error instanceof Deno.errors.TimedOut);
   for (const other of others) assertStrictEquals(other, error);
+});
+
+test("a reader with its own memory reads after two that were released during one read", async () => {
+  const [peer, conn] = await socketpair();
+  using _peer = peer;
+  using _conn = conn;
+  await turn();
+  const first = conn.readable.getReader();
+  await turn();
+  const reads: Promise<unknown>[] = [first.read()];
+  await turn();
+  first.releaseLock();
+  const second = conn.readable.getReader({ mode: "byob" });
+  reads.push(second.read(new Uint8Array(8)));
+  second.releaseLock();
+  await Promise.allSettled(reads);
+  await peer.write(encode("abcd"));
+  assertEquals(await conn.read(new Uint8Array(2)), 2);
+  assertEquals(await conn.read(new Uint8Array(2)), 2);
+  const third = conn.readable.getReader({ mode: "byob" });
+  const reading = third.read(new Uint8Array(8));
+  await peer.write(encode("efgh"));
+  assertEquals(decode((await reading).value!), "efgh");
 });
