@@ -120,7 +120,6 @@ export class InputBuffer<T> {
 
   /** Forgets memory that was detached. Throws if it held the beginning of a message. */
   #forgetLost(): void {
-    if (!this.isLost) return;
     if (this.#rest > 0) throw memoryLost();
     this.#chunk = NOTHING;
     this.#start = this.#end = this.#batchStart = 0;
@@ -128,7 +127,7 @@ export class InputBuffer<T> {
 
   /** Returns where to put the next bytes. Call {@linkcode filled} with their number. */
   room(): Uint8Array {
-    this.#forgetLost();
+    if (this.isLost) this.#forgetLost();
     if (!this.#isViewed && this.#rest === 0) {
       this.#start = this.#end = 0;
       // An idle channel does not hold what a burst needed.
@@ -161,7 +160,7 @@ export class InputBuffer<T> {
 
   /** Appends a chunk that is already filled. */
   adopt(chunk: Uint8Array): void {
-    this.#forgetLost();
+    if (this.isLost) this.#forgetLost();
     if (this.#rest === 0) {
       this.#chunk = chunk;
       this.#start = 0;
@@ -181,7 +180,7 @@ export class InputBuffer<T> {
    */
   decode(messages: T[]): boolean {
     const count = messages.length;
-    this.#forgetLost();
+    if (this.isLost) this.#forgetLost();
     if (this.isSkipping && !this.#skip()) return false;
     this.#batchStart = this.#start;
     try {
@@ -257,7 +256,7 @@ export class InputBuffer<T> {
 
   /** Makes a message of the bytes that are left at the peer's end of file, if they are one. */
   finish(messages: T[]): void {
-    this.#forgetLost();
+    if (this.isLost) this.#forgetLost();
     const rest = this.#chunk.subarray(this.#start, this.#end);
     if (this.#skipped !== undefined) this.#codec.skip?.(NOTHING, this.#skipped);
     if (rest.length === 0) return;
@@ -275,7 +274,7 @@ export class InputBuffer<T> {
 
   /** Returns all bytes after the first messages of the last batch, which are decoded again. */
   bytesAfter(messages: number): Uint8Array {
-    this.#forgetLost();
+    if (this.isLost) this.#forgetLost();
     let bytes = this.#chunk.subarray(this.#batchStart, this.#end);
     for (let i = 0; i < messages; i++) {
       if (bytes.length === 0) break;

@@ -143,12 +143,15 @@ export class MessageReceiver<T> {
 
   /** Whether a message is there. Receiving fails if an earlier one was transferred with it. */
   get #hasMessage(): boolean {
-    if (this.#queue.length === 0) return false;
-    if (!this.#in.isLost) return true;
+    return this.#queue.length > 0 && !(this.#in.isLost && this.#lose());
+  }
+
+  /** Drops the messages whose memory is lost. */
+  #lose(): true {
     this.#clear();
     this.#state = "failed";
     this.#failure = this.#context.decoding(memoryLost());
-    return false;
+    return true;
   }
 
   #iterate<R>(take: () => R): AsyncIterableIterator<R> {
@@ -233,7 +236,7 @@ export class MessageReceiver<T> {
   /** Reads while a call waits. */
   async #read(): Promise<void> {
     this.#state = "reading";
-    this.#stopDraining = onAbort(this.#draining, () => this.#drain());
+    if (this.#draining) this.#stopDraining = onAbort(this.#draining, () => this.#drain());
     try {
       while (this.#waiters.length > 0 && !this.#isOver) {
         if (this.#hasMore) {
@@ -281,7 +284,7 @@ export class MessageReceiver<T> {
       this.fail(this.#context.decoding(failure));
     } finally {
       // A channel that is not closed would last as long as the signal.
-      this.#stopDraining();
+      this.#stopDraining?.();
       if (this.#state === "reading") this.#state = "idle";
     }
   }
