@@ -146,7 +146,7 @@ export class MessageReceiver<T> {
     return this.#queue.length > 0 && !(this.#in.isLost && this.#lose());
   }
 
-  /** Drops the messages whose memory is lost. */
+  /** Drops the messages that are there: their memory is lost. */
   #lose(): true {
     this.#clear();
     this.#state = "failed";
