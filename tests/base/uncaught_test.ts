@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { toFileUrl } from "@std/path/posix";
-import { fixture, ROOT, run, TempDir, test } from "../_helpers.ts";
+import { fixture, Program, ROOT, TempDir, test } from "../_helpers.ts";
 
 /** Starts the program with a call. */
 function start(call: string, path = "") {
@@ -48,8 +48,12 @@ test("an error shows the line that called, also of a package in a folder with a 
     `import { connect } from "${toFileUrl(folder)}/mod.ts";
     await connect(7 as never); // uncaught`,
   );
-  const args = ["run", "--no-check", "--no-lock", "--config", `${ROOT}deno.json`];
-  const { code, stderr } = await run(Deno.execPath(), [...args, dir.file("main.ts")]);
+  const deno = ["run", "--no-check", "--no-lock", "--config", `${ROOT}deno.json`];
+  await using program = new Program(Deno.execPath(), [...deno, dir.file("main.ts")], {
+    env: { NO_COLOR: "1" },
+  });
+  const { code } = await program.status;
+  const stderr = await program.stderr();
   assertEquals(code, 1);
   const [message, line] = stderr.split("\n");
   assertMatch(message!, /^error: Uncaught \(in promise\) TypeError: Invalid /);
