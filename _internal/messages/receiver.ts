@@ -130,11 +130,20 @@ export class MessageReceiver<T> {
    */
   detach(): { ahead: Uint8Array; late: Promise<Uint8Array> | undefined } {
     if (this.#queue.length > 0 && !this.#hasMessage) throw this.#failure;
-    const ahead = this.#in.bytesAfter(this.#batch - (this.#queue.length - this.#next));
+    const ahead = this.#takeAhead();
     if (this.#isReadPending) this.#late = Promise.withResolvers();
     this.#clear();
     this.#end("closed", this.#context.closed("detach()"));
     return { ahead, late: this.#late?.promise };
+  }
+
+  /** Returns a copy of what was read ahead: a message may be transferred later, with its memory. */
+  #takeAhead(): Uint8Array {
+    try {
+      return this.#in.bytesAfter(this.#batch - (this.#queue.length - this.#next)).slice();
+    } catch (error) {
+      throw this.#context.decoding(error);
+    }
   }
 
   get #isOver(): boolean {
@@ -150,7 +159,7 @@ export class MessageReceiver<T> {
   #lose(): true {
     this.#clear();
     this.#state = "failed";
-    this.#failure = this.#context.decoding(memoryLost());
+    this.#failure ??= this.#context.decoding(memoryLost());
     return true;
   }
 
@@ -251,6 +260,7 @@ export class MessageReceiver<T> {
           continue;
         }
         const room = this.#in.room();
+        const size = room.length;
         this.#batch = 0;
         const { hasBegun } = this.#in;
         const reading = this.#conn.read(room);
@@ -269,7 +279,8 @@ export class MessageReceiver<T> {
         this.#reads++;
         this.#beginTurn();
         if (count !== null) {
-          checkProgress("read()", count, room.length);
+          checkProgress("read()", count, size);
+          if (room.length < size) throw memoryLost();
           this.#in.filled(count);
         }
         if (this.#isOver) return this.#late?.resolve(room.subarray(0, count ?? 0));
@@ -280,10 +291,12 @@ export class MessageReceiver<T> {
         }
         this.#decode(!hasBegun);
       }
-    } catch (failure) {
-      this.fail(this.#context.decoding(failure));
+    } catch (error) {
+      const failure = this.#context.decoding(error);
+      this.#late?.reject(failure);
+      this.fail(failure);
     } finally {
-      // A channel that is not closed would last as long as the signal.
+      // Otherwise the signal would keep a channel that was never closed.
       this.#stopDraining?.();
       if (this.#state === "reading") this.#state = "idle";
     }

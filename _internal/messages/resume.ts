@@ -16,21 +16,21 @@ interface Extras {
   unref?(): void;
 }
 
-const NOTHING: Uint8Array = new Uint8Array(0);
-
 /** Ends both halves of a channel, and returns its connection, or a new one over it. */
 export function resume(
   channel: ByteChannel,
   receiver: Pick<MessageReceiver<unknown>, "detach">,
-  sender: Pick<MessageSender<never>, "detach" | "hasEnded">,
+  sender: Pick<MessageSender<never>, "detach" | "hasEnded" | "requireIdle">,
 ): Connection {
   const { hasEnded } = sender;
   const isQueued = channel instanceof SocketConnection;
-  const written = sender.detach(isQueued);
+  // If one of these throws, neither half is detached.
+  sender.requireIdle();
   const { ahead, late } = receiver.detach();
+  const written = sender.detach(isQueued);
   const conn = isQueued ? channel : connectionOver(channel, written, late);
   // Each goes in front of what is there, so the last bytes are put back first.
-  if (late !== undefined) conn.putBack(late.catch(() => NOTHING));
+  if (late !== undefined) conn.putBack(late);
   if (ahead.length > 0) conn.putBack(ahead);
   if (hasEnded) handled(conn.closeWrite());
   return conn;

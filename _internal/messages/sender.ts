@@ -163,16 +163,20 @@ export class MessageSender<T> {
     );
   }
 
+  /** Throws while the codec is encoding a message. */
+  requireIdle(): void {
+    const { busyError } = this.#out;
+    if (busyError !== undefined) throw busyError;
+  }
+
   /**
-   * Ends sending, but not the writing of what was sent.
+   * Ends sending, but not the writing of what was sent. Call {@linkcode requireIdle} first.
    *
    * @param isQueued Whether the connection queues writes. It then gets everything now, so that it
    * comes before what others write.
    * @returns Resolves when everything is written.
    */
   detach(isQueued: boolean): Promise<void> {
-    const { busyError } = this.#out;
-    if (busyError !== undefined) throw busyError;
     const written = this.flush();
     if (isQueued && this.#out.size > 0) {
       const { size } = this.#out;

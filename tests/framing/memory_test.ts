@@ -131,6 +131,51 @@ for (const follows of ["a whole message", "a part of a message"]) {
     await peer.write(new Uint8Array([0, 0, 0, 1, 7, 0, 0, 0, length, 8]));
     const message = await channel.receive();
     transfer(message!);
-    assertThrows(() => channel.detach(), TypeError, "its memory was detached");
+    assertThrows(() => channel.detach(), TypeError, DETACHED);
+    await channel.send(new Uint8Array([9]));
+    const sent = new Uint8Array(9);
+    assertEquals(sent.subarray(0, (await peer.read(sent))!), new Uint8Array([0, 0, 0, 1, 9]));
   });
 }
+
+test("a message that is transferred while the next one is awaited ends receiving, and says why", async () => {
+  const { ours, theirs } = await channels(lengthPrefixed());
+  await ours.send(new Uint8Array([1]));
+  const message = await theirs.receive();
+  const next = theirs.receive();
+  transfer(message!);
+  await ours.send(new Uint8Array([2]));
+  await assertRejects(() => next, TypeError, DETACHED);
+  ours.close();
+  theirs.close();
+});
+
+for (const order of ["before", "after"] as const) {
+  test(`a read that was pending at detach() rejects if its memory was transferred ${order} that`, async () => {
+    const [peer, conn] = await socketpair();
+    using _peer = peer;
+    const channel = messages(conn, lengthPrefixed());
+    await peer.write(new Uint8Array([0, 0, 0, 1, 7]));
+    const message = await channel.receive();
+    const next = channel.receive().catch(() => {});
+    if (order === "before") transfer(message!);
+    using detached = channel.detach();
+    if (order === "after") transfer(message!);
+    await next;
+    const reading = detached.read(new Uint8Array(9));
+    await peer.write(new Uint8Array([8]));
+    await assertRejects(() => reading, TypeError, DETACHED);
+  });
+}
+
+test("what was read ahead survives a transfer after detach()", async () => {
+  const [peer, conn] = await socketpair();
+  using _peer = peer;
+  const channel = messages(conn, lengthPrefixed());
+  await peer.write(new Uint8Array([0, 0, 0, 1, 7, 0, 0, 0, 1, 8]));
+  const message = await channel.receive();
+  using detached = channel.detach();
+  transfer(message!);
+  const ahead = new Uint8Array(9);
+  assertEquals(ahead.subarray(0, (await detached.read(ahead))!), new Uint8Array([0, 0, 0, 1, 8]));
+});
