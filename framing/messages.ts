@@ -102,7 +102,8 @@ export interface ReceiveOptions {
  * - **Memory**: small received bytes are views of the memory that they were read into. It is not
  *   used again, and lives as long as one of them: 16 to 256 KiB. To keep a small message for long,
  *   or to transfer it to a worker, make a copy: `message.slice()`. A transfer detaches all messages
- *   in that memory, and receiving fails with `TypeError` if one of them was not received. Bytes of
+ *   in that memory. Receiving fails with `TypeError` if one of them was not received, or if a
+ *   message is awaited meanwhile. Bytes of
  *   16 to 256 KiB have their own memory, and so do larger ones with a length in front. Small ones
  *   that came with them, and codecs of your own, are the exceptions. JSON values and texts have
  *   their own memory, but the texts of `lines()` may be slices of a longer one.

@@ -121,6 +121,8 @@ export function encodeStream<Out>(codec: Codec<unknown, Out>): TransformStream<O
  * - If the bytes are not a message, or end within one, both sides of the stream fail with the
  *   errors of {@linkcode Messages.receive}. Messages before it that were not read are lost, as in
  *   any Web stream; `messages()` delivers them.
+ * - **Memory**: messages of bytes may be views of the chunk. To transfer one to a worker, make a
+ *   copy: `message.slice()`. Otherwise the others of its chunk are empty.
  *
  * **Permissions**: none.
  *

@@ -93,8 +93,8 @@ and 5 seconds later SIGKILL.`,
     ],
     notes:
       `It serves one client (nc -lU), or with --keep one after another, while the others wait. Input goes to
-the client that is connected when uds reads it. Once the input has ended, later clients get only its
-end.
+the client that is connected when uds reads it. Once the input has ended, later clients get only the
+end of file.
 
 ${MESSAGES}
 

@@ -1,4 +1,4 @@
-/** What failures say: those of the system, and those of the library. */
+/** The messages of failures: of the system, and of the library with the remedies of a command. */
 
 import { messageOf } from "../../_internal/base/failure.ts";
 

@@ -60,7 +60,7 @@ function filesOf({ stack }: { stack?: unknown }): string[] {
   return lines.map((line) => decoded(FILE.exec(line)?.[1] ?? ""));
 }
 
-/** Decodes a URL. Deno has decoded those in the text of a stack, and not those of its places. */
+/** Decodes a URL. Deno decodes those in the text of a stack, and not those of its places. */
 function decoded(url: string): string {
   try {
     return decodeURIComponent(url);

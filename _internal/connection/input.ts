@@ -200,7 +200,7 @@ export class Input {
         this.#ahead.unshift(late);
         this.#await(late, next.bytes);
       } else if (next.into.length === 0) {
-        // Its buffer was detached or resized meanwhile.
+        // Its buffer was detached, or resized to nothing, while it waited.
         this.#waiting.shift();
         next.settle(this.#source.read(next.into));
       } else if (part !== undefined) {

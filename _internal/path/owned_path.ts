@@ -39,8 +39,8 @@ import { removeHalfMade, removeStale, requireReplaceable } from "./stale_socket.
  */
 const FILE_CLOCK_MS = 20;
 
-/** The paths that claims of this process are binding. */
-const binding = new Set<string>();
+/** The paths that `bind()` of claims in this process is opening. */
+const opening = new Set<string>();
 
 /** The errors of {@linkcode requireReplaceable}. */
 const REFUSALS = [SocketInUse, NotASocket, ConnectDenied];
@@ -105,12 +105,7 @@ export class OwnedPath {
     signal?: AbortSignal,
   ): Promise<OwnedPath> {
     const owned = new OwnedPath(context, options);
-    if (binding.has(owned.path)) {
-      throw new TypeError(
-        `${context.start}: it is claimed already, for the server that bind() opens. ` +
-          "listen() and serve() claim their path themselves: call them without claim()",
-      );
-    }
+    if (opening.has(owned.path)) throw openedByClaim(context);
     await owned.#acquire(signal);
     return owned;
   }
@@ -163,9 +158,10 @@ export class OwnedPath {
     const { uid } = this.#locks;
     const unsafe = this.#directory.unsafe(uid);
     const access = new SocketAccess(this.#context, this.bindPath, this.#options, unsafe);
+    const isClaim = this.#context.operation === "claim";
     let value: T;
     try {
-      if (this.#context.operation === "claim") binding.add(this.bindPath);
+      if (isClaim) opening.add(this.bindPath);
       const opened = access.bind(open);
       value = opened instanceof Promise ? await opened : opened;
       requireDisposable(value);
@@ -177,7 +173,7 @@ export class OwnedPath {
       }
       throw failure;
     } finally {
-      binding.delete(this.bindPath);
+      if (isClaim) opening.delete(this.bindPath);
     }
     const before = this.#own;
     try {
@@ -420,6 +416,13 @@ function requireDisposable(value: Partial<Disposable & AsyncDisposable> | null |
     "Invalid open: bind() expected a server from it that can be disposed of, " +
       `got ${show(value)}. Return the server that it starts`,
   );
+}
+
+/** Returns the error for a path that `open` of a claim must bind by itself. */
+function openedByClaim({ start, operation, path }: ErrorContext): TypeError {
+  const message = `${start}: bind() of a claim in this process is opening it. listen(), serve() ` +
+    "and claim() take the path themselves: do not call them in bind()";
+  return Object.assign(new TypeError(message), { operation, path });
 }
 
 /** Disposes of a listener. */

@@ -469,7 +469,7 @@ for (const [what, call] of Object.entries(CALLS)) {
     assertInstanceOf(error, Error);
     const frame = error.stack!.split("\n").find((line) => /^ {4}at .*file:/.test(line));
     const [, file, line] = /(file:\/\/\S+?):(\d+):\d+\)?$/.exec(frame ?? "") ?? [];
-    assertEquals(file, import.meta.url, error.stack);
+    assertEquals(decodeURI(file!), decodeURI(import.meta.url), error.stack);
     assertMatch(SOURCE[Number(line) - 1]!, /\/\/ caller$/);
   });
 }

@@ -1,5 +1,5 @@
-import { claim, InsecurePath, listen, probe, serve, SocketInUse } from "@uds/uds";
-import { assertEquals, assertRejects } from "@std/assert";
+import { claim, InsecurePath, isSocketError, listen, probe, serve, SocketInUse } from "@uds/uds";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as http from "node:http";
 import { gate, isPending, makeStale, run, TempDir, test } from "../_helpers.ts";
 import { assertRefused, look, modeOf } from "./_claim.ts";
@@ -138,13 +138,15 @@ for (const publish of ["direct", "rename"] as const) {
       {
         await using owned = await claim(path, { publish });
         const files = dir.list();
-        await assertRejects(
+        const bound = publish === "rename" ? `${path}.new` : path;
+        const error = await assertRejects(
           () => owned.bind(open),
           TypeError,
-          `"${path}${publish === "rename" ? ".new" : ""}": it is claimed already, for the ` +
-            "server that bind() opens. listen() and serve() claim their path themselves: call " +
-            "them without claim()",
+          `"${bound}": bind() of a claim in this process is opening it. listen(), serve() and ` +
+            "claim() take the path themselves: do not call them in bind()",
         );
+        assert(isSocketError(error));
+        assertEquals([error.operation, error.path], [name.match(/\w+(?=\()/)?.[0], bound]);
         assertEquals(dir.list(), files);
       }
       assertEquals(dir.list(), []);

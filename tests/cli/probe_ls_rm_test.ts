@@ -150,19 +150,19 @@ test("uds rm and ls show a name without its escape sequences", async () => {
 test("uds does its work, and has its exit code, even if standard error is full", async () => {
   await using dir = new TempDir();
   await using _server = await echoServer(dir.file("live.sock"));
-  const shell = (words: string) => {
-    const command = udsCommand(words.split(" "), ["-A"]);
+  const shell = (words: readonly string[]) => {
+    const command = udsCommand(words, ["-A"]);
     const args = ["-c", '"$@" 2>/dev/full; echo $?', "sh", ...command];
     return new Deno.Command("sh", { args }).output();
   };
   for (
     const [words, said] of [
-      [`send ${dir.file("nobody.sock")} x`, "3"],
-      [`probe ${dir.file("live.sock")}`, "alive\n0"],
-      [`send ${dir.file("live.sock")} hello`, "hello0"],
+      [["send", dir.file("nobody.sock"), "x"], "3"],
+      [["probe", dir.file("live.sock")], "alive\n0"],
+      [["send", dir.file("live.sock"), "hello"], "hello0"],
     ] as const
   ) {
-    assertEquals(new TextDecoder().decode((await shell(words)).stdout), `${said}\n`, words);
+    assertEquals(new TextDecoder().decode((await shell(words)).stdout), `${said}\n`, words[0]);
   }
 });
 
