@@ -96,8 +96,8 @@ export interface SocketClaim extends AsyncDisposable {
  * @param path The path of the socket. Abstract names have no file to own.
  * @param options Mode, owner, and what to do about an existing file.
  * @returns The claim. Dispose of it to release the path.
- * @throws {TypeError} when an argument is of the wrong kind, the path is an abstract name, or `bind()`
- * of a claim in this process is opening it.
+ * @throws {TypeError} when an argument is of the wrong kind, the path is an abstract name, or
+ * `bind()` of a claim in this process is opening it.
  * @throws {RangeError} when the path is too long or a number is out of range.
  * @throws {SocketInUse} when another server has the path.
  * @throws {NotASocket} when a file that is not a socket is there.

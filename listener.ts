@@ -210,8 +210,8 @@ export interface ListenFdOptions {
  *
  * @param options The path, or the path or a descriptor with options.
  * @returns The listener.
- * @throws {TypeError} when an argument has the wrong type, or `bind()` of a claim in this process is
- * opening the path.
+ * @throws {TypeError} when an argument has the wrong type, or `bind()` of a claim in this process
+ * is opening the path.
  * @throws {RangeError} when the path is too long or a number is out of range.
  * @throws {SocketInUse} when a running process holds the path.
  * @throws {NotASocket} when the path leads to something else, or the descriptor is another one.
