@@ -118,13 +118,9 @@ class HttpConnection {
         this.#isWanted = true;
         this.#advance();
       },
-      write: (chunk: Uint8Array, _encoding, done) => {
-        conn.write(chunk).then(() => done(), done);
-      },
+      write: (chunk: Uint8Array, _encoding, done) => this.#write(chunk, done),
       // In one call of the system.
-      writev: (chunks, done) => {
-        conn.write(concat(chunks.map(({ chunk }) => chunk))).then(() => done(), done);
-      },
+      writev: (chunks, done) => this.#write(concat(chunks.map(({ chunk }) => chunk)), done),
       destroy(error, done) {
         conn.close();
         done(error);
@@ -182,7 +178,7 @@ class HttpConnection {
       const info = { remoteAddr, completed, draining, signal };
       const answer = await this.#options.fetch(request, info);
       this.#announceEnd(response);
-      await send(answer, response);
+      await send(answer, response, left.signal);
     } catch (error) {
       if (left.signal.aborted) return;
       this.#options.report(error);
@@ -243,6 +239,11 @@ class HttpConnection {
       this.#hold(count);
       this.#advance();
     }, (error) => this.stream.destroy(error));
+  }
+
+  #write(bytes: Uint8Array, done: () => void): void {
+    // An error passed to `done` would end the answers as if they were sent, before it closes.
+    this.#conn.write(bytes).then(() => done(), (error) => this.stream.destroy(error));
   }
 
   /** Holds bytes at the start of the memory, behind those that are held. */

@@ -17,20 +17,26 @@ export function refuse(response: ServerResponse, status: number, text: string): 
 }
 
 /**
- * Sends a response. Resolves when node:http has all of it, and cancels its body if the client
- * leaves.
+ * Sends a response. Resolves when node:http has all of it. Cancels its body if the client leaves.
  *
- * @throws {unknown} what its body throws. If its first chunk fails, the head was not sent.
+ * @param left Aborts when the client leaves, which may be before this call.
+ * @throws {unknown} What its body throws. If the first chunk fails, no head was sent.
  */
-export async function send(answer: Response, response: ServerResponse): Promise<void> {
+export async function send(
+  answer: Response,
+  response: ServerResponse,
+  left: AbortSignal,
+): Promise<void> {
   if (!(answer instanceof Response)) {
     throw new TypeError(`"fetch" must return a Response, got ${show(answer)}`);
   }
   if (answer.type === "error") throw new TypeError(`"fetch" has returned Response.error()`);
   if (answer.bodyUsed) throw new TypeError(`The body of the response of "fetch" was read before`);
   const reader = answer.body?.getReader();
-  // Does nothing if all of it was read.
-  response.on("close", () => reader?.cancel().catch(() => {}));
+  const cancel = () => reader?.cancel().catch(() => {});
+  if (left.aborted) return void cancel();
+  // Cancelling does nothing if all of it was read.
+  response.on("close", cancel);
   if (reader === undefined) {
     writeHead(answer, response);
     return void response.end();

@@ -283,11 +283,11 @@ async function lengthOfBody(conn: Connection): Promise<number> {
   return all.length - decode(all).indexOf("\r\n\r\n") - 4;
 }
 
-test("a client that ends its direction gets the whole of an answer that has begun", async () => {
+test("a client that ends its direction gets answers that are complete", async () => {
   await using dir = new TempDir();
   const path = dir.file("http.sock");
   await using server = await fetching(path);
-  for (const requests of [GET("/big"), GET("/hello") + GET("/big")]) {
+  for (const requests of [GET("/watched-big"), GET("/hello") + GET("/watched-big")]) {
     await using conn = await connect(path);
     await conn.write(encode(requests));
     await conn.read(new Uint8Array(1));
@@ -295,6 +295,22 @@ test("a client that ends its direction gets the whole of an answer that has begu
     assert(await lengthOfBody(conn) >= 3_000_000, requests);
   }
   while ((await server.statistics()).workers[0]?.connections !== 0);
+  using client = clientOf(path);
+  const { completed, aborted } = await (await client.ask("/left")).json();
+  assertEquals([completed, aborted], ["completed", 0]);
+});
+
+test("a client that ends its direction during an answer that is not complete has left", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  using client = clientOf(path);
+  await using conn = await connect(path);
+  await conn.write(encode(GET("/endless")));
+  await conn.read(new Uint8Array(1));
+  await conn.closeWrite();
+  while ((await (await client.ask("/left")).json()).cancelled !== 1);
+  await readAll(conn);
 });
 
 test("a client that leaves aborts its request", async () => {
@@ -326,6 +342,34 @@ test("a client that leaves aborts pipelined requests, and cancels their answers"
     const { aborted, cancelled } = await left();
     if (aborted === 2 && cancelled === 1) break;
   }
+});
+
+test("a response that comes after its client has left is cancelled", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  using client = clientOf(path);
+  const left = async () => await (await client.ask("/left")).json();
+  const conn = await connect(path);
+  await conn.write(encode(GET("/abandoned") + GET("/abandoned")));
+  while ((await left()).waits !== 2);
+  conn.close();
+  while ((await left()).cancelled !== 2);
+});
+
+test("a client that leaves during an answer that is complete aborts its request", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  using client = clientOf(path);
+  const left = async () => await (await client.ask("/left")).json();
+  const conn = await connect(path);
+  await conn.write(encode(GET("/watched-big")));
+  await conn.read(new Uint8Array(1));
+  conn.close();
+  while ((await left()).completed === "");
+  const { completed, aborted } = await left();
+  assertEquals([completed, aborted], ["Interrupted", 1]);
 });
 
 for (const count of [1, 1300]) {
@@ -364,7 +408,7 @@ test("pipelined requests, with bodies, are answered in their order", async () =>
 });
 
 for (const [count, size] of [[2000, 100], [100, 3000], [60, 30_000], [20, 300_000]] as const) {
-  test(`${count} pipelined requests of ${size} bytes are answered, also at the end of a body`, async () => {
+  test(`${count} pipelined requests of ${size} bytes are answered, if the last body comes later`, async () => {
     await using dir = new TempDir();
     const path = dir.file("http.sock");
     await using _server = await fetching(path);
