@@ -67,6 +67,13 @@ export function httpHandler(options: HttpOptions): ServeHandler {
   const server: Server = builtin("node:http").createServer(settings, answer);
   // Otherwise it drops all headers beyond the first thousand. Their size has a limit.
   server.maxHeadersCount = 0;
+  // Otherwise it writes this behind the head of an answer that waits for its turn.
+  server.on("checkContinue", (request, response) => {
+    const goOn = (socket: Duplex) => socket.write("HTTP/1.1 100 Continue\r\n\r\n");
+    if (response.socket === null) response.on("socket", goOn);
+    else goOn(response.socket);
+    answer(request, response);
+  });
   // Otherwise it answers an unknown expectation itself, and reads nothing after it.
   server.on("checkExpectation", answer);
   // Otherwise it closes each connection after its first answer.

@@ -207,6 +207,39 @@ test("the connection header of fetch may end a connection, not keep it", async (
   assertEquals([await answers("close"), await answers("keep-alive")], [1, 2]);
 });
 
+/** Returns what comes until its end matches, or the connection ends. */
+async function readUntil(conn: Connection, end: RegExp): Promise<string> {
+  let all = "";
+  for (let text; !end.test(all) && (text = await readText(conn)) !== null;) all += text;
+  return all;
+}
+
+test("a client that waits for 100 Continue gets it, behind the answers that are due", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  const expect = (resource: string) =>
+    GET(resource, "Expect: 100-continue\r\nContent-Length: 3\r\n").replace("GET", "POST");
+  await using conn = await connect(path);
+  await conn.write(encode(expect("/text")));
+  assertEquals(await readText(conn), "HTTP/1.1 100 Continue\r\n\r\n");
+  await conn.write(encode("abc"));
+  assertMatch(await readText(conn) ?? "", /^HTTP\/1.1 200 [^]*abc$/);
+  // One that waits for its turn.
+  for (const resource of ["/text", "/echo"]) {
+    await conn.write(encode(GET("/late") + expect(resource)));
+    assertMatch(await readUntil(conn, /Continue\r\n\r\n$/), /late/);
+    await conn.write(encode("abc"));
+    const end = resource === "/echo" ? /abc\r\n0\r\n\r\n$/ : /abc$/;
+    assertMatch(await readUntil(conn, end), /^HTTP\/1.1 20/);
+  }
+  for (const resource of ["/ignore", "/text", "/part", "/echo"]) {
+    const all = await raw(path, GET("/late") + `${expect(resource)}abc${LAST}`);
+    assertMatch(all, /lateHTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 [24][^]*hello$/);
+    assertEquals(all.match(/HTTP\/1.1/g)?.length, 4);
+  }
+});
+
 test("a stream of another length than its content-length ends the connection", async () => {
   await using dir = new TempDir();
   const path = dir.file("http.sock");
@@ -287,7 +320,7 @@ test("a client that ends its direction gets answers that are complete", async ()
   await using dir = new TempDir();
   const path = dir.file("http.sock");
   await using server = await fetching(path);
-  for (const requests of [GET("/watched-big"), GET("/hello") + GET("/watched-big")]) {
+  for (const requests of [GET("/big"), GET("/hello") + GET("/big")]) {
     await using conn = await connect(path);
     await conn.write(encode(requests));
     await conn.read(new Uint8Array(1));
@@ -364,7 +397,7 @@ test("a client that leaves during an answer that is complete aborts its request"
   using client = clientOf(path);
   const left = async () => await (await client.ask("/left")).json();
   const conn = await connect(path);
-  await conn.write(encode(GET("/watched-big")));
+  await conn.write(encode(GET("/big")));
   await conn.read(new Uint8Array(1));
   conn.close();
   while ((await left()).completed === "");
