@@ -179,8 +179,8 @@ class HttpConnection {
       const { upgrade } = message.headers;
       // node:http of Deno drops what has come together with such a request.
       if (upgrade !== undefined) response.setHeader("connection", "close");
-      if (typeof request === "string") return refuse(response, 400, request);
-      if (upgrade?.toLowerCase() === "websocket") return refuse(response, 501, NO_UPGRADE);
+      if (typeof request === "string") return this.#refuse(response, 400, request);
+      if (upgrade?.toLowerCase() === "websocket") return this.#refuse(response, 501, NO_UPGRADE);
       const remoteAddr = this.#conn.remoteAddr as Deno.UnixAddr;
       const info = { remoteAddr, completed, draining, signal };
       const answer = await this.#options.fetch(request, info);
@@ -190,14 +190,18 @@ class HttpConnection {
       if (left.signal.aborted) return;
       this.#options.report(error);
       if (response.headersSent) return void this.stream.destroy();
-      this.#announceEnd(response);
-      refuse(response, 500, "Internal Server Error");
+      this.#refuse(response, 500, "Internal Server Error");
     }
   }
 
-  /** Ends the connection after an answer, if no other one is due and this worker drains. */
+  #refuse(response: ServerResponse, status: number, text: string): void {
+    this.#announceEnd(response);
+    refuse(response, status, text);
+  }
+
+  /** Ends the connection after an answer, if it is the last one and this worker drains. */
   #announceEnd(response: ServerResponse): void {
-    const isLast = this.#info.draining.aborted && this.#due.size === 1;
+    const isLast = this.#info.draining.aborted && response.req === this.#last;
     if (isLast) response.setHeader("connection", "close");
   }
 
