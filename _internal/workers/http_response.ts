@@ -10,8 +10,13 @@ const FEW = 10;
 /** Headers of `fetch` that are not sent: node:http decides on them, or fails with them. */
 const OWN_HEADERS = new Set(["keep-alive", "trailer", "transfer-encoding"]);
 
-/** Answers without `fetch`. */
+/** Answers without `fetch`, or instead of a response of `fetch` that cannot be sent. */
 export function refuse(response: ServerResponse, status: number, text: string): void {
+  // A header that cannot be sent comes behind others.
+  for (const name of response.getHeaderNames()) {
+    if (name !== "connection") response.removeHeader(name);
+  }
+  response.statusMessage = "";
   const headers = { "content-type": "text/plain", "content-length": text.length };
   response.writeHead(status, headers).end(text);
 }
@@ -31,6 +36,11 @@ export async function send(
     throw new TypeError(`"fetch" must return a Response, got ${show(answer)}`);
   }
   if (answer.type === "error") throw new TypeError(`"fetch" has returned Response.error()`);
+  if (answer.status === 101) {
+    throw new TypeError(
+      `"fetch" has returned status 101: a worker does not upgrade connections`,
+    );
+  }
   if (answer.bodyUsed) throw new TypeError(`The body of the response of "fetch" was read before`);
   const reader = answer.body?.getReader();
   const cancel = () => reader?.cancel().catch(() => {});

@@ -259,6 +259,24 @@ test("a body of text instead of bytes is cancelled, and answered with 500", asyn
   assertEquals((await (await client.ask("/left")).json()).cancelled, 1);
 });
 
+test("a response that cannot be sent leaves nothing in the answer with 500", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  const headers = "content-encoding=gzip&set-cookie=a&set-cookie=b&connection=close&x=%01";
+  const all = await raw(path, GET(`/status?status=201&text=Fine&${headers}`));
+  assertMatch(all, /^HTTP\/1.1 500 Internal Server Error\r\n[^]*\r\n\r\nInternal Server Error$/);
+  assert(!/content-encoding|cookie/i.test(all), all);
+});
+
+test("a response with status 101 is answered with 500", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  const all = await raw(path, GET("/status?status=101&text=") + LAST);
+  assertMatch(all, /^HTTP\/1.1 500 Internal Server Error[^]*HTTP\/1.1 200 OK[^]*hello$/);
+});
+
 test("a request behind one that fails is answered", async () => {
   await using dir = new TempDir();
   const path = dir.file("http.sock");
