@@ -65,7 +65,7 @@ export function httpHandler(options: HttpOptions): ServeHandler {
     connections.get(request.socket)!.answer(request, response);
   };
   const server: Server = builtin("node:http").createServer(settings, answer);
-  // Otherwise it drops all headers beyond the first thousand. Their size has a limit.
+  // Otherwise node:http drops headers beyond the first thousand. Their size is limited.
   server.maxHeadersCount = 0;
   // Otherwise it writes this behind the head of an answer that waits for its turn.
   server.on("checkContinue", (request, response) => {
@@ -144,7 +144,7 @@ class HttpConnection {
         stop();
         clearTimeout(timer);
         this.#silence.stop();
-        // node:http closes the first of them only.
+        // node:http emits `close` for the first one only.
         for (const response of this.#due) response.emit("close");
         resolve();
       });
@@ -168,8 +168,8 @@ class HttpConnection {
         reject(error);
       }
       body.end();
-      // node:http of Deno pauses reading while many bytes of answers wait. It goes on at this event
-      // only, which small writes do not cause.
+      // Deno's node:http stops reading while many bytes of answers wait. Only `drain` resumes it,
+      // and small writes do not cause one.
       if (this.stream.isPaused()) this.stream.emit("drain");
       if (this.#due.size === 0) this.#next();
     });
@@ -245,7 +245,7 @@ class HttpConnection {
     this.#conn.read(room).then((count) => {
       this.#isReading = false;
       this.#silence.stop();
-      if (count === null) return this.#leave();
+      if (count === null) return this.#reachEnd();
       this.#limitMs = this.#options.timeouts.idleTimeout ?? Infinity;
       this.#hold(count);
       this.#advance();
@@ -266,10 +266,10 @@ class HttpConnection {
   }
 
   /**
-   * The client has ended its direction. It gets answers that are complete. The read after them
-   * comes here again.
+   * Handles the client's end of file. Closes the connection unless all answers that are due are
+   * complete. After them, the next read ends here again.
    */
-  #leave(): void {
+  #reachEnd(): void {
     const isComplete = this.#isAnswering && [...this.#due].every((answer) => answer.writableEnded);
     if (!isComplete) this.stream.destroy();
   }

@@ -22,9 +22,9 @@ export function requestOf(
     else pairs.push([name, value]);
     if (name === "host") hosts.push(value);
   }
-  // A comma, as between the values of other headers, would be part of a value.
+  // Semicolons join cookies (RFC 6265): a comma would be part of a value.
   if (cookies.length > 0) pairs.push(["cookie", cookies.join("; ")]);
-  // With an empty one, the path would begin with the host.
+  // With an empty host, the URL would take the first segment of the path as its host.
   const host = hosts[0] || "localhost";
   if (hosts.length > 1 || NOT_IN_HOST.test(host)) return "The host is not valid\n";
   // The client of a proxy sends the whole URL.

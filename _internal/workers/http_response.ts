@@ -8,7 +8,7 @@ import { handled } from "../base/rejection.ts";
 const FEW = 10;
 
 /** Headers of `fetch` that are not sent: node:http decides on them, or fails with them. */
-const OWN_HEADERS = new Set(["keep-alive", "trailer", "transfer-encoding"]);
+const DROPPED_HEADERS = new Set(["keep-alive", "trailer", "transfer-encoding"]);
 
 /** Answers without `fetch`, or instead of a response of `fetch` that cannot be sent. */
 export function refuse(response: ServerResponse, status: number, text: string): void {
@@ -48,7 +48,7 @@ export async function send(
   // Cancelling does nothing if all of it was read.
   response.on("close", cancel);
   if (reader === undefined) {
-    writeHead(answer, response);
+    setHead(answer, response);
     return void response.end();
   }
   let next = handled(reader.read());
@@ -56,15 +56,12 @@ export async function send(
   if (first?.done === false) next = handled(reader.read());
   const last = first?.done === false ? await soon(next) : first;
   if (last?.done) {
-    writeHead(answer, response, first?.value?.length ?? 0);
+    setHead(answer, response, first?.value?.length ?? 0);
     return void response.end(first?.value);
   }
-  writeHead(answer, response);
+  setHead(answer, response);
   response.flushHeaders();
-  if (response.req.method === "HEAD") {
-    response.end();
-    return await reader.cancel();
-  }
+  if (response.req.method === "HEAD") return void response.end();
   // Otherwise a body of another length would shift the next response.
   response.strictContentLength = true;
   if (first?.done === false && !response.write(first.value)) await takesMore(response);
@@ -83,12 +80,12 @@ function checked<T extends ReadableStreamReadResult<unknown> | undefined>(chunk:
 }
 
 /**
- * Sets the head. The length of a body counts more than what `fetch` says. Of an answer to HEAD, it
- * is all that the client learns.
+ * Sets the status and the headers. The content-length is that of the body, if it is known. An
+ * answer to HEAD, and a 304, keep that of `fetch`: they have no body.
  *
  * @param length The length of the body, if it is known.
  */
-function writeHead(
+function setHead(
   { status, statusText, headers, body }: Response,
   response: ServerResponse,
   length?: number,
@@ -98,7 +95,7 @@ function writeHead(
   response.statusCode = status;
   if (statusText !== "") response.statusMessage = statusText;
   for (const [name, value] of headers) {
-    if (OWN_HEADERS.has(name)) continue;
+    if (DROPPED_HEADERS.has(name)) continue;
     if (name === "content-length" && (hasBody && !isUnknown || !/^\d+$/.test(value))) continue;
     if (name !== "connection") response.appendHeader(name, value);
     else if (/\bclose\b/i.test(value)) response.setHeader(name, "close");

@@ -269,6 +269,31 @@ test("a response that cannot be sent leaves nothing in the answer with 500", asy
   assert(!/content-encoding|cookie/i.test(all), all);
 });
 
+test("HEAD cancels the body of a response, and the next request is answered", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  const head = (resource: string) => GET(resource).replace("GET", "HEAD");
+  for (const resource of ["/endless", "/cannot-cancel"]) {
+    const all = await raw(path, head(resource) + LAST);
+    assertMatch(all, /^HTTP\/1.1 200 OK\r\n[^]*HTTP\/1.1 200 OK[^]*hello$/, resource);
+  }
+  using client = clientOf(path);
+  while ((await (await client.ask("/left")).json()).cancelled !== 1);
+});
+
+test("an answer without a body keeps the content-length of fetch", async () => {
+  await using dir = new TempDir();
+  const path = dir.file("http.sock");
+  await using _server = await fetching(path);
+  const head = await framesOf(path, GET("/streamed?content-length=9").replace("GET", "HEAD"));
+  assertEquals(head, ["content-length: 9", "", "hello"]);
+  const known = await framesOf(path, GET("/hello?content-length=9").replace("GET", "HEAD"));
+  assertEquals(known, ["content-length: 9", "", "hello"]);
+  const unchanged = await framesOf(path, GET("/status?status=304&text=&content-length=9"));
+  assertEquals(unchanged, ["content-length: 9", "", "hello"]);
+});
+
 test("a response with status 101 is answered with 500", async () => {
   await using dir = new TempDir();
   const path = dir.file("http.sock");
@@ -301,6 +326,12 @@ test("a request that asks for another protocol is answered, and its connection e
     const post = GET("/text", `${upgrade}Content-Length: 3\r\n`).replace("GET", "POST");
     assertMatch(await raw(path, `${post}abc${LAST}`), /connection: close[^]*\r\n\r\nabc$/i);
   }
+  await using conn = await connect(path);
+  const more = "Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n";
+  await conn.write(encode(GET("/text", more).replace("GET", "POST")));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await conn.write(encode("abc"));
+  assertMatch(decode(await readAll(conn)), /^HTTP\/1.1 200 [^]*connection: close[^]*\r\n\r\nabc$/i);
   const socket = await raw(path, GET("/hello", "Connection: upgrade\r\nUpgrade: WebSocket\r\n"));
   assertMatch(socket, /^HTTP\/1.1 501 /);
 });
