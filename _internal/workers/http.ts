@@ -10,7 +10,7 @@
  * - Bytes that come while an answer is due wait until it is sent. Requests that have come together
  *   are answered in their order.
  * - While an answer is due, up to 64 KiB are read ahead. The end of file means that the client has
- *   left, as for `Deno.serve`, unless all answers are ready. Beyond 64 KiB the client waits, and
+ *   left, as for `Deno.serve`, unless all answers are complete. Beyond 64 KiB the client waits, and
  *   the end of file is not seen.
  * - The timeouts count the silence of a client that is idle or sends a body, not the answer.
  */
