@@ -69,9 +69,9 @@ export function httpHandler(options: HttpOptions): ServeHandler {
   server.maxHeadersCount = 0;
   // Otherwise it writes this behind the head of an answer that waits for its turn.
   server.on("checkContinue", (request, response) => {
-    const goOn = (socket: Duplex) => socket.write("HTTP/1.1 100 Continue\r\n\r\n");
-    if (response.socket === null) response.on("socket", goOn);
-    else goOn(response.socket);
+    const proceed = (socket: Duplex) => socket.write("HTTP/1.1 100 Continue\r\n\r\n");
+    if (response.socket === null) response.on("socket", proceed);
+    else proceed(response.socket);
     answer(request, response);
   });
   // Otherwise it answers an unknown expectation itself, and reads nothing after it.

@@ -37,9 +37,7 @@ export async function send(
   }
   if (answer.type === "error") throw new TypeError(`"fetch" has returned Response.error()`);
   if (answer.status === 101) {
-    throw new TypeError(
-      `"fetch" has returned status 101: a worker does not upgrade connections`,
-    );
+    throw new TypeError(`"fetch" has returned status 101: a worker does not upgrade connections`);
   }
   if (answer.bodyUsed) throw new TypeError(`The body of the response of "fetch" was read before`);
   const reader = answer.body?.getReader();
