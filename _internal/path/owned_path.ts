@@ -105,7 +105,11 @@ export class OwnedPath {
     signal?: AbortSignal,
   ): Promise<OwnedPath> {
     const owned = new OwnedPath(context, options);
-    if (opening.has(owned.path)) throw openedByClaim(context);
+    if (opening.has(owned.path)) {
+      const state = "bind() of a claim in this process is opening it. listen(), serve() and " +
+        "claim() take the path themselves: do not call them in bind()";
+      throw context.fail(new TypeError(state));
+    }
     await owned.#acquire(signal);
     return owned;
   }
@@ -416,13 +420,6 @@ function requireDisposable(value: Partial<Disposable & AsyncDisposable> | null |
     "Invalid open: bind() expected a server from it that can be disposed of, " +
       `got ${show(value)}. Return the server that it starts`,
   );
-}
-
-/** Returns the error for a path that `open` of a claim must bind by itself. */
-function openedByClaim({ start, operation, path }: ErrorContext): TypeError {
-  const message = `${start}: bind() of a claim in this process is opening it. listen(), serve() ` +
-    "and claim() take the path themselves: do not call them in bind()";
-  return Object.assign(new TypeError(message), { operation, path });
 }
 
 /** Disposes of a listener. */
