@@ -103,10 +103,10 @@ export interface ReceiveOptions {
  *   used again, and lives as long as one of them: 16 to 256 KiB. To keep a small message for long,
  *   or to transfer it to a worker, make a copy: `message.slice()`. A transfer detaches all messages
  *   in that memory. Receiving fails with `TypeError` if one of them was not received, or if a
- *   message is awaited meanwhile. Bytes of
- *   16 to 256 KiB have their own memory, and so do larger ones with a length in front. Small ones
- *   that came with them, and codecs of your own, are the exceptions. JSON values and texts have
- *   their own memory, but the texts of `lines()` may be slices of a longer one.
+ *   message is awaited meanwhile. Bytes of 16 to 256 KiB have their own memory, and so do larger
+ *   ones with a length in front. Small ones that came with them, and codecs of your own, are the
+ *   exceptions. JSON values and texts have their own memory, but the texts of `lines()` may be
+ *   slices of a longer one.
  *
  * @template In What is received.
  * @template Out What is sent, if it is of another type.

@@ -129,7 +129,6 @@ export class MessageReceiver<T> {
    * @returns The bytes of the messages that were not received, and those of a read that is pending.
    */
   detach(): { ahead: Uint8Array; late: Promise<Uint8Array> | undefined } {
-    if (this.#queue.length > 0 && !this.#hasMessage) throw this.#failure;
     const ahead = this.#takeAhead();
     if (this.#isReadPending) this.#late = Promise.withResolvers();
     this.#clear();
@@ -140,6 +139,7 @@ export class MessageReceiver<T> {
   /** Returns a copy of what was read ahead: a message may be transferred later, with its memory. */
   #takeAhead(): Uint8Array {
     try {
+      if (this.#queue.length > 0 && this.#in.isLost) throw memoryLost();
       return this.#in.bytesAfter(this.#batch - (this.#queue.length - this.#next)).slice();
     } catch (error) {
       throw this.#context.decoding(error);
@@ -150,17 +150,16 @@ export class MessageReceiver<T> {
     return this.#state !== "idle" && this.#state !== "reading";
   }
 
-  /** Whether a message is there. Receiving fails if an earlier one was transferred with it. */
+  /** Whether a message is there, and was not detached with an earlier one. */
   get #hasMessage(): boolean {
-    return this.#queue.length > 0 && !(this.#in.isLost && this.#lose());
+    return this.#queue.length > 0 && !this.#in.isLost;
   }
 
-  /** Drops the messages that are there: their memory is lost. */
-  #lose(): true {
+  /** Drops the messages that are there: they were detached. Receiving fails from here on. */
+  #lose(): void {
     this.#clear();
     this.#state = "failed";
     this.#failure ??= this.#context.decoding(memoryLost());
-    return true;
   }
 
   #iterate<R>(take: () => R): AsyncIterableIterator<R> {
@@ -197,6 +196,7 @@ export class MessageReceiver<T> {
 
   /** Waits for messages behind earlier calls. */
   #wait<R>(take: () => R, atEnd: R, endsWithClose: boolean, signal?: AbortSignal): Promise<R> {
+    if (this.#queue.length > 0) this.#lose();
     const { promise, resolve, reject } = Promise.withResolvers<R>();
     const waiter: Waiter<R> = { take, atEnd, endsWithClose, resolve };
     if (signal !== undefined) {
