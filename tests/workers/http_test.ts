@@ -4,18 +4,25 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { decode, encode, readAll, readText, TempDir, test } from "../_helpers.ts";
 import { accepting, moduleOf } from "./_workers.ts";
 
-/** Starts one worker of `fetch.ts`. */
-function fetching(path: string, options: Partial<ServeWorkersOptions> = {}): Promise<WorkerServer> {
-  return serveWorkers({ path, count: 1, ...options }, moduleOf("fetch.ts"));
-}
-
-/** Returns a function that asks for a resource, over kept connections. */
-function clientOf(path: string) {
-  const client = Deno.createHttpClient({ proxy: { transport: "unix", path } });
+/** Starts one worker of `fetch.ts` on a new path, with a client that keeps its connections. */
+async function started(options: Partial<ServeWorkersOptions> = {}) {
+  await using stack = new AsyncDisposableStack();
+  const path = stack.use(new TempDir()).file("http.sock");
+  const server = stack.use(
+    await serveWorkers({ path, count: 1, ...options }, moduleOf("fetch.ts")),
+  );
+  const client = stack.use(Deno.createHttpClient({ proxy: { transport: "unix", path } }));
   const ask = (resource: string, init: RequestInit = {}): Promise<Response> =>
     fetch(`http://localhost${resource}`, { client, ...init });
-  return { ask, [Symbol.dispose]: () => client.close() };
+  /** Returns what has become of the clients that left. */
+  const left = async () => await (await ask("/left")).json();
+  const all = stack.move();
+  return { path, server, ask, left, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
+
+/** Returns a request. */
+const GET = (resource: string, more = ""): string =>
+  `GET ${resource} HTTP/1.1\r\nHost: a\r\n${more}\r\n`;
 
 /** Sends bytes on a new connection, and returns all that comes, which ends with it. */
 async function raw(path: string, text: string): Promise<string> {
@@ -25,38 +32,34 @@ async function raw(path: string, text: string): Promise<string> {
 }
 
 test("a module that exports fetch answers requests, with their bodies and headers", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
-  using client = clientOf(path);
-  const asked = await client.ask("/url?q=1", { headers: { "x-one": "1" } });
+  await using http = await started();
+  const { ask } = http;
+  const asked = await ask("/url?q=1", { headers: { "x-one": "1" } });
   assertEquals(await asked.json(), ["http://localhost/url?q=1", "1", {
     transport: "unix",
     path: null,
   }]);
   const body = new Uint8Array(3_000_000).fill(7);
-  const echoed = await client.ask("/echo", { method: "PUT", body });
+  const echoed = await ask("/echo", { method: "PUT", body });
   assertEquals([echoed.status, echoed.headers.get("x-method")], [201, "PUT"]);
   assertEquals(await echoed.bytes(), body);
-  const cookies = await client.ask("/cookies");
+  const cookies = await ask("/cookies");
   assertEquals([cookies.status, cookies.headers.getSetCookie()], [204, ["a", "b"]]);
-  const head = await client.ask("/pid", { method: "HEAD" });
+  const head = await ask("/pid", { method: "HEAD" });
   assertMatch(head.headers.get("content-length") ?? "", /^\d+$/);
-  assertEquals((await client.ask("/endless", { method: "HEAD" })).status, 200);
+  assertEquals((await ask("/endless", { method: "HEAD" })).status, 200);
   // The body that was not read does not disturb the next request.
-  assertEquals(await (await client.ask("/ignore", { method: "POST", body })).text(), "not read");
-  const none = await client.ask("/none");
+  assertEquals(await (await ask("/ignore", { method: "POST", body })).text(), "not read");
+  const none = await ask("/none");
   assertEquals([none.status, await none.text()], [500, "Internal Server Error"]);
-  const thrown = await client.ask("/throw");
+  const thrown = await ask("/throw");
   assertEquals([thrown.status, await thrown.text()], [500, "Internal Server Error"]);
 });
 
 test("a kept connection serves one request after the other, also pipelined ones", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using server = await fetching(path);
-  const get = (resource: string, more = "") => `GET ${resource} HTTP/1.1\r\nHost: a\r\n${more}\r\n`;
-  const all = await raw(path, get("/late") + get("/url") + get("/pid", "Connection: close\r\n"));
+  await using http = await started();
+  const { path, server } = http;
+  const all = await raw(path, GET("/late") + GET("/url") + GET("/pid", "Connection: close\r\n"));
   assertEquals(all.match(/HTTP\/1.1 200 OK/g)?.length, 3);
   assertMatch(all, /late[^]*http:\/\/a\/url[^]*\d+$/);
   const { workers } = await server.statistics();
@@ -66,12 +69,11 @@ test("a kept connection serves one request after the other, also pipelined ones"
 for (const resource of ["/part", "/ignore", "/too-late"]) {
   for (const size of [1, 1_000_000]) {
     test(`a client sends ${size} bytes for ${resource}, and asks again`, async () => {
-      await using dir = new TempDir();
-      const path = dir.file("http.sock");
-      await using _server = await fetching(path);
+      await using http = await started();
+      const { path } = http;
       const body = "a".repeat(size);
       const chunked = `${size.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
-      const last = "GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+      const last = GET("/pid", "Connection: close\r\n");
       for (
         const rest of [
           `Content-Length: ${size}\r\n\r\n${body}`,
@@ -88,18 +90,16 @@ for (const resource of ["/part", "/ignore", "/too-late"]) {
 }
 
 test("a GET with a body is answered, and the next request, too", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path } = http;
   const first = `GET /url HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n`;
-  const last = "GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  const last = GET("/pid", "Connection: close\r\n");
   assertMatch(await raw(path, first + "a".repeat(1_000_000) + last), /a\/url[^]*200 OK[^]*\d+$/);
 });
 
 test("a connection ends when more than 16 MiB of a body were not wanted", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path } = http;
   await using conn = await connect(path);
   await conn.write(encode("POST /part HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n"));
   await conn.write(new Uint8Array(16 * 1024 * 1024));
@@ -108,11 +108,8 @@ test("a connection ends when more than 16 MiB of a body were not wanted", async 
 });
 
 test("fetch may read a body after the answer, if it has begun before", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
-  using client = clientOf(path);
-  const left = async () => await (await client.ask("/left")).json();
+  await using http = await started();
+  const { path, left } = http;
   await using conn = await connect(path);
   for (const resource of ["/afterwards", "/too-late"]) {
     await conn.write(
@@ -126,9 +123,8 @@ test("fetch may read a body after the answer, if it has begun before", async () 
 });
 
 test("idleTimeout ends the wait for a body, also for one that is not read after the answer", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using server = await fetching(path, { idleTimeout: 150 });
+  await using http = await started({ idleTimeout: 150 });
+  const { path, server } = http;
   const body = "a".repeat(100_000);
   for (const resource of ["/part", "/ignore", "/locked"]) {
     await using conn = await connect(path);
@@ -140,9 +136,8 @@ test("idleTimeout ends the wait for a body, also for one that is not read after 
 });
 
 test("what is not a request of this server is refused by name", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path } = http;
   const get = (resource: string, host: string) =>
     raw(path, `GET ${resource} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
   assertMatch(await get("/url", "a/b"), /^HTTP\/1.1 400 [^]*The host is not valid\n$/);
@@ -154,8 +149,6 @@ test("what is not a request of this server is refused by name", async () => {
   assertMatch(refused, /^HTTP\/1.1 501 [^]*does not upgrade connections/);
 });
 
-const GET = (resource: string, more = ""): string =>
-  `GET ${resource} HTTP/1.1\r\nHost: a\r\n${more}\r\n`;
 const LAST = GET("/hello", "Connection: close\r\n");
 
 /** Returns how the first of two answers frames its body, and the bodies of both. */
@@ -166,9 +159,8 @@ async function framesOf(path: string, request: string): Promise<string[]> {
 }
 
 test("headers of a response that frame its body are not sent as they are", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using server = await fetching(path);
+  await using http = await started();
+  const { path, server } = http;
   const before = await accepting(server);
   const framings = ["content-length=3", "content-length=9", "content-length=x", "trailer=x"];
   for (const framing of [...framings, "transfer-encoding=gzip&content-length=5"]) {
@@ -190,9 +182,8 @@ test("headers of a response that frame its body are not sent as they are", async
 });
 
 test("the connection header of fetch may end a connection, not keep it", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path } = http;
   for (const connection of ["keep-alive", "upgrade", "close"]) {
     const resource = `/hello?connection=${connection}&keep-alive=timeout%3D5`;
     const old = GET(resource).replace("HTTP/1.1", "HTTP/1.0");
@@ -215,9 +206,8 @@ async function readUntil(conn: Connection, end: RegExp): Promise<string> {
 }
 
 test("a client that waits for 100 Continue gets it, behind the answers that are due", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path } = http;
   const expect = (resource: string) =>
     GET(resource, "Expect: 100-continue\r\nContent-Length: 3\r\n").replace("GET", "POST");
   await using conn = await connect(path);
@@ -242,9 +232,8 @@ test("a client that waits for 100 Continue gets it, behind the answers that are 
 });
 
 test("a stream of another length than its content-length ends the connection", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path } = http;
   const short = await framesOf(path, GET("/streamed?content-length=9"));
   assertEquals(short, ["content-length: 9", "hello"]);
   const long = await framesOf(path, GET("/streamed?content-length=4"));
@@ -252,18 +241,15 @@ test("a stream of another length than its content-length ends the connection", a
 });
 
 test("a body of text instead of bytes is cancelled, and answered with 500", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path, left } = http;
   assertMatch(await raw(path, GET("/chunks-of-text") + LAST), /^HTTP\/1.1 500 [^]*hello$/);
-  using client = clientOf(path);
-  assertEquals((await (await client.ask("/left")).json()).cancelled, 1);
+  assertEquals((await left()).cancelled, 1);
 });
 
 test("a response that cannot be sent leaves nothing in the answer with 500", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path } = http;
   const headers = "content-encoding=gzip&set-cookie=a&set-cookie=b&connection=close&x=%01";
   const all = await raw(path, GET(`/status?status=201&text=Fine&${headers}`));
   assertMatch(all, /^HTTP\/1.1 500 Internal Server Error\r\n[^]*\r\n\r\nInternal Server Error$/);
@@ -271,22 +257,19 @@ test("a response that cannot be sent leaves nothing in the answer with 500", asy
 });
 
 test("HEAD cancels the body of a response, and the next request is answered", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path, left } = http;
   const head = (resource: string) => GET(resource).replace("GET", "HEAD");
   for (const resource of ["/endless", "/cannot-cancel"]) {
     const all = await raw(path, head(resource) + LAST);
     assertMatch(all, /^HTTP\/1.1 200 OK\r\n[^]*HTTP\/1.1 200 OK[^]*hello$/, resource);
   }
-  using client = clientOf(path);
-  while ((await (await client.ask("/left")).json()).cancelled !== 1);
+  while ((await left()).cancelled !== 1);
 });
 
 test("an answer without a body keeps the content-length of fetch", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path } = http;
   const head = await framesOf(path, GET("/streamed?content-length=9").replace("GET", "HEAD"));
   assertEquals(head, ["content-length: 9", "", "hello"]);
   const known = await framesOf(path, GET("/hello?content-length=9").replace("GET", "HEAD"));
@@ -296,17 +279,15 @@ test("an answer without a body keeps the content-length of fetch", async () => {
 });
 
 test("a response with status 101 is answered with 500", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path } = http;
   const all = await raw(path, GET("/status?status=101&text=") + LAST);
   assertMatch(all, /^HTTP\/1.1 500 Internal Server Error[^]*HTTP\/1.1 200 OK[^]*hello$/);
 });
 
 test("a request behind one that fails is answered", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path } = http;
   for (const resource of ["/throw", "/none", "/broken", "ftp://a/url"]) {
     const all = await raw(path, GET(resource) + LAST);
     assertMatch(
@@ -317,9 +298,8 @@ test("a request behind one that fails is answered", async () => {
 });
 
 test("a request that asks for another protocol is answered, and its connection ends", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path } = http;
   for (const protocol of ["h2c", "other"]) {
     const upgrade = `Connection: Upgrade\r\nUpgrade: ${protocol}\r\n`;
     const get = await raw(path, GET("/hello", upgrade) + LAST);
@@ -338,9 +318,8 @@ test("a request that asks for another protocol is answered, and its connection e
 });
 
 test("fetch gets the host and all headers of a request", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path } = http;
   const headersOf = async (more: string): Promise<string[]> => {
     const all = await raw(path, `GET /headers HTTP/1.1\r\n${more}Connection: close\r\n\r\n`);
     return all.startsWith("HTTP/1.1 200")
@@ -367,9 +346,8 @@ async function lengthOfBody(conn: Connection): Promise<number> {
 }
 
 test("a client that ends its direction gets answers that are complete", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using server = await fetching(path);
+  await using http = await started();
+  const { path, server, left } = http;
   for (const requests of [GET("/big"), GET("/hello") + GET("/big")]) {
     await using conn = await connect(path);
     await conn.write(encode(requests));
@@ -378,32 +356,26 @@ test("a client that ends its direction gets answers that are complete", async ()
     assert(await lengthOfBody(conn) >= 3_000_000, requests);
   }
   while ((await server.statistics()).workers[0]?.connections !== 0);
-  using client = clientOf(path);
-  const { completed, aborted } = await (await client.ask("/left")).json();
+  const { completed, aborted } = await left();
   assertEquals([completed, aborted], ["completed", 0]);
 });
 
 test("a client that ends its direction during an answer that is not complete has left", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
-  using client = clientOf(path);
+  await using http = await started();
+  const { path, left } = http;
   await using conn = await connect(path);
   await conn.write(encode(GET("/endless")));
   await conn.read(new Uint8Array(1));
   await conn.closeWrite();
-  while ((await (await client.ask("/left")).json()).cancelled !== 1);
+  while ((await left()).cancelled !== 1);
   await readAll(conn);
 });
 
 test("a client that leaves aborts its request", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
-  using client = clientOf(path);
-  const left = async () => await (await client.ask("/left")).json();
+  await using http = await started();
+  const { ask, left } = http;
   const abort = new AbortController();
-  const waiting = client.ask("/wait", { signal: abort.signal });
+  const waiting = ask("/wait", { signal: abort.signal });
   while ((await left()).waits === 0);
   abort.abort();
   await assertRejects(() => waiting, DOMException);
@@ -412,11 +384,8 @@ test("a client that leaves aborts its request", async () => {
 });
 
 test("a client that leaves aborts pipelined requests, and cancels their answers", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
-  using client = clientOf(path);
-  const left = async () => await (await client.ask("/left")).json();
+  await using http = await started();
+  const { path, left } = http;
   const conn = await connect(path);
   await conn.write(encode(GET("/wait") + GET("/wait") + GET("/endless")));
   while ((await left()).pulled === 0);
@@ -428,11 +397,8 @@ test("a client that leaves aborts pipelined requests, and cancels their answers"
 });
 
 test("a response that comes after its client has left is cancelled", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
-  using client = clientOf(path);
-  const left = async () => await (await client.ask("/left")).json();
+  await using http = await started();
+  const { path, left } = http;
   const conn = await connect(path);
   await conn.write(encode(GET("/abandoned") + GET("/abandoned")));
   while ((await left()).waits !== 2);
@@ -441,11 +407,8 @@ test("a response that comes after its client has left is cancelled", async () =>
 });
 
 test("a client that leaves during an answer that is complete aborts its request", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
-  using client = clientOf(path);
-  const left = async () => await (await client.ask("/left")).json();
+  await using http = await started();
+  const { path, left } = http;
   const conn = await connect(path);
   await conn.write(encode(GET("/big")));
   await conn.read(new Uint8Array(1));
@@ -457,16 +420,12 @@ test("a client that leaves during an answer that is complete aborts its request"
 
 for (const count of [1, 1300]) {
   test(`a client that leaves after ${count} more requests aborts its first`, async () => {
-    await using dir = new TempDir();
-    const path = dir.file("http.sock");
-    await using server = await fetching(path);
-    using client = clientOf(path);
-    const left = async () => await (await client.ask("/left")).json();
-    const get = (resource: string) => encode(`GET ${resource} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    await using http = await started();
+    const { path, server, left } = http;
     const conn = await connect(path);
-    await conn.write(get("/wait"));
+    await conn.write(encode(GET("/wait")));
     while ((await left()).waits === 0);
-    await conn.write(encode(decode(get("/pid")).repeat(count)));
+    await conn.write(encode(GET("/pid").repeat(count)));
     conn.close();
     while ((await left()).aborted === 0);
     while ((await server.statistics()).workers[0]?.connections !== 1);
@@ -474,16 +433,15 @@ for (const count of [1, 1300]) {
 }
 
 test("pipelined requests, with bodies, are answered in their order", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
+  await using http = await started();
+  const { path } = http;
   const numbers = Array.from({ length: 60 }, (_, i) => i);
   const requests = numbers.map((i) => {
     const body = `<${i}>`.padEnd(i % 50 === 49 ? 50_000 : 5 + i);
     return `POST ${i % 3 === 0 ? "/part" : "/echo"} HTTP/1.1\r\nHost: a\r\n` +
       `Content-Length: ${body.length}\r\n\r\n${body}`;
   });
-  const last = "GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  const last = GET("/pid", "Connection: close\r\n");
   await using conn = await connect(path);
   const [all] = await Promise.all([readAll(conn), conn.write(encode(requests.join("") + last))]);
   const answers = decode(all).match(/too large|<\d+>/g);
@@ -492,9 +450,8 @@ test("pipelined requests, with bodies, are answered in their order", async () =>
 
 for (const [count, size] of [[2000, 100], [100, 3000], [60, 30_000], [20, 300_000]] as const) {
   test(`${count} pipelined requests of ${size} bytes are answered, if the last body comes later`, async () => {
-    await using dir = new TempDir();
-    const path = dir.file("http.sock");
-    await using _server = await fetching(path);
+    await using http = await started();
+    const { path } = http;
     await using conn = await connect(path);
     const body = "~".repeat(size);
     const request = `POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\n\r\n${body}`;
@@ -512,11 +469,8 @@ for (const [count, size] of [[2000, 100], [100, 3000], [60, 30_000], [20, 300_00
 }
 
 test("a body waits for a client that does not read, and is cancelled when it leaves", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path);
-  using client = clientOf(path);
-  const left = async () => await (await client.ask("/left")).json();
+  await using http = await started();
+  const { path, ask, left } = http;
   const conn = await connect(path);
   await conn.write(encode("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n"));
   await readText(conn);
@@ -528,10 +482,10 @@ test("a body waits for a client that does not read, and is cancelled when it lea
   conn.close();
   while ((await left()).cancelled === 0);
   // The head does not wait for the body.
-  const silent = await client.ask("/silent");
+  const silent = await ask("/silent");
   assertEquals(silent.status, 200);
   await silent.body?.cancel();
-  const broken = await client.ask("/broken");
+  const broken = await ask("/broken");
   assertEquals([broken.status, await broken.text()], [500, "Internal Server Error"]);
 });
 
@@ -553,9 +507,8 @@ async function lastAnswer(server: WorkerServer, request: string, end: RegExp): P
 }
 
 test("a worker that drains answers, and ends its kept connections", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using server = await fetching(path);
+  await using http = await started();
+  const { path, server } = http;
   await using idle = await connect(path);
   await idle.write(encode(GET("/pid")));
   await readText(idle);
@@ -572,23 +525,20 @@ for (
   ] as const
 ) {
   test(`a worker that drains ends a connection after a request ${kind}, too`, async () => {
-    await using dir = new TempDir();
-    await using server = await fetching(dir.file("http.sock"));
-    assertMatch(await lastAnswer(server, request, end), end);
+    await using http = await started();
+    assertMatch(await lastAnswer(http.server, request, end), end);
   });
 }
 
 test("reload() under load loses no request of kept connections", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using server = await fetching(path, { count: 2 });
-  using client = clientOf(path);
+  await using http = await started({ count: 2 });
+  const { server, ask } = http;
   const before = await accepting(server);
   let requests = 0;
   // Each goes on until a new worker answers.
   const clients = Array.from({ length: 8 }, async () => {
     for (let pid = before[0]!; before.includes(pid); requests++) {
-      pid = Number(await (await client.ask("/pid")).text());
+      pid = Number(await (await ask("/pid")).text());
     }
   });
   await server.reload();
@@ -597,9 +547,8 @@ test("reload() under load loses no request of kept connections", async () => {
 });
 
 test("idleTimeout counts the silence of a client, not the time of an answer", async () => {
-  await using dir = new TempDir();
-  const path = dir.file("http.sock");
-  await using _server = await fetching(path, { idleTimeout: 150 });
+  await using http = await started({ idleTimeout: 150 });
+  const { path } = http;
   await using conn = await connect(path);
   await conn.write(encode("GET /late HTTP/1.1\r\nHost: a\r\n\r\n"));
   assertMatch(decode(await readAll(conn)), /200 OK[^]*late$/);
