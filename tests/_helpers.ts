@@ -258,8 +258,10 @@ function lines(stream: ReadableStream<Uint8Array<ArrayBuffer>>): ReadableStream<
   );
 }
 
-/** The URL of the root of the project, which ends with a slash, and its path. */
+/** The URL of the root of the project, which ends with a slash. */
 export const ROOT_URL: string = new URL("..", import.meta.url).href;
+
+/** The path of the root of the project, which ends with a slash. */
 export const ROOT: string = fromFileUrl(ROOT_URL);
 
 /** The directory of the examples: this clone, or a project with the package (tools/rehearse.ts). */

@@ -8,8 +8,8 @@ import type { CommonFlags } from "../parse/command.ts";
 import type { VerboseFlags } from "../parse/options.ts";
 import { shownPath } from "../parse/parameters.ts";
 import { paint } from "../text/color.ts";
-import { json, printable, shortened } from "../text/printable.ts";
 import { commandMessage } from "../text/failure.ts";
+import { json, printable, shortened } from "../text/printable.ts";
 import { printError } from "./output.ts";
 
 /** The options that decide what is reported. */

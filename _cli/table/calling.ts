@@ -39,9 +39,8 @@ With --send it sends TEXT to any server, waits for the answer, and sends it agai
 answers take (median, 99 % and longest), and the errors. The exit code is 1 if there were errors. With
 --framing an answer is one message. Without it the first answer, up to a pause of 50 ms, shows how many
 bytes each has. Some servers close after each answer, and some answer only after the end of file. There
-each request has a new connection. The first answer may take 2 seconds, and
-2 more after an end of file. A later one that takes 2 seconds is an error. Without --send that ends the
-measurement.`,
+each request has a new connection. The first answer may take 2 seconds, and 2 more after an end of file.
+A later one that takes 2 seconds is an error. Without --send that ends the measurement.`,
     options: {
       self: { brief: "serve the echo as well" },
       send: value(text, "TEXT", "send TEXT again and again, and measure the answers", "s"),

@@ -157,7 +157,7 @@ test("uds does its work, and has its exit code, even if standard error is full",
   };
   for (
     const [words, said] of [
-      [["send", dir.file("nobody.sock"), "x"], "3"],
+      [["send", dir.file("absent.sock"), "x"], "3"],
       [["probe", dir.file("live.sock")], "alive\n0"],
       [["send", dir.file("live.sock"), "hello"], "hello0"],
     ] as const

@@ -12,7 +12,7 @@ const test = (name: string, fn: () => Promise<void> | void) => Deno.test({ name,
 const ONE_ROUND = { rounds: 1, scale: 0.01, onProgress: () => {} };
 
 /** Returns a subject with only some of its contenders. */
-function only(name: string, contenders: string[]): Subject {
+function subjectWith(name: string, contenders: string[]): Subject {
   const subject = SUBJECTS.find((subject) => subject.name === name) as Subject;
   return {
     ...subject,
@@ -22,7 +22,7 @@ function only(name: string, contenders: string[]): Subject {
 
 test("the benchmark measures a subject in both orders, and checks the counts", async () => {
   await using tools = await Tools.open();
-  const subject = only("round trip", ["uds Connection", "Deno raw loop"]);
+  const subject = subjectWith("round trip", ["uds Connection", "Deno raw loop"]);
   const shown: string[] = [];
   const figures = await measure(tools, [subject], {
     ...ONE_ROUND,
@@ -39,7 +39,7 @@ test("the benchmark measures a subject in both orders, and checks the counts", a
 
 test("the benchmark takes several figures from the same runs", async () => {
   await using tools = await Tools.open();
-  const subjects = ["http", "http p50"].map((name) => only(name, ["on a claimed path"]));
+  const subjects = ["http", "http p50"].map((name) => subjectWith(name, ["on a claimed path"]));
   const totals: number[] = [];
   const figures = await measure(tools, subjects, {
     ...ONE_ROUND,
@@ -53,7 +53,7 @@ test("the benchmark takes several figures from the same runs", async () => {
 
 test("the benchmark begins no round that its time does not allow", async () => {
   await using tools = await Tools.open();
-  const subject = only("JSON lines", ["JSON alone"]);
+  const subject = subjectWith("JSON lines", ["JSON alone"]);
   const figures = await measure(tools, [subject], { ...ONE_ROUND, rounds: 3, budgetMs: 1 });
   assertEquals(figures.get("JSON lines")?.get("JSON alone")?.values.length, 1);
 });
@@ -66,13 +66,13 @@ test("the benchmark refuses a count that is not exact", async () => {
   await using tools = await Tools.open();
   // The records of JSON lines have 100 bytes.
   const contender = { name: "", program: "json.ts memory", alone: true, count: 16 };
-  const subject = { ...only("JSON lines", []), size: 64 };
+  const subject = { ...subjectWith("JSON lines", []), size: 64 };
   await assertRejects(() => run(tools, subject, contender, 1), Error, "1800 bytes instead of 1152");
 });
 
 test("the benchmark goes on after a contender that fails or hangs, and names the failure", async () => {
   await using tools = await Tools.open();
-  const subject = only("JSON lines", ["JSON alone"]);
+  const subject = subjectWith("JSON lines", ["JSON alone"]);
   const contenders = [
     by("fails", "unknown.mjs", 16),
     by("hangs", "messages.ts raw", 16, { client: "connections.ts trips raw" }),
@@ -92,14 +92,14 @@ test("the benchmark skips a missing program, and names it", async () => {
   await using tools = await Tools.open();
   delete tools.versions["gcc"];
   delete tools.versions["HAProxy"];
-  const subjects = [only("round trip", ["C"]), only("relay: bulk", ["HAProxy"])];
+  const subjects = [subjectWith("round trip", ["C"]), subjectWith("relay: bulk", ["HAProxy"])];
   const figures = await measure(tools, subjects, ONE_ROUND);
   assertEquals(figures.get("round trip")?.get("C"), { values: [], missing: "no gcc" });
   assertEquals(figures.get("relay: bulk")?.get("HAProxy"), { values: [], missing: "no HAProxy" });
 });
 
 test("the verdict of the benchmark is the median of the ratios of the rounds", () => {
-  const subject = only("round trip", []);
+  const subject = subjectWith("round trip", []);
   const figures = new Map([
     ["ours", { values: [10, 40, 12] }],
     ["raw", { values: [10, 20, 10] }],
