@@ -313,7 +313,8 @@ test("an onConnect that always closes is called with growing pauses, until conne
   await using api = await startApi(path);
   await using client = rpcClient<Api>({
     path,
-    connectTimeout: 300,
+    // On a busy machine there are several connections in this time, too.
+    connectTimeout: 600,
     onConnect: (peer) => peer.close(),
   });
   for (const send of [() => client.notify("add", [1, 2]), () => client.call("add", [1, 2])]) {
@@ -321,7 +322,7 @@ test("an onConnect that always closes is called with growing pauses, until conne
     assertInstanceOf(await failure(send()), ConnectTimeout);
     const connections = api.connections() - before;
     assert(connections < 12, `${connections} connections`);
-    assert(before > 0 || connections >= 1, `${connections} connections`);
+    assert(before > 0 || connections >= 3, `${connections} connections`);
   }
   const before = api.connections();
   await new Promise((resolve) => setTimeout(resolve, 50));
